@@ -1,0 +1,33 @@
+"""The ends of a command that are no bugs: a user's mistake, a run that came to nothing, a signal."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user asked for that cannot be done.
+
+    The message is one sentence: what was asked, what is possible, which knob to turn. The command line prints it
+    without a traceback and exits with code 2; anything else that is raised is a bug and keeps its traceback.
+    """
+
+
+class RunFailed(Exception):  # noqa: N818, it is no error of anybody's
+    """A run that was asked for rightly and came to nothing, such as a loss that became NaN; exit code 1."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user's signal ended the work at a point where nothing is lost; exit code 128 + the signal's number.
+
+    No `Exception`, so that Hydra ends a sweep with it instead of starting the next job.
+    """
+
+    def __init__(self, signal_number: int, message: str = "stopped; the same command goes on from here.") -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """Return ``" Did you mean 'omniglot'?"`` when an option is close to `word`, else an empty string."""
+    near = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
