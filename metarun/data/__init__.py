@@ -1,0 +1,9 @@
+"""Data sets: examples grouped by class, the classes split into meta-train, meta-val and meta-test; numpy only."""
+
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.glyphs import Glyphs
+from metarun.data.omniglot import Omniglot
+from metarun.data.sinusoid import Sinusoid
+from metarun.data.source import DataSource
+
+__all__ = ["SPLITS", "ClassDataset", "DataSource", "Examples", "Glyphs", "Omniglot", "Sinusoid", "Split"]

@@ -1,0 +1,123 @@
+"""Fetching one file over http(s), resumable, with progress."""
+
+import hashlib
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metarun.errors import UserError
+
+TIMEOUT = 30.0  # seconds without an answer or a byte
+_CHUNK = 1 << 16  # bytes
+
+
+class DownloadError(Exception):
+    """No connection, an http error, or an end before the announced length; what did arrive is kept."""
+
+
+def download(url: str, path: Path) -> None:
+    """Fetch `url` into `path`, which appears only when complete.
+
+    Bytes are collected beside it, in a `.part` file of this URL's own (two mirrors may pack the same content
+    differently); where an interrupted download has left one, only the rest is asked for.
+
+    Raises:
+        DownloadError: see there; the message is the URL and the reason, and how much is kept.
+        UserError: the folder cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise UserError(
+            f"{part} cannot be written ({error.strerror}); set METARUN_DATA to a folder that you may write to."
+        ) from error
+    try:
+        _fetch_rest(url, part)
+    except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors
+        raise DownloadError(_describe_failure(url, part, error)) from error
+    part.replace(path)
+
+
+def _fetch_rest(url: str, part: Path) -> None:
+    start = part.stat().st_size
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            if error.headers.get("Content-Range") == f"bytes */{start}":
+                return  # only the renaming was missing
+        os.truncate(part, 0)  # longer than the file is now, so of another one
+        _fetch_rest(url, part)
+        return
+    with response:
+        _write_from(response, part, start if _resumes_at(response, start) else 0)
+
+
+def _resumes_at(response: http.client.HTTPResponse, start: int) -> bool:
+    """Whether the server sends the bytes from `start` on, and not, as it may, the whole file again."""
+    sent = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
+    return response.status == http.HTTPStatus.PARTIAL_CONTENT and sent is not None and int(sent.group(1)) == start
+
+
+def _write_from(response: http.client.HTTPResponse, part: Path, start: int) -> None:
+    length = response.headers.get("Content-Length")
+    total = start + int(length) if length else None
+    done = start
+    with part.open("r+b") as file, _progress(response.url, total) as show:
+        file.truncate(start)
+        file.seek(start)
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            show(done)
+    if total is not None and done < total:
+        raise ConnectionError(f"it ended after {done:,} of {total:,} bytes")
+
+
+def _describe_failure(url: str, part: Path, error: Exception) -> str:
+    # A URLError wraps the operating system's own words; an HTTPError is one too, and says more as a whole.
+    reason = error.reason if type(error) is urllib.error.URLError else error
+    if kept := part.stat().st_size:
+        return f"{url}: {reason}, {kept:,} bytes are kept and the next try goes on from there"
+    part.unlink()
+    return f"{url}: {reason}"
+
+
+@contextmanager
+def _progress(url: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function to tell the bytes done to: a bar on a terminal, else a plain line every tenth; on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True, soft_wrap=True)
+    name = url.rpartition("/")[2]
+    if not console.is_terminal:
+        yield _plain_lines(console.print, name, total)
+        return
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _plain_lines(write: Callable[[str], None], name: str, total: int | None) -> Callable[[int], None]:
+    told = 0
+
+    def show(done: int) -> None:
+        nonlocal told
+        tenths = done * 10 // total if total else 0
+        if tenths > told:
+            told = tenths
+            write(f"{name}: {done:,} of {total:,} bytes")
+
+    return show

@@ -1,0 +1,164 @@
+"""Printed characters of five scripts: a real data set, shaped like Omniglot, that is always there."""
+
+import logging
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.data.examples import ClassDataset, Examples, Split
+from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
+from metarun.data.splits import split_classes
+from metarun.data.storage import data_root, load_or_build, read_cache
+from metarun.errors import UserError
+
+log = logging.getLogger(__name__)
+
+RECIPE = 1  # raise it with every change that can change a drawing or the choice of classes
+
+# Whole scripts are held out: meta-test letters are of scripts that meta-training has not seen. Where letters of two
+# scripts look alike the one of the earlier script stays, so the order is that of the splits.
+SCRIPTS: dict[Split, tuple[str, ...]] = {
+    "train": ("DIGIT", "LATIN"),
+    "val": ("GEORGIAN",),
+    "test": ("GREEK", "CYRILLIC", "ARMENIAN"),
+}
+
+# How far two drawings are apart: the sum of absolute differences over the ink of the blacker one; 0 is equal.
+ALIKE_IN_A_FACE = 0.05  # this near in any one face, and a drawing of the one can be taken for the other's
+ALIKE_ON_AVERAGE = 0.12  # over the faces; letters with a barely visible stroke, such as D and D with stroke (0.11)
+
+
+class Glyphs:
+    """Letters and digits in the twelve DejaVu faces that matplotlib carries; a class is a character, 20 drawings each.
+
+    Drawings are (1, 28, 28) uint8, ink = 255: one in each face with a small affine jitter, then eight in faces drawn by
+    lot with a stronger one. Letters with accents, superscripts and ligatures (those with a decomposition) are left out,
+    and of characters that look alike one is kept.
+
+    Args:
+        split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
+            the path of a file that lists classes (see `metarun.data.splits`).
+    """
+
+    name = "glyphs"
+    summary = "about 500 printed letters and digits of 5 scripts, 20 drawings each"
+    licence = "Bitstream Vera (free to use and embed)"
+
+    def __init__(self, split: str = "scripts") -> None:
+        self.split = split
+
+    def load(self) -> ClassDataset:
+        """Return the drawings, rendered on first use (seconds) and cached.
+
+        Raises:
+            UserError: no such split, or the cache cannot be written.
+        """
+        drawings = load_or_build(_cache_path(), _key(), render)
+        lists = split_classes(self.name, self.split, drawings.class_names, {"scripts": split_by_script})
+        return ClassDataset(self.name, {split: select(drawings, names) for split, names in lists.items()})
+
+    def where(self) -> str:
+        """Return where the drawings would come from: they are always there."""
+        return f"cache: {_cache_path()}" if _cache_path().exists() else "built in (rendered on first use)"
+
+    def check(self) -> str:
+        """Render all characters again and compare them with the cache, if there is one.
+
+        Raises:
+            UserError: the cache holds other drawings.
+        """
+        rendered, cached = render(), read_cache(_cache_path(), _key())
+        found = f"{len(rendered.class_names)} characters, {DRAWINGS} drawings each, no two alike"
+        if cached is None:
+            return f"{found}; not cached yet"
+        if cached.class_names != rendered.class_names or not np.array_equal(cached.values, rendered.values):
+            raise UserError(
+                f"{_cache_path()} does not hold what is rendered now; delete it, the next use renders anew."
+            )
+        return f"{found}; the cache agrees"
+
+
+def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:
+    """Return the classes of each split: whole scripts, see SCRIPTS."""
+    return {split: [name for name in class_names if _script(name) in scripts] for split, scripts in SCRIPTS.items()}
+
+
+def render() -> Examples:
+    """Choose the characters and draw them.
+
+    Returns:
+        Examples of all classes, the scripts in the order of SCRIPTS, within a script by code point.
+    """
+    log.info("Rendering glyphs, a few seconds, once for this version of the fonts.")
+    characters = keep_distinct({character: draw_upright(character) for character in letters_and_digits()})
+    drawings = Examples.from_classes({_name(character): draw_jittered(character) for character in characters})
+    assert len({drawing.tobytes() for drawing in drawings.values}) == len(drawings.values)
+    return drawings
+
+
+def letters_and_digits() -> list[str]:
+    """Return the plain letters and digits of the five scripts that every face has, in the order of SCRIPTS."""
+    order = [script for scripts in SCRIPTS.values() for script in scripts]
+    found = [c for c in characters_in_every_face() if _is_plain(c) and _script(_name(c)) in order]
+    return sorted(found, key=lambda c: (order.index(_script(_name(c))), ord(c)))
+
+
+def keep_distinct(drawings: dict[str, NDArray[np.uint8]]) -> list[str]:
+    """Return the characters of which none before looks alike.
+
+    Args:
+        drawings: character -> (faces, 28, 28), the earlier one is kept.
+    """
+    pixels = np.stack(list(drawings.values())).astype(np.float32)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)  # (characters, faces, pixels)
+    ink = pixels.sum(-1)
+    kept: list[int] = []
+    for here in range(len(pixels)):
+        # The difference in ink bounds the distance from below: most pairs need no look at their pixels.
+        lighter, blacker = np.minimum(ink[kept], ink[here]), np.maximum(ink[kept], ink[here])
+        near = [kept[row] for row in np.flatnonzero(_are_alike(1 - lighter / blacker))]
+        apart = np.abs(pixels[near] - pixels[here]).sum(-1) / np.maximum(ink[near], ink[here])  # (near, faces)
+        if not _are_alike(apart).any():
+            kept.append(here)
+    characters = list(drawings)
+    return [characters[here] for here in kept]
+
+
+def _are_alike(apart: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(pairs,) from the distances (pairs, faces)."""
+    alike: NDArray[np.bool_] = (apart.min(-1) <= ALIKE_IN_A_FACE) | (apart.mean(-1) <= ALIKE_ON_AVERAGE)
+    return alike
+
+
+def select(examples: Examples, class_names: Sequence[str]) -> Examples:
+    """Return the examples of these classes only, in this order."""
+    return Examples.from_classes({name: examples.of_class(name) for name in class_names})
+
+
+def _is_plain(character: str) -> bool:
+    """A letter or digit that is no variant: superscripts, ligatures and accented letters have a decomposition."""
+    return unicodedata.category(character) in ("Lu", "Ll", "Lo", "Nd") and not unicodedata.decomposition(character)
+
+
+def _name(character: str) -> str:
+    return unicodedata.name(character)
+
+
+def _script(class_name: str) -> str:
+    return class_name.partition(" ")[0]
+
+
+def _key() -> str:
+    from importlib.metadata import version
+
+    from PIL import features
+
+    freetype = features.version("freetype2")
+    return f"glyphs-{RECIPE}-pillow{version('pillow')}-freetype{freetype}-matplotlib{version('matplotlib')}"
+
+
+def _cache_path() -> Path:
+    return data_root() / "glyphs" / f"{_key()}.npz"

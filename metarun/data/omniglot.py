@@ -1,0 +1,170 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
+from metarun.data.omniglot_places import fetch_part, find_part
+from metarun.data.splits import split_classes
+from metarun.data.storage import data_root, load_or_build, mirror, read_cache
+from metarun.errors import UserError
+
+log = logging.getLogger(__name__)
+
+VINYALS_TRAINVAL = 1200  # characters; the other 423 are meta-test
+
+# The meta-val alphabets of the Vinyals split, 172 characters, all of them background. `lake`, which comes without a
+# meta-val part, holds out the same ones: so a checkpoint is chosen on the same characters under both splits.
+VAL_ALPHABETS = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
+
+
+class Omniglot:
+    """Omniglot at 28x28 (Lake, Salakhutdinov, Tenenbaum, Science 350, 2015); a class is a character, 20 drawings each.
+
+    Drawings are (1, 28, 28) uint8, ink = 255, shrunk by Lanczos. They are looked for in this order: the cache;
+    `images_background` and `images_evaluation`, folders or zips, under the data root (in its `omniglot` folder or
+    directly); the same under `METARUN_MIRROR`, a folder or a URL; the official download. Whatever the container, the
+    content is checked.
+
+    Args:
+        split: `vinyals` (Vinyals et al. 2016: 1,028 / 172 / 423 characters), `lake` (background alphabets, five of them
+            for meta-val, then the evaluation alphabets: 792 / 172 / 659), or the path of a file that lists characters
+            or alphabets (see `metarun.data.splits`).
+        rotations: per split, 1 or 4: with 4, each character turned by 90, 180 and 270 degrees counter-clockwise (as in
+            the code that the published lists come from) is a class of its own, such as "Greek/character01/rot090".
+
+    Raises:
+        UserError: a number of rotations that is neither 1 nor 4.
+    """
+
+    name = "omniglot"
+    summary = "1,623 handwritten characters of 50 alphabets, 20 drawings each"
+    licence = "MIT"
+
+    def __init__(self, split: str = "vinyals", rotations: Mapping[str, int] | None = None) -> None:
+        self.split = split
+        self.rotations = dict(rotations) if rotations is not None else dict.fromkeys(SPLITS, 4)
+        for which in SPLITS:
+            if self.rotations.get(which) not in (1, 4):
+                raise UserError(
+                    f"rotations of split '{which}' are {self.rotations.get(which)} but 1 (upright) and 4 are possible; "
+                    f"set `data.rotations.{which}`."
+                )
+
+    def load(self) -> ClassDataset:
+        """Return the characters, found or downloaded, checked and cached.
+
+        Raises:
+            UserError: they cannot be had or are damaged, or no such split.
+        """
+        characters = load_characters()
+        rules = {"lake": split_lake, "vinyals": split_vinyals}
+        lists = split_classes(self.name, self.split, characters.class_names, rules)
+        return ClassDataset(
+            self.name, {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
+        )
+
+    def where(self) -> str | None:
+        """Return where the characters would come from now; None: from the official download."""
+        if _cache_path().exists():
+            return f"cache: {_cache_path()}"
+        places = [find_part(part) for part in PARTS]
+        if all(places):
+            return " and ".join(str(place) for place in places)
+        return f"mirror {mirror()}" if isinstance(mirror(), str) else None
+
+    def check(self) -> str:
+        """Decode all originals and compare them with the cache; without the originals, verify the cache alone.
+
+        Raises:
+            UserError: neither is here, the originals are damaged, or the cache holds something else.
+        """
+        return check_characters()
+
+
+def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
+    """Return all characters upright, background before evaluation, from the cache or from where they can be had."""
+
+    def build() -> Examples:
+        return _read([find_part(part) or fetch_part(part) for part in parts], parts)
+
+    return load_or_build(_cache_path(), _key(parts), build)
+
+
+def check_characters(parts: Sequence[Part] = PARTS) -> str:
+    """See `Omniglot.check`."""
+    cached = read_cache(_cache_path(), _key(parts))
+    places = [place for part in parts if (place := find_part(part))]
+    counts = f"{' + '.join(str(part.characters) for part in parts)} characters, {DRAWERS} images each"
+    if len(places) < len(parts):
+        if cached is None:
+            raise UserError("omniglot is not here, or its cache is damaged; `metarun data get omniglot` fetches it.")
+        return f"{counts}: the cache is whole (the originals are not here to compare with)"
+    found = _read(places, parts)
+    if cached is None:
+        return f"{counts}, all decode; not cached yet"
+    if cached.class_names != found.class_names or not np.array_equal(cached.values, found.values):
+        raise UserError(f"{_cache_path()} is not what {places[0]} holds; delete the one that is wrong.")
+    return f"{counts}, all decode; the cache agrees"
+
+
+def split_vinyals(names: Sequence[str]) -> dict[Split, list[str]]:
+    """Return the split of Vinyals et al. 2016: the first 1,200 characters are train and val, the last 423 test.
+
+    So one alphabet, Gurmukhi, has characters in train and in test.
+    """
+    train, val = _without_val_alphabets(names[:VINYALS_TRAINVAL])
+    return {"train": train, "val": val, "test": list(names[VINYALS_TRAINVAL:])}
+
+
+def split_lake(names: Sequence[str]) -> dict[Split, list[str]]:
+    """Return the split of Lake et al. 2015: background alphabets are train (and val), evaluation alphabets test."""
+    background = PARTS[0].characters
+    train, val = _without_val_alphabets(names[:background])
+    return {"train": train, "val": val, "test": list(names[background:])}
+
+
+def rotate(characters: Examples, names: Sequence[str], rotations: int) -> Examples:
+    """Return the examples of these characters: upright under their own names, or four classes of each."""
+    if rotations == 1:
+        return Examples.from_classes({name: characters.of_class(name) for name in names})
+    return Examples.from_classes(
+        {
+            f"{name}/rot{90 * turns:03}": np.rot90(characters.of_class(name), turns, axes=(-2, -1))
+            for name in names
+            for turns in range(rotations)
+        }
+    )
+
+
+def _without_val_alphabets(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    held_out = [name.partition("/")[0] in VAL_ALPHABETS for name in names]
+    return (
+        [name for name, held in zip(names, held_out, strict=True) if not held],
+        [name for name, held in zip(names, held_out, strict=True) if held],
+    )
+
+
+def _read(places: Sequence[Path], parts: Sequence[Part]) -> Examples:
+    log.info("Reading omniglot from %s, about ten seconds.", " and ".join(map(str, places)))
+    classes: dict[str, NDArray[np.uint8]] = {}
+    for place, part in zip(places, parts, strict=True):
+        drawings = read_part(place, part)
+        if both := sorted(set(classes) & set(drawings)):
+            raise UserError(f"{both[0]} is in {place} and in {places[0]} as well; fetch both again.")
+        classes |= drawings
+    return Examples.from_classes(classes)
+
+
+def _cache_path() -> Path:
+    return data_root() / "omniglot" / f"characters-{SIDE}x{SIDE}.npz"
+
+
+def _key(parts: Sequence[Part]) -> str:
+    # Without Pillow's version: an update must not ask for the originals again.
+    return f"omniglot-1-{SIDE}x{SIDE}-lanczos|{parts}"

@@ -1,0 +1,74 @@
+"""Which classes are meta-train, meta-val and meta-test: by a rule of the data set, or by a file of the user's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from metarun.data.examples import SPLITS, Split, check_disjoint
+from metarun.errors import UserError, did_you_mean
+
+ClassLists = Mapping[Split, Sequence[str]]
+Rule = Callable[[Sequence[str]], ClassLists]
+
+
+def split_classes(name: str, split: str, classes: Sequence[str], rules: Mapping[str, Rule]) -> dict[Split, list[str]]:
+    """Return the classes of each split, in the data set's own order.
+
+    Args:
+        name: of the data set, for messages.
+        split: the name of one of the rules, or the path of a JSON or YAML file
+            `{train: [...], val: [...], test: [...]}`. An entry is a class ("Greek/character01", "DIGIT ONE") or, where
+            no class is called so, the leading words of class names, which stand for all of these ("Greek", "DIGIT").
+        classes: the names of all classes of the data set.
+        rules: the splits that the data set knows, each a function of `classes`.
+
+    Raises:
+        UserError: no such rule or file, or a file with an unknown name, an overlap or an empty split.
+    """
+    lists = rules[split](classes) if split in rules else _read_lists(name, split, classes, sorted(rules))
+    check_disjoint(name, lists)
+    order = {class_name: position for position, class_name in enumerate(classes)}
+    return {which: sorted(lists[which], key=order.__getitem__) for which in SPLITS}
+
+
+def _read_lists(name: str, split: str, classes: Sequence[str], rules: list[str]) -> dict[Split, list[str]]:
+    path = Path(split).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"split '{split}' of {name} is neither {' nor '.join(rules)} nor an existing file; "
+            f"set `data.split` to one of these.{did_you_mean(split, rules)}"
+        )
+    written = _parse(path)
+    if not isinstance(written, dict) or set(written) != set(SPLITS):
+        raise UserError(f"{path} must be a mapping with the keys train, val and test, each a list of class names.")
+    return {which: _expand(f"{path}, '{which}'", written[which], classes) for which in SPLITS}
+
+
+def _parse(path: Path) -> object:
+    import yaml  # JSON is YAML too; imported here because most runs need none
+
+    try:
+        parsed: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} cannot be read as JSON or YAML ({' '.join(str(error).split())}).") from error
+    return parsed
+
+
+def _expand(where: str, entries: object, classes: Sequence[str]) -> list[str]:
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries) or not entries:
+        raise UserError(f"{where} must be a list of at least one class name (in quotes where YAML needs them).")
+    expanded = [class_name for entry in entries for class_name in _matches(where, entry, classes)]
+    twice = [class_name for class_name in set(expanded) if expanded.count(class_name) > 1]
+    if twice:
+        raise UserError(f"{where} names class '{min(twice)}' twice; name each class once.")
+    return expanded
+
+
+def _matches(where: str, entry: str, classes: Sequence[str]) -> list[str]:
+    if entry in classes:
+        return [entry]
+    found = [class_name for class_name in classes if class_name.startswith((f"{entry}/", f"{entry} "))]
+    if not found:
+        groups = {class_name.replace("/", " ").partition(" ")[0] for class_name in classes}
+        hint = did_you_mean(entry, [*groups, *classes])
+        raise UserError(f"{where} names '{entry}', which is no class or group of classes.{hint}")
+    return found

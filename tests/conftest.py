@@ -1,0 +1,44 @@
+"""What every test shares: a cache of its own, and the real data where they are."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NOT_RUN = "METARUN_MIRROR is not set: real-data tests did not run"
+_MIRROR = os.environ.get("METARUN_MIRROR")
+_BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the whole session, whichever worker asks."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_data(session_folder: Path) -> Iterator[None]:
+    """No test sees the user's data; glyphs render once for all; what needs an empty cache sets METARUN_DATA itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARUN_DATA", str(session_folder / "metarun-data"))
+        patch.delenv("METARUN_MIRROR", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder with the real archives; a test that reads them through metarun sets METARUN_MIRROR to it."""
+    if _MIRROR:
+        return Path(_MIRROR)
+    if not _BESIDE.is_dir():
+        pytest.skip(NOT_RUN)
+    return _BESIDE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NOT_RUN in str(report.longrepr)]
+    if skipped:
+        terminalreporter.section("WARNING", sep="!", yellow=True, bold=True)
+        terminalreporter.line(f"{NOT_RUN} ({len(skipped)} skipped). Set it to a folder that holds omniglot/*.zip.")

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.data import SPLITS
+from metarun.data.splits import split_classes
+from metarun.errors import UserError
+
+CLASSES = [f"{alphabet}/character{n:02}" for alphabet in ("Greek", "Hebrew", "Greeklike", "Korean") for n in (1, 2, 3)]
+SENTENCES = ["LATIN SMALL LETTER A", "LATIN SMALL LETTER A WITH STROKE", "GREEK SMALL LETTER PHI", "DIGIT ONE"]
+
+
+def split_with(tmp_path, lists, classes=CLASSES):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(lists))
+    return split_classes("toy", str(path), classes, {})
+
+
+def test_groups_and_single_classes_go_where_the_file_says(tmp_path):
+    lists = {"train": ["Greek"], "val": ["Hebrew/character02"], "test": ["Korean", "Greeklike/character01"]}
+    split = split_with(tmp_path, lists)
+    assert split["train"] == ["Greek/character01", "Greek/character02", "Greek/character03"]
+    assert split["val"] == ["Hebrew/character02"]
+    assert split["test"][0] == "Greeklike/character01", "the data set's order, whatever the file's"
+
+
+def test_an_exact_name_is_that_class_and_not_those_it_begins(tmp_path):
+    lists = {"train": ["LATIN SMALL LETTER A"], "val": ["GREEK"], "test": ["DIGIT"]}
+    assert split_with(tmp_path, lists, SENTENCES)["train"] == ["LATIN SMALL LETTER A"]
+
+
+def test_yaml_file_serves_as_well(tmp_path):
+    (tmp_path / "split.yaml").write_text("train: [Greek]\nval: [Hebrew]\ntest:\n  - Korean\n")
+    assert len(split_classes("toy", str(tmp_path / "split.yaml"), CLASSES, {})["test"]) == 3
+
+
+def test_overlap_names_the_class_and_both_splits(tmp_path):
+    lists = {"train": ["Greek"], "val": ["Hebrew"], "test": ["Korean", "Greek/character02"]}
+    with pytest.raises(UserError, match="class 'Greek/character02' stands in both 'train' and 'test' of toy"):
+        split_with(tmp_path, lists)
+
+
+def test_unknown_name_gets_a_suggestion(tmp_path):
+    with pytest.raises(UserError, match=r"'train' names 'Greak', .* Did you mean 'Greek'\?"):
+        split_with(tmp_path, {"train": ["Greak"], "val": ["Hebrew"], "test": ["Korean"]})
+
+
+def test_class_named_twice_is_told(tmp_path):
+    with pytest.raises(UserError, match="names class 'Greek/character01' twice"):
+        split_with(tmp_path, {"train": ["Greek", "Greek/character01"], "val": ["Hebrew"], "test": ["Korean"]})
+
+
+@pytest.mark.parametrize("entries", [[], "Greek", [1], None])
+def test_what_is_no_list_of_names_is_told(tmp_path, entries):
+    with pytest.raises(UserError, match="'val' must be a list of at least one class name"):
+        split_with(tmp_path, {"train": ["Greek"], "val": entries, "test": ["Korean"]})
+
+
+@pytest.mark.parametrize("lists", [[], {"train": ["Greek"]}, {"train": [], "val": [], "test": [], "more": []}])
+def test_file_of_another_form_is_told(tmp_path, lists):
+    with pytest.raises(UserError, match="must be a mapping with the keys train, val and test"):
+        split_with(tmp_path, lists)
+
+
+def test_file_that_is_no_yaml_is_told(tmp_path):
+    (tmp_path / "split.json").write_text('{"train": [')
+    with pytest.raises(UserError, match=r"split.json cannot be read as JSON or YAML"):
+        split_classes("toy", str(tmp_path / "split.json"), CLASSES, {})
+
+
+def test_unknown_rule_gets_the_possible_ones_and_a_suggestion():
+    rules = {"lake": lambda names: {}, "vinyals": lambda names: {}}
+    with pytest.raises(UserError, match=r"'vinyal' of toy is neither lake nor vinyals nor .*Did you mean 'vinyals'\?"):
+        split_classes("toy", "vinyal", CLASSES, rules)
+
+
+@given(places=st.lists(st.sampled_from(SPLITS), min_size=len(CLASSES), max_size=len(CLASSES)), data=st.data())
+def test_every_partition_comes_back_as_it_was_written_in_data_order(tmp_path_factory, places, data):
+    lists = {split: [c for c, place in zip(CLASSES, places, strict=True) if place == split] for split in SPLITS}
+    if not all(lists.values()):
+        return
+    shuffled = {split: data.draw(st.permutations(lists[split])) for split in SPLITS}
+    assert split_with(tmp_path_factory.mktemp("split"), shuffled) == lists
