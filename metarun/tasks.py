@@ -1,0 +1,190 @@
+"""Few-shot tasks, and the streams that draw them: task i is a pure function of what the stream is made of and of i."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.errors import UserError
+from metarun.stateless_random import choose, root_key, split_key, uniform
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """The N-way K-shot setting.
+
+    Args:
+        way: classes in a task (outputs of the function, in regression).
+        shot: support examples per class.
+        query: query examples per class.
+
+    Raises:
+        UserError: one of them is below 1.
+    """
+
+    way: int
+    shot: int
+    query: int
+
+    def __post_init__(self) -> None:
+        for knob in ("way", "shot", "query"):
+            if getattr(self, knob) < 1:
+                raise UserError(f"{knob}={getattr(self, knob)} but a task needs at least 1; raise `task.{knob}`.")
+
+    def __str__(self) -> str:
+        return f"{self.way}w{self.shot}s"
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """T tasks side by side.
+
+    Args:
+        support_x: (T, way * shot, *shape) floats; images lie in [0, 1].
+        support_y: (T, way * shot) labels from 0 to way - 1, or (T, shot, 1) float targets in regression.
+        query_x: (T, way * query, *shape).
+        query_y: like support_y.
+        way: classes per task.
+    """
+
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+    way: int
+
+    def __len__(self) -> int:
+        return len(self.support_x)
+
+
+class TaskStream(Protocol):
+    """An endless numbered sequence of tasks of one shape from one split."""
+
+    shape: TaskShape
+
+    def draw(self, first: int, count: int) -> TaskBatch:
+        """Return tasks `first` to `first + count - 1`."""
+
+    def hash(self, count: int) -> str:
+        """Return a SHA-256 of the first `count` tasks: equal hashes mean the very same tasks."""
+
+
+def task_stream(
+    data: ClassDataset | Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
+) -> TaskStream:
+    """Make the stream that draws from `split` of `data`.
+
+    Raises:
+        UserError: the split cannot serve such tasks; the message names the class and the numbers.
+    """
+    if isinstance(data, ClassDataset):
+        return ClassTaskStream(data, split, shape, seed, device, dtype)
+    return FunctionTaskStream(data, split, shape, seed, device, dtype)
+
+
+class ClassTaskStream:
+    """Classification tasks: `way` classes of a split, and of each `shot + query` different examples.
+
+    A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
+    """
+
+    def __init__(
+        self, data: ClassDataset, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        examples = data.splits[split]
+        _check_can_serve(data.name, split, examples, shape)
+        self.shape = shape
+        self._key = root_key(split, seed)
+        self._identity = f"{data.hash}|{split}|{shape}"
+        self._dtype = dtype
+        self._values = torch.from_numpy(examples.values).to(device)
+        self._offsets = torch.from_numpy(examples.offsets).to(device)
+
+    def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split."""
+        sizes = self._offsets.diff()
+        task_keys = split_key(self._key, torch.arange(first, first + count, device=sizes.device))
+        classes = choose(task_keys, torch.full_like(task_keys, len(sizes)), self.shape.way)  # (count, way)
+        class_keys = split_key(~task_keys[:, None], torch.arange(self.shape.way, device=sizes.device))
+        within = choose(class_keys, sizes[classes], self.shape.shot + self.shape.query)
+        rows = self._offsets[classes][..., None] + within  # (count, way, shot + query)
+        return rows[..., : self.shape.shot], rows[..., self.shape.shot :]
+
+    def draw(self, first: int, count: int) -> TaskBatch:
+        """Return tasks `first` to `first + count - 1`; floats exist only here, the split stays uint8."""
+        support, query = self.rows(first, count)
+        return TaskBatch(
+            *self._gather(support, self.shape.shot), *self._gather(query, self.shape.query), way=self.shape.way
+        )
+
+    def _gather(self, rows: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+        x = self._values[rows.flatten(1)].to(self._dtype) / 255
+        y = torch.arange(self.shape.way, device=rows.device).repeat_interleave(per_class)
+        return x, y.expand(len(rows), -1)
+
+    def hash(self, count: int) -> str:
+        """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""
+        digest = hashlib.sha256(self._identity.encode())
+        for first, size in chunks(count, 1024):
+            for rows in self.rows(first, size):
+                digest.update(rows.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:
+    classes = len(examples.class_names)
+    if shape.way > classes:
+        raise UserError(
+            f"way={shape.way} but split '{split}' of {name} has {classes} classes; "
+            "lower `task.way` (or `train.way`) or use another split."
+        )
+    smallest = int(examples.sizes.argmin())
+    if shape.shot + shape.query > examples.sizes[smallest]:
+        raise UserError(
+            f"shot + query = {shape.shot} + {shape.query} but class '{examples.class_names[smallest]}' in split "
+            f"'{split}' of {name} has {examples.sizes[smallest]} examples; lower `task.shot` or `task.query`."
+        )
+
+
+class FunctionTaskStream:
+    """Regression tasks: one function of a family, seen at `shot` points and judged at `query` others."""
+
+    def __init__(
+        self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        if shape.way != 1:
+            raise UserError(
+                f"way={shape.way} but {family.name} is a function with one output; set `task=10points` or `task.way=1`."
+            )
+        self.shape = shape
+        self._family = family
+        self._key = root_key(split, seed)
+        self._device, self._dtype = device, dtype
+        self._identity = f"{family.hash}|{split}|{shape}"
+
+    def draw(self, first: int, count: int) -> TaskBatch:
+        """Return tasks `first` to `first + count - 1`; drawn in float64, so that every precision sees the same ones."""
+        keys = split_key(self._key, torch.arange(first, first + count, device=self._device))
+        parameters = self._family.parameters(uniform(keys, self._family.parameter_count))[
+            :, None
+        ]  # (count, 1, parameters)
+        points = self.shape.shot + self.shape.query
+        x = self._family.inputs(uniform(~keys, points))[..., None]  # (count, points, 1)
+        y = self._family.outputs(parameters, x)
+        x, y = x.to(self._dtype), y.to(self._dtype)
+        shot = self.shape.shot
+        return TaskBatch(x[:, :shot], y[:, :shot], x[:, shot:], y[:, shot:], way=1)
+
+    def hash(self, count: int) -> str:
+        """Return a SHA-256 over what the first `count` tasks are a pure function of."""
+        return hashlib.sha256(f"{self._identity}|{self.shape.query}|{self._key}|{count}".encode()).hexdigest()
+
+
+def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut 0..count into (first, length) pieces of at most `size`."""
+    for first in range(0, count, size):
+        yield first, min(size, count - first)

@@ -1,0 +1,30 @@
+"""Small data sets, tasks and networks for tests."""
+
+import numpy as np
+import torch
+
+from metarun.backbones import Conv4
+from metarun.data import SPLITS, ClassDataset, Examples
+from metarun.tasks import ClassTaskStream, TaskShape
+
+
+def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:
+    """Each class is a random picture, each example that picture with noise; every split has classes of these sizes."""
+    random = np.random.default_rng(seed)
+
+    def make_split(split) -> Examples:
+        def make_class(size):
+            picture = random.integers(0, 128, (1, *shape))
+            return (picture + random.integers(0, 128, (size, *shape))).astype(np.uint8)
+
+        return Examples.from_classes({f"{split} {c}": make_class(size) for c, size in enumerate(sizes)})
+
+    return ClassDataset("synthetic", {split: make_split(split) for split in SPLITS})
+
+
+def make_stream(way=5, shot=1, query=3, split="train", seed=0, dtype=torch.float32, **data) -> ClassTaskStream:
+    return ClassTaskStream(make_dataset(**data), split, TaskShape(way, shot, query), seed, torch.device("cpu"), dtype)
+
+
+def make_conv4(norm="batch", downsample="stride", filters=8, shape=(1, 16, 16)) -> Conv4:
+    return Conv4(shape, filters, downsample, norm)
