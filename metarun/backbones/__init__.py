@@ -1,0 +1,8 @@
+"""Networks that turn an example into features; they know nothing of tasks."""
+
+from metarun.backbones.backbone import Backbone
+from metarun.backbones.conv4 import Conv4
+from metarun.backbones.mlp import MLP
+from metarun.backbones.norm import NORMS, Norm
+
+__all__ = ["MLP", "NORMS", "Backbone", "Conv4", "Norm"]

@@ -1,0 +1,72 @@
+"""Four convolutions: the network that few-shot papers share."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from metarun.backbones.backbone import Backbone
+from metarun.backbones.norm import Norm, make_norm
+from metarun.errors import UserError
+
+
+class Conv4(Backbone):
+    """Four blocks of 3x3 convolution, normalisation, ReLU and halving (Vinyals et al. 2016).
+
+    Args:
+        input_shape: (channels, height, width) of an example.
+        filters: channels of each convolution.
+        downsample: "pool": 2x2 max-pooling after each block, the last map flattened (Snell et al. 2017; MAML on
+            mini-ImageNet); "stride": convolutions of stride 2, the mean over the last map (MAML on Omniglot).
+        norm: see `make_norm`.
+
+    Attributes:
+        features: how many numbers describe an example.
+
+    Raises:
+        UserError: the input is no image or too small, or an argument has no such value.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        filters: int = 64,
+        downsample: Literal["pool", "stride"] = "pool",
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        if len(input_shape) != 3:
+            raise UserError(
+                f"backbone=conv4 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
+            )
+        if downsample not in ("pool", "stride"):
+            raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride.")
+        channels, height, width = input_shape
+        if downsample == "pool" and min(height, width) < 16:
+            raise UserError(
+                f"backbone=conv4 halves images four times but they are {height}x{width}; use downsample=stride."
+            )
+        widths = [channels, filters, filters, filters, filters]
+        blocks = [_block(widths[i], widths[i + 1], downsample, norm) for i in range(4)]
+        reduce = nn.Flatten() if downsample == "pool" else _MeanOverMap()
+        self.layers = nn.Sequential(*blocks, reduce)
+        self.features = filters * (height // 16) * (width // 16) if downsample == "pool" else filters
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, height, width) to (n, features)."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+def _block(channels: int, filters: int, downsample: str, norm: Norm) -> nn.Sequential:
+    stride = 2 if downsample == "stride" else 1
+    layers = [
+        nn.Conv2d(channels, filters, 3, stride=stride, padding=1),
+        make_norm(norm, filters, spatial=True),
+        nn.ReLU(),
+    ]
+    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if downsample == "pool" else []))
+
+
+class _MeanOverMap(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))

@@ -1,0 +1,44 @@
+"""Fully connected layers, for tables and functions."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from metarun.backbones.backbone import Backbone
+from metarun.backbones.norm import Norm, make_norm
+from metarun.errors import UserError
+
+
+class MLP(Backbone):
+    """Linear layers, each followed by normalisation and ReLU; MAML's sinusoid network is two of 40 units.
+
+    Args:
+        input_shape: of an example; it is flattened.
+        hidden: units of each layer, the last of which are the features.
+        norm: see `make_norm`.
+
+    Attributes:
+        features: how many numbers describe an example.
+
+    Raises:
+        UserError: there is no layer, or one without units.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], hidden: Sequence[int] = (40, 40), norm: Norm = "none") -> None:
+        super().__init__()
+        if not hidden or min(hidden) < 1:
+            raise UserError(
+                f"backbone.hidden={list(hidden)} but every layer needs units and there must be one; give [40, 40]."
+            )
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, units in pairwise([math.prod(input_shape), *hidden]):
+            layers += [nn.Linear(inputs, units), make_norm(norm, units, spatial=False), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.features = hidden[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, *input_shape) to (n, features)."""
+        features: Tensor = self.layers(x)
+        return features
