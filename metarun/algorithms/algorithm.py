@@ -1,0 +1,37 @@
+"""The interface of a method."""
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from metarun.tasks import TaskBatch
+
+Kind = Literal["classification", "regression"]
+
+
+class Algorithm(nn.Module):
+    """A module that holds what is meta-learned. Nothing about a task is ever stored in it.
+
+    Attributes:
+        solves: the kinds of task it can be given.
+        order: 1 or 2, of the meta-gradient; None where there are no inner gradient steps.
+        outputs: the size of a fixed head, which then is the only way it can be given; None: any way will do.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification",)
+    order: int | None = None
+    outputs: int | None = None
+
+    @abstractmethod
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the scalar that the outer loop minimises, a mean over the tasks."""
+
+    @abstractmethod
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """Predict the queries before adaptation and after each step, without a graph.
+
+        Returns:
+            (steps + 1, T, way * query, way) logits, or (steps + 1, T, query, 1) numbers in regression; the first
+            dimension is 1 for methods that take no steps.
+        """

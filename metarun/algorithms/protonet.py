@@ -1,0 +1,57 @@
+"""Prototypical networks."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metarun.algorithms.algorithm import Algorithm
+from metarun.backbones import Backbone
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class ProtoNet(Algorithm):
+    """Prototypical networks (Snell, Swersky, Zemel 2017, https://arxiv.org/abs/1703.05175).
+
+    A class is the mean of its support features, its prototype; a query belongs to the nearest one. The logits are the
+    negative *squared* Euclidean distances (equation 2). Support and query go through the backbone together, as in the
+    authors' code, which matters only where the norm takes statistics over the batch.
+
+    Args:
+        backbone: maps examples to the space in which distances are taken.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+    """
+
+    def __init__(self, backbone: Backbone, over_tasks: How = "auto") -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean cross-entropy of the queries (algorithm 1)."""
+        return mean_loss(self._logits(tasks), tasks.query_y)
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
+        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
+        return self._logits(tasks)[None]
+
+    def _logits(self, tasks: TaskBatch) -> Tensor:
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            features = self.backbone(torch.cat([support_x, query_x]))
+            support, query = features.split([len(support_x), len(query_x)])
+            return -squared_distances(query, prototypes(support, support_y, tasks.way))
+
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+
+
+def prototypes(features: Tensor, labels: Tensor, way: int) -> Tensor:
+    """Return (way, features), the mean of each class's rows in `features` (n, features); labels (n) (equation 1)."""
+    members = F.one_hot(labels, way).to(features.dtype)  # (n, way)
+    return (members / members.sum(0)).T @ features
+
+
+def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
+    """Return (points, centres) squared Euclidean distances between the rows of two matrices."""
+    return (points[:, None] - centres[None]).square().sum(-1)
