@@ -1,0 +1,81 @@
+"""From a node of the config that names a class by `_target_` to the object, with its mistakes told in one sentence."""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import hydra
+
+from metarun.errors import UserError, did_you_mean
+
+
+def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
+    """Call the class that `node` names with the node's other keys and with `given`.
+
+    Args:
+        key: where the node stands in the config, for messages: "algo", "data", "backbone".
+        node: resolved, plain values.
+        given: arguments that no YAML file can hold, such as the backbone.
+
+    Raises:
+        UserError: there is no such class, or an argument is unknown, missing or of another type than the class says.
+    """
+    if "_target_" not in node:
+        raise UserError(f"`{key}` names no class; set `{key}._target_` or choose one with `{key}=…`.")
+    try:
+        target = hydra.utils.get_object(node["_target_"])
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"{key}._target_={node['_target_']} cannot be imported: {reason}.") from error
+    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    _check_arguments(key, target, {**arguments, **given}, arguments)
+    return hydra.utils.instantiate(dict(node), **given, _convert_="all")
+
+
+def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(target).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in arguments:
+        if name not in parameters and not takes_any:
+            raise UserError(
+                f"`{key}.{name}` is no key of {target.__name__}, which takes {', '.join(parameters)}."
+                + did_you_mean(name, parameters)
+            )
+    for name, parameter in parameters.items():
+        variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.default is parameter.empty and not variadic and name not in arguments:
+            raise UserError(f"`{key}.{name}` is missing, and {target.__name__} has no default for it.")
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    for name, value in written.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}, as {target.__name__} takes.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value out of YAML can stand for a parameter so annotated; True where YAML has no such values."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value in options and not (isinstance(value, bool) and True not in options)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in options)
+    if hint is type(None):
+        return value is None
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return isinstance(value, list | tuple)
+    return True
+
+
+def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return " or ".join(names.get(option, str(option)) for option in options)

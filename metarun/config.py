@@ -1,0 +1,215 @@
+"""The schema of a config, where the YAML tree lies, and what makes two runs the same run."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metarun.errors import UserError
+
+Config = dict[str, Any]  # resolved: plain values only
+
+
+@dataclass
+class TaskConfig:
+    """`task`: the N-way K-shot setting."""
+
+    way: int = MISSING
+    shot: int = MISSING
+    query: int = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """`train`: the outer loop."""
+
+    iterations: int | None = MISSING
+    time_budget: str | None = MISSING
+    meta_batch: int = MISSING
+    way: int = MISSING
+    shot: int = MISSING
+    query: int = MISSING
+    outer_lr: float = MISSING
+    lr_decay: float = MISSING
+    lr_decay_every: int = MISSING
+    clip_grad: float | None = MISSING
+    validate_every: int = MISSING
+    validate_tasks: int = MISSING
+    over_tasks: str = MISSING
+
+
+@dataclass
+class TestConfig:
+    """`test`: meta-validation and meta-test."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    tasks: int = MISSING
+    steps: int = MISSING
+    query: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass
+class ChosenConfig:
+    """`chosen`: the names of the group options, for tables and directory names."""
+
+    algo: str = MISSING
+    data: str = MISSING
+    backbone: str = MISSING
+
+
+@dataclass
+class RunConfig:
+    """The whole of `metarun train`. `algo`, `data` and `backbone` name a class, whose signature is their schema."""
+
+    data: Any = MISSING
+    task: TaskConfig = field(default_factory=TaskConfig)
+    algo: Any = MISSING
+    backbone: Any = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+    precision: str = MISSING
+    results_dir: str = MISSING
+    force: bool = MISSING
+    train: TrainConfig = field(default_factory=TrainConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+    default_norm: str = MISSING
+    chosen: ChosenConfig = field(default_factory=ChosenConfig)
+
+
+@dataclass
+class RetestTaskConfig:
+    """`task` of `metarun test`: null keeps what the run was made for."""
+
+    way: int | None = None
+    shot: int | None = None
+    query: int | None = None
+
+
+@dataclass
+class RetestTestConfig:
+    """`test` of `metarun test`: null keeps what the run was made for."""
+
+    __test__ = False
+
+    tasks: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+
+
+@dataclass
+class RetestChosenConfig:
+    """`chosen` of `metarun test`: null keeps what the run was made for."""
+
+    data: str | None = None
+
+
+@dataclass
+class RetestConfig:
+    """The whole of `metarun test`."""
+
+    run: str = MISSING
+    data: Any = None
+    task: RetestTaskConfig = field(default_factory=RetestTaskConfig)
+    test: RetestTestConfig = field(default_factory=RetestTestConfig)
+    device: str = MISSING
+    results_dir: str = MISSING
+    force: bool = MISSING
+    chosen: RetestChosenConfig = field(default_factory=RetestChosenConfig)
+
+
+def by_way(values: dict[int, Any], _root_: DictConfig) -> Any:
+    """Resolve `${by_way:{5: 0.4, 20: 0.1}}` to the entry of the largest way that is not above `task.way`."""
+    way = _root_.task.way
+    return values[max((w for w in values if w <= way), default=min(values))]
+
+
+def register() -> None:
+    """Make the schemas and the resolver known to Hydra; harmless when repeated."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunConfig)
+    store.store(name="retest_schema", node=RetestConfig)
+    OmegaConf.register_new_resolver("by_way", by_way, replace=True)
+
+
+def config_dir() -> Path:
+    """Where the YAML tree lies: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"metarun's conf/ folder is neither in {package} nor beside it; install metarun again.")
+
+
+def resolve(config: DictConfig) -> Config:
+    """Return a config as plain values, its interpolations replaced and its types checked.
+
+    Raises:
+        UserError: a key is unknown, or of the wrong type, or without a value.
+    """
+    schema = RetestConfig if "run" in config else RunConfig
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(schema), config)
+        resolved = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def overlaid(trained: Any, asked: Config) -> Config:
+    """Return a trained run's config with what `metarun test` asked for laid over it; null there keeps what is."""
+    config: Config = {**trained, **{key: asked[key] for key in ("device", "results_dir", "force")}}
+    config["task"] = {**trained["task"], **_given(asked["task"])}
+    config["test"] = {**trained["test"], **_given(asked["test"])}
+    if asked["task"]["query"] is not None:
+        config["test"]["query"] = asked["task"]["query"]
+    if asked["data"] is not None:
+        config["data"] = asked["data"]
+        config["chosen"] = {**trained["chosen"], "data": asked["chosen"]["data"]}
+    return config
+
+
+def _given(values: Mapping[str, Any]) -> Config:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+# What keeps Hydra from leaving files of its own when a stored config is run again.
+_STORED_HEADER = """\
+# metarun {verb} --config-path FOLDER --config-name config         FOLDER: where this file lies
+defaults:
+  - _self_
+  - override hydra/job_logging: disabled
+  - override hydra/hydra_logging: disabled
+hydra:
+  run: {{dir: .}}
+  sweep: {{dir: results/sweeps, subdir: .}}
+  output_subdir: null
+  job: {{chdir: false}}
+"""
+
+
+def stored_yaml(config: Config, verb: str) -> str:
+    """Return the text of a run's `config.yaml`, from which `metarun <verb>` makes the same run again."""
+    return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(OmegaConf.create(config))
+
+
+# Keys that cannot change a run's numbers, or only say again what another key holds.
+NOT_IDENTITY = ("device", "results_dir", "force", "default_norm", "train.over_tasks", "algo.over_tasks")
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """Return the 8 hexadecimal digits that stand for everything in a resolved config that can change its numbers."""
+    identity = OmegaConf.create(config)
+    for key in NOT_IDENTITY:
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(identity, parent) if parent else identity
+        node.pop(name, None)
+    return hashlib.sha256(json.dumps(OmegaConf.to_container(identity), sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,157 @@
+"""What a person sees: a live bar on a terminal, plain lines anywhere else, and the row in the end."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from metarun.durations import format_duration
+
+log = logging.getLogger(__name__)
+HEARTBEAT = 30  # seconds between two plain lines
+
+
+class Screen:
+    """Tells how a run goes: implements the observer that training and meta-testing report to.
+
+    Args:
+        console: where to; a live bar if it is a terminal.
+        regression: the figure is a squared error, not an accuracy.
+    """
+
+    def __init__(self, console: Console, regression: bool) -> None:
+        self.console = console
+        self.regression = regression
+        self.best: str = "–"
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._last_line = time.monotonic()
+
+    @contextmanager
+    def phase(self, title: str) -> Iterator[None]:
+        """Show a bar for one part of the work."""
+        log.info("%s", title)
+        self._last_line = time.monotonic()
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self._bar:
+            self._task = self._bar.add_task(title, total=1.0, note="")
+            yield
+        self._bar = None
+
+    def trained(self, iteration: int, fraction: float, loss: float, seconds: float) -> None:
+        """Show the pace of meta-training."""
+        pace = iteration / seconds
+        left = format_duration(seconds * (1 - fraction) / fraction)
+        note = f"step {iteration:,} · {pace:.1f}/s · loss {loss:.3f} · val {self.best}"
+        self._show(fraction, note, f"step {iteration:,}, {pace:.1f} a second, loss {loss:.4f}, about {left} left")
+
+    def validated(self, iteration: int, value: float, best: bool) -> None:
+        """Tell the figure on meta-val."""
+        name = "mse" if self.regression else "accuracy"
+        figure = f"{value:.4f}" if self.regression else f"{value:.2%}"
+        self.best = figure if best else self.best
+        log.info("step %s: meta-val %s %s%s", f"{iteration:,}", name, figure, " (best so far)" if best else "")
+        self._last_line = time.monotonic()
+
+    def judged(self, done: int, tasks: int) -> None:
+        """Show how far meta-testing is."""
+        self._show(done / tasks, f"{done:,} of {tasks:,} tasks", f"{done:,} of {tasks:,} tasks")
+
+    def _show(self, fraction: float, note: str, line: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=fraction, note=note)
+        elif time.monotonic() - self._last_line > HEARTBEAT:
+            log.info(line)
+            self._last_line = time.monotonic()
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log lines on the console, above a live bar if there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        self.console.print(record.getMessage(), style=style, highlight=False, markup=False)
+
+
+@contextmanager
+def logging_to(path: Path, console: Console) -> Iterator[None]:
+    """Within the block, what metarun logs goes to a run's log file, with the time, and to the console."""
+    logger = logging.getLogger("metarun")
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers: list[logging.Handler] = [file, _ConsoleHandler(console)]
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(before)
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """Write a fraction in percent, without the sign: the column says it."""
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def figure(record: dict[str, Any]) -> str:
+    """Write what a run is judged by, with its 95 % interval: "98.12 ± 0.21" in percent, or a squared error."""
+    if "mse" in record:
+        half = record.get("mse_ci95")
+        return f"mse {record['mse']:.4f}" + ("" if half is None else f" ± {half:.4f}")
+    half = record.get("accuracy_ci95")
+    return percent(record.get("accuracy")) + ("" if half is None else f" ± {percent(half)}")
+
+
+def summary(record: dict[str, Any]) -> Table:
+    """Return one run's result as a table of two columns."""
+    table = Table(title=f"{record['algo']} on {record['data']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    setting = f"{record['test_way']}-way {record['test_shot']}-shot, {record['test_query']} queries a class"
+    if record.get("test_data", record["data"]) != record["data"]:
+        setting += f", on {record['test_data']}"
+    interval = f"over {record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
+    table.add_row("meta-test", setting)
+    if "mse" in record:
+        table.add_row("squared error", f"{figure(record)[4:]}  {interval}")
+        table.add_row("by step", _curve(record["mse_by_step"], lambda value: f"{value:.3f}"))
+        table.add_row("floor", f"{record['floor_mse']:.4f} (the mean of the support targets)")
+    else:
+        table.add_row("accuracy %", f"{figure(record)}  {interval}")
+        table.add_row("by step", _curve(record["accuracy_by_step"], lambda value: percent(value, 1)))
+        floor, chance = percent(record["floor_accuracy"]), percent(record["chance"])
+        table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
+    table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
+    table.add_row("adapting", f"{record['adapt_ms']:.1f} ms a task on {record['device']}")
+    table.add_row("meta-training", f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}")
+    return table
+
+
+def _curve(values: list[float], write: Any) -> str:
+    if len(values) == 1:
+        return f"{write(values[0])} (this method takes no steps)"
+    return " → ".join(write(value) for value in values)

@@ -1,0 +1,32 @@
+"""Lengths of time as people write them."""
+
+import re
+
+from metarun.errors import UserError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in "90s", "10m", "2h", "1h30m" or a plain number of seconds.
+
+    Raises:
+        UserError: it is none of these, or no time at all.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise UserError(f"train.time_budget='{text}' is no length of time; write it like 90s, 10m or 1h30m.")
+    seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
+    if seconds <= 0:
+        raise UserError(f"train.time_budget='{text}' leaves no time; write it like 90s, 10m or 1h30m.")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return "7 s", "3 min 20 s" or "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

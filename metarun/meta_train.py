@@ -1,0 +1,213 @@
+"""Meta-training: the outer loop. Knows no algorithm, no data set, no screen."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from metarun.algorithms import Algorithm
+from metarun.errors import RunFailed, UserError
+from metarun.meta_test import evaluate
+from metarun.tasks import TaskStream
+
+CHECK_EVERY = 10  # steps between two looks at the loss: on a GPU each look waits for the device
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and at what rate to meta-train; the keys of `train` in the config.
+
+    Raises:
+        UserError: a value is out of range, or nothing would ever stop the training.
+    """
+
+    iterations: int | None
+    time_budget: float | None  # seconds
+    meta_batch: int
+    outer_lr: float
+    lr_decay: float
+    lr_decay_every: int
+    clip_grad: float | None
+    validate_every: int
+    validate_tasks: int
+    validate_steps: int
+
+    def __post_init__(self) -> None:
+        if self.iterations is None and self.time_budget is None:
+            raise UserError(
+                "train.iterations and train.time_budget are both null; give one of them, such as train.time_budget=10m."
+            )
+        for knob in ("iterations", "meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
+            value = getattr(self, knob)
+            if value is not None and value < 1:
+                raise UserError(f"train.{knob}={value} but it must be at least 1; raise `train.{knob}`.")
+        if self.outer_lr <= 0:
+            raise UserError(f"train.outer_lr={self.outer_lr} but a learning rate is above 0; raise `train.outer_lr`.")
+
+    def fraction_done(self, iteration: int, seconds: float) -> float:
+        """Return how much of the training is over, from 0 to 1, by whichever limit is nearer."""
+        by_steps = iteration / self.iterations if self.iterations else 0.0
+        by_time = seconds / self.time_budget if self.time_budget else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+@dataclass
+class Progress:
+    """Where a training stands; with the weights and the optimiser's state, all that is needed to go on."""
+
+    iteration: int = 0
+    seconds: float = 0.0
+    validated_at: int = 0
+    best_iteration: int = 0
+    best_score: float = -math.inf
+    best_value: float | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Observer(Protocol):
+    """Whoever wants to know how it goes: a screen, a file."""
+
+    def trained(self, iteration: int, fraction: float, loss: float, seconds: float) -> None:
+        """Some more steps were taken; `loss` is their mean."""
+
+    def validated(self, iteration: int, value: float, best: bool) -> None:
+        """Meta-val was looked at; `value` is an accuracy or a squared error."""
+
+
+class Training:
+    """One algorithm's way through its outer loop: Adam on the meta-loss, the best checkpoint by meta-val.
+
+    Args:
+        algorithm: what is meta-learned.
+        schedule: how long and at what rate.
+        train: stream of meta-training tasks; step i takes tasks i * meta_batch and following.
+        val: stream of meta-val tasks, the first of which are looked at every time.
+    """
+
+    def __init__(self, algorithm: Algorithm, schedule: Schedule, train: TaskStream, val: TaskStream) -> None:
+        self.algorithm = algorithm
+        self.schedule = schedule
+        self.train = train
+        self.val = val
+        self.progress = Progress()
+        # On the device, in float64: of the steps since the last look at meta-val.
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.optimizer = torch.optim.Adam(algorithm.parameters(), lr=schedule.outer_lr)
+        self.scheduler = torch.optim.lr_scheduler.StepLR(
+            self.optimizer, step_size=schedule.lr_decay_every, gamma=schedule.lr_decay
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the algorithm lives."""
+        return next(self.algorithm.parameters()).device
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that is needed to go on from here."""
+        return {
+            "algorithm": self.algorithm.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "progress": asdict(self.progress),
+            "loss_sum": self._loss_sum,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.progress = Progress(**state["progress"])
+        self._loss_sum = state["loss_sum"].to(self.device)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a limit is reached and the last look at meta-val was taken."""
+        progress = self.progress
+        over = self.schedule.fraction_done(progress.iteration, progress.seconds) >= 1
+        return over and progress.validated_at == progress.iteration
+
+    def run(
+        self, save: Callable[[], None], save_best: Callable[[], None], observer: Observer, pause: Callable[[], None]
+    ) -> None:
+        """Meta-train until a limit is reached.
+
+        Args:
+            save: called when `state()` is worth keeping.
+            save_best: called when the weights are the best so far on meta-val.
+            observer: told how it goes.
+            pause: called after every step and between chunks of meta-val; raises when the user wants to stop.
+
+        Raises:
+            RunFailed: the loss is no longer a number.
+        """
+        started = time.perf_counter() - self.progress.seconds
+        while not self.finished:
+            if self._look_is_due:
+                self._validate(save_best, observer, pause)
+                self.progress.seconds = time.perf_counter() - started
+                save()
+            else:
+                self._step()
+                self.progress.seconds = time.perf_counter() - started
+                if self.progress.iteration % CHECK_EVERY == 0:
+                    self._tell(observer)
+            pause()
+
+    @property
+    def _look_is_due(self) -> bool:
+        """Whether meta-val comes before the next step: on the beat, and when training is over."""
+        progress, schedule = self.progress, self.schedule
+        on_the_beat = progress.iteration > 0 and progress.iteration % schedule.validate_every == 0
+        over = schedule.fraction_done(progress.iteration, progress.seconds) >= 1
+        return (on_the_beat or over) and progress.validated_at != progress.iteration
+
+    def _step(self) -> None:
+        """Take one step of the outer loop."""
+        schedule, progress = self.schedule, self.progress
+        self.algorithm.train()
+        loss = self.algorithm.meta_loss(self.train.draw(progress.iteration * schedule.meta_batch, schedule.meta_batch))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if schedule.clip_grad is not None:
+            torch.nn.utils.clip_grad_value_(self.algorithm.parameters(), schedule.clip_grad)
+        self.optimizer.step()
+        self.scheduler.step()
+        progress.iteration += 1
+        self._loss_sum += loss.detach()
+
+    def _mean_loss(self) -> float:
+        """Return the mean loss of the steps since the last look at meta-val; waits for the device."""
+        mean = float(self._loss_sum) / max(1, self.progress.iteration - self.progress.validated_at)
+        if not math.isfinite(mean):
+            raise RunFailed(
+                f"the meta-training loss became {mean} by step {self.progress.iteration}; "
+                "lower `train.outer_lr` or `algo.inner_lr`, or set `train.clip_grad=10`."
+            )
+        return mean
+
+    def _tell(self, observer: Observer) -> None:
+        progress = self.progress
+        fraction = self.schedule.fraction_done(progress.iteration, progress.seconds)
+        observer.trained(progress.iteration, fraction, self._mean_loss(), progress.seconds)
+
+    def _validate(self, save_best: Callable[[], None], observer: Observer, pause: Callable[[], None]) -> None:
+        """Look at meta-val; stopped on the way, it leaves no trace and is taken again."""
+        progress, schedule = self.progress, self.schedule
+        loss = self._mean_loss()
+        found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
+        value = float(found.headline.double().mean())
+        common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
+        progress.curve.append({**common, "split": "train", "loss": loss, "accuracy": None})
+        val_loss, accuracy = float(found.loss[-1].double().mean()), None if found.accuracy is None else value
+        progress.curve.append({**common, "split": "val", "loss": val_loss, "accuracy": accuracy})
+        progress.validated_at = progress.iteration
+        self._loss_sum.zero_()
+        best = found.score > progress.best_score
+        if best:
+            progress.best_score, progress.best_value, progress.best_iteration = found.score, value, progress.iteration
+            save_best()
+        observer.validated(progress.iteration, value, best)

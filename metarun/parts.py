@@ -1,0 +1,98 @@
+"""From a resolved config to the objects it stands for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from metarun.algorithms import Algorithm
+from metarun.build import build
+from metarun.config import Config
+from metarun.data import ClassDataset, Sinusoid, Split
+from metarun.durations import parse_duration
+from metarun.errors import UserError
+from metarun.meta_train import Schedule
+from metarun.tasks import TaskShape, TaskStream, task_stream
+
+
+@dataclass
+class Parts:
+    """The objects that a resolved config stands for, each built when first asked for."""
+
+    config: Config
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that `device` names."""
+        name = self.config["device"]
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(f"device={name} cannot be used here ({reason}); use device=cpu or device=auto.") from None
+        return device
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The number format that `precision` names."""
+        formats = {"float32": torch.float32, "float64": torch.float64}
+        if self.config["precision"] not in formats:
+            raise UserError(f"precision={self.config['precision']} is not one of {', '.join(formats)}.")
+        return formats[self.config["precision"]]
+
+    @cached_property
+    def data(self) -> ClassDataset | Sinusoid:
+        """The data set, found or made, and cached for the next time."""
+        data: ClassDataset | Sinusoid = build("data", self.config["data"]).load()
+        return data
+
+    @cached_property
+    def algorithm(self) -> Algorithm:
+        """The algorithm around its backbone, with the initial weights that `seed` stands for."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config["seed"])
+            backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)
+            algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone)
+        kind = "classification" if isinstance(self.data, ClassDataset) else "regression"
+        if kind not in algorithm.solves:
+            raise UserError(
+                f"algo={self.config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but "
+                f"data={self.data.name} is {kind}; choose another `algo` (maml does both) or another `data`."
+            )
+        return algorithm.to(self.device, self.dtype)
+
+    def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
+        """The tasks of a split."""
+        return task_stream(self.data, split, shape, seed, self.device, self.dtype)
+
+    @property
+    def test_shape(self) -> TaskShape:
+        """The setting that meta-val and meta-test judge by."""
+        task, test = self.config["task"], self.config["test"]
+        return TaskShape(task["way"], task["shot"], test["query"])
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The outer loop's schedule."""
+        train = {key: value for key, value in self.config["train"].items() if key in Schedule.__dataclass_fields__}
+        budget = train.pop("time_budget")
+        steps = self.config["test"]["steps"]
+        return Schedule(**train, time_budget=None if budget is None else parse_duration(budget), validate_steps=steps)
+
+    @property
+    def regression(self) -> bool:
+        """Whether tasks are functions to regress, not classes to tell apart."""
+        return not isinstance(self.data, ClassDataset)
+
+    def check_head(self, shape: TaskShape) -> None:
+        """Raise a UserError if the algorithm's head has another size than such tasks need."""
+        outputs = self.algorithm.outputs
+        if outputs is not None and outputs != shape.way:
+            algo = self.config["chosen"]["algo"]
+            raise UserError(
+                f"way={shape.way} but this {algo} has a head for {outputs} classes and can be given no other; "
+                f"meta-train one with `task.way={shape.way}`, or use a method without a fixed head, such as protonet."
+            )

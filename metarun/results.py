@@ -1,0 +1,150 @@
+"""Run directories, records and tables: what a run leaves behind, and how it is found again."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from metarun.errors import UserError
+
+Record = dict[str, Any]
+
+
+class RunDirectory:
+    """The files of one run. `result.json` is written last: with "status": "done" in it the run is finished.
+
+    Args:
+        path: `<results_dir>/runs/<algo>-<data>-<way>w<shot>s-<id>`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name.rpartition("-")[2]
+        self.config = path / "config.yaml"
+        self.result = path / "result.json"
+        self.curve = path / "curve.csv"
+        self.tasks = path / "tasks.parquet"
+        self.best = path / "best.pt"
+        self.last = path / "last.pt"
+        self.environment = path / "environment.json"
+        self.log = path / "run.log"
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the run for this process; a second process waits. Yields whether it had to."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+            waited = False
+        except Timeout:
+            print(f"metarun: another process works on {self.path}; waiting for it.", flush=True)
+            lock.acquire()
+            waited = True
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+    def read_result(self) -> Record | None:
+        """Return the record, or None where the run is not finished.
+
+        Raises:
+            UserError: the file is there and is no record.
+        """
+        if not self.result.is_file():
+            return None
+        try:
+            record = json.loads(self.result.read_text())
+        except (ValueError, OSError) as error:
+            raise UserError(
+                f"{self.result} cannot be read ({error}); delete it and run the same command again."
+            ) from None
+        if not isinstance(record, dict) or "status" not in record:
+            raise UserError(f"{self.result} is no result of metarun; delete it and run the same command again.")
+        return record
+
+    def discard_if_unused(self) -> None:
+        """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""
+        if not self.config.exists():
+            shutil.rmtree(self.path)
+
+    def forget(self) -> None:
+        """Remove what would let a run be found finished or gone on with, the record first."""
+        for path in (self.result, self.last, self.best, self.curve, self.tasks):
+            path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that at every instant it is the old or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a JSON object, atomically; a NaN in it is a bug and raises ValueError."""
+    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write a table, atomically."""
+    write_text(path, pd.DataFrame(rows, columns=list(columns)).to_csv(index=False))
+
+
+def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write a table by columns, atomically."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    pd.DataFrame(columns).to_parquet(temporary, index=False)
+    temporary.replace(path)
+
+
+def run_path(results_dir: Path, algo: str, data: str, way: int, shot: int, run_id: str) -> Path:
+    """Where the run with this id lies."""
+    return results_dir / "runs" / f"{algo}-{data}-{way}w{shot}s-{run_id}"
+
+
+def find_run(results_dir: Path, run: str) -> RunDirectory:
+    """Return the run that `run` names: a directory, or the first characters of an id.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    if (Path(run) / "config.yaml").is_file():
+        return RunDirectory(Path(run))
+    runs = sorted((results_dir / "runs").glob("*-*"))
+    found = [path for path in runs if path.name == run or path.name.rpartition("-")[2].startswith(run)]
+    if len(found) == 1:
+        return RunDirectory(found[0])
+    if found:
+        raise UserError(
+            f"run={run} could be {' or '.join(path.name for path in found)}; give more characters of the id."
+        )
+    known = f"there are {', '.join(path.name for path in runs[-5:])}" if runs else "there is none yet"
+    raise UserError(f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs; {known}.")
+
+
+def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
+    """Read the records below some folders.
+
+    Returns:
+        The records, and a sentence for each that was left out because it cannot be read.
+    """
+    records, left_out = [], []
+    for path in sorted({file for root in paths for file in root.rglob("result.json")}):
+        try:
+            record = RunDirectory(path.parent).read_result()
+        except UserError as error:
+            left_out.append(str(error))
+        else:
+            records.append({**(record or {}), "path": str(path.parent)})
+    return records, left_out

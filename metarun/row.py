@@ -1,0 +1,132 @@
+"""The row of a run: what `result.json` says and `tasks.parquet` details."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from metarun import __version__, environment
+from metarun.algorithms import floor
+from metarun.errors import UserError
+from metarun.meta_test import Evaluation, adaptation_ms, evaluate, is_transductive, judge
+from metarun.meta_train import Progress
+from metarun.parts import Parts
+from metarun.results import Record
+from metarun.statistics import mean_and_ci95
+from metarun.tasks import TaskStream
+
+# What a row of `metarun test` takes over from the row of the run it tests.
+TRAINED_KEYS = (
+    *("algo", "data", "backbone", "way", "shot", "query", "seed", "train_way", "train_shot", "train_query"),
+    *("val_accuracy", "val_mse", "best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
+    "example_shape",
+)
+
+
+def describe_training(parts: Parts, progress: Progress) -> Record:
+    """What the row says of the run up to its checkpoint."""
+    config = parts.config
+    chosen, task, train = config["chosen"], config["task"], config["train"]
+    return {
+        "algo": chosen["algo"],
+        "data": chosen["data"],
+        "backbone": chosen["backbone"],
+        "way": task["way"],
+        "shot": task["shot"],
+        "query": task["query"],
+        "seed": config["seed"],
+        "train_way": train["way"],
+        "train_shot": train["shot"],
+        "train_query": train["query"],
+        "val_accuracy" if not parts.regression else "val_mse": progress.best_value,
+        "best_iteration": progress.best_iteration,
+        "iterations": progress.iteration,
+        "train_seconds": round(progress.seconds, 3),
+        "norm": config["backbone"].get("norm"),
+        "order": parts.algorithm.order,
+        "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
+        "example_shape": list(parts.data.shape),
+    }
+
+
+def describe_test(parts: Parts, stream: TaskStream, judged: Callable[[int, int], None]) -> tuple[Record, Evaluation]:
+    """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures.
+
+    Raises:
+        UserError: there is no task to judge by, or a negative number of steps.
+    """
+    test, algorithm = parts.config["test"], parts.algorithm
+    tasks, steps = test["tasks"], test["steps"]
+    if tasks < 1:
+        raise UserError(f"test.tasks={tasks} but it must be at least 1; raise `test.tasks`.")
+    if steps < 0:
+        raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
+    started = time.perf_counter()
+    found = evaluate(algorithm, stream, tasks, steps, judged)
+    seconds = time.perf_counter() - started
+    record: Record = {
+        "test_data": parts.config["chosen"]["data"],
+        "test_way": stream.shape.way,
+        "test_shot": stream.shape.shot,
+        "test_query": stream.shape.query,
+        "test_tasks": tasks,
+        "test_seed": test["seed"],
+        **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
+        "steps": len(found.loss) - 1,
+        "transductive": is_transductive(algorithm, stream, steps),
+        "test_seconds": round(seconds, 3),
+        "tasks_per_second": round(tasks / seconds, 3),
+        "adapt_ms": round(adaptation_ms(algorithm, stream, steps), 3),
+        "peak_memory_mb": round(_peak_memory_mb(parts.device), 1),
+        "device": str(parts.device),
+        "precision": parts.config["precision"],
+        "stream_hash": stream.hash(tasks),
+        "data_hash": parts.data.hash,
+        "version": __version__,
+        "commit": environment.commit(),
+    }
+    return record, found
+
+
+def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
+    """Means over the tasks, with the interval of the one that counts."""
+    loss_by_step = found.loss.double().mean(1).tolist()
+    mean, half = mean_and_ci95(found.headline.numpy())
+    if found.accuracy is None:
+        floor_mse = float(floor_found.headline.mean())
+        return {"mse": mean, "mse_ci95": half, "mse_by_step": loss_by_step, "floor_mse": floor_mse}
+    return {
+        "accuracy": mean,
+        "accuracy_ci95": half,
+        "accuracy_by_step": found.accuracy.mean(1).tolist(),
+        "loss_by_step": loss_by_step,
+        "chance": 1 / way,
+        "floor_accuracy": float(floor_found.headline.mean()),
+    }
+
+
+def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
+    """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step."""
+    steps, tasks = found.loss.shape
+    columns = {
+        "task": torch.arange(tasks).repeat(steps).numpy(),
+        "step": torch.arange(steps).repeat_interleave(tasks).numpy(),
+        "loss": found.loss.flatten().double().numpy(),
+    }
+    if found.accuracy is not None and found.confidence is not None:
+        columns["accuracy"] = found.accuracy.flatten().numpy()
+        columns["nll"] = columns["loss"]
+        columns["confidence"] = found.confidence.flatten().double().numpy()
+    return columns
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far: the GPU's where one is used, else this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB here

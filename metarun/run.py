@@ -1,0 +1,185 @@
+"""One run, from its config to its row: config → objects → meta-train → meta-test → results."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from metarun import checkpoint, environment
+from metarun.config import Config, overlaid, resolve, run_id, stored_yaml
+from metarun.display import Screen, logging_to, summary
+from metarun.errors import Interrupted, RunFailed, UserError
+from metarun.interruption import Interruption, deferred_signals
+from metarun.memory import keep_freed_memory
+from metarun.meta_train import Training
+from metarun.parts import Parts
+from metarun.results import (
+    Record,
+    RunDirectory,
+    find_run,
+    run_path,
+    write_csv,
+    write_json,
+    write_parquet,
+    write_text,
+)
+from metarun.row import TRAINED_KEYS, describe_test, describe_training, task_columns
+from metarun.tasks import TaskShape, TaskStream
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> None:
+    """Meta-train, choose on meta-val, meta-test once and write the row; or show the row that is there already.
+
+    Raises:
+        UserError: the config asks for what cannot be done.
+        RunFailed: the training diverged, now or in an earlier try.
+        Interrupted: a signal came; what is needed to go on is saved.
+    """
+    resolved = resolve(config)
+    _once(_directory(resolved, run_id(resolved)), resolved, lambda run, console: _train(run, resolved, console))
+
+
+def retest(config: DictConfig) -> None:
+    """Meta-test a finished run on other task sizes, splits or data, and write one more row.
+
+    Raises:
+        UserError: there is no such run, or its checkpoint cannot serve such tasks.
+    """
+    asked = resolve(config)
+    parent = find_run(Path(asked["results_dir"]), str(asked["run"]))
+    trained = parent.read_result()
+    if trained is None or trained["status"] != "done" or not parent.best.is_file():
+        raise UserError(
+            f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
+        )
+    resolved = overlaid(OmegaConf.to_container(OmegaConf.load(parent.config)), asked)
+    asked["run"] = trained["id"]
+    run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
+    _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, Parts(resolved), console))
+
+
+def _directory(config: Config, run_id: str) -> RunDirectory:
+    chosen, task = config["chosen"], config["task"]
+    return RunDirectory(
+        run_path(Path(config["results_dir"]), chosen["algo"], chosen["data"], task["way"], task["shot"], run_id)
+    )
+
+
+def _once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> None:
+    """Do the work that makes a run's row, unless the row is there; one process at a time."""
+    keep_freed_memory()
+    console = Console()
+    with run.locked():
+        if config["force"]:
+            run.forget()
+        record = run.read_result()
+        if record is None:
+            record = _work_logged(run, console, work)
+        elif record["status"] == "failed":
+            raise RunFailed(f"this run failed before, force=true tries again: {record['reason']}")
+        else:
+            console.print("This run is there already; force=true repeats it.", highlight=False)
+    console.print(summary(record))
+    console.print(f"→ {run.path}", highlight=False, soft_wrap=True)
+
+
+def _work_logged(run: RunDirectory, console: Console, work: Callable[[RunDirectory, Console], Record]) -> Record:
+    try:
+        with logging_to(run.log, console):
+            return work(run, console)
+    except UserError:
+        run.discard_if_unused()
+        raise
+
+
+def _train(run: RunDirectory, config: Config, console: Console) -> Record:
+    parts = Parts(config)
+    train = config["train"]
+    shape = TaskShape(train["way"], train["shot"], train["query"])
+    parts.check_head(shape)
+    parts.check_head(parts.test_shape)
+    train_stream = parts.stream("train", shape, config["seed"])
+    val_stream = parts.stream("val", parts.test_shape, config["test"]["seed"])
+    test_stream = parts.stream("test", parts.test_shape, config["test"]["seed"])  # refused now, not after the training
+    training = Training(parts.algorithm, parts.schedule, train_stream, val_stream)
+    _write_provenance(run, parts, stored_yaml(config, "train"))
+    screen = Screen(console, parts.regression)
+    with deferred_signals() as interruption:
+        _meta_train(run, training, screen, interruption, run.path.name)
+        trained = describe_training(parts, training.progress)
+        return _meta_test(run, parts, run.best, test_stream, trained, screen, interruption)
+
+
+def _retest(
+    run: RunDirectory, parent: RunDirectory, trained: Record, asked: Config, parts: Parts, console: Console
+) -> Record:
+    parts.check_head(parts.test_shape)
+    if list(parts.data.shape) != trained["example_shape"]:
+        raise UserError(
+            f"data={parts.config['chosen']['data']} has examples of shape {list(parts.data.shape)} but the run was "
+            f"trained on {trained['example_shape']}; choose data of that shape."
+        )
+    stream = parts.stream("test", parts.test_shape, parts.config["test"]["seed"])
+    _write_provenance(run, parts, stored_yaml(asked, "test"))
+    screen = Screen(console, parts.regression)
+    carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
+    with deferred_signals() as interruption:
+        return _meta_test(run, parts, parent.best, stream, carried, screen, interruption)
+
+
+def _write_provenance(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
+    write_text(run.config, config_yaml)
+    write_json(run.environment, environment.describe(str(parts.device), torch.get_num_threads()))
+
+
+def _meta_train(run: RunDirectory, training: Training, screen: Screen, interruption: Interruption, what: str) -> None:
+    """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
+    if run.last.is_file():
+        training.restore(checkpoint.load(run.last, training.device))
+        log.info("going on from step %s", f"{training.progress.iteration:,}")
+
+    def save() -> None:
+        checkpoint.save(run.last, training.state())
+        write_csv(run.curve, training.progress.curve, ["iteration", "split", "loss", "accuracy", "seconds"])
+
+    def save_best() -> None:
+        checkpoint.save(run.best, {"algorithm": training.algorithm.state_dict()})
+
+    try:
+        with screen.phase(f"meta-training {what}"):
+            training.run(save, save_best, screen, interruption.check)
+    except Interrupted:
+        save()
+        raise
+    except RunFailed as failure:
+        write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
+        raise
+
+
+def _meta_test(
+    run: RunDirectory,
+    parts: Parts,
+    weights: Path,
+    stream: TaskStream,
+    trained: Record,
+    screen: Screen,
+    interruption: Interruption,
+) -> Record:
+    """Judge the chosen checkpoint once on the meta-test tasks and write the row, last and whole."""
+
+    def judged(done: int, tasks: int) -> None:
+        interruption.check()
+        screen.judged(done, tasks)
+
+    parts.algorithm.load_state_dict(checkpoint.load(weights, parts.device)["algorithm"])
+    with screen.phase(f"meta-testing {run.path.name}"):
+        tested, found = describe_test(parts, stream, judged)
+    write_parquet(run.tasks, task_columns(found))
+    record = {"id": run.id, "status": "done", **trained, **tested}
+    write_json(run.result, record)
+    return record

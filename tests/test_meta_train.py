@@ -1,0 +1,181 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from metarun.algorithms import MAML, ProtoNet
+from metarun.errors import Interrupted, RunFailed, UserError
+from metarun.meta_train import Schedule, Training
+from tests.synthetic import make_conv4, make_stream
+
+SCHEDULE = {
+    "iterations": 6,
+    "time_budget": None,
+    "meta_batch": 2,
+    "outer_lr": 0.01,
+    "lr_decay": 0.5,
+    "lr_decay_every": 2,
+    "clip_grad": None,
+    "validate_every": 2,
+    "validate_tasks": 8,
+    "validate_steps": 1,
+}
+
+
+class Notes:
+    """An observer that remembers, and a pause that stops at some iteration."""
+
+    def __init__(self, training, stop_at=math.inf):
+        self.training, self.stop_at = training, stop_at
+        self.saved, self.best, self.validations, self.fractions = [], [], [], []
+
+    def trained(self, iteration, fraction, loss, seconds):
+        self.fractions.append(fraction)
+
+    def validated(self, iteration, value, best):
+        self.validations.append((iteration, value, best))
+
+    def save(self):
+        self.saved.append(copy.deepcopy(self.training.state()))
+
+    def save_best(self):
+        self.best.append(copy.deepcopy(self.training.algorithm.state_dict()))
+
+    def pause(self):
+        if self.training.progress.iteration >= self.stop_at:
+            raise Interrupted(2)
+
+    def run(self):
+        self.training.run(self.save, self.save_best, self, self.pause)
+        return self
+
+
+def make_training(algorithm=MAML, norm="batch", **schedule) -> Training:
+    torch.manual_seed(0)
+    backbone = make_conv4(norm)
+    made = MAML(backbone, 5, 0.1, 1) if algorithm is MAML else ProtoNet(backbone)
+    streams = (make_stream(split="train"), make_stream(split="val"))
+    return Training(made, Schedule(**{**SCHEDULE, **schedule}), *streams)
+
+
+@pytest.mark.parametrize("norm", ["batch", "running"])
+@pytest.mark.parametrize("algorithm", [MAML, ProtoNet])
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
+def test_going_on_from_a_checkpoint_gives_the_bits_of_an_undisturbed_training(algorithm, norm, stop_at):
+    undisturbed = make_training(algorithm, norm)
+    Notes(undisturbed).run()
+    stopped = make_training(algorithm, norm)
+    with pytest.raises(Interrupted, match="goes on from here"):
+        Notes(stopped, stop_at).run()
+    resumed = make_training(algorithm, norm)
+    resumed.restore(copy.deepcopy(stopped.state()))
+    Notes(resumed).run()
+    for name, tensor in undisturbed.algorithm.state_dict().items():
+        assert torch.equal(tensor, resumed.algorithm.state_dict()[name]), name
+    without_seconds = [
+        [{**row, "seconds": 0} for row in training.progress.curve] for training in (undisturbed, resumed)
+    ]
+    assert without_seconds[0] == without_seconds[1]
+    assert len(without_seconds[0]) == 6
+    assert undisturbed.progress.best_iteration == resumed.progress.best_iteration
+
+
+def test_a_look_at_meta_val_that_was_stopped_is_taken_again():
+    training = make_training()
+    calls = 0
+
+    def pause():
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # after two steps, within the look
+            raise Interrupted(2)
+
+    notes = Notes(training)
+    with pytest.raises(Interrupted, match="goes on from here"):
+        training.run(notes.save, notes.save_best, notes, pause)
+    assert (training.progress.iteration, training.progress.validated_at) == (2, 0)
+    notes.run()
+    assert [iteration for iteration, *_ in notes.validations] == [2, 4, 6]
+
+
+def test_the_best_checkpoint_is_the_one_meta_val_liked_most():
+    training = make_training(iterations=10, outer_lr=0.05)
+    notes = Notes(training).run()
+    values = [value for _, value, _ in notes.validations]
+    best = max(range(len(values)), key=values.__getitem__)  # the first of equals
+    assert training.progress.best_value == values[best]
+    assert training.progress.best_iteration == notes.validations[best][0]
+    assert [was_best for *_, was_best in notes.validations] == [
+        v > max(values[:i], default=-1) for i, v in enumerate(values)
+    ]
+    assert len(notes.best) == sum(was_best for *_, was_best in notes.validations)
+
+
+def test_the_last_step_is_validated_and_saved_even_off_the_beat():
+    training = make_training(iterations=5)
+    notes = Notes(training).run()
+    assert [iteration for iteration, *_ in notes.validations] == [2, 4, 5]
+    assert notes.saved[-1]["progress"]["iteration"] == 5
+    assert [row["split"] for row in training.progress.curve] == ["train", "val"] * 3
+
+
+def test_training_learns_what_can_be_learned():
+    training = make_training(iterations=60, validate_every=30, lr_decay=1.0)
+    Notes(training).run()
+    assert training.progress.best_value > 0.4, "chance is 0.2"
+
+
+def test_the_rate_is_halved_as_often_as_the_schedule_says():
+    training = make_training(lr_decay=0.5, lr_decay_every=2, iterations=5)
+    Notes(training).run()
+    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.5**2)
+
+
+def test_a_step_is_adam_on_the_meta_loss_of_the_next_tasks():
+    training, reference = make_training(lr_decay=1.0), make_training()
+    training.progress.iteration = 3
+    training._step()
+    parameters = list(reference.algorithm.parameters())
+    adam = torch.optim.Adam(parameters, lr=0.01)
+    reference.algorithm.meta_loss(reference.train.draw(3 * 2, 2)).backward()
+    adam.step()
+    for ours, theirs in zip(training.algorithm.parameters(), parameters, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_clipping_bounds_each_entry_of_the_meta_gradient():
+    training = make_training(clip_grad=1e-4)
+    training._step()
+    largest = max(parameter.grad.abs().max().item() for parameter in training.algorithm.parameters())
+    assert largest == pytest.approx(1e-4)
+
+
+def test_a_time_budget_ends_the_training():
+    training = make_training(iterations=None, time_budget=0.5, validate_every=1000)
+    Notes(training).run()
+    assert 0.5 <= training.progress.seconds < 10
+    assert training.progress.validated_at == training.progress.iteration > 0
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
+    training = make_training(iterations=100)
+    nn.init.constant_(training.algorithm.head.weight, math.nan)
+    with pytest.raises(RunFailed, match=r"meta-training loss became nan by step 2; lower `train\.outer_lr`"):
+        Notes(training).run()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"iterations": None}, r"train\.iterations and train\.time_budget are both null; give one of them"),
+        ({"iterations": 0}, r"train\.iterations=0 but it must be at least 1"),
+        ({"meta_batch": 0}, r"train\.meta_batch=0 but it must be at least 1"),
+        ({"validate_every": -1}, r"train\.validate_every=-1 but it must be at least 1"),
+        ({"outer_lr": 0.0}, r"train\.outer_lr=0\.0 but a learning rate is above 0"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
+        Schedule(**{**SCHEDULE, **wrong})
