@@ -1,0 +1,110 @@
+"""`metarun data list | get NAME | check NAME`: the data sets that conf/data/ names."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from metarun.config import config_dir
+from metarun.errors import UserError, did_you_mean
+from metarun.word_parser import WordParser
+
+if TYPE_CHECKING:  # numpy: `data get <Tab>` needs only the names
+    from metarun.data import ClassDataset, DataSource, Sinusoid
+
+EXAMPLES = """\
+examples:
+  metarun data list
+  metarun data get omniglot
+  metarun data get omniglot split=lake
+  metarun data check omniglot
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `metarun data` with the words after it; return its exit code.
+
+    Raises:
+        UserError: there is no such data set, or it cannot be had.
+    """
+    asked = _parser().parse_args(words)
+    if asked.action == "list":
+        _print_list()
+    else:
+        source = build_source(asked.name, asked.setting)
+        print(source.check() if asked.action == "check" else f"{asked.name}: {describe(source.load())}")
+    return 0
+
+
+def names() -> list[str]:
+    """Return the names of the packaged data sets, in the order of the alphabet."""
+    return sorted(path.stem for path in (config_dir() / "data").glob("*.yaml"))
+
+
+def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
+    """Return the data source that `metarun train data=<name>` would use.
+
+    Args:
+        name: an option of conf/data/.
+        settings: ``key=value`` for keys of the source, such as ``split=lake``.
+
+    Raises:
+        UserError: there is no such data set, or it has no such key.
+    """
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from metarun.build import build
+    from metarun.config import register
+
+    if name not in names():
+        raise UserError(f"there is no data set {name!r}.{did_you_mean(name, names())} Possible: {', '.join(names())}.")
+    register()
+    overrides = [f"data={name}", *(f"++data.{setting.removeprefix('data.')}" for setting in settings)]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        node = OmegaConf.to_container(compose("config", overrides).data, resolve=True)
+    source: DataSource = build("data", node)  # type: ignore[arg-type]  # a mapping, as every file in conf/data/ says
+    return source
+
+
+def describe(data: "ClassDataset | Sinusoid") -> str:
+    """Return what a data set holds in each split: ``train 1,028 classes, 20,560 examples …``."""
+    from metarun.data import ClassDataset
+
+    if not isinstance(data, ClassDataset):
+        return "drawn as it is needed; nothing is stored."
+    counts = [f"{split} {len(e.class_names):,} classes, {len(e.values):,} examples" for split, e in data.splits.items()]
+    return f"{'; '.join(counts)}."
+
+
+def sources() -> Iterator[tuple[str, "DataSource"]]:
+    """Yield each packaged data set that can say where it lies: its name and its source."""
+    for name in names():
+        source = build_source(name)
+        if hasattr(source, "where"):  # a class of the user's own needs no more than load()
+            yield name, source
+
+
+def _print_list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what it is", "licence", "where")
+    for name, source in sources():
+        table.add_row(name, source.summary, source.licence, source.where() or f"not here: metarun data get {name}")
+    Console().print(table)
+
+
+def _parser() -> WordParser:
+    parser = WordParser(
+        "metarun data",
+        description="What there is to learn from, where it lies, and whether it is whole.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list | get NAME | check NAME")
+    actions.add_parser("list", help="every data set: what it is, its licence, where it lies")
+    for action, what in (("get", "download or build it, and keep it"), ("check", "read all of it and compare")):
+        subparser = actions.add_parser(action, help=what)
+        subparser.add_argument("name", metavar="NAME", help="a name from `metarun data list`")
+        subparser.add_argument("setting", nargs="*", metavar="key=value", help="a key of the data set, e.g. split=lake")
+    return parser

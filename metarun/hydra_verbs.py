@@ -1,0 +1,116 @@
+"""`metarun train` and `metarun test`: everything after the verb is Hydra's own command line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from metarun.config import config_dir, register
+from metarun.errors import UserError
+from metarun.mistakes import report
+
+PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml
+
+# What to say where a key without a default was not given.
+NEEDED = {
+    "run": "run=RUN is needed: a run's directory or the first characters of its id; `metarun compare` lists them."
+}
+
+
+def run_under_hydra(verb: str, words: list[str]) -> int:
+    """Compose the config that `words` ask for and run `verb` on it, once or as a sweep.
+
+    Returns:
+        The exit code; of a sweep in which jobs failed, that of the first of them.
+
+    Raises:
+        UserError: a flag or a folder that does not exist.
+    """
+    register()
+    failures: list[int] = []
+    sys.argv = ["metarun", *hydra_words(verb, words)]
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=PRIMARY_CONFIGS[verb])
+    with _hydra_raises():
+        try:
+            main(_job(verb, failures))()
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 0
+        except Exception as error:
+            if type(error) in (ValueError, TypeError) and not failures:  # how Hydra refuses task=3 or -m --cfg job
+                raise UserError(f"metarun {verb} {' '.join(words)}: {error}") from error
+            if not failures:  # else the jobs have said what was wrong with them
+                raise
+    return failures[0] if failures else 0
+
+
+def hydra_words(verb: str, words: list[str]) -> list[str]:
+    """Return `words` as Hydra needs them: overrides before flags, folders absolute.
+
+    Hydra refuses overrides on both sides of a flag, and takes a relative `--config-path` from its Python file.
+    """
+    parser = get_args_parser()  # Hydra's own, so that every flag and abbreviation means what it means there
+    parser.exit_on_error = False
+    try:
+        args, unknown = parser.parse_known_intermixed_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; `metarun {verb} --hydra-help` lists the flags.") from None
+    if unknown:
+        raise UserError(f"there is no flag {unknown[0]!r}; `metarun {verb} --hydra-help` lists the flags.")
+    _check_folder("--config-dir", args.config_dir)
+    flags = [word for word in words if word not in args.overrides]
+    if args.config_path and "://" not in args.config_path:
+        _check_folder("--config-path", args.config_path)
+        flags += ["--config-path", str(Path(args.config_path).resolve())]
+    return [*args.overrides, *flags]
+
+
+def _check_folder(flag: str, folder: str | None) -> None:
+    if folder and "://" not in folder and not Path(folder).is_dir():
+        raise UserError(f"{flag} {folder}: there is no such folder; it is taken from where the command is run.")
+
+
+def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], None]:
+    """Return the task function for Hydra, which says by itself what goes wrong in it and notes its exit code."""
+
+    def job(config: DictConfig) -> None:
+        try:
+            _perform(verb, config)
+        except (Exception, KeyboardInterrupt) as error:
+            sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+            failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
+            if sweep and isinstance(error, Exception):
+                raise  # the sweep goes on with its other jobs
+            raise SystemExit(failures[-1]) from None  # past Hydra, which would add lines of its own
+
+    # Hydra takes the name of the job from the module: `hydra.job.name` is the verb.
+    job.__module__ = f"metarun.{verb}"
+    return job
+
+
+def _perform(verb: str, config: DictConfig) -> None:
+    if missing := min(OmegaConf.missing_keys(config), default=None):
+        raise UserError(NEEDED.get(missing, f"{missing}= is needed: no default stands for it."))
+    from metarun import run  # torch: nothing before this line needs it
+
+    (run.train if verb == "train" else run.retest)(config)
+
+
+@contextmanager
+def _hydra_raises() -> Iterator[None]:
+    """Let Hydra raise its errors instead of printing them and leaving: it knows one way to be told so."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before

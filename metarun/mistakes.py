@@ -1,0 +1,52 @@
+"""What a failure says to the user: one sentence where the mistake is theirs, a traceback where it is ours."""
+
+import os
+import signal
+import sys
+import traceback
+
+from metarun.errors import Interrupted, RunFailed, UserError
+
+# The user's own wish, read before `metarun train` sets the variable for Hydra.
+FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+def report(error: BaseException, job: str = "") -> int:
+    """Print `error` on stderr and return the exit code: 2 for a user's mistake, 1 for a failure, 128 + signal number.
+
+    Args:
+        error: what went wrong.
+        job: the overrides of the sweep's job in which it did.
+    """
+    if isinstance(error, BrokenPipeError):
+        return _reader_left()
+    text, code = _sentence_and_code(error)
+    if text is None or FULL_TRACE:
+        traceback.print_exception(error)
+    else:
+        one_line = " ".join(f"{job and f'[{job}] '}{text}".split())
+        print(f"metarun: error: {one_line}" if code <= 2 else f"metarun: {one_line}", file=sys.stderr)
+    return code
+
+
+def _sentence_and_code(error: BaseException) -> tuple[str | None, int]:
+    if isinstance(error, Interrupted):
+        return str(error), 128 + error.signal_number
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C.", 130
+    if isinstance(error, UserError | RunFailed):
+        return str(error), 2 if isinstance(error, UserError) else 1
+    if "hydra" not in sys.modules:  # then it cannot be one of Hydra's, and looking would cost an import
+        return None, 1
+    from metarun.config_mistakes import explain
+
+    text = explain(error)
+    if text is None and isinstance(error.__cause__, UserError | RunFailed):  # a constructor that Hydra called
+        return _sentence_and_code(error.__cause__)
+    return text, 1 if text is None else 2
+
+
+def _reader_left() -> int:
+    """Go quietly, as `metarun train --help | head -1` expects: Python would complain once more while it shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE

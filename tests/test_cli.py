@@ -1,0 +1,241 @@
+"""The command line from outside: help, verbs, exit codes, sweeps, a stored config, completion."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from omegaconf import DictConfig
+
+import metarun
+from metarun import cli
+from metarun.config import Config, resolve, stored_yaml
+from metarun.errors import Interrupted, RunFailed, UserError
+
+SECONDS = 60  # no command in this file takes one
+
+# What `metarun.run` is in these tests: it shows what it was called with, and fails as the seed says.
+FAILURES = {
+    500: UserError("way=500 but split 'val' has 12 classes;\n  lower `task.way`."),
+    501: RunFailed("the loss became NaN at step 3."),
+    502: Interrupted(15),
+    503: KeyError("a bug"),
+}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
+    """The resolved configs that the stubbed `train` and `retest` were called with, in an empty current folder."""
+    seen: list[Config] = []
+
+    def record(config: DictConfig) -> None:
+        seen.append(resolve(config))
+        if config.task.way in FAILURES:
+            raise FAILURES[config.task.way]
+
+    stub = ModuleType("metarun.run")
+    stub.train = stub.retest = record  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "metarun.run", stub)
+    monkeypatch.setattr(metarun, "run", stub, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    return seen
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["metarun", *words])
+    return cli.main()
+
+
+def metarun_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "metarun", *words],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_shows_every_verb_and_examples(words: list[str]) -> None:
+    shown = metarun_process(*words)
+    assert shown.returncode == 0
+    assert all(f"  {verb} " in shown.stdout for verb in cli.VERBS)
+    assert "metarun train algo=maml" in shown.stdout
+    assert not shown.stderr
+
+
+def test_version_is_the_packages() -> None:
+    assert metarun_process("--version").stdout == f"metarun {metarun.__version__}\n"
+
+
+def test_mistyped_verb_gets_one_sentence() -> None:
+    failed = metarun_process("trian")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("metarun: error: there is no verb 'trian'. Did you mean 'train'?")
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--cfg", "job"], ["train", "--help"], ["nonsense"]])
+def test_light_commands_import_no_torch(words: list[str]) -> None:
+    code = f"""
+import sys
+from metarun import cli
+sys.argv = ["metarun", *{words!r}]
+cli.main()
+heavy = {{"torch", "pandas", "matplotlib", "rich"}} & set(sys.modules)
+assert not heavy, heavy
+assert {words[0]!r} == "train" or not {{"hydra", "omegaconf", "yaml"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS, capture_output=True)
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = f"{sys.executable} -m metarun train --help | head -1"
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert shown.stdout.startswith("metarun train:")
+    assert not shown.stderr
+
+
+def test_train_and_test_hand_the_composed_config_to_the_run(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, "train", "algo=protonet", "task=20way5shot", "seed=3") == 0
+    assert run(monkeypatch, "test", "run=0a1b", "task.way=7") == 0
+    trained, retested = calls
+    assert (trained["seed"], trained["task"]["way"], trained["task"]["shot"]) == (3, 20, 5)
+    assert trained["chosen"]["algo"] == "protonet"
+    assert (retested["run"], retested["task"]["way"], retested["task"]["shot"]) == ("0a1b", 7, None)
+    assert not list(Path.cwd().iterdir()), "Hydra left files behind"
+
+
+def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5") == 0
+    assert [(c["task"]["way"], c["seed"], c["task"]["shot"]) for c in calls] == [
+        (3, 1, 1),
+        (3, 1, 5),
+        (3, 2, 1),
+        (3, 2, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("way", "code", "sentence"),
+    [
+        (500, 2, "metarun: error: way=500 but split 'val' has 12 classes; lower `task.way`.\n"),
+        (501, 1, "metarun: error: the loss became NaN at step 3.\n"),
+        (502, 143, "metarun: stopped; the same command goes on from here.\n"),
+    ],
+)
+def test_expected_failures_are_one_line_and_an_exit_code(
+    calls: list[Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    way: int,
+    code: int,
+    sentence: str,
+) -> None:
+    assert run(monkeypatch, "train", f"task.way={way}") == code
+    assert capsys.readouterr().err == sentence
+
+
+def test_a_bug_keeps_its_traceback_without_hydras_frames(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "train", "task.way=503") == 1
+    shown = capsys.readouterr().err
+    assert "KeyError: 'a bug'" in shown
+    assert "/hydra/" not in shown
+
+
+def test_a_sweep_goes_on_after_a_failed_job_and_exits_with_its_code(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "train", "-m", "task.way=2,501,500,3") == 1
+    assert [c["task"]["way"] for c in calls] == [2, 501, 500, 3]
+    shown = capsys.readouterr().err
+    assert "metarun: error: [task.way=501] the loss became NaN at step 3.\n" in shown
+    assert "metarun: error: [task.way=500] way=500 but split 'val' has 12 classes; lower `task.way`.\n" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_signal_ends_a_sweep(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "train", "-m", "task.way=2,502,3") == 143
+    assert [c["task"]["way"] for c in calls] == [2, 502]
+
+
+def test_a_stored_config_runs_again_and_leaves_nothing_behind(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, "train", "algo=protonet", "data=omniglot", "task.way=7") == 0
+    folder = Path("runs") / "one"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(stored_yaml(calls[0], "train"))
+    before = sorted(Path.cwd().rglob("*"))
+    assert run(monkeypatch, "train", "--config-path", "runs/one", "--config-name", "config") == 0
+    assert run(monkeypatch, "train", "-cp", "runs/one", "task.way=9") == 0
+    assert calls[1] == calls[0]
+    assert calls[2]["task"]["way"] == 9
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_hydra_full_error_of_the_user_shows_everything() -> None:
+    failed = metarun_process("train", "task.wya=5", HYDRA_FULL_ERROR="1")
+    assert failed.returncode == 2
+    assert "ConfigCompositionException" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("metarun ", list(cli.VERBS)),
+        ("metarun tr", ["train"]),
+        ("metarun train ta", ["task.", "task="]),
+        ("metarun train task=5", ["task=5way1shot", "task=5way5shot"]),
+        ("metarun train algo=protonet algo.ov", ["algo.over_tasks="]),
+        ("metarun test ru", ["run="]),
+        ("metarun data ", ["list", "get", "check"]),
+        ("metarun data get omni", ["omniglot"]),
+        ("metarun data get omniglot ", []),
+        ("metarun compare --form", ["--format"]),
+        ("metarun nonsense ", []),
+    ],
+)
+def test_completion_offers_what_may_follow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, offered: list[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    assert run(monkeypatch, "-sc", "query=bash") == 0
+    assert capsys.readouterr().out.split() == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_for_the_command_alone(shell: str) -> None:
+    script = metarun_process("-sc", f"install={shell}").stdout
+    assert "metarun" in script
+    assert "metarun train" not in script
+
+
+def test_completion_works_in_a_real_bash(tmp_path: Path) -> None:
+    command = tmp_path / "metarun"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m metarun "$@"\n')
+    command.chmod(0o755)
+    script = """
+eval "$(metarun -sc install=bash)"
+COMP_LINE="metarun train algo=proto" COMP_POINT=24 COMP_WORDS=(metarun train algo=proto) COMP_CWORD=2
+hydra_bash_completion
+echo "${COMPREPLY[*]}"
+"""
+    shown = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert shown.stdout.strip() == "algo=protonet"

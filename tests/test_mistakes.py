@@ -1,0 +1,157 @@
+"""What the user reads after a mistake: one line, the nearest right word, exit code 2."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import metarun
+from metarun import cli
+from metarun.errors import RunFailed, UserError
+from metarun.mistakes import report
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A current folder of our own, and a `metarun.run` that a mistake must never reach."""
+
+    def reached(_: object) -> None:
+        pytest.fail("the mistake went unnoticed")
+
+    stub = ModuleType("metarun.run")
+    stub.train = stub.retest = reached  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "metarun.run", stub)
+    monkeypatch.setattr(metarun, "run", stub, raising=False)
+    monkeypatch.setattr("metarun.mistakes.FULL_TRACE", False)
+    monkeypatch.chdir(tmp_path)
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run `metarun` with words that hold a mistake; return its sentence."""
+    monkeypatch.setattr(sys, "argv", ["metarun", *words])
+    assert cli.main() == 2
+    line = capsys.readouterr().err
+    assert line.startswith("metarun: error: ")
+    assert line.count("\n") == 1, line
+    assert "HYDRA_FULL_ERROR" not in line
+    return line.removeprefix("metarun: error: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("task.wya=5", "there is no key 'task.wya'. Did you mean 'task.way'?"),
+        ("algoo=maml", "there is no key 'algoo'. Did you mean 'algo'?"),
+        ("inner_lr=0.1", "there is no key 'inner_lr'. Did you mean 'algo.inner_lr'?"),
+        ("algo.inner_lrr=0.1", "there is no key 'algo.inner_lrr'. Did you mean 'algo.inner_lr'?"),
+        ("zzz=1", "there is no key 'zzz'. --cfg job shows every key"),
+        ("data=omnigot", "there is no data=omnigot. Did you mean 'omniglot'? Possible: glyphs, omniglot"),
+        ("hydra/launcher=jobib", "there is no hydra/launcher=jobib. Possible: basic."),
+        ("seed=abc", "seed takes a whole number, not 'abc'."),
+        ("train.iterations=ten", "train.iterations takes a whole number, not 'ten'."),
+        ("train.outer_lr=fast", "train.outer_lr takes a number, not 'fast'."),
+        ("force=maybe", "force takes true or false, not 'maybe'."),
+        ("task.way=null", "task.way takes a value other than null, not 'null'."),
+        ("seed.x=1", "seed.x=1: seed takes a whole number and has no keys of its own."),
+        ("seed", "'seed' is not of the form key=value."),
+        ("seed=[1", "'seed=[1' cannot be read ("),
+        ("seed=1=2", "'seed=1=2' cannot be read (mismatched input '=' expecting <EOF>); quote a value"),
+        ("seed=1,2", "seed=1,2 names several values: add -m to run each of them, or write seed=[1,2]"),
+        ("algo=glob(*)", "algo=glob(*) names several values: add -m"),
+        ("+seed=1", "seed is a key already: write seed=… without the plus sign."),
+        ("+algo=maml", "algo is a key already: write algo=… without the plus sign."),
+        ("~nope", "Could not delete from config. 'nope' does not exist."),
+        ("task=3", "metarun train task=3: Config group override must be a string"),
+    ],
+)
+def test_a_wrong_override_is_told_with_the_nearest_right_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, sentence: str
+) -> None:
+    assert said(monkeypatch, capsys, "train", override).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-m", "task.wya=1,2"], "there is no key 'task.wya'. Did you mean 'task.way'?"),
+        (["-m", "seed=1,b"], "seed takes a whole number, not 'b'."),
+        (["-m", "algo=maml,mmal"], "there is no algo=mmal. Did you mean 'maml'?"),
+        (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
+        (["--config-path", "nowhere"], "--config-path nowhere: there is no such folder"),
+        (["--config-name", "nope"], "there is no config named 'nope': nope.yaml is neither in conf/ nor"),
+        (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo'"),
+        (["--cgf", "job"], "there is no flag '--cgf'; `metarun train --hydra-help` lists the flags."),
+        (["-m", "--cfg", "job"], "metarun train -m --cfg job: Only one of"),
+    ],
+)
+def test_a_wrong_flag_or_sweep_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert said(monkeypatch, capsys, "train", *words).startswith(sentence)
+
+
+def test_metarun_test_without_a_run_says_what_a_run_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(monkeypatch, capsys, "test", "task.way=5").startswith("run=RUN is needed: a run's directory or")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: 1\nb: [1\nc: 2\n", "mine.yaml, line 3, is not YAML: expected ',' or ']', but got ':'."),
+        ("a: 1\na: 2\n", "mine.yaml, line 2, is not YAML: found duplicate key a."),
+        ("defaults:\n  - nothere\n", "there is no data/nothere.yaml (named in data/mine.yaml)"),
+        (
+            "defaults:\n  - /task: 5wya1shot\n",
+            "there is no task=5wya1shot (named in data/mine.yaml). Did you mean '5way1shot'",
+        ),
+    ],
+)
+def test_a_broken_file_of_the_users_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str
+) -> None:
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    (tmp_path / "own" / "data" / "mine.yaml").write_text(text)
+    assert sentence in said(monkeypatch, capsys, "train", "--config-dir", "own", "data=mine")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["data", "lst"], "metarun data: argument list | get NAME | check NAME: invalid choice: 'lst'"),
+        (["data"], "metarun data: the following arguments are required"),
+        (
+            ["data", "get", "omnigot"],
+            "there is no data set 'omnigot'. Did you mean 'omniglot'? Possible: glyphs, omniglot",
+        ),
+        (["data", "get", "glyphs", "splt=lake"], "`data.splt` is no key of Glyphs"),
+        (["doctor", "--fix"], "metarun doctor: unrecognized arguments: --fix."),
+    ],
+)
+def test_a_wrong_word_of_a_plain_verb_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert said(monkeypatch, capsys, *words).startswith(sentence)
+
+
+def test_a_mistake_that_a_constructor_finds_is_told_as_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    from hydra.errors import InstantiationException
+
+    error = InstantiationException("Error in call to target 'metarun.algorithms.MAML'")
+    error.__cause__ = UserError("algo.order=3: MAML knows 1 and 2.")
+    assert report(error) == 2
+    assert capsys.readouterr().err == "metarun: error: algo.order=3: MAML knows 1 and 2.\n"
+    error.__cause__ = RunFailed("no memory left.")
+    assert report(error) == 1
+
+
+def test_anything_else_is_ours_and_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ValueError("shapes differ")) == 1
+    assert "ValueError: shapes differ" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "metarun: stopped by Ctrl-C.\n"
