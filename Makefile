@@ -1,0 +1,63 @@
+# `make` alone explains itself. The environment is set up when it is missing or older than what it is made from.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LEARN2LEARN := $(VENV)/.learn2learn
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# Real data beside the checkout, where there are any; without them the tests that need real data are skipped.
+ifndef METARUN_MIRROR
+ifneq ($(wildcard ../shared/data),)
+export METARUN_MIRROR := $(abspath ../shared/data)
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow test-all lint check clean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(INSTALLED)  ## set up where needed, meta-train MAML and ProtoNet on built-in data, compare them
+	$(BIN)/metarun train algo=maml
+	$(BIN)/metarun train algo=protonet
+	$(BIN)/metarun compare
+
+test: $(LEARN2LEARN)  ## set up where needed, then the tests that take seconds
+	$(PYTEST) -m "not slow"
+	@$(MAKE) --no-print-directory what-did-not-run
+
+test-slow: $(LEARN2LEARN)  ## the tests that take longer
+	$(PYTEST) -m slow
+
+test-all: test test-slow  ## every test
+
+lint: $(INSTALLED)  ## style, types, and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## lint and test: what a change has to pass
+
+clean:  ## remove the environment, caches and builds; results/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find metarun tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: what-did-not-run
+what-did-not-run:
+	@[ -n "$$METARUN_MIRROR" ] || printf '%s\n' \
+	  '*** The tests on real Omniglot did NOT run: METARUN_MIRROR is not set.' \
+	  '*** Set it to a folder that holds omniglot/images_background.zip and omniglot/images_evaluation.zip.'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "metarun needs Python 3.11 or newer and $(PYTHON) is %d.%d; name a newer one, e.g. make PYTHON=python3.12" % v[:2])'
+	@echo "Setting up $(VENV); the first time this takes minutes, most of them torch."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(LEARN2LEARN): $(INSTALLED) scripts/install_learn2learn.sh
+	scripts/install_learn2learn.sh $(VENV)
+	@touch $@
