@@ -3,7 +3,9 @@
 Nothing heavy is imported before the verb is known: help and mistyped verbs answer in tens of milliseconds.
 """
 
+import importlib
 import sys
+from collections.abc import Callable
 
 import metarun
 
@@ -45,7 +47,7 @@ def main() -> int:
         code = _run_to_its_end(words)
         sys.stdout.flush()  # here, where a reader that left can still be answered quietly
     except (Exception, KeyboardInterrupt) as error:
-        from metarun.mistakes import report
+        from metarun.command_line.mistakes import report
 
         return report(error)
     return code
@@ -70,32 +72,18 @@ def run_verb(words: list[str]) -> int:
     elif verb == "--version":
         sys.stdout.write(f"metarun {metarun.__version__}\n")
     elif verb in ("-sc", "--shell-completion"):
-        from metarun.completion import complete
+        from metarun.command_line.completion import complete
 
         return complete(rest, VERBS)
     elif verb in ("train", "test"):
-        from metarun.hydra_verbs import run_under_hydra
+        from metarun.command_line.hydra_verbs import run_under_hydra
 
         return run_under_hydra(verb, rest)
+    elif verb in VERBS:
+        main: Callable[[list[str]], int] = importlib.import_module(f"metarun.command_line.{verb}").main
+        return main(rest)
     else:
-        return _run_plain_verb(verb, rest)
+        from metarun.errors import UserError, did_you_mean
+
+        raise UserError(f"there is no verb {verb!r}.{did_you_mean(verb, VERBS)} The verbs are {', '.join(VERBS)}.")
     return 0
-
-
-def _run_plain_verb(verb: str, words: list[str]) -> int:
-    if verb == "compare":
-        from metarun import compare
-
-        compare.main(words)
-        return 0
-    if verb == "data":
-        from metarun import data_command
-
-        return data_command.main(words)
-    if verb == "doctor":
-        from metarun import doctor
-
-        return doctor.main(words)
-    from metarun.errors import UserError, did_you_mean
-
-    raise UserError(f"there is no verb {verb!r}.{did_you_mean(verb, VERBS)} The verbs are {', '.join(VERBS)}.")

@@ -89,7 +89,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else None
-        self.console.print(record.getMessage(), style=style, highlight=False, markup=False)
+        self.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarun import data_command, doctor
+from metarun.command_line import data as data_command
+from metarun.command_line import doctor
 from metarun.data import ClassDataset, Examples
 from metarun.errors import UserError
 

@@ -8,8 +8,8 @@ import pytest
 
 import metarun
 from metarun import cli
+from metarun.command_line.mistakes import report
 from metarun.errors import RunFailed, UserError
-from metarun.mistakes import report
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stub.train = stub.retest = reached  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "metarun.run", stub)
     monkeypatch.setattr(metarun, "run", stub, raising=False)
-    monkeypatch.setattr("metarun.mistakes.FULL_TRACE", False)
+    monkeypatch.setattr("metarun.command_line.mistakes.FULL_TRACE", False)
     monkeypatch.chdir(tmp_path)
 
 

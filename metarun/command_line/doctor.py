@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from metarun.command_line.data import sources
+from metarun.command_line.word_parser import WordParser
 from metarun.data.storage import data_root, mirror
-from metarun.data_command import sources
 from metarun.environment import processor, versions
-from metarun.word_parser import WordParser
 
 IMPORTED = ("torch", "numpy", "scipy", "pandas", "pyarrow", "hydra", "omegaconf", "PIL", "matplotlib")
 ENOUGH_DISK = 1.0  # GB; a run with its two checkpoints takes a few MB

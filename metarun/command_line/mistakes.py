@@ -38,7 +38,7 @@ def _sentence_and_code(error: BaseException) -> tuple[str | None, int]:
         return str(error), 2 if isinstance(error, UserError) else 1
     if "hydra" not in sys.modules:  # then it cannot be one of Hydra's, and looking would cost an import
         return None, 1
-    from metarun.config_mistakes import explain
+    from metarun.command_line.config_mistakes import explain
 
     text = explain(error)
     if text is None and isinstance(error.__cause__, UserError | RunFailed):  # a constructor that Hydra called

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from metarun.command_line.word_parser import WordParser
 from metarun.config import config_dir
 from metarun.errors import UserError, did_you_mean
-from metarun.word_parser import WordParser
 
 if TYPE_CHECKING:  # numpy: `data get <Tab>` needs only the names
     from metarun.data import ClassDataset, DataSource, Sinusoid

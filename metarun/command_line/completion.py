@@ -14,7 +14,7 @@ WORDS = {
 def complete(words: list[str], verbs: Iterable[str]) -> int:
     """Print the shell function (``install=bash``) or, for ``query=bash``, what may follow the line in ``COMP_LINE``."""
     if not words or not words[0].startswith("query="):
-        from metarun.hydra_verbs import run_under_hydra
+        from metarun.command_line.hydra_verbs import run_under_hydra
 
         return run_under_hydra("train", ["-sc", *words])  # the shell function is the same for every verb
     line = os.environ.get("COMP_LINE", "")
@@ -22,7 +22,7 @@ def complete(words: list[str], verbs: Iterable[str]) -> int:
     if len(typed) < 2 or (len(typed) == 2 and not line[-1].isspace()):
         _offer(verbs, typed[1] if len(typed) > 1 else "")
     elif typed[1] in ("train", "test"):
-        from metarun.hydra_verbs import run_under_hydra
+        from metarun.command_line.hydra_verbs import run_under_hydra
 
         os.environ["COMP_LINE"] = f"{typed[0]} {line.split(typed[1], 1)[1].lstrip()}"
         return run_under_hydra(typed[1], ["-sc", *words])
@@ -34,7 +34,7 @@ def complete(words: list[str], verbs: Iterable[str]) -> int:
 def _complete_plain(verb: str, words: list[str], begin_new: bool) -> None:
     done, current = (words, "") if begin_new or not words else (words[:-1], words[-1])
     if verb == "data" and done in (["get"], ["check"]):
-        from metarun.data_command import names
+        from metarun.command_line.data import names
 
         _offer(names(), current)
     elif verb != "data" or not done:

@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from metarun.command_line.mistakes import report
 from metarun.config import config_dir, register
 from metarun.errors import UserError
-from metarun.mistakes import report
 
 PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml
 
@@ -35,6 +35,7 @@ def run_under_hydra(verb: str, words: list[str]) -> int:
         UserError: a flag or a folder that does not exist.
     """
     register()
+    sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
     failures: list[int] = []
     sys.argv = ["metarun", *hydra_words(verb, words)]
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=PRIMARY_CONFIGS[verb])

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from tabulate import tabulate
 
+from metarun.command_line.word_parser import WordParser
 from metarun.display import figure, percent
 from metarun.errors import UserError, did_you_mean
 from metarun.results import Record, read_records
-from metarun.word_parser import WordParser
 
 FORMATS = ("table", "csv", "md", "latex", "json")
 EXAMPLES = """examples:
@@ -26,8 +26,8 @@ EXAMPLES = """examples:
   metarun compare --format latex > table.tex           also csv, md, json; csv and json hold every key of result.json"""
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the command.
+def main(words: Sequence[str]) -> int:
+    """Print the table and return the exit code.
 
     Raises:
         UserError: a path or a key is not there, or there is no finished run.
@@ -42,12 +42,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", help="keys of result.json that make the rows of a pivot, such as algo")
     parser.add_argument("--columns", help="keys that make its columns, such as way,shot")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     records = _finished(options.paths or [Path("results")])
     if options.rows or options.columns:
         _print_pivot(records, _keys(options.rows, records), _keys(options.columns, records), options.format)
     else:
         _print_rows(records, options.format)
+    return 0
 
 
 def _finished(paths: Sequence[Path]) -> list[Record]:

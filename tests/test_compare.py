@@ -1,0 +1,162 @@
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from metarun import cli
+from metarun.results import write_json
+
+
+def record(**changes) -> dict:
+    base = {
+        "id": "00000000",
+        "status": "done",
+        **{"algo": "maml", "data": "glyphs", "test_data": "glyphs", "way": 5, "shot": 1, "query": 15, "seed": 0},
+        **{"test_way": 5, "test_shot": 1, "test_query": 15, "test_tasks": 1000},
+        **{"accuracy": 0.9, "accuracy_ci95": 0.004, "floor_accuracy": 0.58, "norm": "batch", "transductive": True},
+        **{"order": 2, "steps": 3, "adapt_ms": 12.0, "train_seconds": 90.0},
+    }
+    return {**base, **changes}
+
+
+@pytest.fixture
+def compare(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, records=()):
+        for i, each in enumerate(records):
+            folder = Path(f"results/runs/{i}")
+            folder.mkdir(parents=True)
+            write_json(folder / "result.json", each)
+        monkeypatch.setattr(sys, "argv", ["metarun", "compare", *words])
+        return cli.main(), *capsys.readouterr()
+
+    return run
+
+
+RECORDS = [
+    record(),
+    record(id="11111111", algo="protonet", accuracy=0.951, transductive=False, order=None, norm="running", steps=0),
+    record(id="22222222", algo="protonet", accuracy=0.8, test_way=20, transductive=False, order=None),
+]
+
+
+def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(compare):
+    code, printed, _ = compare(records=RECORDS)
+    assert code == 0
+    rows = [line for line in printed.splitlines() if " ± " in line and "glyphs" in line]
+    assert [row.split() for row in rows] == [
+        [
+            "protonet",
+            "glyphs",
+            "5w1s",
+            "95.10",
+            "±",
+            "0.40",
+            "58.0",
+            "no",
+            "–",
+            "1.5",
+            "min",
+            "11111111",
+            "running",
+            "–",
+        ],
+        ["maml", "glyphs", "5w1s", "90.00", "±", "0.40", "58.0", "yes", "2", "1.5", "min", "00000000", "batch", "3"],
+        [
+            "protonet",
+            "glyphs",
+            "5w1s",
+            "→",
+            "20w1s",
+            "80.00",
+            "±",
+            "0.40",
+            "58.0",
+            "no",
+            "–",
+            "1.5",
+            "min",
+            "22222222",
+            "batch",
+            "3",
+        ],
+    ]
+    assert "In all rows: ms/task 12, queries 15, tasks 1,000, seed 0." in printed
+    assert "± is the 95 % interval over meta-test tasks (Student t)" in printed
+
+
+def test_a_pivot_of_methods_by_task_sizes(compare):
+    code, printed, _ = compare("--rows", "algo", "--columns", "test_way,test_shot", "--format", "csv", records=RECORDS)
+    assert code == 0
+    assert printed.splitlines() == [
+        'algo,"test_way=5, test_shot=1","test_way=20, test_shot=1"',
+        "maml,90.00 ± 0.40,–",
+        "protonet,95.10 ± 0.40,80.00 ± 0.40",
+    ]
+
+
+def test_runs_that_share_a_cell_are_averaged_and_counted(compare):
+    records = [record(seed=0, accuracy=0.9), record(seed=1, accuracy=0.8)]
+    _, printed, _ = compare("--rows", "algo", "--format", "md", records=records)
+    assert "| maml   | 85.00 (mean of 2 runs) |" in printed
+
+
+@pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])
+def test_every_format_holds_every_row(compare, form):
+    code, printed, _ = compare("--format", form, records=RECORDS)
+    assert code == 0
+    assert all(each["id"] in printed for each in RECORDS)
+
+
+def test_csv_and_json_hold_every_key(compare, tmp_path):
+    _, printed, _ = compare("--format", "json", records=RECORDS)
+    parsed = json.loads(printed)
+    assert all(RECORDS[0].items() <= each.items() for each in parsed if each["id"] == "00000000")
+    _, printed, _ = compare("--format", "csv")
+    (tmp_path / "table.csv").write_text(printed)
+    assert set(RECORDS[0]) <= set(pd.read_csv(tmp_path / "table.csv").columns)
+
+
+def test_latex_is_booktabs(compare):
+    _, printed, _ = compare("--format", "latex", records=RECORDS)
+    assert r"\toprule" in printed
+    assert r"\midrule" in printed
+
+
+def test_unfinished_failed_and_damaged_runs_are_named_and_left_out(compare):
+    for name, text in {"damaged": "{", "foreign": "[]", "failed": '{"status": "failed", "reason": "NaN."}'}.items():
+        folder = Path(f"results/runs/{name}")
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(text)
+    Path("results/runs/unfinished").mkdir()
+    code, printed, notes = compare(records=[record()])
+    assert code == 0
+    assert "00000000" in printed
+    assert all(f"left out: results/runs/{name}" in notes for name in ("damaged", "foreign", "failed"))
+    assert "NaN." in notes
+
+
+def test_other_folders_can_be_named(compare):
+    compare(records=RECORDS)
+    _, printed, _ = compare("results/runs/0", "results/runs/2", "--format", "csv")
+    assert "11111111" not in printed
+    assert "00000000" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "records", "sentence"),
+    [
+        ([], [], "there is no results here; `metarun train` writes to results/"),
+        (["nowhere"], RECORDS, "there is no nowhere here"),
+        (["--rows", "algoo"], RECORDS, "'algoo' is no key of a result"),
+        (["--format", "cvs"], RECORDS, "invalid choice: 'cvs'"),
+        ([], [{"status": "failed", "reason": "NaN."}], "there is no finished run in results"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_sentence(compare, words, records, sentence):
+    code, _, complaint = compare(*words, records=records)
+    assert code == 2
+    assert sentence in complaint

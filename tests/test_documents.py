@@ -1,0 +1,68 @@
+"""Every command and every file that the README and docs/ show is tried, made short."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metarun import cli
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3"]
+
+
+def blocks(language: str, document: Path) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)
+
+
+def shown_commands(document: Path) -> list[str]:
+    lines = [line for block in blocks("console", document) for line in block.splitlines()]
+    return [line.removeprefix("$ ").split("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+    _, *words = shlex.split(command)
+    if words[0] == "train" and "--cfg" not in words:
+        words += SHORT
+    if words[0] == "test":
+        trained = next(Path("results/runs").glob("protonet-*/result.json"))
+        words = [word.replace("run=RUN", f"run={json.loads(trained.read_text())['id']}") for word in words]
+    monkeypatch.setattr(sys, "argv", ["metarun", *words])
+    return cli.main()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
+    monkeypatch.chdir(tmp_path)
+    for text in [*blocks("python", document), *blocks("yaml", document)]:
+        path = Path(text.splitlines()[0].removeprefix("# "))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for command in shown_commands(document):
+        if "omniglot" in command:
+            monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
+        if command.startswith("metarun "):
+            assert metarun(monkeypatch, command) == 0, command
+        elif command.startswith("make "):
+            subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60)
+        else:
+            assert command.startswith("git clone "), f"no test knows how to try {command!r}"
+
+
+def test_the_readme_opens_with_the_two_commands():
+    assert [command for command in shown_commands(ROOT / "README.md") if command.startswith("make")] == [
+        "make run",
+        "make test",
+    ]
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
