@@ -31,7 +31,8 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
         raise UserError(f"{key}._target_={node['_target_']} cannot be imported: {reason}.") from error
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     _check_arguments(key, target, {**arguments, **given}, arguments)
-    return hydra.utils.instantiate(dict(node), **given, _convert_="all")
+    # Hydra would turn the tuples among `given` into lists, so it sees only what was written.
+    return hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")(**given)
 
 
 def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], written: Mapping[str, Any]) -> None:

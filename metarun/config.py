@@ -117,6 +117,7 @@ class RetestConfig:
 
     run: str = MISSING
     data: Any = None
+    backbone: Any = None  # data=sinusoid chooses one; a checkpoint has its own
     task: RetestTaskConfig = field(default_factory=RetestTaskConfig)
     test: RetestTestConfig = field(default_factory=RetestTestConfig)
     device: str = MISSING
@@ -186,8 +187,8 @@ _STORED_HEADER = """\
 # metarun {verb} --config-path FOLDER --config-name config         FOLDER: where this file lies
 defaults:
   - _self_
-  - override hydra/job_logging: disabled
-  - override hydra/hydra_logging: disabled
+  - override hydra/job_logging: none
+  - override hydra/hydra_logging: none
 hydra:
   run: {{dir: .}}
   sweep: {{dir: results/sweeps, subdir: .}}

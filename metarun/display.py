@@ -131,7 +131,10 @@ def summary(record: dict[str, Any]) -> Table:
     table = Table(title=f"{record['algo']} on {record['data']}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
-    setting = f"{record['test_way']}-way {record['test_shot']}-shot, {record['test_query']} queries a class"
+    if "mse" in record:
+        setting = f"{record['test_shot']} support points, {record['test_query']} query points"
+    else:
+        setting = f"{record['test_way']}-way {record['test_shot']}-shot, {record['test_query']} queries a class"
     if record.get("test_data", record["data"]) != record["data"]:
         setting += f", on {record['test_data']}"
     interval = f"over {record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"

@@ -75,11 +75,21 @@ class Parts:
         return TaskShape(task["way"], task["shot"], test["query"])
 
     @cached_property
+    def judging(self) -> tuple[int, int]:
+        """How many meta-test tasks, and how many adaptation steps on each."""
+        tasks, steps = self.config["test"]["tasks"], self.config["test"]["steps"]
+        if tasks < 1:
+            raise UserError(f"test.tasks={tasks} but it must be at least 1; raise `test.tasks`.")
+        if steps < 0:
+            raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
+        return tasks, steps
+
+    @cached_property
     def schedule(self) -> Schedule:
         """The outer loop's schedule."""
         train = {key: value for key, value in self.config["train"].items() if key in Schedule.__dataclass_fields__}
         budget = train.pop("time_budget")
-        steps = self.config["test"]["steps"]
+        _, steps = self.judging
         return Schedule(**train, time_budget=None if budget is None else parse_duration(budget), validate_steps=steps)
 
     @property

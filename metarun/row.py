@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from metarun import __version__, environment
 from metarun.algorithms import floor
-from metarun.errors import UserError
 from metarun.meta_test import Evaluation, adaptation_ms, evaluate, is_transductive, judge
 from metarun.meta_train import Progress
 from metarun.parts import Parts
@@ -54,17 +53,9 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
 
 
 def describe_test(parts: Parts, stream: TaskStream, judged: Callable[[int, int], None]) -> tuple[Record, Evaluation]:
-    """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures.
-
-    Raises:
-        UserError: there is no task to judge by, or a negative number of steps.
-    """
-    test, algorithm = parts.config["test"], parts.algorithm
-    tasks, steps = test["tasks"], test["steps"]
-    if tasks < 1:
-        raise UserError(f"test.tasks={tasks} but it must be at least 1; raise `test.tasks`.")
-    if steps < 0:
-        raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
+    """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures."""
+    algorithm = parts.algorithm
+    tasks, steps = parts.judging
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, judged)
     seconds = time.perf_counter() - started
@@ -74,7 +65,7 @@ def describe_test(parts: Parts, stream: TaskStream, judged: Callable[[int, int],
         "test_shot": stream.shape.shot,
         "test_query": stream.shape.query,
         "test_tasks": tasks,
-        "test_seed": test["seed"],
+        "test_seed": parts.config["test"]["seed"],
         **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
         "steps": len(found.loss) - 1,
         "transductive": is_transductive(algorithm, stream, steps),
@@ -102,7 +93,7 @@ def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
     return {
         "accuracy": mean,
         "accuracy_ci95": half,
-        "accuracy_by_step": found.accuracy.mean(1).tolist(),
+        "accuracy_by_step": [mean_and_ci95(accuracy)[0] for accuracy in found.accuracy.numpy()],
         "loss_by_step": loss_by_step,
         "chance": 1 / way,
         "floor_accuracy": float(floor_found.headline.mean()),

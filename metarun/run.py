@@ -118,12 +118,14 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
 def _retest(
     run: RunDirectory, parent: RunDirectory, trained: Record, asked: Config, parts: Parts, console: Console
 ) -> Record:
-    parts.check_head(parts.test_shape)
     if list(parts.data.shape) != trained["example_shape"]:
         raise UserError(
             f"data={parts.config['chosen']['data']} has examples of shape {list(parts.data.shape)} but the run was "
             f"trained on {trained['example_shape']}; choose data of that shape."
         )
+    parts.check_head(parts.test_shape)
+    tasks, _ = parts.judging
+    log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     stream = parts.stream("test", parts.test_shape, parts.config["test"]["seed"])
     _write_provenance(run, parts, stored_yaml(asked, "test"))
     screen = Screen(console, parts.regression)
