@@ -225,7 +225,10 @@ def test_a_run_that_cannot_serve_is_refused(metarun):
     for words, sentence in [
         (["run=zzz"], "run=zzz is neither a run's directory nor the start of an id"),
         ([f"run={path.name[-8:]}", "task.way=20"], "way=20 but this maml has a head for 5 classes"),
-        ([f"run={path.name[-8:]}", "data=sinusoid", "task=10points"], "has examples of shape [1] but the run was trained on [1, 28, 28]"),
+        (
+            [f"run={path.name[-8:]}", "data=sinusoid", "task=10points"],
+            "has examples of shape [1] but the run was trained on [1, 28, 28]",
+        ),
     ]:
         code, _, complaint = metarun("test", *words)
         assert (code, sentence in complaint) == (2, True), complaint

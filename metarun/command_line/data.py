@@ -88,10 +88,15 @@ def _print_list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "what it is", "licence", "where")
+    from metarun.data.storage import data_root
+
+    table = Table("name", "what it is", "licence")
+    table.add_column("where", overflow="fold")
     for name, source in sources():
         table.add_row(name, source.summary, source.licence, source.where() or f"not here: metarun data get {name}")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(f"Data are looked for under {data_root()} (set METARUN_DATA to change it).", soft_wrap=True)
 
 
 def _parser() -> WordParser:
