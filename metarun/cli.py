@@ -4,8 +4,10 @@ Nothing heavy is imported before the verb is known: help and mistyped verbs answ
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import metarun
 
@@ -37,6 +39,16 @@ examples:
 `metarun VERB --help` tells more. Tab completion: eval "$(metarun -sc install=bash)", the same with zsh;
 `metarun -sc install=fish | source` for fish.
 """
+
+
+def entry() -> NoReturn:
+    """Run the command line and leave; after a signal at once, without the second that torch takes to tidy up."""
+    code = main()
+    if code > 128:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main() -> int:
