@@ -7,52 +7,25 @@ from torch import nn
 
 from metarun.algorithms import MAML
 from metarun.backbones import MLP, NORMS
-from metarun.backbones.norm import BatchStatistics
 from metarun.errors import UserError
 from metarun.tasks import TaskBatch, TaskShape, task_stream
+from tests.gradients import (
+    assert_equal_to,
+    assert_the_meta_gradient_is_the_slope,
+    make_tasks,
+    meta_gradient,
+    shaken,
+    smooth,
+    with_torchs_batch_norm,
+)
 from tests.reference import import_learn2learn
-from tests.synthetic import make_conv4, make_stream
+from tests.synthetic import make_conv4
 
 
 def make_maml(norm="batch", order=2, steps=1, how="auto", downsample="stride", way=5) -> MAML:
     torch.manual_seed(0)
     maml = MAML(make_conv4(norm, downsample), way, inner_lr=0.3, inner_steps=steps, order=order, over_tasks=how)
-    for parameter in maml.parameters():  # scales of 1 and shifts of 0 would hide a mistake in either
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return maml.double()
-
-
-def make_tasks(count=3, way=5, shot=1) -> TaskBatch:
-    return make_stream(way, shot, query=2, dtype=torch.float64).draw(0, count)
-
-
-def meta_gradient(maml, tasks) -> torch.Tensor:
-    loss = maml.meta_loss(tasks)
-    return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, list(maml.parameters()))])
-
-
-def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
-    """The same network out of torch's own layers."""
-    for name, child in module.named_children():
-        if isinstance(child, BatchStatistics):
-            torchs = nn.BatchNorm2d(len(child.affine.weight), track_running_stats=False).double()
-            torchs.weight, torchs.bias = child.affine.weight, child.affine.bias
-            setattr(module, name, torchs)
-        else:
-            with_torchs_batch_norm(child)
-    return module
-
-
-def smooth(module: nn.Module) -> nn.Module:
-    """The same network without kinks: a finite difference across one says nothing about a gradient."""
-    for name, child in module.named_children():
-        replacement = {nn.ReLU: nn.SiLU(), nn.MaxPool2d: nn.AvgPool2d(2)}.get(type(child))
-        setattr(module, name, replacement if replacement is not None else smooth(child))
-    return module
-
-
-def assert_equal_to(ours: torch.Tensor, theirs: torch.Tensor, relative=1e-9) -> None:
-    assert ((ours - theirs).norm() / theirs.norm()).item() < relative
+    return shaken(maml)
 
 
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
@@ -86,20 +59,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
 def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, norm, downsample):
     maml, tasks = smooth(make_maml(norm, 2, steps, downsample=downsample)), make_tasks()
     maml.inner_lr = 0.1
-    torch.manual_seed(1)
-    direction = [torch.randn_like(parameter) / 50 for parameter in maml.parameters()]  # about of length 1
-    gradient = torch.autograd.grad(maml.meta_loss(tasks), list(maml.parameters()))
-    slope = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
-
-    def loss_at(step: float) -> float:
-        moved = copy.deepcopy(maml)
-        for parameter, d in zip(moved.parameters(), direction, strict=True):
-            parameter.data += step * d
-        return moved.meta_loss(tasks).item()
-
-    h = 1e-4
-    finite = (8 * (loss_at(h) - loss_at(-h)) - (loss_at(2 * h) - loss_at(-2 * h))) / (12 * h)  # exact to h^4
-    assert slope.item() == pytest.approx(finite, rel=1e-6)
+    assert_the_meta_gradient_is_the_slope(maml, tasks)
 
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "running"])

@@ -1,8 +1,10 @@
 """Methods, one per file, each written for one task as its paper writes it."""
 
 from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.anil import ANIL
 from metarun.algorithms.floors import floor
 from metarun.algorithms.maml import MAML
+from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.protonet import ProtoNet
 
-__all__ = ["MAML", "Algorithm", "Kind", "ProtoNet", "floor"]
+__all__ = ["ANIL", "MAML", "Algorithm", "Kind", "MetaSGD", "ProtoNet", "floor"]

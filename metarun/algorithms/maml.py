@@ -5,16 +5,14 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
 from metarun.backbones import Backbone
-from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
 from metarun.tasks import TaskBatch
-
-Parameters = dict[str, Tensor]
 
 
 class MAML(Algorithm):
@@ -48,12 +46,7 @@ class MAML(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        if order not in (1, 2):
-            raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
-        if inner_steps < 1:
-            raise UserError(
-                f"algo.inner_steps={inner_steps} but MAML learns through at least 1 step; raise `algo.inner_steps`."
-            )
+        check_inner_loop("MAML", inner_steps, order)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
@@ -88,7 +81,7 @@ class MAML(Algorithm):
         return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
 
     def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """Yield one task's weights before adaptation and after each gradient step (algorithm 1, line 6).
+        """Return one task's weights before adaptation and after each gradient step (algorithm 1, line 6).
 
         Args:
             support_x: (way * shot, *shape).
@@ -98,12 +91,7 @@ class MAML(Algorithm):
         """
         weights: Parameters = dict(self.named_parameters())
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
-        yield weights
-        for _ in range(steps):
-            with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-                gradient = grad(self._loss)(weights, buffers, support_x, support_y)
-            weights = {name: weight - self.inner_lr * gradient[name] for name, weight in weights.items()}
-            yield weights
+        return gradient_steps(self._loss, weights, self.inner_lr, steps, differentiable, buffers, support_x, support_y)
 
     def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
         return mean_loss(functional_call(self, (weights, buffers), x), y)

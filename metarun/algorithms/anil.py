@@ -1,0 +1,95 @@
+"""Almost no inner loop."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
+from metarun.backbones import Backbone
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class ANIL(Algorithm):
+    """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157).
+
+    MAML whose inner loop adapts the head only, over features that no task changes (section 4.1): most of what MAML
+    gains is feature reuse. A task's examples go through the backbone once, however many steps are taken.
+
+    Support and query go through the backbone apart, as in MAML, which matters only where the norm takes statistics
+    over the batch.
+
+    Args:
+        backbone: the network below the head, shared by all tasks.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr: rate of the gradient steps inside a task.
+        inner_steps: gradient steps inside a task, in meta-training.
+        order: of the meta-gradient, 1 or 2.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr: float,
+        inner_steps: int,
+        order: Literal[1, 2] = 2,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop("ANIL", inner_steps, order)
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_lr = inner_lr
+        self.inner_steps = inner_steps
+        self.order = order
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss of the adapted heads."""
+
+        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+            features = self.backbone(support_x)
+            *_, head = self.adapt(features, support_y, self.inner_steps, differentiable=self.order == 2)
+            return self._loss(head, self.backbone(query_x), query_y)
+
+        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+        return losses.mean()
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`; the inner steps are taken all the same, `grad` does not heed no_grad."""
+
+        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            heads = self.adapt(self.backbone(support_x), support_y, steps, differentiable=False)
+            features = self.backbone(query_x)
+            return torch.stack([functional_call(self.head, head, features) for head in heads])
+
+        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def adapt(self, features: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+        """Return one task's heads before adaptation and after each gradient step.
+
+        Args:
+            features: (way * shot, features) of the support set.
+            support_y: (way * shot).
+            steps: how many to take.
+            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+        """
+        head: Parameters = dict(self.head.named_parameters())
+        return gradient_steps(self._loss, head, self.inner_lr, steps, differentiable, features, support_y)
+
+    def _loss(self, head: Parameters, features: Tensor, y: Tensor) -> Tensor:
+        return mean_loss(functional_call(self.head, head, features), y)

@@ -1,0 +1,105 @@
+"""Meta-SGD: MAML that learns its inner learning rates."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps, network_weights
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class MetaSGD(Algorithm):
+    """Meta-SGD (Li, Zhou, Chen, Li 2017, https://arxiv.org/abs/1707.09835).
+
+    Learns, beside the initial weights, one inner rate for each of them: the vector of rates sets both the length and
+    the direction of the inner step (equation 2). A rate may become negative.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr_min: each rate begins as a random number from here ...
+        inner_lr_max: ... to here; equal limits make it that number.
+        inner_steps: gradient steps inside a task, in meta-training; the paper takes 1.
+        order: of the meta-gradient, 1 or 2; the rates are learned either way.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr_min: float = 0.005,
+        inner_lr_max: float = 0.1,
+        inner_steps: int = 1,
+        order: Literal[1, 2] = 2,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop("Meta-SGD", inner_steps, order)
+        if inner_lr_min > inner_lr_max:
+            raise UserError(
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
+            )
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_steps = inner_steps
+        self.order = order
+        self.how = over_tasks
+        weights = network_weights(self).values()
+        self.inner_lr = nn.ParameterList(torch.empty_like(w).uniform_(inner_lr_min, inner_lr_max) for w in weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, *shape) to (n, outputs)."""
+        outputs: Tensor = self.head(self.backbone(x))
+        return outputs
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss of the adapted weights (equation 3)."""
+
+        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+            *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
+            return self._loss(adapted, dict(self.named_buffers()), query_x, query_y)
+
+        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+        return losses.mean()
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`."""
+
+        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            weights = self.adapt(support_x, support_y, steps, differentiable=False)
+            return torch.stack([functional_call(self, adapted, query_x) for adapted in weights])
+
+        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+        """Return one task's weights before adaptation and after each gradient step (equation 2).
+
+        Args:
+            support_x: (way * shot, *shape).
+            support_y: (way * shot).
+            steps: how many to take.
+            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+        """
+        weights = network_weights(self)
+        rates = dict(zip(weights, self.inner_lr, strict=True))
+        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+        return gradient_steps(self._loss, weights, rates, steps, differentiable, buffers, support_x, support_y)
+
+    def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
+        return mean_loss(functional_call(self, (weights, buffers), x), y)

@@ -1,0 +1,112 @@
+"""What holds for every method that adapts by gradient steps."""
+
+import copy
+
+import pytest
+import torch
+
+from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD
+from metarun.backbones import MLP, NORMS
+from metarun.data import Sinusoid
+from metarun.meta_test import evaluate
+from metarun.meta_train import Schedule, Training
+from metarun.tasks import TaskBatch, TaskShape, task_stream
+from tests.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
+from tests.synthetic import make_conv4, make_stream
+
+METHODS = {
+    "maml": lambda backbone, outputs, how: MAML(backbone, outputs, 0.1, 2, over_tasks=how),
+    "fomaml": lambda backbone, outputs, how: MAML(backbone, outputs, 0.1, 2, order=1, over_tasks=how),
+    "anil": lambda backbone, outputs, how: ANIL(backbone, outputs, 0.1, 2, over_tasks=how),
+    "first-order anil": lambda backbone, outputs, how: ANIL(backbone, outputs, 0.1, 2, order=1, over_tasks=how),
+    "metasgd": lambda backbone, outputs, how: MetaSGD(backbone, outputs, inner_steps=2, over_tasks=how),
+}
+
+
+def make(name, norm="batch", how="auto", way=5) -> Algorithm:
+    torch.manual_seed(0)
+    return shaken(METHODS[name](make_conv4(norm), way, how))
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "running"])
+@pytest.mark.parametrize("name", METHODS)
+def test_looped_and_vectorised_agree(name, norm):
+    looped, vectorised, tasks = make(name, norm, "loop"), make(name, norm, "vectorised"), make_tasks()
+    torch.testing.assert_close(vectorised.meta_loss(tasks), looped.meta_loss(tasks), rtol=1e-10, atol=0)
+    assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), 1e-10)
+    torch.testing.assert_close(vectorised.predict(tasks, 3), looped.predict(tasks, 3), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_predictions_come_before_adaptation_and_after_each_step(name):
+    method, tasks = make(name).eval(), make_tasks()
+    predictions = method.predict(tasks, 3)
+    assert predictions.shape == (4, 3, 10, 5)
+    assert not predictions.requires_grad
+    assert not torch.equal(predictions[0], predictions[1]), "no_grad must not stop the adaptation"
+    torch.testing.assert_close(method.predict(tasks, 0), predictions[:1])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_tasks_prediction_does_not_depend_on_its_neighbours(name):
+    method, tasks = make(name).eval(), make_tasks(4)
+    alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
+    torch.testing.assert_close(method.predict(tasks, 2)[:, 2:3], method.predict(alone, 2), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_permuting_labels_and_the_heads_rows_permutes_predictions(name):
+    method, tasks = make(name).eval(), make_tasks()
+    permutation = torch.tensor([3, 0, 4, 1, 2])
+    permuted = copy.copy(tasks)
+    object.__setattr__(permuted, "support_y", permutation[tasks.support_y])
+    renamed = copy.deepcopy(method)
+    for parameter in renamed.parameters():
+        if parameter.ndim and len(parameter) == 5:  # of the head, or a rate of the head's
+            parameter.data[permutation] = parameter.data.clone()
+    torch.testing.assert_close(renamed.predict(permuted, 3)[..., permutation], method.predict(tasks, 3))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_running_statistics_are_gathered_in_meta_training_only(name):
+    method, tasks = make(name, "running"), make_tasks()
+    before = copy.deepcopy(dict(method.named_buffers()))
+    method.eval().predict(tasks, 2)
+    assert all(torch.equal(before[name], buffer) for name, buffer in method.named_buffers())
+    method.train().meta_loss(tasks).backward()
+    assert not torch.equal(before["backbone.layers.0.1.running_mean"], method.backbone.layers[0][1].running_mean)
+
+
+class Nobody:
+    """An observer who does not care."""
+
+    def trained(self, iteration, fraction, loss, seconds): ...
+
+    def validated(self, iteration, value, best): ...
+
+
+def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
+    """Some meta-training lowers the loss after adaptation on tasks of meta-val."""
+    values = {
+        **{"iterations": 40, "time_budget": None, "meta_batch": 4, "outer_lr": 0.01, "lr_decay": 1.0},
+        **{"lr_decay_every": 100, "clip_grad": None, "validate_every": 20, "validate_tasks": 4, "validate_steps": 2},
+    }
+    training = Training(method, Schedule(**{**values, **schedule}), stream_of("train"), stream_of("val"))
+    before = evaluate(method, stream_of("val"), 50, 2).loss[-1].mean()
+    training.run(lambda: None, lambda: None, Nobody(), lambda: None)
+    assert evaluate(method, stream_of("val"), 50, 2).loss[-1].mean() < before
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_learns_to_classify(name):
+    torch.manual_seed(0)
+    assert_learns(METHODS[name](make_conv4(), 5, "auto"), lambda split: make_stream(split=split))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_learns_to_regress(name):
+    def stream_of(split):
+        return task_stream(Sinusoid(), split, TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32)
+
+    torch.manual_seed(0)
+    assert_learns(METHODS[name](MLP((1,), [40, 40]), 1, "auto"), stream_of)
