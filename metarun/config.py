@@ -35,7 +35,10 @@ class TrainConfig:
     way: int = MISSING
     shot: int = MISSING
     query: int = MISSING
+    outer_optimizer: str = MISSING
     outer_lr: float = MISSING
+    lr_schedule: str = MISSING
+    outer_lr_end: float = MISSING
     lr_decay: float = MISSING
     lr_decay_every: int = MISSING
     clip_grad: float | None = MISSING

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -34,6 +34,9 @@ class Schedule:
     validate_every: int
     validate_tasks: int
     validate_steps: int
+    outer_optimizer: Literal["adam", "sgd"] = "adam"
+    lr_schedule: Literal["step", "linear", "cosine"] = "step"
+    outer_lr_end: float = 0.0
 
     def __post_init__(self) -> None:
         if self.iterations is None and self.time_budget is None:
@@ -46,12 +49,22 @@ class Schedule:
                 raise UserError(f"train.{knob}={value} but it must be at least 1; raise `train.{knob}`.")
         if self.outer_lr <= 0:
             raise UserError(f"train.outer_lr={self.outer_lr} but a learning rate is above 0; raise `train.outer_lr`.")
+        for knob, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
+            if getattr(self, knob) not in options:
+                raise UserError(f"train.{knob}='{getattr(self, knob)}' is not one of {', '.join(options)}.")
 
     def fraction_done(self, iteration: int, seconds: float) -> float:
         """Return how much of the training is over, from 0 to 1, by whichever limit is nearer."""
         by_steps = iteration / self.iterations if self.iterations else 0.0
         by_time = seconds / self.time_budget if self.time_budget else 0.0
         return min(1.0, max(by_steps, by_time))
+
+    def rate(self, iteration: int, fraction: float) -> float:
+        """Return the outer learning rate of the step that follows `iteration` others, at `fraction` of the training."""
+        if self.lr_schedule == "step":
+            return self.outer_lr * self.lr_decay ** (iteration // self.lr_decay_every)
+        left = 1 - fraction if self.lr_schedule == "linear" else (1 + math.cos(math.pi * fraction)) / 2
+        return self.outer_lr_end + (self.outer_lr - self.outer_lr_end) * left
 
 
 @dataclass
@@ -78,7 +91,7 @@ class Observer(Protocol):
 
 
 class Training:
-    """One algorithm's way through its outer loop: Adam on the meta-loss, the best checkpoint by meta-val.
+    """One algorithm's way through its outer loop: Adam, or SGD, on the meta-loss, the best checkpoint by meta-val.
 
     Args:
         algorithm: what is meta-learned.
@@ -95,10 +108,8 @@ class Training:
         self.progress = Progress()
         # On the device, in float64: of the steps since the last look at meta-val.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.optimizer = torch.optim.Adam(algorithm.parameters(), lr=schedule.outer_lr)
-        self.scheduler = torch.optim.lr_scheduler.StepLR(
-            self.optimizer, step_size=schedule.lr_decay_every, gamma=schedule.lr_decay
-        )
+        optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[schedule.outer_optimizer]
+        self.optimizer = optimizer(algorithm.parameters(), lr=schedule.outer_lr)
 
     @property
     def device(self) -> torch.device:
@@ -110,7 +121,6 @@ class Training:
         return {
             "algorithm": self.algorithm.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "progress": asdict(self.progress),
             "loss_sum": self._loss_sum,
         }
@@ -119,7 +129,6 @@ class Training:
         """Go on from what `state` returned."""
         self.algorithm.load_state_dict(state["algorithm"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
         self.progress = Progress(**state["progress"])
         self._loss_sum = state["loss_sum"].to(self.device)
 
@@ -168,14 +177,17 @@ class Training:
     def _step(self) -> None:
         """Take one step of the outer loop."""
         schedule, progress = self.schedule, self.progress
+        fraction = schedule.fraction_done(progress.iteration, progress.seconds)
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.rate(progress.iteration, fraction)
         self.algorithm.train()
+        self.algorithm.on_step(fraction)
         loss = self.algorithm.meta_loss(self.train.draw(progress.iteration * schedule.meta_batch, schedule.meta_batch))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if schedule.clip_grad is not None:
             torch.nn.utils.clip_grad_value_(self.algorithm.parameters(), schedule.clip_grad)
         self.optimizer.step()
-        self.scheduler.step()
         progress.iteration += 1
         self._loss_sum += loss.detach()
 

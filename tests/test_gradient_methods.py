@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD
+from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, Reptile
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.meta_test import evaluate
@@ -15,12 +15,22 @@ from tests.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
 from tests.synthetic import make_conv4, make_stream
 
 METHODS = {
-    "maml": lambda backbone, outputs, how: MAML(backbone, outputs, 0.1, 2, over_tasks=how),
-    "fomaml": lambda backbone, outputs, how: MAML(backbone, outputs, 0.1, 2, order=1, over_tasks=how),
-    "anil": lambda backbone, outputs, how: ANIL(backbone, outputs, 0.1, 2, over_tasks=how),
-    "first-order anil": lambda backbone, outputs, how: ANIL(backbone, outputs, 0.1, 2, order=1, over_tasks=how),
+    "maml": lambda backbone, outputs, how: MAML(backbone, outputs, rate(outputs), 2, over_tasks=how),
+    "fomaml": lambda backbone, outputs, how: MAML(backbone, outputs, rate(outputs), 2, order=1, over_tasks=how),
+    "anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, over_tasks=how),
+    "first-order anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, 1, how),
     "metasgd": lambda backbone, outputs, how: MetaSGD(backbone, outputs, inner_steps=2, over_tasks=how),
+    "reptile": lambda backbone, outputs, how: Reptile(backbone, outputs, 0.01, 3, 5, 5, over_tasks=how),
+    "reptile by sgd": lambda backbone, outputs, how: Reptile(backbone, outputs, rate(outputs), 3, 5, 5, "sgd", how),
 }
+OUTER = {
+    "reptile": {"outer_optimizer": "sgd", "outer_lr": 0.5},
+    "reptile by sgd": {"outer_optimizer": "sgd", "outer_lr": 0.5},
+}
+
+
+def rate(outputs) -> float:
+    return 0.1 if outputs > 1 else 0.02
 
 
 def make(name, norm="batch", how="auto", way=5) -> Algorithm:
@@ -33,7 +43,9 @@ def make(name, norm="batch", how="auto", way=5) -> Algorithm:
 def test_looped_and_vectorised_agree(name, norm):
     looped, vectorised, tasks = make(name, norm, "loop"), make(name, norm, "vectorised"), make_tasks()
     torch.testing.assert_close(vectorised.meta_loss(tasks), looped.meta_loss(tasks), rtol=1e-10, atol=0)
-    assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), 1e-10)
+    # A bias before batch statistics has a gradient of 0 but for rounding, which Adam divides by itself.
+    tolerance = 1e-7 if (name, norm) == ("reptile", "batch") else 1e-10
+    assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), tolerance)
     torch.testing.assert_close(vectorised.predict(tasks, 3), looped.predict(tasks, 3), rtol=1e-10, atol=1e-12)
 
 
@@ -100,7 +112,7 @@ def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_it_learns_to_classify(name):
     torch.manual_seed(0)
-    assert_learns(METHODS[name](make_conv4(), 5, "auto"), lambda split: make_stream(split=split))
+    assert_learns(METHODS[name](make_conv4(), 5, "auto"), lambda split: make_stream(split=split), **OUTER.get(name, {}))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -109,4 +121,4 @@ def test_it_learns_to_regress(name):
         return task_stream(Sinusoid(), split, TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32)
 
     torch.manual_seed(0)
-    assert_learns(METHODS[name](MLP((1,), [40, 40]), 1, "auto"), stream_of)
+    assert_learns(METHODS[name](MLP((1,), [40, 40]), 1, "auto"), stream_of, **OUTER.get(name, {}))

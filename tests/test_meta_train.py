@@ -145,6 +145,35 @@ def test_a_step_is_adam_on_the_meta_loss_of_the_next_tasks():
         assert torch.equal(ours, theirs)
 
 
+def test_with_sgd_a_step_is_the_meta_gradient_times_the_rate():
+    training, reference = make_training(outer_optimizer="sgd"), make_training()
+    training._step()
+    parameters = list(reference.algorithm.parameters())
+    reference.algorithm.meta_loss(reference.train.draw(0, 2)).backward()
+    for ours, theirs in zip(training.algorithm.parameters(), parameters, strict=True):
+        torch.testing.assert_close(ours, theirs - 0.01 * theirs.grad, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("lr_schedule", "rates"),
+    [("linear", [0.01, 0.008, 0.006, 0.004]), ("cosine", [0.01, 0.0088284, 0.006, 0.0031716])],
+)
+def test_the_rate_falls_to_its_end_as_the_schedule_says(lr_schedule, rates):
+    training = make_training(lr_schedule=lr_schedule, outer_lr_end=0.002, iterations=4)
+    seen = []
+    for _ in range(4):
+        training._step()
+        seen.append(training.optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx(rates, rel=1e-4)
+
+
+def test_the_algorithm_is_told_how_much_of_the_training_is_over():
+    training, told = make_training(iterations=4), []
+    training.algorithm.on_step = told.append
+    Notes(training).run()
+    assert told == [0, 0.25, 0.5, 0.75]
+
+
 def test_clipping_bounds_each_entry_of_the_meta_gradient():
     training = make_training(clip_grad=1e-4)
     training._step()
@@ -173,6 +202,8 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
         ({"iterations": 0}, r"train\.iterations=0 but it must be at least 1"),
         ({"meta_batch": 0}, r"train\.meta_batch=0 but it must be at least 1"),
         ({"validate_every": -1}, r"train\.validate_every=-1 but it must be at least 1"),
+        ({"outer_optimizer": "lion"}, r"train\.outer_optimizer='lion' is not one of adam, sgd"),
+        ({"lr_schedule": "none"}, r"train\.lr_schedule='none' is not one of step, linear, cosine"),
         ({"outer_lr": 0.0}, r"train\.outer_lr=0\.0 but a learning rate is above 0"),
     ],
 )

@@ -6,5 +6,6 @@ from metarun.algorithms.floors import floor
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.protonet import ProtoNet
+from metarun.algorithms.reptile import Reptile
 
-__all__ = ["ANIL", "MAML", "Algorithm", "Kind", "MetaSGD", "ProtoNet", "floor"]
+__all__ = ["ANIL", "MAML", "Algorithm", "Kind", "MetaSGD", "ProtoNet", "Reptile", "floor"]

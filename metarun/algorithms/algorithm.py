@@ -15,13 +15,17 @@ class Algorithm(nn.Module):
 
     Attributes:
         solves: the kinds of task it can be given.
-        order: 1 or 2, of the meta-gradient; None where there are no inner gradient steps.
+        order: 1 or 2, of a meta-gradient that is the gradient of the meta-loss, or its first-order form; None where
+            there are no inner gradient steps, or something else than that gradient is followed.
         outputs: the size of a fixed head, which then is the only way it can be given; None: any way will do.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
     order: int | None = None
     outputs: int | None = None
+
+    def on_step(self, fraction: float) -> None:
+        """Take note, before each step of meta-training, how much of it is over, from 0 to 1; most need not know."""
 
     @abstractmethod
     def meta_loss(self, tasks: TaskBatch) -> Tensor:

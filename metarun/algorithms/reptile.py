@@ -1,0 +1,146 @@
+"""Reptile: a first-order method whose outer step is no gradient of a loss."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
+
+
+class Reptile(Algorithm):
+    """Reptile (Nichol, Achiam, Schulman 2018, https://arxiv.org/abs/1803.02999).
+
+    Trains on a task as usual, by several steps on minibatches, then moves the initial weights a little towards where
+    that led (algorithm 2): phi <- phi + epsilon * mean over tasks of (W - phi). To the outer loop that is SGD of rate
+    epsilon on a loss whose gradient is phi - W; `meta_loss` returns such a one. Its value is the inner loss in the end.
+
+    In meta-training a task has no query set: support and query examples are trained on alike (`train.shot` +
+    `train.query` are the paper's train shots). Two deviations: minibatches go through a task's examples, which are in
+    random order, class by class, so that each holds about as many of every class; and Adam's second moments, which the
+    authors' code carries from task to task, begin at zero in each, since nothing about a task is kept.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr: rate of the steps inside a task.
+        inner_steps: steps inside a task, in meta-training; one alone would be joint training on all tasks.
+        inner_batch: examples per inner step, in meta-training.
+        test_batch: examples per step at meta-val and meta-test.
+        inner_optimizer: adam (without momentum, beta1 = 0, as the paper's) or sgd.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr: float,
+        inner_steps: int,
+        inner_batch: int,
+        test_batch: int,
+        inner_optimizer: Literal["adam", "sgd"] = "adam",
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop("Reptile", inner_steps, order=1)
+        if min(inner_batch, test_batch) < 1:
+            raise UserError(
+                f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but a step needs an example; "
+                "give both at least 1."
+            )
+        if inner_optimizer not in ("adam", "sgd"):
+            raise UserError(f"algo.inner_optimizer='{inner_optimizer}' is not one of adam, sgd.")
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_lr = inner_lr
+        self.inner_steps = inner_steps
+        self.inner_batch = inner_batch
+        self.test_batch = test_batch
+        self.inner_optimizer = inner_optimizer
+        self.how = over_tasks
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, *shape) to (n, outputs)."""
+        outputs: Tensor = self.head(self.backbone(x))
+        return outputs
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""
+
+        def towards_adapted(x: Tensor, y: Tensor) -> Tensor:
+            x, y = by_turns(x, tasks.way), by_turns(y, tasks.way)
+            *_, (adapted, loss) = self.adapt(x, y, self.inner_steps, self.inner_batch)
+            initial = dict(self.named_parameters())
+            surrogate = sum((w * (w - adapted[name]).detach()).sum() for name, w in initial.items())
+            return surrogate - surrogate.detach() + loss.detach()  # type: ignore[union-attr]
+
+        x, y = _joined(tasks.support_x, tasks.query_x, tasks.way), _joined(tasks.support_y, tasks.query_y, tasks.way)
+        return over_tasks(towards_adapted, self, self.how, x, y).mean()
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`; each step is on `test_batch` examples of the support set."""
+
+        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            x, y = by_turns(support_x, tasks.way), by_turns(support_y, tasks.way)
+            trail = self.adapt(x, y, steps, self.test_batch)
+            return torch.stack([functional_call(self, adapted, query_x) for adapted, _ in trail])
+
+        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def adapt(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
+        """Yield one task's weights before and after each step, with the loss that the step lowered (0 at first).
+
+        Args:
+            x: (n, *shape), of which step k takes the k-th `batch`, starting over where they end.
+            y: (n).
+            steps: how many to take.
+            batch: examples per step; all of them, where there are fewer.
+        """
+        weights = {name: weight.detach() for name, weight in self.named_parameters()}
+        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+        squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        yield weights, x.new_zeros(())
+        for step in range(1, steps + 1):
+            at = [((step - 1) * batch + j) % len(x) for j in range(min(batch, len(x)))]
+            with torch.no_grad():
+                gradient, loss = grad_and_value(self._loss)(weights, buffers, x[at], y[at])
+                if self.inner_optimizer == "adam":
+                    squares = {
+                        name: ADAM_BETA2 * s + (1 - ADAM_BETA2) * gradient[name] ** 2 for name, s in squares.items()
+                    }
+                    unbiased = {name: s / (1 - ADAM_BETA2**step) for name, s in squares.items()}
+                    gradient = {name: g / (unbiased[name].sqrt() + ADAM_EPSILON) for name, g in gradient.items()}
+                weights = {name: weight - self.inner_lr * gradient[name] for name, weight in weights.items()}
+            yield weights, loss
+
+    def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
+        return mean_loss(functional_call(self, (weights, buffers), x), y)
+
+
+def by_turns(examples: Tensor, way: int) -> Tensor:
+    """Return (n, ...) examples, given class after class, such that the classes take turns."""
+    return examples.reshape(way, -1, *examples.shape[1:]).transpose(0, 1).flatten(0, 1)
+
+
+def _joined(support: Tensor, query: Tensor, way: int) -> Tensor:
+    """Return (T, way * (shot + query), ...), class after class as both are."""
+    by_class = [part.reshape(len(part), way, -1, *part.shape[2:]) for part in (support, query)]
+    return torch.cat(by_class, dim=2).flatten(1, 2)
