@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-LEARN2LEARN := $(VENV)/.learn2learn
+REFERENCES := $(VENV)/.references
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # Real data beside the checkout, where there are any; without them the tests that need real data are skipped.
@@ -24,11 +24,11 @@ run: $(INSTALLED)  ## set up where needed, meta-train MAML and ProtoNet on built
 	$(BIN)/metarun train algo=protonet
 	$(BIN)/metarun compare
 
-test: $(LEARN2LEARN)  ## set up where needed, then the tests that take seconds
+test: $(REFERENCES)  ## set up where needed, then the tests that take seconds
 	$(PYTEST) -m "not slow"
 	@$(MAKE) --no-print-directory what-did-not-run
 
-test-slow: $(LEARN2LEARN)  ## the tests that take longer
+test-slow: $(REFERENCES)  ## the tests that take longer
 	$(PYTEST) -m slow
 
 test-all: test test-slow  ## every test
@@ -58,6 +58,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(LEARN2LEARN): $(INSTALLED) scripts/install_learn2learn.sh
+$(REFERENCES): $(INSTALLED) scripts/install_learn2learn.sh scripts/install_easyfsl.sh
 	scripts/install_learn2learn.sh $(VENV)
+	scripts/install_easyfsl.sh $(VENV)
 	@touch $@

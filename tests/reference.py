@@ -1,4 +1,4 @@
-"""learn2learn, the reference that gradients are compared with: imported here and nowhere else."""
+"""The libraries that methods are compared with, learn2learn and easyfsl: imported here and nowhere else."""
 
 import os
 import warnings
@@ -15,21 +15,35 @@ _DECLARED: list[torch.library.Library] = []
 
 @cache
 def import_learn2learn() -> ModuleType:
-    """Return the module `learn2learn`, or skip the test that asked for it; with CI=true its absence is a failure.
-
-    Its imports warn, and warnings are errors in our tests: they are contained here.
-    """
-    missing = [name for name in ("learn2learn", "torchvision", "gym") if not find_spec(name)]
-    if missing:
-        reason = f"NOT COMPARED WITH learn2learn: {', '.join(missing)} not installed; scripts/install_learn2learn.sh"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with warnings.catch_warnings():
+    """Return the module `learn2learn`, or skip the test that asked for it; with CI=true its absence is a failure."""
+    _demand("learn2learn", "scripts/install_learn2learn.sh", "learn2learn", "torchvision", "gym")
+    with warnings.catch_warnings():  # its imports warn, and warnings are errors in our tests
         warnings.simplefilter("ignore")
         _import_torchvision()
         import learn2learn
     return learn2learn
+
+
+@cache
+def import_easyfsl() -> ModuleType:
+    """Return the module `easyfsl` with `easyfsl.methods`, or skip or fail likewise."""
+    scripts = "scripts/install_learn2learn.sh and scripts/install_easyfsl.sh"
+    _demand("easyfsl", scripts, "easyfsl", "torchvision")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _import_torchvision()
+        import easyfsl
+        import easyfsl.methods
+    return easyfsl
+
+
+def _demand(library: str, how: str, *modules: str) -> None:
+    missing = [name for name in modules if not find_spec(name)]
+    if missing:
+        reason = f"NOT COMPARED WITH {library}: {', '.join(missing)} not installed; {how}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 def _import_torchvision() -> None:

@@ -8,13 +8,15 @@ from torch import nn
 from metarun.algorithms import ProtoNet, floor
 from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.data import Sinusoid
+from metarun.errors import UserError
 from metarun.tasks import TaskBatch, TaskShape, task_stream
+from tests.reference import import_easyfsl
 from tests.synthetic import make_conv4, make_stream
 
 
-def make_protonet(norm="running", how="auto") -> ProtoNet:
+def make_protonet(norm="running", how="auto", **options) -> ProtoNet:
     torch.manual_seed(0)
-    return ProtoNet(make_conv4(norm), how).double()
+    return ProtoNet(make_conv4(norm), how, **options).double()
 
 
 def make_tasks(count=3) -> TaskBatch:
@@ -47,18 +49,59 @@ def test_the_loss_is_the_cross_entropy_of_the_logits():
     torch.testing.assert_close(protonet.meta_loss(tasks), expected)
 
 
+@pytest.mark.parametrize("distance", ["squared_euclidean", "cosine"])
 @pytest.mark.parametrize("norm", ["batch", "layer", "instance", "group", "none"])
-def test_looped_and_vectorised_agree(norm):
+def test_looped_and_vectorised_agree(norm, distance):
     tasks, gradients = make_tasks(), []
     for how in ("loop", "vectorised"):
-        protonet = make_protonet(norm, how)
+        protonet = make_protonet(norm, how, distance=distance, learn_scale=True)
         loss = protonet.meta_loss(tasks)
         gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(protonet.parameters()))]))
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)
 
 
-def test_permuting_labels_permutes_predictions():
-    protonet, tasks = make_protonet().eval(), make_tasks()
+@pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
+def test_squared_distances_are_easyfsls_distances_squared(way, shot):
+    # easyfsl's scores are the distances themselves, the paper's (equation 2) their squares.
+    ours = make_protonet("layer")
+    theirs = import_easyfsl().methods.PrototypicalNetworks(ours.backbone)
+    tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 1)
+    theirs.process_support_set(tasks.support_x[0], tasks.support_y[0])
+    torch.testing.assert_close(ours.predict(tasks, 0)[0, 0], -theirs(tasks.query_x[0]).square(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("learn_scale", [True, False])
+@pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
+def test_cosines_are_easyfsls(way, shot, learn_scale):
+    # SimpleShot with nothing subtracted is what easyfsl has of cosines to prototypes.
+    ours = make_protonet("layer", distance="cosine", scale=7.0, learn_scale=learn_scale)
+    theirs = import_easyfsl().methods.SimpleShot(ours.backbone)
+    tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 1)
+    theirs.process_support_set(tasks.support_x[0], tasks.support_y[0])
+    torch.testing.assert_close(ours.predict(tasks, 0)[0, 0], 7 * theirs(tasks.query_x[0]), rtol=1e-9, atol=0)
+
+
+def test_only_a_scale_of_cosines_can_be_learned():
+    assert "scale" in dict(make_protonet(distance="cosine", learn_scale=True).named_parameters())
+    assert "scale" not in dict(make_protonet(distance="cosine").named_parameters())
+    assert "scale" not in dict(make_protonet(learn_scale=True).named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"distance": "manhattan"}, r"algo\.distance='manhattan' is not one of squared_euclidean, cosine"),
+        ({"distance": "cosine", "scale": 0.0}, r"algo\.scale=0\.0 but what cosines are multiplied by is above 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        make_protonet(**options)
+
+
+@pytest.mark.parametrize("distance", ["squared_euclidean", "cosine"])
+def test_permuting_labels_permutes_predictions(distance):
+    protonet, tasks = make_protonet(distance=distance).eval(), make_tasks()
     permutation = torch.tensor([3, 0, 4, 1, 2])
     permuted = copy.copy(tasks)
     object.__setattr__(permuted, "support_y", permutation[tasks.support_y])

@@ -1,11 +1,14 @@
 """Prototypical networks."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.backbones import Backbone
+from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
 from metarun.tasks import TaskBatch
@@ -21,12 +24,34 @@ class ProtoNet(Algorithm):
     Args:
         backbone: maps examples to the space in which distances are taken.
         over_tasks: how a meta-batch is run, see `over_tasks`.
+        distance: "squared_euclidean", or "cosine": the logits are `scale` times the cosine between query and prototype,
+            which the paper compares with in section 2.7 and figure 2.
+        scale: of cosines, which lie in [-1, 1] and as logits could never be sure; distances have a scale already.
+        learn_scale: meta-learn the scale of cosines, from `scale` on.
+
+    Raises:
+        UserError: an argument is out of range.
     """
 
-    def __init__(self, backbone: Backbone, over_tasks: How = "auto") -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        over_tasks: How = "auto",
+        distance: Literal["squared_euclidean", "cosine"] = "squared_euclidean",
+        scale: float = 10.0,
+        learn_scale: bool = False,
+    ) -> None:
         super().__init__()
+        if distance not in ("squared_euclidean", "cosine"):
+            raise UserError(f"algo.distance='{distance}' is not one of squared_euclidean, cosine.")
+        if scale <= 0:
+            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
         self.backbone = backbone
         self.how = over_tasks
+        self.distance = distance
+        # Only where it is used: a parameter that never gets a gradient would say something else in `parameters`.
+        learned = learn_scale and distance == "cosine"
+        self.scale = nn.Parameter(torch.tensor(float(scale))) if learned else float(scale)
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries (algorithm 1)."""
@@ -41,7 +66,10 @@ class ProtoNet(Algorithm):
         def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
             features = self.backbone(torch.cat([support_x, query_x]))
             support, query = features.split([len(support_x), len(query_x)])
-            return -squared_distances(query, prototypes(support, support_y, tasks.way))
+            centres = prototypes(support, support_y, tasks.way)
+            if self.distance == "cosine":
+                return self.scale * cosines(query, centres)
+            return -squared_distances(query, centres)
 
         return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
 
@@ -55,3 +83,8 @@ def prototypes(features: Tensor, labels: Tensor, way: int) -> Tensor:
 def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
     """Return (points, centres) squared Euclidean distances between the rows of two matrices."""
     return (points[:, None] - centres[None]).square().sum(-1)
+
+
+def cosines(points: Tensor, centres: Tensor) -> Tensor:
+    """Return (points, centres) cosines between the rows of two matrices."""
+    return F.normalize(points, dim=-1) @ F.normalize(centres, dim=-1).mT
