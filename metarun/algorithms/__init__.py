@@ -6,6 +6,7 @@ from metarun.algorithms.floors import floor
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.protonet import ProtoNet
+from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.reptile import Reptile
 
-__all__ = ["ANIL", "MAML", "Algorithm", "Kind", "MetaSGD", "ProtoNet", "Reptile", "floor"]
+__all__ = ["ANIL", "MAML", "R2D2", "Algorithm", "Kind", "MetaSGD", "ProtoNet", "Reptile", "floor"]
