@@ -68,15 +68,24 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (str, bool):
         return isinstance(value, hint)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping)
+        return isinstance(value, Mapping) and all(_fits(item, options[1]) for item in value.values())
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return isinstance(value, list | tuple)
+        return isinstance(value, list | tuple) and all(_fits(item, options[0]) for item in value)
     return True
 
 
 def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return f"a mapping of which each value is {_describe(inner[1])}"
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return f"a list of which each entry is {_describe(inner[0])}"
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return " or ".join(names.get(option, str(option)) for option in options)
+    return (
+        " or ".join(names.get(option) or _describe(option) for option in options)
+        if len(options) > 1
+        else names.get(hint, str(hint))
+    )

@@ -4,6 +4,7 @@ Nothing heavy is imported before the verb is known: help and mistyped verbs answ
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -43,6 +44,9 @@ examples:
 
 def entry() -> NoReturn:
     """Run the command line and leave; after a signal at once, without the second that torch takes to tidy up."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks "±" shows "?"
     code = main()
     if code > 128:
         sys.stdout.flush()

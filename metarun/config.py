@@ -1,6 +1,7 @@
 """The schema of a config, where the YAML tree lies, and what makes two runs the same run."""
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -194,7 +195,7 @@ defaults:
   - override hydra/hydra_logging: none
 hydra:
   run: {{dir: .}}
-  sweep: {{dir: results/sweeps, subdir: .}}
+  sweep: {{dir: "${{results_dir}}/sweeps", subdir: .}}
   output_subdir: null
   job: {{chdir: false}}
 """
@@ -202,11 +203,34 @@ hydra:
 
 def stored_yaml(config: Config, verb: str) -> str:
     """Return the text of a run's `config.yaml`, from which `metarun <verb>` makes the same run again."""
-    return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(OmegaConf.create(config))
+    return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(OmegaConf.create({**config, "force": False}))
 
 
 # Keys that cannot change a run's numbers, or only say again what another key holds.
 NOT_IDENTITY = ("device", "results_dir", "force", "default_norm", "train.over_tasks", "algo.over_tasks")
+
+
+def _with_content(value: Any, key: str = "") -> Any:
+    """Put the content of a file where a config names one: a split list, or the source of a user's own class."""
+    if isinstance(value, dict):
+        return {name: _with_content(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_content(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    path = _source_of(value) if key == "_target_" and not value.startswith("metarun.") else Path(value)
+    if path is None or not path.is_file():
+        return value
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    return [value, content] if key == "_target_" else content  # where a split list lies does not matter
+
+
+def _source_of(target: str) -> Path | None:
+    try:
+        found = importlib.util.find_spec(target.rpartition(".")[0])
+    except (ImportError, ValueError):
+        return None  # it will be told when it is built
+    return Path(found.origin) if found and found.origin else None
 
 
 def run_id(config: dict[str, Any]) -> str:
@@ -216,4 +240,5 @@ def run_id(config: dict[str, Any]) -> str:
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(identity, parent) if parent else identity
         node.pop(name, None)
-    return hashlib.sha256(json.dumps(OmegaConf.to_container(identity), sort_keys=True).encode()).hexdigest()[:8]
+    plain = _with_content(OmegaConf.to_container(identity))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,6 +1,8 @@
 """What a person sees: a live bar on a terminal, plain lines anywhere else, and the row in the end."""
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -15,6 +18,15 @@ from metarun.durations import format_duration
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 30  # seconds between two plain lines
+
+
+class SteadyConsole(Console):
+    """A console that goes quiet, not down, when its reader leaves (`metarun train … | head`): the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from here on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Screen:
@@ -128,7 +140,7 @@ def figure(record: dict[str, Any]) -> str:
 
 def summary(record: dict[str, Any]) -> Table:
     """Return one run's result as a table of two columns."""
-    table = Table(title=f"{record['algo']} on {record['data']}", show_header=False, title_justify="left")
+    table = Table(title=escape(f"{record['algo']} on {record['data']}"), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
     if "mse" in record:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -93,19 +93,26 @@ def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> tuple[
     return loss, accuracy, confidence(predictions).mean(-1).cpu()
 
 
-def is_transductive(algorithm: Algorithm, stream: TaskStream, steps: int) -> bool:
+def is_transductive(
+    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None
+) -> bool:
     """Whether a query's prediction changes with the other queries, found by asking: in float64, on one task.
 
     Some queries of a task are predicted each by itself and in company. A difference beyond float64's rounding means
-    that the method uses the other queries, as batch statistics over the query set do.
+    that the method uses the other queries, as batch statistics over the query set do. The support examples are asked
+    about as well, so that there is company however few queries a task has.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
     task = stream.draw(0, 1)
-    support_x, query_x, targets = task.support_x.double(), task.query_x.double(), task.query_y
-    support_y = task.support_y.double() if task.support_y.is_floating_point() else task.support_y
+    support_x, support_y = task.support_x.double(), task.support_y
+    support_y = support_y.double() if support_y.is_floating_point() else support_y
+    query_x, query_y = torch.cat([task.query_x.double(), support_x], 1), torch.cat([task.query_y, task.support_y], 1)
 
     def predict(queries: slice) -> Tensor:
-        seen = TaskBatch(support_x, support_y, query_x[:, queries], targets[:, queries], task.way)
+        pause()
+        seen = replace(
+            task, support_x=support_x, support_y=support_y, query_x=query_x[:, queries], query_y=query_y[:, queries]
+        )
         return algorithm.predict(seen, steps)
 
     together = predict(slice(None))
@@ -113,11 +120,14 @@ def is_transductive(algorithm: Algorithm, stream: TaskStream, steps: int) -> boo
     return any(not torch.allclose(one[:, :, 0], together[:, :, j], rtol=1e-6, atol=1e-8) for j, one in enumerate(alone))
 
 
-def adaptation_ms(algorithm: Algorithm, stream: TaskStream, steps: int, repeats: int = 15) -> float:
+def adaptation_ms(
+    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None, repeats: int = 15
+) -> float:
     """Return the median milliseconds from one task's examples to its predictions, all steps included."""
     algorithm.eval()
     times = []
     for i in range(repeats + 2):  # the first two warm up
+        pause()
         task = stream.draw(i, 1)
         _wait_for(task.query_x.device)
         begin = time.perf_counter()

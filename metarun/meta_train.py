@@ -43,6 +43,8 @@ class Schedule:
             raise UserError(
                 "train.iterations and train.time_budget are both null; give one of them, such as train.time_budget=10m."
             )
+        if self.clip_grad is not None and self.clip_grad <= 0:
+            raise UserError(f"train.clip_grad={self.clip_grad} but it must be above 0, or null for no clipping.")
         for knob in ("iterations", "meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
             value = getattr(self, knob)
             if value is not None and value < 1:
@@ -211,6 +213,11 @@ class Training:
         progress, schedule = self.progress, self.schedule
         loss = self._mean_loss()
         found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
+        if not math.isfinite(found.score):
+            raise RunFailed(
+                f"the error on meta-val became {-found.score} by step {progress.iteration}; lower `algo.inner_lr`, "
+                "`test.steps` or `train.outer_lr`."
+            )
         value = float(found.headline.double().mean())
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
         progress.curve.append({**common, "split": "train", "loss": loss, "accuracy": None})

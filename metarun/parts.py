@@ -52,6 +52,8 @@ class Parts:
     @cached_property
     def algorithm(self) -> Algorithm:
         """The algorithm around its backbone, with the initial weights that `seed` stands for."""
+        if not 0 <= self.config["seed"] < 2**63:
+            raise UserError(f"seed={self.config['seed']} but seeds go from 0 to 2^63 - 1; choose another `seed`.")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
             backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,12 @@ from filelock import FileLock, Timeout
 from metarun.errors import UserError
 
 Record = dict[str, Any]
+
+# Without these a finished run's record cannot be shown or compared.
+NEEDED = (
+    *("id", "algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "test_query", "test_tasks", "seed"),
+    *("norm", "order", "steps", "transductive", "adapt_ms", "train_seconds", "iterations", "device"),
+)
 
 
 class RunDirectory:
@@ -38,7 +43,14 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[bool]:
         """Hold the run for this process; a second process waits. Yields whether it had to."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / ".lock").touch()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(
+                f"{self.path} cannot be written ({reason}); set `results_dir` to a folder of yours."
+            ) from None
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -66,14 +78,21 @@ class RunDirectory:
             raise UserError(
                 f"{self.result} cannot be read ({error}); delete it and run the same command again."
             ) from None
-        if not isinstance(record, dict) or "status" not in record:
-            raise UserError(f"{self.result} is no result of metarun; delete it and run the same command again.")
-        return record
+        status = record.get("status") if isinstance(record, dict) else None
+        figure = "mse" if status == "done" and "mse" in record else "accuracy"
+        needed = {"done": {*NEEDED, figure}, "failed": {"reason"}}.get(str(status))
+        if needed is None or not needed <= set(record):
+            raise UserError(f"{self.result} is no whole result of metarun; delete it and run the same command again.")
+        return dict(record)
 
     def discard_if_unused(self) -> None:
         """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""
-        if not self.config.exists():
-            shutil.rmtree(self.path)
+        if self.config.exists():
+            return
+        for path in (self.log, self.path / ".lock"):
+            path.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def forget(self) -> None:
         """Remove what would let a run be found finished or gone on with, the record first."""
@@ -146,5 +165,6 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
         except UserError as error:
             left_out.append(str(error))
         else:
-            records.append({**(record or {}), "path": str(path.parent)})
+            if record is not None:  # None: a folder of that name
+                records.append({**record, "path": str(path.parent)})
     return records, left_out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metarun import __version__, environment
 from metarun.algorithms import floor
+from metarun.errors import RunFailed
 from metarun.meta_test import Evaluation, adaptation_ms, evaluate, is_transductive, judge
 from metarun.meta_train import Progress
 from metarun.parts import Parts
@@ -52,13 +53,31 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
     }
 
 
-def describe_test(parts: Parts, stream: TaskStream, judged: Callable[[int, int], None]) -> tuple[Record, Evaluation]:
-    """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures."""
+def describe_test(
+    parts: Parts, stream: TaskStream, judged: Callable[[int, int], None], pause: Callable[[], None]
+) -> tuple[Record, Evaluation]:
+    """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures.
+
+    Args:
+        parts: with the checkpoint loaded.
+        stream: of meta-test tasks.
+        judged: told how many of how many tasks are done.
+        pause: called now and then; raises when the user wants to stop.
+
+    Raises:
+        RunFailed: a loss is not a number.
+    """
     algorithm = parts.algorithm
     tasks, steps = parts.judging
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, judged)
     seconds = time.perf_counter() - started
+    broken = int((~found.loss.isfinite()).any(0).sum())
+    if broken:
+        raise RunFailed(
+            f"the loss of {broken} of {tasks} meta-test tasks is no number within {len(found.loss) - 1} steps; "
+            "lower `test.steps` or `algo.inner_lr`."
+        )
     record: Record = {
         "test_data": parts.config["chosen"]["data"],
         "test_way": stream.shape.way,
@@ -68,10 +87,10 @@ def describe_test(parts: Parts, stream: TaskStream, judged: Callable[[int, int],
         "test_seed": parts.config["test"]["seed"],
         **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
         "steps": len(found.loss) - 1,
-        "transductive": is_transductive(algorithm, stream, steps),
+        "transductive": is_transductive(algorithm, stream, steps, pause),
         "test_seconds": round(seconds, 3),
         "tasks_per_second": round(tasks / seconds, 3),
-        "adapt_ms": round(adaptation_ms(algorithm, stream, steps), 3),
+        "adapt_ms": round(adaptation_ms(algorithm, stream, steps, pause), 3),
         "peak_memory_mb": round(_peak_memory_mb(parts.device), 1),
         "device": str(parts.device),
         "precision": parts.config["precision"],

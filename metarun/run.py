@@ -10,7 +10,7 @@ from rich.console import Console
 
 from metarun import checkpoint, environment
 from metarun.config import Config, overlaid, resolve, run_id, stored_yaml
-from metarun.display import Screen, logging_to, summary
+from metarun.display import Screen, SteadyConsole, logging_to, summary
 from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
 from metarun.memory import keep_freed_memory
@@ -57,10 +57,32 @@ def retest(config: DictConfig) -> None:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
-    resolved = overlaid(OmegaConf.to_container(OmegaConf.load(parent.config)), asked)
-    asked["run"] = trained["id"]
+    resolved = overlaid(_stored_config(parent), asked)
+    asked["run"] = str(parent.path.resolve())
     run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
     _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, Parts(resolved), console))
+
+
+def _stored_config(run: RunDirectory) -> Config:
+    """Return the resolved config that a finished run was made from.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(run.config))
+    except Exception as error:  # yaml and omegaconf raise many kinds on damaged text
+        raise UserError(
+            f"{run.config} cannot be read ({' '.join(str(error).split())}); train that run again."
+        ) from error
+    missing = {"algo", "data", "backbone", "task", "test", "train", "chosen", "seed", "precision"}.difference(
+        config or ()
+    )
+    if not isinstance(config, dict) or missing:
+        raise UserError(
+            f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train that run again."
+        )
+    return {str(key): value for key, value in config.items()}
 
 
 def _directory(config: Config, run_id: str) -> RunDirectory:
@@ -73,11 +95,9 @@ def _directory(config: Config, run_id: str) -> RunDirectory:
 def _once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> None:
     """Do the work that makes a run's row, unless the row is there; one process at a time."""
     keep_freed_memory()
-    console = Console()
+    console = SteadyConsole()
     with run.locked():
-        if config["force"]:
-            run.forget()
-        record = run.read_result()
+        record = None if config["force"] else run.read_result()
         if record is None:
             record = _work_logged(run, console, work)
         elif record["status"] == "failed":
@@ -85,7 +105,7 @@ def _once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Conso
         else:
             console.print("This run is there already; force=true repeats it.", highlight=False)
     console.print(summary(record))
-    console.print(f"→ {run.path}", highlight=False, soft_wrap=True)
+    console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _work_logged(run: RunDirectory, console: Console, work: Callable[[RunDirectory, Console], Record]) -> Record:
@@ -94,6 +114,9 @@ def _work_logged(run: RunDirectory, console: Console, work: Callable[[RunDirecto
             return work(run, console)
     except UserError:
         run.discard_if_unused()
+        raise
+    except RunFailed as failure:
+        write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
         raise
 
 
@@ -107,7 +130,7 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     val_stream = parts.stream("val", parts.test_shape, config["test"]["seed"])
     test_stream = parts.stream("test", parts.test_shape, config["test"]["seed"])  # refused now, not after the training
     training = Training(parts.algorithm, parts.schedule, train_stream, val_stream)
-    _write_provenance(run, parts, stored_yaml(config, "train"))
+    _begin(run, parts, stored_yaml(config, "train"))
     screen = Screen(console, parts.regression)
     with deferred_signals() as interruption:
         _meta_train(run, training, screen, interruption, run.path.name)
@@ -127,14 +150,17 @@ def _retest(
     tasks, _ = parts.judging
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     stream = parts.stream("test", parts.test_shape, parts.config["test"]["seed"])
-    _write_provenance(run, parts, stored_yaml(asked, "test"))
+    _begin(run, parts, stored_yaml(asked, "test"))
     screen = Screen(console, parts.regression)
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
     with deferred_signals() as interruption:
         return _meta_test(run, parts, parent.best, stream, carried, screen, interruption)
 
 
-def _write_provenance(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
+def _begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
+    """Nothing was refused: only now may an earlier run of this config be given up."""
+    if parts.config["force"]:
+        run.forget()
     write_text(run.config, config_yaml)
     write_json(run.environment, environment.describe(str(parts.device), torch.get_num_threads()))
 
@@ -158,9 +184,6 @@ def _meta_train(run: RunDirectory, training: Training, screen: Screen, interrupt
     except Interrupted:
         save()
         raise
-    except RunFailed as failure:
-        write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
-        raise
 
 
 def _meta_test(
@@ -180,7 +203,7 @@ def _meta_test(
 
     parts.algorithm.load_state_dict(checkpoint.load(weights, parts.device)["algorithm"])
     with screen.phase(f"meta-testing {run.path.name}"):
-        tested, found = describe_test(parts, stream, judged)
+        tested, found = describe_test(parts, stream, judged, interruption.check)
     write_parquet(run.tasks, task_columns(found))
     record = {"id": run.id, "status": "done", **trained, **tested}
     write_json(run.result, record)

@@ -137,6 +137,8 @@ class ClassTaskStream:
 
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:
     classes = len(examples.class_names)
+    if shape.way < 2:
+        raise UserError(f"way={shape.way} leaves nothing to tell apart in {name}; raise `task.way` to 2 or more.")
     if shape.way > classes:
         raise UserError(
             f"way={shape.way} but split '{split}' of {name} has {classes} classes; "

@@ -16,7 +16,15 @@ def record(**changes) -> dict:
         **{"algo": "maml", "data": "glyphs", "test_data": "glyphs", "way": 5, "shot": 1, "query": 15, "seed": 0},
         **{"test_way": 5, "test_shot": 1, "test_query": 15, "test_tasks": 1000},
         **{"accuracy": 0.9, "accuracy_ci95": 0.004, "floor_accuracy": 0.58, "norm": "batch", "transductive": True},
-        **{"order": 2, "steps": 3, "adapt_ms": 12.0, "train_seconds": 90.0},
+        **{
+            "order": 2,
+            "steps": 3,
+            "adapt_ms": 12.0,
+            "train_seconds": 90.0,
+            "backbone": "conv4",
+            "iterations": 9,
+            "device": "cpu",
+        },
     }
     return {**base, **changes}
 
@@ -84,7 +92,7 @@ def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(comp
             "3",
         ],
     ]
-    assert "In all rows: ms/task 12, queries 15, tasks 1,000, seed 0." in printed
+    assert "In all rows: queries 15, ms/task 12, tasks 1,000, seed 0." in printed
     assert "± is the 95 % interval over meta-test tasks (Student t)" in printed
 
 
@@ -93,15 +101,32 @@ def test_a_pivot_of_methods_by_task_sizes(compare):
     assert code == 0
     assert printed.splitlines() == [
         'algo,"test_way=5, test_shot=1","test_way=20, test_shot=1"',
-        "maml,90.00 ± 0.40,–",
+        "maml,90.00 ± 0.40 †,–",
         "protonet,95.10 ± 0.40,80.00 ± 0.40",
     ]
 
 
-def test_runs_that_share_a_cell_are_averaged_and_counted(compare):
+def test_seeds_share_a_cell_and_are_averaged_and_counted(compare):
     records = [record(seed=0, accuracy=0.9), record(seed=1, accuracy=0.8)]
     _, printed, _ = compare("--rows", "algo", "--format", "md", records=records)
-    assert "| maml   | 85.00 (mean of 2 runs) |" in printed
+    assert "| maml   | 85.00 (mean of 2 seeds) † |" in printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"test_data": "omniglot"},
+            "runs that differ in test_data (glyphs, omniglot) would share a cell; add test_data to --rows",
+        ),
+        ({"transductive": False}, "runs that differ in transductive (False, True) would share a cell"),
+        ({"id": "other"}, "differ in more than their seed and would share a cell; add id to --rows"),
+    ],
+)
+def test_runs_whose_mean_would_mean_nothing_do_not_share_a_cell(compare, changes, sentence):
+    code, _, complaint = compare("--rows", "algo", records=[record(), record(**changes)])
+    assert code == 2
+    assert sentence in complaint
 
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])
@@ -127,15 +152,20 @@ def test_latex_is_booktabs(compare):
 
 
 def test_unfinished_failed_and_damaged_runs_are_named_and_left_out(compare):
-    for name, text in {"damaged": "{", "foreign": "[]", "failed": '{"status": "failed", "reason": "NaN."}'}.items():
+    for name, text in {
+        "damaged": "{",
+        "foreign": "[]",
+        "failed": '{"status": "failed", "reason": "NaN."}',
+        "bare": '{"status": "done"}',
+    }.items():
         folder = Path(f"results/runs/{name}")
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(text)
-    Path("results/runs/unfinished").mkdir()
+    Path("results/runs/unfinished/result.json").mkdir(parents=True)
     code, printed, notes = compare(records=[record()])
     assert code == 0
     assert "00000000" in printed
-    assert all(f"left out: results/runs/{name}" in notes for name in ("damaged", "foreign", "failed"))
+    assert all(f"left out: results/runs/{name}" in notes for name in ("damaged", "foreign", "failed", "bare"))
     assert "NaN." in notes
 
 
@@ -152,6 +182,7 @@ def test_other_folders_can_be_named(compare):
         ([], [], "there is no results here; `metarun train` writes to results/"),
         (["nowhere"], RECORDS, "there is no nowhere here"),
         (["--rows", "algoo"], RECORDS, "'algoo' is no key of a result"),
+        (["--rows", "accuracy_by_step"], [record(accuracy_by_step=[0.2])], "'accuracy_by_step' is no key of a result"),
         (["--format", "cvs"], RECORDS, "invalid choice: 'cvs'"),
         ([], [{"status": "failed", "reason": "NaN."}], "there is no finished run in results"),
     ],

@@ -88,9 +88,12 @@ def test_a_recipe_sets_only_keys_that_exist(path: Path) -> None:
 
 
 def test_every_experiment_begins_with_its_command() -> None:
-    for path in (CONF / "experiment").glob("*.yaml"):
+    experiments = list((CONF / "experiment").glob("*.yaml"))
+    assert experiments
+    for path in experiments:
         first = path.read_text().splitlines()[:4]
         assert any(f"metarun train experiment={path.stem}" in line for line in first), relative(path)
+        assert "Published" in path.read_text(), f"{relative(path)} says not what was published"
 
 
 def unexplained(text: str) -> Iterator[str]:

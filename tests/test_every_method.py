@@ -1,4 +1,4 @@
-"""What holds for every method in conf/algo with every normalisation: found by listing the folder, so no method is missed."""
+"""What holds for every method in conf/algo with every normalisation; the folder is listed, so none is missed."""
 
 import copy
 from pathlib import Path

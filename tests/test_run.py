@@ -208,6 +208,16 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["train.time_budget=soon"], "train.time_budget='soon' is no length of time; write it like 90s"),
         (["test.tasks=0"], "test.tasks=0 but it must be at least 1"),
         (["~seed"], "seed"),
+        (["seed=99999999999999999999"], "seed=99999999999999999999 but seeds go from 0 to 2^63 - 1"),
+        (["task.way=1"], "way=1 leaves nothing to tell apart in glyphs"),
+        (["backbone.filters=0"], "backbone.filters=0 but a convolution needs at least 1"),
+        (
+            ["backbone=mlp", "backbone.hidden=[a]"],
+            "backbone.hidden=['a'] is not a list of which each entry is a whole number",
+        ),
+        (["data.split=nowhere.yaml"], "split 'nowhere.yaml' of glyphs is neither scripts nor an existing file"),
+        (["train.clip_grad=-1"], "train.clip_grad=-1.0 but it must be above 0"),
+        (["results_dir=/dev/null/x"], "cannot be written"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metarun, words, sentence):
@@ -217,6 +227,59 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metar
     assert complaint.count("\n") == 1
     assert sentence in complaint
     assert not list(Path("results/runs").glob("*"))
+
+
+def test_a_refused_force_loses_nothing(metarun):
+    metarun("train", *SMALL)
+    before = numbers(the_run())
+    code, _, _ = metarun("train", *SMALL, "force=true", "device=nowhere")
+    assert code == 2
+    assert numbers(the_run()) == before
+
+
+def test_another_content_of_a_split_list_is_another_run(metarun):
+    small = ["train", "algo=protonet", *SMALL, "train.way=5", "data.split=lists.yaml"]
+    for test in ("GREEK", "CYRILLIC"):
+        Path("lists.yaml").write_text(f"train: [LATIN]\nval: [GEORGIAN]\ntest: [{test}]\n")
+        assert metarun(*small)[0] == 0
+    first, second = Path("results/runs").iterdir()
+    assert read(first)["stream_hash"] != read(second)["stream_hash"]
+    Path("elsewhere.yaml").write_text(Path("lists.yaml").read_text())
+    _, printed, _ = metarun(*small, "data.split=elsewhere.yaml")
+    assert "This run is there already" in printed
+
+
+def test_split_lists_that_overlap_are_refused(metarun):
+    Path("lists.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK, GEORGIAN]\n")
+    code, _, complaint = metarun("train", "data.split=lists.yaml")
+    assert code == 2
+    assert "stands in both 'val' and 'test' of glyphs" in complaint
+
+
+def test_an_id_that_looks_like_a_number_is_an_id(metarun):
+    code, _, complaint = metarun("test", "run=12e45678")
+    assert (code, "run=12e45678 is neither" in complaint) == (2, True), complaint
+
+
+def test_a_meta_test_that_is_no_number_is_a_failure_not_a_row(metarun):
+    words = ["algo=fomaml", "data=sinusoid", "train.iterations=4", "train.validate_every=2", "test.tasks=5"]
+    metarun("train", *words, "algo.inner_lr=2", "test.steps=1")
+    code, _, complaint = metarun("test", f"run={read(the_run())['id']}", "test.steps=400")
+    assert code == 1
+    assert "meta-test tasks is no number within 400 steps" in complaint
+    code, _, complaint = metarun("train", *words, "algo.inner_lr=100", "test.steps=60")
+    assert code == 1
+    assert "the error on meta-val became" in complaint
+
+
+def test_a_reader_that_leaves_does_not_end_the_run():
+    command = f"{sys.executable} -m metarun train {' '.join(SMALL)} | head -1"
+    subprocess.run(["bash", "-c", command], check=True, timeout=120, capture_output=True)
+    for _ in range(100):
+        if list(Path("results/runs").glob("*/result.json")):
+            break
+        time.sleep(0.2)
+    assert read(the_run())["status"] == "done"
 
 
 def test_a_run_that_cannot_serve_is_refused(metarun):
@@ -232,6 +295,11 @@ def test_a_run_that_cannot_serve_is_refused(metarun):
     ]:
         code, _, complaint = metarun("test", *words)
         assert (code, sentence in complaint) == (2, True), complaint
+    config = (path / "config.yaml").read_text()
+    (path / "config.yaml").write_text("")
+    code, _, complaint = metarun("test", f"run={path}")
+    assert (code, "is no config of a run" in complaint) == (2, True), complaint
+    (path / "config.yaml").write_text(config)
     (path / "best.pt").write_bytes(b"not a checkpoint")
     code, _, complaint = metarun("test", f"run={path}")
     assert (code, "best.pt cannot be read" in complaint) == (2, True), complaint

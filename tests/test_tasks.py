@@ -13,8 +13,8 @@ CPU = torch.device("cpu")
 
 @st.composite
 def streams(draw):
-    sizes = tuple(draw(st.lists(st.integers(2, 9), min_size=1, max_size=8)))
-    way = draw(st.integers(1, len(sizes)))
+    sizes = tuple(draw(st.lists(st.integers(2, 9), min_size=2, max_size=8)))
+    way = draw(st.integers(2, len(sizes)))
     shot = draw(st.integers(1, min(sizes) - 1))
     query = draw(st.integers(1, min(sizes) - shot))
     data = make_dataset(sizes, shape=(1, 2, 2))

@@ -40,6 +40,8 @@ class Conv4(Backbone):
             )
         if downsample not in ("pool", "stride"):
             raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride.")
+        if filters < 1:
+            raise UserError(f"backbone.filters={filters} but a convolution needs at least 1; raise `backbone.filters`.")
         channels, height, width = input_shape
         if downsample == "pool" and min(height, width) < 16:
             raise UserError(

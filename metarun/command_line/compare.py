@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tabulate import tabulate
 
@@ -59,7 +60,9 @@ def _finished(paths: Sequence[Path]) -> list[Record]:
     failed = [record for record in records if record["status"] != "done"]
     left_out += [f"{record['path']} {record['status']}: {record.get('reason', '')}" for record in failed]
     for sentence in left_out:
-        Console(stderr=True).print(f"left out: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True
+        )
     done = [record for record in records if record["status"] == "done"]
     if not done:
         raise UserError(f"there is no finished run in {', '.join(map(str, paths))}; make one with `metarun train`.")
@@ -99,10 +102,10 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
 }
 # Told once, below the table, where they are the same in all rows; else columns as well.
 DETAILS: dict[str, Callable[[Record], str]] = {
+    "queries": lambda record: str(record["test_query"]),
     "norm": lambda record: record["norm"] or "–",
     "steps": lambda record: str(record["steps"] or "–"),
     "ms/task": lambda record: f"{record['adapt_ms']:.0f}",
-    "queries": lambda record: str(record["test_query"]),
     "tasks": lambda record: f"{record['test_tasks']:,}",
     "seed": lambda record: str(record["seed"]),
 }
@@ -135,7 +138,7 @@ def _print_all_columns(records: list[Record], form: str) -> None:
 
 
 def _print_pivot(records: list[Record], rows: list[str], columns: list[str], form: str) -> None:
-    """Cells are figures; several runs in one cell, such as seeds, are averaged and counted."""
+    """Cells are figures; runs that differ in their seed alone are averaged and counted."""
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Record]]] = {}
     for record in records:
         row, column = (tuple(record.get(key) for key in keys) for keys in (rows, columns))
@@ -153,7 +156,7 @@ def _print_pivot(records: list[Record], rows: list[str], columns: list[str], for
     elif form == "csv":
         print(pd.DataFrame(body, columns=head).to_csv(index=False), end="")
     else:
-        _print_table(head, body, form, [NOTE])
+        _print_table(head, body, form, [NOTE, "† transductive: queries see each other."])
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
@@ -161,17 +164,37 @@ def _sortable(value: Any) -> tuple[bool, Any]:
     return (False, value) if isinstance(value, int | float) else (True, str(value))
 
 
+# Runs may share a cell of a pivot when they differ in their seed alone; these would make their mean mean nothing.
+ALIKE = (
+    *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
+    *("test_way", "test_shot", "test_query", "test_tasks", "steps"),
+)
+
+
 def _cell(records: list[Record]) -> str:
-    if len(records) <= 1:
-        return figure(records[0]) if records else "–"
+    if not records:
+        return "–"
+    for key in ALIKE:
+        values = sorted({str(record.get(key)) for record in records})
+        if len(values) > 1:
+            raise UserError(
+                f"runs that differ in {key} ({', '.join(values)}) would share a cell; "
+                f"add {key} to --rows or --columns, or name fewer runs."
+            )
+    if len({record["seed"] for record in records}) < len(records):
+        ids = ", ".join(record["id"] for record in records)
+        raise UserError(f"runs {ids} differ in more than their seed and would share a cell; add id to --rows.")
+    mark = " †" if records[0]["transductive"] else ""
+    if len(records) == 1:
+        return figure(records[0]) + mark
     key = "mse" if "mse" in records[0] else "accuracy"
     mean = sum(record[key] for record in records) / len(records)
-    return (f"mse {mean:.4f}" if key == "mse" else percent(mean)) + f" (mean of {len(records)} runs)"
+    return (f"mse {mean:.4f}" if key == "mse" else percent(mean)) + f" (mean of {len(records)} seeds){mark}"
 
 
 def _keys(given: str | None, records: list[Record]) -> list[str]:
     keys = [key.strip() for key in (given or "").split(",") if key.strip()]
-    known = sorted({key for record in records for key in record})
+    known = sorted({key for record in records for key, value in record.items() if not isinstance(value, list)})
     for key in keys:
         if key not in known:
             raise UserError(f"'{key}' is no key of a result; there are {', '.join(known)}." + did_you_mean(key, known))
@@ -197,7 +220,7 @@ def _print_table(head: list[str], rows: list[list[str]], form: str, notes: Seque
         for name in head:
             table.add_column(name.replace("transductive", "trans-\nductive").replace(", ", "\n"), no_wrap=True)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console = _console()
         console.print(table)
         console.print("\n".join(notes), highlight=False, style="dim")

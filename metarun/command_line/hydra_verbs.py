@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,13 @@ def hydra_words(verb: str, words: list[str]) -> list[str]:
     if args.config_path and "://" not in args.config_path:
         _check_folder("--config-path", args.config_path)
         flags += ["--config-path", str(Path(args.config_path).resolve())]
-    return [*args.overrides, *flags]
+    return [*map(_as_text, args.overrides), *flags]
+
+
+def _as_text(override: str) -> str:
+    """Quote the ids in run=…: Hydra would read 12e45678 as a number."""
+    runs = re.fullmatch(r"run=([\w.,/ -]+)", override)
+    return "run=" + ",".join(f"'{run}'" for run in runs[1].split(",")) if runs else override
 
 
 def _check_folder(flag: str, folder: str | None) -> None:
@@ -88,7 +95,7 @@ def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], None]:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
             if sweep and isinstance(error, Exception):
-                raise  # the sweep goes on with its other jobs
+                return  # the sweep goes on with its other jobs
             raise SystemExit(failures[-1]) from None  # past Hydra, which would add lines of its own
 
     # Hydra takes the name of the job from the module: `hydra.job.name` is the verb.

@@ -58,7 +58,7 @@ class ClassDataset:
     """A data set whose classes are split into meta-train, meta-val and meta-test.
 
     Raises:
-        UserError: a class stands in two splits, or a split is empty.
+        UserError: a class stands in two splits, a split is empty, or examples are not uint8 of one shape.
     """
 
     name: str
@@ -70,7 +70,25 @@ class ClassDataset:
                 raise UserError(
                     f"split '{split}' of {self.name} has no classes; every split needs some (see `data.split`)."
                 )
+            self._check_arrays(split, self.splits[split])
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
+
+    def _check_arrays(self, split: Split, examples: Examples) -> None:
+        """What a class of the user's own may get wrong; metarun itself scales 0..255 to 0..1."""
+        if examples.values.dtype != np.uint8:
+            raise UserError(
+                f"split '{split}' of {self.name} holds {examples.values.dtype} but examples are uint8, 0 to 255; "
+                "convert them."
+            )
+        if examples.shape != self.shape:
+            raise UserError(
+                f"split '{split}' of {self.name} has examples of shape {examples.shape} but 'train' of {self.shape}; "
+                "give all one shape."
+            )
+        if len(examples.offsets) != len(examples.class_names) + 1 or examples.offsets[-1] != len(examples.values):
+            raise UserError(
+                f"the offsets of split '{split}' of {self.name} do not fit its {len(examples.values)} examples."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
