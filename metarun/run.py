@@ -15,6 +15,7 @@ from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
 from metarun.memory import keep_freed_memory
 from metarun.meta_train import Training
+from metarun.order_check import check_order
 from metarun.parts import Parts
 from metarun.results import (
     Record,
@@ -129,6 +130,8 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     train_stream = parts.stream("train", shape, config["seed"])
     val_stream = parts.stream("val", parts.test_shape, config["test"]["seed"])
     test_stream = parts.stream("test", parts.test_shape, config["test"]["seed"])  # refused now, not after the training
+    if parts.algorithm.order is not None:
+        check_order(parts.algorithm, train_stream.draw(0, 1))
     training = Training(parts.algorithm, parts.schedule, train_stream, val_stream)
     _begin(run, parts, stored_yaml(config, "train"))
     screen = Screen(console, parts.regression)
