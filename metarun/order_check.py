@@ -35,6 +35,7 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
     with torch.random.fork_rng(devices=[tasks.support_x.device] if tasks.support_x.is_cuda else []):
         torch.manual_seed(0)
         method = copy.deepcopy(algorithm).double().train()
+        method.on_step(1.0)  # the order in the end, where it rises on the way
         with torch.no_grad():
             for parameter in method.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))
@@ -82,6 +83,10 @@ def _of_order(method: Algorithm, order: int) -> Algorithm:
     return changed
 
 
+def _learned(method: Algorithm) -> list[Tensor]:
+    return [parameter for parameter in method.parameters() if parameter.requires_grad]
+
+
 def _meta_loss(method: Algorithm, tasks: TaskBatch) -> Tensor:
     torch.manual_seed(0)  # so that dropout, where there is any, drops the same
     return method.meta_loss(tasks)
@@ -89,7 +94,7 @@ def _meta_loss(method: Algorithm, tasks: TaskBatch) -> Tensor:
 
 def _meta_gradient(method: Algorithm, tasks: TaskBatch) -> Tensor:
     loss = _meta_loss(method, tasks)
-    gradients = torch.autograd.grad(loss, list(method.parameters()), materialize_grads=True)
+    gradients = torch.autograd.grad(loss, _learned(method), materialize_grads=True)
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
@@ -106,8 +111,8 @@ def _agree(method: Algorithm, tasks: TaskBatch, gradient: Tensor, direction: Ten
     for side in (1, -1):
         moved = copy.deepcopy(method)
         with torch.no_grad():
-            pieces = torch.split(direction, [parameter.numel() for parameter in moved.parameters()])
-            for parameter, piece in zip(moved.parameters(), pieces, strict=True):
+            pieces = torch.split(direction, [parameter.numel() for parameter in _learned(moved)])
+            for parameter, piece in zip(_learned(moved), pieces, strict=True):
                 parameter.add_(side * distance * piece.view_as(parameter))
         with torch.no_grad():
             losses.append(_meta_loss(moved, tasks))

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, Reptile
+from metarun.algorithms import ANIL, MAML, Algorithm, MAMLPlusPlus, MetaSGD, Reptile
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.meta_test import evaluate
@@ -19,6 +19,7 @@ METHODS = {
     "fomaml": lambda backbone, outputs, how: MAML(backbone, outputs, rate(outputs), 2, order=1, over_tasks=how),
     "anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, over_tasks=how),
     "first-order anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, 1, how),
+    "mamlpp": lambda backbone, outputs, how: MAMLPlusPlus(backbone, outputs, rate(outputs), 2, over_tasks=how),
     "metasgd": lambda backbone, outputs, how: MetaSGD(backbone, outputs, inner_steps=2, over_tasks=how),
     "reptile": lambda backbone, outputs, how: Reptile(backbone, outputs, 0.01, 3, 5, 5, over_tasks=how),
     "reptile by sgd": lambda backbone, outputs, how: Reptile(backbone, outputs, rate(outputs), 3, 5, 5, "sgd", how),

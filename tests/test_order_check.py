@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD
+from metarun.algorithms import ANIL, MAML, Algorithm, MAMLPlusPlus, MetaSGD
 from metarun.backbones import MLP, NORMS, Conv4
 from metarun.data import Sinusoid
 from metarun.errors import UserError
@@ -18,6 +18,9 @@ METHODS = {
     "anil": lambda backbone, outputs, order, rate: ANIL(backbone, outputs, rate, 3, order),
     "metasgd": lambda backbone, outputs, order, rate: MetaSGD(backbone, outputs, rate / 2, rate, 3, order),
 }
+METHODS["mamlpp"] = lambda backbone, outputs, order, rate: MAMLPlusPlus(
+    backbone, outputs, rate, 3, order, learn_rates=rate < 0.1, second_order_from=0.5
+)
 
 
 class Detached(Algorithm):

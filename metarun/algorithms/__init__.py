@@ -4,9 +4,10 @@ from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.anil import ANIL
 from metarun.algorithms.floors import floor
 from metarun.algorithms.maml import MAML
+from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.reptile import Reptile
 
-__all__ = ["ANIL", "MAML", "R2D2", "Algorithm", "Kind", "MetaSGD", "ProtoNet", "Reptile", "floor"]
+__all__ = ["ANIL", "Algorithm", "Kind", "MAML", "MAMLPlusPlus", "MetaSGD", "ProtoNet", "R2D2", "Reptile", "floor"]

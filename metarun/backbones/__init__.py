@@ -3,6 +3,6 @@
 from metarun.backbones.backbone import Backbone
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
-from metarun.backbones.norm import NORMS, Norm
+from metarun.backbones.norm import NORMS, Norm, norm_weights
 
-__all__ = ["MLP", "NORMS", "Backbone", "Conv4", "Norm"]
+__all__ = ["MLP", "NORMS", "Backbone", "Conv4", "Norm", "norm_weights"]

@@ -44,6 +44,13 @@ def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
     return ExampleStatistics(channels, groups)
 
 
+def norm_weights(module: nn.Module) -> list[str]:
+    """Return the names of the scales and shifts that belong to normalisation, as `module.named_parameters` has them."""
+    norms = (_Affine, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    layers = [(name, child) for name, child in module.named_modules() if isinstance(child, norms)]
+    return [f"{name}.{own}" for name, child in layers for own, _ in child.named_parameters(recurse=False)]
+
+
 class _Affine(nn.Module):
     """The learned scale and shift, one of each per channel."""
 

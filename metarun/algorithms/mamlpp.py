@@ -1,0 +1,155 @@
+"""MAML++: MAML with what makes it train well."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_step, network_weights
+from metarun.backbones import Backbone, norm_weights
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+LEAST = 0.03  # of a step's equal share in the multi-step loss: what the authors' code leaves to all but the last
+
+
+class MAMLPlusPlus(Algorithm):
+    """MAML++ (Antoniou, Edwards, Storkey 2019, https://arxiv.org/abs/1810.09502).
+
+    MAML that learns its inner rates, is taught after every inner step and not only the last, and has a scale and shift
+    of its own at each step. Every part is a switch (section 4); with all of them off it is MAML. The cosine outer rate
+    is the outer loop's: `train.lr_schedule`.
+
+    Batch statistics per step need no switch: with `backbone.norm=batch` they are those of the forward pass at hand, as
+    in the authors' code. Deviation: where they count epochs, this counts the fraction of meta-training that is over.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr: rate of the gradient steps inside a task, at first.
+        inner_steps: gradient steps inside a task, in meta-training; later ones use what the last one learned.
+        order: of the meta-gradient, 1 or 2.
+        learn_rates: learn the inner rate of every layer's weight and bias at every step.
+        multi_step_until: until this fraction of the training the loss counts after every step, ever less but after the
+            last; 0: after the last step only.
+        per_step_norm: learn scale and shift of the normalisation for every step, and do not adapt them inside a task.
+        second_order_from: until this fraction of the training the meta-gradient is of first order.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr: float,
+        inner_steps: int,
+        order: Literal[1, 2] = 2,
+        learn_rates: bool = True,
+        multi_step_until: float = 0.1,
+        per_step_norm: bool = True,
+        second_order_from: float = 0.0,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop("MAML++", inner_steps, order)
+        for knob, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
+            if not 0 <= value <= 1:
+                raise UserError(f"algo.{knob}={value} is no fraction of the training; give a number from 0 to 1.")
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_steps = inner_steps
+        self.order = order
+        self.multi_step_until = multi_step_until
+        self.second_order_from = second_order_from
+        self.how = over_tasks
+        self.fraction = 0.0  # of meta-training that is over
+        weights = network_weights(self)
+        self._of_steps = norm_weights(self) if per_step_norm else []  # names of what each step has for itself
+        self._adapted = [name for name in weights if name not in self._of_steps]
+        rates = [torch.full((inner_steps,), inner_lr) for _ in self._adapted]
+        self.inner_lr = nn.ParameterList(nn.Parameter(rate, requires_grad=learn_rates) for rate in rates)
+        # The first step's are the network's own.
+        later = [weights[name].detach().expand(inner_steps - 1, -1).clone() for name in self._of_steps]
+        self.later_norms = nn.ParameterList(later)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, *shape) to (n, outputs)."""
+        outputs: Tensor = self.head(self.backbone(x))
+        return outputs
+
+    def on_step(self, fraction: float) -> None:
+        """Anneal the multi-step loss and the order of the meta-gradient."""
+        self.fraction = fraction
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the weighted query loss after each inner step (equation 2)."""
+        importance = self.importance()
+
+        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+            differentiable = self.order == 2 and self.fraction >= self.second_order_from
+            _, *trail = self.adapt(support_x, support_y, self.inner_steps, differentiable)
+            buffers = dict(self.named_buffers())
+            taught = [(share, weights) for share, weights in zip(importance, trail, strict=True) if share]
+            losses = [share * self._loss(weights, {}, buffers, query_x, query_y) for share, weights in taught]
+            return torch.stack(losses).sum()
+
+        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+        return losses.mean()
+
+    def importance(self) -> list[float]:
+        """Return how much the query loss after each inner step counts now; they sum to 1 (section 4)."""
+        steps = self.inner_steps
+        if self.fraction >= self.multi_step_until:
+            return [0.0] * (steps - 1) + [1.0]
+        each = max(1 - self.fraction / self.multi_step_until, LEAST) / steps
+        return [each] * (steps - 1) + [1 - (steps - 1) * each]
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`."""
+
+        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            weights = self.adapt(support_x, support_y, steps, differentiable=False)
+            return torch.stack([functional_call(self, adapted, query_x) for adapted in weights])
+
+        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+        """Yield one task's weights before adaptation and after each gradient step, with the norm of that step.
+
+        Args:
+            support_x: (way * shot, *shape).
+            support_y: (way * shot).
+            steps: how many to take.
+            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+        """
+        weights = network_weights(self)
+        adapted = {name: weights[name] for name in self._adapted}
+        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+        yield {**adapted, **self._norms(0)}
+        for step in (min(step, self.inner_steps - 1) for step in range(steps)):
+            rates = {name: rate[step] for name, rate in zip(self._adapted, self.inner_lr, strict=True)}
+            norms = self._norms(step)
+            adapted = gradient_step(self._loss, adapted, rates, differentiable, norms, buffers, support_x, support_y)
+            yield {**adapted, **norms}
+
+    def _norms(self, step: int) -> Parameters:
+        """The scales and shifts of a step, with which it also judges the queries, as in the authors' code."""
+        if step == 0:
+            weights = network_weights(self)
+            return {name: weights[name] for name in self._of_steps}
+        return {name: later[step - 1] for name, later in zip(self._of_steps, self.later_norms, strict=True)}
+
+    def _loss(self, weights: Parameters, norms: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
+        return mean_loss(functional_call(self, ({**weights, **norms}, buffers), x), y)
