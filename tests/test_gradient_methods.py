@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from metarun.algorithms import ANIL, MAML, Algorithm, MAMLPlusPlus, MetaSGD, Reptile
+from metarun.algorithms import ANIL, CAVIA, IMAML, MAML, Algorithm, MAMLPlusPlus, MetaSGD, Reptile
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.meta_test import evaluate
@@ -19,12 +19,15 @@ METHODS = {
     "fomaml": lambda backbone, outputs, how: MAML(backbone, outputs, rate(outputs), 2, order=1, over_tasks=how),
     "anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, over_tasks=how),
     "first-order anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, 1, how),
+    "cavia": lambda backbone, outputs, how: CAVIA(backbone, outputs, 5 * rate(outputs), 2, 7, over_tasks=how),
+    "imaml": lambda backbone, outputs, how: IMAML(backbone, outputs, rate(outputs), 3, 2.0, 3, 1.0, how),
     "mamlpp": lambda backbone, outputs, how: MAMLPlusPlus(backbone, outputs, rate(outputs), 2, over_tasks=how),
     "metasgd": lambda backbone, outputs, how: MetaSGD(backbone, outputs, inner_steps=2, over_tasks=how),
     "reptile": lambda backbone, outputs, how: Reptile(backbone, outputs, 0.01, 3, 5, 5, over_tasks=how),
     "reptile by sgd": lambda backbone, outputs, how: Reptile(backbone, outputs, rate(outputs), 3, 5, 5, "sgd", how),
 }
 OUTER = {
+    "imaml": {"outer_lr": 0.002},
     "reptile": {"outer_optimizer": "sgd", "outer_lr": 0.5},
     "reptile by sgd": {"outer_optimizer": "sgd", "outer_lr": 0.5},
 }

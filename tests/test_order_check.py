@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from metarun.algorithms import ANIL, MAML, Algorithm, MAMLPlusPlus, MetaSGD
+from metarun.algorithms import ANIL, CAVIA, MAML, Algorithm, MAMLPlusPlus, MetaSGD
 from metarun.backbones import MLP, NORMS, Conv4
 from metarun.data import Sinusoid
 from metarun.errors import UserError
@@ -16,6 +16,7 @@ from tests.synthetic import make_conv4, make_stream
 METHODS = {
     "maml": lambda backbone, outputs, order, rate: MAML(backbone, outputs, rate, 3, order),
     "anil": lambda backbone, outputs, order, rate: ANIL(backbone, outputs, rate, 3, order),
+    "cavia": lambda backbone, outputs, order, rate: CAVIA(backbone, outputs, rate, 3, 7, order),
     "metasgd": lambda backbone, outputs, order, rate: MetaSGD(backbone, outputs, rate / 2, rate, 3, order),
 }
 METHODS["mamlpp"] = lambda backbone, outputs, order, rate: MAMLPlusPlus(

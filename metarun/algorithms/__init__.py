@@ -2,7 +2,9 @@
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.anil import ANIL
+from metarun.algorithms.cavia import CAVIA
 from metarun.algorithms.floors import floor
+from metarun.algorithms.imaml import IMAML
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.metasgd import MetaSGD
@@ -10,4 +12,4 @@ from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.reptile import Reptile
 
-__all__ = ["ANIL", "Algorithm", "Kind", "MAML", "MAMLPlusPlus", "MetaSGD", "ProtoNet", "R2D2", "Reptile", "floor"]
+__all__ = ["ANIL", "Algorithm", "CAVIA", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MetaSGD", "ProtoNet", "R2D2", "Reptile", "floor"]

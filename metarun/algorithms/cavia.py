@@ -1,0 +1,131 @@
+"""CAVIA: a task is a short vector, and only that adapts."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
+from metarun.backbones import Backbone, norm_weights
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class CAVIA(Algorithm):
+    """CAVIA (Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson 2019, https://arxiv.org/abs/1810.03642).
+
+    The inner loop adapts context parameters alone, which begin at zero in every task (equation 3); all weights are
+    shared by the tasks and learned in the outer loop (equation 4), among them how the context steers the network.
+
+    It does so by FiLM (section 3.3): channel c of a layer's output h becomes gamma_c h + beta_c, where gamma and beta
+    are linear in the context. The layer is the last but one, that of the paper on images (the third of four), after
+    its norm where it has one. In the paper's network for functions the context is an input, which is beta alone.
+    Deviation: gamma begins at 1 and beta at 0 for the zero context, so that the network begins as it is.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr: rate of the gradient steps on the context.
+        inner_steps: gradient steps inside a task, in meta-training.
+        context: how many numbers a task is.
+        order: of the meta-gradient, 1 or 2.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range, or the backbone has no layer to steer.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr: float,
+        inner_steps: int,
+        context: int,
+        order: Literal[1, 2] = 2,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop("CAVIA", inner_steps, order)
+        if context < 1:
+            raise UserError(f"algo.context={context} but a task is at least 1 number; raise `algo.context`.")
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.layer = steered_layer(backbone)
+        channels = len(backbone.get_parameter(f"{self.layer}.bias"))
+        self.film = nn.Linear(context, 2 * channels)
+        self.film.bias.data = torch.cat([torch.ones(channels), torch.zeros(channels)])
+        self.outputs = outputs
+        self.inner_lr = inner_lr
+        self.inner_steps = inner_steps
+        self.context = context
+        self.order = order
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss with the adapted contexts (equation 4)."""
+
+        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+            *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
+            return self._loss(adapted, dict(self.named_buffers()), query_x, query_y)
+
+        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+        return losses.mean()
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`."""
+
+        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            trail = self.adapt(support_x, support_y, steps, differentiable=False)
+            return torch.stack([self.steered(adapted, dict(self.named_buffers()), query_x) for adapted in trail])
+
+        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+        """Return one task's context before adaptation (zero) and after each gradient step (equation 3).
+
+        Args:
+            support_x: (way * shot, *shape).
+            support_y: (way * shot).
+            steps: how many to take.
+            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+        """
+        context = {"context": torch.zeros_like(self.film.weight[0])}
+        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+        return gradient_steps(self._loss, context, self.inner_lr, steps, differentiable, buffers, support_x, support_y)
+
+    def steered(self, context: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
+        """Map (n, *shape) to (n, outputs) under a context.
+
+        gamma (W h + b) + beta = (gamma W) h + (gamma b + beta): FiLM is another weight and bias of the layer.
+        """
+        gamma, beta = self.film(context["context"]).chunk(2)  # (channels) each
+        weight, bias = (self.backbone.get_parameter(f"{self.layer}.{name}") for name in ("weight", "bias"))
+        weight = gamma.view(-1, *[1] * (weight.ndim - 1)) * weight
+        of_backbone = {name.removeprefix("backbone."): buffer for name, buffer in buffers.items()}
+        film = {f"{self.layer}.weight": weight, f"{self.layer}.bias": gamma * bias + beta}
+        outputs: Tensor = self.head(functional_call(self.backbone, (film, of_backbone), x))
+        return outputs
+
+    def _loss(self, context: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
+        return mean_loss(self.steered(context, buffers, x), y)
+
+
+def steered_layer(backbone: nn.Module) -> str:
+    """Return the name of the last but one layer with a weight and a bias per channel: of its norm where it has any."""
+    parameters = dict(backbone.named_parameters())
+    layers = [name.removesuffix(".bias") for name in parameters if name.endswith(".bias")]
+    layers = [layer for layer in layers if f"{layer}.weight" in parameters]
+    norms = set(norm_weights(backbone))
+    layers = [layer for layer in layers if f"{layer}.bias" in norms] or layers
+    if not layers:
+        raise UserError("algo=cavia steers a layer by weight and bias but this backbone has none; use backbone=conv4.")
+    return layers[-2] if len(layers) > 1 else layers[0]
