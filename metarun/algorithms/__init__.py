@@ -7,10 +7,11 @@ from metarun.algorithms.floors import floor
 from metarun.algorithms.imaml import IMAML
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.mamlpp import MAMLPlusPlus
+from metarun.algorithms.matching import MatchingNet
 from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.reptile import Reptile
 
-__all__ = ["ANIL", "Algorithm", "CAVIA", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MetaOptNet", "MetaSGD", "ProtoNet", "R2D2", "Reptile", "floor"]
+__all__ = ["ANIL", "Algorithm", "CAVIA", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "ProtoNet", "R2D2", "Reptile", "floor"]

@@ -1,0 +1,144 @@
+"""Matching networks."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.protonet import cosines
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class MatchingNet(Algorithm):
+    """Matching networks (Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra 2016, https://arxiv.org/abs/1606.04080).
+
+    A query attends to every support example by the softmax of their cosines; a class has the attention that its
+    examples get (equation 1). The logits are logarithms of these probabilities. With full context embeddings the
+    support set is read as a sequence before that, and each query reads the support set (section 2.1.2).
+
+    The paper's cosines go into the softmax as they are, so no probability in a 5-way 1-shot task passes 0.65; a scale
+    of 1 is that, a larger one lets the network be sure. Support and query go through the backbone together, as
+    ProtoNet's here.
+
+    Args:
+        backbone: maps examples to features; f' and g' of the paper.
+        full_context: use full context embeddings; they depend on the order of the support examples.
+        read_steps: how often a query reads the support set (K of equation 3), with full context.
+        scale: what cosines are multiplied by.
+        normalise_query: take cosines; false: divide by the support's length only, so that a query's own length makes
+            its attention sharp, as easyfsl does.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        full_context: bool = False,
+        read_steps: int = 5,
+        scale: float = 1.0,
+        normalise_query: bool = True,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        if read_steps < 1:
+            raise UserError(f"algo.read_steps={read_steps} but a query reads at least once; raise `algo.read_steps`.")
+        if scale <= 0:
+            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
+        self.backbone = backbone
+        self.context = FullContext(backbone.features, read_steps) if full_context else None
+        self.scale = scale
+        self.normalise_query = normalise_query
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean negative log-probability of the queries' labels (equation 6)."""
+        return mean_loss(self._logits(tasks), tasks.query_y)
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
+        """See `Algorithm.predict`: (1, T, way * query, way) log-probabilities, there are no steps."""
+        return self._logits(tasks)[None]
+
+    def _logits(self, tasks: TaskBatch) -> Tensor:
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            features = self.backbone(torch.cat([support_x, query_x]))
+            support, query = features[: len(support_x)], features[len(support_x) :]
+            if self.context is not None:
+                support = self.context.embed_support(support)
+                query = self.context.embed_query(query, support)
+            similarity = cosines(query, support) if self.normalise_query else query @ F.normalize(support, dim=-1).mT
+            return attended_classes(self.scale * similarity, support_y, tasks.way)
+
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+
+
+def attended_classes(similarity: Tensor, labels: Tensor, way: int) -> Tensor:
+    """Return (queries, way) the logarithm of the attention that each class's examples get (equation 1).
+
+    Args:
+        similarity: (queries, examples).
+        labels: (examples), each class at least once.
+        way: classes.
+    """
+    attention = similarity.log_softmax(-1)  # (queries, examples)
+    others = F.one_hot(labels, way).mT == 0  # (way, examples)
+    return attention[:, None].masked_fill(others, -torch.inf).logsumexp(-1)
+
+
+class FullContext(nn.Module):
+    """Full context embeddings (appendix A): features that know the rest of the support set.
+
+    LSTMs are written out because torch's own cannot be vectorised over tasks.
+
+    Args:
+        features: size of what goes in and comes out.
+        read_steps: how often a query reads the support set.
+    """
+
+    def __init__(self, features: int, read_steps: int) -> None:
+        super().__init__()
+        self.forwards = nn.LSTMCell(features, features)
+        self.backwards = nn.LSTMCell(features, features)
+        self.reader = nn.LSTMCell(2 * features, features)
+        self.read_steps = read_steps
+
+    def embed_support(self, support: Tensor) -> Tensor:
+        """Return g (examples, features): each example plus what a bidirectional LSTM says of it (A.2)."""
+        ahead, back = _read_sequence(self.forwards, support), _read_sequence(self.backwards, support.flip(0)).flip(0)
+        return support + ahead + back
+
+    def embed_query(self, query: Tensor, support: Tensor) -> Tensor:
+        """Return f (queries, features), after reading g = `support` by attention some times (A.1, equations 3 to 6).
+
+        What was read goes in beside the query; in the paper it stands beside the hidden state, where it meets weights
+        of its own just the same. The hidden state, of which the paper does not say so, begins as the query.
+        """
+        hidden, memory = query, torch.zeros_like(query)
+        for _ in range(self.read_steps):
+            read = (hidden @ support.mT).softmax(-1) @ support  # (queries, features)
+            hidden, memory = _lstm_step(self.reader, torch.cat([query, read], -1), hidden, memory)
+            hidden = hidden + query
+        return hidden
+
+
+def _read_sequence(cell: nn.LSTMCell, inputs: Tensor) -> Tensor:
+    hidden = memory = torch.zeros_like(inputs[:1])
+    outputs = []
+    for i in range(len(inputs)):
+        hidden, memory = _lstm_step(cell, inputs[i : i + 1], hidden, memory)
+        outputs.append(hidden)
+    return torch.cat(outputs)
+
+
+def _lstm_step(cell: nn.LSTMCell, x: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    gates = F.linear(x, cell.weight_ih, cell.bias_ih) + F.linear(hidden, cell.weight_hh, cell.bias_hh)
+    enter, keep, new, leave = gates.tensor_split(4, -1)
+    memory = keep.sigmoid() * memory + enter.sigmoid() * new.tanh()
+    return leave.sigmoid() * memory.tanh(), memory
