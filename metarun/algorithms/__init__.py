@@ -12,6 +12,7 @@ from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
+from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
 
-__all__ = ["ANIL", "Algorithm", "CAVIA", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "ProtoNet", "R2D2", "Reptile", "floor"]
+__all__ = ["ANIL", "Algorithm", "CAVIA", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "ProtoNet", "R2D2", "RelationNet", "Reptile", "floor"]

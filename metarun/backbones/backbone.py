@@ -1,6 +1,7 @@
 """The interface of a network."""
 
 from abc import abstractmethod
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -17,3 +18,17 @@ class Backbone(nn.Module):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, *shape) to (n, features)."""
+
+
+@runtime_checkable
+class HasFeatureMap(Protocol):
+    """What a network offers besides, if it has images in its last layers.
+
+    Attributes:
+        map_shape: (channels, height, width) of the last map.
+    """
+
+    map_shape: tuple[int, int, int]
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Map (n, *shape) to (n, *map_shape)."""

@@ -16,11 +16,13 @@ class Conv4(Backbone):
         input_shape: (channels, height, width) of an example.
         filters: channels of each convolution.
         downsample: "pool": 2x2 max-pooling after each block, the last map flattened (Snell et al. 2017; MAML on
-            mini-ImageNet); "stride": convolutions of stride 2, the mean over the last map (MAML on Omniglot).
+            mini-ImageNet); "stride": convolutions of stride 2, the mean over the last map (MAML on Omniglot);
+            "pool_twice": max-pooling after the first two blocks only, which leaves maps to compare (Sung et al. 2018).
         norm: see `make_norm`.
 
     Attributes:
         features: how many numbers describe an example.
+        map_shape: (channels, height, width) of the last map.
 
     Raises:
         UserError: the input is no image or too small, or an argument has no such value.
@@ -30,7 +32,7 @@ class Conv4(Backbone):
         self,
         input_shape: tuple[int, ...],
         filters: int = 64,
-        downsample: Literal["pool", "stride"] = "pool",
+        downsample: Literal["pool", "stride", "pool_twice"] = "pool",
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
@@ -38,8 +40,8 @@ class Conv4(Backbone):
             raise UserError(
                 f"backbone=conv4 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
             )
-        if downsample not in ("pool", "stride"):
-            raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride.")
+        if downsample not in ("pool", "stride", "pool_twice"):
+            raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride, pool_twice.")
         if filters < 1:
             raise UserError(f"backbone.filters={filters} but a convolution needs at least 1; raise `backbone.filters`.")
         channels, height, width = input_shape
@@ -48,15 +50,28 @@ class Conv4(Backbone):
                 f"backbone=conv4 halves images four times but they are {height}x{width}; use downsample=stride."
             )
         widths = [channels, filters, filters, filters, filters]
-        blocks = [_block(widths[i], widths[i + 1], downsample, norm) for i in range(4)]
-        reduce = nn.Flatten() if downsample == "pool" else _MeanOverMap()
+        halving = [downsample, downsample, "none", "none"] if downsample == "pool_twice" else [downsample] * 4
+        blocks = [_block(widths[i], widths[i + 1], halving[i], norm) for i in range(4)]
+        reduce = _MeanOverMap() if downsample == "stride" else nn.Flatten()
         self.layers = nn.Sequential(*blocks, reduce)
-        self.features = filters * (height // 16) * (width // 16) if downsample == "pool" else filters
+        for how in halving:
+            if how == "stride":
+                height, width = (height + 1) // 2, (width + 1) // 2
+            elif how != "none":
+                height, width = height // 2, width // 2
+        self.map_shape = (filters, height, width)
+        self.features = filters if downsample == "stride" else filters * height * width
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, height, width) to (n, features)."""
         features: Tensor = self.layers(x)
         return features
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Map (n, channels, height, width) to (n, *map_shape), what `forward` goes on to flatten or average."""
+        for block in list(self.layers.children())[:-1]:  # all but the flattening
+            x = block(x)
+        return x
 
 
 def _block(channels: int, filters: int, downsample: str, norm: Norm) -> nn.Sequential:
@@ -66,7 +81,7 @@ def _block(channels: int, filters: int, downsample: str, norm: Norm) -> nn.Seque
         make_norm(norm, filters, spatial=True),
         nn.ReLU(),
     ]
-    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if downsample == "pool" else []))
+    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if downsample in ("pool", "pool_twice") else []))
 
 
 class _MeanOverMap(nn.Module):

@@ -1,0 +1,93 @@
+"""Relation networks."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metarun.algorithms.algorithm import Algorithm
+from metarun.backbones import Backbone, HasFeatureMap, Norm
+from metarun.backbones.norm import make_norm
+from metarun.errors import UserError
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class RelationNet(Algorithm):
+    """Relation networks (Sung, Yang, Zhang, Xiang, Torr, Hospedales 2018, https://arxiv.org/abs/1711.06025).
+
+    The comparison is learned too: a small network sees the feature maps of a class and of a query, one upon the other,
+    and gives a score in (0, 1) to their relation (equation 1). A class's map is the sum of its support examples' maps.
+    Scores are regressed on 1 for the query's class and 0 for others, by squared error (equation 2).
+
+    As in the authors' code, support and query go through the backbone apart, and all pairs of a task through the
+    relation module together, which matters where the norm takes statistics over the batch. Their gradient is clipped
+    to a norm of 0.5 and their layers begin with weights of their own; ours begin as torch's do. Predictions are the
+    scores' logarithms: with softmax, the probability of a class is its share of the scores.
+
+    Args:
+        backbone: has feature maps (`HasFeatureMap`).
+        hidden: units of the layer before the score.
+        norm: of the relation module, see `make_norm`.
+        over_tasks: how a meta-batch is run, see `over_tasks`.
+
+    Raises:
+        UserError: the backbone has no feature maps, or an argument is out of range.
+    """
+
+    def __init__(self, backbone: Backbone, hidden: int = 8, norm: Norm = "batch", over_tasks: How = "auto") -> None:
+        super().__init__()
+        if not isinstance(backbone, HasFeatureMap):
+            raise UserError(
+                f"algo=relation compares feature maps and {type(backbone).__name__} has none; use backbone=conv4."
+            )
+        if hidden < 1:
+            raise UserError(f"algo.hidden={hidden} but the layer needs units; raise `algo.hidden`.")
+        self.backbone = backbone
+        self.relation = relation_module(backbone.map_shape, hidden, norm)
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean squared error of all scores (equation 2, divided by their number as in the code)."""
+        scores = self._logits(tasks).sigmoid()
+        return F.mse_loss(scores, F.one_hot(tasks.query_y, tasks.way).to(scores.dtype))
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
+        """See `Algorithm.predict`: (1, T, way * query, way) logarithms of the scores, there are no steps."""
+        return F.logsigmoid(self._logits(tasks))[None]
+
+    def _logits(self, tasks: TaskBatch) -> Tensor:
+        """Return (T, way * query, way), of which the sigmoid is the score."""
+
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            support, query = self.backbone.feature_map(support_x), self.backbone.feature_map(query_x)
+            members = F.one_hot(support_y, tasks.way).to(support.dtype)  # (way * shot, way)
+            classes = (members.mT @ support.flatten(1)).reshape(tasks.way, *support.shape[1:])  # (way, *map)
+            pairs = torch.cat(
+                [
+                    classes[None].expand(len(query), *classes.shape),
+                    query[:, None].expand(len(query), *classes.shape),
+                ],
+                dim=2,
+            )  # (way * query, way, 2 * channels, height, width)
+            logits: Tensor = self.relation(pairs.flatten(0, 1))
+            return logits.reshape(len(query), tasks.way)
+
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+
+
+def relation_module(map_shape: tuple[int, int, int], hidden: int, norm: Norm) -> nn.Sequential:
+    """Return the network from (n, 2 * channels, height, width) to (n, 1), without the last sigmoid (figure 3).
+
+    Two blocks of convolution, normalisation, ReLU and 2x2 max-pooling, then two linear layers; a map that is one pixel
+    high or wide is pooled no further.
+    """
+    channels, height, width = map_shape
+    layers: list[nn.Module] = []
+    for inputs in (2 * channels, channels):
+        layers += [nn.Conv2d(inputs, channels, 3, padding=1), make_norm(norm, channels, spatial=True), nn.ReLU()]
+        if min(height, width) > 1:
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+    size = channels * height * width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, 1))
