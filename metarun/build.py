@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hydra
+from hydra.errors import InstantiationException
 
 from metarun.errors import UserError, did_you_mean
 
@@ -22,17 +23,32 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
     Raises:
         UserError: there is no such class, or an argument is unknown, missing or of another type than the class says.
     """
-    if "_target_" not in node:
-        raise UserError(f"`{key}` names no class; set `{key}._target_` or choose one with `{key}=…`.")
-    try:
-        target = hydra.utils.get_object(node["_target_"])
-    except Exception as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"{key}._target_={node['_target_']} cannot be imported: {reason}.") from error
+    target = _target(key, node)
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     _check_arguments(key, target, {**arguments, **given}, arguments)
     # Hydra would turn the tuples among `given` into lists, so it sees only what was written.
-    return hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")(**given)
+    try:
+        make = hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")
+    except InstantiationException as error:  # of a class named further down, such as backbone.module
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        raise UserError(f"`{key}` cannot be built: {' '.join(str(error).split())}") from error
+    return make(**given)
+
+
+def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
+    """Return whether the class that `node` names has such an argument; raises as `build` does."""
+    return argument in inspect.signature(_target(key, node)).parameters
+
+
+def _target(key: str, node: Mapping[str, Any]) -> Any:
+    if "_target_" not in node:
+        raise UserError(f"`{key}` names no class; set `{key}._target_` or choose one with `{key}=…`.")
+    try:
+        return hydra.utils.get_object(node["_target_"])
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"{key}._target_={node['_target_']} cannot be imported: {reason}.") from error
 
 
 def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], written: Mapping[str, Any]) -> None:

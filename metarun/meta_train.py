@@ -11,6 +11,7 @@ import torch
 from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, UserError
 from metarun.meta_test import evaluate
+from metarun.stateless_random import root_key
 from metarun.tasks import TaskStream
 
 CHECK_EVERY = 10  # steps between two looks at the loss: on a GPU each look waits for the device
@@ -45,9 +46,13 @@ class Schedule:
             )
         if self.clip_grad is not None and self.clip_grad <= 0:
             raise UserError(f"train.clip_grad={self.clip_grad} but it must be above 0, or null for no clipping.")
-        for knob in ("iterations", "meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
+        if self.iterations is not None and self.iterations < 0:
+            raise UserError(
+                f"train.iterations={self.iterations} but it cannot be negative; 0 judges what is untrained."
+            )
+        for knob in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
             value = getattr(self, knob)
-            if value is not None and value < 1:
+            if value < 1:
                 raise UserError(f"train.{knob}={value} but it must be at least 1; raise `train.{knob}`.")
         if self.outer_lr <= 0:
             raise UserError(f"train.outer_lr={self.outer_lr} but a learning rate is above 0; raise `train.outer_lr`.")
@@ -57,6 +62,8 @@ class Schedule:
 
     def fraction_done(self, iteration: int, seconds: float) -> float:
         """Return how much of the training is over, from 0 to 1, by whichever limit is nearer."""
+        if self.iterations == 0:
+            return 1.0
         by_steps = iteration / self.iterations if self.iterations else 0.0
         by_time = seconds / self.time_budget if self.time_budget else 0.0
         return min(1.0, max(by_steps, by_time))
@@ -100,23 +107,30 @@ class Training:
         schedule: how long and at what rate.
         train: stream of meta-training tasks; step i takes tasks i * meta_batch and following.
         val: stream of meta-val tasks, the first of which are looked at every time.
+        seed: of what a network itself draws at random in training, such as DropBlock.
     """
 
-    def __init__(self, algorithm: Algorithm, schedule: Schedule, train: TaskStream, val: TaskStream) -> None:
+    def __init__(
+        self, algorithm: Algorithm, schedule: Schedule, train: TaskStream, val: TaskStream, seed: int = 0
+    ) -> None:
         self.algorithm = algorithm
         self.schedule = schedule
         self.train = train
         self.val = val
+        self.seed = seed
         self.progress = Progress()
         # On the device, in float64: of the steps since the last look at meta-val.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        learned = list(algorithm.parameters()) if algorithm.learns else []
         optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[schedule.outer_optimizer]
-        self.optimizer = optimizer(algorithm.parameters(), lr=schedule.outer_lr)
+        # An optimiser refuses to be given nothing, and there is nothing to learn in an untrained floor.
+        self.optimizer = optimizer(learned or [torch.zeros(1)], lr=schedule.outer_lr)
+        self._learns = bool(learned)
 
     @property
     def device(self) -> torch.device:
         """Where the algorithm lives."""
-        return next(self.algorithm.parameters()).device
+        return next((parameter.device for parameter in self.algorithm.parameters()), torch.device("cpu"))
 
     def state(self) -> dict[str, Any]:
         """Return everything that is needed to go on from here."""
@@ -137,9 +151,17 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether a limit is reached and the last look at meta-val was taken."""
+        return self._over and self._looked
+
+    @property
+    def _over(self) -> bool:
         progress = self.progress
-        over = self.schedule.fraction_done(progress.iteration, progress.seconds) >= 1
-        return over and progress.validated_at == progress.iteration
+        return not self._learns or self.schedule.fraction_done(progress.iteration, progress.seconds) >= 1
+
+    @property
+    def _looked(self) -> bool:
+        """Whether meta-val was looked at since the last step; before the first step too, if that is where it ends."""
+        return bool(self.progress.curve) and self.progress.validated_at == self.progress.iteration
 
     def run(
         self, save: Callable[[], None], save_best: Callable[[], None], observer: Observer, pause: Callable[[], None]
@@ -173,8 +195,7 @@ class Training:
         """Whether meta-val comes before the next step: on the beat, and when training is over."""
         progress, schedule = self.progress, self.schedule
         on_the_beat = progress.iteration > 0 and progress.iteration % schedule.validate_every == 0
-        over = schedule.fraction_done(progress.iteration, progress.seconds) >= 1
-        return (on_the_beat or over) and progress.validated_at != progress.iteration
+        return (on_the_beat or self._over) and not self._looked
 
     def _step(self) -> None:
         """Take one step of the outer loop."""
@@ -184,6 +205,8 @@ class Training:
             group["lr"] = schedule.rate(progress.iteration, fraction)
         self.algorithm.train()
         self.algorithm.on_step(fraction)
+        # So that a stopped training goes on to the same bits where a network draws random numbers.
+        torch.manual_seed(root_key("step", self.seed, progress.iteration))
         loss = self.algorithm.meta_loss(self.train.draw(progress.iteration * schedule.meta_batch, schedule.meta_batch))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -220,7 +243,8 @@ class Training:
             )
         value = float(found.headline.double().mean())
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
-        progress.curve.append({**common, "split": "train", "loss": loss, "accuracy": None})
+        if progress.iteration > 0:
+            progress.curve.append({**common, "split": "train", "loss": loss, "accuracy": None})
         val_loss, accuracy = float(found.loss[-1].double().mean()), None if found.accuracy is None else value
         progress.curve.append({**common, "split": "val", "loss": val_loss, "accuracy": accuracy})
         progress.validated_at = progress.iteration

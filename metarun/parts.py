@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 
 from metarun.algorithms import Algorithm
-from metarun.build import build
+from metarun.build import build, takes
 from metarun.config import Config
 from metarun.data import ClassDataset, Sinusoid, Split
 from metarun.durations import parse_duration
@@ -57,7 +57,7 @@ class Parts:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
             backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)
-            algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone)
+            algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
         kind = "classification" if isinstance(self.data, ClassDataset) else "regression"
         if kind not in algorithm.solves:
             raise UserError(
@@ -65,6 +65,19 @@ class Parts:
                 f"data={self.data.name} is {kind}; choose another `algo` (maml does both) or another `data`."
             )
         return algorithm.to(self.device, self.dtype)
+
+    @property
+    def _known_to_the_data(self) -> dict[str, int]:
+        """What only the data can tell an algorithm, if its constructor asks for it."""
+        asks = takes("algo", self.config["algo"], "train_classes") and "train_classes" not in self.config["algo"]
+        if not asks:
+            return {}
+        if not isinstance(self.data, ClassDataset):
+            raise UserError(
+                f"algo={self.config['chosen']['algo']} is trained to tell the meta-train classes apart but "
+                f"data={self.data.name} is regression and has none; choose another `algo` (maml) or another `data`."
+            )
+        return {"train_classes": len(self.data.splits["train"].class_names)}
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """The tasks of a split."""

@@ -132,7 +132,7 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     test_stream = parts.stream("test", parts.test_shape, config["test"]["seed"])  # refused now, not after the training
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
-    training = Training(parts.algorithm, parts.schedule, train_stream, val_stream)
+    training = Training(parts.algorithm, parts.schedule, train_stream, val_stream, config["seed"])
     _begin(run, parts, stored_yaml(config, "train"))
     screen = Screen(console, parts.regression)
     with deferred_signals() as interruption:

@@ -49,6 +49,7 @@ class TaskBatch:
         query_x: (T, way * query, *shape).
         query_y: like support_y.
         way: classes per task.
+        classes: (T, way) the number, within its split, of the class that each label stands for; None in regression.
     """
 
     support_x: Tensor
@@ -56,6 +57,7 @@ class TaskBatch:
     query_x: Tensor
     query_y: Tensor
     way: int
+    classes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.support_x)
@@ -118,7 +120,10 @@ class ClassTaskStream:
         """Return tasks `first` to `first + count - 1`; floats exist only here, the split stays uint8."""
         support, query = self.rows(first, count)
         return TaskBatch(
-            *self._gather(support, self.shape.shot), *self._gather(query, self.shape.query), way=self.shape.way
+            *self._gather(support, self.shape.shot),
+            *self._gather(query, self.shape.query),
+            way=self.shape.way,
+            classes=torch.searchsorted(self._offsets, support[..., 0].contiguous(), right=True) - 1,
         )
 
     def _gather(self, rows: Tensor, per_class: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The libraries that methods are compared with, learn2learn and easyfsl: imported here and nowhere else."""
+"""What our numbers are compared with, learn2learn, easyfsl and scikit-learn: imported here and nowhere else."""
 
 import os
 import warnings
@@ -60,3 +60,17 @@ def _import_torchvision() -> None:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _DECLARED.append(library)
     import torchvision  # noqa: F401
+
+
+@cache
+def import_sklearn() -> ModuleType:
+    """Return scikit-learn with its linear models, or skip the test that asked for it; with CI=true fail it."""
+    if not find_spec("sklearn"):
+        reason = "NOT COMPARED WITH scikit-learn: it is not installed; pip install -e '.[dev]'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    import sklearn.linear_model
+    import sklearn.neighbors
+
+    return sklearn

@@ -2,7 +2,10 @@
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.anil import ANIL
+from metarun.algorithms.baseline import Baseline
+from metarun.algorithms.baselinepp import BaselinePP
 from metarun.algorithms.cavia import CAVIA
+from metarun.algorithms.finetune import FineTune
 from metarun.algorithms.floors import floor
 from metarun.algorithms.imaml import IMAML
 from metarun.algorithms.maml import MAML
@@ -10,9 +13,11 @@ from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.matching import MatchingNet
 from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
+from metarun.algorithms.nearest_centroid import NearestCentroid
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
+from metarun.algorithms.simpleshot import SimpleShot
 
-__all__ = ["ANIL", "Algorithm", "CAVIA", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "ProtoNet", "R2D2", "RelationNet", "Reptile", "floor"]
+__all__ = ["ANIL", "Algorithm", "Baseline", "BaselinePP", "CAVIA", "FineTune", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "NearestCentroid", "ProtoNet", "R2D2", "RelationNet", "Reptile", "SimpleShot", "floor"]

@@ -18,9 +18,14 @@ class Algorithm(nn.Module):
         order: 1 or 2, of a meta-gradient that is the gradient of the meta-loss, or its first-order form; None where
             there are no inner gradient steps, or something else than that gradient is followed.
         outputs: the size of a fixed head, which then is the only way it can be given; None: any way will do.
+        learns: whether there is anything to meta-train; an untrained floor goes straight to meta-test.
+        not_needed: beginnings of the names of those weights that `predict` does without or `prepare` provides: the
+            checkpoint of another method need not have them.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
+    learns: ClassVar[bool] = True
+    not_needed: ClassVar[tuple[str, ...]] = ()
     order: int | None = None
     outputs: int | None = None
 
@@ -38,4 +43,11 @@ class Algorithm(nn.Module):
         Returns:
             (steps + 1, T, way * query, way) logits, or (steps + 1, T, query, 1) numbers in regression; the first
             dimension is 1 for methods that take no steps.
+        """
+
+    def prepare(self, tasks: TaskBatch) -> None:
+        """Take from meta-train tasks what the checkpoint of another method lacks, such as the features' mean.
+
+        Called with some batches of them, in eval mode, before such a checkpoint is meta-tested under this method; most
+        methods need nothing.
         """

@@ -1,0 +1,76 @@
+"""Transfer learning with a linear classifier: pre-train, then fit a new head per task."""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.logistic_regression import fit_logistic_regression
+from metarun.algorithms.pretraining import pretraining_batch
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class Baseline(Algorithm):
+    """Baseline (Chen et al. 2019, https://arxiv.org/abs/1904.04232), its head fitted as RFS does.
+
+    The backbone learns to tell all meta-train classes apart by an ordinary linear classifier; nothing is learned about
+    tasks. A task's head is L2-regularised multinomial logistic regression on the support features, which Tian et al.
+    2020 (RFS, https://arxiv.org/abs/2003.11539, section 3.1) take after dividing each by its length.
+
+    Deviations: Chen et al. fit the head by 100 steps of SGD; here it is the optimum itself. RFS's augmented copies of
+    the support set and its distillation are left out.
+
+    Args:
+        backbone: the network below the heads.
+        train_classes: how many meta-train classes there are; known from the data.
+        cost: inverse strength of the head's penalty, scikit-learn's C.
+        normalise: divide each feature vector by its length before the head is fitted (RFS) or do not (Chen et al.).
+        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    not_needed: ClassVar[tuple[str, ...]] = ("classifier.",)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        train_classes: int,
+        cost: float = 1.0,
+        normalise: bool = True,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        if cost <= 0:
+            raise UserError(f"algo.cost={cost} but it must be above 0; 1 is scikit-learn's and RFS's.")
+        self.backbone = backbone
+        self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
+        self.cost = cost
+        self.normalise = normalise
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
+        x, classes = pretraining_batch(tasks)
+        return mean_loss(self.classifier(self.backbone(x)), classes)
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, the optimum is taken, not approached
+        """See `Algorithm.predict`: (1, T, way * query, way), of the head that fits the support set best."""
+
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            support, query = self.backbone(support_x), self.backbone(query_x)
+            if self.normalise:
+                support, query = F.normalize(support, dim=1), F.normalize(query, dim=1)
+            weights, offsets = fit_logistic_regression(support, support_y, tasks.way, self.cost)
+            logits: Tensor = query @ weights.T + offsets
+            return logits
+
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)[None]

@@ -1,0 +1,101 @@
+"""Transfer learning with a cosine classifier."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import grad
+
+from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.pretraining import pretraining_batch
+from metarun.algorithms.protonet import prototypes
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+Head = tuple[Tensor, Tensor]  # (classes, features) directions, and the scale of their cosines
+
+
+class BaselinePP(Algorithm):
+    """Baseline++ (Chen et al. 2019, https://arxiv.org/abs/1904.04232, section 3.2).
+
+    As Baseline, but every classifier, of the meta-train classes and of a task, compares directions only: a logit is a
+    scale times the cosine between a feature vector and the class's weight vector, which keeps a class's features
+    together. A task's head is adapted by gradient steps on the support set while the backbone stays as it is.
+
+    Deviations: the scale is learned (the authors' code fixes it to 2 or 10), in both stages from `scale`. A task's
+    weight vectors start at the mean directions of the class's support features, not at random, so that nothing depends
+    on chance or on the order of labels; and each step takes the whole support set.
+
+    Args:
+        backbone: the network below the heads.
+        train_classes: how many meta-train classes there are; known from the data.
+        inner_lr: rate of the gradient steps of a task's head.
+        scale: of the cosines, at first.
+        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    not_needed: ClassVar[tuple[str, ...]] = ("directions", "learned_scale")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        train_classes: int,
+        inner_lr: float = 0.01,
+        scale: float = 10.0,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        if scale <= 0:
+            raise UserError(f"algo.scale={scale} but it must be above 0; the paper's code has 2 and 10.")
+        if inner_lr <= 0:
+            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0; raise `algo.inner_lr`.")
+        self.backbone = backbone
+        self.directions = nn.Parameter(torch.randn(train_classes, backbone.features))  # used in pre-training only
+        self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # likewise
+        self.inner_lr = inner_lr
+        self.scale = scale
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
+        x, classes = pretraining_batch(tasks)
+        return mean_loss(cosine_logits(self.backbone(x), (self.directions, self.learned_scale)), classes)
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`; before adaptation it is the nearest mean direction."""
+
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            support, query = self.backbone(support_x), self.backbone(query_x)
+            heads = self._adapt(support, support_y, tasks.way, steps)
+            return torch.stack([cosine_logits(query, head) for head in heads])
+
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def _adapt(self, support: Tensor, labels: Tensor, way: int, steps: int) -> Iterator[Head]:
+        """Yield one task's head before adaptation and after each gradient step; support: (way * shot, features)."""
+
+        def loss(head: Head) -> Tensor:
+            return mean_loss(cosine_logits(support, head), labels)
+
+        directions = prototypes(F.normalize(support, dim=1), labels, way)
+        scale = torch.full_like(directions[0, 0], self.scale)
+        yield directions, scale
+        for _ in range(steps):
+            of_directions, of_scale = grad(loss)((directions, scale))
+            directions, scale = directions - self.inner_lr * of_directions, scale - self.inner_lr * of_scale
+            yield directions, scale
+
+
+def cosine_logits(features: Tensor, head: Head) -> Tensor:
+    """Return (n, classes) the scaled cosines between features (n, features) and a head's directions."""
+    directions, scale = head
+    return scale * F.normalize(features, dim=1) @ F.normalize(directions, dim=1).T

@@ -1,0 +1,105 @@
+"""Transfer learning that adapts every weight to a task."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad
+
+from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.pretraining import pretraining_batch
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, over_tasks
+from metarun.tasks import TaskBatch
+
+Parameters = dict[str, Tensor]
+FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
+
+
+class FineTune(Algorithm):
+    """Fine-tuning of all weights (Dhillon et al. 2020, https://arxiv.org/abs/1909.02729, section 3.1).
+
+    The backbone learns to tell all meta-train classes apart. A task gets a new linear head, and gradient steps on its
+    support set change the head and the whole backbone.
+
+    Deviation: the new head is zero, not random, so that nothing depends on chance or on the order of labels; the first
+    prediction is therefore chance. The paper's transductive second part is left out.
+
+    Args:
+        backbone: the network below the heads.
+        train_classes: how many meta-train classes there are; known from the data.
+        inner_lr: rate of the steps inside a task.
+        optimizer: of the steps inside a task, "sgd" or "adam".
+        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    not_needed: ClassVar[tuple[str, ...]] = ("classifier.",)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        train_classes: int,
+        inner_lr: float = 0.001,
+        optimizer: Literal["sgd", "adam"] = "adam",
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        if optimizer not in ("sgd", "adam"):
+            raise UserError(f"algo.optimizer='{optimizer}' is not one of sgd, adam.")
+        if inner_lr <= 0:
+            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0; raise `algo.inner_lr`.")
+        self.backbone = backbone
+        self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
+        self.inner_lr = inner_lr
+        self.optimizer = optimizer
+        self.how = over_tasks
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
+        x, classes = pretraining_batch(tasks)
+        return mean_loss(self.classifier(self.backbone(x)), classes)
+
+    @torch.no_grad()
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`; the steps are taken all the same, `grad` does not heed no_grad."""
+
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            adapted = self._adapt(support_x, support_y, tasks.way, steps)
+            return torch.stack([self._logits(weights, query_x) for weights in adapted])
+
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def _adapt(self, support_x: Tensor, support_y: Tensor, way: int, steps: int) -> Iterator[Parameters]:
+        """Yield one task's weights before adaptation and after each step."""
+
+        def loss(weights: Parameters) -> Tensor:
+            return mean_loss(self._logits(weights, support_x), support_y)
+
+        weights: Parameters = dict(self.backbone.named_parameters(prefix="backbone"))
+        weights["head.weight"] = support_x.new_zeros(way, self.backbone.features)
+        weights["head.bias"] = support_x.new_zeros(way)
+        first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        second = first
+        yield weights
+        for step in range(1, steps + 1):
+            gradient = grad(loss)(weights)
+            if self.optimizer == "sgd":
+                change = gradient
+            else:
+                first = {n: FIRST_DECAY * first[n] + (1 - FIRST_DECAY) * g for n, g in gradient.items()}
+                second = {n: SECOND_DECAY * second[n] + (1 - SECOND_DECAY) * g.square() for n, g in gradient.items()}
+                unbias, unbias_second = 1 - FIRST_DECAY**step, 1 - SECOND_DECAY**step
+                change = {n: first[n] / unbias / ((second[n] / unbias_second).sqrt() + EPSILON) for n in gradient}
+            weights = {name: weight - self.inner_lr * change[name] for name, weight in weights.items()}
+            yield weights
+
+    def _logits(self, weights: Parameters, x: Tensor) -> Tensor:
+        of_backbone = {n.removeprefix("backbone."): w for n, w in weights.items() if n.startswith("backbone.")}
+        features: Tensor = functional_call(self.backbone, of_backbone, x)
+        return features @ weights["head.weight"].T + weights["head.bias"]
