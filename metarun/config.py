@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,17 @@ class RetestTestConfig:
 
 
 @dataclass
+class RetestTrainConfig:
+    """`train` of `metarun test`: nothing is trained, but a method may be told how to run its tasks."""
+
+    over_tasks: str = MISSING
+
+
+@dataclass
 class RetestChosenConfig:
     """`chosen` of `metarun test`: null keeps what the run was made for."""
 
+    algo: str | None = None
     data: str | None = None
 
 
@@ -120,10 +128,13 @@ class RetestConfig:
     """The whole of `metarun test`."""
 
     run: str = MISSING
+    algo: Any = None
     data: Any = None
     backbone: Any = None  # data=sinusoid chooses one; a checkpoint has its own
     task: RetestTaskConfig = field(default_factory=RetestTaskConfig)
+    train: RetestTrainConfig = field(default_factory=RetestTrainConfig)
     test: RetestTestConfig = field(default_factory=RetestTestConfig)
+    default_norm: str | None = None
     device: str = MISSING
     results_dir: str = MISSING
     force: bool = MISSING
@@ -180,6 +191,30 @@ def overlaid(trained: Any, asked: Config) -> Config:
         config["data"] = asked["data"]
         config["chosen"] = {**trained["chosen"], "data": asked["chosen"]["data"]}
     return config
+
+
+def without_algo(config: DictConfig) -> DictConfig:
+    """Return what `metarun test` was asked for but its `algo`."""
+    stripped = config.copy()
+    stripped["algo"] = None
+    return stripped
+
+
+def under_another_head(config: Config, asked: DictConfig) -> Config:
+    """Return an overlaid config with the `algo` that `metarun test` asked for, if any, instead of the trained one.
+
+    What that algo takes from elsewhere, such as `${task.way}`, is what the trained run and the command settled on.
+    """
+    if OmegaConf.select(asked, "algo") is None:
+        return config
+    of_a_run = {field.name for field in fields(RunConfig)}
+    settled = {
+        **{key: value for key, value in config.items() if key in of_a_run},
+        "train": {**config["train"], "over_tasks": asked.train.over_tasks},
+    }
+    algo = OmegaConf.to_container(asked.algo, resolve=False)
+    resolved = resolve(OmegaConf.create({**settled, "algo": algo}))
+    return {**config, "algo": resolved["algo"], "chosen": {**config["chosen"], "algo": asked.chosen.algo}}
 
 
 def _given(values: Mapping[str, Any]) -> Config:

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from metarun import checkpoint, environment
-from metarun.config import Config, overlaid, resolve, run_id, stored_yaml
+from metarun.algorithms import load_under_another_head
+from metarun.config import Config, overlaid, resolve, run_id, stored_yaml, under_another_head, without_algo
 from metarun.display import Screen, SteadyConsole, logging_to, summary
 from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
@@ -32,6 +33,8 @@ from metarun.tasks import TaskShape, TaskStream
 
 log = logging.getLogger(__name__)
 
+PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judges another method's features
+
 
 def train(config: DictConfig) -> None:
     """Meta-train, choose on meta-val, meta-test once and write the row; or show the row that is there already.
@@ -46,19 +49,21 @@ def train(config: DictConfig) -> None:
 
 
 def retest(config: DictConfig) -> None:
-    """Meta-test a finished run on other task sizes, splits or data, and write one more row.
+    """Meta-test a finished run on other tasks or data, or under another head, and write one more row.
 
     Raises:
         UserError: there is no such run, or its checkpoint cannot serve such tasks.
     """
-    asked = resolve(config)
+    asked = resolve(without_algo(config))  # what it refers to is known when the run is
     parent = find_run(Path(asked["results_dir"]), str(asked["run"]))
     trained = parent.read_result()
     if trained is None or trained["status"] != "done" or not parent.best.is_file():
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
-    resolved = overlaid(_stored_config(parent), asked)
+    resolved = under_another_head(overlaid(_stored_config(parent), asked), config)
+    if config.algo is not None:
+        asked["algo"] = resolved["algo"]
     asked["run"] = str(parent.path.resolve())
     run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
     _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, Parts(resolved), console))
@@ -138,7 +143,8 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     with deferred_signals() as interruption:
         _meta_train(run, training, screen, interruption, run.path.name)
         trained = describe_training(parts, training.progress)
-        return _meta_test(run, parts, run.best, test_stream, trained, screen, interruption)
+        parts.algorithm.load_state_dict(checkpoint.load(run.best, parts.device)["algorithm"])
+        return _meta_test(run, parts, test_stream, trained, screen, interruption)
 
 
 def _retest(
@@ -151,13 +157,33 @@ def _retest(
         )
     parts.check_head(parts.test_shape)
     tasks, _ = parts.judging
-    log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     stream = parts.stream("test", parts.test_shape, parts.config["test"]["seed"])
+    carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
+    state = checkpoint.load(parent.best, parts.device)["algorithm"]
+    if asked["algo"] is None:
+        parts.algorithm.load_state_dict(state)
+    else:
+        head = parts.config["chosen"]["algo"]
+        carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
+        if load_under_another_head(parts.algorithm, state, head, trained["algo"]):
+            _prepare(parts)
+    log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     _begin(run, parts, stored_yaml(asked, "test"))
     screen = Screen(console, parts.regression)
-    carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
     with deferred_signals() as interruption:
-        return _meta_test(run, parts, parent.best, stream, carried, screen, interruption)
+        return _meta_test(run, parts, stream, carried, screen, interruption)
+
+
+def _prepare(parts: Parts) -> None:
+    """Let the head take what it needs from meta-train tasks; it sees no others."""
+    train = parts.config["train"]
+    try:
+        stream = parts.stream("train", TaskShape(train["way"], train["shot"], train["query"]), parts.config["seed"])
+    except UserError:  # other data than the run was trained on may not have so many classes or examples
+        stream = parts.stream("train", parts.test_shape, parts.config["seed"])
+    parts.algorithm.eval()
+    for i in range(PREPARING_TASKS):
+        parts.algorithm.prepare(stream.draw(i, 1))
 
 
 def _begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
@@ -192,7 +218,6 @@ def _meta_train(run: RunDirectory, training: Training, screen: Screen, interrupt
 def _meta_test(
     run: RunDirectory,
     parts: Parts,
-    weights: Path,
     stream: TaskStream,
     trained: Record,
     screen: Screen,
@@ -204,7 +229,6 @@ def _meta_test(
         interruption.check()
         screen.judged(done, tasks)
 
-    parts.algorithm.load_state_dict(checkpoint.load(weights, parts.device)["algorithm"])
     with screen.phase(f"meta-testing {run.path.name}"):
         tested, found = describe_test(parts, stream, judged, interruption.check)
     write_parquet(run.tasks, task_columns(found))

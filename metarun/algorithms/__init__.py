@@ -2,6 +2,7 @@
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.anil import ANIL
+from metarun.algorithms.another_head import load_under_another_head
 from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.baselinepp import BaselinePP
 from metarun.algorithms.cavia import CAVIA
@@ -20,4 +21,4 @@ from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
 
-__all__ = ["ANIL", "Algorithm", "Baseline", "BaselinePP", "CAVIA", "FineTune", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "NearestCentroid", "ProtoNet", "R2D2", "RelationNet", "Reptile", "SimpleShot", "floor"]
+__all__ = ["ANIL", "Algorithm", "Baseline", "BaselinePP", "CAVIA", "FineTune", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "NearestCentroid", "ProtoNet", "R2D2", "RelationNet", "Reptile", "SimpleShot", "floor", "load_under_another_head"]
