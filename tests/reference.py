@@ -37,6 +37,15 @@ def import_easyfsl() -> ModuleType:
     return easyfsl
 
 
+@cache
+def import_torchvision() -> ModuleType:
+    """Return torchvision, which comes along with learn2learn."""
+    import_learn2learn()
+    import torchvision
+
+    return torchvision
+
+
 def _demand(library: str, how: str, *modules: str) -> None:
     missing = [name for name in modules if not find_spec(name)]
     if missing:

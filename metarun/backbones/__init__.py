@@ -3,6 +3,10 @@
 from metarun.backbones.backbone import Backbone, HasFeatureMap
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
+from metarun.backbones.module import Module
 from metarun.backbones.norm import NORMS, Norm, norm_weights
+from metarun.backbones.resnet12 import ResNet12
+from metarun.backbones.resnet18 import ResNet18
+from metarun.backbones.wrn28_10 import WRN28x10
 
-__all__ = ["Backbone", "Conv4", "HasFeatureMap", "MLP", "NORMS", "Norm", "norm_weights"]
+__all__ = ["Backbone", "Conv4", "HasFeatureMap", "MLP", "Module", "NORMS", "Norm", "ResNet12", "ResNet18", "WRN28x10", "norm_weights"]

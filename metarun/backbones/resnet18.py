@@ -1,0 +1,85 @@
+"""The eighteen-layer residual network."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metarun.backbones.backbone import Backbone
+from metarun.backbones.norm import Norm, make_norm
+from metarun.errors import UserError
+
+WIDTHS = (64, 128, 256, 512)
+
+
+class ResNet18(Backbone):
+    """Eight residual blocks of two 3x3 convolutions (He et al. 2016, https://arxiv.org/abs/1512.03385).
+
+    As Chen et al. 2019 (https://arxiv.org/abs/1904.04232) use it: 11.17 million weights without a head, which read
+    images of 224 pixels by a 7x7 convolution of stride 2 and max-pooling. For small images the first convolution is 3x3
+    of stride 1 and nothing is pooled.
+
+    Args:
+        input_shape: (channels, height, width) of an example.
+        first: the first convolution, "7x7" with pooling, or "3x3".
+        norm: see `make_norm`.
+
+    Attributes:
+        features: how many numbers describe an example.
+
+    Raises:
+        UserError: the input is no image, or an argument has no such value.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], first: Literal["7x7", "3x3"] = "3x3", norm: Norm = "batch"
+    ) -> None:
+        super().__init__()
+        if len(input_shape) != 3:
+            raise UserError(
+                f"backbone=resnet18 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
+            )
+        if first not in ("7x7", "3x3"):
+            raise UserError(f"backbone.first='{first}' is not one of 7x7, 3x3.")
+        size, stride = (7, 2) if first == "7x7" else (3, 1)
+        self.first = nn.Sequential(
+            nn.Conv2d(input_shape[0], 64, size, stride=stride, padding=size // 2, bias=False),
+            make_norm(norm, 64, spatial=True),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1) if first == "7x7" else nn.Identity(),
+        )
+        blocks = []
+        channels = 64
+        for width in WIDTHS:
+            blocks += [_Block(channels, width, 1 if width == 64 else 2, norm), _Block(width, width, 1, norm)]
+            channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.features = WIDTHS[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, height, width) to (n, 512)."""
+        features: Tensor = self.blocks(self.first(x))
+        return features.mean((2, 3))
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int, width: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+            make_norm(norm, width, spatial=True),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            make_norm(norm, width, spatial=True),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if channels != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride=stride, bias=False), make_norm(norm, width, spatial=True)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.main(x) + self.shortcut(x))
