@@ -19,6 +19,8 @@ from metarun.durations import format_duration
 log = logging.getLogger(__name__)
 HEARTBEAT = 30  # seconds between two plain lines
 
+SHOWN_STEPS = 12  # of a curve over more steps than that, evenly, from the first to the last
+
 
 class SteadyConsole(Console):
     """A console that goes quiet, not down, when its reader leaves (`metarun train … | head`): the run goes on."""
@@ -169,4 +171,7 @@ def summary(record: dict[str, Any]) -> Table:
 def _curve(values: list[float], write: Any) -> str:
     if len(values) == 1:
         return f"{write(values[0])} (this method takes no steps)"
+    if len(values) > SHOWN_STEPS:  # result.json has them all
+        apart = (len(values) - 1) / (SHOWN_STEPS - 1)
+        values = [values[round(i * apart)] for i in range(SHOWN_STEPS)]
     return " → ".join(write(value) for value in values)

@@ -51,6 +51,16 @@ def test_nothing_is_left_of_the_objectives_gradient(length, cost, way):
     assert slope(*head) < 1e-10 * slope(*(torch.zeros_like(part, requires_grad=True) for part in head))
 
 
+def test_with_two_classes_scikit_learns_c_is_twice_as_large():
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 1] * 5)
+    support = torch.randn(10, 6, dtype=torch.float64) + labels[:, None]
+    query = torch.randn(30, 6, dtype=torch.float64)
+    weights, offsets = fit_logistic_regression(support, labels, 2, 1.0)
+    ours = (query @ weights.T + offsets).diff(dim=1).squeeze(1)
+    assert relative(ours, their_decision_values(support, labels, query, 2.0)) < 1e-9
+
+
 def test_examples_that_repeat_each_other_are_no_difficulty():
     support = torch.randn(2, 8, dtype=torch.float64).repeat_interleave(3, 0)
     weights, offsets = fit_logistic_regression(support, torch.tensor([0, 0, 0, 1, 1, 1]), 2, 1.0)
