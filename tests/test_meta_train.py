@@ -174,6 +174,14 @@ def test_the_algorithm_is_told_how_much_of_the_training_is_over():
     assert told == [0, 0.25, 0.5, 0.75]
 
 
+@pytest.mark.parametrize("algorithm", [MAML, ProtoNet])
+def test_without_steps_what_is_untrained_is_judged(algorithm):
+    training = make_training(algorithm, iterations=0)
+    notes = Notes(training).run()
+    assert [iteration for iteration, *_ in notes.validations] == [0]
+    assert (len(notes.best), len(notes.saved), training.progress.iteration) == (1, 1, 0)
+
+
 def test_clipping_bounds_each_entry_of_the_meta_gradient():
     training = make_training(clip_grad=1e-4)
     training._step()
@@ -199,7 +207,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
     ("wrong", "message"),
     [
         ({"iterations": None}, r"train\.iterations and train\.time_budget are both null; give one of them"),
-        ({"iterations": 0}, r"train\.iterations=0 but it must be at least 1"),
+        ({"iterations": -1}, r"train\.iterations=-1 but it cannot be negative; 0 judges what is untrained"),
         ({"meta_batch": 0}, r"train\.meta_batch=0 but it must be at least 1"),
         ({"validate_every": -1}, r"train\.validate_every=-1 but it must be at least 1"),
         ({"outer_optimizer": "lion"}, r"train\.outer_optimizer='lion' is not one of adam, sgd"),

@@ -21,4 +21,26 @@ from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
 
-__all__ = ["ANIL", "Algorithm", "Baseline", "BaselinePP", "CAVIA", "FineTune", "IMAML", "Kind", "MAML", "MAMLPlusPlus", "MatchingNet", "MetaOptNet", "MetaSGD", "NearestCentroid", "ProtoNet", "R2D2", "RelationNet", "Reptile", "SimpleShot", "floor", "load_under_another_head"]
+__all__ = [
+    "ANIL",
+    "CAVIA",
+    "IMAML",
+    "MAML",
+    "R2D2",
+    "Algorithm",
+    "Baseline",
+    "BaselinePP",
+    "FineTune",
+    "Kind",
+    "MAMLPlusPlus",
+    "MatchingNet",
+    "MetaOptNet",
+    "MetaSGD",
+    "NearestCentroid",
+    "ProtoNet",
+    "RelationNet",
+    "Reptile",
+    "SimpleShot",
+    "floor",
+    "load_under_another_head",
+]

@@ -9,4 +9,16 @@ from metarun.backbones.resnet12 import ResNet12
 from metarun.backbones.resnet18 import ResNet18
 from metarun.backbones.wrn28_10 import WRN28x10
 
-__all__ = ["Backbone", "Conv4", "HasFeatureMap", "MLP", "Module", "NORMS", "Norm", "ResNet12", "ResNet18", "WRN28x10", "norm_weights"]
+__all__ = [
+    "MLP",
+    "NORMS",
+    "Backbone",
+    "Conv4",
+    "HasFeatureMap",
+    "Module",
+    "Norm",
+    "ResNet12",
+    "ResNet18",
+    "WRN28x10",
+    "norm_weights",
+]
