@@ -15,6 +15,7 @@ from metarun.meta_train import Training
 from metarun.parts import Parts
 from metarun.tasks import TaskBatch, TaskShape
 
+pytestmark = pytest.mark.slow
 ALGOS = sorted(path.stem for path in (Path(config_dir()) / "algo").glob("*.yaml"))
 NORMS = ("batch", "running", "layer", "instance", "group", "none")
 EVERY = pytest.mark.parametrize(("algo", "norm"), [(algo, norm) for algo in ALGOS for norm in NORMS])
