@@ -37,6 +37,7 @@ def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
     monkeypatch.chdir(tmp_path)
