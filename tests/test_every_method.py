@@ -101,10 +101,10 @@ def test_it_trains_three_steps_on_glyphs(make, algo, norm):
     training = Training(parts.algorithm, parts.schedule, stream, parts.stream("val", parts.test_shape, 0))
     before = copy.deepcopy(dict(parts.algorithm.named_parameters()))
     training.run(lambda: None, lambda: None, Quiet(), lambda: None)
-    assert training.progress.iteration == 3
+    assert training.progress.iteration == (3 if parts.algorithm.learns else 0)
     assert 0 <= training.progress.best_value <= 1
     changed = [not torch.equal(before[name], weight) for name, weight in parts.algorithm.named_parameters()]
-    assert any(changed)
+    assert any(changed) == parts.algorithm.learns
 
 
 class Quiet:
