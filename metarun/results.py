@@ -41,8 +41,8 @@ class RunDirectory:
         self.log = path / "run.log"
 
     @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Hold the run for this process; a second process waits. Yields whether it had to."""
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; a second process waits."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / ".lock").touch()
@@ -54,13 +54,11 @@ class RunDirectory:
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
-            waited = False
         except Timeout:
             print(f"metarun: another process works on {self.path}; waiting for it.", flush=True)
             lock.acquire()
-            waited = True
         try:
-            yield waited
+            yield
         finally:
             lock.release()
 

@@ -141,7 +141,7 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     _begin(run, parts, stored_yaml(config, "train"))
     screen = Screen(console, parts.regression)
     with deferred_signals() as interruption:
-        _meta_train(run, training, screen, interruption, run.path.name)
+        _meta_train(run, training, screen, interruption)
         trained = describe_training(parts, training.progress)
         parts.algorithm.load_state_dict(checkpoint.load(run.best, parts.device)["algorithm"])
         return _meta_test(run, parts, test_stream, trained, screen, interruption)
@@ -194,7 +194,7 @@ def _begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
     write_json(run.environment, environment.describe(str(parts.device), torch.get_num_threads()))
 
 
-def _meta_train(run: RunDirectory, training: Training, screen: Screen, interruption: Interruption, what: str) -> None:
+def _meta_train(run: RunDirectory, training: Training, screen: Screen, interruption: Interruption) -> None:
     """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
     if run.last.is_file():
         training.restore(checkpoint.load(run.last, training.device))
@@ -208,7 +208,7 @@ def _meta_train(run: RunDirectory, training: Training, screen: Screen, interrupt
         checkpoint.save(run.best, {"algorithm": training.algorithm.state_dict()})
 
     try:
-        with screen.phase(f"meta-training {what}"):
+        with screen.phase(f"meta-training {run.path.name}"):
             training.run(save, save_best, screen, interruption.check)
     except Interrupted:
         save()
