@@ -2,8 +2,21 @@
 
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.glyphs import Glyphs
+from metarun.data.image_folder import ImageFolder
 from metarun.data.omniglot import Omniglot
 from metarun.data.sinusoid import Sinusoid
 from metarun.data.source import DataSource
+from metarun.data.tasksets import Tasksets
 
-__all__ = ["SPLITS", "ClassDataset", "DataSource", "Examples", "Glyphs", "Omniglot", "Sinusoid", "Split"]
+__all__ = [
+    "SPLITS",
+    "ClassDataset",
+    "DataSource",
+    "Examples",
+    "Glyphs",
+    "ImageFolder",
+    "Omniglot",
+    "Sinusoid",
+    "Split",
+    "Tasksets",
+]

@@ -1,19 +1,24 @@
 """Examples grouped by class, and the class splits that meta-learning is trained, chosen and judged on."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.remembered import remembered
 from metarun.errors import UserError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Values = NDArray[np.uint8] | NDArray[np.float32]
+PIECE = 1 << 24  # bytes that are looked at at once of an array that may be larger than memory
 
 
 @dataclass(frozen=True)
@@ -21,18 +26,20 @@ class Examples:
     """All examples of one split, the classes one after the other.
 
     Args:
-        values: (examples, *shape) uint8; class `c` owns rows `offsets[c]` to `offsets[c + 1]`.
+        values: (examples, *shape) uint8, of which k stands for the number k / 255, or float32, taken as they are; class
+            `c` owns rows `offsets[c]` to `offsets[c + 1]`. A memory map (`np.memmap`) stays on disk, and tasks are
+            gathered from there.
         offsets: (classes + 1,) int64, from 0 to the number of examples.
         class_names: one name per class, unique within the data set.
     """
 
-    values: NDArray[np.uint8]
+    values: Values
     offsets: NDArray[np.int64]
     class_names: tuple[str, ...]
 
     @classmethod
-    def from_classes(cls, classes: Mapping[str, NDArray[np.uint8]]) -> Self:
-        """Stack `{class name: (examples, *shape) uint8}`, in the order of the mapping."""
+    def from_classes(cls, classes: Mapping[str, Values]) -> Self:
+        """Stack `{class name: (examples, *shape)}`, in the order of the mapping."""
         sizes = [len(images) for images in classes.values()]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return cls(np.concatenate(list(classes.values())), offsets, tuple(classes))
@@ -47,7 +54,17 @@ class Examples:
         """The shape of one example, channels first."""
         return self.values.shape[1:]
 
-    def of_class(self, name: str) -> NDArray[np.uint8]:
+    @property
+    def on_disk(self) -> bool:
+        """Whether the values are a memory map, which may be larger than memory."""
+        return isinstance(self.values, np.memmap)
+
+    @property
+    def divisor(self) -> int:
+        """What the values are divided by when a task is made of them."""
+        return 255 if self.values.dtype == np.uint8 else 1
+
+    def of_class(self, name: str) -> Values:
         """(examples, *shape) the examples of one class."""
         c = self.class_names.index(name)
         return self.values[self.offsets[c] : self.offsets[c + 1]]
@@ -58,7 +75,7 @@ class ClassDataset:
     """A data set whose classes are split into meta-train, meta-val and meta-test.
 
     Raises:
-        UserError: a class stands in two splits, a split is empty, or examples are not uint8 of one shape.
+        UserError: a class stands in two splits, a split is empty, or examples are not uint8 or float32 of one shape.
     """
 
     name: str
@@ -67,18 +84,17 @@ class ClassDataset:
     def __post_init__(self) -> None:
         for split in SPLITS:
             if split not in self.splits or not self.splits[split].class_names:
-                raise UserError(
-                    f"split '{split}' of {self.name} has no classes; every split needs some (see `data.split`)."
-                )
+                raise UserError(f"split '{split}' of {self.name} has no classes; every split needs some.")
             self._check_arrays(split, self.splits[split])
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
 
     def _check_arrays(self, split: Split, examples: Examples) -> None:
-        """What a class of the user's own may get wrong; metarun itself scales 0..255 to 0..1."""
-        if examples.values.dtype != np.uint8:
+        """What a class of the user's own may get wrong."""
+        dtype = examples.values.dtype
+        if dtype not in (np.uint8, np.float32) or dtype != self.splits["train"].values.dtype:
             raise UserError(
-                f"split '{split}' of {self.name} holds {examples.values.dtype} but examples are uint8, 0 to 255; "
-                "convert them."
+                f"split '{split}' of {self.name} holds {dtype} but examples are uint8, 0 to 255, or float32, the same "
+                "in all splits; convert them."
             )
         if examples.shape != self.shape:
             raise UserError(
@@ -89,6 +105,11 @@ class ClassDataset:
             raise UserError(
                 f"the offsets of split '{split}' of {self.name} do not fit its {len(examples.values)} examples."
             )
+        if examples.on_disk and not (examples.values.flags.c_contiguous and examples.values.flags.aligned):
+            raise UserError(
+                f"split '{split}' of {self.name} is a piece of a memory map, which would be copied; map it by itself, "
+                "in C order."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,14 +118,41 @@ class ClassDataset:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over the names, grouping and bytes of every split: equal hashes mean equal examples."""
+        """SHA-256 over the names, grouping and bytes of every split: equal hashes mean equal examples.
+
+        Of memory maps it is kept beside the file of the first one, since it takes a while to read them.
+        """
+        files = [file for split in SPLITS if (file := _file_of(self.splits[split]))]
+        if len(files) < len(SPLITS):
+            return self._hash()
+        headers = [_header(split, self.splits[split]) for split in SPLITS]
+        return remembered(files, f"data hash|{files}|{headers}", self._hash)
+
+    def _hash(self) -> str:
         digest = hashlib.sha256()
         for split in SPLITS:
-            examples = self.splits[split]
-            header = f"{split}|{examples.values.shape}|{examples.offsets.tolist()}|{examples.class_names}"
-            digest.update(header.encode())
-            digest.update(np.ascontiguousarray(examples.values).data)
+            digest.update(_header(split, self.splits[split]).encode())
+            for piece in pieces(self.splits[split].values):
+                digest.update(piece.data)
         return digest.hexdigest()
+
+
+def pieces(values: Values) -> Iterator[Values]:
+    """Cut an array along its first dimension into contiguous pieces of a few megabytes."""
+    rows = max(1, PIECE // max(1, values[:1].nbytes))
+    for first in range(0, len(values), rows):
+        yield np.ascontiguousarray(values[first : first + rows])  # type: ignore[misc]  # mypy forgets the type
+
+
+def _header(split: Split, examples: Examples) -> str:
+    return f"{split}|{examples.values.shape}|{examples.offsets.tolist()}|{examples.class_names}"
+
+
+def _file_of(examples: Examples) -> Path | None:
+    """Return the file of which the examples are the memory map; None: they are in memory, or a piece of another map."""
+    values: Any = examples.values
+    whole = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap) and values.filename
+    return Path(values.filename) if whole else None
 
 
 def check_disjoint(name: str, classes: Mapping[Split, Sequence[str]]) -> None:
@@ -114,5 +162,5 @@ def check_disjoint(name: str, classes: Mapping[Split, Sequence[str]]) -> None:
         if shared:
             raise UserError(
                 f"class '{shared[0]}' stands in both '{one}' and '{other}' of {name} ({len(shared)} shared in all); "
-                "give each class to one split in `data.split`."
+                "give each class to one split."
             )

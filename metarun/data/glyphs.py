@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metarun.data.examples import ClassDataset, Examples, Split
 from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
 from metarun.data.splits import split_classes
-from metarun.data.storage import data_root, load_or_build, read_cache
+from metarun.data.storage import Storage, as_stored, data_root, load_or_build, read_cache
 from metarun.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,16 @@ class Glyphs:
     Args:
         split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
             the path of a file that lists classes (see `metarun.data.splits`).
+        storage: "memory", or "disk": see `as_stored`.
     """
 
     name = "glyphs"
     summary = "about 500 printed letters and digits of 5 scripts, 20 drawings each"
     licence = "Bitstream Vera (free to use and embed)"
 
-    def __init__(self, split: str = "scripts") -> None:
+    def __init__(self, split: str = "scripts", storage: Storage = "memory") -> None:
         self.split = split
+        self.storage = storage
 
     def load(self) -> ClassDataset:
         """Return the drawings, rendered on first use (seconds) and cached.
@@ -58,7 +60,8 @@ class Glyphs:
         """
         drawings = load_or_build(_cache_path(), _key(), render)
         lists = split_classes(self.name, self.split, drawings.class_names, {"scripts": split_by_script})
-        return ClassDataset(self.name, {split: select(drawings, names) for split, names in lists.items()})
+        data = ClassDataset(self.name, {split: select(drawings, names) for split, names in lists.items()})
+        return as_stored(data, self.storage)
 
     def where(self) -> str:
         """Return where the drawings would come from: they are always there."""

@@ -11,7 +11,7 @@ from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
 from metarun.data.omniglot_places import fetch_part, find_part
 from metarun.data.splits import split_classes
-from metarun.data.storage import data_root, load_or_build, mirror, read_cache
+from metarun.data.storage import Storage, as_stored, data_root, load_or_build, mirror, read_cache
 from metarun.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Omniglot:
             or alphabets (see `metarun.data.splits`).
         rotations: per split, 1 or 4: with 4, each character turned by 90, 180 and 270 degrees counter-clockwise (as in
             the code that the published lists come from) is a class of its own, such as "Greek/character01/rot090".
+        storage: "memory", or "disk": see `as_stored`.
 
     Raises:
         UserError: a number of rotations that is neither 1 nor 4.
@@ -46,8 +47,11 @@ class Omniglot:
     summary = "1,623 handwritten characters of 50 alphabets, 20 drawings each"
     licence = "MIT"
 
-    def __init__(self, split: str = "vinyals", rotations: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, split: str = "vinyals", rotations: Mapping[str, int] | None = None, storage: Storage = "memory"
+    ) -> None:
         self.split = split
+        self.storage = storage
         self.rotations = dict(rotations) if rotations is not None else dict.fromkeys(SPLITS, 4)
         for which in SPLITS:
             if self.rotations.get(which) not in (1, 4):
@@ -65,9 +69,8 @@ class Omniglot:
         characters = load_characters()
         rules = {"lake": split_lake, "vinyals": split_vinyals}
         lists = split_classes(self.name, self.split, characters.class_names, rules)
-        return ClassDataset(
-            self.name, {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
-        )
+        splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
+        return as_stored(ClassDataset(self.name, splits), self.storage)
 
     def where(self) -> str | None:
         """Return where the characters would come from now; None: from the official download."""

@@ -2,11 +2,9 @@
 
 import re
 import struct
-import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.archive import opened
 from metarun.errors import UserError
 
 DRAWERS = 20  # people who drew each character
@@ -25,7 +24,6 @@ _LARGEST = 1 << 20  # bytes; the originals have a few hundred
 
 # <Alphabet>/characterNN/IIII_DD.png, DD the drawer; whatever else lies about (__MACOSX, Thumbs.db) is passed over.
 _DRAWING = re.compile(r"(?:.*/)?([^/]+/character\d\d)/\d{4}_(\d\d)\.png")
-_UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def read_part(place: Path, part: Part) -> dict[str, NDArray[np.uint8]]:
     Raises:
         UserError: something is missing, unreadable, or would leave the archive's folder; it names the file.
     """
-    with _open(place) as (names, read):
+    with opened(place, _LARGEST) as (names, read):
         characters = _group(place, names)
         _check_complete(place, part, characters)
         return {
@@ -62,36 +60,6 @@ def read_part(place: Path, part: Part) -> dict[str, NDArray[np.uint8]]:
             )
             for character, drawings in sorted(characters.items())
         }
-
-
-@contextmanager
-def _open(place: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """Yield the names of all files, and a function that reads one."""
-    if place.is_dir():
-        names = [path.relative_to(place).as_posix() for path in place.rglob("*.png")]
-        yield names, lambda name: (place / name).read_bytes()
-        return
-    try:
-        with zipfile.ZipFile(place) as archive:
-            _check_stays_inside(place, archive.namelist())
-            yield archive.namelist(), lambda name: _read_member(archive, name)
-    except _UNREADABLE_ZIP as error:
-        raise UserError(f"{place} is no whole zip archive ({error}); fetch it again or delete it.") from error
-
-
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > _LARGEST:
-        raise zipfile.BadZipFile(f"{name} claims {archive.getinfo(name).file_size:,} bytes")
-    return archive.read(name)
-
-
-def _check_stays_inside(place: Path, names: list[str]) -> None:
-    for name in names:
-        steps = name.replace("\\", "/").split("/")
-        if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", name):
-            raise UserError(
-                f"{place} holds '{name}', a path that leads out of its folder; fetch it from a place you trust."
-            )
 
 
 def _group(place: Path, names: list[str]) -> dict[str, dict[str, str]]:

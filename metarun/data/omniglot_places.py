@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 
 from metarun.data.omniglot_archive import PARTS, Part
-from metarun.data.storage import data_root, mirror
+from metarun.data.storage import data_root, find_original, mirror
 from metarun.errors import UserError
 
 OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
@@ -12,10 +12,7 @@ OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
 
 def find_part(part: Part) -> Path | None:
     """Return the folder or zip of this part, the data root before the mirror folder."""
-    roots = [data_root(), *([there] if isinstance(there := mirror(), Path) else [])]
-    folders = [folder for root in roots for folder in (root / "omniglot", root)]
-    places = [folder / name for folder in folders for name in (part.name, f"{part.name}.zip")]
-    return next((place for place in places if place.exists()), None)
+    return find_original("omniglot", (part.name, f"{part.name}.zip"))
 
 
 def fetch_part(part: Part) -> Path:

@@ -18,42 +18,66 @@ def split_classes(name: str, split: str, classes: Sequence[str], rules: Mapping[
         split: the name of one of the rules, or the path of a JSON or YAML file
             `{train: [...], val: [...], test: [...]}`. An entry is a class ("Greek/character01", "DIGIT ONE") or, where
             no class is called so, the leading words of class names, which stand for all of these ("Greek", "DIGIT").
+            Instead of a list there may be a mapping, whose keys are such entries.
         classes: the names of all classes of the data set.
         rules: the splits that the data set knows, each a function of `classes`.
 
     Raises:
         UserError: no such rule or file, or a file with an unknown name, an overlap or an empty split.
     """
-    lists = rules[split](classes) if split in rules else _read_lists(name, split, classes, sorted(rules))
+    if split not in rules:
+        return split_by_file(name, split, read_split_file(name, split, sorted(rules)), classes)
+    return _in_order(name, rules[split](classes), classes)
+
+
+def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str]) -> dict[Split, list[str]]:
+    """Return the classes of each split, in the data set's own order, as the content of a split file says.
+
+    Raises:
+        UserError: as `split_classes`.
+    """
+    written = _parse(where, content)
+    if not isinstance(written, dict) or set(written) != set(SPLITS):
+        raise UserError(f"{where} must be a mapping with the keys train, val and test, each a list of class names.")
+    return _in_order(
+        name, {which: _expand(f"{where}, '{which}'", written[which], classes) for which in SPLITS}, classes
+    )
+
+
+def _in_order(name: str, lists: ClassLists, classes: Sequence[str]) -> dict[Split, list[str]]:
     check_disjoint(name, lists)
     order = {class_name: position for position, class_name in enumerate(classes)}
     return {which: sorted(lists[which], key=order.__getitem__) for which in SPLITS}
 
 
-def _read_lists(name: str, split: str, classes: Sequence[str], rules: list[str]) -> dict[Split, list[str]]:
+def read_split_file(name: str, split: str, rules: Sequence[str] = ()) -> bytes:
+    """Return the content of the file that `data.split` names.
+
+    Raises:
+        UserError: there is none; the sentence names the rules that the data set knows, too.
+    """
     path = Path(split).expanduser()
     if not path.is_file():
-        raise UserError(
-            f"split '{split}' of {name} is neither {' nor '.join(rules)} nor an existing file; "
-            f"set `data.split` to one of these.{did_you_mean(split, rules)}"
-        )
-    written = _parse(path)
-    if not isinstance(written, dict) or set(written) != set(SPLITS):
-        raise UserError(f"{path} must be a mapping with the keys train, val and test, each a list of class names.")
-    return {which: _expand(f"{path}, '{which}'", written[which], classes) for which in SPLITS}
+        possible = f"neither {' nor '.join(rules)} nor an existing file" if rules else "no existing file"
+        raise UserError(f"split '{split}' of {name} is {possible}; correct `data.split`.{did_you_mean(split, rules)}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _parse(path: Path) -> object:
+def _parse(where: str, content: bytes) -> object:
     import yaml  # JSON is YAML too; imported here because most runs need none
 
     try:
-        parsed: object = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} cannot be read as JSON or YAML ({' '.join(str(error).split())}).") from error
+        parsed: object = yaml.safe_load(content.decode("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{where} cannot be read as JSON or YAML ({' '.join(str(error).split())}).") from error
     return parsed
 
 
 def _expand(where: str, entries: object, classes: Sequence[str]) -> list[str]:
+    entries = list(entries) if isinstance(entries, dict) else entries  # {class: how many examples it has}
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries) or not entries:
         raise UserError(f"{where} must be a list of at least one class name (in quotes where YAML needs them).")
     expanded = [class_name for entry in entries for class_name in _matches(where, entry, classes)]

@@ -83,3 +83,13 @@ def test_every_partition_comes_back_as_it_was_written_in_data_order(tmp_path_fac
         return
     shuffled = {split: data.draw(st.permutations(lists[split])) for split in SPLITS}
     assert split_with(tmp_path_factory.mktemp("split"), shuffled) == lists
+
+
+def test_a_file_that_is_not_there_is_told_where_there_are_no_rules():
+    with pytest.raises(UserError, match=r"split 'none\.json' of toy is no existing file; correct `data\.split`\."):
+        split_classes("toy", "none.json", CLASSES, {})
+
+
+def test_a_mapping_counts_as_the_list_of_its_keys(tmp_path):
+    lists = {"train": {"Greek": 60}, "val": {"Hebrew/character02": 20}, "test": ["Korean"]}
+    assert split_with(tmp_path, lists)["val"] == ["Hebrew/character02"]

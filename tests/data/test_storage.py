@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarun.data import Examples
-from metarun.data.storage import data_root, load_or_build, mirror, read_cache
+from metarun.data import SPLITS, ClassDataset, Examples, Glyphs, cache_file
+from metarun.data.cache_file import Unwritten
+from metarun.data.storage import as_stored, check_cache, data_root, load_or_build, mirror, read_cache
 from metarun.errors import UserError
 
 NO_ARCHIVE = BytesIO()
@@ -75,6 +76,16 @@ def test_damaged_cache_is_built_anew_with_a_warning(tmp_path, content, caplog):
     assert_equal(load_or_build(tmp_path / "x.npz", "key", never), make_examples())
 
 
+@given(position=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
+def test_a_single_changed_byte_is_never_trusted_in_a_map_either(tmp_path_factory, position, change):
+    path = tmp_path_factory.mktemp("cache") / "x.npz"
+    assert_equal(load_or_build(path, "key", make_examples, "disk"), make_examples())
+    content = bytearray(path.read_bytes())
+    content[int(position * len(content))] ^= change
+    path.write_bytes(content)
+    assert_equal(load_or_build(path, "key", make_examples, "disk"), make_examples())
+
+
 def test_truncated_cache_is_built_anew(tmp_path):
     path = tmp_path / "x.npz"
     load_or_build(path, "key", make_examples)
@@ -113,3 +124,146 @@ def test_folder_that_cannot_be_written_is_told_with_the_knob(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match=r"cannot be written .* set METARUN_DATA"):
         load_or_build(tmp_path / "taken" / "x.npz", "key", make_examples)
+
+
+# ── on disk ──
+
+
+@pytest.fixture
+def _nothing_is_read_again(monkeypatch):
+    monkeypatch.setattr(cache_file, "checksum", never)
+    monkeypatch.setattr(ClassDataset, "_hash", never)
+
+
+def make_blocks(stop_after=None):
+    """The examples of `make_examples`, one at a time."""
+    examples = make_examples()
+
+    def blocks():
+        for i, value in enumerate(examples.values):
+            if i == stop_after:
+                raise OSError("the disk is full")
+            yield value[None]
+
+    return Unwritten(blocks(), examples.shape, examples.values.dtype, examples.offsets, examples.class_names)
+
+
+@pytest.mark.parametrize("build", [make_examples, make_blocks])
+def test_what_is_mapped_is_what_is_read(tmp_path, build):
+    on_disk = load_or_build(tmp_path / "x.npz", "key", build, "disk")
+    assert on_disk.on_disk
+    assert not on_disk.values.flags.writeable
+    assert_equal(on_disk, make_examples())
+    in_memory = load_or_build(tmp_path / "x.npz", "key", never)
+    assert not in_memory.on_disk
+    assert_equal(in_memory, on_disk)
+    assert_equal(check_cache(tmp_path / "x.npz", "key"), on_disk)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_file_that_numpy_wrote_can_be_mapped(tmp_path):
+    """As caches were written at first."""
+    examples = make_examples()
+    checksum = cache_file.checksum("key", examples)
+    names = np.array(examples.class_names)
+    np.savez(tmp_path / "x.npz", examples.values, values=examples.values, offsets=examples.offsets, class_names=names)
+    assert read_cache(tmp_path / "x.npz", "key", "disk") is None, "it states no checksum"
+    np.savez(tmp_path / "x.npz", values=examples.values, offsets=examples.offsets, class_names=names, checksum=checksum)
+    assert_equal(read_cache(tmp_path / "x.npz", "key", "disk"), examples)
+    np.savez_compressed(
+        tmp_path / "x.npz", values=examples.values, offsets=examples.offsets, class_names=names, checksum=checksum
+    )
+    assert read_cache(tmp_path / "x.npz", "key", "disk") is None, "what is compressed cannot be mapped"
+    assert_equal(read_cache(tmp_path / "x.npz", "key"), examples)
+
+
+def test_floats_are_mapped_where_a_float_may_begin(tmp_path):
+    floats = Examples.from_classes({"A": np.linspace(0, 1, 10, dtype=np.float32).reshape(2, 5)})
+    found = load_or_build(tmp_path / "x.npz", "key", lambda: floats, "disk")
+    assert_equal(found, floats)
+    assert found.values.flags.aligned
+
+
+def test_a_map_is_read_once_and_again_when_its_file_changed(tmp_path, monkeypatch):
+    path = tmp_path / "x.npz"
+    load_or_build(path, "key", make_examples)
+    (tmp_path / "x.hashes.json").unlink()
+    read = []
+    monkeypatch.setattr(cache_file, "checksum", lambda *a, real=cache_file.checksum: read.append(1) or real(*a))
+    for times in (1, 1):
+        assert_equal(read_cache(path, "key", "disk"), make_examples())
+        assert len(read) == times
+    path.touch()
+    assert_equal(read_cache(path, "key", "disk"), make_examples())
+    assert len(read) == 2
+    (tmp_path / "x.hashes.json").write_text("{")
+    assert_equal(read_cache(path, "key", "disk"), make_examples())
+    assert len(read) == 3
+    assert read_cache(path, "another key", "disk") is None
+
+
+@pytest.mark.usefixtures("_nothing_is_read_again")
+def test_what_was_just_written_need_not_be_read(tmp_path):
+    load_or_build(tmp_path / "x.npz", "key", make_blocks, "disk")
+
+
+def test_blocks_that_end_early_leave_nothing(tmp_path):
+    with pytest.raises(UserError, match=r"x\.npz cannot be written \(the disk is full\)"):
+        load_or_build(tmp_path / "x.npz", "key", lambda: make_blocks(stop_after=3), "disk")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+
+
+def test_a_data_set_made_in_memory_goes_to_disk_once_and_keeps_its_hash(root, monkeypatch):
+    examples = {split: Examples.from_classes({split: make_examples(i).values}) for i, split in enumerate(SPLITS)}
+    data = ClassDataset("mine", examples)
+    assert as_stored(data, "memory") is data
+    on_disk = as_stored(data, "disk")
+    assert on_disk.hash == data.hash
+    for split in SPLITS:
+        assert on_disk.splits[split].on_disk
+        assert_equal(on_disk.splits[split], examples[split])
+    files = {path: path.stat().st_mtime_ns for path in root.rglob("*.npz")}
+    assert len(files) == 3
+    again = as_stored(data, "disk")
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.npz")} == files
+    monkeypatch.setattr(ClassDataset, "_hash", never)
+    assert again.hash == data.hash
+
+
+def test_glyphs_are_the_same_on_disk():
+    in_memory, on_disk = Glyphs().load(), Glyphs(storage="disk").load()
+    assert on_disk.hash == in_memory.hash
+    assert all(on_disk.splits[split].on_disk for split in SPLITS)
+
+
+def test_a_piece_of_a_map_is_refused_where_it_would_be_copied(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((6, 1, 4, 4), np.uint8))
+    values = np.load(tmp_path / "x.npy", mmap_mode="r")[:, :, ::2]
+    examples = Examples(values, np.array([0, 6]), ("A",))
+    with pytest.raises(UserError, match="split 'train' of mine is a piece of a memory map, which would be copied"):
+        ClassDataset("mine", dict.fromkeys(SPLITS, examples))
+
+
+def test_a_users_own_maps_keep_their_hash_too(tmp_path, monkeypatch):
+    splits = {}
+    for i, split in enumerate(SPLITS):
+        np.save(tmp_path / f"{split}.npy", make_examples(i).values)
+        values = np.load(tmp_path / f"{split}.npy", mmap_mode="r")
+        splits[split] = Examples(values, np.array([0, 5]), (split,))
+    data = ClassDataset("mine", splits)
+    in_memory = {split: Examples(np.array(e.values), e.offsets, e.class_names) for split, e in splits.items()}
+    assert data.hash == ClassDataset("mine", in_memory).hash
+    first_rows = {split: Examples(e.values[:5], e.offsets, e.class_names) for split, e in splits.items()}
+    monkeypatch.setattr(ClassDataset, "_hash", lambda _: "computed")
+    assert ClassDataset("mine", splits).hash == data.hash
+    assert ClassDataset("mine", first_rows).hash == "computed", "a piece of a map is no file"
+    np.save(tmp_path / "val.npy", make_examples(9).values)
+    assert ClassDataset("mine", splits).hash == "computed"
+
+
+@pytest.mark.parametrize("piece", [1, 16, 100])
+def test_a_hash_does_not_depend_on_the_pieces_it_is_computed_in(monkeypatch, piece):
+    examples = make_examples()
+    before = cache_file.checksum("key", examples)
+    monkeypatch.setattr("metarun.data.examples.PIECE", piece)
+    assert cache_file.checksum("key", examples) == before

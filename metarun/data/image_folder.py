@@ -1,0 +1,184 @@
+"""Pictures in folders: any of the user's own, and published sets that are such folders."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.data.archive import fingerprint, opened
+from metarun.data.cache_file import Unwritten
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.image_decoding import decode
+from metarun.data.image_layout import Classes, SplitFile, arrange
+from metarun.data.known_images import KNOWN, KnownName
+from metarun.data.splits import read_split_file
+from metarun.data.storage import Storage, check_cache, data_root, load_or_build
+from metarun.errors import UserError
+
+log = logging.getLogger(__name__)
+
+RECIPE = 1  # raise it with every change that can change a pixel or a class
+_LARGEST = 1 << 28  # bytes of one picture
+
+
+class ImageFolder:
+    """A folder or a zip of pictures, one folder per class; how they may lie is told in `metarun.data.image_layout`.
+
+    Pictures are (channels, size, size) uint8, decoded once, one at a time, and cached, one file per split; classes may
+    differ in size.
+    How they come to be of one size is told in `metarun.data.image_decoding`. A folder that changes is read anew. A
+    published set is looked for under the data root and `METARUN_MIRROR`; where it is cached, nothing else is needed.
+
+    Args:
+        root: the folder or zip; None: where `known` is looked for.
+        split: the path of a file that lists classes (see `metarun.data.splits`); None: as the pictures lie.
+        size: pixels, of width and of height.
+        channels: 3 (colour) or 1 (grey).
+        known: the published set that it is, of which it has to be a whole copy; None: pictures of the user's own.
+        storage: "memory", or "disk": the pictures stay in the cache, for sets that are larger than memory.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    name = "image_folder"
+    summary = "pictures of your own: data.root=PATH, a folder or zip with one folder per class"
+    licence = "yours"
+
+    def __init__(
+        self,
+        root: str | None = None,
+        split: str | None = None,
+        size: int = 84,
+        channels: Literal[1, 3] = 3,
+        known: KnownName | None = None,
+        storage: Storage = "memory",
+    ) -> None:
+        if size < 1:
+            raise UserError(f"size={size} but a picture has at least 1 pixel; raise `data.size`.")
+        self.root = None if root is None else Path(root).expanduser()
+        self.split = split
+        self.size, self.channels = size, channels
+        self.storage = storage
+        self.known = None if known is None else KNOWN[known]
+        if self.known:
+            self.name, self.summary, self.licence = self.known.name, self.known.summary, self.known.licence
+
+    def load(self) -> ClassDataset:
+        """Return the pictures, from the cache or decoded (seconds to minutes).
+
+        Raises:
+            UserError: the place is missing or damaged, has no such layout, or is no whole copy of what it should be.
+        """
+        place = self._place()
+        key = self._key(place)
+        return ClassDataset(
+            self.name,
+            {
+                which: load_or_build(self._cache(which), key, partial(self._read, place, which), self.storage)
+                for which in SPLITS
+            },
+        )
+
+    def where(self) -> str | None:
+        """Return where the pictures would come from now; None: they are not here."""
+        if self.known and not self.root:
+            if all(self._cache(which).exists() for which in SPLITS):
+                return f"cache: {self._cache('train').parent}"
+            found = self.known.find()
+            return str(found) if found else None
+        return str(self.root) if self.root else "where data.root says"
+
+    def check(self) -> str:
+        """Decode all pictures and compare them with the cache; without the originals, verify the cache alone.
+
+        Raises:
+            UserError: neither is here, the originals are damaged, or the cache holds something else.
+        """
+        place = self._place()
+        cached = {which: check_cache(self._cache(which), self._key(place)) for which in SPLITS}
+        if place is None:
+            whole = {which: examples for which, examples in cached.items() if examples}
+            if len(whole) < len(SPLITS):
+                raise self._absent()
+            return f"{_count(whole)}: the cache is whole (the originals are not here to compare with)"
+        found = {which: self._read(place, which) for which in SPLITS}
+        for which, pictures in found.items():
+            if not _agree(pictures, cached[which]):
+                raise UserError(f"{self._cache(which)} is not what {place} holds; delete the one that is wrong.")
+        state = "not cached yet" if None in cached.values() else "the cache agrees"
+        return f"{_count(found)}, all decode; {state}"
+
+    def _place(self) -> Path | None:
+        """Return the folder or zip; None: it is not here, but a cache of it may be."""
+        if self.root is None:
+            if self.known is None:
+                raise UserError("data=image_folder needs pictures; set `data.root` to a folder or a zip.")
+            return self.known.find()
+        if not self.root.exists():
+            raise UserError(f"data.root={self.root} is not there; set `data.root` to a folder or a zip of pictures.")
+        return self.root
+
+    def _absent(self) -> UserError:
+        assert self.known is not None
+        return self.known.absent()
+
+    def _read(self, place: Path | None, which: Split) -> Unwritten:
+        """Return the pictures of a split, each to be decoded when it is its turn."""
+        if place is None:
+            raise self._absent()
+        with opened(place, _LARGEST) as (names, read):
+            splits = arrange(self.name, place, names, read, self._split_file())
+        if self.known and self.split is None:
+            self.known.check_whole(place, splits)
+        files = [file for of_class in splits[which].values() for file in of_class]
+        shape = (self.channels, self.size, self.size)
+        blocks = self._decode(place, which, files)
+        return Unwritten(blocks, shape, np.dtype(np.uint8), _offsets(splits[which]), tuple(splits[which]))
+
+    def _decode(self, place: Path, which: Split, files: Sequence[str]) -> Iterator[NDArray[np.uint8]]:
+        log.info("Reading %s pictures of meta-%s from %s, once.", f"{len(files):,}", which, place)
+        with opened(place, _LARGEST) as (_, read):
+            for file in files:
+                yield decode(f"{place}: {file}", read(file), self.size, self.channels)[None]
+
+    def _key(self, place: Path | None) -> str:
+        """What the cache holds. A published set stays what it is; the user's own pictures may change."""
+        state = fingerprint(place) if place and self.root else ""
+        return f"pictures-{RECIPE}-{self.size}-{self.channels}|{self.name}|{state}"
+
+    def _cache(self, which: Split) -> Path:
+        _, lists = self._split_file() or ("", b"")
+        settings = f"{self.root and self.root.resolve()}|{self.size}|{self.channels}|".encode() + lists
+        name = f"{self.name}-{hashlib.sha256(settings).hexdigest()[:8]}-{which}.npz"
+        return data_root() / "pictures" / name
+
+    def _split_file(self) -> SplitFile | None:
+        if self.split is not None:
+            return self.split, read_split_file(self.name, self.split)
+        packaged = self.known and self.known.split_file
+        return (str(packaged), packaged.read_bytes()) if packaged else None
+
+
+def _agree(pictures: Unwritten, cached: Examples | None) -> bool:
+    """Decode all pictures; return whether they are what is cached, if anything is."""
+    same = cached is None or (cached.class_names == pictures.class_names and len(cached.values) == len(pictures))
+    for row, picture in enumerate(pictures.blocks):
+        same = same and (cached is None or np.array_equal(cached.values[row], picture[0]))
+    return same
+
+
+def _offsets(classes: Classes) -> NDArray[np.int64]:
+    return np.cumsum([0, *map(len, classes.values())], dtype=np.int64)
+
+
+def _count(splits: Mapping[Split, Examples] | Mapping[Split, Unwritten]) -> str:
+    return ", ".join(
+        f"{which} {len(examples.class_names)} classes of {int(examples.offsets[-1]):,} pictures"
+        for which, examples in splits.items()
+    )

@@ -1,0 +1,141 @@
+"""Reading what stands behind learn2learn's Tasksets.
+
+A taskset is a `learn2learn.data.Taskset` and its dataset a `MetaDataset`, both known by their attributes alone, since
+nothing in data/ imports torch or what needs it: `Any` stands for them and for tensors.
+"""
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.data.examples import SPLITS, Split, Values
+from metarun.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Classes = dict[str, Values]  # class name -> (examples, *shape)
+
+# Task transforms that choose classes and examples, load them or number the classes: what metarun does by itself.
+TAKEN_OVER = ("FilterLabels", "FusedNWaysKShots", "NWays", "KShots", "LoadData", "RemapLabels", "ConsecutiveLabels")
+ROUNDING = 1e-3  # how far a float may be from k / 255, in 255ths, and still be that number: as 1 - 7 / 255 is
+
+
+def read_splits(name: str, tasksets: Mapping[Split, Any]) -> dict[Split, Classes]:
+    """Return the examples of three tasksets by class.
+
+    Each example is read once. uint8 k stands for k / 255; floats that are all such numbers become uint8, a quarter of
+    the size; where any is not, all are float32, as they are.
+
+    Classes are called by their labels, and "train/3" and so on unless all splits are made of one dataset.
+
+    Raises:
+        UserError: something is no Taskset, an example cannot be used, or a class of one split has the very examples of
+            a class of another.
+    """
+    for split, taskset in tasksets.items():
+        if not hasattr(getattr(taskset, "dataset", None), "labels_to_indices"):
+            raise UserError(f"split '{split}' of {name} is a {type(taskset).__name__} but no Taskset of learn2learn's.")
+    prefixes = _prefixes(tasksets)
+    read = {split: _read(f"split '{split}' of {name}", tasksets[split], prefixes[split]) for split in SPLITS}
+    _check_examples_differ(name, read)
+    return _of_one_kind(read)
+
+
+def _prefixes(tasksets: Mapping[Split, Any]) -> dict[Split, str]:
+    """What stands before a label, so that equal names mean the same class: labels of one dataset are comparable."""
+    origins = {split: _origin(taskset.dataset) for split, taskset in tasksets.items()}
+    first = {split: next(other for other in SPLITS if origins[other] is origins[split]) for split in SPLITS}
+    return {split: f"{first[split]}/" if len(set(first.values())) > 1 else "" for split in SPLITS}
+
+
+def _origin(dataset: Any) -> Any:
+    """Return the dataset that gave the labels: neither a MetaDataset changes them nor a torch Subset."""
+    while hasattr(dataset, "dataset") and (hasattr(dataset, "labels_to_indices") or hasattr(dataset, "indices")):
+        dataset = dataset.dataset
+    return dataset
+
+
+def _read(where: str, taskset: Any, prefix: str) -> Classes:
+    filters = list(_filters(where, taskset.task_transforms))
+    classes: Classes = {}
+    for label, indices in sorted(taskset.dataset.labels_to_indices.items(), key=lambda item: str(item[0])):
+        if len(indices) and all(label in kept for kept in filters):
+            classes[f"{prefix}{label}"] = _read_class(f"class '{label}' in {where}", taskset.dataset, indices)
+    if not classes:
+        raise UserError(f"{where} has no class that its filters leave; correct their labels.")
+    return classes
+
+
+def _filters(where: str, transforms: Any) -> Iterator[Collection[Any]]:
+    """Yield the labels that each class filter keeps; say which transforms are left out."""
+    if callable(transforms):  # a torchvision Compose, or a function
+        transforms = getattr(transforms, "transforms", [transforms])
+    for transform in transforms:
+        kind = type(transform).__name__.removeprefix("Cython")  # which is how pickle gives them back
+        if kind == "FilterLabels":
+            yield transform.labels
+        elif kind == "FusedNWaysKShots":
+            yield transform.filter_labels
+        elif kind not in TAKEN_OVER:
+            log.warning("%s has a task transform, %s, that metarun does not apply.", where, kind)
+
+
+def _read_class(where: str, dataset: Any, indices: Collection[int]) -> Values:
+    examples = [_as_array(where, dataset[index][0]) for index in indices]
+    if len({(example.shape, example.dtype) for example in examples}) > 1:
+        raise UserError(f"{where} has examples of several shapes or types; give all one.")
+    if not np.array_equal(examples[0], _as_array(where, dataset[next(iter(indices))][0])):
+        raise UserError(
+            f"{where} has an example that is another one each time it is read; take the random transform off its "
+            "dataset: metarun reads each example once."
+        )
+    values: Values = np.stack(examples)
+    if values.dtype == np.uint8:
+        return values
+    levels = np.rint(values * 255)
+    if np.all((levels >= 0) & (levels <= 255) & (np.abs(values * 255 - levels) <= ROUNDING)):
+        return levels.astype(np.uint8)
+    return values.astype(np.float32)
+
+
+def _as_array(where: str, example: Any) -> NDArray[Any]:
+    if not hasattr(example, "shape"):
+        raise UserError(
+            f"{where} has a {type(example).__name__} for an example; give its dataset a transform that makes a tensor, "
+            "such as ToTensor."
+        )
+    array: NDArray[Any] = np.asarray(example.detach().cpu() if hasattr(example, "detach") else example)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise UserError(f"{where} has examples of type {array.dtype}; make them uint8, 0 to 255, or floats.")
+    if not np.all(np.isfinite(array)):
+        raise UserError(f"{where} has an example with a number that is not finite; correct its dataset.")
+    return array
+
+
+def _of_one_kind(read: Mapping[Split, Classes]) -> dict[Split, Classes]:
+    """Return uint8 if all can be, else float32."""
+    if all(values.dtype == np.uint8 for classes in read.values() for values in classes.values()):
+        return dict(read)
+    return {split: {name: _as_floats(values) for name, values in classes.items()} for split, classes in read.items()}
+
+
+def _as_floats(values: Values) -> NDArray[np.float32]:
+    return values.astype(np.float32) / np.float32(255) if values.dtype == np.uint8 else values.astype(np.float32)
+
+
+def _check_examples_differ(name: str, read: Mapping[Split, Classes]) -> None:
+    """Raise a UserError where a class of two splits goes by two names: its examples give it away."""
+    seen: dict[bytes, tuple[Split, str]] = {}
+    for split, classes in read.items():
+        for class_name, values in classes.items():
+            rows = sorted(hashlib.sha256(row.tobytes()).digest() for row in values)
+            other, other_name = seen.setdefault(hashlib.sha256(b"".join(rows)).digest(), (split, class_name))
+            if other != split and other_name != class_name:
+                raise UserError(
+                    f"class '{class_name}' in '{split}' of {name} has the very examples of '{other_name}' in "
+                    f"'{other}'; give each class to one Taskset."
+                )

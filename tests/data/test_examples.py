@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from metarun.data import ClassDataset, Examples
+from metarun.errors import UserError
+
+
+def make(train, val, test) -> ClassDataset:
+    splits = {"train": train, "val": val, "test": test}
+    return ClassDataset(
+        "mine",
+        {split: Examples.from_classes({split: values, f"{split} 2": values}) for split, values in splits.items()},
+    )
+
+
+def test_bytes_are_255ths_and_floats_are_themselves():
+    pictures = np.zeros((3, 1, 4, 4), np.uint8)
+    assert make(pictures, pictures, pictures).splits["test"].divisor == 255
+    floats = pictures.astype(np.float32)
+    assert make(floats, floats, floats).splits["test"].divisor == 1
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "message"),
+    [
+        (("f8", "f8", "f8"), "split 'train' of mine holds float64 but examples are uint8, 0 to 255, or float32"),
+        (("u1", "u1", "f4"), "split 'test' of mine holds float32 but .* the same in all splits; convert them"),
+    ],
+)
+def test_examples_of_another_kind_are_refused(dtypes, message):
+    with pytest.raises(UserError, match=message):
+        make(*(np.zeros((3, 1, 4, 4), dtype) for dtype in dtypes))
+
+
+def test_examples_of_another_shape_are_refused():
+    with pytest.raises(UserError, match=r"'test' of mine has examples of shape \(1, 4, 5\) but 'train' of \(1, 4, 4\)"):
+        make(*(np.zeros((3, 1, 4, width), np.uint8) for width in (4, 4, 5)))

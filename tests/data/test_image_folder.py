@@ -1,0 +1,346 @@
+import dataclasses
+import errno
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarun.data import SPLITS as ORDER
+from metarun.data import ImageFolder
+from metarun.data.image_decoding import decode
+from metarun.data.known_images import KNOWN
+from metarun.errors import UserError
+from tests.data.fake_images import (
+    SPLITS,
+    class_folders,
+    make_files,
+    make_picture,
+    split_folders,
+    tables,
+    write_folder,
+    write_zip,
+)
+
+LAYOUTS = pytest.mark.parametrize("layout", [split_folders, class_folders, tables])
+
+
+def load(place, **keys):
+    return ImageFolder(str(place), size=12, **keys).load()
+
+
+@pytest.fixture(autouse=True)
+def _empty_root(root):
+    """No test finds the cache of another."""
+
+
+@pytest.fixture
+def birds(tmp_path):
+    return write_folder(tmp_path / "birds", split_folders())
+
+
+def write(kind, where, files):
+    return write_zip(where / "birds.zip", files) if kind == "zip" else write_folder(where / "birds", files)
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+@pytest.mark.parametrize("wrapped", ["", "some/folder/"])
+@LAYOUTS
+def test_every_layout_gives_the_same_data(tmp_path, kind, wrapped, layout):
+    place = write(kind, tmp_path, {f"{wrapped}{name}": content for name, content in layout().items()})
+    data = load(place)
+    assert {which: data.splits[which].class_names for which in ORDER} == SPLITS
+    assert data.shape == (3, 12, 12)
+    assert data.hash == load(write_folder(tmp_path / "plain", split_folders())).hash
+    expected = decode("it", make_files(["elk"])["elk/2.png"], 12, 3)
+    assert np.array_equal(data.splits["val"].of_class("elk")[2], expected)
+
+
+@LAYOUTS
+def test_a_split_file_of_the_users_beats_the_layout(tmp_path, layout):
+    (tmp_path / "mine.yaml").write_text("train: [gnu, ant]\nval: [bee]\ntest: [cat]\n")
+    data = load(write_folder(tmp_path / "birds", layout()), split=str(tmp_path / "mine.yaml"))
+    assert [data.splits[which].class_names for which in ORDER] == [("ant", "gnu"), ("bee",), ("cat",)]
+
+
+def test_a_split_file_may_count_the_examples_of_each_class(tmp_path):
+    counted = {split: dict.fromkeys(classes, 4) for split, classes in SPLITS.items()}
+    files = class_folders() | {"split.json": json.dumps(counted).encode()}
+    assert load(write_folder(tmp_path / "birds", files)).splits["train"].class_names == SPLITS["train"]
+
+
+def test_classes_of_different_sizes_and_pictures_of_different_kinds_serve(birds):
+    more = {
+        "train/ant/a.jpg": make_picture(1, 50, 20, kind="JPEG"),
+        "train/ant/b.JPEG": make_picture(2, 9, 9, "L", "JPEG"),
+        "train/ant/c.gif": make_picture(3, 30, 30, "P", "GIF"),
+        "val/dog/d.png": make_picture(4, mode="RGBA"),
+        "test/fox/e.webp": make_picture(5, kind="WEBP"),
+    }
+    data = load(write_folder(birds, more))
+    assert data.splits["train"].sizes.tolist() == [7, 4, 4]
+    assert data.splits["val"].sizes.tolist() == [5, 4]
+    assert data.splits["test"].sizes.tolist() == [5, 4]
+
+
+def test_what_lies_about_is_passed_over(birds):
+    about = {
+        "train/.hidden/1.png": b"x",
+        "__MACOSX/train/ant/._1.png": b"x",
+        "train/ant/Thumbs.db": b"x",
+        "notes": b"x",
+    }
+    before = load(birds).hash
+    assert load(write_folder(birds, about)).hash == before
+
+
+def test_channels_1_is_grey(birds):
+    assert load(birds, channels=1).shape == (1, 12, 12)
+
+
+def test_a_nested_folder_is_a_class_of_its_own(tmp_path):
+    files = make_files(["Greek/alpha", "Greek/beta", "Hebrew/alef", "Korean/giyeok"])
+    lists = {"train": ["Greek"], "val": ["Hebrew"], "test": ["Korean"]}
+    data = load(write_folder(tmp_path / "letters", files | {"split.json": json.dumps(lists).encode()}))
+    assert data.splits["train"].class_names == ("Greek/alpha", "Greek/beta")
+
+
+def test_the_second_time_nothing_is_decoded(birds, monkeypatch):
+    before = load(birds).hash
+    monkeypatch.setattr("metarun.data.image_folder.decode", None)
+    assert load(birds).hash == before
+
+
+def test_a_folder_that_changed_is_read_anew(birds):
+    before = load(birds).hash
+    (birds / "test" / "fox" / "1.png").write_bytes(make_picture(99))
+    assert load(birds).hash != before
+    (birds / "test" / "fox" / "1.png").unlink()
+    assert load(birds).splits["test"].sizes.tolist() == [3, 4]
+
+
+def test_a_missing_place_is_told():
+    with pytest.raises(UserError, match=r"data\.root=/no/such/place is not there; set `data\.root` to a folder"):
+        load("/no/such/place")
+
+
+def test_no_place_is_told():
+    with pytest.raises(UserError, match=r"data=image_folder needs pictures; set `data\.root`"):
+        ImageFolder().load()
+
+
+def test_a_folder_without_pictures_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"birds holds no pictures \(\.png, .*; put them there, or correct `data\."):
+        load(write_folder(tmp_path / "birds", {"train/ant/1.txt": b"x"}))
+
+
+def test_what_is_no_zip_is_told(tmp_path):
+    (tmp_path / "birds.zip").write_bytes(b"no zip")
+    with pytest.raises(UserError, match=r"birds\.zip is no whole zip archive"):
+        load(tmp_path / "birds.zip")
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "C:/evil.png"])
+def test_a_path_that_climbs_out_of_a_zip_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"birds\.zip holds '.*evil\.png', a path that leads out of its folder"):
+        load(write_zip(tmp_path / "birds.zip", split_folders() | {name: b"x"}))
+
+
+@pytest.mark.parametrize("without", [("split.json", class_folders), ("val", split_folders)])
+def test_a_folder_that_does_not_say_which_classes_are_whose_is_told(tmp_path, without):
+    gone, layout = without
+    files = {name: content for name, content in layout().items() if not name.startswith(gone)}
+    with pytest.raises(
+        UserError, match=r"neither pictures in folders train, val and test, all three, nor a split\.json; say"
+    ):
+        load(write_folder(tmp_path / "birds", files))
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    lists = {"train": ["train", "ant"], "val": ["bee"], "test": ["cat"]}
+    files = make_files(["train", "ant", "bee", "cat"]) | {"split.json": json.dumps(lists).encode()}
+    assert load(write_folder(tmp_path / "things", files)).splits["train"].class_names == ("ant", "train")
+
+
+def test_an_empty_table_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"val\.csv in .*birds names no pictures, but every split needs some"):
+        load(write_folder(tmp_path / "birds", tables() | {"val.csv": b"filename,label\n"}))
+
+
+def test_a_split_file_that_is_not_there_is_told(birds):
+    load(birds)  # a cache of the layout's own split must not answer
+    with pytest.raises(UserError, match=r"split 'none\.json' of image_folder is no existing file; correct `data"):
+        load(birds, split="none.json")
+
+
+def test_a_class_in_two_splits_is_told(birds):
+    write_folder(birds, {"test/ant/1.png": make_picture(1)})
+    with pytest.raises(UserError, match="class 'ant' stands in both 'train' and 'test' of image_folder"):
+        load(birds)
+
+
+def test_a_damaged_picture_is_named_and_nothing_is_cached(birds, root):
+    write_folder(birds, {"train/ant/broken.jpg": b"x"})
+    with pytest.raises(UserError, match=r"birds: train/ant/broken\.jpg cannot be decoded \(no picture\); mend it"):
+        load(birds)
+    assert not list(root.rglob("*.npz"))
+
+
+def test_a_picture_outside_a_class_is_named(birds):
+    write_folder(birds, {"train/stray.png": make_picture(1)})
+    with pytest.raises(UserError, match=r"train/stray\.png in .*birds lies in no folder of a class"):
+        load(birds)
+
+
+def test_an_unreadable_picture_is_named(birds, monkeypatch):
+    read = Path.read_bytes
+
+    def forbidden(path):  # not by its mode: root may read everything
+        if path == birds / "train/ant/1.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(UserError, match=r"train/ant/1\.png cannot be read \(Permission denied\)"):
+        load(birds)
+
+
+def test_a_table_that_names_what_is_not_there_is_told(tmp_path):
+    files = tables()
+    del files["images/elk1.png"]
+    with pytest.raises(UserError, match=r"val\.csv in .*birds names 'elk1\.png', which is not there; complete"):
+        load(write_folder(tmp_path / "birds", files))
+
+
+def test_a_table_of_other_columns_is_told(tmp_path):
+    files = tables() | {"train.csv": b"name,class\na,b\n"}
+    with pytest.raises(UserError, match=r"train\.csv in .*birds has not the columns filename and label"):
+        load(write_folder(tmp_path / "birds", files))
+
+
+def test_a_size_of_nothing_is_told():
+    with pytest.raises(UserError, match=r"size=0 but a picture has at least 1 pixel; raise `data\.size`"):
+        ImageFolder("birds", size=0)
+
+
+def test_check_compares_the_cache_with_the_pictures(birds):
+    source = ImageFolder(str(birds), size=12)
+    counts = "train 3 classes of 12 pictures, val 2 classes of 8 pictures, test 2 classes of 8 pictures, all decode"
+    assert source.check() == f"{counts}; not cached yet"
+    source.load()
+    assert source.check() == f"{counts}; the cache agrees"
+
+
+def test_where_is_the_folder_itself(birds):
+    assert ImageFolder(str(birds)).where() == str(birds)
+    assert ImageFolder().where() == "where data.root says"
+
+
+# ── published sets ──
+
+
+@pytest.fixture
+def _small_sets(tmp_path, monkeypatch):
+    """Both published sets are what the fake pictures are."""
+    lists = tmp_path / "known.json"
+    lists.write_text(json.dumps(SPLITS))
+    monkeypatch.setitem(KNOWN, "caltech101", dataclasses.replace(KNOWN["caltech101"], split_file=lists))
+    for known in KNOWN.values():
+        monkeypatch.setitem(known.holds, "train", (3, 4, 4))  # type: ignore[attr-defined]
+        monkeypatch.setitem(known.holds, "val", (2, 4, 4))  # type: ignore[attr-defined]
+        monkeypatch.setitem(known.holds, "test", (2, 4, 4))  # type: ignore[attr-defined]
+
+
+def known(name, **keys):
+    return ImageFolder(known=name, size=12, **keys)
+
+
+@pytest.mark.usefixtures("_small_sets")
+@pytest.mark.parametrize("place", ["miniimagenet", "mini-imagenet.zip", "miniimagenet/mini-imagenet", "mini_imagenet"])
+@pytest.mark.parametrize("layout", [split_folders, tables])
+@pytest.mark.parametrize("where", ["root", "mirror"])
+def test_mini_imagenet_is_found_in_the_layouts_people_have(root, tmp_path, monkeypatch, place, layout, where):
+    monkeypatch.setenv("METARUN_MIRROR", str(tmp_path / "mirror"))
+    folder = root if where == "root" else tmp_path / "mirror"
+    (write_zip if place.endswith(".zip") else write_folder)(folder / place, layout())
+    assert known("miniimagenet").where().startswith(str(folder))
+    data = known("miniimagenet").load()
+    assert data.name == "miniimagenet"
+    assert {which: data.splits[which].class_names for which in ORDER} == SPLITS
+
+
+@pytest.mark.usefixtures("_small_sets")
+def test_a_published_set_that_is_cached_needs_its_original_no_more(root):
+    archive = write_zip(root / "caltech101" / "caltech101_84x84.zip", class_folders())
+    before = known("caltech101").load().hash
+    archive.unlink()
+    archive.parent.rmdir()
+    assert known("caltech101").load().hash == before
+    assert known("caltech101").where() == f"cache: {root / 'pictures'}"
+    assert known("caltech101").check().endswith("the cache is whole (the originals are not here to compare with)")
+
+
+@pytest.mark.usefixtures("_small_sets")
+def test_the_official_folder_of_caltech_101_serves_but_for_its_faces(root):
+    files = class_folders() | make_files(["BACKGROUND_Google", "Faces", "Faces_easy"])
+    del files["split.json"]
+    write_folder(root / "caltech101" / "101_ObjectCategories", files)
+    data = known("caltech101").load()
+    assert {which: data.splits[which].class_names for which in ORDER} == SPLITS
+
+
+@pytest.mark.usefixtures("_small_sets")
+def test_a_published_set_is_read_from_the_place_that_is_named(tmp_path):
+    place = write_folder(tmp_path / "mine", split_folders())
+    assert known("miniimagenet", root=str(place)).load().splits["val"].class_names == ("dog", "elk")
+
+
+@pytest.mark.parametrize("call", ["load", "check"])
+def test_an_absent_set_says_where_to_put_it(root, call):
+    assert known("miniimagenet").where() is None
+    with pytest.raises(UserError) as raised:
+        getattr(known("miniimagenet"), call)()
+    sentence = str(raised.value)
+    assert sentence.startswith("miniimagenet is not here; put your copy (folders train, val and test, or images with")
+    assert f"into {root / 'miniimagenet'}, name its place with `data.root`, or use data=glyphs" in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("spoilt", ["a class is missing", "a picture is missing"])
+@pytest.mark.usefixtures("_small_sets")
+def test_an_incomplete_copy_is_told_and_not_cached(root, spoilt):
+    files = split_folders()
+    gone = "val/elk/" if spoilt == "a class is missing" else "val/elk/2.png"
+    write_folder(root / "miniimagenet", {name: c for name, c in files.items() if not name.startswith(gone)})
+    found = r"1 classes of 4 \('dog'\)" if spoilt == "a class is missing" else r"2 classes of 3 \('elk'\)"
+    with pytest.raises(UserError, match=rf"split 'val' of miniimagenet in .* has {found} to 4 .*but 2 of 4 to 4 are"):
+        known("miniimagenet").load()
+    assert not list(root.rglob("*.npz"))
+    write_folder(root / "miniimagenet", files)
+    known("miniimagenet").load()
+
+
+def test_ravis_published_lists_are_of_the_size_that_is_checked(mirror):
+    import csv
+    import gzip
+
+    for which, holds in KNOWN["miniimagenet"].holds.items():
+        with gzip.open(mirror / "splits" / "mini_imagenet_ravi" / f"{which}.csv.gz", "rt") as file:
+            sizes = Counter(row["label"] for row in csv.DictReader(file))
+        assert (len(sizes), min(sizes.values()), max(sizes.values())) == holds
+
+
+@pytest.mark.slow
+def test_caltech_101_is_read_split_and_checked(mirror, monkeypatch):
+    monkeypatch.setenv("METARUN_MIRROR", str(mirror))
+    source = ImageFolder(known="caltech101")
+    assert source.where() == str(mirror / "caltech101" / "caltech101_84x84.zip")
+    assert KNOWN["caltech101"].split_file.read_bytes() == (mirror / "caltech101" / "split.json").read_bytes()
+    data = source.load()
+    lists = json.loads((mirror / "caltech101" / "split.json").read_text())
+    for which in ORDER:
+        found = dict(zip(data.splits[which].class_names, data.splits[which].sizes.tolist(), strict=True))
+        assert found == lists[which]
+    assert data.shape == (3, 84, 84)
+    assert source.check().endswith("all decode; the cache agrees")

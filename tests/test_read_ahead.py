@@ -1,0 +1,37 @@
+import threading
+
+import pytest
+
+from metarun.read_ahead import ReadAhead
+
+
+def test_what_follows_is_read_in_another_thread_before_it_is_asked_for():
+    read, first_thread = [], threading.get_ident()
+
+    def pair(first, count):
+        read.append(((first, count), threading.get_ident() == first_thread))
+        return first, count
+
+    ahead = ReadAhead(pair)
+    assert ahead(0, 4) == (0, 4)
+    assert ahead(4, 4) == (4, 4)
+    assert ahead(8, 4) == (8, 4)
+    assert read[:3] == [((0, 4), True), ((4, 4), False), ((8, 4), False)]
+
+
+def test_what_was_not_foreseen_is_read_when_it_is_asked_for():
+    ahead = ReadAhead(lambda first, count: (first, count))
+    asked = [(0, 4), (0, 4), (4, 1), (100, 2), (102, 3), (0, 1), (1, 1)]
+    assert [ahead(*numbers) for numbers in asked] == asked
+
+
+def test_a_failure_is_told_to_who_asks():
+    def fail_later(first, count):
+        if first:
+            raise OSError("the disk is gone")
+        return first
+
+    ahead = ReadAhead(fail_later)
+    ahead(0, 4)
+    with pytest.raises(OSError, match="the disk is gone"):
+        ahead(4, 4)
