@@ -1,24 +1,55 @@
-"""Runs a function written for one task over a meta-batch: task by task, or all at once."""
+"""Runs a function written for one task over a meta-batch: task by task, or all at once, whichever is faster here."""
 
-from collections.abc import Callable
-from typing import Literal
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from metarun.data.storage import data_root
 from metarun.errors import UserError
+from metarun.one_by_one import running_one_by_one
+
+log = logging.getLogger(__name__)
 
 How = Literal["auto", "loop", "vectorised"]
+OneTask = Callable[..., Tensor]
+Kind = tuple[object, ...]
+
+MEASURED_TASKS = 8  # of a meta-batch, at most, on which the two ways are compared
+SMALL = 0.03  # seconds; what takes less is bound by the number of operations, of which vectorising has fewer
+CLEARLY = 0.9  # a loop has to take less than this share of the time of vectorised tasks to be chosen
+
+_chosen: dict[Kind, How] = {}  # in this process
 
 
-def over_tasks(one_task: Callable[..., Tensor], module: nn.Module, how: How, *tensors: Tensor) -> Tensor:
+class MayHaveState(Protocol):
+    """What `over_tasks` asks of a module."""
+
+    training: bool
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Yield running statistics, if it has any."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what is learned."""
+
+
+def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tensor) -> Tensor:
     """Return `one_task` of every task, stacked.
 
     Args:
         one_task: takes one task's slices of `tensors`; it may use torch.func inside.
         module: what `one_task` calls. While training, a module with running statistics is updated by each call, which
             only a loop can do.
-        how: "loop", "vectorised" (torch.func.vmap), or "auto": vectorised wherever that is possible.
+        how: "loop", "vectorised" (torch.func.vmap), or "auto": whichever a short measurement finds faster for such
+            tasks, where both are possible.
         tensors: each (T, ...).
 
     Returns:
@@ -35,6 +66,94 @@ def over_tasks(one_task: Callable[..., Tensor], module: nn.Module, how: How, *te
             "train.over_tasks=vectorised cannot update running statistics task by task; "
             "set `train.over_tasks=loop`, or a `backbone.norm` other than running."
         )
-    if how == "loop" or stateful:
-        return torch.stack([one_task(*task) for task in zip(*tensors, strict=True)])
+    if how == "auto":
+        how = "loop" if stateful or len(tensors[0]) == 1 else _choice(one_task, module, tensors)
+    return _run(one_task, how, tensors)
+
+
+def _run(one_task: OneTask, how: How, tensors: tuple[Tensor, ...]) -> Tensor:
+    if how == "loop":
+        with running_one_by_one():
+            return torch.stack([one_task(*task) for task in zip(*tensors, strict=True)])
     return torch.func.vmap(one_task, randomness="different")(*tensors)
+
+
+def _choice(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
+    """Return the way that was chosen for such tasks, in this process or an earlier one; choose where none was.
+
+    An earlier choice on this machine stands, so that the same command gives the same bits.
+    """
+    some = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
+    kind = _kind(one_task, module, some)
+    if kind not in _chosen:
+        path = data_root() / "over_tasks" / hashlib.sha256(repr(kind).encode()).hexdigest()[:24]
+        _chosen[kind] = _remembered(path) or _remember(path, _measure(one_task, module, some))
+    return _chosen[kind]
+
+
+def _remembered(path: Path) -> How | None:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return "loop" if text == "loop" else "vectorised" if text == "vectorised" else None
+
+
+def _remember(path: Path, how: How) -> How:
+    """Write a choice down, unless another process was first, whose choice then stands; return what stands."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
+            file.write(how)
+            file.flush()
+            os.link(file.name, path)
+    except OSError:  # it is there, or the cache cannot be written and the choice holds for this process
+        return _remembered(path) or how
+    return how
+
+
+def _kind(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> Kind:
+    """What decides which way is faster."""
+    weights = tuple(tuple(weight.shape) for weight in module.parameters())
+    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
+    threads = torch.get_num_threads() if tensors[0].device.type == "cpu" else torch.cuda.get_device_name()
+    modes = (module.training, torch.is_grad_enabled())
+    return one_task.__module__, one_task.__qualname__, weights, shapes, threads, modes, torch.__version__
+
+
+def _measure(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
+    """Compare the two ways on some tasks, gradient included where there is one; draws no random number."""
+    device = tensors[0].device
+    learned = [weight for weight in module.parameters() if weight.requires_grad]
+
+    def seconds(how: How) -> float:
+        _wait_for(device)
+        begin = time.perf_counter()
+        found = _run(one_task, how, tensors)
+        if found.requires_grad:
+            torch.autograd.grad(found.sum(), learned, allow_unused=True)
+        _wait_for(device)
+        return time.perf_counter() - begin
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            seconds("vectorised")  # warms up
+            vectorised = seconds("vectorised")
+        except RuntimeError as error:  # of torch.func: something in a method of the user's own cannot be vectorised
+            log.info("tasks are run one by one: they cannot be vectorised (%s)", str(error).splitlines()[0])
+            return "loop"
+        if vectorised < SMALL:
+            return "vectorised"
+        seconds("loop")
+        pairs = [(seconds("loop"), seconds("vectorised")) for _ in range(3)]
+    looped, vectorised = (min(times) for times in zip(*pairs, strict=True))
+    how: How = "loop" if looped < CLEARLY * vectorised else "vectorised"
+    words = ("one by one", "all at once") if how == "loop" else ("all at once", "one by one")
+    times = sorted((looped, vectorised))
+    log.info("tasks are run %s: %.3g s for %s, %s %.3g s", words[0], times[0], len(tensors[0]), words[1], times[1])
+    return how
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -9,9 +9,13 @@ from metarun.algorithms.cavia import CAVIA
 from metarun.algorithms.finetune import FineTune
 from metarun.algorithms.floors import floor
 from metarun.algorithms.imaml import IMAML
+from metarun.algorithms.l2l_anil import Learn2LearnANIL
+from metarun.algorithms.l2l_maml import Learn2LearnMAML
+from metarun.algorithms.l2l_metasgd import Learn2LearnMetaSGD
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.matching import MatchingNet
+from metarun.algorithms.memory_format import lay_out
 from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.nearest_centroid import NearestCentroid
@@ -32,6 +36,9 @@ __all__ = [
     "BaselinePP",
     "FineTune",
     "Kind",
+    "Learn2LearnANIL",
+    "Learn2LearnMAML",
+    "Learn2LearnMetaSGD",
     "MAMLPlusPlus",
     "MatchingNet",
     "MetaOptNet",
@@ -42,5 +49,6 @@ __all__ = [
     "Reptile",
     "SimpleShot",
     "floor",
+    "lay_out",
     "load_under_another_head",
 ]

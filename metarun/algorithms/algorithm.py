@@ -18,13 +18,18 @@ class Algorithm(nn.Module):
         order: 1 or 2, of a meta-gradient that is the gradient of the meta-loss, or its first-order form; None where
             there are no inner gradient steps, or something else than that gradient is followed.
         outputs: the size of a fixed head, which then is the only way it can be given; None: any way will do.
+        separable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be taken in parts.
         learns: whether there is anything to meta-train; an untrained floor goes straight to meta-test.
+        judges_features: `predict` sees an example only through `backbone`, which no task changes: so it can be given
+            features in the examples' place, where each example goes through the network once for all tasks.
         not_needed: beginnings of the names of those weights that `predict` does without or `prepare` provides: the
             checkpoint of another method need not have them.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
+    separable: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    judges_features: bool = False
     not_needed: ClassVar[tuple[str, ...]] = ()
     order: int | None = None
     outputs: int | None = None

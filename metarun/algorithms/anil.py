@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
-from metarun.backbones import Backbone
+from metarun.backbones import Backbone, embed_queries
 from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
 from metarun.tasks import TaskBatch
@@ -37,6 +37,7 @@ class ANIL(Algorithm):
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+    judges_features = True
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class ANIL(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("ANIL", inner_steps, order)
+        check_inner_loop(inner_steps, order)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
@@ -63,7 +64,7 @@ class ANIL(Algorithm):
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
             features = self.backbone(support_x)
             *_, head = self.adapt(features, support_y, self.inner_steps, differentiable=self.order == 2)
-            return self._loss(head, self.backbone(query_x), query_y)
+            return self._loss(head, embed_queries(self.backbone, support_x, query_x), query_y)
 
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
         return losses.mean()
@@ -74,7 +75,7 @@ class ANIL(Algorithm):
 
         def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
             heads = self.adapt(self.backbone(support_x), support_y, steps, differentiable=False)
-            features = self.backbone(query_x)
+            features = embed_queries(self.backbone, support_x, query_x)
             return torch.stack([functional_call(self.head, head, features) for head in heads])
 
         return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.logistic_regression import fit_logistic_regression
 from metarun.algorithms.pretraining import pretraining_batch
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -37,6 +38,8 @@ class Baseline(Algorithm):
         UserError: an argument is out of range.
     """
 
+    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    judges_features = True
     not_needed: ClassVar[tuple[str, ...]] = ("classifier.",)
 
     def __init__(
@@ -48,13 +51,13 @@ class Baseline(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if cost <= 0:
             raise UserError(f"algo.cost={cost} but it must be above 0; 1 is scikit-learn's and RFS's.")
-        self.backbone = backbone
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.cost = cost
         self.normalise = normalise
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
@@ -62,15 +65,15 @@ class Baseline(Algorithm):
         return mean_loss(self.classifier(self.backbone(x)), classes)
 
     @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, the optimum is taken, not approached
-        """See `Algorithm.predict`: (1, T, way * query, way), of the head that fits the support set best."""
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
+        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
+        return logits_of_tasks(self, tasks)[None]
 
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            support, query = self.backbone(support_x), self.backbone(query_x)
-            if self.normalise:
-                support, query = F.normalize(support, dim=1), F.normalize(query, dim=1)
-            weights, offsets = fit_logistic_regression(support, support_y, tasks.way, self.cost)
-            logits: Tensor = query @ weights.T + offsets
-            return logits
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)[None]
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless`: of the head that fits the support set best."""
+        support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
+        if self.normalise:
+            support, query = F.normalize(support, dim=1), F.normalize(query, dim=1)
+        weights, offsets = fit_logistic_regression(support, support_y, way, self.cost)
+        logits: Tensor = query @ weights.T + offsets
+        return logits

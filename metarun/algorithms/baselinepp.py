@@ -11,7 +11,7 @@ from torch.func import grad
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes
-from metarun.backbones import Backbone
+from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
@@ -42,6 +42,8 @@ class BaselinePP(Algorithm):
         UserError: an argument is out of range.
     """
 
+    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    judges_features = True
     not_needed: ClassVar[tuple[str, ...]] = ("directions", "learned_scale")
 
     def __init__(
@@ -74,7 +76,7 @@ class BaselinePP(Algorithm):
         """See `Algorithm.predict`; before adaptation it is the nearest mean direction."""
 
         def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            support, query = self.backbone(support_x), self.backbone(query_x)
+            support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
             heads = self._adapt(support, support_y, tasks.way, steps)
             return torch.stack([cosine_logits(query, head) for head in heads])
 

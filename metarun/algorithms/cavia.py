@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
-from metarun.backbones import Backbone, norm_weights
+from metarun.backbones import Backbone, embed_queries, norm_weights
 from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
@@ -53,7 +53,7 @@ class CAVIA(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("CAVIA", inner_steps, order)
+        check_inner_loop(inner_steps, order)
         if context < 1:
             raise UserError(f"algo.context={context} but a task is at least 1 number; raise `algo.context`.")
         self.backbone = backbone
@@ -74,7 +74,7 @@ class CAVIA(Algorithm):
 
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
             *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
-            return self._loss(adapted, dict(self.named_buffers()), query_x, query_y)
+            return self._loss(adapted, dict(self.named_buffers()), query_x, query_y, support_x)
 
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
         return losses.mean()
@@ -84,8 +84,8 @@ class CAVIA(Algorithm):
         """See `Algorithm.predict`."""
 
         def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            trail = self.adapt(support_x, support_y, steps, differentiable=False)
-            return torch.stack([self.steered(adapted, dict(self.named_buffers()), query_x) for adapted in trail])
+            trail, buffers = self.adapt(support_x, support_y, steps, differentiable=False), dict(self.named_buffers())
+            return torch.stack([self.steered(adapted, buffers, query_x, support_x) for adapted in trail])
 
         return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
 
@@ -102,8 +102,8 @@ class CAVIA(Algorithm):
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
         return gradient_steps(self._loss, context, self.inner_lr, steps, differentiable, buffers, support_x, support_y)
 
-    def steered(self, context: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, outputs) under a context.
+    def steered(self, context: Parameters, buffers: Parameters, x: Tensor, support_x: Tensor | None = None) -> Tensor:
+        """Map the support set (n, *shape), or queries beside it, to (n, outputs) under a context.
 
         gamma (W h + b) + beta = (gamma W) h + (gamma b + beta): FiLM is another weight and bias of the layer.
         """
@@ -112,11 +112,19 @@ class CAVIA(Algorithm):
         weight = gamma.view(-1, *[1] * (weight.ndim - 1)) * weight
         of_backbone = {name.removeprefix("backbone."): buffer for name, buffer in buffers.items()}
         film = {f"{self.layer}.weight": weight, f"{self.layer}.bias": gamma * bias + beta}
-        outputs: Tensor = self.head(functional_call(self.backbone, (film, of_backbone), x))
+
+        def embed(x: Tensor) -> Tensor:
+            features: Tensor = functional_call(self.backbone, (film, of_backbone), x)
+            return features
+
+        features = embed(x) if support_x is None else embed_queries(self.backbone, support_x, x, embed)
+        outputs: Tensor = self.head(features)
         return outputs
 
-    def _loss(self, context: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
-        return mean_loss(self.steered(context, buffers, x), y)
+    def _loss(
+        self, context: Parameters, buffers: Parameters, x: Tensor, y: Tensor, support_x: Tensor | None = None
+    ) -> Tensor:
+        return mean_loss(self.steered(context, buffers, x, support_x), y)
 
 
 def steered_layer(backbone: nn.Module) -> str:

@@ -5,9 +5,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import grad
 
 from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.inner_loop import outputs_under
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
@@ -39,6 +40,7 @@ class FineTune(Algorithm):
         UserError: an argument is out of range.
     """
 
+    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
     not_needed: ClassVar[tuple[str, ...]] = ("classifier.",)
 
     def __init__(
@@ -71,7 +73,7 @@ class FineTune(Algorithm):
 
         def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
             adapted = self._adapt(support_x, support_y, tasks.way, steps)
-            return torch.stack([self._logits(weights, query_x) for weights in adapted])
+            return torch.stack([outputs_under(self.backbone, weights, query_x, support_x) for weights in adapted])
 
         return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
 
@@ -79,7 +81,7 @@ class FineTune(Algorithm):
         """Yield one task's weights before adaptation and after each step."""
 
         def loss(weights: Parameters) -> Tensor:
-            return mean_loss(self._logits(weights, support_x), support_y)
+            return mean_loss(outputs_under(self.backbone, weights, support_x), support_y)
 
         weights: Parameters = dict(self.backbone.named_parameters(prefix="backbone"))
         weights["head.weight"] = support_x.new_zeros(way, self.backbone.features)
@@ -98,8 +100,3 @@ class FineTune(Algorithm):
                 change = {n: first[n] / unbias / ((second[n] / unbias_second).sqrt() + EPSILON) for n in gradient}
             weights = {name: weight - self.inner_lr * change[name] for name, weight in weights.items()}
             yield weights
-
-    def _logits(self, weights: Parameters, x: Tensor) -> Tensor:
-        of_backbone = {n.removeprefix("backbone."): w for n, w in weights.items() if n.startswith("backbone.")}
-        features: Tensor = functional_call(self.backbone, of_backbone, x)
-        return features @ weights["head.weight"].T + weights["head.bias"]

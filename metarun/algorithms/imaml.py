@@ -1,17 +1,27 @@
 """Implicit MAML: the exact meta-gradient without going back through the inner steps."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, grad_and_value
+from torch.func import grad_and_value
 
 from metarun.algorithms.algorithm import Algorithm, Kind
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
+from metarun.algorithms.inner_loop import (
+    Parameters,
+    check_inner_loop,
+    dot,
+    gradient_steps,
+    hessian_product,
+    loss_under,
+    network_weights,
+    predict_along,
+    with_gradient,
+)
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
 from metarun.tasks import TaskBatch
 
@@ -54,47 +64,38 @@ class IMAML(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("iMAML", inner_steps, order=2)
+        check_inner_loop(inner_steps, order=2)
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_steps = inner_steps
+        self.how = over_tasks
         if prox <= 0:
             raise UserError(f"algo.prox={prox} but it must be above 0; raise `algo.prox`.")
         if cg_steps < 1:
             raise UserError(f"algo.cg_steps={cg_steps} but conjugate gradients take at least 1; raise `algo.cg_steps`.")
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
         self.inner_lr = inner_lr
-        self.inner_steps = inner_steps
         self.prox = prox
         self.cg_steps = cg_steps
         self.cg_damping = cg_damping
-        self.how = over_tasks
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, outputs)."""
-        outputs: Tensor = self.head(self.backbone(x))
-        return outputs
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights, with the implicit meta-gradient (algorithm 1)."""
 
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-            buffers = dict(self.named_buffers())
+            loss_of, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
             with torch.no_grad():
-                *_, adapted = self.adapt(support_x, support_y, self.inner_steps)
-                query_gradient, loss = grad_and_value(self._loss)(adapted, buffers, query_x, query_y)
+                *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=False)
+                query_gradient, loss = grad_and_value(loss_of)(adapted, buffers, query_x, query_y, support_x)
                 kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes gather no statistics
 
                 def system(vector: Parameters) -> Parameters:
                     """Return (I + Hessian / prox) vector, the left side of the system to solve."""
-                    product: Parameters = grad(lambda *at: _dot(grad(self._loss)(*at), vector))(
-                        adapted, kept, support_x, support_y
-                    )
+                    product = hessian_product(loss_of, adapted, vector, kept, support_x, support_y)
                     return {name: (1 + self.cg_damping) * v + product[name] / self.prox for name, v in vector.items()}
 
                 gradient = conjugate_gradients(system, query_gradient, self.cg_steps)
-            surrogate = _dot(dict(self.named_parameters()), gradient)
-            valued: Tensor = surrogate - surrogate.detach() + loss
-            return valued
+            return with_gradient(loss, network_weights(self), gradient)
 
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
         return losses.mean()
@@ -102,51 +103,39 @@ class IMAML(Algorithm):
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
         """See `Algorithm.predict`."""
+        return predict_along(self, tasks, steps)
 
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            trail = self.adapt(support_x, support_y, steps)
-            return torch.stack([functional_call(self, adapted, query_x) for adapted in trail])
-
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
-
-    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int) -> Iterator[Parameters]:
-        """Return one task's weights before and after each gradient step on the inner problem (equation 3).
-
-        Args:
-            support_x: (way * shot, *shape).
-            support_y: (way * shot).
-            steps: how many to take.
-        """
-        initial: Parameters = {name: weight.detach() for name, weight in self.named_parameters()}
+    def adapt(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        steps: int,
+        differentiable: bool,  # noqa: ARG002, nothing flows through the steps
+    ) -> Iterator[Parameters]:
+        """See `GradientMethod.adapt`; the steps are on the inner problem (equation 3)."""
+        initial: Parameters = {name: weight.detach() for name, weight in network_weights(self).items()}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
 
         def proximal(weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
             away = {name: weight - initial[name] for name, weight in weights.items()}
-            return self._loss(weights, buffers, x, y) + self.prox / 2 * _dot(away, away)
+            return loss_under(self.backbone, weights, buffers, x, y) + self.prox / 2 * dot(away, away)
 
         return gradient_steps(proximal, initial, self.inner_lr, steps, False, buffers, support_x, support_y)
-
-    def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
-        return mean_loss(functional_call(self, (weights, buffers), x), y)
 
 
 def conjugate_gradients(system: Callable[[Parameters], Parameters], right: Parameters, steps: int) -> Parameters:
     """Return the `steps`-th approximation to the solution of `system`(solution) = `right`, from 0; it is symmetric."""
     solution = {name: torch.zeros_like(r) for name, r in right.items()}
     residual, direction = right, right
-    size = _dot(residual, residual)
+    size = dot(residual, residual)
     for _ in range(steps):
         image = system(direction)
-        curvature = _dot(direction, image)
+        curvature = dot(direction, image)
         usable = curvature > 0  # it is not where the system is indefinite, or solved
         length = torch.where(usable, size / torch.where(usable, curvature, 1), 0)
         solution = {name: s + length * direction[name] for name, s in solution.items()}
         residual = {name: r - length * image[name] for name, r in residual.items()}
-        before, size = size, _dot(residual, residual)
+        before, size = size, dot(residual, residual)
         turn = torch.where(before > 0, size / torch.where(before > 0, before, 1), 0)
         direction = {name: r + turn * direction[name] for name, r in residual.items()}
     return solution
-
-
-def _dot(a: Parameters, b: Parameters) -> Tensor:
-    return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()

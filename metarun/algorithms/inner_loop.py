@@ -1,15 +1,123 @@
 """The inner loop of gradient-based methods: gradient steps on one task's support loss."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import grad
+from torch.func import functional_call, grad, grad_and_value
 
+from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How, MayHaveState, over_tasks
+from metarun.tasks import TaskBatch
 
 Parameters = dict[str, Tensor]
 Loss = Callable[..., Tensor]  # of weights, then of whatever else it is given
+
+
+class GradientMethod(MayHaveState, Protocol):
+    """A method that adapts a backbone and a linear head to a task, step by step.
+
+    Attributes:
+        backbone: the network below the head.
+        how: a meta-batch is run, see `over_tasks`.
+    """
+
+    backbone: Backbone
+    how: How
+
+    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+        """Return one task's weights, by their names in the method, before adaptation and after each step.
+
+        Args:
+            support_x: (way * shot, *shape).
+            support_y: (way * shot).
+            steps: how many to take.
+            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+        """
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """As every module's: running statistics, which a forward pass in meta-training updates."""
+
+
+def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
+    """Return the mean query loss of the weights adapted to each task (MAML, algorithm 1, line 8)."""
+
+    def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        *_, adapted = method.adapt(support_x, support_y, inner_steps, differentiable)
+        return loss_under(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
+
+    each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+    return over_tasks(query_loss, method, method.how, *each).mean()
+
+
+def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: int, inner_lr: float) -> Tensor:
+    """Return what `query_loss_of_adapted` does, with its exact gradient, in the memory of one inner step.
+
+    Only each step's weights are kept. From the last step to the first, the gradient is pulled back through the step
+    w - rate * gradient(w), whose Jacobian is I - rate * Hessian(w), by a Hessian-vector product that goes through that
+    step's passes once more. The value returned has that gradient.
+    """
+
+    def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        loss, buffers = partial(loss_under, method.backbone), dict(method.named_buffers())
+        with torch.no_grad():
+            *trail, adapted = method.adapt(support_x, support_y, inner_steps, differentiable=False)
+            gradient, value = grad_and_value(loss)(adapted, buffers, query_x, query_y, support_x)
+            kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes gather no statistics
+            for weights in reversed(trail):
+                bent = hessian_product(loss, weights, gradient, kept, support_x, support_y)
+                gradient = {name: g - inner_lr * bent[name] for name, g in gradient.items()}
+        return with_gradient(value, trail[0], gradient)
+
+    each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+    return over_tasks(query_loss, method, method.how, *each).mean()
+
+
+@torch.no_grad()
+def predict_along(method: GradientMethod, tasks: TaskBatch, steps: int) -> Tensor:
+    """See `Algorithm.predict`; the inner steps are taken all the same, `grad` does not heed no_grad."""
+
+    def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        trail = method.adapt(support_x, support_y, steps, differentiable=False)
+        return torch.stack([outputs_under(method.backbone, weights, query_x, support_x) for weights in trail])
+
+    return over_tasks(predictions, method, method.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+
+def outputs_under(backbone: Backbone, weights: Parameters, x: Tensor, support_x: Tensor | None = None) -> Tensor:
+    """Return the (n, outputs) of a backbone and a linear head under other weights.
+
+    Args:
+        backbone: the network, whose own weights stand in for those that `weights` lacks.
+        weights: "backbone.…", running statistics among them, "head.weight" and "head.bias".
+        x: the support set (n, *shape), or queries.
+        support_x: (m, *shape) the support set, if x are queries.
+    """
+    of_backbone = {name.removeprefix("backbone."): w for name, w in weights.items() if name.startswith("backbone.")}
+
+    def embed(x: Tensor) -> Tensor:
+        features: Tensor = functional_call(backbone, of_backbone, x)
+        return features
+
+    features = embed(x) if support_x is None else embed_queries(backbone, support_x, x, embed)
+    return F.linear(features, weights["head.weight"], weights["head.bias"])
+
+
+def loss_under(
+    backbone: Backbone,
+    weights: Parameters,
+    buffers: Parameters,
+    x: Tensor,
+    y: Tensor,
+    support_x: Tensor | None = None,
+) -> Tensor:
+    """Return the mean loss under other weights and running statistics; see `outputs_under`."""
+    return mean_loss(outputs_under(backbone, {**weights, **buffers}, x, support_x), y)
 
 
 def gradient_step(
@@ -46,17 +154,38 @@ def gradient_steps(
         yield weights
 
 
-def network_weights(algorithm: nn.Module) -> Parameters:
-    """Return the weights of an algorithm's backbone and head, without what it learns about adapting them."""
-    weights = dict(algorithm.named_parameters())
+def hessian_product(loss: Loss, weights: Parameters, vector: Parameters, *inputs: object) -> Parameters:
+    """Return the Hessian of `loss` at `weights` times a vector."""
+
+    def slope(weights: Parameters, *inputs: object) -> Tensor:
+        return dot(grad(loss)(weights, *inputs), vector)
+
+    product: Parameters = grad(slope)(weights, *inputs)  # inputs go in at each level: running statistics change there
+    return product
+
+
+def with_gradient(value: Tensor, weights: Parameters, gradient: Parameters) -> Tensor:
+    """Return `value` as a function of `weights` that has this gradient."""
+    surrogate = dot(weights, gradient)
+    return surrogate - surrogate.detach() + value
+
+
+def dot(a: Parameters, b: Parameters) -> Tensor:
+    """Return the inner product of two sets of weights."""
+    return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()
+
+
+def network_weights(method: nn.Module) -> Parameters:
+    """Return the weights of a method's backbone and head, without what it learns about adapting them."""
+    weights: Parameters = dict(method.named_parameters())
     return {name: weight for name, weight in weights.items() if name.split(".")[0] in ("backbone", "head")}
 
 
-def check_inner_loop(method: str, inner_steps: int, order: int) -> None:
+def check_inner_loop(inner_steps: int, order: int) -> None:
     """Raise a UserError if `algo.inner_steps` or `algo.order` is out of range."""
     if order not in (1, 2):
         raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
     if inner_steps < 1:
         raise UserError(
-            f"algo.inner_steps={inner_steps} but {method} learns through at least 1 step; raise `algo.inner_steps`."
+            f"algo.inner_steps={inner_steps} but an inner loop has at least 1 step; raise `algo.inner_steps`."
         )

@@ -1,17 +1,25 @@
 """Model-agnostic meta-learning."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
+from metarun.algorithms.inner_loop import (
+    Parameters,
+    check_inner_loop,
+    gradient_steps,
+    loss_under,
+    network_weights,
+    predict_along,
+    query_loss_of_adapted,
+    recomputed_query_loss,
+)
 from metarun.backbones import Backbone
-from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -28,6 +36,7 @@ class MAML(Algorithm):
         inner_lr: rate of the gradient steps inside a task.
         inner_steps: gradient steps inside a task, in meta-training.
         order: of the meta-gradient, 1 or 2.
+        recompute: take the second-order meta-gradient in the memory of one inner step, for about a third more time.
         over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
@@ -43,55 +52,33 @@ class MAML(Algorithm):
         inner_lr: float,
         inner_steps: int,
         order: Literal[1, 2] = 2,
+        recompute: bool = False,
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("MAML", inner_steps, order)
+        check_inner_loop(inner_steps, order)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
-        self.inner_lr = inner_lr
         self.inner_steps = inner_steps
         self.order = order
         self.how = over_tasks
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, outputs)."""
-        outputs: Tensor = self.head(self.backbone(x))
-        return outputs
+        self.inner_lr = inner_lr
+        self.recompute = recompute
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights (algorithm 1, line 8)."""
-
-        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-            *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
-            return self._loss(adapted, dict(self.named_buffers()), query_x, query_y)
-
-        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-        return losses.mean()
+        if self.recompute and self.order == 2:
+            return recomputed_query_loss(self, tasks, self.inner_steps, self.inner_lr)
+        return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`; the inner steps are taken all the same, `grad` does not heed no_grad."""
-
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            weights = self.adapt(support_x, support_y, steps, differentiable=False)
-            return torch.stack([functional_call(self, adapted, query_x) for adapted in weights])
-
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+        """See `Algorithm.predict`."""
+        return predict_along(self, tasks, steps)
 
     def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """Return one task's weights before adaptation and after each gradient step (algorithm 1, line 6).
-
-        Args:
-            support_x: (way * shot, *shape).
-            support_y: (way * shot).
-            steps: how many to take.
-            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
-        """
-        weights: Parameters = dict(self.named_parameters())
-        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
-        return gradient_steps(self._loss, weights, self.inner_lr, steps, differentiable, buffers, support_x, support_y)
-
-    def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
-        return mean_loss(functional_call(self, (weights, buffers), x), y)
+        """See `GradientMethod.adapt` (algorithm 1, line 6)."""
+        loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
+        weights = network_weights(self)
+        return gradient_steps(loss, weights, self.inner_lr, steps, differentiable, buffers, support_x, support_y)

@@ -1,17 +1,22 @@
 """MAML++: MAML with what makes it train well."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_step, network_weights
+from metarun.algorithms.inner_loop import (
+    Parameters,
+    check_inner_loop,
+    gradient_step,
+    loss_under,
+    network_weights,
+    predict_along,
+)
 from metarun.backbones import Backbone, norm_weights
 from metarun.errors import UserError
-from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
 from metarun.tasks import TaskBatch
 
@@ -61,18 +66,18 @@ class MAMLPlusPlus(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("MAML++", inner_steps, order)
-        for knob, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
-            if not 0 <= value <= 1:
-                raise UserError(f"algo.{knob}={value} is no fraction of the training; give a number from 0 to 1.")
+        check_inner_loop(inner_steps, order)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
+        self.how = over_tasks
+        for knob, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
+            if not 0 <= value <= 1:
+                raise UserError(f"algo.{knob}={value} is no fraction of the training; give a number from 0 to 1.")
         self.multi_step_until = multi_step_until
         self.second_order_from = second_order_from
-        self.how = over_tasks
         self.fraction = 0.0  # of meta-training that is over
         weights = network_weights(self)
         self._of_steps = norm_weights(self) if per_step_norm else []  # names of what each step has for itself
@@ -82,11 +87,6 @@ class MAMLPlusPlus(Algorithm):
         # The first step's are the network's own.
         later = [weights[name].detach().expand(inner_steps - 1, -1).clone() for name in self._of_steps]
         self.later_norms = nn.ParameterList(later)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, outputs)."""
-        outputs: Tensor = self.head(self.backbone(x))
-        return outputs
 
     def on_step(self, fraction: float) -> None:
         """Anneal the multi-step loss and the order of the meta-gradient."""
@@ -101,7 +101,10 @@ class MAMLPlusPlus(Algorithm):
             _, *trail = self.adapt(support_x, support_y, self.inner_steps, differentiable)
             buffers = dict(self.named_buffers())
             taught = [(share, weights) for share, weights in zip(importance, trail, strict=True) if share]
-            losses = [share * self._loss(weights, {}, buffers, query_x, query_y) for share, weights in taught]
+            losses = [
+                share * loss_under(self.backbone, weights, buffers, query_x, query_y, support_x)
+                for share, weights in taught
+            ]
             return torch.stack(losses).sum()
 
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
@@ -118,30 +121,22 @@ class MAMLPlusPlus(Algorithm):
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
         """See `Algorithm.predict`."""
-
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            weights = self.adapt(support_x, support_y, steps, differentiable=False)
-            return torch.stack([functional_call(self, adapted, query_x) for adapted in weights])
-
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+        return predict_along(self, tasks, steps)
 
     def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """Yield one task's weights before adaptation and after each gradient step, with the norm of that step.
-
-        Args:
-            support_x: (way * shot, *shape).
-            support_y: (way * shot).
-            steps: how many to take.
-            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
-        """
+        """See `GradientMethod.adapt`; each weights come with the norm of that step."""
         weights = network_weights(self)
         adapted = {name: weights[name] for name in self._adapted}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+
+        def loss(adapted: Parameters, norms: Parameters, *inputs: Any) -> Tensor:
+            return loss_under(self.backbone, {**adapted, **norms}, *inputs)
+
         yield {**adapted, **self._norms(0)}
         for step in (min(step, self.inner_steps - 1) for step in range(steps)):
             rates = {name: rate[step] for name, rate in zip(self._adapted, self.inner_lr, strict=True)}
             norms = self._norms(step)
-            adapted = gradient_step(self._loss, adapted, rates, differentiable, norms, buffers, support_x, support_y)
+            adapted = gradient_step(loss, adapted, rates, differentiable, norms, buffers, support_x, support_y)
             yield {**adapted, **norms}
 
     def _norms(self, step: int) -> Parameters:
@@ -150,6 +145,3 @@ class MAMLPlusPlus(Algorithm):
             weights = network_weights(self)
             return {name: weights[name] for name in self._of_steps}
         return {name: later[step - 1] for name, later in zip(self._of_steps, self.later_norms, strict=True)}
-
-    def _loss(self, weights: Parameters, norms: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
-        return mean_loss(functional_call(self, ({**weights, **norms}, buffers), x), y)

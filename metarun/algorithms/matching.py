@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.protonet import cosines
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -37,6 +38,8 @@ class MatchingNet(Algorithm):
         UserError: an argument is out of range.
     """
 
+    judges_features = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -47,36 +50,33 @@ class MatchingNet(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if read_steps < 1:
             raise UserError(f"algo.read_steps={read_steps} but a query reads at least once; raise `algo.read_steps`.")
         if scale <= 0:
             raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
-        self.backbone = backbone
         self.context = FullContext(backbone.features, read_steps) if full_context else None
         self.scale = scale
         self.normalise_query = normalise_query
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean negative log-probability of the queries' labels (equation 6)."""
-        return mean_loss(self._logits(tasks), tasks.query_y)
+        return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way) log-probabilities, there are no steps."""
-        return self._logits(tasks)[None]
+        return logits_of_tasks(self, tasks)[None]
 
-    def _logits(self, tasks: TaskBatch) -> Tensor:
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            features = self.backbone(torch.cat([support_x, query_x]))
-            support, query = features[: len(support_x)], features[len(support_x) :]
-            if self.context is not None:
-                support = self.context.embed_support(support)
-                query = self.context.embed_query(query, support)
-            similarity = cosines(query, support) if self.normalise_query else query @ F.normalize(support, dim=-1).mT
-            return attended_classes(self.scale * similarity, support_y, tasks.way)
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless` (equation 1): log-probabilities."""
+        support, query = embed_together(self.backbone, support_x, query_x)
+        if self.context is not None:
+            support = self.context.embed_support(support)
+            query = self.context.embed_query(query, support)
+        similarity = cosines(query, support) if self.normalise_query else query @ F.normalize(support, dim=-1).mT
+        return attended_classes(self.scale * similarity, support_y, way)
 
 
 def attended_classes(similarity: Tensor, labels: Tensor, way: int) -> Tensor:

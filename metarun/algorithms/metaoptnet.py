@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.crammer_singer import dual_coefficients
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -36,6 +37,8 @@ class MetaOptNet(Algorithm):
         UserError: an argument is out of range.
     """
 
+    judges_features = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -45,21 +48,21 @@ class MetaOptNet(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if c <= 0:
             raise UserError(f"algo.c={c} but the price of a missed margin is above 0; raise `algo.c`.")
         if init_scale <= 0:
             raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0; raise `algo.init_scale`.")
         if not 0 <= label_smoothing < 1:
             raise UserError(f"algo.label_smoothing={label_smoothing} is not a probability from 0 to below 1.")
-        self.backbone = backbone
         self.c = c
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))
         self.label_smoothing = label_smoothing
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries (equation 11), to smoothed labels as in the authors' code."""
-        logits = self._logits(tasks)
+        logits = logits_of_tasks(self, tasks)
         if self.label_smoothing == 0:
             return mean_loss(logits, tasks.query_y)
         others = 1 - F.one_hot(tasks.query_y, tasks.way).to(logits.dtype)
@@ -69,15 +72,12 @@ class MetaOptNet(Algorithm):
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return self._logits(tasks)[None]
+        return logits_of_tasks(self, tasks)[None]
 
-    def _logits(self, tasks: TaskBatch) -> Tensor:
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            features = self.backbone(torch.cat([support_x, query_x]))
-            support, query = features[: len(support_x)], features[len(support_x) :]
-            exact = support.double()  # margins that differ in the 8th digit decide which examples support
-            alpha = dual_coefficients(exact @ exact.mT, support_y, tasks.way, self.c).to(support.dtype)
-            logits: Tensor = self.scale * (query @ support.mT @ alpha)  # (way * query, way)
-            return logits
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless` (equation 12)."""
+        support, query = embed_together(self.backbone, support_x, query_x)
+        exact = support.double()  # margins that differ in the 8th digit decide which examples support
+        alpha = dual_coefficients(exact @ exact.mT, support_y, way, self.c).to(support.dtype)
+        logits: Tensor = self.scale * (query @ support.mT @ alpha)
+        return logits

@@ -1,18 +1,25 @@
 """Meta-SGD: MAML that learns its inner learning rates."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps, network_weights
+from metarun.algorithms.inner_loop import (
+    Parameters,
+    check_inner_loop,
+    gradient_steps,
+    loss_under,
+    network_weights,
+    predict_along,
+    query_loss_of_adapted,
+)
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -48,58 +55,32 @@ class MetaSGD(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("Meta-SGD", inner_steps, order)
-        if inner_lr_min > inner_lr_max:
-            raise UserError(
-                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
-            )
+        check_inner_loop(inner_steps, order)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
         self.how = over_tasks
+        if inner_lr_min > inner_lr_max:
+            raise UserError(
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
+            )
         weights = network_weights(self).values()
         self.inner_lr = nn.ParameterList(torch.empty_like(w).uniform_(inner_lr_min, inner_lr_max) for w in weights)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, outputs)."""
-        outputs: Tensor = self.head(self.backbone(x))
-        return outputs
-
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights (equation 3)."""
-
-        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-            *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
-            return self._loss(adapted, dict(self.named_buffers()), query_x, query_y)
-
-        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-        return losses.mean()
+        return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
         """See `Algorithm.predict`."""
-
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            weights = self.adapt(support_x, support_y, steps, differentiable=False)
-            return torch.stack([functional_call(self, adapted, query_x) for adapted in weights])
-
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+        return predict_along(self, tasks, steps)
 
     def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """Return one task's weights before adaptation and after each gradient step (equation 2).
-
-        Args:
-            support_x: (way * shot, *shape).
-            support_y: (way * shot).
-            steps: how many to take.
-            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
-        """
+        """See `GradientMethod.adapt` (equation 2)."""
+        loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
         weights = network_weights(self)
         rates = dict(zip(weights, self.inner_lr, strict=True))
-        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
-        return gradient_steps(self._loss, weights, rates, steps, differentiable, buffers, support_x, support_y)
-
-    def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
-        return mean_loss(functional_call(self, (weights, buffers), x), y)
+        return gradient_steps(loss, weights, rates, steps, differentiable, buffers, support_x, support_y)

@@ -3,13 +3,14 @@
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -35,11 +36,12 @@ class NearestCentroid(Algorithm):
         self, backbone: Backbone, inputs: Literal["raw", "features"] = "raw", over_tasks: How = "auto"
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if inputs not in ("raw", "features"):
             raise UserError(f"algo.inputs='{inputs}' is not one of raw, features.")
-        self.backbone = backbone
         self.inputs = inputs
-        self.how = over_tasks
+        self.judges_features = inputs == "features"
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:  # noqa: ARG002, there is none
         """Refuse: there is nothing to train."""
@@ -48,11 +50,12 @@ class NearestCentroid(Algorithm):
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
+        return logits_of_tasks(self, tasks)[None]
 
-        represent = self.backbone if self.inputs == "features" else nn.Flatten()
-
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            centroids = prototypes(represent(support_x), support_y, tasks.way)
-            return -squared_distances(represent(query_x), centroids)
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)[None]
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless`: negative squared distances."""
+        if self.inputs == "raw":
+            support, query = support_x.flatten(1), query_x.flatten(1)
+        else:
+            support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
+        return -squared_distances(query, prototypes(support, support_y, way))

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -33,6 +34,8 @@ class ProtoNet(Algorithm):
         UserError: an argument is out of range.
     """
 
+    judges_features = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -42,12 +45,12 @@ class ProtoNet(Algorithm):
         learn_scale: bool = False,
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if distance not in ("squared_euclidean", "cosine"):
             raise UserError(f"algo.distance='{distance}' is not one of squared_euclidean, cosine.")
         if scale <= 0:
             raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
-        self.backbone = backbone
-        self.how = over_tasks
         self.distance = distance
         # Only where it is used: a parameter that never gets a gradient would say something else in `parameters`.
         learned = learn_scale and distance == "cosine"
@@ -55,23 +58,20 @@ class ProtoNet(Algorithm):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries (algorithm 1)."""
-        return mean_loss(self._logits(tasks), tasks.query_y)
+        return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return self._logits(tasks)[None]
+        return logits_of_tasks(self, tasks)[None]
 
-    def _logits(self, tasks: TaskBatch) -> Tensor:
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            features = self.backbone(torch.cat([support_x, query_x]))
-            support, query = features.split([len(support_x), len(query_x)])
-            centres = prototypes(support, support_y, tasks.way)
-            if self.distance == "cosine":
-                return self.scale * cosines(query, centres)
-            return -squared_distances(query, centres)
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless` (equation 2)."""
+        support, query = embed_together(self.backbone, support_x, query_x)
+        centres = prototypes(support, support_y, way)
+        if self.distance == "cosine":
+            return self.scale * cosines(query, centres)
+        return -squared_distances(query, centres)
 
 
 def prototypes(features: Tensor, labels: Tensor, way: int) -> Tensor:

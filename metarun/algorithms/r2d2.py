@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -35,6 +36,8 @@ class R2D2(Algorithm):
         UserError: an argument is out of range.
     """
 
+    judges_features = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -44,36 +47,33 @@ class R2D2(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if init_lambda <= 0:
             raise UserError(f"algo.init_lambda={init_lambda} but ridge regression needs more than 0; raise it.")
         if init_scale <= 0:
             raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0; raise `algo.init_scale`.")
-        self.backbone = backbone
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)), requires_grad=learn_lambda)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))  # alpha
         self.bias = nn.Parameter(torch.tensor(0.0))  # beta; no softmax sees it, it is the paper's all the same
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries (algorithm 1)."""
-        return mean_loss(self._logits(tasks), tasks.query_y)
+        return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return self._logits(tasks)[None]
+        return logits_of_tasks(self, tasks)[None]
 
-    def _logits(self, tasks: TaskBatch) -> Tensor:
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            features = self.backbone(torch.cat([support_x, query_x]))
-            features = F.pad(features, (0, 1), value=1.0)  # a column of ones: (n, features + 1)
-            support, query = features[: len(support_x)], features[len(support_x) :]
-            targets = F.one_hot(support_y, tasks.way).to(support.dtype)  # (way * shot, way)
-            weights = ridge_regression(support, targets, self.log_lambda.exp())  # (features + 1, way)
-            logits: Tensor = self.scale * (query @ weights) + self.bias
-            return logits
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless` (equations 6 and 7)."""
+        features = embed_together(self.backbone, support_x, query_x)
+        support, query = (F.pad(each, (0, 1), value=1.0) for each in features)  # a column of ones: (n, features + 1)
+        targets = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
+        weights = ridge_regression(support, targets, self.log_lambda.exp())  # (features + 1, way)
+        logits: Tensor = self.scale * (query @ weights) + self.bias
+        return logits
 
 
 def ridge_regression(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.backbones import Backbone, HasFeatureMap, Norm
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_queries, widened
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 
@@ -36,33 +37,39 @@ class RelationNet(Algorithm):
 
     def __init__(self, backbone: Backbone, hidden: int = 8, norm: Norm = "batch", over_tasks: How = "auto") -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if not isinstance(backbone, HasFeatureMap):
             raise UserError(
                 f"algo=relation compares feature maps and {type(backbone).__name__} has none; use backbone=conv4."
             )
         if hidden < 1:
             raise UserError(f"algo.hidden={hidden} but the layer needs units; raise `algo.hidden`.")
-        self.backbone = backbone
+        if norm in ("support", "tasknorm"):
+            raise UserError(
+                f"algo.norm={norm} but the relation module compares pairs, among which is no support set; "
+                "set `algo.norm` to another, such as layer."
+            )
+        self.feature_map = backbone.feature_map
         self.relation = relation_module(backbone.map_shape, hidden, norm)
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean squared error of all scores (equation 2, divided by their number as in the code)."""
-        scores = self._logits(tasks).sigmoid()
+        scores = logits_of_tasks(self, tasks).sigmoid()
         return F.mse_loss(scores, F.one_hot(tasks.query_y, tasks.way).to(scores.dtype))
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way) logarithms of the scores, there are no steps."""
-        return F.logsigmoid(self._logits(tasks))[None]
+        return F.logsigmoid(logits_of_tasks(self, tasks))[None]
 
-    def _logits(self, tasks: TaskBatch) -> Tensor:
-        """Return (T, way * query, way), of which the sigmoid is the score."""
-
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            support, query = self.backbone.feature_map(support_x), self.backbone.feature_map(query_x)
-            members = F.one_hot(support_y, tasks.way).to(support.dtype)  # (way * shot, way)
-            classes = (members.mT @ support.flatten(1)).reshape(tasks.way, *support.shape[1:])  # (way, *map)
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless`; the sigmoid of one is the score."""
+        with as_called(self.backbone, support_x):
+            support = self.feature_map(support_x)
+            query = embed_queries(self.backbone, support_x, query_x, self.feature_map)
+            members = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
+            classes = (members.mT @ support.flatten(1)).reshape(way, *support.shape[1:])  # (way, *map)
             pairs = torch.cat(
                 [
                     classes[None].expand(len(query), *classes.shape),
@@ -70,10 +77,8 @@ class RelationNet(Algorithm):
                 ],
                 dim=2,
             )  # (way * query, way, 2 * channels, height, width)
-            logits: Tensor = self.relation(pairs.flatten(0, 1))
-            return logits.reshape(len(query), tasks.way)
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
+            logits = widened(self.relation(pairs.flatten(0, 1)))
+        return logits.reshape(len(query), way)
 
 
 def relation_module(map_shape: tuple[int, int, int], hidden: int, norm: Norm) -> nn.Sequential:

@@ -1,17 +1,17 @@
 """Reptile: a first-order method whose outer step is no gradient of a loss."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import grad_and_value
 
 from metarun.algorithms.algorithm import Algorithm, Kind
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop
+from metarun.algorithms.inner_loop import Parameters, check_inner_loop, loss_under, network_weights, predict_along
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
 from metarun.tasks import TaskBatch
 
@@ -58,7 +58,12 @@ class Reptile(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
-        check_inner_loop("Reptile", inner_steps, order=1)
+        check_inner_loop(inner_steps, order=1)
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_steps = inner_steps
+        self.how = over_tasks
         if min(inner_batch, test_batch) < 1:
             raise UserError(
                 f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but a step needs an example; "
@@ -66,28 +71,18 @@ class Reptile(Algorithm):
             )
         if inner_optimizer not in ("adam", "sgd"):
             raise UserError(f"algo.inner_optimizer='{inner_optimizer}' is not one of adam, sgd.")
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
         self.inner_lr = inner_lr
-        self.inner_steps = inner_steps
         self.inner_batch = inner_batch
         self.test_batch = test_batch
         self.inner_optimizer = inner_optimizer
-        self.how = over_tasks
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, outputs)."""
-        outputs: Tensor = self.head(self.backbone(x))
-        return outputs
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""
 
         def towards_adapted(x: Tensor, y: Tensor) -> Tensor:
             x, y = by_turns(x, tasks.way), by_turns(y, tasks.way)
-            *_, (adapted, loss) = self.adapt(x, y, self.inner_steps, self.inner_batch)
-            initial = dict(self.named_parameters())
+            *_, (adapted, loss) = self.train_on(x, y, self.inner_steps, self.inner_batch)
+            initial = network_weights(self)
             surrogate = sum((w * (w - adapted[name]).detach()).sum() for name, w in initial.items())
             return surrogate - surrogate.detach() + loss.detach()  # type: ignore[union-attr]
 
@@ -96,16 +91,22 @@ class Reptile(Algorithm):
 
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`; each step is on `test_batch` examples of the support set."""
+        """See `Algorithm.predict`."""
+        return predict_along(self, tasks, steps)
 
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            x, y = by_turns(support_x, tasks.way), by_turns(support_y, tasks.way)
-            trail = self.adapt(x, y, steps, self.test_batch)
-            return torch.stack([functional_call(self, adapted, query_x) for adapted, _ in trail])
+    def adapt(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        steps: int,
+        differentiable: bool,  # noqa: ARG002, nothing flows through the steps
+    ) -> Iterator[Parameters]:
+        """See `GradientMethod.adapt`; each step is on `test_batch` examples of the support set."""
+        way = self.head.out_features
+        x, y = by_turns(support_x, way), by_turns(support_y, way)
+        return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))
 
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
-
-    def adapt(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
+    def train_on(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
         """Yield one task's weights before and after each step, with the loss that the step lowered (0 at first).
 
         Args:
@@ -114,14 +115,15 @@ class Reptile(Algorithm):
             steps: how many to take.
             batch: examples per step; all of them, where there are fewer.
         """
-        weights = {name: weight.detach() for name, weight in self.named_parameters()}
+        weights = {name: weight.detach() for name, weight in network_weights(self).items()}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+        loss_of = partial(loss_under, self.backbone)
         squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         yield weights, x.new_zeros(())
         for step in range(1, steps + 1):
             at = [((step - 1) * batch + j) % len(x) for j in range(min(batch, len(x)))]
             with torch.no_grad():
-                gradient, loss = grad_and_value(self._loss)(weights, buffers, x[at], y[at])
+                gradient, loss = grad_and_value(loss_of)(weights, buffers, x[at], y[at])
                 if self.inner_optimizer == "adam":
                     squares = {
                         name: ADAM_BETA2 * s + (1 - ADAM_BETA2) * gradient[name] ** 2 for name, s in squares.items()
@@ -130,9 +132,6 @@ class Reptile(Algorithm):
                     gradient = {name: g / (unbiased[name].sqrt() + ADAM_EPSILON) for name, g in gradient.items()}
                 weights = {name: weight - self.inner_lr * gradient[name] for name, weight in weights.items()}
             yield weights, loss
-
-    def _loss(self, weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
-        return mean_loss(functional_call(self, (weights, buffers), x), y)
 
 
 def by_turns(examples: Tensor, way: int) -> Tensor:

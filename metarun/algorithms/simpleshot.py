@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.backbones import Backbone
+from metarun.algorithms.stepless import logits_of_tasks
+from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
+from metarun.over_tasks import How
 from metarun.tasks import TaskBatch
 
 MEMORY = 100  # batches: in pre-training older ones fade from the mean, since the features they had are gone
@@ -38,6 +39,8 @@ class SimpleShot(Algorithm):
         UserError: `transform` has no such value.
     """
 
+    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    judges_features = True
     not_needed: ClassVar[tuple[str, ...]] = ("classifier.", "mean", "batches")
     mean: Tensor  # (features), of the meta-train examples
     batches: Tensor  # how many the mean was gathered from
@@ -50,14 +53,14 @@ class SimpleShot(Algorithm):
         over_tasks: How = "auto",
     ) -> None:
         super().__init__()
+        self.backbone = backbone
+        self.how = over_tasks
         if transform not in ("UN", "L2N", "CL2N"):
             raise UserError(f"algo.transform='{transform}' is not one of UN, L2N, CL2N.")
-        self.backbone = backbone
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.register_buffer("mean", torch.zeros(backbone.features))
         self.register_buffer("batches", torch.zeros(()))
         self.transform = transform
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes; gather the mean."""
@@ -79,15 +82,15 @@ class SimpleShot(Algorithm):
     @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
         """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
+        return logits_of_tasks(self, tasks)[None]
 
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            support, query = self._transformed(support_x), self._transformed(query_x)
-            return -squared_distances(query, prototypes(support, support_y, tasks.way))
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """See `Stepless`: negative squared distances."""
+        support = self._transformed(self.backbone(support_x))
+        query = self._transformed(embed_queries(self.backbone, support_x, query_x))
+        return -squared_distances(query, prototypes(support, support_y, way))
 
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)[None]
-
-    def _transformed(self, x: Tensor) -> Tensor:
-        features: Tensor = self.backbone(x)  # (n, features)
+    def _transformed(self, features: Tensor) -> Tensor:
         if self.transform == "CL2N":
             features = features - self.mean
         return features if self.transform == "UN" else F.normalize(features, dim=1)

@@ -43,15 +43,15 @@ class ResNet18(Backbone):
             raise UserError(f"backbone.first='{first}' is not one of 7x7, 3x3.")
         size, stride = (7, 2) if first == "7x7" else (3, 1)
         self.first = nn.Sequential(
-            nn.Conv2d(input_shape[0], 64, size, stride=stride, padding=size // 2, bias=False),
-            make_norm(norm, 64, spatial=True),
+            nn.Conv2d(input_shape[0], WIDTHS[0], size, stride=stride, padding=size // 2, bias=False),
+            make_norm(norm, WIDTHS[0], spatial=True),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1) if first == "7x7" else nn.Identity(),
         )
         blocks = []
-        channels = 64
+        channels = WIDTHS[0]
         for width in WIDTHS:
-            blocks += [_Block(channels, width, 1 if width == 64 else 2, norm), _Block(width, width, 1, norm)]
+            blocks += [_Block(channels, width, 1 if width == WIDTHS[0] else 2, norm), _Block(width, width, 1, norm)]
             channels = width
         self.blocks = nn.Sequential(*blocks)
         self.features = WIDTHS[-1]

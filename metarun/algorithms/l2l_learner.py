@@ -1,0 +1,66 @@
+"""The loop of learn2learn's examples: a learner is cloned for each task, adapted to its support set, then asked.
+
+Its methods differ in what the learner is and in what it sees. `Learner` stands for a `learn2learn.algorithms.MAML` or
+`MetaSGD`, whose `clone()` and `adapt(loss)` do the work.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarun.backbones import Backbone, asks_for_support
+from metarun.errors import UserError
+from metarun.losses import mean_loss
+from metarun.over_tasks import How
+from metarun.tasks import TaskBatch
+
+Learner = Any  # learn2learn has no types
+See = Callable[[Tensor], Tensor]  # from examples to what the learner is given, once per set
+
+
+def query_loss(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Tensor:
+    """Return the mean query loss of the adapted learners, through which learn2learn keeps the graph."""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(
+        tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
+    ):
+        *_, adapted = _adapt(learner, see(support_x), support_y, steps)
+        losses.append(mean_loss(adapted(see(query_x)), query_y))
+    return torch.stack(losses).mean()
+
+
+@torch.no_grad()
+def predictions(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Tensor:
+    """Return what `Algorithm.predict` does."""
+    curves = []
+    for support_x, support_y, query_x in zip(tasks.support_x, tasks.support_y, tasks.query_x, strict=True):
+        seen = see(query_x)
+        curves.append(torch.stack([adapted(seen) for adapted in _adapt(learner, see(support_x), support_y, steps)]))
+    return torch.stack(curves, 1)
+
+
+def _adapt(learner: Learner, seen: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
+    """Yield one task's clone before adaptation and after each step: always the same one, which `adapt` changes."""
+    with torch.enable_grad():  # unlike torch.func.grad, `adapt` needs it
+        clone = learner.clone()
+    yield clone
+    for _ in range(steps):
+        with torch.enable_grad():
+            clone.adapt(mean_loss(clone(seen), support_y))
+        yield clone
+
+
+def check_fits(over_tasks: How, backbone: Backbone) -> None:
+    """Raise a UserError where learn2learn cannot follow: it takes task by task, and each set by itself."""
+    if over_tasks not in ("auto", "loop"):
+        raise UserError(
+            f"train.over_tasks={over_tasks} but learn2learn adapts to one task after the other; "
+            "set `train.over_tasks=loop`, or choose a method of metarun's own, such as algo=maml."
+        )
+    if asks_for_support(backbone):
+        raise UserError(
+            "this backbone.norm takes statistics of the support set but learn2learn passes queries without it; "
+            "set `backbone.norm=batch` or another, or choose a method of metarun's own, such as algo=maml."
+        )

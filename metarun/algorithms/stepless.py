@@ -1,0 +1,37 @@
+"""Methods that solve a task in one go: by comparison, or by a head in closed form."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from metarun.over_tasks import How, MayHaveState, over_tasks
+from metarun.tasks import TaskBatch
+
+
+class Stepless(MayHaveState, Protocol):
+    """A method that says in one go what a task's queries are.
+
+    Attributes:
+        how: a batch of tasks is run, see `over_tasks`.
+    """
+
+    how: How
+
+    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+        """Return (way * query, way) of one task.
+
+        Args:
+            support_x: (way * shot, *shape).
+            support_y: (way * shot).
+            query_x: (way * query, *shape).
+            way: classes.
+        """
+
+
+def logits_of_tasks(method: Stepless, tasks: TaskBatch) -> Tensor:
+    """Return (T, way * query, way) logits."""
+
+    def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        return method.logits(support_x, support_y, query_x, tasks.way)
+
+    return over_tasks(of_one_task, method, method.how, tasks.support_x, tasks.support_y, tasks.query_x)

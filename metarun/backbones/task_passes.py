@@ -1,0 +1,42 @@
+"""A task's way through a network: the support set and the queries, together or apart."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from metarun.backbones.norm import SupportStatistics, TaskNorm, support_first
+
+Embed = Callable[[Tensor], Tensor]
+
+
+def embed_together(embed: Embed, support_x: Tensor, query_x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the features of support (n, *shape) and queries (m, *shape) from one pass.
+
+    Batch statistics are then of both sets; statistics of the support set are of that.
+    """
+    with support_first(len(support_x)):
+        features = embed(torch.cat([support_x, query_x]))
+    return features[: len(support_x)], features[len(support_x) :]
+
+
+def embed_queries(network: nn.Module, support_x: Tensor, query_x: Tensor, embed: Embed | None = None) -> Tensor:
+    """Return the features of queries (m, *shape) from a pass of their own, after one for the support set.
+
+    Batch statistics are then of the queries alone. Where the norm needs to know the support set, it goes along.
+
+    Args:
+        network: whose norm it is.
+        support_x: (n, *shape).
+        query_x: (m, *shape).
+        embed: calls the network, if not by its own weights or `forward`.
+    """
+    embed = embed or network
+    if asks_for_support(network):
+        return embed_together(embed, support_x, query_x)[1]
+    return embed(query_x)
+
+
+def asks_for_support(network: nn.Module) -> bool:
+    """Whether a layer takes statistics of the support set, for queries too."""
+    return any(isinstance(layer, SupportStatistics | TaskNorm) for layer in network.modules())

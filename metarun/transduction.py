@@ -1,0 +1,119 @@
+"""Whether queries see each other: found by predicting them alone and in company. Knows no algorithm, no data set."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metarun.algorithms import Algorithm
+from metarun.losses import correct, per_query_loss
+from metarun.tasks import TaskBatch, TaskStream, chunks
+
+ASKED = 3  # queries of one task that `is_transductive` predicts alone
+AT_ONCE = 16  # queries that `audit` predicts in one batch, each in a task of its own
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What predicting every query of some tasks by itself changed, after the last step.
+
+    Args:
+        tasks: that were audited.
+        queries: in all of them.
+        changed: queries of which the prediction changed at any step, beyond float64's rounding.
+        together: mean accuracy, or squared error, of the queries as they are judged.
+        alone: the same of the queries predicted one at a time.
+        flipped: queries whose predicted class changed; None in regression.
+    """
+
+    tasks: int
+    queries: int
+    changed: int
+    together: float
+    alone: float
+    flipped: int | None
+
+
+def is_transductive(
+    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None
+) -> bool:
+    """Whether a query's prediction changes with the other queries, asked in float64 of a few queries of one task.
+
+    The support examples are asked about as well, so that there is company however few queries a task has.
+    """
+    algorithm = copy.deepcopy(algorithm).double().eval()
+    task = _in_float64(stream.draw(0, 1))
+    query_x, query_y = torch.cat([task.query_x, task.support_x], 1), torch.cat([task.query_y, task.support_y], 1)
+
+    def predict(queries: slice) -> Tensor:
+        pause()
+        return algorithm.predict(replace(task, query_x=query_x[:, queries], query_y=query_y[:, queries]), steps)
+
+    together = predict(slice(None))
+    alone = [predict(slice(j, j + 1)) for j in range(min(ASKED, query_x.shape[1]))]
+    return any(bool(_differs(one[:, :, 0], together[:, :, j]).any()) for j, one in enumerate(alone))
+
+
+def audit(
+    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: int, audited: Callable[[int, int], None]
+) -> Audit:
+    """Predict every query of the first `tasks` of a stream in company and by itself, in float64.
+
+    Args:
+        algorithm: what is audited; it stays as it is.
+        stream: of meta-test tasks.
+        steps: of adaptation.
+        tasks: how many.
+        audited: told after each task how many of how many are done; may raise to stop.
+    """
+    algorithm = copy.deepcopy(algorithm).double().eval()
+    in_company, by_itself, targets = [], [], []
+    for i in range(tasks):
+        task = _in_float64(stream.draw(i, 1))
+        in_company.append(algorithm.predict(task, steps)[:, 0])  # (steps + 1, queries, way)
+        pieces = [_each_query_alone(task, first, count) for first, count in chunks(task.query_x.shape[1], AT_ONCE)]
+        by_itself.append(torch.cat([algorithm.predict(piece, steps)[:, :, 0] for piece in pieces], 1))
+        targets.append(task.query_y[0])
+        audited(i + 1, tasks)
+    together, alone, target = torch.cat(in_company, 1), torch.cat(by_itself, 1), torch.cat(targets)
+    regression = target.is_floating_point()
+    judge = per_query_loss if regression else correct
+    return Audit(
+        tasks=tasks,
+        queries=len(target),
+        changed=int(_differs(alone, together).any(0).sum()),
+        together=float(judge(together[-1], target).double().mean()),
+        alone=float(judge(alone[-1], target).double().mean()),
+        flipped=None if regression else int((alone[-1].argmax(-1) != together[-1].argmax(-1)).sum()),
+    )
+
+
+def _in_float64(task: TaskBatch) -> TaskBatch:
+    return replace(
+        task,
+        support_x=task.support_x.double(),
+        support_y=task.support_y.double() if task.support_y.is_floating_point() else task.support_y,
+        query_x=task.query_x.double(),
+        query_y=task.query_y.double() if task.query_y.is_floating_point() else task.query_y,
+    )
+
+
+def _each_query_alone(task: TaskBatch, first: int, count: int) -> TaskBatch:
+    """Return `count` copies of a task (T = 1), each with one of its queries from `first` on."""
+
+    def copies(support: Tensor) -> Tensor:
+        return support.expand(count, *support.shape[1:])
+
+    def one_each(query: Tensor) -> Tensor:
+        return query[0, first : first + count, None]
+
+    return TaskBatch(
+        copies(task.support_x), copies(task.support_y), one_each(task.query_x), one_each(task.query_y), task.way
+    )
+
+
+def _differs(one: Tensor, other: Tensor) -> Tensor:
+    """Whether predictions (..., way) differ by more than rounding."""
+    return ~torch.isclose(one, other, rtol=1e-6, atol=1e-8).all(-1)
