@@ -32,8 +32,17 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
     except InstantiationException as error:  # of a class named further down, such as backbone.module
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
-        raise UserError(f"`{key}` cannot be built: {' '.join(str(error).split())}") from error
+        where, cause = " ".join(str(error).partition(", set env var")[0].split()), str(_first_cause(error))
+        reason = where if cause in where else f"{where}: {cause.rstrip('.')}."
+        raise UserError(f"`{key}` cannot be built: {reason}") from error
     return make(**given)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong to begin with: Hydra's own message says only where."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:

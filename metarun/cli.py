@@ -16,6 +16,8 @@ VERBS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
     "test": "meta-test a finished run on other task sizes, splits or data",
     "compare": "a table of all runs",
+    "report": "one page of all runs: table, curves, example tasks",
+    "plot": "figures for papers: adaptation curves, heatmaps over task sizes, tasks",
     "data": "list, get and check data sets",
     "doctor": "versions, device, which data sets are here, and what to mend",
 }
@@ -35,6 +37,8 @@ examples:
   metarun train algo=maml --cfg job                          the config, without running it
   metarun test run=RUN task.way=20 task.shot=5               a finished run on other tasks
   metarun compare                                            every run, one row each
+  metarun report                                             the same with curves and example tasks, report.html
+  metarun plot curve -o curve.pdf                            every run, one line each
   metarun data list                                          what there is to learn from
 
 `metarun VERB --help` tells more. Tab completion: eval "$(metarun -sc install=bash)", the same with zsh;

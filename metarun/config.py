@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -80,8 +81,12 @@ class RunConfig:
     seed: int = MISSING
     device: str = MISSING
     precision: str = MISSING
+    tf32: bool = False  # these two have values here for the configs of runs that were made before there were such keys
+    deterministic: bool = False
     results_dir: str = MISSING
     force: bool = MISSING
+    retry_failed: bool = MISSING
+    logger: dict[str, Any] = field(default_factory=dict)  # each names a class, whose signature is its schema
     train: TrainConfig = field(default_factory=TrainConfig)
     test: TestConfig = field(default_factory=TestConfig)
     default_norm: str = MISSING
@@ -135,24 +140,37 @@ class RetestConfig:
     train: RetestTrainConfig = field(default_factory=RetestTrainConfig)
     test: RetestTestConfig = field(default_factory=RetestTestConfig)
     default_norm: str | None = None
+    audit: bool = MISSING
     device: str = MISSING
+    tf32: bool | None = None
+    deterministic: bool | None = None
     results_dir: str = MISSING
     force: bool = MISSING
+    retry_failed: bool = MISSING
     chosen: RetestChosenConfig = field(default_factory=RetestChosenConfig)
 
 
 def by_way(values: dict[int, Any], _root_: DictConfig) -> Any:
     """Resolve `${by_way:{5: 0.4, 20: 0.1}}` to the entry of the largest way that is not above `task.way`."""
-    way = _root_.task.way
-    return values[max((w for w in values if w <= way), default=min(values))]
+    return _at_or_below(values, _root_.task.way)
+
+
+def by_shot(values: dict[int, Any], _root_: DictConfig) -> Any:
+    """Resolve `${by_shot:{1: 4, 5: 2}}` to the entry of the largest shot that is not above `task.shot`."""
+    return _at_or_below(values, _root_.task.shot)
+
+
+def _at_or_below(values: dict[int, Any], number: int) -> Any:
+    return values[max((key for key in values if key <= number), default=min(values))]
 
 
 def register() -> None:
-    """Make the schemas and the resolver known to Hydra; harmless when repeated."""
+    """Make the schemas and the resolvers known to Hydra; harmless when repeated."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
     store.store(name="retest_schema", node=RetestConfig)
     OmegaConf.register_new_resolver("by_way", by_way, replace=True)
+    OmegaConf.register_new_resolver("by_shot", by_shot, replace=True)
 
 
 def config_dir() -> Path:
@@ -182,11 +200,14 @@ def resolve(config: DictConfig) -> Config:
 
 def overlaid(trained: Any, asked: Config) -> Config:
     """Return a trained run's config with what `metarun test` asked for laid over it; null there keeps what is."""
-    config: Config = {**trained, **{key: asked[key] for key in ("device", "results_dir", "force")}}
+    config: Config = {**trained, **{key: asked[key] for key in ("device", "results_dir", "force", "retry_failed")}}
+    config.update(_given({key: asked[key] for key in ("tf32", "deterministic")}))
     config["task"] = {**trained["task"], **_given(asked["task"])}
     config["test"] = {**trained["test"], **_given(asked["test"])}
     if asked["task"]["query"] is not None:
         config["test"]["query"] = asked["task"]["query"]
+    if asked["audit"]:
+        config["audit"] = True
     if asked["data"] is not None:
         config["data"] = asked["data"]
         config["chosen"] = {**trained["chosen"], "data": asked["chosen"]["data"]}
@@ -238,31 +259,53 @@ hydra:
 
 def stored_yaml(config: Config, verb: str) -> str:
     """Return the text of a run's `config.yaml`, from which `metarun <verb>` makes the same run again."""
-    return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(OmegaConf.create({**config, "force": False}))
+    return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(
+        OmegaConf.create({**config, "force": False, "retry_failed": False})
+    )
 
 
 # Keys that cannot change a run's numbers, or only say again what another key holds.
-NOT_IDENTITY = ("device", "results_dir", "force", "default_norm", "train.over_tasks", "algo.over_tasks")
+NOT_IDENTITY = (
+    *("device", "results_dir", "force", "retry_failed", "logger", "default_norm"),
+    *("train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
+)
+
+# Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. Both
+# can change the last digits of a number, and who asks for `deterministic` is not served by a row that was made without.
+CAME_LATER = {"tf32": False, "deterministic": False}
+
+NAMES_OF_CODE = ("_target_", "tasksets")  # keys whose value may name a class or a function of the user's own
 
 
 def _with_content(value: Any, key: str = "") -> Any:
-    """Put the content of a file where a config names one: a split list, or the source of a user's own class."""
+    """Put the content where a config names a place: a split list, the source of a user's own code, `data.root`."""
     if isinstance(value, dict):
         return {name: _with_content(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):
         return [_with_content(item) for item in value]
     if not isinstance(value, str):
         return value
-    path = _source_of(value) if key == "_target_" and not value.startswith("metarun.") else Path(value)
+    code = key in NAMES_OF_CODE
+    path = _source_of(value) if code and not value.startswith("metarun.") else Path(value)
+    if key == "root" and path and path.is_dir():
+        return _state_of(path)
     if path is None or not path.is_file():
         return value
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return [value, content] if key == "_target_" else content  # where a split list lies does not matter
+    return [value, content] if code else content  # where a split list lies does not matter
+
+
+def _state_of(folder: Path) -> str:
+    """Return a hash that changes with any file below a folder; there may be too many to read them all."""
+    files = sorted(Path(here, name) for here, _, names in os.walk(folder, followlinks=True) for name in names)
+    states = [(str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def _source_of(target: str) -> Path | None:
+    """The file of the module that `package.module.Class` or `package.module:function` names."""
     try:
-        found = importlib.util.find_spec(target.rpartition(".")[0])
+        found = importlib.util.find_spec(target.replace(":", ".").rpartition(".")[0])
     except (ImportError, ValueError):
         return None  # it will be told when it is built
     return Path(found.origin) if found and found.origin else None
@@ -275,5 +318,8 @@ def run_id(config: dict[str, Any]) -> str:
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(identity, parent) if parent else identity
         node.pop(name, None)
+    for key, value in CAME_LATER.items():
+        if identity.get(key) == value:
+            identity.pop(key)
     plain = _with_content(OmegaConf.to_container(identity))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

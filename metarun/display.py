@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 from metarun.durations import format_duration
+from metarun.observer import Look, Pace
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 30  # seconds between two plain lines
@@ -67,19 +68,25 @@ class Screen:
             yield
         self._bar = None
 
-    def trained(self, iteration: int, fraction: float, loss: float, seconds: float) -> None:
-        """Show the pace of meta-training."""
-        pace = iteration / seconds
-        left = format_duration(seconds * (1 - fraction) / fraction)
-        note = f"step {iteration:,} · {pace:.1f}/s · loss {loss:.3f} · val {self.best}"
-        self._show(fraction, note, f"step {iteration:,}, {pace:.1f} a second, loss {loss:.4f}, about {left} left")
+    def close(self) -> None:
+        """Take the bar away, from whatever thread, and leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
 
-    def validated(self, iteration: int, value: float, best: bool) -> None:
+    def trained(self, pace: Pace) -> None:
+        """Show the pace of meta-training."""
+        step, rate, loss = f"{pace.iteration:,}", pace.iteration / pace.seconds, pace.loss
+        left = format_duration(pace.seconds * (1 - pace.fraction) / pace.fraction)
+        note = f"step {step} · {rate:.1f}/s · loss {loss:.3f} · val {self.best}"
+        self._show(pace.fraction, note, f"step {step}, {rate:.1f} a second, loss {loss:.4f}, about {left} left")
+
+    def validated(self, look: Look) -> None:
         """Tell the figure on meta-val."""
         name = "mse" if self.regression else "accuracy"
-        figure = f"{value:.4f}" if self.regression else f"{value:.2%}"
-        self.best = figure if best else self.best
-        log.info("step %s: meta-val %s %s%s", f"{iteration:,}", name, figure, " (best so far)" if best else "")
+        figure = f"{look.value:.4f}" if self.regression else f"{look.value:.2%}"
+        self.best = figure if look.best else self.best
+        best = " (best so far)" if look.best else ""
+        log.info("step %s: meta-val %s %s%s", f"{look.iteration:,}", name, figure, best)
         self._last_line = time.monotonic()
 
     def judged(self, done: int, tasks: int) -> None:
@@ -163,9 +170,22 @@ def summary(record: dict[str, Any]) -> Table:
         floor, chance = percent(record["floor_accuracy"]), percent(record["chance"])
         table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
     table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
+    if "audit" in record:
+        table.add_row("audit", _audit(record["audit"]))
     table.add_row("adapting", f"{record['adapt_ms']:.1f} ms a task on {record['device']}")
-    table.add_row("meta-training", f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}")
+    numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
+    trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
+    table.add_row("meta-training", trained + numbers)
     return table
+
+
+def _audit(audit: dict[str, Any]) -> str:
+    """Say what predicting every query by itself changed."""
+    asked = f"{audit['queries']:,} queries of {audit['tasks']} tasks, each predicted by itself"
+    if audit["flipped"] is None:
+        return f"{audit['changed']:,} of {asked}, change; mse {audit['together']:.4f} → {audit['alone']:.4f}"
+    accuracy = f"accuracy {percent(audit['together'], 1)} → {percent(audit['alone'], 1)}"
+    return f"{audit['changed']:,} of {asked}, change, {audit['flipped']:,} of them to another class; {accuracy}"
 
 
 def _curve(values: list[float], write: Any) -> str:

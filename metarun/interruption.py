@@ -1,14 +1,21 @@
 """Ctrl-C and SIGTERM as a request: the work at hand is brought to a point where it can be saved, then it ends."""
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from metarun.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 0.4  # seconds that the work at hand has to come to a good point by itself
+
+
+def _nothing() -> None:
+    """Nothing needs to be done."""
 
 
 class Interruption:
@@ -16,28 +23,74 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._heeded = threading.Event()
+        self._save = _nothing
+        self._saving = threading.Lock()
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come; called wherever stopping loses nothing."""
         if self.signal is not None:
+            self._heeded.set()
             raise Interrupted(self.signal)
+
+    @contextmanager
+    def keeping(self, save: Callable[[], None]) -> Iterator[None]:
+        """Within the block, `save` is called, from another thread, if work that takes seconds has to be cut off."""
+        self._save = save
+        try:
+            yield
+        finally:
+            with self._saving:
+                self._save = _nothing
 
     def _remember(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002, the signature of a handler
         if self.signal is not None:  # asked twice: do not wait for a good moment
             raise KeyboardInterrupt
         self.signal = number
 
+    def _watch(self, signals: int, close: Callable[[], None]) -> None:
+        """Wait for a signal; if the work does not heed it soon, save what there is and end the process.
+
+        Python runs a signal's handler between two of its own instructions, and a backward pass through a large
+        network is a single one that takes seconds.
+        """
+        while (number := os.read(signals, 1)[0]) not in SIGNALS:
+            if number == 0:  # written by `deferred_signals` when the work is over
+                return
+        if self._heeded.wait(PATIENCE):
+            return
+        with self._saving:  # and never let go of it
+            self._save()
+            close()
+            print(f"metarun: {Interrupted(number)}", file=sys.stderr, flush=True)
+            os._exit(128 + number)
+
 
 @contextmanager
-def deferred_signals() -> Iterator[Interruption]:
-    """Within the block, signals are remembered; a second one ends the work at once. Only a main thread gets them."""
+def deferred_signals(close: Callable[[], None] = _nothing) -> Iterator[Interruption]:
+    """Within the block, signals are remembered; a second one ends the work at once. Only a main thread gets them.
+
+    Args:
+        close: called before the process ends because the work at hand did not heed a signal: restores the terminal.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
     before = {number: signal.signal(number, interruption._remember) for number in SIGNALS}
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    watch = threading.Thread(target=interruption._watch, args=(reading, close), daemon=True)
+    watch.start()
     try:
         yield interruption
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        interruption._heeded.set()
+        os.write(writing, bytes([0]))
+        watch.join()
+        os.close(reading)
+        os.close(writing)

@@ -1,7 +1,9 @@
-"""Memory of large freed tensors is kept, not given back to the system and asked for again at the next step."""
+"""What metarun knows of memory: how to keep what was freed, and how an error says that there is none left."""
 
 import ctypes
 import sys
+
+import torch
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -22,3 +24,10 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that the memory, the device's or the computer's, does not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)  # torch's allocator on a CPU

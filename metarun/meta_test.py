@@ -1,18 +1,27 @@
 """Judging an algorithm on tasks it was not trained on. Knows no algorithm, no data set, no screen."""
 
-import copy
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.embed_once import on_features
+from metarun.errors import RunFailed
+from metarun.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
 from metarun.losses import confidence, correct, per_query_loss
-from metarun.tasks import TaskBatch, TaskStream, chunks
+from metarun.memory import ran_out
+from metarun.tasks import TaskBatch, TaskStream
 
-CHUNK_EXAMPLES = 1024  # examples that go through the network at once; more is slower on a CPU and takes more memory
+log = logging.getLogger(__name__)
+
+# How much goes through the network at once: more is slower on a CPU and takes more memory, which grows with the area.
+CHUNK_EXAMPLES = 1024
+CHUNK_PIXELS = CHUNK_EXAMPLES * 28 * 28
+CHUNK_FEATURES = 8192  # examples at once whose features are there already
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,16 @@ def evaluate(
     tasks: int,
     steps: int,
     judged: Callable[[int, int], None] = _nobody_asks,
+    features: dict[str, Tensor] | None = None,
 ) -> Evaluation:
-    """Judge an algorithm, as it is, on the first `tasks` of a stream."""
+    """Judge an algorithm, as it is, on the first `tasks` of a stream; `features` is what `on_features` may keep."""
     algorithm.eval()
-    return judge(lambda batch: algorithm.predict(batch, steps), stream, tasks, judged)
+    kept = {} if features is None else features
+    of_features = on_features(algorithm, stream, tasks, lambda: judged(0, tasks), kept)
+    if of_features is None:
+        return judge(lambda batch: algorithm.predict(batch, steps), stream, tasks, judged)
+    on, embedded = of_features
+    return judge(lambda batch: on.predict(batch, steps), embedded, tasks, judged, CHUNK_FEATURES)
 
 
 def judge(
@@ -62,6 +77,7 @@ def judge(
     stream: TaskStream,
     tasks: int,
     judged: Callable[[int, int], None] = _nobody_asks,
+    at_once: int | None = None,
 ) -> Evaluation:
     """Judge predictions on the first `tasks` of a stream, in chunks of which none changes another's result.
 
@@ -70,16 +86,42 @@ def judge(
         stream: where the tasks come from.
         tasks: how many.
         judged: told after each chunk how many of how many are done.
+        at_once: examples in a chunk; default: `CHUNK_EXAMPLES`.
     """
-    shape = stream.shape
-    size = max(1, CHUNK_EXAMPLES // (shape.way * (shape.shot + shape.query)))
+    size, done = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), 0
     found: list[tuple[Tensor, ...]] = []
-    for first, length in chunks(tasks, size):
-        found.append(_measure(predict, stream.draw(first, length)))
-        judged(first + length, tasks)
+    while done < tasks:
+        length = min(size, tasks - done)
+        try:
+            found.append(_measure(predict, stream.draw(done, length)))
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            size = _fewer(length)
+        else:
+            done += length
+            judged(done, tasks)
     loss, *rest = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
     accuracy, sureness = rest or (None, None)
     return Evaluation(loss, accuracy, sureness)
+
+
+def tasks_at_once(stream: TaskStream, examples: int) -> int:
+    """Return how many tasks make a chunk of at most so many examples; at least one, however large it is."""
+    shape = stream.shape
+    area = stream.draw(0, 1).query_x.shape[3:].numel()  # pixels of an example; 1 where examples are no images
+    return max(1, min(examples, CHUNK_PIXELS // area) // (shape.way * (shape.shot + shape.query)))
+
+
+def _fewer(tasks: int) -> int:
+    """Return how many tasks to judge at once when so many took more memory than there is."""
+    if tasks == 1:
+        raise RunFailed(
+            "one task does not fit the memory; lower `task.way`, `task.query` or `backbone.filters`, or choose a "
+            "device with more."
+        )
+    log.warning("out of memory: from here on %d tasks are judged at once, not %d", tasks // 2, tasks)
+    return tasks // 2
 
 
 @torch.no_grad()
@@ -91,33 +133,6 @@ def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> tuple[
         return (loss,)
     accuracy = correct(predictions, targets).double().mean(-1).cpu()
     return loss, accuracy, confidence(predictions).mean(-1).cpu()
-
-
-def is_transductive(
-    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None
-) -> bool:
-    """Whether a query's prediction changes with the other queries, found by asking: in float64, on one task.
-
-    Some queries of a task are predicted each by itself and in company. A difference beyond float64's rounding means
-    that the method uses the other queries, as batch statistics over the query set do. The support examples are asked
-    about as well, so that there is company however few queries a task has.
-    """
-    algorithm = copy.deepcopy(algorithm).double().eval()
-    task = stream.draw(0, 1)
-    support_x, support_y = task.support_x.double(), task.support_y
-    support_y = support_y.double() if support_y.is_floating_point() else support_y
-    query_x, query_y = torch.cat([task.query_x.double(), support_x], 1), torch.cat([task.query_y, task.support_y], 1)
-
-    def predict(queries: slice) -> Tensor:
-        pause()
-        seen = replace(
-            task, support_x=support_x, support_y=support_y, query_x=query_x[:, queries], query_y=query_y[:, queries]
-        )
-        return algorithm.predict(seen, steps)
-
-    together = predict(slice(None))
-    alone = [predict(slice(j, j + 1)) for j in range(min(3, query_x.shape[1]))]
-    return any(not torch.allclose(one[:, :, 0], together[:, :, j], rtol=1e-6, atol=1e-8) for j, one in enumerate(alone))
 
 
 def adaptation_ms(
@@ -135,6 +150,29 @@ def adaptation_ms(
         _wait_for(task.query_x.device)
         times.append((time.perf_counter() - begin) * 1000)
     return float(torch.tensor(times[2:]).median())
+
+
+@torch.no_grad()
+def predict_examples(
+    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: int, pause: Callable[[], None] = lambda: None
+) -> list[ExampleTask]:
+    """Return the first few of so many tasks with an algorithm's predictions; none where there is nothing to draw."""
+    algorithm.eval()
+    shown = []
+    for i in range(min(TASKS, tasks)):
+        pause()
+        task = stream.draw(i, 1)
+        regression = task.query_y.is_floating_point()
+        if not can_be_shown(task.query_x.shape[2:], regression):
+            return []
+        predictions = algorithm.predict(task, steps)[-1].float()  # (1, queries, way)
+        whole = (
+            *(task.support_x, task.support_y, task.query_x, task.query_y),
+            predictions if regression else predictions.argmax(-1),
+            predictions.new_empty(1, 0) if regression else confidence(predictions),
+        )
+        shown.append(cut_down(ExampleTask(*(tensor[0].cpu().numpy() for tensor in whole))))
+    return shown
 
 
 def _wait_for(device: torch.device) -> None:

@@ -1,18 +1,26 @@
 """Meta-training: the outer loop. Knows no algorithm, no data set, no screen."""
 
+import logging
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, UserError
+from metarun.memory import ran_out
 from metarun.meta_test import evaluate
+from metarun.observer import Look, Observer, Pace
 from metarun.stateless_random import root_key
-from metarun.tasks import TaskStream
+from metarun.statistics import mean_and_ci95
+from metarun.tasks import TaskStream, chunks
+
+log = logging.getLogger(__name__)
 
 CHECK_EVERY = 10  # steps between two looks at the loss: on a GPU each look waits for the device
 
@@ -87,16 +95,7 @@ class Progress:
     best_score: float = -math.inf
     best_value: float | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Observer(Protocol):
-    """Whoever wants to know how it goes: a screen, a file."""
-
-    def trained(self, iteration: int, fraction: float, loss: float, seconds: float) -> None:
-        """Some more steps were taken; `loss` is their mean."""
-
-    def validated(self, iteration: int, value: float, best: bool) -> None:
-        """Meta-val was looked at; `value` is an accuracy or a squared error."""
+    at_once: int | None = None  # tasks that the memory holds at once; None: the whole meta-batch
 
 
 class Training:
@@ -108,6 +107,9 @@ class Training:
         train: stream of meta-training tasks; step i takes tasks i * meta_batch and following.
         val: stream of meta-val tasks, the first of which are looked at every time.
         seed: of what a network itself draws at random in training, such as DropBlock.
+
+    Attributes:
+        settled: held while the state changes; who holds it in another thread finds the state between two steps.
     """
 
     def __init__(
@@ -119,6 +121,8 @@ class Training:
         self.val = val
         self.seed = seed
         self.progress = Progress()
+        self.settled = threading.RLock()
+        self._before: dict[str, Tensor] = {}  # what was learned before the work at hand, if some is
         # On the device, in float64: of the steps since the last look at meta-val.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         learned = list(algorithm.parameters()) if algorithm.learns else []
@@ -133,13 +137,22 @@ class Training:
         return next((parameter.device for parameter in self.algorithm.parameters()), torch.device("cpu"))
 
     def state(self) -> dict[str, Any]:
-        """Return everything that is needed to go on from here."""
+        """Return everything that is needed to go on from here; amid a step or a look, from where it began."""
         return {
-            "algorithm": self.algorithm.state_dict(),
+            "algorithm": self._before or self.algorithm.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.progress),
             "loss_sum": self._loss_sum,
         }
+
+    def _begin(self) -> None:
+        """Take hold of what was learned so far, for who asks amid the work, when other weights stand in the network.
+
+        Running statistics are updated on the way; weights change only under `settled`.
+        """
+        buffers = dict(self.algorithm.named_buffers())
+        learned = self.algorithm.state_dict()
+        self._before = {name: value.clone() if name in buffers else value for name, value in learned.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
@@ -164,14 +177,18 @@ class Training:
         return bool(self.progress.curve) and self.progress.validated_at == self.progress.iteration
 
     def run(
-        self, save: Callable[[], None], save_best: Callable[[], None], observer: Observer, pause: Callable[[], None]
+        self,
+        save: Callable[[], None],
+        save_best: Callable[[], None],
+        observers: Sequence[Observer],
+        pause: Callable[[], None],
     ) -> None:
         """Meta-train until a limit is reached.
 
         Args:
             save: called when `state()` is worth keeping.
             save_best: called when the weights are the best so far on meta-val.
-            observer: told how it goes.
+            observers: told how it goes.
             pause: called after every step and between chunks of meta-val; raises when the user wants to stop.
 
         Raises:
@@ -180,14 +197,14 @@ class Training:
         started = time.perf_counter() - self.progress.seconds
         while not self.finished:
             if self._look_is_due:
-                self._validate(save_best, observer, pause)
+                self._validate(save_best, observers, pause)
                 self.progress.seconds = time.perf_counter() - started
                 save()
             else:
                 self._step()
                 self.progress.seconds = time.perf_counter() - started
                 if self.progress.iteration % CHECK_EVERY == 0:
-                    self._tell(observer)
+                    self._tell(observers)
             pause()
 
     @property
@@ -199,22 +216,60 @@ class Training:
 
     def _step(self) -> None:
         """Take one step of the outer loop."""
+        self._begin()
         schedule, progress = self.schedule, self.progress
         fraction = schedule.fraction_done(progress.iteration, progress.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = schedule.rate(progress.iteration, fraction)
         self.algorithm.train()
         self.algorithm.on_step(fraction)
-        # So that a stopped training goes on to the same bits where a network draws random numbers.
-        torch.manual_seed(root_key("step", self.seed, progress.iteration))
-        loss = self.algorithm.meta_loss(self.train.draw(progress.iteration * schedule.meta_batch, schedule.meta_batch))
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._meta_gradient()
         if schedule.clip_grad is not None:
             torch.nn.utils.clip_grad_value_(self.algorithm.parameters(), schedule.clip_grad)
-        self.optimizer.step()
-        progress.iteration += 1
-        self._loss_sum += loss.detach()
+        with self.settled:
+            self.optimizer.step()
+            progress.iteration += 1
+            self._loss_sum += loss
+            self._before = {}
+
+    def _meta_gradient(self) -> Tensor:
+        """Set the gradient of the meta-loss and return that loss; in as many parts as the memory asks for.
+
+        Raises:
+            RunFailed: the memory does not even hold the smallest part.
+        """
+        progress, batch = self.progress, self.schedule.meta_batch
+        first = progress.iteration * batch
+        while True:
+            # So that a stopped training goes on to the same bits where a network draws random numbers.
+            torch.manual_seed(root_key("step", self.seed, progress.iteration))
+            self.optimizer.zero_grad()
+            total = torch.zeros((), device=self.device)
+            try:
+                for start, count in chunks(batch, progress.at_once or batch):
+                    loss = self.algorithm.meta_loss(self.train.draw(first + start, count)) * (count / batch)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    total = total + loss.detach()
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error):
+                    raise
+                self._take_fewer_at_once()
+            else:
+                return total
+
+    def _take_fewer_at_once(self) -> None:
+        """Halve the parts of a meta-batch and go back to before the step."""
+        progress = self.progress
+        at_once = progress.at_once or self.schedule.meta_batch
+        if at_once == 1 or not self.algorithm.separable:
+            what = "one task" if at_once == 1 else f"a batch of train.meta_batch={at_once} tasks"
+            raise RunFailed(
+                f"{what} does not fit the memory; lower `train.meta_batch`, `train.way`, `train.query` or "
+                "`backbone.filters`, or choose a device with more."
+            )
+        progress.at_once = at_once // 2
+        self.algorithm.load_state_dict(self._before)
+        log.warning("out of memory: from here on %d tasks of a meta-batch at once, not %d", progress.at_once, at_once)
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the steps since the last look at meta-val; waits for the device."""
@@ -226,13 +281,19 @@ class Training:
             )
         return mean
 
-    def _tell(self, observer: Observer) -> None:
+    def _tell(self, observers: Sequence[Observer]) -> None:
         progress = self.progress
         fraction = self.schedule.fraction_done(progress.iteration, progress.seconds)
-        observer.trained(progress.iteration, fraction, self._mean_loss(), progress.seconds)
+        rate = self.optimizer.param_groups[0]["lr"]
+        pace = Pace(progress.iteration, fraction, self._mean_loss(), rate, progress.seconds)
+        for observer in observers:
+            observer.trained(pace)
 
-    def _validate(self, save_best: Callable[[], None], observer: Observer, pause: Callable[[], None]) -> None:
+    def _validate(
+        self, save_best: Callable[[], None], observers: Sequence[Observer], pause: Callable[[], None]
+    ) -> None:
         """Look at meta-val; stopped on the way, it leaves no trace and is taken again."""
+        self._begin()
         progress, schedule = self.progress, self.schedule
         loss = self._mean_loss()
         found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
@@ -243,14 +304,18 @@ class Training:
             )
         value = float(found.headline.double().mean())
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
-        if progress.iteration > 0:
-            progress.curve.append({**common, "split": "train", "loss": loss, "accuracy": None})
+        of_train = [{**common, "split": "train", "loss": loss, "accuracy": None}] if progress.iteration > 0 else []
         val_loss, accuracy = float(found.loss[-1].double().mean()), None if found.accuracy is None else value
-        progress.curve.append({**common, "split": "val", "loss": val_loss, "accuracy": accuracy})
-        progress.validated_at = progress.iteration
-        self._loss_sum.zero_()
         best = found.score > progress.best_score
-        if best:
-            progress.best_score, progress.best_value, progress.best_iteration = found.score, value, progress.iteration
-            save_best()
-        observer.validated(progress.iteration, value, best)
+        with self.settled:
+            progress.curve += [*of_train, {**common, "split": "val", "loss": val_loss, "accuracy": accuracy}]
+            progress.validated_at = progress.iteration
+            self._loss_sum.zero_()
+            self._before = {}
+            if best:
+                progress.best_score, progress.best_value = found.score, value
+                progress.best_iteration = progress.iteration
+                save_best()
+        look = Look(progress.iteration, val_loss, value, mean_and_ci95(found.headline.numpy())[1], best)
+        for observer in observers:
+            observer.validated(look)

@@ -1,25 +1,41 @@
 """From a resolved config to the objects it stands for."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, lay_out
+from metarun.backbones import compute_in_bfloat16
 from metarun.build import build, takes
 from metarun.config import Config
 from metarun.data import ClassDataset, Sinusoid, Split
 from metarun.durations import parse_duration
 from metarun.errors import UserError
+from metarun.loggers import Logger
 from metarun.meta_train import Schedule
 from metarun.tasks import TaskShape, TaskStream, task_stream
 
 
 @dataclass
 class Parts:
-    """The objects that a resolved config stands for, each built when first asked for."""
+    """The objects that a resolved config stands for, each built when first asked for.
+
+    Args:
+        config: the resolved one.
+        loaded: whether the algorithm holds the checkpoint that is to be tested.
+        features: of splits that the checkpoint's network has embedded, by the split's identity.
+    """
 
     config: Config
+    loaded: bool = False
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
@@ -37,8 +53,8 @@ class Parts:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The number format that `precision` names."""
-        formats = {"float32": torch.float32, "float64": torch.float64}
+        """The numbers of weights and inputs that `precision` names; bf16 says only what a network makes of them."""
+        formats = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
         if self.config["precision"] not in formats:
             raise UserError(f"precision={self.config['precision']} is not one of {', '.join(formats)}.")
         return formats[self.config["precision"]]
@@ -57,6 +73,8 @@ class Parts:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
             backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)
+            if self.config["precision"] == "bf16":
+                compute_in_bfloat16(backbone)
             algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
         kind = "classification" if isinstance(self.data, ClassDataset) else "regression"
         if kind not in algorithm.solves:
@@ -64,7 +82,7 @@ class Parts:
                 f"algo={self.config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but "
                 f"data={self.data.name} is {kind}; choose another `algo` (maml does both) or another `data`."
             )
-        return algorithm.to(self.device, self.dtype)
+        return lay_out(algorithm.to(self.device, self.dtype))
 
     @property
     def _known_to_the_data(self) -> dict[str, int]:
@@ -112,6 +130,11 @@ class Parts:
         """Whether tasks are functions to regress, not classes to tell apart."""
         return not isinstance(self.data, ClassDataset)
 
+    @property
+    def loggers(self) -> dict[str, Logger]:
+        """The loggers that `logger` chose, by name."""
+        return {name: build(f"logger.{name}", node) for name, node in self.config["logger"].items()}
+
     def check_head(self, shape: TaskShape) -> None:
         """Raise a UserError if the algorithm's head has another size than such tasks need."""
         outputs = self.algorithm.outputs
@@ -121,3 +144,33 @@ class Parts:
                 f"way={shape.way} but this {algo} has a head for {outputs} classes and can be given no other; "
                 f"meta-train one with `task.way={shape.way}`, or use a method without a fixed head, such as protonet."
             )
+
+
+_OF_ONE_TEST = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")
+_shared: ContextVar[dict[str, Parts] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def loading_once() -> Iterator[None]:
+    """Within the block, tests that follow each other share checkpoint, data and features where those are the same."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def parts_to_test(config: Config, run: Path) -> Parts:
+    """Return the parts for a test of a run's checkpoint, which `loading_once` may let it share with the one before."""
+    parts, shared = Parts(config), _shared.get()
+    if shared is None:
+        return parts
+    alike = {key: value for key, value in config.items() if key not in _OF_ONE_TEST}
+    key = json.dumps([str(run), alike], sort_keys=True)
+    before = shared.get(key)
+    if before is not None and before.loaded:
+        parts.loaded, parts.features = True, before.features
+        parts.data, parts.algorithm = before.data, before.algorithm
+    shared.clear()  # the memory holds one
+    shared[key] = parts
+    return parts

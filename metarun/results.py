@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from metarun.errors import UserError
 
@@ -35,6 +37,7 @@ class RunDirectory:
         self.result = path / "result.json"
         self.curve = path / "curve.csv"
         self.tasks = path / "tasks.parquet"
+        self.examples = path / "examples.npz"
         self.best = path / "best.pt"
         self.last = path / "last.pt"
         self.environment = path / "environment.json"
@@ -94,15 +97,20 @@ class RunDirectory:
 
     def forget(self) -> None:
         """Remove what would let a run be found finished or gone on with, the record first."""
-        for path in (self.result, self.last, self.best, self.curve, self.tasks):
+        for path in (self.result, self.last, self.best, self.curve, self.tasks, self.examples):
             path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that at every instant it is the old or the new one, whole."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as `write_text` does."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -120,9 +128,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
 
 def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
     """Write a table by columns, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    pd.DataFrame(columns).to_parquet(temporary, index=False)
-    temporary.replace(path)
+    write_bytes(path, pd.DataFrame(columns).to_parquet(index=False))
 
 
 def run_path(results_dir: Path, algo: str, data: str, way: int, shot: int, run_id: str) -> Path:
@@ -148,6 +154,35 @@ def find_run(results_dir: Path, run: str) -> RunDirectory:
         )
     known = f"there are {', '.join(path.name for path in runs[-5:])}" if runs else "there is none yet"
     raise UserError(f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs; {known}.")
+
+
+def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.float64]:
+    """Read what each meta-test task says of a run: its accuracies, or in regression its squared errors.
+
+    Args:
+        record: as `read_records` returns it, with its `path`.
+        column: of `tasks.parquet`, another than these.
+
+    Returns:
+        (steps + 1, tasks), before adaptation and after each step.
+
+    Raises:
+        UserError: the file is not there or is not what the record says.
+    """
+    path = Path(record["path"]) / "tasks.parquet"
+    try:
+        column = column or ("loss" if "mse" in record else "accuracy")
+        by_step = pd.read_parquet(path).pivot(index="step", columns="task", values=column)
+        figures: NDArray[np.float64] = by_step.sort_index().sort_index(axis=1).to_numpy(dtype=np.float64)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error
+    if figures.shape[1] != record["test_tasks"] or not np.isfinite(figures).all():
+        raise UserError(
+            f"{path} holds {figures.shape[1]} tasks where the row says {record['test_tasks']}; "
+            "make the run again with force=true."
+        )
+    return figures
 
 
 def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:

@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from metarun import __version__, environment
 from metarun.algorithms import floor
 from metarun.errors import RunFailed
-from metarun.meta_test import Evaluation, adaptation_ms, evaluate, is_transductive, judge
+from metarun.meta_test import Evaluation, adaptation_ms, evaluate, judge
 from metarun.meta_train import Progress
 from metarun.parts import Parts
 from metarun.results import Record
 from metarun.statistics import mean_and_ci95
 from metarun.tasks import TaskStream
+from metarun.transduction import audit, is_transductive
+
+AUDITED_TASKS = 20  # each costs as many adaptations as it has queries
 
 # What a row of `metarun test` takes over from the row of the run it tests.
 TRAINED_KEYS = (
@@ -70,7 +74,7 @@ def describe_test(
     algorithm = parts.algorithm
     tasks, steps = parts.judging
     started = time.perf_counter()
-    found = evaluate(algorithm, stream, tasks, steps, judged)
+    found = evaluate(algorithm, stream, tasks, steps, judged, parts.features)
     seconds = time.perf_counter() - started
     broken = int((~found.loss.isfinite()).any(0).sum())
     if broken:
@@ -94,12 +98,27 @@ def describe_test(
         "peak_memory_mb": round(_peak_memory_mb(parts.device), 1),
         "device": str(parts.device),
         "precision": parts.config["precision"],
+        "tf32": parts.config.get("tf32", False),
+        "deterministic": parts.config.get("deterministic", False),
         "stream_hash": stream.hash(tasks),
         "data_hash": parts.data.hash,
         "version": __version__,
         "commit": environment.commit(),
     }
     return record, found
+
+
+def describe_audit(parts: Parts, stream: TaskStream, audited: Callable[[int, int], None]) -> Record:
+    """Return what the row says after every query of some meta-test tasks was predicted by itself.
+
+    Args:
+        parts: with the checkpoint loaded.
+        stream: of meta-test tasks.
+        audited: told how many of how many tasks are done; raises when the user wants to stop.
+    """
+    tasks, steps = parts.judging
+    found = audit(parts.algorithm, stream, steps, min(AUDITED_TASKS, tasks), audited)
+    return {"transductive": found.changed > 0, "audit": asdict(found)}
 
 
 def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:

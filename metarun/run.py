@@ -8,16 +8,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from metarun import checkpoint, environment
+from metarun import checkpoint, environment, example_tasks
 from metarun.algorithms import load_under_another_head
 from metarun.config import Config, overlaid, resolve, run_id, stored_yaml, under_another_head, without_algo
 from metarun.display import Screen, SteadyConsole, logging_to, summary
 from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
+from metarun.loggers import Logbook, LoggedRun, hyperparameters
 from metarun.memory import keep_freed_memory
+from metarun.meta_test import predict_examples
 from metarun.meta_train import Training
 from metarun.order_check import check_order
-from metarun.parts import Parts
+from metarun.parts import Parts, parts_to_test
 from metarun.results import (
     Record,
     RunDirectory,
@@ -28,7 +30,8 @@ from metarun.results import (
     write_parquet,
     write_text,
 )
-from metarun.row import TRAINED_KEYS, describe_test, describe_training, task_columns
+from metarun.row import TRAINED_KEYS, describe_audit, describe_test, describe_training, task_columns
+from metarun.switches import switched
 from metarun.tasks import TaskShape, TaskStream
 
 log = logging.getLogger(__name__)
@@ -36,8 +39,11 @@ log = logging.getLogger(__name__)
 PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judges another method's features
 
 
-def train(config: DictConfig) -> None:
+def train(config: DictConfig) -> Path:
     """Meta-train, choose on meta-val, meta-test once and write the row; or show the row that is there already.
+
+    Returns:
+        The run's directory.
 
     Raises:
         UserError: the config asks for what cannot be done.
@@ -45,11 +51,14 @@ def train(config: DictConfig) -> None:
         Interrupted: a signal came; what is needed to go on is saved.
     """
     resolved = resolve(config)
-    _once(_directory(resolved, run_id(resolved)), resolved, lambda run, console: _train(run, resolved, console))
+    return _once(_directory(resolved, run_id(resolved)), resolved, lambda run, console: _train(run, resolved, console))
 
 
-def retest(config: DictConfig) -> None:
+def retest(config: DictConfig) -> Path:
     """Meta-test a finished run on other tasks or data, or under another head, and write one more row.
+
+    Returns:
+        The new row's directory.
 
     Raises:
         UserError: there is no such run, or its checkpoint cannot serve such tasks.
@@ -66,7 +75,8 @@ def retest(config: DictConfig) -> None:
         asked["algo"] = resolved["algo"]
     asked["run"] = str(parent.path.resolve())
     run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
-    _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, Parts(resolved), console))
+    parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
+    return _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
 
 
 def _stored_config(run: RunDirectory) -> Config:
@@ -98,25 +108,32 @@ def _directory(config: Config, run_id: str) -> RunDirectory:
     )
 
 
-def _once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> None:
+def _once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> Path:
     """Do the work that makes a run's row, unless the row is there; one process at a time."""
     keep_freed_memory()
     console = SteadyConsole()
     with run.locked():
         record = None if config["force"] else run.read_result()
+        if record is not None and record["status"] == "failed" and config["retry_failed"]:
+            run.forget()
+            record = None
         if record is None:
-            record = _work_logged(run, console, work)
+            record = _work_logged(run, config, console, work)
         elif record["status"] == "failed":
-            raise RunFailed(f"this run failed before, force=true tries again: {record['reason']}")
+            raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
         else:
             console.print("This run is there already; force=true repeats it.", highlight=False)
     console.print(summary(record))
     console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
+    return run.path
 
 
-def _work_logged(run: RunDirectory, console: Console, work: Callable[[RunDirectory, Console], Record]) -> Record:
+def _work_logged(
+    run: RunDirectory, config: Config, console: Console, work: Callable[[RunDirectory, Console], Record]
+) -> Record:
     try:
-        with logging_to(run.log, console):
+        # Runs that were made before there were these two keys are without them.
+        with logging_to(run.log, console), switched(config.get("deterministic", False), config.get("tf32", False)):
             return work(run, console)
     except UserError:
         run.discard_if_unused()
@@ -138,13 +155,26 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
     training = Training(parts.algorithm, parts.schedule, train_stream, val_stream, config["seed"])
+    logbook = Logbook(parts.loggers, parts.regression)
     _begin(run, parts, stored_yaml(config, "train"))
     screen = Screen(console, parts.regression)
-    with deferred_signals() as interruption:
-        _meta_train(run, training, screen, interruption)
-        trained = describe_training(parts, training.progress)
-        parts.algorithm.load_state_dict(checkpoint.load(run.best, parts.device)["algorithm"])
-        return _meta_test(run, parts, test_stream, trained, screen, interruption)
+
+    def close() -> None:
+        screen.close()
+        logbook.interrupt()
+
+    with deferred_signals(close) as interruption:
+        _go_on(run, training)
+        logged = LoggedRun(
+            run.path, run.id, Path(config["results_dir"]), training.progress.iteration, hyperparameters(config)
+        )
+        with logbook.open_for(logged):
+            _meta_train(run, training, screen, logbook, interruption)
+            trained = describe_training(parts, training.progress)
+            parts.algorithm.load_state_dict(checkpoint.load(run.best, parts.device)["algorithm"])
+            record = _meta_test(run, parts, test_stream, trained, screen, interruption)
+            logbook.tested(record)
+            return record
 
 
 def _retest(
@@ -159,18 +189,19 @@ def _retest(
     tasks, _ = parts.judging
     stream = parts.stream("test", parts.test_shape, parts.config["test"]["seed"])
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
-    state = checkpoint.load(parent.best, parts.device)["algorithm"]
-    if asked["algo"] is None:
-        parts.algorithm.load_state_dict(state)
-    else:
+    if asked["algo"] is not None:
         head = parts.config["chosen"]["algo"]
         carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
+        state = checkpoint.load(parent.best, parts.device)["algorithm"]
         if load_under_another_head(parts.algorithm, state, head, trained["algo"]):
             _prepare(parts)
+    elif not parts.loaded:
+        parts.algorithm.load_state_dict(checkpoint.load(parent.best, parts.device)["algorithm"])
+        parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     _begin(run, parts, stored_yaml(asked, "test"))
     screen = Screen(console, parts.regression)
-    with deferred_signals() as interruption:
+    with deferred_signals(screen.close) as interruption:
         return _meta_test(run, parts, stream, carried, screen, interruption)
 
 
@@ -194,22 +225,29 @@ def _begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
     write_json(run.environment, environment.describe(str(parts.device), torch.get_num_threads()))
 
 
-def _meta_train(run: RunDirectory, training: Training, screen: Screen, interruption: Interruption) -> None:
-    """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
+def _go_on(run: RunDirectory, training: Training) -> None:
+    """Bring the training to where the run was stopped, if it was."""
     if run.last.is_file():
         training.restore(checkpoint.load(run.last, training.device))
         log.info("going on from step %s", f"{training.progress.iteration:,}")
 
+
+def _meta_train(
+    run: RunDirectory, training: Training, screen: Screen, logbook: Logbook, interruption: Interruption
+) -> None:
+    """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
+
     def save() -> None:
-        checkpoint.save(run.last, training.state())
-        write_csv(run.curve, training.progress.curve, ["iteration", "split", "loss", "accuracy", "seconds"])
+        with training.settled:
+            checkpoint.save(run.last, training.state())
+            write_csv(run.curve, training.progress.curve, ["iteration", "split", "loss", "accuracy", "seconds"])
 
     def save_best() -> None:
         checkpoint.save(run.best, {"algorithm": training.algorithm.state_dict()})
 
     try:
-        with screen.phase(f"meta-training {run.path.name}"):
-            training.run(save, save_best, screen, interruption.check)
+        with interruption.keeping(save), screen.phase(f"meta-training {run.path.name}"):
+            training.run(save, save_best, [screen, logbook], interruption.check)
     except Interrupted:
         save()
         raise
@@ -231,7 +269,13 @@ def _meta_test(
 
     with screen.phase(f"meta-testing {run.path.name}"):
         tested, found = describe_test(parts, stream, judged, interruption.check)
+    if parts.config.get("audit"):
+        with screen.phase(f"auditing {run.path.name}"):
+            tested = {**tested, **describe_audit(parts, stream, judged)}
     write_parquet(run.tasks, task_columns(found))
+    tasks, steps = parts.judging
+    if examples := predict_examples(parts.algorithm, stream, steps, tasks, interruption.check):
+        example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
     write_json(run.result, record)
     return record

@@ -1,8 +1,10 @@
-"""Intervals; pure functions of arrays."""
+"""Intervals and calibration; pure functions of arrays."""
+
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
 
 
 def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
@@ -20,5 +22,34 @@ def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         return float(values.mean()), None
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean()), float(half)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far what a method is sure of comes true, in bins of equal width of confidence; empty bins are left out.
+
+    Args:
+        confidence: (bins,) mean of each bin.
+        accuracy: (bins,) mean of each bin.
+        count: (bins,) how many fell into it.
+        error: the expected calibration error, the mean distance of the two, weighted by `count` (Guo et al. 2017).
+    """
+
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    count: NDArray[np.int64]
+    error: float
+
+
+def calibration(confidence: ArrayLike, accuracy: ArrayLike, bins: int = 15) -> Calibration:
+    """Set confidence and accuracy, both (n,) in [0, 1], side by side."""
+    confidence, accuracy = np.asarray(confidence, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
+    which = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
+    counts = np.bincount(which, minlength=bins)
+    filled = counts > 0
+    count = counts[filled]
+    sure = np.bincount(which, confidence, bins)[filled] / count
+    right = np.bincount(which, accuracy, bins)[filled] / count
+    return Calibration(sure, right, count, float(np.abs(sure - right) @ count / count.sum()))

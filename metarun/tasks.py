@@ -1,15 +1,18 @@
 """Few-shot tasks, and the streams that draw them: task i is a pure function of what the stream is made of and of i."""
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
 from metarun.errors import UserError
+from metarun.read_ahead import ReadAhead
 from metarun.stateless_random import choose, root_key, split_key, uniform
 
 
@@ -44,7 +47,7 @@ class TaskBatch:
     """T tasks side by side.
 
     Args:
-        support_x: (T, way * shot, *shape) floats; images lie in [0, 1].
+        support_x: (T, way * shot, *shape) floats; what is stored as uint8 lies in [0, 1].
         support_y: (T, way * shot) labels from 0 to way - 1, or (T, shot, 1) float targets in regression.
         query_x: (T, way * query, *shape).
         query_y: like support_y.
@@ -88,10 +91,14 @@ def task_stream(
     return FunctionTaskStream(data, split, shape, seed, device, dtype)
 
 
+_Stored = tuple[Tensor, Tensor, Tensor]  # of some tasks: support and query as they are stored, and the classes' numbers
+
+
 class ClassTaskStream:
     """Classification tasks: `way` classes of a split, and of each `shot + query` different examples.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
+    Examples in memory are held by the device; those on disk are read while the tasks before them are worked on.
     """
 
     def __init__(
@@ -101,10 +108,12 @@ class ClassTaskStream:
         _check_can_serve(data.name, split, examples, shape)
         self.shape = shape
         self._key = root_key(split, seed)
-        self._identity = f"{data.hash}|{split}|{shape}"
-        self._dtype = dtype
-        self._values = torch.from_numpy(examples.values).to(device)
-        self._offsets = torch.from_numpy(examples.offsets).to(device)
+        self.split_identity = f"{data.hash}|{split}"
+        self._device, self._dtype = device, dtype
+        self._divisor = examples.divisor
+        self._values = np.asarray(examples.values) if examples.on_disk else torch.from_numpy(examples.values).to(device)
+        self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
+        self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
 
     def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split."""
@@ -117,23 +126,59 @@ class ClassTaskStream:
         return rows[..., : self.shape.shot], rows[..., self.shape.shot :]
 
     def draw(self, first: int, count: int) -> TaskBatch:
-        """Return tasks `first` to `first + count - 1`; floats exist only here, the split stays uint8."""
-        support, query = self.rows(first, count)
+        """Return tasks `first` to `first + count - 1`; uint8 become floats only here."""
+        support, query, classes = self._gather(first, count)
         return TaskBatch(
-            *self._gather(support, self.shape.shot),
-            *self._gather(query, self.shape.query),
+            *self._labelled(support, self.shape.shot),
+            *self._labelled(query, self.shape.query),
             way=self.shape.way,
-            classes=torch.searchsorted(self._offsets, support[..., 0].contiguous(), right=True) - 1,
+            classes=classes.to(self._device),
         )
 
-    def _gather(self, rows: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
-        x = self._values[rows.flatten(1)].to(self._dtype) / 255
-        y = torch.arange(self.shape.way, device=rows.device).repeat_interleave(per_class)
-        return x, y.expand(len(rows), -1)
+    @property
+    def examples(self) -> int:
+        """How many the split has."""
+        return len(self._values)
+
+    def embed(self, embed: Callable[[Tensor], Tensor], at_once: int) -> Tensor:
+        """Return the features (examples, features) of the split.
+
+        Args:
+            embed: maps (n, *shape) examples to (n, features).
+            at_once: the largest n.
+        """
+        every = torch.arange(self.examples, device=self._offsets.device)
+        return torch.cat([embed(self._as_floats(self._take(rows))) for rows in torch.split(every, at_once)])
+
+    def of_features(self, features: Tensor) -> Self:
+        """Return the stream of the same tasks with features (examples, features) in the examples' place."""
+        of_features = copy.copy(self)
+        of_features._values, of_features._divisor = features, 1
+        of_features._offsets, of_features._gather = self._offsets.to(self._device), of_features._look_up
+        return of_features
+
+    def _look_up(self, first: int, count: int) -> _Stored:
+        support, query = self.rows(first, count)
+        classes = torch.searchsorted(self._offsets, support[..., 0].contiguous(), right=True) - 1
+        return self._take(support.flatten(1)), self._take(query.flatten(1)), classes
+
+    def _take(self, rows: Tensor) -> Tensor:
+        if isinstance(self._values, Tensor):
+            found = self._values.index_select(0, rows.flatten())  # faster than by [rows]
+            return found.reshape(*rows.shape, *found.shape[1:])
+        return torch.from_numpy(np.take(self._values, rows.numpy(), axis=0))  # torch would not share a read-only map
+
+    def _labelled(self, stored: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+        x = self._as_floats(stored)
+        y = torch.arange(self.shape.way, device=self._device).repeat_interleave(per_class)
+        return x, y.expand(len(x), -1)
+
+    def _as_floats(self, stored: Tensor) -> Tensor:
+        return stored.to(self._device).to(self._dtype) / self._divisor
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""
-        digest = hashlib.sha256(self._identity.encode())
+        digest = hashlib.sha256(f"{self.split_identity}|{self.shape}".encode())
         for first, size in chunks(count, 1024):
             for rows in self.rows(first, size):
                 digest.update(rows.cpu().numpy().tobytes())

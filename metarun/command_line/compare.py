@@ -2,28 +2,24 @@
 
 import json
 import math
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from tabulate import tabulate
 
+from metarun.command_line.pivot import TRANSDUCTIVE, pivot_table
+from metarun.command_line.tables import FORMATS, as_text, console_of_any_width, leave_out, print_table
 from metarun.command_line.word_parser import WordParser
 from metarun.display import figure, percent
 from metarun.errors import UserError, did_you_mean
 from metarun.results import Record, read_records
 
-FORMATS = ("table", "csv", "md", "latex", "json")
 EXAMPLES = """examples:
   metarun compare                                      every run under results/
   metarun compare results/runs/*omniglot*              some of them
   metarun compare --rows algo --columns way,shot       a pivot: methods down, task sizes across
+  metarun compare --against RUN                        is a difference real? paired tests on the same tasks
   metarun compare --format latex > table.tex           also csv, md, json; csv and json hold every key of result.json"""
 
 
@@ -33,26 +29,31 @@ def main(words: Sequence[str]) -> int:
     Raises:
         UserError: a path or a key is not there, or there is no finished run.
     """
-    parser = WordParser(
-        "metarun compare",
-        description="Put the rows of finished runs side by side.",
-        epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("paths", nargs="*", type=Path, help="folders to look below (default: results)")
+    parser = WordParser.with_examples("metarun compare", "Put the rows of finished runs side by side.", EXAMPLES)
+    parser.add_paths()
     parser.add_argument("--rows", help="keys of result.json that make the rows of a pivot, such as algo")
     parser.add_argument("--columns", help="keys that make its columns, such as way,shot")
+    parser.add_argument("--against", metavar="RUN", help="a run's id: test the others against it, task by task")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(words)
-    records = _finished(options.paths or [Path("results")])
-    if options.rows or options.columns:
+    records = finished_rows(options.paths)
+    if options.against:
+        from metarun.command_line.against import print_against  # scipy.stats, a second that no other table needs
+
+        print_against(records, options.against, options.format)
+    elif options.rows or options.columns:
         _print_pivot(records, _keys(options.rows, records), _keys(options.columns, records), options.format)
     else:
-        _print_rows(records, options.format)
+        print_rows(records, options.format)
     return 0
 
 
-def _finished(paths: Sequence[Path]) -> list[Record]:
+def finished_rows(paths: Sequence[Path]) -> list[Record]:
+    """Return the records of finished runs below some folders, in the order of tables; say which are left out and why.
+
+    Raises:
+        UserError: there is no such folder, or no finished run.
+    """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise UserError(f"there is no {missing[0]} here; `metarun train` writes to results/, or name another folder.")
@@ -60,13 +61,16 @@ def _finished(paths: Sequence[Path]) -> list[Record]:
     failed = [record for record in records if record["status"] != "done"]
     left_out += [f"{record['path']} {record['status']}: {record.get('reason', '')}" for record in failed]
     for sentence in left_out:
-        Console(stderr=True).print(
-            f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True
-        )
+        leave_out(sentence)
     done = [record for record in records if record["status"] == "done"]
     if not done:
         raise UserError(f"there is no finished run in {', '.join(map(str, paths))}; make one with `metarun train`.")
-    return sorted(done, key=_order)
+    return sorted_rows(done)
+
+
+def sorted_rows(records: list[Record]) -> list[Record]:
+    """Return the records of finished runs as tables show them: equal settings together, the best first."""
+    return sorted(records, key=_order)
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -108,10 +112,13 @@ DETAILS: dict[str, Callable[[Record], str]] = {
     "ms/task": lambda record: f"{record['adapt_ms']:.0f}",
     "tasks": lambda record: f"{record['test_tasks']:,}",
     "seed": lambda record: str(record["seed"]),
+    "precision": lambda record: record.get("precision", "float32"),
 }
+USUAL = {"precision": "float32"}  # not worth telling where all rows have it
 
 
-def _print_rows(records: list[Record], form: str) -> None:
+def print_rows(records: list[Record], form: str) -> None:
+    """Print one row for each record."""
     if form == "json":
         print(json.dumps(records, indent=2))
     elif form == "csv":
@@ -121,75 +128,43 @@ def _print_rows(records: list[Record], form: str) -> None:
 
 
 def _print_all_columns(records: list[Record], form: str) -> None:
-    """Details that all rows share are told once, below; on a terminal, so are the names of those it has no room for."""
+    width = console_of_any_width().width if form == "table" else math.inf
+    print_table(*all_columns(records, width), form)
+
+
+def markdown(records: list[Record]) -> str:
+    """Return the table of all records as Markdown."""
+    return as_text(*all_columns(records, math.inf), "md")
+
+
+def all_columns(records: list[Record], width: float) -> tuple[list[str], list[list[str]], list[str]]:
+    """Return head, rows and notes.
+
+    Details that all rows share are told once, in the notes; so are the names of those that `width` has no room for.
+    """
     values = {name: [write(record) for record in records] for name, write in (COLUMNS | DETAILS).items()}
     same = {name: told[0] for name, told in values.items() if name in DETAILS and len(set(told)) == 1}
     shown = [name for name in values if name not in same]
-    width = _console().width if form == "table" else math.inf
     hidden: list[str] = []
     while len(shown) > len(COLUMNS) and sum(max(map(len, [name, *values[name]])) + 1 for name in shown) > width:
         hidden.insert(0, shown.pop())
     notes = [NOTE]
-    if same:
-        notes.append(f"In all rows: {', '.join(f'{name} {told}' for name, told in same.items())}.")
+    told_once = [f"{name} {told}" for name, told in same.items() if USUAL.get(name) != told]
+    if told_once:
+        notes.append(f"In all rows: {', '.join(told_once)}.")
     if hidden:
         notes.append(f"No room here for {', '.join(hidden)}: widen the terminal, or --format csv.")
-    _print_table(shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], form, notes)
+    return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes
 
 
 def _print_pivot(records: list[Record], rows: list[str], columns: list[str], form: str) -> None:
-    """Cells are figures; runs that differ in their seed alone are averaged and counted."""
-    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Record]]] = {}
-    for record in records:
-        row, column = (tuple(record.get(key) for key in keys) for keys in (rows, columns))
-        cells.setdefault(row, {}).setdefault(column, []).append(record)
-    across = sorted({column for row in cells.values() for column in row}, key=lambda key: tuple(map(_sortable, key)))
-    head = [
-        *rows,
-        *(", ".join(f"{key}={value}" for key, value in zip(columns, column, strict=True)) for column in across),
-    ]
-    head = [name or "accuracy %" for name in head]
-    down = sorted(cells, key=lambda key: tuple(map(_sortable, key)))
-    body = [[*map(str, row), *(_cell(cells[row].get(column, [])) for column in across)] for row in down]
+    head, body = pivot_table(records, rows, columns)
     if form == "json":
         print(json.dumps([dict(zip(head, line, strict=True)) for line in body], indent=2))
     elif form == "csv":
         print(pd.DataFrame(body, columns=head).to_csv(index=False), end="")
     else:
-        _print_table(head, body, form, [NOTE, "† transductive: queries see each other."])
-
-
-def _sortable(value: Any) -> tuple[bool, Any]:
-    """Numbers by size, before texts."""
-    return (False, value) if isinstance(value, int | float) else (True, str(value))
-
-
-# Runs may share a cell of a pivot when they differ in their seed alone; these would make their mean mean nothing.
-ALIKE = (
-    *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
-    *("test_way", "test_shot", "test_query", "test_tasks", "steps"),
-)
-
-
-def _cell(records: list[Record]) -> str:
-    if not records:
-        return "–"
-    for key in ALIKE:
-        values = sorted({str(record.get(key)) for record in records})
-        if len(values) > 1:
-            raise UserError(
-                f"runs that differ in {key} ({', '.join(values)}) would share a cell; "
-                f"add {key} to --rows or --columns, or name fewer runs."
-            )
-    if len({record["seed"] for record in records}) < len(records):
-        ids = ", ".join(record["id"] for record in records)
-        raise UserError(f"runs {ids} differ in more than their seed and would share a cell; add id to --rows.")
-    mark = " †" if records[0]["transductive"] else ""
-    if len(records) == 1:
-        return figure(records[0]) + mark
-    key = "mse" if "mse" in records[0] else "accuracy"
-    mean = sum(record[key] for record in records) / len(records)
-    return (f"mse {mean:.4f}" if key == "mse" else percent(mean)) + f" (mean of {len(records)} seeds){mark}"
+        print_table(head, body, PIVOT_NOTES, form)
 
 
 def _keys(given: str | None, records: list[Record]) -> list[str]:
@@ -201,26 +176,5 @@ def _keys(given: str | None, records: list[Record]) -> list[str]:
     return keys
 
 
-def _console() -> Console:
-    """The terminal; where there is none nothing is cut, rich would take it for 80 columns wide."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
-
-
 NOTE = "± is the 95 % interval over meta-test tasks (Student t); the floor is the nearest centroid of raw inputs."
-
-
-def _print_table(head: list[str], rows: list[list[str]], form: str, notes: Sequence[str]) -> None:
-    if form == "md":
-        print(tabulate(rows, head, tablefmt="pipe", disable_numparse=True) + f"\n\n{' '.join(notes)}")
-    elif form == "latex":
-        print(f"% {' '.join(notes)}\n" + tabulate(rows, head, tablefmt="latex_booktabs", disable_numparse=True))
-    else:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for name in head:
-            table.add_column(name.replace("transductive", "trans-\nductive").replace(", ", "\n"), no_wrap=True)
-        for row in rows:
-            table.add_row(*map(escape, row))
-        console = _console()
-        console.print(table)
-        console.print("\n".join(notes), highlight=False, style="dim")
+PIVOT_NOTES = [NOTE, TRANSDUCTIVE]

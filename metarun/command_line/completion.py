@@ -6,7 +6,9 @@ from collections.abc import Iterable
 # Words of the verbs that are not Hydra's; `metarun data get` is followed by a data set.
 WORDS = {
     "data": ("list", "get", "check"),
-    "compare": ("--rows", "--columns", "--format", "--help"),
+    "compare": ("--rows", "--columns", "--against", "--format", "--help"),
+    "report": ("--output", "--help"),
+    "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),
     "doctor": (),
 }
 

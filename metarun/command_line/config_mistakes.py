@@ -22,6 +22,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from metarun.config import config_dir
 from metarun.errors import did_you_mean
 
 # How OmegaConf names a type, and what a user would call it.
@@ -45,6 +46,8 @@ def _missing_file(error: MissingConfigException) -> str:
     asked, options = error.missing_cfg_file or "", [o for o in error.options or [] if not o.endswith("_schema")]
     group, _, name = asked.rpartition("/")
     asker = re.match(r"In '(?!hydra/)(\w+/.+?)'", str(error))
+    if group and not options and not asker:  # Hydra tells them for group=NAME, not for group=[NAME,…]
+        options = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
     where = f" (named in {asker[1]}.yaml)" if asker else ""
     if options:
         return f"there is no {group}={name}{where}.{did_you_mean(name, options)} Possible: {', '.join(options)}."
@@ -74,6 +77,8 @@ def _composition(error: ConfigCompositionException) -> str:
     if asked := re.match(r".*An item is already at '(.+?)'|(.+) appears more than once", text):
         key = asked[1] or asked[2]
         return f"{key} is a key already: write {key}=… without the plus sign."
+    if asked := re.search(r"Could not override '(.+?)'.\s*No match in the defaults list", text):
+        return f"no option of {asked[1]} is chosen by itself: write +{asked[1]}=… with a plus sign."
     return f"{text} {_first_line(cause)}." if isinstance(cause, OmegaConfBaseException) else text
 
 
@@ -81,6 +86,10 @@ def _unknown_key(cause: ConfigKeyError | ConfigAttributeError) -> str:
     key = str(cause.full_key)
     root = cause.parent_node._get_root() if cause.parent_node is not None else None
     keys = list(_keys(root)) if isinstance(root, DictConfig) else []
+    group, _, leaf = key.partition(".")
+    optional = ("data", "algo", "logger")  # the first two in `metarun test`
+    if group in optional and not any(known.startswith(f"{group}.") for known in keys):
+        return f"{key} belongs to an option of {group}= and none is chosen here; name it too: {group}=NAME {key}=…."
     leaf = key.rpartition(".")[2]
     same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]  # inner_lr= for algo.inner_lr=
     hint = f" Did you mean '{same_leaf[0]}'?" if same_leaf else did_you_mean(key, keys)

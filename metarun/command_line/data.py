@@ -1,7 +1,8 @@
 """`metarun data list | get NAME | check NAME`: the data sets that conf/data/ names."""
 
-import argparse
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.command_line.word_parser import WordParser
@@ -17,6 +18,7 @@ examples:
   metarun data get omniglot
   metarun data get omniglot split=lake
   metarun data check omniglot
+  metarun data check l2l_taskset tasksets=my_tasks:tasksets
 """
 
 
@@ -30,6 +32,7 @@ def main(words: Sequence[str]) -> int:
     if asked.action == "list":
         _print_list()
     else:
+        sys.path.append(str(Path.cwd()))  # a user's own Tasksets are found where the command is run
         source = build_source(asked.name, asked.setting)
         print(source.check() if asked.action == "check" else f"{asked.name}: {describe(source.load())}")
     return 0
@@ -100,11 +103,8 @@ def _print_list() -> None:
 
 
 def _parser() -> WordParser:
-    parser = WordParser(
-        "metarun data",
-        description="What there is to learn from, where it lies, and whether it is whole.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = WordParser.with_examples(
+        "metarun data", "What there is to learn from, where it lies, and whether it is whole.", EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | get NAME | check NAME")
     actions.add_parser("list", help="every data set: what it is, its licence, where it lies")

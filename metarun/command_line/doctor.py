@@ -68,7 +68,11 @@ def _device() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    yield Finding("METARUN_DATA", f"{data_root()}{'' if os.environ.get('METARUN_DATA') else ' (the default)'}")
+    where = f"{data_root()}{'' if os.environ.get('METARUN_DATA') else ' (the default)'}"
+    if os.access(_nearest_folder(data_root()), os.W_OK):
+        yield Finding("METARUN_DATA", where)
+    else:
+        yield Finding("METARUN_DATA", f"{where} cannot be written to", "set METARUN_DATA to a folder of yours")
     found = mirror()
     if isinstance(found, Path) and not found.is_dir():
         yield Finding("METARUN_MIRROR", f"{found}: no such folder", f"correct or unset METARUN_MIRROR={found}")
@@ -80,12 +84,18 @@ def _data() -> Iterator[Finding]:
 
 def _learn2learn() -> Finding:
     if find_spec("learn2learn"):
-        return Finding("learn2learn", "here; the tests compare gradients with it")
-    return Finding("learn2learn", "not here, needed by some tests only: scripts/install_learn2learn.sh in a checkout")
+        return Finding("learn2learn", "here, for algo=l2l_maml, l2l_metasgd, l2l_anil and for the tests")
+    needed = "needed by algo=l2l_maml, l2l_metasgd, l2l_anil and by some tests only"
+    return Finding("learn2learn", f"not here, {needed}: scripts/install_learn2learn.sh in a checkout")
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The folder itself if it is there, else the one above it that is, in which it would be made."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
 
 
 def _disk(results_dir: Path) -> Finding:
-    folder = next(path for path in (results_dir.absolute(), *results_dir.absolute().parents) if path.is_dir())
+    folder = _nearest_folder(results_dir)
     free = shutil.disk_usage(folder).free / 1e9
     what = f"free disk for {results_dir}"
     if not os.access(folder, os.W_OK):

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.command_line.mistakes import report
+from metarun.command_line.orphan import die_with_parent
 from metarun.config import config_dir, register
 from metarun.errors import UserError
 
@@ -35,6 +36,7 @@ def run_under_hydra(verb: str, words: list[str]) -> int:
     Raises:
         UserError: a flag or a folder that does not exist.
     """
+    die_with_parent()
     register()
     sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
     failures: list[int] = []
@@ -85,30 +87,35 @@ def _check_folder(flag: str, folder: str | None) -> None:
         raise UserError(f"{flag} {folder}: there is no such folder; it is taken from where the command is run.")
 
 
-def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], None]:
+def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
     """Return the task function for Hydra, which says by itself what goes wrong in it and notes its exit code."""
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> Path | None:
         try:
-            _perform(verb, config)
+            return _perform(verb, config)
         except (Exception, KeyboardInterrupt) as error:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
             if sweep and isinstance(error, Exception):
-                return  # the sweep goes on with its other jobs
+                return None  # the sweep goes on with its other jobs
             raise SystemExit(failures[-1]) from None  # past Hydra, which would add lines of its own
 
     # Hydra takes the name of the job from the module: `hydra.job.name` is the verb.
     job.__module__ = f"metarun.{verb}"
+    job.failures = failures  # type: ignore[attr-defined]  # where runs in other processes put their exit codes
     return job
 
 
-def _perform(verb: str, config: DictConfig) -> None:
+def _perform(verb: str, config: DictConfig) -> Path:
+    """Do the verb's work; return the directory of the run."""
     if missing := min(OmegaConf.missing_keys(config), default=None):
         raise UserError(NEEDED.get(missing, f"{missing}= is needed: no default stands for it."))
+    # Read by torch's OpenMP when it is loaded: threads that spin for longer while they wait for each other make every
+    # operation wait for the scheduler where other processes want the cores too.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from metarun import run  # torch: nothing before this line needs it
 
-    (run.train if verb == "train" else run.retest)(config)
+    return (run.train if verb == "train" else run.retest)(config)
 
 
 @contextmanager

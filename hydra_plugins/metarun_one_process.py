@@ -1,0 +1,37 @@
+"""The launcher for sweeps of tests: what one of them loads, the next one finds loaded."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class OneProcessLauncher(Launcher):
+    """`hydra/launcher=one_process`: Hydra's basic launcher, one run after another, and then the sweep's tables."""
+
+    def __init__(self) -> None:
+        self.basic = BasicLauncher()
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """See `Launcher.setup`."""
+        self.basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.folder = Path(config.hydra.sweep.dir)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """See `Launcher.launch`; a run that failed has said so, and the others go on."""
+        from metarun.command_line.sweep_tables import write_tables
+        from metarun.parts import loading_once
+
+        with loading_once():
+            jobs = self.basic.launch(job_overrides, initial_job_idx)
+        write_tables(
+            self.folder, [job.return_value for job in jobs if job.status == JobStatus.COMPLETED and job.return_value]
+        )
+        with suppress(OSError):  # there were no tables: the basic launcher made the folder for nothing
+            self.folder.rmdir()
+        return jobs

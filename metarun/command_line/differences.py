@@ -1,0 +1,94 @@
+"""What tells runs apart, in as few words as will do: the keys of their rows first, then those of their configs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metarun.results import Record
+
+# In the order in which a reader would name them.
+TELLING = (
+    *("algo", "data", "test_data", "backbone", "test_way", "test_shot", "test_query", "way", "shot", "norm", "order"),
+    *("transductive", "steps", "precision", "tf32", "deterministic", "test_tasks", "test_seed"),
+    *("trained_algo", "trained_by", "seed"),
+)
+SIZES = ["test_way", "test_shot"]
+# How a value is written where its key would only be in the way.
+WORDING = {
+    **{"algo": "{}", "data": "{}", "test_data": "on {}", "backbone": "{}", "id": "{}", "trained_by": "of {}"},
+    **{"test_way": "{}-way", "test_shot": "{}-shot", "way": "trained {}-way", "shot": "trained {}-shot"},
+    "seed": "seed {}",
+}
+
+
+def differences(
+    records: Sequence[Record], given: Sequence[str] = (), averaged: Sequence[str] = ()
+) -> tuple[list[Record], list[str]]:
+    """Find keys that tell runs apart, none of which could be left away from the end.
+
+    Args:
+        records: of finished runs.
+        given: keys that are told anyway, such as the axes of a plot.
+        averaged: keys in which runs may differ and still be taken together, such as the seed.
+
+    Returns:
+        The records, with the settings of their `config.yaml` under dotted keys if rows alone do not tell them apart,
+        and the keys; the last of them is the id where nothing else does.
+    """
+    keys = _that_split(records, given, [key for key in TELLING if key not in averaged])
+    told = list(records)
+    if _groups(told, [*given, *keys]) < len(told):
+        told = [{**_settings(record), **record} for record in records]
+        dotted = sorted({key for record in told for key in record if "." in key})
+        keys += _that_split(told, [*given, *keys], dotted)
+    if _groups(told, [*given, *keys, *averaged]) < len(told):
+        keys.append("id")
+    return told, keys
+
+
+def panel_keys(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return the keys that make way x shot tables of some runs, the method first, and the records that have them."""
+    told, keys = differences(records, [*SIZES, "algo"], averaged=["seed"])
+    return told, ["algo", *keys]
+
+
+def label(record: Record, keys: Sequence[str]) -> str:
+    """Write the values that a run has for some keys: ``maml, 5-way, algo.inner_lr=0.1``."""
+    has = [key for key in keys if record.get(key) is not None]  # ProtoNet has no algo.inner_lr
+    return ", ".join(WORDING.get(key, f"{key}={{}}").format(record[key]) for key in has)
+
+
+def _that_split(records: Sequence[Record], given: Sequence[str], candidates: Sequence[str]) -> list[str]:
+    keys = list(given)
+    for key in candidates:
+        if key not in keys and _groups(records, [*keys, key]) > _groups(records, keys):
+            keys.append(key)
+    return keys[len(given) :]
+
+
+def _groups(records: Sequence[Record], keys: Sequence[str]) -> int:
+    return len({tuple(str(record.get(key)) for key in keys) for record in records})
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """The settings in a run's `config.yaml` that can change its numbers, by dotted keys; none without the file."""
+    from metarun.config import NOT_IDENTITY  # Hydra, which few tables need
+
+    try:
+        config = yaml.safe_load((Path(record["path"]) / "config.yaml").read_text())
+    except (OSError, yaml.YAMLError):
+        config = None
+    if not isinstance(config, dict):
+        return {}
+    other = ("hydra.", "chosen.", *NOT_IDENTITY)
+    return {key: value for key, value in _dotted(config) if "." in key and not key.startswith(other)}
+
+
+def _dotted(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value) if isinstance(value, list) else value

@@ -1,0 +1,98 @@
+"""MLflow tracking."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from metarun.errors import UserError
+from metarun.loggers.logger import LoggedRun, Outcome, import_for
+
+STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+AT_ONCE = 100  # parameters that one request may have
+LONGEST = 500  # characters of a parameter that every store takes
+
+
+class MLflow:
+    """A run of MLflow, tagged `metarun_id`; one that did not finish is gone on with.
+
+    All runs of a results folder share one SQLite file, `<results_dir>/mlflow.db`, so that one `mlflow ui` shows them
+    side by side: stores in the runs' directories could only be looked at one by one, and MLflow has given up its store
+    of plain files.
+
+    Args:
+        tracking_uri: of a store or server; None: MLFLOW_TRACKING_URI if that is set, else the SQLite file.
+        experiment: what the run belongs to.
+
+    Raises:
+        UserError: mlflow is not installed, or the address holds a password.
+    """
+
+    def __init__(self, tracking_uri: str | None, experiment: str) -> None:
+        if tracking_uri is not None and urlsplit(tracking_uri).password is not None:
+            raise UserError(
+                "logger.mlflow.tracking_uri holds a password, which would be written into the run's config.yaml; set "
+                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, instead."
+            )
+        # Read when it is imported: it would call home, and tell of its tables.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        self._library = import_for("mlflow", "mlflow")
+        import_for("mlflow", "sqlalchemy")  # which mlflow-skinny does without
+        self._tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        self._experiment = experiment
+        self._client: Any = None
+        self._id = ""
+        self._logged: dict[str, int] = {}  # the last step of each figure that an earlier process logged
+
+    def begin(self, run: LoggedRun) -> None:
+        """Create a run, or go on with the unfinished one."""
+        experiment = self._connect(run.results_dir.resolve())
+        unfinished = f"tags.metarun_id = '{run.id}' and attributes.status != 'FINISHED'"
+        found = self._client.search_runs([experiment], unfinished, max_results=1) if run.step else []
+        if found:
+            self._id = found[0].info.run_id
+            self._client.update_run(self._id, status="RUNNING")
+            for name in found[0].data.metrics:
+                self._logged[name] = max(metric.step for metric in self._client.get_metric_history(self._id, name))
+        else:
+            created = self._client.create_run(experiment, run_name=run.path.name, tags={"metarun_id": run.id})
+            self._id = created.info.run_id
+            param = self._library.entities.Param
+            params = [param(key, str(value)[:LONGEST]) for key, value in run.hyperparameters.items()]
+            for first in range(0, len(params), AT_ONCE):
+                self._client.log_batch(self._id, params=params[first : first + AT_ONCE])
+
+    def _connect(self, results: Path) -> str:
+        """Return the id of the experiment; the runs of a sweep wait for the one that makes the tables and itself."""
+        uri = self._tracking_uri or f"sqlite:///{results / 'mlflow.db'}"
+        artifacts = None if self._tracking_uri else (results / "mlartifacts").as_uri()
+        with FileLock(results / ".mlflow.lock"):
+            self._client = self._library.MlflowClient(uri)
+            found = self._client.get_experiment_by_name(self._experiment)
+            if found is not None:
+                return str(found.experiment_id)
+            return str(self._client.create_experiment(self._experiment, artifact_location=artifacts))
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add metrics, save those that an earlier process of this run has added: MLflow would keep both."""
+        new = {name: value for name, value in figures.items() if step > self._logged.get(name, -1)}
+        self._add([(name, value, step) for name, value in new.items()])
+
+    def conclude(self, step: int, figures: Mapping[str, float], by_step: Mapping[str, Sequence[float]]) -> None:
+        """Add the meta-test's metrics; the curves have adaptation steps on their axis."""
+        self.log(step, figures)
+        self._add([(name, value, i) for name, values in by_step.items() for i, value in enumerate(values)])
+
+    def _add(self, metrics: Sequence[tuple[str, float, int]]) -> None:
+        metric, now = self._library.entities.Metric, int(1000 * time.time())
+        self._client.log_batch(self._id, metrics=[metric(name, value, now, step) for name, value, step in metrics])
+
+    def close(self, outcome: Outcome) -> None:
+        """Say how the run ended."""
+        if self._id:
+            self._client.set_terminated(self._id, STATUS[outcome])

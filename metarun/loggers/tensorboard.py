@@ -1,0 +1,52 @@
+"""Event files for TensorBoard."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metarun.loggers.logger import LoggedRun, Outcome, import_for
+
+
+class TensorBoard:
+    """Event files in the run's `tensorboard/`: scalars, and the config as the hyper-parameters of its HPARAMS tab.
+
+    `tensorboard --logdir results/runs` shows all runs.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._library = import_for("tensorboard", "torch.utils.tensorboard")
+        self._writer: Any = None
+
+    def begin(self, run: LoggedRun) -> None:
+        """Open an event file; readers forget what earlier ones say of the steps that are still to come."""
+        folder = run.path / "tensorboard"
+        if run.step == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._writer = self._library.SummaryWriter(str(folder), purge_step=run.step + 1 if run.step else None)
+        if run.step == 0:
+            # SummaryWriter.add_hparams would want the final figures now and make a folder beside the others.
+            described = self._library.summary.hparams(dict(run.hyperparameters), {"test/accuracy": 0, "test/mse": 0})
+            for summary in described:
+                self._writer.file_writer.add_summary(summary)
+            self._writer.flush()
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add scalars."""
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def conclude(self, step: int, figures: Mapping[str, float], by_step: Mapping[str, Sequence[float]]) -> None:
+        """Add the meta-test's scalars; the curves have adaptation steps on their axis."""
+        self.log(step, figures)
+        for name, values in by_step.items():
+            for i, value in enumerate(values):
+                self._writer.add_scalar(name, value, i)
+
+    def close(self, outcome: Outcome) -> None:  # noqa: ARG002, event files have no state
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,1 @@
+"""Figures for papers, from plain numbers; what imports matplotlib, and nothing of runs."""

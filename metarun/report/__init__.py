@@ -1,0 +1,3 @@
+from metarun.report.page import Table, render
+
+__all__ = ["Table", "render"]
