@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 REFERENCES := $(VENV)/.references
+# As metarun sets it for itself: threads that wait for each other do not spin for long.
+IN_COMPANY := GOMP_SPINCOUNT=10000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # Real data beside the checkout, where there are any; without them the tests that need real data are skipped.
@@ -14,10 +16,10 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all lint check clean
+.PHONY: help run test test-slow test-all lint check bench bench-short bench-scale clean
 
 help:  ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## set up where needed, meta-train MAML and ProtoNet on built-in data, compare them
 	$(BIN)/metarun train algo=maml
@@ -41,6 +43,15 @@ lint: $(INSTALLED)  ## style, types, and who imports whom
 
 check: lint test  ## lint and test: what a change has to pass
 
+bench: $(REFERENCES)  ## speed beside learn2learn and easyfsl, every case, a quarter of an hour: docs/performance.md
+	$(IN_COMPANY) $(BIN)/python -m scripts.bench $(BENCH)
+
+bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails where a peer is faster
+	$(IN_COMPANY) $(BIN)/python -m scripts.bench --short
+
+bench-scale: $(INSTALLED)  ## how time and memory grow with way, shot, steps, meta-batch, classes, images
+	$(IN_COMPANY) $(BIN)/python -m scripts.bench_scale
+
 clean:  ## remove the environment, caches and builds; results/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find metarun tests scripts -name __pycache__ -prune -exec rm -rf {} +
@@ -48,8 +59,8 @@ clean:  ## remove the environment, caches and builds; results/ stays
 .PHONY: what-did-not-run
 what-did-not-run:
 	@[ -n "$$METARUN_MIRROR" ] || printf '%s\n' \
-	  '*** The tests on real Omniglot did NOT run: METARUN_MIRROR is not set.' \
-	  '*** Set it to a folder that holds omniglot/images_background.zip and omniglot/images_evaluation.zip.'
+	  '*** The tests on real Omniglot and Caltech-101 did NOT run: METARUN_MIRROR is not set.' \
+	  '*** Set it to a folder that holds omniglot/images_background.zip, omniglot/images_evaluation.zip and caltech101/caltech101_84x84.zip.'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "metarun needs Python 3.11 or newer and $(PYTHON) is %d.%d; name a newer one, e.g. make PYTHON=python3.12" % v[:2])'

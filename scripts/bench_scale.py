@@ -1,0 +1,185 @@
+"""How time and memory grow: one curve per size of the work, a fresh process per point.
+
+    python -m scripts.bench_scale                      every curve, about ten minutes on two cores
+    python -m scripts.bench_scale --curve way --device cuda
+
+Writes a CSV and a PNG per curve to results/bench/scale/ and prints the exponents of growth: time ~ size ** exponent.
+"""
+
+import argparse
+import csv
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from metarun.data import SPLITS, ClassDataset, Examples
+from metarun.memory import keep_freed_memory
+from metarun.tasks import ClassTaskStream, TaskShape
+from scripts.benchmark.networks import Protocol, random_tasks
+from scripts.benchmark.timing import Work, time_in_turns
+from scripts.benchmark.training import make_method, outer_step
+
+ROOT = Path(__file__).parents[1]
+REPEATS = 5
+MIB = 2**20
+STEP = Protocol(way=5, shot=1, query=1, steps=1, meta_batch=4)
+DRAWN_TASKS = 1000
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What grows, and what is measured while it does.
+
+    Args:
+        sizes: from small to large.
+        work: is made ready for a size and a device.
+        what: that is timed.
+    """
+
+    sizes: tuple[int, ...]
+    work: Callable[[int, torch.device], Work]
+    what: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one size took."""
+
+    size: int
+    seconds: float  # the least of some repeats
+    mebibytes: float  # that the work took at its peak, on top of data and weights
+
+
+def curves() -> dict[str, Curve]:
+    """Return every curve, by what grows in it."""
+    what = f"MAML step, {STEP.meta_batch} tasks of Omniglot's size, else {STEP.shape} and {STEP.steps} inner step"
+
+    def stepping(grown: Callable[[int], Protocol]) -> Callable[[int, torch.device], Work]:
+        return lambda size, device: maml_step(grown(size), device)
+
+    def drawing(classes: Callable[[int], int], per_class: Callable[[int], int]) -> Callable[[int, torch.device], Work]:
+        return lambda size, device: draw(classes(size), per_class(size), device)
+
+    drawn = f"drawing {DRAWN_TASKS:,} tasks of 8x8 pictures, 5w1s"
+    return {
+        "way": Curve((5, 10, 20, 50, 100, 200), stepping(lambda n: replace(STEP, way=n)), what),
+        "shot": Curve((1, 2, 5, 10, 20, 50), stepping(lambda n: replace(STEP, shot=n)), what),
+        "inner_steps": Curve((1, 2, 5, 10, 20, 50), stepping(lambda n: replace(STEP, steps=n)), what),
+        "meta_batch": Curve((1, 2, 4, 8, 16, 32, 64), stepping(lambda n: replace(STEP, meta_batch=n)), what),
+        "classes": Curve((1_000, 3_000, 10_000, 30_000, 100_000), drawing(lambda n: n, lambda _: 20), drawn),
+        "images": Curve((10_000, 100_000, 1_000_000, 5_000_000), drawing(lambda _: 1000, lambda n: n // 1000), drawn),
+    }
+
+
+def maml_step(protocol: Protocol, device: torch.device) -> Work:
+    """Make ready one step of MAML."""
+    return outer_step(make_method("maml", protocol).to(device), random_tasks(protocol, device))
+
+
+def draw(classes: int, per_class: int, device: torch.device) -> Work:
+    """Make ready the drawing of tasks from a synthetic split."""
+    values = np.random.default_rng(0).integers(0, 256, (classes * per_class, 1, 8, 8), dtype=np.uint8)
+    examples = Examples(values, np.arange(classes + 1) * per_class, tuple(map(str, range(classes))))
+    few = {split: Examples(values[:4], np.array([0, 4]), (f"{split} 0",)) for split in SPLITS}
+    stream = ClassTaskStream(
+        ClassDataset("synthetic", {**few, "train": examples}), "train", TaskShape(5, 1, 1), 0, device, torch.float32
+    )
+    return lambda: stream.draw(0, DRAWN_TASKS)
+
+
+def measure(work: Work, size: int, device: torch.device, repeats: int = REPEATS) -> Point:
+    """Measure one point in this process, which has done nothing of the kind before."""
+    before = peak_memory(device)
+    (seconds,) = time_in_turns([work], repeats, device)
+    return Point(size, seconds.least, (peak_memory(device) - before) / MIB)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes held so far: on the GPU where one is used, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def measure_in_a_fresh_process(curve: str, size: int, device: str) -> Point:
+    """Measure one point in a process of its own, so that its peak is its own."""
+    command = [sys.executable, "-m", "scripts.bench_scale", "--curve", curve, "--size", str(size), "--device", device]
+    out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return Point(**json.loads(out.splitlines()[-1]))
+
+
+def growth(sizes: Sequence[float], figures: Sequence[float]) -> float:
+    """Return the exponent p of figures ~ size ** p that fits best on logarithmic scales; figures of 0 do not count."""
+    known = [(size, figure) for size, figure in zip(sizes, figures, strict=True) if figure > 0]
+    if len(known) < 2:
+        return float("nan")
+    x, y = np.log(np.array(known)).T
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def write_csv(path: Path, knob: str, points: Sequence[Point]) -> None:
+    """Write the points."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([knob, "seconds", "peak_mib"])
+        writer.writerows([point.size, f"{point.seconds:.6g}", f"{point.mebibytes:.1f}"] for point in points)
+
+
+def draw_png(path: Path, knob: str, what: str, points: Sequence[Point]) -> None:
+    """Draw time and memory against the size, both on logarithmic scales."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    sizes = [point.size for point in points]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for axis, label, values in (
+        (axes[0], "seconds", [point.seconds for point in points]),
+        (axes[1], "peak memory, MiB", [point.mebibytes for point in points]),
+    ):
+        axis.plot(sizes, values, "o-")
+        axis.set(xscale="log", yscale="log", xlabel=knob, ylabel=label)
+        axis.set_title(f"grows as {knob}^{growth(sizes, values):.2f}", fontsize=9)
+        axis.grid(alpha=0.3, which="both")
+    figure.suptitle(what, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> int:
+    """Measure the curves that the command line asks for, or, with --size, one point in this process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curve", nargs="+", choices=curves(), default=list(curves()))
+    parser.add_argument("--size", type=int, help="measure this one size here and print it as JSON")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("results/bench/scale"))
+    asked = parser.parse_args()
+    if asked.size is not None:
+        keep_freed_memory()
+        device = torch.device(asked.device)
+        point = measure(curves()[asked.curve[0]].work(asked.size, device), asked.size, device)
+        print(json.dumps(point.__dict__))
+        return 0
+    asked.out.mkdir(parents=True, exist_ok=True)
+    for knob in asked.curve:
+        curve = curves()[knob]
+        points = [measure_in_a_fresh_process(knob, size, asked.device) for size in curve.sizes]
+        write_csv(asked.out / f"{knob}.csv", knob, points)
+        draw_png(asked.out / f"{knob}.png", knob, curve.what, points)
+        sizes = [point.size for point in points]
+        in_time, in_memory = (growth(sizes, [getattr(p, of) for p in points]) for of in ("seconds", "mebibytes"))
+        print(f"{knob:12} {sizes[0]:,} to {sizes[-1]:,}: time ~ {knob}^{in_time:.2f}, memory ~ {knob}^{in_memory:.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

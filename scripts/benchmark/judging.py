@@ -1,0 +1,133 @@
+"""Cases of drawing tasks and of judging a method on many of them."""
+
+import copy
+import random
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from metarun.algorithms import MAML, ProtoNet, lay_out
+from metarun.algorithms.l2l_learner import predictions
+from metarun.meta_test import evaluate
+from metarun.tasks import ClassTaskStream, TaskShape
+from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
+from scripts.benchmark.networks import Protocol, omniglot, with_torchs_batch_norm
+from scripts.benchmark.peers import InMemory, easyfsl_tasks, import_easyfsl, import_learn2learn, learn2learn_tasks
+
+PROTONET = Protocol(way=5, shot=1, query=15, downsample="pool", norm="running")
+MAML_TEST = Protocol(way=5, shot=1, query=1, steps=10)
+
+
+def comparisons() -> dict[str, Comparison]:
+    """Return every case of this kind, by name."""
+    return {
+        "draw_tasks": Comparison(
+            "drawing 1,000 tasks, Omniglot 5w1s",
+            Targets(100, 100),
+            lambda setting: prepare_drawing(100 if setting.short else 1000, setting),
+        ),
+        "test_protonet": Comparison(
+            "meta-testing ProtoNet on 10,000 tasks, Omniglot 5w1s, 15 queries",
+            Targets(40, 100),
+            lambda setting: (
+                prepare_protonet_test(1000, 10, replace(PROTONET, filters=16), setting)
+                if setting.short
+                else prepare_protonet_test(10_000, 50, PROTONET, setting)
+            ),
+        ),
+        "test_maml": Comparison(
+            "meta-testing MAML on 1,000 tasks, Omniglot 5w1s, 10 steps",
+            Targets(3, 30),
+            lambda setting: prepare_maml_test(*((40, 10) if setting.short else (1000, 50)), MAML_TEST, setting),
+        ),
+    }
+
+
+def stream(split: str, shape: TaskShape, setting: Setting) -> ClassTaskStream:
+    """Return the tasks of Omniglot; in short, of a few random pictures."""
+    data = omniglot(real=not setting.short)
+    return ClassTaskStream(data, split, shape, 0, setting.device, torch.float32)  # type: ignore[arg-type]
+
+
+def prepare_drawing(tasks: int, setting: Setting) -> Duel:
+    """Make ready the drawing of some tasks until their tensors lie on the device."""
+    shape = TaskShape(5, 1, 1)
+    ours = stream("train", shape, setting)
+    examples = omniglot(real=not setting.short).splits["train"]
+    taskset = learn2learn_tasks(InMemory(examples, setting.device), shape)
+    loader = easyfsl_tasks(InMemory(examples, torch.device("cpu")), shape, tasks)
+    random.seed(0)  # both peers draw from Python's
+
+    def learn2learns() -> object:
+        return [taskset.sample() for _ in range(tasks)]
+
+    def easyfsls() -> object:
+        return [[tensor.to(setting.device) for tensor in task[:4]] for task in loader]
+
+    drawn, theirs = ours.draw(0, 1), taskset.sample()
+    size = drawn.support_x.numel() + drawn.query_x.numel()
+    peers = {
+        "learn2learn": Peer(learn2learns, agreement=check_agreement("a task's size", size, theirs[0].numel())),
+        "easyfsl": Peer(
+            easyfsls,
+            agreement=check_agreement("a task's size", size, sum(x.numel() for x in next(iter(loader))[0:3:2])),
+        ),
+    }
+    return Duel(lambda: ours.draw(0, tasks), peers, flops=None)
+
+
+def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
+    """Make ready our evaluation and easyfsl's; theirs judges fewer tasks."""
+    easyfsl = import_easyfsl()
+    ours = lay_out(ProtoNet(protocol.backbone()).to(setting.device)).eval()
+    ours_stream = stream("test", protocol.shape, setting)
+    classifier = easyfsl.methods.PrototypicalNetworks(protocol.backbone().to(setting.device)).eval()
+    random.seed(0)
+    dataset = InMemory(omniglot(real=not setting.short).splits["test"], torch.device("cpu"))
+    loader = easyfsl_tasks(dataset, protocol.shape, peers_tasks)
+
+    def easyfsls() -> object:
+        return easyfsl.utils.evaluate(classifier, loader, device=str(setting.device), use_tqdm=False)
+
+    task = ours_stream.draw(0, 1)
+    with torch.no_grad():
+        classifier.process_support_set(task.support_x[0], task.support_y[0])
+        theirs = -classifier(task.query_x[0]).square().mean().item()
+    agreement = check_agreement("ProtoNet's logits", ours.predict(task, 0).mean().item(), theirs)
+    share = peers_tasks / tasks
+    peer = Peer(easyfsls, share, agreement, f"the peer: {peers_tasks:,} tasks, scaled")
+    pictures = min(tasks * protocol.examples, len(dataset))  # each goes through the network once
+    return Duel(
+        lambda: evaluate(ours, ours_stream, tasks, 0),
+        {"easyfsl": peer},
+        flops=lambda: ours.predict(task, 0),
+        flops_share=protocol.examples / pictures,
+    )
+
+
+def prepare_maml_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
+    """Make ready our evaluation and learn2learn's loop, both of the whole curve; theirs judges fewer tasks."""
+    torch.manual_seed(0)
+    ours = MAML(protocol.backbone(), protocol.way, inner_lr=0.1, inner_steps=1).to(setting.device).eval()
+    ours_stream = stream("test", protocol.shape, setting)
+    network = nn.Sequential(with_torchs_batch_norm(ours.backbone), copy.deepcopy(ours.head)).train()
+    learner = import_learn2learn().algorithms.MAML(network, lr=0.1, first_order=True)
+    judged = ours_stream.draw(0, peers_tasks)
+
+    def learn2learns() -> torch.Tensor:
+        return predictions(learner, nn.Identity(), judged, protocol.steps)
+
+    few = ours_stream.draw(0, 2)
+    theirs = predictions(learner, nn.Identity(), few, protocol.steps)
+    agreement = check_agreement(
+        "MAML's logits", ours.predict(few, protocol.steps).square().mean().item(), theirs.square().mean().item()
+    )
+    share = peers_tasks / tasks
+    peer = Peer(learn2learns, share, agreement, f"the peer: {peers_tasks:,} tasks, scaled")
+    return Duel(
+        lambda: evaluate(ours, ours_stream, tasks, protocol.steps),
+        {"learn2learn": peer},
+        flops=learn2learns,
+        flops_share=share,
+    )

@@ -1,0 +1,91 @@
+"""The networks of both sides, with the same weights, and the tasks that both are given."""
+
+import copy
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from metarun.backbones import Conv4, Norm
+from metarun.backbones.norm import BatchStatistics
+from metarun.data import SPLITS, ClassDataset, Examples, Omniglot
+from metarun.tasks import TaskBatch, TaskShape
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a paper trains with, as far as speed depends on it."""
+
+    way: int
+    shot: int
+    query: int
+    steps: int = 1  # inner ones
+    inner_lr: float = 0.1
+    meta_batch: int = 1
+    image: tuple[int, int, int] = (1, 28, 28)
+    filters: int = 64
+    downsample: Literal["pool", "stride"] = "stride"
+    norm: Norm = "batch"
+
+    @property
+    def shape(self) -> TaskShape:
+        """The setting of its tasks."""
+        return TaskShape(self.way, self.shot, self.query)
+
+    @property
+    def examples(self) -> int:
+        """How many a meta-batch has."""
+        return self.meta_batch * self.way * (self.shot + self.query)
+
+    def backbone(self) -> Conv4:
+        """Return the network, with the same weights every time."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Conv4(self.image, self.filters, self.downsample, self.norm)
+
+
+def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
+    """Return a copy out of torch's own layers, as the peers' networks are made: batch statistics while training."""
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, BatchStatistics):
+                torchs = nn.BatchNorm2d(len(child.affine.weight))
+                torchs.weight, torchs.bias = child.affine.weight, child.affine.bias
+                setattr(parent, name, torchs)
+    return module
+
+
+def random_tasks(protocol: Protocol, device: torch.device) -> TaskBatch:
+    """Return a meta-batch of the protocol's size; speed does not depend on what the pictures show.
+
+    Every class has a picture of its own, its examples differ from it by noise.
+    """
+    random = torch.Generator().manual_seed(0)
+    tasks, way, image = protocol.meta_batch, protocol.way, protocol.image
+    pictures = torch.rand(tasks, way, 1, *image, generator=random)
+
+    def draw(per_class: int) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = torch.rand(tasks, way, per_class, *image, generator=random)
+        labels = torch.arange(way).repeat_interleave(per_class).expand(tasks, -1)
+        return (0.2 * pictures + 0.8 * noise).flatten(1, 2).to(device), labels.to(device)
+
+    return TaskBatch(*draw(protocol.shot), *draw(protocol.query), way=way)
+
+
+@cache
+def omniglot(real: bool = True) -> ClassDataset:
+    """Return Omniglot where it is; else, or with real=False, as many random pictures per class."""
+    if real and Omniglot().where() is not None:
+        return Omniglot().load()
+    sizes = {"train": 4112, "val": 688, "test": 1692} if real else dict.fromkeys(SPLITS, 100)
+    random = np.random.default_rng(0)
+
+    def pictures(split: str, classes: int) -> Examples:
+        values = random.integers(0, 256, (classes * 20, 1, 28, 28), dtype=np.uint8)
+        return Examples(values, np.arange(classes + 1) * 20, tuple(f"{split} {c}" for c in range(classes)))
+
+    return ClassDataset("random", {split: pictures(split, sizes[split]) for split in SPLITS})

@@ -1,0 +1,140 @@
+"""How others do the same: loops as learn2learn's examples write them, and easyfsl's own classes."""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from metarun import learn2learn
+from metarun.data import Examples
+from metarun.tasks import TaskBatch, TaskShape
+
+import_learn2learn = learn2learn.import_learn2learn
+Learner = Any  # learn2learn has no types
+
+
+@cache
+def import_easyfsl() -> Any:
+    """Return the module `easyfsl` with what is used of it; its imports warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        learn2learn.import_torchvision()
+        import easyfsl.datasets
+        import easyfsl.methods
+        import easyfsl.samplers
+        import easyfsl.utils
+    return easyfsl
+
+
+def gradient_loss(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int, backward: bool) -> float:
+    """Adapt a clone to each task as learn2learn's examples do, and send back each task's query loss; return the mean.
+
+    Args:
+        learner: `learn2learn.algorithms.MAML` or `MetaSGD`.
+        see: what examples go through before the learner: the features, in ANIL.
+        tasks: a meta-batch.
+        steps: inner ones.
+        backward: whether the outer gradient is wanted.
+    """
+    total = 0.0
+    for support_x, support_y, query_x, query_y in zip(
+        tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
+    ):
+        clone, seen = learner.clone(), see(support_x)
+        for _ in range(steps):
+            clone.adapt(F.cross_entropy(clone(seen), support_y))
+        loss = F.cross_entropy(clone(see(query_x)), query_y)
+        if backward:
+            loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total / len(tasks)
+
+
+def gradient_step(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int) -> Callable[[], object]:
+    """Return one step of learn2learn's outer loop; the optimiser's rate of 0 keeps the weights for the next one."""
+    weights = [*learner.parameters(), *see.parameters()]
+    optimizer = torch.optim.Adam(weights, lr=0.0)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        gradient_loss(learner, see, tasks, steps, backward=True)
+        for weight in weights:
+            if weight.grad is not None:
+                weight.grad.data.mul_(1.0 / len(tasks))
+        optimizer.step()
+
+    return step
+
+
+def prototypical_loss(network: nn.Module, x: Tensor, labels: Tensor, way: int, shot: int, query: int) -> Tensor:
+    """Return the loss of one task as learn2learn's prototypical example computes it.
+
+    Args:
+        network: the embedding.
+        x: (way * (shot + query), *image), the classes in any order, within a class support first.
+        labels: as many.
+        way: classes.
+        shot: support examples per class.
+        query: queries per class.
+    """
+    order = torch.sort(labels, stable=True)
+    x, labels = x[order.indices], order.values
+    embeddings = network(x)
+    is_support = torch.zeros(len(x), dtype=torch.bool)
+    for i in range(shot):
+        is_support[torch.arange(way) * (shot + query) + i] = True
+    prototypes = embeddings[is_support.to(x.device)].reshape(way, shot, -1).mean(1)
+    queries = embeddings[~is_support.to(x.device)]
+    n, m = len(queries), way
+    distances = (queries.unsqueeze(1).expand(n, m, -1) - prototypes.unsqueeze(0).expand(n, m, -1)) ** 2
+    return F.cross_entropy(-distances.sum(dim=2), labels[~is_support.to(x.device)])
+
+
+def as_one_set(tasks: TaskBatch) -> tuple[Tensor, Tensor]:
+    """Return the first task's examples and labels as the peers' data sets deliver them."""
+    return torch.cat([tasks.support_x[0], tasks.query_x[0]]), torch.cat([tasks.support_y[0], tasks.query_y[0]])
+
+
+class InMemory(Dataset[tuple[Tensor, int]]):
+    """Examples as peers are given them: all in memory as float32, so that nothing is decoded on the way."""
+
+    def __init__(self, examples: Examples, device: torch.device) -> None:
+        self.values = torch.from_numpy(examples.values).to(device).float() / examples.divisor
+        self.labels = [c for c, size in enumerate(examples.sizes.tolist()) for _ in range(size)]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.values[index], self.labels[index]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def get_labels(self) -> list[int]:
+        """As easyfsl's `FewShotDataset`."""
+        return self.labels
+
+
+def learn2learn_tasks(dataset: InMemory, shape: TaskShape) -> Any:
+    """Return learn2learn's endless TaskDataset, which it now calls Taskset."""
+    l2l = import_learn2learn()
+    meta, transforms = l2l.data.MetaDataset(dataset), l2l.data.transforms
+    chosen = [
+        transforms.NWays(meta, n=shape.way),
+        transforms.KShots(meta, k=shape.shot + shape.query),
+        transforms.LoadData(meta),
+        transforms.RemapLabels(meta),
+    ]
+    return l2l.data.Taskset(meta, task_transforms=chosen, num_tasks=-1)
+
+
+def easyfsl_tasks(dataset: InMemory, shape: TaskShape, tasks: int) -> DataLoader[Any]:
+    """Return the loader of easyfsl's tutorials, in this process."""
+    # easyfsl 1.5 hands its sampler's base class an argument that torch took away from it.
+    with patch.object(Sampler, "__init__", lambda *_, **__: None):
+        sampler = import_easyfsl().samplers.TaskSampler(dataset, shape.way, shape.shot, shape.query, tasks)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)

@@ -1,0 +1,173 @@
+"""Cases of one step of the outer loop: loss, gradient and optimiser, tasks at hand."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, ProtoNet, lay_out
+from metarun.tasks import TaskBatch
+from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
+from scripts.benchmark.networks import Protocol, random_tasks, with_torchs_batch_norm
+from scripts.benchmark.peers import (
+    as_one_set,
+    gradient_loss,
+    gradient_step,
+    import_easyfsl,
+    import_learn2learn,
+    prototypical_loss,
+)
+from scripts.benchmark.timing import Work
+
+Method = Literal["maml", "fomaml", "anil", "metasgd"]
+
+MAML_OMNIGLOT = Protocol(way=5, shot=1, query=1, steps=1, meta_batch=32)
+MAML_OMNIGLOT_20WAY = Protocol(way=20, shot=1, query=1, steps=5, meta_batch=16)
+MAML_MINIIMAGENET = Protocol(
+    way=5, shot=1, query=15, steps=5, inner_lr=0.01, meta_batch=4, image=(3, 84, 84), filters=32, downsample="pool"
+)
+PROTONET_OMNIGLOT = Protocol(way=60, shot=1, query=5, downsample="pool", norm="running")
+PROTONET_MINIIMAGENET = Protocol(
+    way=20, shot=5, query=15, image=(3, 84, 84), filters=64, downsample="pool", norm="running"
+)
+
+TITLES: dict[Method, str] = {"maml": "MAML", "fomaml": "first-order MAML", "anil": "ANIL", "metasgd": "Meta-SGD"}
+
+
+def gradient_case(method: Method, data: str, protocol: Protocol, targets: Targets, short: Protocol) -> Comparison:
+    """Return the case of a gradient-based method's meta-step."""
+    return Comparison(
+        title=f"{TITLES[method]} step, {data} {protocol.shape}, {_count(protocol.steps)}",
+        targets=targets,
+        prepare=lambda setting: prepare_gradient_step(method, short if setting.short else protocol, setting),
+    )
+
+
+def _count(steps: int) -> str:
+    return f"{steps} inner step{'s' if steps > 1 else ''}"
+
+
+def protonet_case(data: str, protocol: Protocol, targets: Targets, short: Protocol) -> Comparison:
+    """Return the case of ProtoNet's training step."""
+    return Comparison(
+        title=f"ProtoNet step, {data} {protocol.shape}",
+        targets=targets,
+        prepare=lambda setting: prepare_protonet_step(short if setting.short else protocol, setting),
+    )
+
+
+def comparisons() -> dict[str, Comparison]:
+    """Return every case of this kind, by name."""
+    omniglot = MAML_OMNIGLOT
+    few = replace(omniglot, meta_batch=8)
+    others: tuple[Method, ...] = ("fomaml", "anil", "metasgd")
+    small_way = replace(MAML_OMNIGLOT_20WAY, meta_batch=2, steps=2)
+    small_image = replace(MAML_MINIIMAGENET, meta_batch=2, query=1, steps=2)
+    return {
+        "maml_omniglot": gradient_case("maml", "Omniglot", omniglot, Targets(3, 30), few),
+        "maml_omniglot_20way": gradient_case("maml", "Omniglot", MAML_OMNIGLOT_20WAY, Targets(2, 20), small_way),
+        "maml_miniimagenet": gradient_case("maml", "mini-ImageNet", MAML_MINIIMAGENET, Targets(1.5, 8), small_image),
+        **{f"{name}_omniglot": gradient_case(name, "Omniglot", omniglot, Targets(3, 30), few) for name in others},
+        "protonet_omniglot": protonet_case(
+            "Omniglot", PROTONET_OMNIGLOT, Targets(1.3, 2), replace(PROTONET_OMNIGLOT, way=20)
+        ),
+        "protonet_miniimagenet": protonet_case(
+            "mini-ImageNet", PROTONET_MINIIMAGENET, Targets(1.3, 2), replace(PROTONET_MINIIMAGENET, way=5, query=3)
+        ),
+    }
+
+
+def prepare_gradient_step(method: Method, protocol: Protocol, setting: Setting) -> Duel:
+    """Make ready a gradient-based method's meta-step and learn2learn's."""
+    tasks = random_tasks(protocol, setting.device)
+    ours = make_method(method, protocol).to(setting.device)
+    learner, see = make_learner(method, ours, protocol.inner_lr)
+    theirs = gradient_step(learner, see, tasks, protocol.steps)
+    agreement = check_agreement(
+        f"{method}'s query loss",
+        ours.meta_loss(tasks).item(),
+        gradient_loss(learner, see, tasks, protocol.steps, backward=False),
+    )
+    return Duel(outer_step(ours, tasks), {"learn2learn": Peer(theirs, agreement=agreement)}, flops=theirs)
+
+
+def make_method(method: Method, protocol: Protocol) -> Algorithm:
+    """Return our method around the protocol's network."""
+    torch.manual_seed(0)
+    backbone, way, rate, steps = protocol.backbone(), protocol.way, protocol.inner_lr, protocol.steps
+    if method == "metasgd":
+        return MetaSGD(backbone, way, inner_lr_min=rate, inner_lr_max=rate, inner_steps=steps).train()
+    if method == "anil":
+        return ANIL(backbone, way, inner_lr=rate, inner_steps=steps).train()
+    return MAML(backbone, way, inner_lr=rate, inner_steps=steps, order=1 if method == "fomaml" else 2).train()
+
+
+def make_learner(method: Method, ours: Algorithm, rate: float) -> tuple[Any, nn.Module]:
+    """Return learn2learn's learner with the weights of `ours`, and what examples go through before it."""
+    algorithms = import_learn2learn().algorithms
+    backbone = with_torchs_batch_norm(ours.get_submodule("backbone"))
+    head = copy.deepcopy(ours.get_submodule("head"))
+    if method == "anil":
+        return algorithms.MAML(head, lr=rate), backbone
+    network = nn.Sequential(backbone, head).train()
+    if method == "metasgd":
+        return algorithms.MetaSGD(network, lr=rate), nn.Identity()
+    return algorithms.MAML(network, lr=rate, first_order=method == "fomaml"), nn.Identity()
+
+
+def outer_step(algorithm: Algorithm, tasks: TaskBatch) -> Work:
+    """Return our step of the outer loop; the optimiser's rate of 0 keeps the weights for the next one."""
+    optimizer = torch.optim.Adam(algorithm.parameters(), lr=0.0)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        algorithm.meta_loss(tasks).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
+    """Make ready ProtoNet's training step and those of both peers."""
+    tasks = random_tasks(protocol, setting.device)
+    networks = [protocol.backbone().to(setting.device).train() for _ in range(2)]
+    ours = lay_out(ProtoNet(protocol.backbone()).to(setting.device)).train()
+    x, labels = as_one_set(tasks)
+
+    def learn2learns_loss() -> torch.Tensor:
+        return prototypical_loss(networks[0], x, labels, protocol.way, protocol.shot, protocol.query)
+
+    classifier = import_easyfsl().methods.PrototypicalNetworks(networks[1])
+
+    def easyfsls_loss() -> torch.Tensor:
+        classifier.process_support_set(tasks.support_x[0], tasks.support_y[0])
+        # Its scores are distances; the paper's, and ours, are their squares.
+        scores = -classifier(tasks.query_x[0]).square()
+        return nn.functional.cross_entropy(scores, tasks.query_y[0])
+
+    agreement = check_agreement("ProtoNet's loss", ours.meta_loss(tasks).item(), learn2learns_loss().item())
+    # easyfsl sends support and queries through the network apart, each with batch statistics of its own.
+    ours.eval(), networks[1].eval()
+    in_eval = check_agreement("ProtoNet's loss in eval mode", ours.meta_loss(tasks).item(), easyfsls_loss().item())
+    ours.train(), networks[1].train()
+    theirs = plain_step(learn2learns_loss, networks[0])
+    peers = {
+        "learn2learn": Peer(theirs, agreement=agreement),
+        "easyfsl": Peer(plain_step(easyfsls_loss, networks[1]), agreement=in_eval, note="losses compared in eval mode"),
+    }
+    return Duel(outer_step(ours, tasks), peers, flops=theirs)
+
+
+def plain_step(loss: Callable[[], torch.Tensor], network: nn.Module) -> Work:
+    """Return a peer's training step."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.0)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
