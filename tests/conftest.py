@@ -1,12 +1,18 @@
 """What every test shares: a cache of its own, and the real data where they are."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 NOT_RUN = "METARUN_MIRROR is not set: real-data tests did not run"
+NO_BROWSER = "there is no chromium on this machine: the test that clicks through a report did not run"
+REMEDIES = {
+    NOT_RUN: "Set it to a folder that holds omniglot/*.zip and caltech101/*.zip.",
+    NO_BROWSER: "Install the system's package chromium.",
+}
 _MIRROR = os.environ.get("METARUN_MIRROR")
 _BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
@@ -37,8 +43,19 @@ def mirror() -> Path:
     return _BESIDE
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The system's browser, for tests that click."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip(NO_BROWSER)
+    return found
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NOT_RUN in str(report.longrepr)]
-    if skipped:
-        terminalreporter.section("WARNING", sep="!", yellow=True, bold=True)
-        terminalreporter.line(f"{NOT_RUN} ({len(skipped)} skipped). Set it to a folder that holds omniglot/*.zip.")
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for not_run, remedy in REMEDIES.items():
+        skipped = sum(not_run in reason for reason in reasons)
+        if skipped:
+            terminalreporter.section("WARNING", sep="!", yellow=True, bold=True)
+            terminalreporter.line(f"{not_run} ({skipped} skipped). {remedy}")

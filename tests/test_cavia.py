@@ -96,7 +96,7 @@ def test_weights_are_left_alone():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but CAVIA learns through at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
         ({"context": 0}, r"algo\.context=0 but a task is at least 1 number"),
     ],
 )

@@ -24,6 +24,8 @@ FAILURES = {
     503: KeyError("a bug"),
 }
 
+BASIC = "hydra/launcher=basic"  # runs jobs in this process, where what they are given can be seen
+
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
@@ -114,7 +116,7 @@ def test_train_and_test_hand_the_composed_config_to_the_run(
 
 
 def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5") == 0
+    assert run(monkeypatch, "train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5", BASIC) == 0
     assert [(c["task"]["way"], c["seed"], c["task"]["shot"]) for c in calls] == [
         (3, 1, 1),
         (3, 1, 5),
@@ -155,7 +157,7 @@ def test_a_bug_keeps_its_traceback_without_hydras_frames(
 def test_a_sweep_goes_on_after_a_failed_job_and_exits_with_its_code(
     calls: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "train", "-m", "task.way=2,501,500,3") == 1
+    assert run(monkeypatch, "train", "-m", "task.way=2,501,500,3", BASIC) == 1
     assert [c["task"]["way"] for c in calls] == [2, 501, 500, 3]
     shown = capsys.readouterr().err
     assert "metarun: error: [task.way=501] the loss became NaN at step 3.\n" in shown
@@ -164,8 +166,44 @@ def test_a_sweep_goes_on_after_a_failed_job_and_exits_with_its_code(
 
 
 def test_a_signal_ends_a_sweep(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "train", "-m", "task.way=2,502,3") == 143
+    assert run(monkeypatch, "train", "-m", "task.way=2,502,3", BASIC) == 143
     assert [c["task"]["way"] for c in calls] == [2, 502]
+
+
+@pytest.mark.parametrize("words", [["train"], ["train", "-m"]])
+def test_a_sweep_that_lives_in_yaml_needs_no_flag_and_the_command_line_beats_it(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    assert run(monkeypatch, *words, "+sweep=task_sizes", "task.shot=2,3", "algo=protonet", BASIC) == 0
+    assert [(c["task"]["way"], c["task"]["shot"]) for c in calls] == [(5, 2), (5, 3), (20, 2), (20, 3)]
+    assert {c["chosen"]["algo"] for c in calls} == {"protonet"}
+
+
+def test_two_sweeps_that_live_in_yaml_are_multiplied(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "train", "+sweep=[task_sizes,seeds]", "task.shot=1", BASIC) == 0
+    assert [(c["task"]["way"], c["seed"]) for c in calls] == [(way, seed) for way in (5, 20) for seed in range(3)]
+
+
+def test_a_finished_run_is_tested_on_a_sweep_of_task_sizes(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, "test", "run=0a1b", "+sweep=task_sizes", "task.way=5", BASIC) == 0
+    assert [(c["run"], c["task"]["way"], c["task"]["shot"]) for c in calls] == [("0a1b", 5, 1), ("0a1b", 5, 5)]
+
+
+def test_a_sweep_of_the_users_own_names_its_folder_and_sets_keys(
+    calls: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("own/sweep").mkdir(parents=True)
+    Path("own/sweep/mine.yaml").write_text(
+        "# @package _global_\n"
+        "train: {iterations: 7}\n"
+        "hydra: {mode: MULTIRUN, sweep: {dir: mine}, sweeper: {params: {seed: '3,4'}}}\n"
+    )
+    assert run(monkeypatch, "train", "+sweep=mine", "--config-dir", "own", BASIC) == 0
+    assert [(c["seed"], c["train"]["iterations"]) for c in calls] == [(3, 7), (4, 7)]
+    assert Path("mine").is_dir()
+    assert not Path("results").exists()
 
 
 def test_a_stored_config_runs_again_and_leaves_nothing_behind(
@@ -197,11 +235,15 @@ def test_hydra_full_error_of_the_user_shows_everything() -> None:
         ("metarun train ta", ["task.", "task="]),
         ("metarun train task=5", ["task=5way1shot", "task=5way5shot"]),
         ("metarun train algo=protonet algo.ov", ["algo.over_tasks="]),
+        ("metarun train +sw", ["+sweep="]),
+        ("metarun train +sweep=ta", ["+sweep=task_sizes"]),
         ("metarun test ru", ["run="]),
         ("metarun data ", ["list", "get", "check"]),
         ("metarun data get omni", ["omniglot"]),
         ("metarun data get omniglot ", []),
         ("metarun compare --form", ["--format"]),
+        ("metarun plot he", ["heatmap"]),
+        ("metarun plot curve --aga", ["--against"]),
         ("metarun nonsense ", []),
     ],
 )

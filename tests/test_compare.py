@@ -106,6 +106,11 @@ def test_a_pivot_of_methods_by_task_sizes(compare):
     ]
 
 
+def test_what_a_run_does_not_have_is_a_dash(compare):
+    _, printed, _ = compare("--rows", "algo,order", "--format", "csv", records=RECORDS[:2])
+    assert printed.splitlines()[1:] == ["maml,2,90.00 ± 0.40 †", "protonet,–,95.10 ± 0.40"]
+
+
 def test_seeds_share_a_cell_and_are_averaged_and_counted(compare):
     records = [record(seed=0, accuracy=0.9), record(seed=1, accuracy=0.8)]
     _, printed, _ = compare("--rows", "algo", "--format", "md", records=records)
@@ -191,3 +196,15 @@ def test_what_cannot_be_shown_is_one_sentence(compare, words, records, sentence)
     code, _, complaint = compare(*words, records=records)
     assert code == 2
     assert sentence in complaint
+
+
+def test_another_precision_is_told(compare):
+    _, printed, _ = compare(records=[record(), record(id="11111111", precision="bf16")])
+    assert "precision" in printed
+    assert "bf16" in printed
+    code, _, complaint = compare("--rows", "algo", "--columns", "way")
+    assert (code, "precision" in complaint) == (2, True), complaint
+
+
+def test_the_usual_precision_is_not(compare):
+    assert "precision" not in compare(records=[record(), record(id="11111111", precision="float32")])[1]

@@ -2,24 +2,26 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from metarun.config import config_dir, register
 
 CONF = config_dir()
-GROUPS = ("algo", "data", "backbone", "task", "experiment")
+GROUPS = ("algo", "data", "backbone", "task", "experiment", "logger")
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 # recipe/maml_omniglot.yaml, recipe/backbone/maml_omniglot_conv4.yaml
 RECIPES = sorted((CONF / "recipe").rglob("*.yaml"))
 
 
+@cache
 def composed(*overrides: str, name: str = "config") -> DictConfig:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -58,6 +60,13 @@ def test_a_finished_run_can_be_tested_on_every_data_set(option: str) -> None:
         (["algo.inner_lr=0.2", "data=omniglot", "algo=maml"], {"algo.inner_lr": 0.2}),
         (["algo=protonet", "data=omniglot", "train.way=30"], {"train.way": 30}),
         (["algo=maml", "backbone.norm=group"], {"backbone.norm": "group"}),
+        (["algo=maml", "data=miniimagenet"], {"algo.inner_lr": 0.01, "train.meta_batch": 4, "train.clip_grad": 10}),
+        (["algo=maml", "data=miniimagenet", "task=5way5shot"], {"train.meta_batch": 2, "backbone.filters": 32}),
+        (["algo=protonet", "data=miniimagenet"], {"train.way": 30, "backbone.filters": 64}),
+        (["algo=protonet", "data=miniimagenet", "task.shot=5"], {"train.way": 20, "train.query": 15}),
+        (["algo=maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32, "data.known": "caltech101"}),
+        (["algo=mamlpp", "data=image_folder"], {"algo.multi_step_until": 0.15, "backbone.filters": 48}),
+        (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
     ],
 )
 def test_recipes_come_by_themselves_and_the_command_line_beats_them(
@@ -72,19 +81,38 @@ def test_recipes_come_by_themselves_and_the_command_line_beats_them(
 @pytest.mark.parametrize("path", RECIPES, ids=relative)
 def test_every_recipe_is_for_an_algo_and_a_data_set_that_exist(path: Path) -> None:
     groups = ("algo", "data", "backbone") if path.parent.name == "backbone" else ("algo", "data")
-    for group, option in zip(groups, path.stem.split("_"), strict=True):
+    for group, option in zip(groups, path.stem.rsplit("_", len(groups) - 1), strict=True):
         assert (CONF / group / f"{option}.yaml").is_file(), f"{relative(path)} names no option of {group}"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=relative)
 def test_a_recipe_sets_only_keys_that_exist(path: Path) -> None:
-    algo, data = path.stem.split("_")[:2]
+    algo, data, *_ = path.stem.rsplit("_", 2 if path.parent.name == "backbone" else 1)
     config = composed(f"algo={algo}", f"data={data}")
     without = composed(f"algo={algo}", "data=glyphs")
-    for part, values in yaml.safe_load(path.read_text()).items():
+    written = yaml.safe_load(path.read_text())
+    for part, values in written.items() if "defaults" not in written else ():  # else it is another recipe
         for key in values:
             assert key in config[part], f"{part}.{key}"
             assert key in without[part], f"{part}.{key} is known to the recipe alone"
+
+
+@pytest.mark.parametrize("data", ["glyphs", "omniglot", "miniimagenet", "sinusoid"])
+@pytest.mark.parametrize("method", ["maml", "anil", "metasgd"])
+def test_learn2learns_methods_get_what_ours_get(method: str, data: str) -> None:
+    ours, theirs = (dict(composed(f"algo={algo}", f"data={data}", "task.way=20")) for algo in (method, f"l2l_{method}"))
+    for config in (ours, theirs):
+        config["algo"] = {key: v for key, v in config["algo"].items() if key not in ("_target_", "recompute")}
+        del config["chosen"]
+    assert theirs == ours
+
+
+@pytest.mark.parametrize("data", ["omniglot", "miniimagenet"])
+def test_every_method_that_learns_has_a_recipe(data: str) -> None:
+    algos = {path.stem for path in (CONF / "algo").glob("*.yaml")}
+    without = {algo for algo in algos if not (CONF / "recipe" / f"{algo}_{data}.yaml").is_file()}
+    assert without <= {"nearest_centroid", "metaoptnet"}, "a floor learns nothing; MetaOptNet's paper has no Omniglot"
+    assert data == "omniglot" or without == {"nearest_centroid"}
 
 
 def test_every_experiment_begins_with_its_command() -> None:
@@ -94,6 +122,16 @@ def test_every_experiment_begins_with_its_command() -> None:
         first = path.read_text().splitlines()[:4]
         assert any(f"metarun train experiment={path.stem}" in line for line in first), relative(path)
         assert "Published" in path.read_text(), f"{relative(path)} says not what was published"
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "sweep").glob("*.yaml")), ids=relative)
+def test_every_sweep_begins_with_its_command_and_sweeps_over_keys_that_exist(path: Path) -> None:
+    assert f"metarun train +sweep={path.stem}" in path.read_text().splitlines()[1]
+    swept = yaml.safe_load(path.read_text())["hydra"]
+    assert swept["mode"] == "MULTIRUN"
+    plain = composed(f"+sweep={path.stem}")
+    assert plain == composed(), "a sweep file sets nothing but what is swept over"
+    assert all(OmegaConf.select(plain, key) is not None for key in swept["sweeper"]["params"])
 
 
 def unexplained(text: str) -> Iterator[str]:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from metarun import cli
+from tests.data.fake_images import write_pictures
+from tests.reference import import_learn2learn
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3"]
+SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3", "train.meta_batch=2"]
 
 
 def blocks(language: str, document: Path) -> list[str]:
@@ -29,9 +31,12 @@ def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     _, *words = shlex.split(command)
     if words[0] == "train" and "--cfg" not in words:
         words += SHORT
-    if words[0] == "test":
+        if "-m" in words or "+sweep=" in command:
+            # In this process, which is faster; tests/test_pool.py tries the launcher that sweeps take.
+            words = [word for word in words if not word.startswith("hydra.launcher.")] + ["hydra/launcher=basic"]
+    if words[0] == "test" or "RUN" in words:
         trained = next(Path("results/runs").glob("protonet-*/result.json"))
-        words = [word.replace("run=RUN", f"run={json.loads(trained.read_text())['id']}") for word in words]
+        words = [re.sub(r"\bRUN\b", json.loads(trained.read_text())["id"], word) for word in words]
     monkeypatch.setattr(sys, "argv", ["metarun", *words])
     return cli.main()
 
@@ -41,17 +46,23 @@ def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
     monkeypatch.chdir(tmp_path)
+    if document.stem == "learn2learn":
+        import_learn2learn()
     for text in [*blocks("python", document), *blocks("yaml", document)]:
-        path = Path(text.splitlines()[0].removeprefix("# "))
+        path = Path(re.search(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)[1])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     for command in shown_commands(document):
-        if "omniglot" in command:
+        if "omniglot" in command or "caltech101" in command:
             monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
+        if "my_pictures" in command:
+            write_pictures(Path("my_pictures"), count=20)
         if command.startswith("metarun "):
             assert metarun(monkeypatch, command) == 0, command
         elif command.startswith("make "):
-            subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60)
+            subprocess.run(
+                ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60
+            )
         else:
             assert command.startswith("git clone "), f"no test knows how to try {command!r}"
 

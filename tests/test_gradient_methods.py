@@ -48,7 +48,7 @@ def test_looped_and_vectorised_agree(name, norm):
     looped, vectorised, tasks = make(name, norm, "loop"), make(name, norm, "vectorised"), make_tasks()
     torch.testing.assert_close(vectorised.meta_loss(tasks), looped.meta_loss(tasks), rtol=1e-10, atol=0)
     # A bias before batch statistics has a gradient of 0 but for rounding, which Adam divides by itself.
-    tolerance = 1e-7 if (name, norm) == ("reptile", "batch") else 1e-10
+    tolerance = 1e-7 if name == "reptile" and norm in ("batch", "support", "tasknorm") else 1e-10
     assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), tolerance)
     torch.testing.assert_close(vectorised.predict(tasks, 3), looped.predict(tasks, 3), rtol=1e-10, atol=1e-12)
 
@@ -93,14 +93,6 @@ def test_running_statistics_are_gathered_in_meta_training_only(name):
     assert not torch.equal(before["backbone.layers.0.1.running_mean"], method.backbone.layers[0][1].running_mean)
 
 
-class Nobody:
-    """An observer who does not care."""
-
-    def trained(self, iteration, fraction, loss, seconds): ...
-
-    def validated(self, iteration, value, best): ...
-
-
 def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
     """Some meta-training lowers the loss after adaptation on tasks of meta-val."""
     values = {
@@ -109,7 +101,7 @@ def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
     }
     training = Training(method, Schedule(**{**values, **schedule}), stream_of("train"), stream_of("val"))
     before = evaluate(method, stream_of("val"), 50, 2).loss[-1].mean()
-    training.run(lambda: None, lambda: None, Nobody(), lambda: None)
+    training.run(lambda: None, lambda: None, [], lambda: None)
     assert evaluate(method, stream_of("val"), 50, 2).loss[-1].mean() < before
 
 

@@ -1,4 +1,7 @@
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metarun.algorithms import MAML
+from metarun.algorithms.inner_loop import loss_under
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from metarun.tasks import TaskBatch, TaskShape, task_stream
@@ -20,6 +24,8 @@ from tests.gradients import (
 )
 from tests.reference import import_learn2learn
 from tests.synthetic import make_conv4
+
+ROOT = Path(__file__).parents[1]
 
 
 def make_maml(norm="batch", order=2, steps=1, how="auto", downsample="stride", way=5) -> MAML:
@@ -62,6 +68,54 @@ def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, nor
     assert_the_meta_gradient_is_the_slope(maml, tasks)
 
 
+@pytest.mark.parametrize(("norm", "how"), [(norm, how) for norm in NORMS for how in ("loop", "vectorised")])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_recomputing_the_inner_steps_gives_the_same_meta_gradient(steps, norm, how):
+    if (norm, how) == ("running", "vectorised"):
+        how = "auto"
+    plain, recomputed, tasks = make_maml(norm, 2, steps, how), make_maml(norm, 2, steps, how), make_tasks()
+    recomputed.recompute = True
+    torch.testing.assert_close(recomputed.meta_loss(tasks), plain.meta_loss(tasks), rtol=1e-12, atol=0)
+    assert_equal_to(meta_gradient(recomputed, tasks), meta_gradient(plain, tasks), 1e-10)
+    for ours, theirs in zip(recomputed.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+PEAK = """
+import sys, torch
+from pathlib import Path
+from metarun.algorithms import MAML
+from metarun.backbones import Conv4
+from tests.synthetic import make_stream
+
+def peak():  # of this program in KiB; getrusage counts that of its parent too, which it began as a copy of
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+torch.manual_seed(0)
+steps, recompute = int(sys.argv[1]), sys.argv[2] == "recompute"
+tasks = make_stream(5, 5, query=1, shape=(1, 28, 28)).draw(0, 4)
+maml = MAML(Conv4((1, 28, 28), 32), 5, 0.1, 1, recompute=recompute, over_tasks="loop")
+maml.meta_loss(tasks).backward()
+before = peak()
+maml.inner_steps = steps
+maml.meta_loss(tasks).backward()
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells how much memory a program took")
+def test_recomputing_takes_the_memory_of_one_step_and_not_of_all():
+    def more_than_one_step(steps: int, how: str) -> int:  # KiB
+        words = [sys.executable, "-c", PEAK, str(steps), how]
+        return int(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+    plain = [more_than_one_step(steps, "plain") for steps in (3, 9)]
+    recomputed = [more_than_one_step(steps, "recompute") for steps in (3, 9)]
+    assert 3 < plain[1] / plain[0] < 5, "linear in the steps: 8 more than one against 2"
+    assert recomputed[1] < plain[1] / 5
+
+
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "running"])
 @pytest.mark.parametrize("order", [1, 2])
 def test_looped_and_vectorised_agree(order, norm):
@@ -97,7 +151,7 @@ def test_prediction_before_adaptation_and_after_each_step():
     predictions = maml.predict(tasks, 4)
     assert predictions.shape == (5, 2, 6, 3)
     assert not predictions.requires_grad
-    torch.testing.assert_close(predictions[0, 1], maml(tasks.query_x[1]).detach())
+    torch.testing.assert_close(predictions[0, 1], maml.head(maml.backbone(tasks.query_x[1])).detach())
     assert not torch.equal(predictions[0], predictions[1]), "no_grad must not stop the adaptation"
     torch.testing.assert_close(predictions[:3], maml.predict(tasks, 2))
 
@@ -105,7 +159,7 @@ def test_prediction_before_adaptation_and_after_each_step():
 def test_adaptation_lowers_the_support_loss():
     maml, tasks = make_maml().eval(), make_tasks()
     losses = [
-        maml._loss(weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
+        loss_under(maml.backbone, weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
         for weights in maml.adapt(tasks.support_x[0], tasks.support_y[0], 5, differentiable=False)
     ]
     assert losses == sorted(losses, reverse=True)
@@ -139,7 +193,7 @@ def test_sinusoid_meta_gradient_is_the_slope_too():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but MAML learns through at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

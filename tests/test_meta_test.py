@@ -3,8 +3,8 @@ import torch
 
 from metarun import meta_test
 from metarun.algorithms import MAML, ProtoNet
-from metarun.backbones import NORMS
-from metarun.meta_test import adaptation_ms, evaluate, is_transductive, judge
+from metarun.errors import RunFailed
+from metarun.meta_test import adaptation_ms, evaluate, judge
 from tests.synthetic import make_conv4, make_stream
 
 
@@ -43,14 +43,41 @@ def test_chunks_do_not_change_a_tasks_result(norm, monkeypatch):
     assert whole.loss.shape == (4, 7)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("method", ["maml", "protonet"])
-def test_transductive_is_found_by_asking(method, norm):
+@pytest.mark.parametrize(
+    ("shape", "tasks"), [((1, 16, 16), 25), ((1, 28, 28), 25), ((3, 84, 84), 2), ((1, 400, 400), 1)]
+)
+def test_the_larger_the_pictures_the_fewer_tasks_at_once(shape, tasks):
+    stream = make_stream(way=5, shot=1, query=7, sizes=(9,) * 5, shape=shape)
+    assert meta_test.tasks_at_once(stream, meta_test.CHUNK_EXAMPLES) == tasks
+
+
+def test_out_of_memory_judges_fewer_tasks_at_once_to_the_same_result(caplog):
     torch.manual_seed(0)
-    backbone = make_conv4(norm)
-    algorithm = MAML(backbone, 5, 0.1, 1) if method == "maml" else ProtoNet(backbone)
-    assert is_transductive(algorithm, make_stream(), 2) == (norm == "batch")
-    assert next(algorithm.parameters()).dtype == torch.float32
+    maml, stream = MAML(make_conv4(), 5, 0.1, 1), make_stream()
+    expected, asked = evaluate(maml, stream, 20, 1), []
+    predict = maml.predict
+
+    def small_memory(tasks, steps):
+        asked.append(len(tasks))
+        if len(tasks) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(tasks, steps)
+
+    maml.predict = small_memory
+    told = []
+    found = evaluate(maml, stream, 20, 1, lambda done, tasks: told.append(done))
+    assert asked == [20, 10, 5, 5, 5, 5]
+    assert told[-4:] == [5, 10, 15, 20]
+    assert torch.equal(found.accuracy, expected.accuracy)
+    assert "out of memory: from here on 5 tasks are judged at once, not 10" in caplog.text
+
+
+def test_memory_that_holds_no_task_ends_with_a_sentence():
+    def out_of_memory(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(RunFailed, match=r"one task does not fit the memory; lower `task\.way`"):
+        judge(out_of_memory, make_stream(), 2)
 
 
 def test_adapting_takes_time():

@@ -10,6 +10,7 @@ from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.meta_train import Schedule, Training
 from tests.synthetic import make_conv4, make_stream
 
+NO_MEMORY = RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: not enough memory: you tried ...")
 SCHEDULE = {
     "iterations": 6,
     "time_budget": None,
@@ -31,11 +32,11 @@ class Notes:
         self.training, self.stop_at = training, stop_at
         self.saved, self.best, self.validations, self.fractions = [], [], [], []
 
-    def trained(self, iteration, fraction, loss, seconds):
-        self.fractions.append(fraction)
+    def trained(self, pace):
+        self.fractions.append(pace.fraction)
 
-    def validated(self, iteration, value, best):
-        self.validations.append((iteration, value, best))
+    def validated(self, look):
+        self.validations.append((look.iteration, look.value, look.best))
 
     def save(self):
         self.saved.append(copy.deepcopy(self.training.state()))
@@ -48,7 +49,7 @@ class Notes:
             raise Interrupted(2)
 
     def run(self):
-        self.training.run(self.save, self.save_best, self, self.pause)
+        self.training.run(self.save, self.save_best, [self], self.pause)
         return self
 
 
@@ -187,6 +188,65 @@ def test_clipping_bounds_each_entry_of_the_meta_gradient():
     training._step()
     largest = max(parameter.grad.abs().max().item() for parameter in training.algorithm.parameters())
     assert largest == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("norm", ["batch", "running"])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError(NO_MEMORY)]
+)
+def test_out_of_memory_takes_fewer_tasks_at_once_to_the_same_numbers(error, norm, caplog):
+    # By SGD: Adam would blow up the rounding that is the gradient of a bias before batch statistics.
+    training, undisturbed = (make_training(MAML, norm, meta_batch=8, outer_optimizer="sgd") for _ in range(2))
+    meta_loss, asked = training.algorithm.meta_loss, []
+
+    def small_memory(tasks):
+        asked.append(len(tasks))
+        loss = meta_loss(tasks)  # running statistics are updated before it turns out to be too much
+        if len(tasks) > 2:
+            raise error
+        return loss
+
+    training.algorithm.meta_loss = small_memory
+    for _ in range(2):
+        training._step()
+        undisturbed._step()
+    assert asked == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert "out of memory: from here on 2 tasks of a meta-batch at once, not 4" in caplog.text
+    assert training.state()["progress"]["at_once"] == 2, "or a resumed training would take other parts"
+    torch.testing.assert_close(training._loss_sum, undisturbed._loss_sum)
+    ours, theirs = training.algorithm.state_dict(), undisturbed.algorithm.state_dict()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-6)
+
+
+def out_of_memory(tasks):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_memory_that_holds_no_task_ends_with_a_sentence():
+    training = make_training()
+    training.algorithm.meta_loss = out_of_memory
+    with pytest.raises(RunFailed, match=r"one task does not fit the memory; lower `train\.meta_batch`"):
+        training._step()
+
+
+def test_pretraining_is_not_taken_in_parts(monkeypatch):
+    training = make_training(ProtoNet, meta_batch=4)
+    monkeypatch.setattr(ProtoNet, "separable", False)
+    training.algorithm.meta_loss = out_of_memory
+    with pytest.raises(RunFailed, match=r"a batch of train\.meta_batch=4 tasks does not fit the memory"):
+        training._step()
+
+
+def test_other_errors_pass_through():
+    training = make_training()
+
+    def broken(tasks):
+        raise RuntimeError("a bug")
+
+    training.algorithm.meta_loss = broken
+    with pytest.raises(RuntimeError, match="a bug"):
+        training._step()
 
 
 def test_a_time_budget_ends_the_training():

@@ -64,8 +64,10 @@ def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, nor
 
 def test_with_one_rate_for_all_it_is_maml():
     torch.manual_seed(0)
-    metasgd = MetaSGD(make_conv4(), 5, inner_lr_min=0.25, inner_lr_max=0.25, inner_steps=3).double()
-    maml, tasks = MAML(metasgd.backbone, 5, inner_lr=0.25, inner_steps=3).double(), make_tasks()
+    rates = {"inner_lr_min": 0.25, "inner_lr_max": 0.25}
+    metasgd = MetaSGD(make_conv4(), 5, **rates, inner_steps=3, over_tasks="vectorised").double()
+    maml = MAML(metasgd.backbone, 5, inner_lr=0.25, inner_steps=3, over_tasks="vectorised").double()
+    tasks = make_tasks()
     maml.head = metasgd.head
     assert torch.equal(metasgd.predict(tasks, 4), maml.predict(tasks, 4))
 
@@ -80,7 +82,7 @@ def test_every_rate_begins_between_its_limits():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but Meta-SGD learns through at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
         ({"inner_lr_min": 0.2}, r"algo\.inner_lr_min=0\.2 is above algo\.inner_lr_max=0\.1"),
     ],
 )

@@ -46,8 +46,10 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("inner_lr=0.1", "there is no key 'inner_lr'. Did you mean 'algo.inner_lr'?"),
         ("algo.inner_lrr=0.1", "there is no key 'algo.inner_lrr'. Did you mean 'algo.inner_lr'?"),
         ("zzz=1", "there is no key 'zzz'. --cfg job shows every key"),
-        ("data=omnigot", "there is no data=omnigot. Did you mean 'omniglot'? Possible: glyphs, omniglot"),
-        ("hydra/launcher=jobib", "there is no hydra/launcher=jobib. Possible: basic."),
+        ("data=omnigot", "there is no data=omnigot. Did you mean 'omniglot'? Possible: caltech101, glyphs,"),
+        ("+sweep=task_size", "there is no sweep=task_size. Did you mean 'task_sizes'? Possible: methods, seeds, task_"),
+        ("sweep=task_sizes", "no option of sweep is chosen by itself: write +sweep=… with a plus sign."),
+        ("hydra/launcher=jobib", "there is no hydra/launcher=jobib. Possible: basic, one_process, pool."),
         ("seed=abc", "seed takes a whole number, not 'abc'."),
         ("train.iterations=ten", "train.iterations takes a whole number, not 'ten'."),
         ("train.outer_lr=fast", "train.outer_lr takes a number, not 'fast'."),
@@ -91,6 +93,14 @@ def test_a_wrong_flag_or_sweep_is_told(
     assert said(monkeypatch, capsys, "train", *words).startswith(sentence)
 
 
+@pytest.mark.parametrize(("group", "key"), [("data", "data.split"), ("algo", "algo.scale")])
+def test_a_key_of_a_group_of_which_nothing_is_chosen_asks_for_the_choice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str, key: str
+) -> None:
+    told = said(monkeypatch, capsys, "test", "run=12345678", f"{key}=3")
+    assert told.startswith(f"{key} belongs to an option of {group}= and none is chosen here; name it too: {group}=NAME")
+
+
 def test_metarun_test_without_a_run_says_what_a_run_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +134,7 @@ def test_a_broken_file_of_the_users_is_named(
         (["data"], "metarun data: the following arguments are required"),
         (
             ["data", "get", "omnigot"],
-            "there is no data set 'omnigot'. Did you mean 'omniglot'? Possible: glyphs, omniglot",
+            "there is no data set 'omnigot'. Did you mean 'omniglot'? Possible: caltech101, glyphs,",
         ),
         (["data", "get", "glyphs", "splt=lake"], "`data.splt` is no key of Glyphs"),
         (["doctor", "--fix"], "metarun doctor: unrecognized arguments: --fix."),

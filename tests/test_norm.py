@@ -1,9 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from metarun.backbones import MLP, NORMS, Conv4
-from metarun.backbones.norm import BatchStatistics, ExampleStatistics, make_norm
+from metarun.backbones import MLP, NORMS, Conv4, embed_queries, embed_together
+from metarun.backbones.norm import BatchStatistics, ExampleStatistics, SupportStatistics, TaskNorm, make_norm
 from metarun.errors import UserError
 
 
@@ -24,13 +25,48 @@ def test_example_statistics_are_torchs_group_norm(groups):
     torch.testing.assert_close(ours(x), torchs(x))
 
 
+@pytest.mark.parametrize("shape", [(6, 16, 3, 5), (6, 16)])
+def test_support_statistics_are_torchs_running_ones_of_the_support_set_alone(shape):
+    support, query = (torch.randn(shape, dtype=torch.float64) for _ in range(2))
+    over = (0, *range(2, len(shape)))
+    expected = F.batch_norm(query, support.mean(over), support.var(over, correction=0))
+    ours, theirs = embed_together(SupportStatistics(16).double(), support, query)
+    torch.testing.assert_close(theirs, expected)
+    torch.testing.assert_close(ours, BatchStatistics(16).double()(support))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+def test_tasknorm_blends_the_moments_as_the_paper_writes_them(slope):
+    support, query = torch.randn(6, 4, 3, 5, dtype=torch.float64), 2 * torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    norm = TaskNorm(4).double()
+    norm.slope.data.fill_(slope)
+    norm.offset.data.fill_(-1.0)
+    alpha = torch.sigmoid(torch.tensor(6 * slope - 1.0, dtype=torch.float64))
+    for channel, example in [(0, 0), (3, 1)]:
+        ours, theirs = query[example, channel], support[:, channel]
+        mean = alpha * theirs.mean() + (1 - alpha) * ours.mean()
+        variance = alpha * (theirs.var(correction=0) + (theirs.mean() - mean) ** 2)
+        variance += (1 - alpha) * (ours.var(correction=0) + (ours.mean() - mean) ** 2)
+        found = embed_together(norm, support, query)[1][example, channel]
+        torch.testing.assert_close(found, (ours - mean) / (variance + 1e-5).sqrt())
+
+
+@pytest.mark.parametrize(("offset", "other"), [(50.0, SupportStatistics(4)), (-50.0, ExampleStatistics(4, 4))])
+def test_at_its_ends_tasknorm_is_support_or_instance_norm(offset, other):
+    x = torch.randn(6, 4, 3, 5, dtype=torch.float64)
+    norm = TaskNorm(4).double()
+    norm.offset.data.fill_(offset)
+    for ours, theirs in zip(embed_together(norm, x[:4], x[4:]), embed_together(other, x[:4], x[4:]), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("norm", NORMS)
-def test_only_batch_statistics_let_examples_see_each_other_after_training(norm):
+def test_only_batch_statistics_let_queries_see_each_other_after_training(norm):
     torch.manual_seed(0)
     network = Conv4((1, 16, 16), 8, "stride", norm).double().eval()
-    x = torch.rand(4, 1, 16, 16, dtype=torch.float64)
-    alone = torch.cat([network(one[None]) for one in x])
-    assert torch.allclose(network(x), alone) == (norm != "batch")
+    support, query = torch.rand(6, 1, 16, 16, dtype=torch.float64), torch.rand(4, 1, 16, 16, dtype=torch.float64)
+    alone = torch.cat([embed_queries(network, support, one[None]) for one in query])
+    assert torch.allclose(embed_queries(network, support, query), alone) == (norm != "batch")
 
 
 def test_running_statistics_are_gathered_in_training_and_used_afterwards():
@@ -46,7 +82,7 @@ def test_running_statistics_are_gathered_in_training_and_used_afterwards():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_norm("btach", 8, True), r"backbone\.norm='btach' is not one of batch, running"),
+        (lambda: make_norm("btach", 8, True), r"backbone\.norm='btach' is not one of batch, support, running"),
         (lambda: make_norm("group", 12, True), r"backbone\.norm=group makes 8 groups, which 12 channels"),
         (lambda: make_norm("instance", 12, False), r"backbone\.norm=instance needs feature maps"),
         (

@@ -127,6 +127,16 @@ def test_meta_training_lowers_the_loss(norm):
     assert relation.meta_loss(stream.draw(0, 20)).item() < before
 
 
+@pytest.mark.parametrize("norm", ["support", "tasknorm"])
+def test_the_backbone_may_ask_for_the_support_set_but_not_the_relation_module(norm):
+    relation = RelationNet(make_conv4(norm, "pool_twice"), norm="layer").double().eval()
+    tasks = make_tasks()
+    alone = TaskBatch(tasks.support_x, tasks.support_y, tasks.query_x[:, :1], tasks.query_y[:, :1], tasks.way)
+    torch.testing.assert_close(relation.predict(tasks, 0)[:, :, :1], relation.predict(alone, 0))
+    with pytest.raises(UserError, match=rf"algo\.norm={norm} but the relation module compares pairs"):
+        make_relation(norm)
+
+
 def test_a_backbone_without_maps_is_refused():
     with pytest.raises(UserError, match=r"algo=relation compares feature maps and MLP has none; use backbone=conv4"):
         RelationNet(MLP((1, 16, 16)))

@@ -30,7 +30,7 @@ def trained_as_usual(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     for batch in batches:
         optimizer.zero_grad()
-        F.cross_entropy(network(x[batch]), y[batch]).backward()
+        F.cross_entropy(network.head(network.backbone(x[batch])), y[batch]).backward()
         optimizer.step()
     return flat(network.parameters())
 
@@ -70,7 +70,7 @@ def test_the_meta_loss_is_the_inner_loss_in_the_end():
     reptile, tasks = make_reptile(steps=1, batch=15), make_tasks(1)
     x = torch.cat([tasks.support_x[0], tasks.query_x[0]])
     y = torch.cat([tasks.support_y[0], tasks.query_y[0]])
-    torch.testing.assert_close(reptile.meta_loss(tasks), F.cross_entropy(reptile(x), y))
+    torch.testing.assert_close(reptile.meta_loss(tasks), F.cross_entropy(reptile.head(reptile.backbone(x)), y))
 
 
 @pytest.mark.parametrize("inner_optimizer", ["adam", "sgd"])
@@ -80,7 +80,8 @@ def test_predictions_are_those_of_a_network_trained_as_usual_on_the_support_set(
     network = copy.deepcopy(reptile)
     weights = trained_as_usual(reptile, tasks.support_x[0], tasks.support_y[0], inner_optimizer, batches)
     torch.nn.utils.vector_to_parameters(weights, network.parameters())
-    torch.testing.assert_close(reptile.predict(tasks, 3)[-1, 0], network(tasks.query_x[0]), rtol=1e-9, atol=1e-12)
+    expected = network.head(network.backbone(tasks.query_x[0]))
+    torch.testing.assert_close(reptile.predict(tasks, 3)[-1, 0], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_classes_take_turns():
@@ -92,14 +93,14 @@ def test_regression_uses_every_point():
     reptile = Reptile(MLP((1,), [40, 40]), 1, 0.01, 1, 20, 5, "sgd").double()
     tasks = task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64).draw(0, 1)
     x, y = torch.cat([tasks.support_x[0], tasks.query_x[0]]), torch.cat([tasks.support_y[0], tasks.query_y[0]])
-    expected = torch.autograd.grad(F.mse_loss(reptile(x), y), list(reptile.parameters()))
+    expected = torch.autograd.grad(F.mse_loss(reptile.head(reptile.backbone(x)), y), list(reptile.parameters()))
     assert_equal_to(meta_gradient(reptile, tasks), 0.01 * flat(expected))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but Reptile learns through at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
         ({"inner_batch": 0}, r"algo\.inner_batch=0, algo\.test_batch=5 but a step needs an example"),
         ({"test_batch": 0}, r"algo\.inner_batch=5, algo\.test_batch=0 but a step needs an example"),
         ({"inner_optimizer": "lion"}, r"algo\.inner_optimizer='lion' is not one of adam, sgd"),

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from metarun import cli
+from metarun import checkpoint, cli
+from metarun.tasks import ClassTaskStream
+from tests.data.fake_images import write_pictures
 
 SMALL = ["train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8", "backbone.filters=8"]
 TIMINGS = {"train_seconds", "test_seconds", "tasks_per_second", "adapt_ms", "peak_memory_mb", "commit"}
@@ -27,6 +30,7 @@ FILES = {
     "result.json",
     "curve.csv",
     "tasks.parquet",
+    "examples.npz",
     "best.pt",
     "last.pt",
     "environment.json",
@@ -113,6 +117,45 @@ def test_the_same_command_again_finds_the_run_and_force_repeats_it_to_the_bit(me
     assert numbers(path) == before
 
 
+@pytest.mark.parametrize("word", ["data.storage=disk", "deterministic=true", "precision=bf16"])
+def test_the_same_bits_come_again_from_disk_and_in_other_numbers(metarun, word):
+    metarun("train", *SMALL, word)
+    path = the_run()
+    before = numbers(path)
+    assert metarun("train", *SMALL, word, "force=true")[0] == 0
+    assert numbers(path) == before
+    record, (key, value) = before["record"], word.split("=")
+    assert key == "data.storage" or str(record[key]).lower() == value
+    if key == "data.storage":
+        metarun("train", *SMALL, "force=true")
+        assert numbers(path) == before, "memory and disk are the same run and give the same numbers"
+
+
+def test_what_cannot_be_deterministic_is_refused_in_one_sentence(metarun, monkeypatch):
+    Path("putting.py").write_text(PUTTING)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    words = ["train", "algo=protonet", "algo._target_=putting.Putting", *SMALL]
+    code, _, complaint = metarun(*words, "deterministic=true")
+    assert code == 2
+    assert complaint.startswith(
+        "metarun: error: deterministic=true but put_ does not have a deterministic implementation"
+    )
+    assert metarun(*words)[0] == 0
+
+
+PUTTING = """
+import torch
+
+from metarun.algorithms import ProtoNet
+
+
+class Putting(ProtoNet):
+    def meta_loss(self, tasks):
+        zeros = torch.zeros(3).put_(torch.tensor([0]), torch.tensor([0.0]))
+        return super().meta_loss(tasks) + zeros.sum()
+"""
+
+
 def test_the_stored_config_makes_the_same_run_again(metarun):
     metarun("train", *SMALL)
     path = the_run()
@@ -158,6 +201,32 @@ def test_a_finished_run_is_tested_on_other_tasks_without_training(metarun):
     assert [r["stream_hash"] for r in retested] == [trained["stream_hash"]]
 
 
+def test_a_sweep_of_tests_loads_and_embeds_once_and_has_the_numbers_of_single_tests(metarun, monkeypatch):
+    metarun("train", "algo=protonet", *SMALL)
+    trained = the_run()
+    words = ["test", f"run={trained}", "test.tasks=40", "task.query=5"]
+    for way, shot in product((2, 20), (1, 2)):
+        assert metarun(*words, f"task.way={way}", f"task.shot={shot}", "results_dir=single")[0] == 0
+
+    loads, embeds = [], []
+    monkeypatch.setattr(checkpoint, "load", lambda *args, load=checkpoint.load: loads.append(args) or load(*args))
+    embed = ClassTaskStream.embed
+    monkeypatch.setattr(ClassTaskStream, "embed", lambda *args: embeds.append(args) or embed(*args))
+    code, printed, complaint = metarun(*words, "-m", "task.way=2,20,500", "task.shot=1,2")
+    assert code == 2, "500 ways are more than there are"
+    assert complaint.count("way=500 but split 'test' of glyphs has") == 2
+    assert "→ results/sweeps/" in printed
+    assert (len(loads), len(embeds)) == (1, 1)
+    (table,) = Path("results/sweeps").glob("*/table.csv")
+    assert len(pd.read_csv(table)) == 4
+    for path in Path("single/runs").iterdir():
+        together = Path("results/runs") / path.name
+        assert pd.read_parquet(together / "tasks.parquet").equals(pd.read_parquet(path / "tasks.parquet"))
+        assert {k: v for k, v in read(together).items() if k not in TIMINGS} == {
+            k: v for k, v in read(path).items() if k not in TIMINGS
+        }
+
+
 def test_sinusoid_regression_gives_squared_errors(metarun):
     code, printed, _ = metarun(
         "train",
@@ -184,7 +253,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
     assert read(the_run())["status"] == "failed"
     code, _, complaint = metarun(*diverging)
     assert code == 1
-    assert "this run failed before, force=true tries again: the meta-training loss" in complaint
+    assert "this run failed before, retry_failed=true tries again: the meta-training loss" in complaint
 
 
 @pytest.mark.parametrize(
@@ -199,11 +268,12 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["data=sinusoid", "backbone=conv4"], "backbone=conv4 needs images but the data has examples of shape (1,)"),
         (["algo.inner_lr=fast"], "algo.inner_lr='fast' is not a number, as MAML takes"),
         (["algo.order=3"], "algo.order=3 is not one of 1, 2"),
-        (["backbone.norm=btach"], "backbone.norm='btach' is not one of batch, running"),
+        (["backbone.norm=btach"], "backbone.norm='btach' is not one of batch, support, running"),
         (["+algo.inner_stepz=3"], "`algo.inner_stepz` is no key of MAML"),
         (["algo._target_=metarun.algorithms.MALM"], "algo._target_=metarun.algorithms.MALM cannot be imported"),
         (["device=gpu"], "device=gpu cannot be used here"),
-        (["precision=float8"], "precision=float8 is not one of float32, float64"),
+        (["precision=float8"], "precision=float8 is not one of float32, bf16, float64"),
+        (["data.storage=tape"], "data.storage='tape' is not one of memory, disk, as Glyphs takes"),
         (["train.over_tasks=sideways"], "algo.over_tasks='sideways' is not one of auto, loop, vectorised"),
         (["train.time_budget=soon"], "train.time_budget='soon' is no length of time; write it like 90s"),
         (["test.tasks=0"], "test.tasks=0 but it must be at least 1"),
@@ -218,6 +288,10 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["data.split=nowhere.yaml"], "split 'nowhere.yaml' of glyphs is neither scripts nor an existing file"),
         (["train.clip_grad=-1"], "train.clip_grad=-1.0 but it must be above 0"),
         (["results_dir=/dev/null/x"], "cannot be written"),
+        (["data=image_folder"], "data=image_folder needs pictures; set `data.root` to a folder or a zip"),
+        (["data=image_folder", "data.root=nowhere"], "data.root=nowhere is not there"),
+        (["data=image_folder", "data.channels=2"], "data.channels=2 is not one of 1, 3, as ImageFolder takes"),
+        (["data=miniimagenet"], "miniimagenet is not here; put your copy"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metarun, words, sentence):
@@ -247,6 +321,30 @@ def test_another_content_of_a_split_list_is_another_run(metarun):
     Path("elsewhere.yaml").write_text(Path("lists.yaml").read_text())
     _, printed, _ = metarun(*small, "data.split=elsewhere.yaml")
     assert "This run is there already" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["maml", "protonet"])
+def test_a_folder_of_pictures_is_learned_from(metarun, algo):
+    write_pictures(Path("my_pictures"))
+    few = ["train.query=2", "task.query=2", "train.iterations=3", "train.validate_every=3", "train.validate_tasks=2"]
+    small = [*few, "test.tasks=3", "test.steps=2", "backbone.filters=8", "train.meta_batch=2", "train.way=5"]
+    words = ["train", f"algo={algo}", "data=image_folder", "data.root=my_pictures", *small]
+    assert metarun(*words)[0] == 0
+    record = read(the_run(f"{algo}-image_folder-5w1s-*"))
+    assert (record["example_shape"], record["iterations"]) == ([3, 84, 84], 3)
+    assert "This run is there already" in metarun(*words)[1]
+    code, printed, _ = metarun("test", f"run={record['id']}", "task.shot=2")
+    assert code == 0, printed
+    write_pictures(Path("my_pictures"), first=100)
+    assert "This run is there already" not in metarun(*words)[1], "other pictures, another run"
+
+
+def test_too_few_pictures_of_a_class_are_told(metarun):
+    write_pictures(Path("my_pictures"))
+    code, _, complaint = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", "train.way=5")
+    assert code == 2
+    assert "shot + query = 1 + 15 but class 'blue' in split 'train' of image_folder has 4 examples" in complaint
 
 
 def test_split_lists_that_overlap_are_refused(metarun):
@@ -280,6 +378,20 @@ def test_a_reader_that_leaves_does_not_end_the_run():
             break
         time.sleep(0.2)
     assert read(the_run())["status"] == "done"
+
+
+def test_an_audit_predicts_every_query_by_itself_and_the_row_says_what_that_changed(metarun):
+    metarun("train", *SMALL, "task.query=3")
+    trained = read(the_run())
+    code, printed, _ = metarun("test", f"run={trained['id']}", "audit=true")
+    assert code == 0
+    (path,) = (path for path in Path("results/runs").iterdir() if path.name[-8:] != trained["id"])
+    record = read(path)
+    assert record["audit"]["queries"] == 8 * 15, "all 8 meta-test tasks, fewer than the audit's 20"
+    assert record["audit"]["changed"] == 120, "MAML's recipe takes batch statistics of the queries"
+    assert record["transductive"]
+    assert "120 of 120 queries of 8 tasks, each predicted by itself" in " ".join(printed.replace("│", " ").split())
+    assert record["accuracy"] == trained["accuracy"]
 
 
 def test_a_run_that_cannot_serve_is_refused(metarun):
@@ -324,6 +436,7 @@ def test_a_checkpoint_is_never_executed(metarun, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun, number, code):
     words = ["train", "train.iterations=60", "train.validate_every=20", "train.validate_tasks=20", "test.tasks=20"]
+    words += ["backbone.filters=32", "train.meta_batch=16"]
     process = subprocess.Popen(
         [sys.executable, "-m", "metarun", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -350,6 +463,121 @@ def test_a_stopped_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun
     metarun(*words, "results_dir=undisturbed")
     (undisturbed,) = Path("undisturbed/runs").iterdir()
     assert numbers(undisturbed) == resumed
+
+
+SLEEPY = """
+import os
+import time
+from itertools import product
+from pathlib import Path
+
+from metarun.algorithms import ProtoNet
+
+
+class Sleepy(ProtoNet):
+    def meta_loss(self, tasks):
+        self.steps = getattr(self, "steps", 0) + 1
+        loss = super().meta_loss(tasks)  # which updates running statistics
+        if self.steps == 5 and "SLEEP" in os.environ:
+            Path("asleep").touch()
+            time.sleep(60)
+        return loss
+"""
+
+
+BIG = """
+import threading
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from metarun.data import SPLITS, ClassDataset
+from metarun.data.cache_file import Unwritten
+from metarun.data.storage import load_or_build
+
+CLASSES, EXAMPLES, SHAPE = 400, 30, (3, 84, 84)  # 254 MB in meta-training
+
+
+def anonymous_mb():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous")) / 1024
+
+
+def watch(before):
+    most = 0.0
+    while True:
+        most = max(most, anonymous_mb() - before)
+        Path("most_mb").write_text(str(most))
+        time.sleep(0.02)
+
+
+class Big:
+    name = "big"
+
+    def __init__(self, storage):
+        self.storage = storage
+
+    def load(self):
+        threading.Thread(target=watch, args=(anonymous_mb(),), daemon=True).start()
+        return ClassDataset("big", {split: self.split(split) for split in SPLITS})
+
+    def split(self, split):
+        classes = CLASSES if split == "train" else 10
+        names = tuple(f"{split} {c}" for c in range(classes))
+        offsets = EXAMPLES * np.arange(classes + 1)
+        made = Unwritten(self.make(classes), SHAPE, np.dtype(np.uint8), offsets, names)
+        return load_or_build(Path(f"{split}.npz").absolute(), "big", lambda: made, self.storage)
+
+    def make(self, classes):
+        random = np.random.default_rng(0)
+        for _ in range(classes):
+            yield random.integers(0, 256, (EXAMPLES, *SHAPE), np.uint8)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells how much memory is anonymous")
+def test_from_disk_data_take_a_small_part_of_the_memory_that_they_are():
+    Path("big.py").write_text(BIG)
+    words = ["train", "algo=protonet", "data._target_=big.Big", "~data.split", "backbone=mlp", "backbone.hidden=[8]"]
+    words += ["train.way=5", "train.query=2", "task.query=2", "train.meta_batch=2", "train.validate_tasks=5"]
+    words += ["train.iterations=20", "train.validate_every=10", "test.tasks=5", "force=true"]
+    most, rows = {}, {}
+    for storage in ("disk", "memory"):  # the first builds the cache, so that is watched too
+        command = [sys.executable, "-m", "metarun", *words, f"data.storage={storage}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, timeout=200, capture_output=True, env=environment)
+        most[storage], rows[storage] = float(Path("most_mb").read_text()), numbers(the_run())
+    assert most["memory"] - most["disk"] > 200, "of the 254 MB; the network, and what torch imports late, is in both"
+    assert rows["disk"] == rows["memory"]
+
+
+@pytest.mark.slow
+def test_a_step_that_takes_seconds_is_cut_off_and_taken_again(metarun, monkeypatch):
+    Path("sleepy.py").write_text(SLEEPY)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    words = ["train", "algo=protonet", "algo._target_=sleepy.Sleepy", "backbone.norm=running", *SMALL]
+    words += ["train.iterations=6", "train.validate_every=2"]
+    command = [sys.executable, "-m", "metarun", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "SLEEP": "1"})
+    for _ in range(600):
+        if Path("asleep").exists():
+            break
+        time.sleep(0.1)
+    asked = time.monotonic()
+    process.terminate()
+    _, complaint = process.communicate(timeout=50)
+    assert time.monotonic() - asked < 5, "a loaded machine takes longer than the second that an idle one needs"
+    assert (process.returncode, complaint) == (143, "metarun: stopped; the same command goes on from here.\n")
+    assert torch.load(the_run() / "last.pt", weights_only=True)["progress"]["iteration"] == 4
+
+    _, printed, _ = metarun(*words)
+    assert "going on from step 4" in printed
+    resumed = numbers(the_run())
+    metarun(*words, "force=true")
+    assert numbers(the_run()) == resumed
 
 
 @pytest.mark.slow
@@ -396,3 +624,16 @@ def test_omniglot_is_learned_from_the_real_images(metarun, mirror, monkeypatch):
     record = read(the_run("protonet-omniglot-5w1s-*"))
     assert record["accuracy"] - record["accuracy_ci95"] > record["floor_accuracy"] + 0.2
     assert 0.42 < record["floor_accuracy"] < 0.58, "the data card measured 49.7 % with the cosine distance"
+
+
+@pytest.mark.slow
+def test_caltech_101_is_learned_from_the_real_photographs(metarun, mirror, monkeypatch):
+    monkeypatch.setenv("METARUN_MIRROR", str(mirror))
+    few = ["train.iterations=20", "train.way=5", "train.query=5", "train.validate_every=20", "train.validate_tasks=20"]
+    code, *_ = metarun(
+        "train", "algo=protonet", "data=caltech101", "task=5way5shot", *few, "task.query=5", "test.tasks=60"
+    )
+    assert code == 0
+    record = read(the_run("protonet-caltech101-5w5s-*"))
+    assert record["accuracy"] - record["accuracy_ci95"] > record["chance"]
+    assert record["floor_accuracy"] > 0.3, "the data card measured 45.0 % with the cosine distance"

@@ -1,4 +1,4 @@
-"""SimpleShot against its formulas written out in numpy."""
+"""SimpleShot against its formulas written out in numpy, and against easyfsl."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 
 from metarun.algorithms import SimpleShot
 from metarun.algorithms.simpleshot import MEMORY
+from tests.reference import import_easyfsl
 from tests.synthetic import make_conv4, make_stream
 
 
@@ -31,6 +32,25 @@ def test_logits_follow_the_formulas(way, shot, transform):
         support, query = (made.backbone(x[t]).detach().numpy() for x in (tasks.support_x, tasks.query_x))
         expected = written_out(support, tasks.support_y[t].numpy(), query, made.mean.numpy(), transform)
         np.testing.assert_allclose(predictions[0, t], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("transform", "centred", "power"), [("UN", False, None), ("L2N", False, 2), ("CL2N", True, 2)])
+@pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 5)])
+def test_features_and_centroids_are_easyfsls(way, shot, transform, centred, power):
+    # easyfsl's scores are cosines to the centroids p; the paper's, of queries q, are -|q - p|^2.
+    torch.manual_seed(0)
+    ours = SimpleShot(make_conv4("running"), 12, transform).double().eval()
+    ours.mean.copy_(torch.randn(8).abs() / 10)
+    theirs = import_easyfsl().methods.SimpleShot(
+        ours.backbone, feature_centering=ours.mean if centred else None, feature_normalization=power
+    )
+    tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 3)
+    for t, found in enumerate(ours.predict(tasks, 0)[0]):
+        with torch.no_grad():
+            theirs.process_support_set(tasks.support_x[t], tasks.support_y[t])
+            cosines, queries = theirs(tasks.query_x[t]), theirs.compute_features(tasks.query_x[t])
+        q, p = queries.norm(dim=1, keepdim=True), theirs.prototypes.norm(dim=1)
+        torch.testing.assert_close(found, 2 * q * p * cosines - q**2 - p**2, rtol=1e-9, atol=1e-12)
 
 
 def all_examples(tasks):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.statistics import mean_and_ci95
+from metarun.statistics import calibration, mean_and_ci95
 
 
 def test_the_interval_of_a_known_sample():
@@ -29,3 +29,11 @@ def test_the_interval_covers_the_truth_about_95_times_in_100():
 
 def test_one_task_gives_no_interval():
     assert mean_and_ci95([0.4]) == (0.4, None)
+
+
+def test_calibration_of_known_values():
+    found = calibration([0.05, 0.15, 0.95, 1.0], [0.0, 0.2, 0.7, 0.8], bins=10)
+    assert found.count.tolist() == [1, 1, 2]
+    assert found.confidence == pytest.approx([0.05, 0.15, 0.975])
+    assert found.accuracy == pytest.approx([0.0, 0.2, 0.75])
+    assert found.error == pytest.approx((0.05 + 0.05 + 2 * 0.225) / 4)

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun.data import Sinusoid
+from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
+from metarun.data.storage import as_stored
 from metarun.errors import UserError
 from metarun.tasks import ClassTaskStream, FunctionTaskStream, TaskShape, chunks, task_stream
 from tests.synthetic import make_dataset, make_stream
@@ -107,6 +109,23 @@ def test_a_known_task_stays_the_same_for_ever():
 
 KNOWN_SUPPORT = [[166, 70, 140], [148, 47, 113]]
 KNOWN_QUERY = [[[162, 169], [69, 74], [141, 147]], [[141, 158], [58, 59], [114, 115]]]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tasks_from_disk_are_those_from_memory(tmp_path, monkeypatch, kind, dtype):
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path))
+    made = make_dataset()
+    splits = {s: Examples((e.values / 3).astype(kind), e.offsets, e.class_names) for s, e in made.splits.items()}
+    data = ClassDataset("synthetic", splits)
+    shape = TaskShape(5, 1, 3)
+    both = [ClassTaskStream(as_stored(data, how), "train", shape, 0, CPU, dtype) for how in ("memory", "disk")]
+    assert len({stream.hash(20) for stream in both}) == 1
+    for first, count in [(0, 4), (4, 4), (8, 4), (3, 2), (5, 2), (1000, 1), (0, 7)]:
+        in_memory, on_disk = (stream.draw(first, count) for stream in both)
+        for name in ("support_x", "support_y", "query_x", "query_y", "classes"):
+            assert torch.equal(getattr(in_memory, name), getattr(on_disk, name)), name
+    assert all(as_stored(data, "disk").splits[split].on_disk for split in SPLITS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""Paired comparisons against scipy, by hand and by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metarun.comparison import holm, paired, verdict
+
+
+def test_a_known_pair():
+    found = paired([0.8, 0.9, 1.0, 0.7], [0.7, 0.7, 0.9, 0.7])  # differences 0.1 0.2 0.1 0.0
+    assert found.difference == pytest.approx(0.1)
+    assert found.ci95 == pytest.approx(3.182446 * 0.0816497 / 2, rel=1e-5)
+    assert found.p_permutation == pytest.approx(0.25), (
+        "4 of 16 sign patterns are as far from 0: the 0 flips for nothing"
+    )
+    assert found.tasks_to_tell == 3  # (1.96 * 0.0816 / 0.1)^2 = 2.56
+
+
+def test_the_t_test_is_scipys():
+    random = np.random.default_rng(0)
+    one, other = random.normal(0.9, 0.1, (2, 500))
+    found = paired(one, other)
+    expected = stats.ttest_rel(one, other)
+    assert found.p_t == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert (found.difference - found.ci95, found.difference + found.ci95) == pytest.approx(tuple(interval))
+    assert found.p_permutation == pytest.approx(expected.pvalue, abs=0.02)
+
+
+def test_equal_runs_do_not_differ():
+    found = paired([0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
+    assert (found.difference, found.p_t, found.p_permutation, found.tasks_to_tell) == (0.0, 1.0, 1.0, None)
+    assert verdict(found, 1.0, less_is_better=False) == "cannot tell"
+
+
+def test_the_same_runs_give_the_same_p_value_twice():
+    one, other = np.random.default_rng(0).normal(0.9, 0.1, (2, 100))
+    assert paired(one, other) == paired(one, other)
+
+
+def test_pairing_tells_what_overlapping_intervals_cannot():
+    # Tasks differ by far more than the methods: alone each is 0.8 ± 0.02, but one is better on nearly every task.
+    random = np.random.default_rng(0)
+    hard = random.normal(0.8, 0.15, 200)
+    one, other = hard + 0.01 + random.normal(0, 0.02, 200), hard + random.normal(0, 0.02, 200)
+    alone = [stats.sem(run) * 1.97 for run in (one, other)]
+    assert one.mean() - alone[0] < other.mean() + alone[1]
+    assert paired(one, other).p_permutation < 0.001
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.04]) == pytest.approx([0.04])
+
+
+@pytest.mark.parametrize(
+    ("difference", "corrected", "less_is_better", "expected"),
+    [
+        (0.01, 0.01, False, "better"),
+        (-0.01, 0.01, False, "worse"),
+        (-0.01, 0.01, True, "better"),
+        (0.01, 0.01, True, "worse"),
+        (0.01, 0.05, False, "cannot tell"),
+    ],
+)
+def test_verdicts(difference, corrected, less_is_better, expected):
+    found = paired([0.5, 0.6], np.array([0.5, 0.6]) - difference)
+    assert verdict(found, corrected, less_is_better) == expected
+
+
+def test_without_a_difference_one_in_twenty_is_called_real():
+    random, called = np.random.default_rng(2), 0
+    for _ in range(2000):
+        one, other = random.binomial(75, 0.9, (2, 60)) / 75
+        called += stats.ttest_rel(one, other).pvalue < 0.05
+    assert 0.03 <= called / 2000 <= 0.07
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_difference_covers_the_truth_about_95_times_in_100(monkeypatch):
+    monkeypatch.setattr("metarun.comparison.RESAMPLES", 9)  # of the permutation test, which has no part in it
+    random, covered = np.random.default_rng(3), 0
+    for _ in range(2000):
+        hard = random.normal(0.7, 0.1, 60)
+        found = paired(hard + random.normal(0.02, 0.05, 60), hard + random.normal(0, 0.05, 60))
+        covered += abs(found.difference - 0.02) <= found.ci95
+    assert 0.93 <= covered / 2000 <= 0.97

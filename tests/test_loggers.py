@@ -1,0 +1,365 @@
+"""Loggers: what each wrote is read back by its own library, through interruptions, mistakes and failures."""
+
+import json
+import logging
+import struct
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from metarun import cli, loggers
+from metarun.errors import Interrupted
+from metarun.interruption import Interruption
+from metarun.loggers import Logbook, LoggedRun
+from metarun.observer import Look, Pace
+
+SMALL = [
+    *("algo=protonet", "backbone.filters=8", "train.way=5", "train.iterations=30", "train.validate_every=10"),
+    *("train.validate_tasks=6", "test.tasks=20"),
+]
+ALL = ["csv", "tensorboard", "wandb", "mlflow"]
+WITH_ALL = f"logger=[{','.join(ALL)}]"
+
+Series = dict[str, list[tuple[int, float]]]  # metric: (step, value), as they were logged
+
+
+def read_csv(run: Path) -> Series:
+    found = defaultdict(list)
+    for step, metric, value in pd.read_csv(run / "metrics.csv").itertuples(index=False):
+        found[metric].append((step, value))
+    return found
+
+
+def read_tensorboard(run: Path) -> Series:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def wandb_records(run: Path) -> Iterator[object]:
+    """Yield what the offline files hold: protocol buffers in LevelDB's log format."""
+    from wandb.proto import wandb_internal_pb2
+
+    for path in sorted(run.glob("wandb/offline-run-*/*.wandb")):
+        content, at, whole = path.read_bytes(), 7, b""
+        while at + 7 <= len(content):
+            if 32768 - at % 32768 < 7:  # the rest of a block that holds no header
+                at += 32768 - at % 32768
+            _, size, kind = struct.unpack("<IHB", content[at : at + 7])
+            whole += content[at + 7 : at + 7 + size]
+            at += 7 + size
+            if kind in (1, 4):  # whole, or last part
+                record = wandb_internal_pb2.Record()
+                record.ParseFromString(whole)
+                yield record
+                whole = b""
+
+
+def read_wandb(run: Path) -> Series:
+    found = defaultdict(list)
+    for record in wandb_records(run):
+        row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+        step = row.get("adaptation_step", row.get("_step"))
+        for metric, value in row.items():
+            if "/" in metric:
+                found[metric].append((step, value))
+        for item in record.summary.update:
+            key = item.key or item.nested_key[0]
+            if key.startswith("test/") and not key.endswith("by_step"):
+                found[key] = [(30, json.loads(item.value_json))]
+    return found
+
+
+def mlflow_client(run: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{run.parents[1].resolve() / 'mlflow.db'}")
+
+
+def read_mlflow(run: Path) -> Series:
+    client = mlflow_client(run)
+    (found,) = client.search_runs([client.get_experiment_by_name("metarun").experiment_id])
+    metrics = {name: client.get_metric_history(found.info.run_id, name) for name in found.data.metrics}
+    return {name: sorted((m.step, m.value) for m in history) for name, history in metrics.items()}
+
+
+READ = {"csv": read_csv, "tensorboard": read_tensorboard, "wandb": read_wandb, "mlflow": read_mlflow}
+
+
+def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next run be interrupted after that many steps, as by Ctrl-C."""
+    from metarun.meta_train import Training
+
+    take_step = Training._step
+
+    def step_or_stop(training: Training) -> None:
+        take_step(training)
+        if training.progress.iteration == step:
+            monkeypatch.setattr(Interruption, "check", lambda self: (_ for _ in ()).throw(Interrupted(2)))
+
+    monkeypatch.setattr(Training, "_step", step_or_stop)
+
+
+def metarun(*words: str) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["metarun", *words])
+        return cli.main()
+
+
+@pytest.fixture(scope="session")
+def logged(session_folder: Path) -> Path:
+    """A run that all loggers listened to: stopped at step 15, gone on with to its end, and found again."""
+    folder = session_folder / "logged"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock"):  # one worker trains, the others wait
+        if not (folder / "unlogged").exists():
+            _train_logged(folder)
+    (path,) = (folder / "results" / "runs").iterdir()
+    return path
+
+
+def _train_logged(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
+        with pytest.MonkeyPatch.context() as stop:
+            stopped_at(15, stop)
+            assert metarun("train", *SMALL, WITH_ALL) == 130
+        assert metarun("train", *SMALL, WITH_ALL) == 0
+        assert metarun("train", *SMALL, WITH_ALL) == 0
+        assert metarun("train", *SMALL, "results_dir=unlogged") == 0
+
+
+@pytest.mark.parametrize("logger", ALL)
+def test_a_logger_says_what_the_run_wrote_and_each_step_once(logged: Path, logger: str) -> None:
+    found = READ[logger](logged)
+    curve = pd.read_csv(logged / "curve.csv")
+    record = json.loads((logged / "result.json").read_text())
+    val = curve[curve.split == "val"]
+    train = curve[curve.split == "train"]
+
+    def same(metric: str, steps: list[int], values: list[float]) -> None:
+        assert [step for step, _ in found[metric]] == steps, metric
+        assert [value for _, value in found[metric]] == pytest.approx(values), metric
+
+    same("train/loss", [10, 20, 30], train.loss.tolist())
+    same("train/learning_rate", [10, 20, 30], [0.001] * 3)
+    same("val/accuracy", [10, 20, 30], val.accuracy.tolist())
+    same("val/loss", [10, 20, 30], val.loss.tolist())
+    assert len(found["val/accuracy_ci95"]) == len(found["train/steps_per_second"]) == 3
+    same("test/accuracy", [30], [record["accuracy"]])
+    same("test/accuracy_ci95", [30], [record["accuracy_ci95"]])
+    same("test/accuracy_by_step", [0], record["accuracy_by_step"])
+
+
+def test_who_listens_changes_neither_the_id_nor_a_number(logged: Path) -> None:
+    (plain,) = (logged.parents[2] / "unlogged" / "runs").iterdir()
+    assert plain.name == logged.name
+    assert (plain / "tasks.parquet").read_bytes() == (logged / "tasks.parquet").read_bytes()
+    curves = [pd.read_csv(path / "curve.csv").drop(columns="seconds") for path in (plain, logged)]
+    pd.testing.assert_frame_equal(*curves)
+    assert not {"metrics.csv", "tensorboard", "wandb"} & {path.name for path in plain.iterdir()}
+
+
+def test_no_secret_is_written(logged: Path) -> None:
+    files = [path for path in logged.parents[2].rglob("*") if path.is_file()]
+    assert [path for path in files if b"0123456789abcdef0123456789" in path.read_bytes()] == []
+
+
+def test_the_config_is_logged_as_hyper_parameters(logged: Path) -> None:
+    client = mlflow_client(logged)
+    (found,) = client.search_runs([client.get_experiment_by_name("metarun").experiment_id])
+    assert found.data.params["train.outer_lr"] == "0.001"
+    assert found.data.params["chosen.algo"] == "protonet"
+    assert not [key for key in found.data.params if key.startswith("logger")]
+    assert (found.info.status, found.info.run_name) == ("FINISHED", logged.name)
+
+    (first, second) = [record.run for record in wandb_records(logged) if record.HasField("run")]
+    assert {first.run_id, second.run_id} == {logged.name[-8:]}
+    config = {item.key or item.nested_key[0]: item.value_json for item in first.config.update}
+    assert config["train.outer_lr"] == "0.001"
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    events = EventAccumulator(str(logged / "tensorboard"))
+    events.Reload()
+    content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    hparams = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert hparams["train.outer_lr"].number_value == 0.001
+
+
+def logged_run(folder: Path, step: int) -> LoggedRun:
+    path = folder / "runs" / "maml-glyphs-5w1s-0a1b2c3d"
+    path.mkdir(parents=True, exist_ok=True)
+    return LoggedRun(path, "0a1b2c3d", folder, step, {"seed": 0})
+
+
+MAKE = {
+    "csv": loggers.Csv,
+    "tensorboard": loggers.TensorBoard,
+    "mlflow": lambda: loggers.MLflow(None, "metarun"),
+}
+
+
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", pytest.param("mlflow", marks=pytest.mark.slow)])
+def test_steps_after_the_checkpoint_of_a_killed_run_are_logged_once(tmp_path: Path, logger: str) -> None:
+    killed, again = MAKE[logger](), MAKE[logger]()
+    killed.begin(logged_run(tmp_path, 0))
+    for step in (10, 20, 30):
+        killed.log(step, {"train/loss": step / 10})
+    again.begin(logged_run(tmp_path, 20))
+    for step in (30, 40):
+        again.log(step, {"train/loss": step / 10})
+    again.close("finished")
+    killed.close("failed")
+    assert READ[logger](logged_run(tmp_path, 0).path)["train/loss"] == [(10, 1), (20, 2), (30, 3), (40, 4)]
+
+
+def test_a_row_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+    run = logged_run(tmp_path, 20)
+    (run.path / "metrics.csv").write_text("step,metric,value\n10,train/loss,0.5\n20,val/loss,0.2\n20,train/l")
+    csv = loggers.Csv()
+    csv.begin(run)
+    csv.close("finished")
+    assert (run.path / "metrics.csv").read_text() == "step,metric,value\n10,train/loss,0.5\n20,val/loss,0.2\n"
+
+
+def test_a_run_that_starts_afresh_forgets_its_log(tmp_path: Path) -> None:
+    for logger in ("csv", "tensorboard"):
+        for value in (1.0, 2.0):
+            made = MAKE[logger]()
+            made.begin(logged_run(tmp_path, 0))
+            made.log(10, {"train/loss": value})
+            made.close("finished")
+        assert READ[logger](logged_run(tmp_path, 0).path)["train/loss"] == [(10, 2)]
+
+
+class Breaking:
+    """A logger that fails at the second step."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def begin(self, run):
+        self.told.append("begin")
+
+    def log(self, step, figures):
+        self.told.append(step)
+        if step == 20:
+            raise ConnectionError("the server\nhas gone")
+
+    def conclude(self, step, figures, by_step):
+        self.told.append("conclude")
+
+    def close(self, outcome):
+        self.told.append(outcome)
+
+
+def test_a_logger_that_fails_is_warned_of_once_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    breaking, csv = Breaking(), loggers.Csv()
+    logbook = Logbook({"breaking": breaking, "csv": csv}, regression=False)
+    run = logged_run(tmp_path, 0)
+    with caplog.at_level(logging.WARNING, "metarun"), logbook.open_for(run):
+        for step in (10, 20, 30):
+            logbook.trained(Pace(step, step / 30, 0.5, 0.001, 1.0))
+        logbook.validated(Look(30, 0.4, 0.75, None, best=True))
+        logbook.tested({"iterations": 30, "accuracy": 0.5, "accuracy_by_step": [0.2, 0.5]})
+    assert breaking.told == ["begin", 10, 20]
+    assert [record.getMessage() for record in caplog.records] == [
+        "logger=breaking is off from here on, the run goes on: ConnectionError: the server has gone"
+    ]
+    found = read_csv(run.path)
+    assert found["train/loss"] == [(10, 0.5), (20, 0.5), (30, 0.5)]
+    assert found["test/accuracy_by_step"] == [(0, 0.2), (1, 0.5)]
+    assert "val/accuracy_ci95" not in found, "one task has no interval"
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(Interrupted(2), "interrupted"), (ValueError("bug"), "failed")])
+def test_loggers_are_told_how_it_ended(tmp_path: Path, error: BaseException, outcome: str) -> None:
+    logger = Breaking()
+    with pytest.raises(type(error)), Logbook({"it": logger}, regression=True).open_for(logged_run(tmp_path, 0)):
+        raise error
+    assert logger.told == ["begin", outcome]
+
+
+def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_for_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    idle, busy = Breaking(), Breaking()
+    logbook = Logbook({"idle": idle}, regression=False)
+    with logbook.open_for(logged_run(tmp_path, 0)):
+        thread = threading.Thread(target=logbook.interrupt)
+        thread.start()
+        thread.join(10)
+        logbook.trained(Pace(10, 0.5, 0.5, 0.001, 1.0))
+    assert idle.told == ["begin", "interrupted"]
+
+    monkeypatch.setattr("metarun.loggers.logbook.PATIENCE", 0.05)
+    logbook = Logbook({"busy": busy}, regression=False)
+
+    def begin(run: LoggedRun) -> None:
+        thread = threading.Thread(target=logbook.interrupt)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        busy.told.append("begin")
+
+    monkeypatch.setattr(busy, "begin", begin)
+    with logbook.open_for(logged_run(tmp_path, 0)):
+        pass
+    assert busy.told == ["begin", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["logger=cvs"], "there is no logger=cvs. Did you mean 'csv'? Possible: csv, mlflow, tensorboard, wandb."),
+        (["logger=[csv,tensorbord]"], "there is no logger=tensorbord. Did you mean 'tensorboard'? Possible: csv,"),
+        (["logger.wandb.mode=online"], "logger.wandb belongs to an option of logger= and none is chosen here;"),
+        (["logger=wandb", "logger.wandb.mode=no"], "logger.wandb.mode='no' is not one of offline, online"),
+        (
+            ["logger=mlflow", "logger.mlflow.tracking_uri=https://me:secret@host"],
+            "logger.mlflow.tracking_uri holds a password, which would be written into the run's config.yaml;",
+        ),
+    ],
+)
+def test_a_wrong_logger_is_refused_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert metarun("train", *SMALL, *words) == 2
+    assert capsys.readouterr().err.startswith(f"metarun: error: {sentence}")
+    assert not list(tmp_path.glob("results/runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("logger", "package"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow")]
+)
+def test_a_logger_that_is_not_installed_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, logger: str, package: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    assert metarun("train", *SMALL, f"logger={logger}") == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
+    assert complaint.endswith(f"install it with: pip install 'metarun[{logger}]'\n")
+
+
+def test_loggers_that_are_not_asked_for_are_not_imported() -> None:
+    code = "import sys, metarun.loggers; print({'torch', 'tensorboard', 'wandb', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,148 @@
+"""Sweeps in processes of their own: what one run suffers is suffered by that run alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from metarun.command_line.pool import Job, room_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SMALL = ["train.validate_every=20", "train.validate_tasks=4", "test.tasks=8", "backbone.filters=8"]
+TWO = "hydra.launcher.n_jobs=2"
+LONG = [*SMALL, TWO, "train.iterations=250"]
+SHORT = [*SMALL, TWO, "train.iterations=4"]
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def sweep(*words: str, flags: Sequence[str] = ("-m",)) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "metarun", "train", *flags, *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "metarun", "train", "-m", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process started and that are alive."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, ppid = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(ppid) == parent and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def rows() -> dict[int, dict]:
+    read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    return {row.get("seed", row["id"]): row for row in read if row["status"] == "done"}
+
+
+def saved() -> bool:
+    return len(list(Path("results/runs").glob("*/last.pt"))) >= 2
+
+
+def test_every_run_has_its_row_and_the_sweep_its_table():
+    done = sweep("+sweep=seeds", "algo=protonet", *SHORT, flags=())  # the same as -m seed=range(3)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(rows()) == {0, 1, 2}
+    (folder,) = Path("results/sweeps").iterdir()
+    assert len(pd.read_csv(folder / "table.csv")) == 3
+    assert "| protonet |" in " ".join((folder / "table.md").read_text().split())
+    assert f"→ {folder}" in done.stdout
+    assert "[1: seed=1 +sweep=seeds algo=protonet" in done.stdout
+    again = sweep("algo=protonet", "seed=range(3)", "hydra.sweep.dir=results/sweeps/named", *SHORT)
+    assert again.returncode == 0
+    assert Path("results/sweeps/named/table.csv").is_file()
+    assert again.stdout.count("This run is there already") == 3
+
+
+def test_a_run_that_fails_is_named_with_its_reason_and_the_others_finish():
+    words = ["algo=maml", "seed=0,1", "algo.inner_lr=0.1,1e30", *SHORT]
+    done = sweep(*words)
+    assert done.returncode == 1
+    assert len(rows()) == 2
+    assert done.stderr.count("the meta-training loss became") == 2
+    assert "2 of 4 runs failed; retry_failed=true tries them again" in done.stderr
+    assert sweep(*words).stderr.count("this run failed before") == 2
+    assert sweep(*words, "retry_failed=true").stderr.count("this run failed before") == 0
+
+
+def test_a_killed_run_takes_nothing_with_it_and_the_same_command_finishes_it():
+    parent = started("algo=protonet", "seed=range(3)", *LONG)
+    wait_for(saved)
+    os.kill(children(parent.pid)[0], signal.SIGKILL)
+    _, complaint = parent.communicate(timeout=400)
+    assert parent.returncode == 1
+    assert len(rows()) == 2
+    assert "killed by SIGKILL, perhaps for want of memory" in complaint
+    assert sweep("algo=protonet", "seed=range(3)", *LONG).returncode == 0
+    assert set(rows()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_without_the_sweep_its_runs_end_and_the_same_command_has_the_same_numbers(number, code):
+    parent = started("algo=protonet", "seed=range(2)", *LONG)
+    wait_for(saved)
+    orphans = children(parent.pid)
+    assert len(orphans) == 2
+    parent.send_signal(number)
+    _, complaint = parent.communicate(timeout=30)
+    assert parent.returncode == code
+    if number != signal.SIGKILL:
+        assert complaint == "metarun: stopped; the same command goes on from here.\n"
+    wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in orphans), 20)
+    assert not rows()
+
+    resumed = sweep("algo=protonet", "seed=range(2)", *LONG)
+    assert resumed.returncode == 0
+    assert "going on from step" in resumed.stdout
+    found = {seed: row["accuracy_by_step"] for seed, row in rows().items()}
+    assert sweep("algo=protonet", "seed=range(2)", *LONG, "force=true").returncode == 0
+    assert {seed: row["accuracy_by_step"] for seed, row in rows().items()} == found
+
+
+def test_a_job_knows_what_its_run_said():
+    job = Job(3, ["algo=maml"])
+    for line in ("meta-training maml-glyphs-5w1s-0", "step 20: meta-val accuracy 50.00%", "→ results/runs/a b"):
+        job.hear(line)
+    assert (job.state, job.said, job.path) == (
+        "training",
+        "step 20: meta-val accuracy 50.00%",
+        Path("results/runs/a b"),
+    )
+    job.code = -9
+    assert job.reason == "killed by SIGKILL, perhaps for want of memory"
+    job.complaints.append("metarun: error: no.")
+    assert job.reason == "no."
+
+
+def test_every_gpu_makes_room_for_a_run(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5")
+    assert room_for() == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert room_for() == max(1, os.cpu_count() // 4)

@@ -1,0 +1,61 @@
+"""Every recipe makes a run: its config resolves, its parts build, its tasks can be drawn from data of that shape."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from metarun.config import config_dir, register, resolve
+from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
+from metarun.parts import Parts
+from metarun.tasks import TaskShape
+
+pytestmark = pytest.mark.slow
+RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))
+BORROWED = ["maml_caltech101", "protonet_caltech101", "maml_image_folder"]
+DATA = sorted(path.stem for path in (Path(config_dir()) / "data").glob("*.yaml"))
+SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28)}  # all others are photographs
+
+
+@cache
+def stand_in(data: str) -> ClassDataset | Sinusoid:
+    """64 classes of 30 black pictures in every split, or the waves."""
+    if data == "sinusoid":
+        return Sinusoid()
+    values = np.zeros((64 * 30, *SHAPES.get(data, (3, 84, 84))), np.uint8)
+    offsets = np.arange(0, len(values) + 1, 30)
+    splits = {which: Examples(values, offsets, tuple(f"{which} {c}" for c in range(64))) for which in SPLITS}
+    return ClassDataset(data, splits)
+
+
+def parts_of(recipe: str, *overrides: str) -> Parts:
+    data = next(data for data in DATA if recipe.endswith(f"_{data}"))
+    algo = recipe.removesuffix(f"_{data}")
+    register()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        chosen = [f"chosen.algo={algo}", f"chosen.data={data}", "chosen.backbone=of_the_data", "device=cpu"]
+        config = compose("config", [f"algo={algo}", f"data={data}", *chosen, *overrides])
+    parts = Parts(resolve(config))
+    parts.data = stand_in(data)
+    return parts
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, *BORROWED])
+def test_a_recipe_makes_a_run(recipe):
+    parts = parts_of(recipe, "task.shot=5")
+    train = parts.config["train"]
+    shape = TaskShape(train["way"], train["shot"], train["query"])
+    parts.check_head(shape)
+    assert parts.schedule.validate_every <= (parts.schedule.iterations or np.inf)
+    assert len(parts.stream("train", shape, 0).draw(0, 1)) == 1
+    assert len(parts.stream("val", parts.test_shape, 0).draw(0, 1)) == 1
+    assert sum(weight.numel() for weight in parts.algorithm.parameters()) > 0
+
+
+@pytest.mark.parametrize("recipe", ["maml_miniimagenet", "protonet_miniimagenet"])
+def test_the_networks_have_the_sizes_that_the_papers_code_has(recipe):
+    """MAML: 32 filters and a head on 5x5 maps; ProtoNet: 64 filters, no head."""
+    expected = {"maml_miniimagenet": 28_896 + 800 * 5 + 5, "protonet_miniimagenet": 113_088}
+    assert sum(weight.numel() for weight in parts_of(recipe).algorithm.parameters()) == expected[recipe]
