@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+import metarun
 from metarun.data.storage import data_root
 from metarun.errors import UserError
 from metarun.one_by_one import running_one_by_one
@@ -118,7 +119,8 @@ def _kind(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) 
     shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
     threads = torch.get_num_threads() if tensors[0].device.type == "cpu" else torch.cuda.get_device_name()
     modes = (module.training, torch.is_grad_enabled())
-    return one_task.__module__, one_task.__qualname__, weights, shapes, threads, modes, torch.__version__
+    versions = (torch.__version__, metarun.__version__)
+    return one_task.__module__, one_task.__qualname__, weights, shapes, threads, modes, versions
 
 
 def _measure(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:

@@ -30,7 +30,8 @@ def by_a_hook(cavia: CAVIA, context: torch.Tensor, x: torch.Tensor) -> torch.Ten
     """FiLM as the paper has it: on the output of a layer."""
     film = context @ cavia.film.weight.T + cavia.film.bias
     gamma, beta = film[:8].view(1, -1, 1, 1), film[8:].view(1, -1, 1, 1)
-    handle = cavia.backbone.get_submodule(cavia.layer).register_forward_hook(lambda *call: gamma * call[2] + beta)
+    layer = cavia.backbone.get_submodule(cavia.layer.removesuffix(".affine"))
+    handle = layer.register_forward_hook(lambda *call: gamma * call[2] + beta)
     outputs = cavia.head(cavia.backbone(x))
     handle.remove()
     return outputs

@@ -40,4 +40,4 @@ def test_the_double_backward_of_batch_norm_is_wrong_when_vectorised():
     torch.testing.assert_close(meta_gradient(plain, vectorised=True), right)
     torch.testing.assert_close(meta_gradient(torchs, vectorised=False), right)
     wrong = meta_gradient(torchs, vectorised=True)
-    assert (wrong - right).norm() > 1e-3 * right.norm(), "mended: norm.py may use torch's own batch_norm"
+    assert (wrong - right).norm() > 1e-3 * right.norm(), "mended: norm.py may always use torch's own batch_norm"

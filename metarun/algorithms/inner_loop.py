@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, grad_and_value
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.losses import mean_loss
+from metarun.one_by_one import is_one_by_one
 from metarun.over_tasks import How, MayHaveState, over_tasks
 from metarun.tasks import TaskBatch
 
@@ -133,10 +134,23 @@ def gradient_step(
         inputs: tensors, or dicts of them, that `loss` may update in place (running statistics) must come this way.
     """
     with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-        gradient = grad(loss)(weights, *inputs)
+        gradient = _gradient(loss, weights, *inputs) if is_one_by_one() else grad(loss)(weights, *inputs)
     if isinstance(rate, Mapping):
         return {name: weight - rate[name] * gradient[name] for name, weight in weights.items()}
     return {name: weight - rate * gradient[name] for name, weight in weights.items()}
+
+
+def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> Parameters:
+    """Return what torch.func.grad does, without its cost: gradients to differentiate only where they are asked for."""
+    differentiable = torch.is_grad_enabled()
+    with torch.enable_grad():
+        at = {
+            name: weight if differentiable and weight.requires_grad else weight.detach().requires_grad_()
+            for name, weight in weights.items()
+        }
+        value = loss(at, *inputs)
+        found = torch.autograd.grad(value, list(at.values()), create_graph=differentiable, materialize_grads=True)
+    return dict(zip(at, found, strict=True))
 
 
 def gradient_steps(

@@ -76,12 +76,10 @@ class Conv4(Backbone):
 
 def _block(channels: int, filters: int, downsample: str, norm: Norm) -> nn.Sequential:
     stride = 2 if downsample == "stride" else 1
-    layers = [
-        nn.Conv2d(channels, filters, 3, stride=stride, padding=1),
-        make_norm(norm, filters, spatial=True),
-        nn.ReLU(),
-    ]
-    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if downsample in ("pool", "pool_twice") else []))
+    layers = [nn.Conv2d(channels, filters, 3, stride=stride, padding=1), make_norm(norm, filters, spatial=True)]
+    if downsample in ("pool", "pool_twice"):
+        layers.append(nn.MaxPool2d(2))  # before the ReLU, which then has a quarter to do for the same numbers
+    return nn.Sequential(*layers, nn.ReLU())
 
 
 class _MeanOverMap(nn.Module):

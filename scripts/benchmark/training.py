@@ -64,7 +64,7 @@ def comparisons() -> dict[str, Comparison]:
     omniglot = MAML_OMNIGLOT
     few = replace(omniglot, meta_batch=8)
     others: tuple[Method, ...] = ("fomaml", "anil", "metasgd")
-    small_way = replace(MAML_OMNIGLOT_20WAY, meta_batch=2, steps=2)
+    small_way = replace(MAML_OMNIGLOT_20WAY, meta_batch=8, steps=2)
     small_image = replace(MAML_MINIIMAGENET, meta_batch=2, query=1, steps=2)
     return {
         "maml_omniglot": gradient_case("maml", "Omniglot", omniglot, Targets(3, 30), few),
