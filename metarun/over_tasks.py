@@ -25,7 +25,7 @@ Kind = tuple[object, ...]
 
 MEASURED_TASKS = 8  # of a meta-batch, at most, on which the two ways are compared
 SMALL = 0.03  # seconds; what takes less is bound by the number of operations, of which vectorising has fewer
-CLEARLY = 0.9  # a loop has to take less than this share of the time of vectorised tasks to be chosen
+CLEARLY = 0.95  # a loop has to take less than this share of the time of vectorised tasks to be chosen
 
 _chosen: dict[Kind, How] = {}  # in this process
 
