@@ -25,7 +25,7 @@ from scripts.benchmark.machine import describe, measure_peak
 from scripts.benchmark.report import Record, compare, is_slower, judge_limit, show, write
 from scripts.benchmark.timing import cpu_seconds, time_in_turns
 
-REPEATS, SHORT_REPEATS = 7, 3
+REPEATS, SHORT_REPEATS = 7, 5
 CLOCKS = {"wall": time.perf_counter, "cpu": cpu_seconds}
 
 
@@ -63,7 +63,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Measure what the command line asks for; return the exit code: 1 where --short finds a peer faster."""
+    """Measure what the command line asks for; return the exit code: 1 where --short finds a peer clearly faster."""
     asked = arguments(words)
     if asked.threads:
         torch.set_num_threads(asked.threads)

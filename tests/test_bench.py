@@ -117,6 +117,7 @@ def test_only_what_is_slower_in_every_pair_fails():
         return compare("case", case, 1, duel, [Seconds(ours), Seconds(theirs)])[0]
 
     assert not is_slower(record((1.0, 1.0, 1.0), (0.9, 0.9, 1.1)))
+    assert not is_slower(record((1.0, 1.0, 1.0), (0.98, 0.98, 0.98)))
     assert is_slower(record((1.0, 1.0, 1.0), (0.9, 0.9, 0.9)))
     assert not is_slower(judge_limit("help", Limit("help", Targets(1, 1), "s", lambda *_: []), 1, [2.0]))
 
