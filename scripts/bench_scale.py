@@ -29,6 +29,7 @@ from scripts.benchmark.training import make_method, outer_step
 ROOT = Path(__file__).parents[1]
 REPEATS = 5
 MIB = 2**20
+NOISE = 20.0  # MiB by which the peak of equal work differs between processes
 STEP = Protocol(way=5, shot=1, query=1, steps=1, meta_batch=4)
 DRAWN_TASKS = 1000
 
@@ -125,6 +126,17 @@ def growth(sizes: Sequence[float], figures: Sequence[float]) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
+def growth_in_words(knob: str, points: Sequence[Point]) -> tuple[str, str]:
+    """Say how time and memory grow with a knob; memory within the noise of a process does not."""
+    sizes = [point.size for point in points]
+    seconds, mebibytes = [point.seconds for point in points], [point.mebibytes for point in points]
+    if max(mebibytes) < NOISE:
+        memory = f"below {NOISE:.0f} MiB throughout"
+    else:
+        memory = f"grows as {knob}^{growth(sizes, mebibytes):.2f}"
+    return f"grows as {knob}^{growth(sizes, seconds):.2f}", memory
+
+
 def write_csv(path: Path, knob: str, points: Sequence[Point]) -> None:
     """Write the points."""
     with path.open("w", newline="") as file:
@@ -142,13 +154,16 @@ def draw_png(path: Path, knob: str, what: str, points: Sequence[Point]) -> None:
 
     sizes = [point.size for point in points]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    for axis, label, values in (
-        (axes[0], "seconds", [point.seconds for point in points]),
-        (axes[1], "peak memory, MiB", [point.mebibytes for point in points]),
+    in_time, in_memory = growth_in_words(knob, points)
+    for axis, label, growing, values in (
+        (axes[0], "seconds", in_time, [point.seconds for point in points]),
+        (axes[1], "peak memory, MiB", in_memory, [point.mebibytes for point in points]),
     ):
         axis.plot(sizes, values, "o-")
-        axis.set(xscale="log", yscale="log", xlabel=knob, ylabel=label)
-        axis.set_title(f"grows as {knob}^{growth(sizes, values):.2f}", fontsize=9)
+        axis.set(xscale="log", yscale="log", xlabel=knob, ylabel=label, title=growing)
+        axis.title.set_fontsize(9)
+        if min(values) <= 0:
+            axis.set(yscale="linear", ylim=(0, max(*values, NOISE)))
         axis.grid(alpha=0.3, which="both")
     figure.suptitle(what, fontsize=9)
     figure.savefig(path, dpi=110)
@@ -175,9 +190,8 @@ def main() -> int:
         points = [measure_in_a_fresh_process(knob, size, asked.device) for size in curve.sizes]
         write_csv(asked.out / f"{knob}.csv", knob, points)
         draw_png(asked.out / f"{knob}.png", knob, curve.what, points)
-        sizes = [point.size for point in points]
-        in_time, in_memory = (growth(sizes, [getattr(p, of) for p in points]) for of in ("seconds", "mebibytes"))
-        print(f"{knob:12} {sizes[0]:,} to {sizes[-1]:,}: time ~ {knob}^{in_time:.2f}, memory ~ {knob}^{in_memory:.2f}")
+        in_time, in_memory = growth_in_words(knob, points)
+        print(f"{knob:12} {points[0].size:,} to {points[-1].size:,}: time {in_time}, memory {in_memory}")
     return 0
 
 

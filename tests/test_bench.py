@@ -168,6 +168,10 @@ def test_the_exponent_of_growth_is_the_slope_on_logarithmic_scales():
     assert bench_scale.growth([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
     assert bench_scale.growth([1, 2, 4], [0, 5, 5]) == pytest.approx(0)
     assert math.isnan(bench_scale.growth([1, 2], [0, 5]))
+    linear = [bench_scale.Point(1, 0.1, 30.0), bench_scale.Point(10, 1.0, 300.0)]
+    assert bench_scale.growth_in_words("way", linear) == ("grows as way^1.00", "grows as way^1.00")
+    flat = [bench_scale.Point(1, 0.1, 0.0), bench_scale.Point(10, 0.1, 5.0)]
+    assert bench_scale.growth_in_words("images", flat)[1] == "below 20 MiB throughout"
 
 
 def test_a_curves_points_become_a_table_and_a_picture(tmp_path):
