@@ -59,6 +59,7 @@ class TestConfig:
     steps: int = MISSING
     query: int = MISSING
     seed: int = MISSING
+    interval: str = "closed"  # a value here is for the configs of runs that were made before there was such a key
 
 
 @dataclass
@@ -111,6 +112,7 @@ class RetestTestConfig:
     tasks: int | None = None
     steps: int | None = None
     seed: int | None = None
+    interval: str | None = None
 
 
 @dataclass
@@ -270,9 +272,9 @@ NOT_IDENTITY = (
     *("train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
 )
 
-# Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. Both
-# can change the last digits of a number, and who asks for `deterministic` is not served by a row that was made without.
-CAME_LATER = {"tf32": False, "deterministic": False}
+# Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. All
+# can change a number, and who asks for `deterministic` is not served by a row that was made without.
+CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed"}
 
 NAMES_OF_CODE = ("_target_", "tasksets")  # keys whose value may name a class or a function of the user's own
 
@@ -314,12 +316,10 @@ def _source_of(target: str) -> Path | None:
 def run_id(config: dict[str, Any]) -> str:
     """Return the 8 hexadecimal digits that stand for everything in a resolved config that can change its numbers."""
     identity = OmegaConf.create(config)
-    for key in NOT_IDENTITY:
+    usual = [key for key, value in CAME_LATER.items() if OmegaConf.select(identity, key) == value]
+    for key in (*NOT_IDENTITY, *usual):
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(identity, parent) if parent else identity
         node.pop(name, None)
-    for key, value in CAME_LATER.items():
-        if identity.get(key) == value:
-            identity.pop(key)
     plain = _with_content(OmegaConf.to_container(identity))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

@@ -101,6 +101,17 @@ class Parts:
         """The tasks of a split."""
         return task_stream(self.data, split, shape, seed, self.device, self.dtype)
 
+    @cached_property
+    def test_stream(self) -> TaskStream:
+        """The meta-test tasks, which `test.interval` may ask to share no example."""
+        test = self.config["test"]
+        interval = test.get("interval", "closed")  # runs that were made before there was such a key are without it
+        if interval not in ("closed", "open"):
+            raise UserError(f"test.interval='{interval}' is not one of closed, open.")
+        return task_stream(
+            self.data, "test", self.test_shape, test["seed"], self.device, self.dtype, disjoint=interval == "open"
+        )
+
     @property
     def test_shape(self) -> TaskShape:
         """The setting that meta-val and meta-test judge by."""
@@ -109,13 +120,13 @@ class Parts:
 
     @cached_property
     def judging(self) -> tuple[int, int]:
-        """How many meta-test tasks, and how many adaptation steps on each."""
+        """How many meta-test tasks, at most as many as there are, and how many adaptation steps on each."""
         tasks, steps = self.config["test"]["tasks"], self.config["test"]["steps"]
         if tasks < 1:
             raise UserError(f"test.tasks={tasks} but it must be at least 1; raise `test.tasks`.")
         if steps < 0:
             raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
-        return tasks, steps
+        return min(tasks, self.test_stream.available or tasks), steps
 
     @cached_property
     def schedule(self) -> Schedule:

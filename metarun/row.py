@@ -18,7 +18,6 @@ from metarun.meta_train import Progress
 from metarun.parts import Parts
 from metarun.results import Record
 from metarun.statistics import mean_and_ci95
-from metarun.tasks import TaskStream
 from metarun.transduction import audit, is_transductive
 
 AUDITED_TASKS = 20  # each costs as many adaptations as it has queries
@@ -58,20 +57,19 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
 
 
 def describe_test(
-    parts: Parts, stream: TaskStream, judged: Callable[[int, int], None], pause: Callable[[], None]
+    parts: Parts, judged: Callable[[int, int], None], pause: Callable[[], None]
 ) -> tuple[Record, Evaluation]:
     """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures.
 
     Args:
         parts: with the checkpoint loaded.
-        stream: of meta-test tasks.
         judged: told how many of how many tasks are done.
         pause: called now and then; raises when the user wants to stop.
 
     Raises:
         RunFailed: a loss is not a number.
     """
-    algorithm = parts.algorithm
+    algorithm, stream = parts.algorithm, parts.test_stream
     tasks, steps = parts.judging
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, judged, parts.features)
@@ -89,6 +87,7 @@ def describe_test(
         "test_query": stream.shape.query,
         "test_tasks": tasks,
         "test_seed": parts.config["test"]["seed"],
+        "interval": parts.config["test"].get("interval", "closed"),
         **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
         "steps": len(found.loss) - 1,
         "transductive": is_transductive(algorithm, stream, steps, pause),
@@ -108,16 +107,15 @@ def describe_test(
     return record, found
 
 
-def describe_audit(parts: Parts, stream: TaskStream, audited: Callable[[int, int], None]) -> Record:
+def describe_audit(parts: Parts, audited: Callable[[int, int], None]) -> Record:
     """Return what the row says after every query of some meta-test tasks was predicted by itself.
 
     Args:
         parts: with the checkpoint loaded.
-        stream: of meta-test tasks.
         audited: told how many of how many tasks are done; raises when the user wants to stop.
     """
     tasks, steps = parts.judging
-    found = audit(parts.algorithm, stream, steps, min(AUDITED_TASKS, tasks), audited)
+    found = audit(parts.algorithm, parts.test_stream, steps, min(AUDITED_TASKS, tasks), audited)
     return {"transductive": found.changed > 0, "audit": asdict(found)}
 
 

@@ -32,7 +32,7 @@ from metarun.results import (
 )
 from metarun.row import TRAINED_KEYS, describe_audit, describe_test, describe_training, task_columns
 from metarun.switches import switched
-from metarun.tasks import TaskShape, TaskStream
+from metarun.tasks import TaskShape
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,9 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
     parts.check_head(parts.test_shape)
     train_stream = parts.stream("train", shape, config["seed"])
     val_stream = parts.stream("val", parts.test_shape, config["test"]["seed"])
-    test_stream = parts.stream("test", parts.test_shape, config["test"]["seed"])  # refused now, not after the training
+    tasks, _ = parts.judging  # refused now, not after the training
+    if tasks < config["test"]["tasks"]:
+        log.info("there are %s meta-test tasks without an example in two", f"{tasks:,}")
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
     training = Training(parts.algorithm, parts.schedule, train_stream, val_stream, config["seed"])
@@ -172,7 +174,7 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
             _meta_train(run, training, screen, logbook, interruption)
             trained = describe_training(parts, training.progress)
             parts.algorithm.load_state_dict(checkpoint.load(run.best, parts.device)["algorithm"])
-            record = _meta_test(run, parts, test_stream, trained, screen, interruption)
+            record = _meta_test(run, parts, trained, screen, interruption)
             logbook.tested(record)
             return record
 
@@ -187,7 +189,6 @@ def _retest(
         )
     parts.check_head(parts.test_shape)
     tasks, _ = parts.judging
-    stream = parts.stream("test", parts.test_shape, parts.config["test"]["seed"])
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
     if asked["algo"] is not None:
         head = parts.config["chosen"]["algo"]
@@ -202,7 +203,7 @@ def _retest(
     _begin(run, parts, stored_yaml(asked, "test"))
     screen = Screen(console, parts.regression)
     with deferred_signals(screen.close) as interruption:
-        return _meta_test(run, parts, stream, carried, screen, interruption)
+        return _meta_test(run, parts, carried, screen, interruption)
 
 
 def _prepare(parts: Parts) -> None:
@@ -256,7 +257,6 @@ def _meta_train(
 def _meta_test(
     run: RunDirectory,
     parts: Parts,
-    stream: TaskStream,
     trained: Record,
     screen: Screen,
     interruption: Interruption,
@@ -268,13 +268,13 @@ def _meta_test(
         screen.judged(done, tasks)
 
     with screen.phase(f"meta-testing {run.path.name}"):
-        tested, found = describe_test(parts, stream, judged, interruption.check)
+        tested, found = describe_test(parts, judged, interruption.check)
     if parts.config.get("audit"):
         with screen.phase(f"auditing {run.path.name}"):
-            tested = {**tested, **describe_audit(parts, stream, judged)}
+            tested = {**tested, **describe_audit(parts, judged)}
     write_parquet(run.tasks, task_columns(found))
     tasks, steps = parts.judging
-    if examples := predict_examples(parts.algorithm, stream, steps, tasks, interruption.check):
+    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, tasks, interruption.check):
         example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
     write_json(run.result, record)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarun.choice_of_examples import Disjoint, WithReplacement
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
 from metarun.errors import UserError
 from metarun.read_ahead import ReadAhead
-from metarun.stateless_random import choose, root_key, split_key, uniform
+from metarun.stateless_random import root_key, split_key, uniform
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,13 @@ class TaskBatch:
 
 
 class TaskStream(Protocol):
-    """An endless numbered sequence of tasks of one shape from one split."""
+    """A numbered sequence of tasks of one shape from one split.
+
+    `available` is how many different ones there are; None: it is endless.
+    """
 
     shape: TaskShape
+    available: int | None
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`."""
@@ -79,15 +84,23 @@ class TaskStream(Protocol):
 
 
 def task_stream(
-    data: ClassDataset | Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
+    data: ClassDataset | Sinusoid,
+    split: Split,
+    shape: TaskShape,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    disjoint: bool = False,
 ) -> TaskStream:
-    """Make the stream that draws from `split` of `data`.
+    """Make the stream that draws from `split` of `data`; `disjoint`: so that no two tasks share an example.
 
     Raises:
         UserError: the split cannot serve such tasks; the message names the class and the numbers.
     """
     if isinstance(data, ClassDataset):
-        return ClassTaskStream(data, split, shape, seed, device, dtype)
+        return ClassTaskStream(data, split, shape, seed, device, dtype, disjoint)
+    if disjoint:
+        raise UserError(f"test.interval=open but no two tasks of {data.name} share an example; leave it at closed.")
     return FunctionTaskStream(data, split, shape, seed, device, dtype)
 
 
@@ -97,32 +110,43 @@ _Stored = tuple[Tensor, Tensor, Tensor]  # of some tasks: support and query as t
 class ClassTaskStream:
     """Classification tasks: `way` classes of a split, and of each `shot + query` different examples.
 
+    `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
+
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
     Examples in memory are held by the device; those on disk are read while the tasks before them are worked on.
     """
 
     def __init__(
-        self, data: ClassDataset, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
+        self,
+        data: ClassDataset,
+        split: Split,
+        shape: TaskShape,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        disjoint: bool = False,
     ) -> None:
         examples = data.splits[split]
         _check_can_serve(data.name, split, examples, shape)
         self.shape = shape
-        self._key = root_key(split, seed)
         self.split_identity = f"{data.hash}|{split}"
         self._device, self._dtype = device, dtype
         self._divisor = examples.divisor
         self._values = np.asarray(examples.values) if examples.on_disk else torch.from_numpy(examples.values).to(device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
+        per_class, key = shape.shot + shape.query, root_key(split, seed)
+        self._choice: Disjoint | WithReplacement
+        if disjoint:
+            self._choice = Disjoint.of(self._offsets, shape.way, per_class, key).on(self._offsets.device)
+            _check_enough(data.name, split, len(self._choice.table), shape)
+        else:
+            self._choice = WithReplacement(self._offsets, shape.way, per_class, key)
+        self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
         self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
 
     def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split."""
-        sizes = self._offsets.diff()
-        task_keys = split_key(self._key, torch.arange(first, first + count, device=sizes.device))
-        classes = choose(task_keys, torch.full_like(task_keys, len(sizes)), self.shape.way)  # (count, way)
-        class_keys = split_key(~task_keys[:, None], torch.arange(self.shape.way, device=sizes.device))
-        within = choose(class_keys, sizes[classes], self.shape.shot + self.shape.query)
-        rows = self._offsets[classes][..., None] + within  # (count, way, shot + query)
+        rows = self._choice.rows(first, count)
         return rows[..., : self.shape.shot], rows[..., self.shape.shot :]
 
     def draw(self, first: int, count: int) -> TaskBatch:
@@ -154,7 +178,8 @@ class ClassTaskStream:
         """Return the stream of the same tasks with features (examples, features) in the examples' place."""
         of_features = copy.copy(self)
         of_features._values, of_features._divisor = features, 1
-        of_features._offsets, of_features._gather = self._offsets.to(self._device), of_features._look_up
+        of_features._offsets, of_features._choice = self._offsets.to(self._device), self._choice.on(self._device)
+        of_features._gather = of_features._look_up
         return of_features
 
     def _look_up(self, first: int, count: int) -> _Stored:
@@ -202,8 +227,19 @@ def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskSha
         )
 
 
+def _check_enough(name: str, split: Split, tasks: int, shape: TaskShape) -> None:
+    if tasks < 2:
+        raise UserError(
+            f"test.interval=open but split '{split}' of {name} has room for {tasks} task of {shape} with {shape.query} "
+            "queries without an example in two; lower `task.way`, `task.shot` or `task.query`, or use "
+            "test.interval=closed."
+        )
+
+
 class FunctionTaskStream:
     """Regression tasks: one function of a family, seen at `shot` points and judged at `query` others."""
+
+    available: int | None = None
 
     def __init__(
         self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype

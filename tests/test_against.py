@@ -91,6 +91,12 @@ def test_other_tasks_are_left_out_with_the_command_that_would_do(compare):
     assert f"left out: 0000000d (relation) was judged on other tasks; `{retest}`" in complaint
 
 
+def test_the_command_that_would_do_asks_for_disjoint_tasks_where_the_base_has_them(compare):
+    runs = [made("0000000a", "maml", 0.0, interval="open"), made("0000000d", "relation", 0.1, stream_hash="other")]
+    _, _, complaint = compare("--against", "0000000a", runs=runs)
+    assert "test.tasks=200 test.interval=open test.seed=0" in complaint
+
+
 def test_transductive_beside_not_is_marked(compare):
     runs = [made("0000000a", "maml", 0.0), made("0000000b", "protonet", 0.01, transductive=False)]
     _, printed, _ = compare("--against", "0000000a", runs=runs)

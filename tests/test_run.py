@@ -166,6 +166,21 @@ def test_the_stored_config_makes_the_same_run_again(metarun):
     assert numbers(path) == before
 
 
+def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
+    code, printed, _ = metarun("train", "algo=protonet", *SMALL, "test.interval=open", "test.tasks=5000")
+    assert code == 0
+    record = json.loads((the_run() / "result.json").read_text())
+    assert record["interval"] == "open"
+    assert 10 < record["test_tasks"] < 200
+    assert f"there are {record['test_tasks']} meta-test tasks without an example in two" in printed
+    code, _, _ = metarun("test", f"run={record['id']}", "test.interval=closed", "test.tasks=20")
+    assert code == 0
+    closed = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    assert sorted((each["interval"], each["test_tasks"]) for each in closed)[0] == ("closed", 20)
+    code, _, complaint = metarun("train", *SMALL, "test.interval=ajar")
+    assert (code, "test.interval='ajar' is not one of closed, open" in complaint) == (2, True)
+
+
 def test_another_seed_is_another_run_on_the_same_test_tasks(metarun):
     metarun("train", "-m", "algo=protonet", "seed=0,1", *SMALL)
     first, second = (read(path) for path in Path("results/runs").iterdir())

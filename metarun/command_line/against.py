@@ -61,6 +61,8 @@ def _named(records: list[Record], run: str) -> Record:
 def _how_to_retest(run: str, base: Record) -> str:
     words = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
     asked = " ".join(f"{word}={base[key]}" for word, key in words.items())
+    if base.get("interval") == "open":
+        asked += " test.interval=open"
     return f"`metarun test run={run} data={base['test_data']} {asked} test.seed={base.get('test_seed', 0)}`"
 
 
