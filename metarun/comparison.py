@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtr
 
 from metarun.statistics import mean_and_ci95
 
@@ -48,7 +48,8 @@ def paired(one: ArrayLike, other: ArrayLike) -> Paired:
         raise ValueError("one task has no spread")
     if not differences.any():
         return Paired(len(differences), 0.0, 0.0, 1.0, 1.0, None)
-    deviation = float(differences.std(ddof=1))
+    from scipy import stats  # a second that no other table needs
+
     flipped = stats.permutation_test(
         (differences,),
         lambda values, axis: values.mean(axis),
@@ -62,24 +63,31 @@ def paired(one: ArrayLike, other: ArrayLike) -> Paired:
         tasks=len(differences),
         difference=mean,
         ci95=half,
-        p_t=_t_test(mean, deviation, len(differences)),
+        p_t=paired_t(differences),
         p_permutation=float(flipped.pvalue),
-        tasks_to_tell=_tasks_to_tell(mean, deviation),
+        tasks_to_tell=_tasks_to_tell(mean, float(differences.std(ddof=1))),
     )
 
 
-def _t_test(difference: float, deviation: float, tasks: int) -> float:
-    """The two-sided p-value of a mean difference; scipy's own warns where all differences are equal."""
+def paired_t(differences: NDArray[np.float64]) -> float:
+    """Return the two-sided p-value of the paired t-test, from the differences (n,) on the same n tasks.
+
+    1 of a single task, which says nothing about spread. scipy.stats has the test too, and warns where all are equal.
+    """
+    if len(differences) < 2:
+        return 1.0
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     if deviation == 0:
-        return 0.0 if difference else 1.0
-    return float(2 * stats.t.sf(abs(difference) / (deviation / math.sqrt(tasks)), tasks - 1))
+        return 0.0 if mean else 1.0
+    t = mean / (deviation / math.sqrt(len(differences)))
+    return float(2 * stdtr(len(differences) - 1, -abs(t)))
 
 
 def _tasks_to_tell(difference: float, deviation: float) -> int | None:
     """The n at which 1.96 deviations of the mean are as large as the difference; None: it is 0."""
     if difference == 0 or deviation == 0:
         return None
-    return math.ceil((stats.norm.ppf(1 - LEVEL / 2) * deviation / difference) ** 2)
+    return math.ceil((ndtri(1 - LEVEL / 2) * deviation / difference) ** 2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -72,6 +72,16 @@ class ChosenConfig:
 
 
 @dataclass
+class PublishedConfig:
+    """`published`: what a paper reports for a run of which the keys of `of` hold in `result.json`."""
+
+    accuracy: float = MISSING
+    ci95: float | None = None
+    source: str = MISSING
+    of: dict[str, Any] = MISSING
+
+
+@dataclass
 class RunConfig:
     """The whole of `metarun train`. `algo`, `data` and `backbone` name a class, whose signature is their schema."""
 
@@ -91,6 +101,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     test: TestConfig = field(default_factory=TestConfig)
     default_norm: str = MISSING
+    published: PublishedConfig | None = None
     chosen: ChosenConfig = field(default_factory=ChosenConfig)
 
 
@@ -268,7 +279,7 @@ def stored_yaml(config: Config, verb: str) -> str:
 
 # Keys that cannot change a run's numbers, or only say again what another key holds.
 NOT_IDENTITY = (
-    *("device", "results_dir", "force", "retry_failed", "logger", "default_norm"),
+    *("device", "results_dir", "force", "retry_failed", "logger", "default_norm", "published"),
     *("train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
 )
 

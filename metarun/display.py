@@ -133,6 +133,10 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
         logger.setLevel(before)
 
 
+class Best(str):
+    """The text of a table's cell that stands out: the best of those that may be compared."""
+
+
 def percent(fraction: float | None, digits: int = 2) -> str:
     """Write a fraction in percent, without the sign: the column says it."""
     return "–" if fraction is None else f"{100 * fraction:.{digits}f}"

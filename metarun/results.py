@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
@@ -71,20 +70,7 @@ class RunDirectory:
         Raises:
             UserError: the file is there and is no record.
         """
-        if not self.result.is_file():
-            return None
-        try:
-            record = json.loads(self.result.read_text())
-        except (ValueError, OSError) as error:
-            raise UserError(
-                f"{self.result} cannot be read ({error}); delete it and run the same command again."
-            ) from None
-        status = record.get("status") if isinstance(record, dict) else None
-        figure = "mse" if status == "done" and "mse" in record else "accuracy"
-        needed = {"done": {*NEEDED, figure}, "failed": {"reason"}}.get(str(status))
-        if needed is None or not needed <= set(record):
-            raise UserError(f"{self.result} is no whole result of metarun; delete it and run the same command again.")
-        return dict(record)
+        return read_result(self.result)
 
     def discard_if_unused(self) -> None:
         """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""
@@ -99,6 +85,26 @@ class RunDirectory:
         """Remove what would let a run be found finished or gone on with, the record first."""
         for path in (self.result, self.last, self.best, self.curve, self.tasks, self.examples):
             path.unlink(missing_ok=True)
+
+
+def read_result(path: Path) -> Record | None:
+    """Return the record in a `result.json`, or None where there is no such file.
+
+    Raises:
+        UserError: the file is there and is no record.
+    """
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
+    status = record.get("status") if isinstance(record, dict) else None
+    figure = "mse" if status == "done" and "mse" in record else "accuracy"
+    needed = {"done": {*NEEDED, figure}, "failed": {"reason"}}.get(str(status))
+    if needed is None or not needed <= set(record):
+        raise UserError(f"{path} is no whole result of metarun; delete it and run the same command again.")
+    return dict(record)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -123,11 +129,15 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write a table, atomically."""
+    import pandas as pd  # here and below: half a second that most commands do without
+
     write_text(path, pd.DataFrame(rows, columns=list(columns)).to_csv(index=False))
 
 
 def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
     """Write a table by columns, atomically."""
+    import pandas as pd
+
     write_bytes(path, pd.DataFrame(columns).to_parquet(index=False))
 
 
@@ -169,6 +179,8 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
     Raises:
         UserError: the file is not there or is not what the record says.
     """
+    import pandas as pd
+
     path = Path(record["path"]) / "tasks.parquet"
     try:
         column = column or ("loss" if "mse" in record else "accuracy")
@@ -194,7 +206,7 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
     records, left_out = [], []
     for path in sorted({file for root in paths for file in root.rglob("result.json")}):
         try:
-            record = RunDirectory(path.parent).read_result()
+            record = read_result(path)
         except UserError as error:
             left_out.append(str(error))
         else:

@@ -53,6 +53,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "order": parts.algorithm.order,
         "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
         "example_shape": list(parts.data.shape),
+        **({"published": config["published"]} if config.get("published") else {}),
     }
 
 

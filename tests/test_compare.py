@@ -72,7 +72,10 @@ def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(comp
             "running",
             "–",
         ],
-        ["maml", "glyphs", "5w1s", "90.00", "±", "0.40", "58.0", "yes", "2", "1.5", "min", "00000000", "batch", "3"],
+        [
+            *("maml", "glyphs", "5w1s", "90.00", "±", "0.40", "†", "58.0", "yes", "2", "1.5", "min", "00000000"),
+            *("batch", "3"),
+        ],
         [
             "protonet",
             "glyphs",
@@ -93,7 +96,8 @@ def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(comp
         ],
     ]
     assert "In all rows: queries 15, ms/task 12, tasks 1,000, seed 0." in printed
-    assert "± is the 95 % interval over meta-test tasks (Student t)" in printed
+    assert "± is the closed 95 % interval over meta-test tasks (Student t), drawn with replacement." in printed
+    assert "† transductive beside rows that are not: queries see each other." in printed
 
 
 def test_a_pivot_of_methods_by_task_sizes(compare):
@@ -111,10 +115,46 @@ def test_what_a_run_does_not_have_is_a_dash(compare):
     assert printed.splitlines()[1:] == ["maml,2,90.00 ± 0.40 †", "protonet,–,95.10 ± 0.40"]
 
 
-def test_seeds_share_a_cell_and_are_averaged_and_counted(compare):
+def test_seeds_share_a_cell_and_their_spread_stands_apart(compare):
     records = [record(seed=0, accuracy=0.9), record(seed=1, accuracy=0.8)]
     _, printed, _ = compare("--rows", "algo", "--format", "md", records=records)
-    assert "| maml   | 85.00 (mean of 2 seeds) † |" in printed
+    assert "| maml   | 85.00 (sd 7.07, 2 seeds) † |" in printed
+    assert "sd: the standard deviation over the seeds, which ± knows nothing of." in printed
+
+
+def test_a_pivot_over_a_key_of_the_config(compare):
+    compare(records=[record(), record(id="11111111", accuracy=0.8)])
+    for i, rate in enumerate((0.4, 0.1)):
+        (Path("results/runs") / str(i) / "config.yaml").write_text(f"algo: {{inner_lr: {rate}}}\n")
+    code, printed, _ = compare("--rows", "algo", "--columns", "algo.inner_lr", "--format", "csv")
+    assert code == 0
+    assert printed.splitlines() == ["algo,algo.inner_lr=0.1,algo.inner_lr=0.4", "maml,80.00 ± 0.40 †,90.00 ± 0.40 †"]
+
+
+@pytest.mark.parametrize(
+    ("intervals", "sentence"),
+    [
+        (
+            ["open", "open"],
+            "± is the open 95 % interval over meta-test tasks (Student t), none of which share an example.",
+        ),
+        (["open", "closed"], "closed: drawn with replacement, open: without a shared example."),
+    ],
+)
+def test_the_head_says_which_interval_it_is(compare, intervals, sentence):
+    records = [record(id=f"0000000{i}", interval=interval) for i, interval in enumerate(intervals)]
+    _, printed, _ = compare(records=records)
+    assert sentence in printed
+
+
+def test_many_rows_are_written_as_plain_text(compare):
+    records = [record(id=f"{i:08x}", accuracy=i / 600) for i in range(501)]
+    code, printed, _ = compare(records=records)
+    assert code == 0
+    lines = printed.splitlines()
+    assert lines[0].split()[:4] == ["method", "data", "task", "accuracy"]
+    assert len([line for line in lines if line.startswith("maml")]) == 501
+    assert len({line.index("glyphs") for line in lines[1:502]}) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from metarun.command_line.tables import leave_out, print_table
+from metarun.command_line.tables import as_csv, leave_out, print_table
 from metarun.comparison import Paired, holm, paired, verdict
 from metarun.display import figure
 from metarun.errors import UserError
@@ -39,7 +38,7 @@ def print_against(records: list[Record], run: str, form: str) -> None:
     rows = list(zip(comparable, found, corrected, strict=True))
     if form in ("json", "csv"):
         plain = [_plain(record, base, each, p) for record, each, p in rows]
-        print(json.dumps(plain, indent=2) if form == "json" else pd.DataFrame(plain).to_csv(index=False), end="")
+        print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
         return
     told = [_row(base, None, 1.0, base), *(_row(*row, base) for row in rows)]
     print_table(HEAD, told, _notes(base, len(rows)), form)

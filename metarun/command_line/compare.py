@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from metarun.command_line.pivot import TRANSDUCTIVE, pivot_table
-from metarun.command_line.tables import FORMATS, as_text, console_of_any_width, leave_out, print_table
+from metarun.command_line.differences import with_settings
+from metarun.command_line.pivot import pivot_table
+from metarun.command_line.published import published, published_text
+from metarun.command_line.standing import FLAGS, flags, standings
+from metarun.command_line.tables import FORMATS, as_csv, as_text, console_of_any_width, leave_out, print_table
 from metarun.command_line.word_parser import WordParser
-from metarun.display import figure, percent
+from metarun.display import Best, figure, percent
 from metarun.errors import UserError, did_you_mean
 from metarun.results import Record, read_records
 
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
   metarun compare                                      every run under results/
   metarun compare results/runs/*omniglot*              some of them
   metarun compare --rows algo --columns way,shot       a pivot: methods down, task sizes across
+  metarun compare --rows algo,algo.inner_lr            keys of the config make one too
   metarun compare --against RUN                        is a difference real? paired tests on the same tasks
   metarun compare --format latex > table.tex           also csv, md, json; csv and json hold every key of result.json"""
 
@@ -31,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     """
     parser = WordParser.with_examples("metarun compare", "Put the rows of finished runs side by side.", EXAMPLES)
     parser.add_paths()
-    parser.add_argument("--rows", help="keys of result.json that make the rows of a pivot, such as algo")
+    parser.add_argument("--rows", help="keys of result.json or of the config that make the rows of a pivot")
     parser.add_argument("--columns", help="keys that make its columns, such as way,shot")
     parser.add_argument("--against", metavar="RUN", help="a run's id: test the others against it, task by task")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
@@ -42,7 +44,8 @@ def main(words: Sequence[str]) -> int:
 
         print_against(records, options.against, options.format)
     elif options.rows or options.columns:
-        _print_pivot(records, _keys(options.rows, records), _keys(options.columns, records), options.format)
+        records, rows, columns = _with_keys(records, options.rows, options.columns)
+        _print_pivot(records, rows, columns, options.format)
     else:
         print_rows(records, options.format)
     return 0
@@ -98,6 +101,7 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "data": _data,
     "task": _setting,
     "accuracy %": figure,
+    "published %": published_text,
     "floor": _floor,
     "transductive": lambda record: "yes" if record["transductive"] else "no",
     "order": lambda record: str(record["order"] or "–"),
@@ -111,20 +115,32 @@ DETAILS: dict[str, Callable[[Record], str]] = {
     "steps": lambda record: str(record["steps"] or "–"),
     "ms/task": lambda record: f"{record['adapt_ms']:.0f}",
     "tasks": lambda record: f"{record['test_tasks']:,}",
+    "interval": lambda record: record.get("interval", "closed"),
     "seed": lambda record: str(record["seed"]),
     "precision": lambda record: record.get("precision", "float32"),
 }
-USUAL = {"precision": "float32"}  # not worth telling where all rows have it
+USUAL = {"precision": "float32", "interval": "closed"}  # not worth telling where all rows have it
 
 
 def print_rows(records: list[Record], form: str) -> None:
-    """Print one row for each record."""
+    """Print one row for each record; to programs with all its keys, its flags, and what is published."""
     if form == "json":
-        print(json.dumps(records, indent=2))
+        told = zip(records, flags(records), strict=True)
+        print(json.dumps([{**record, "flags": own, "published": published(record)} for record, own in told], indent=2))
     elif form == "csv":
-        print(pd.DataFrame(records).to_csv(index=False), end="")
+        print(rows_as_csv(records), end="")
     else:
         _print_all_columns(records, form)
+
+
+def rows_as_csv(records: list[Record]) -> str:
+    """Return records with all their keys as CSV, their flags in one cell, the published accuracy in another."""
+    told = [
+        {**record, "flags": " ".join(own), "published": found and found["accuracy"]}
+        for record, own in zip(records, flags(records), strict=True)
+        for found in [published(record)]
+    ]
+    return as_csv(told)
 
 
 def _print_all_columns(records: list[Record], form: str) -> None:
@@ -143,38 +159,81 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
     Details that all rows share are told once, in the notes; so are the names of those that `width` has no room for.
     """
     values = {name: [write(record) for record in records] for name, write in (COLUMNS | DETAILS).items()}
+    values["accuracy %"], marks = _marked(values["accuracy %"], records)
+    if set(values["published %"]) == {"–"}:
+        del values["published %"]
     same = {name: told[0] for name, told in values.items() if name in DETAILS and len(set(told)) == 1}
     shown = [name for name in values if name not in same]
+    always = [name for name in COLUMNS if name in values]
     hidden: list[str] = []
-    while len(shown) > len(COLUMNS) and sum(max(map(len, [name, *values[name]])) + 1 for name in shown) > width:
+    while len(shown) > len(always) and sum(max(map(len, [name, *values[name]])) + 1 for name in shown) > width:
         hidden.insert(0, shown.pop())
-    notes = [NOTE]
+    notes = [what_figures_are(records) + " The floor is the nearest centroid of raw inputs."]
     told_once = [f"{name} {told}" for name, told in same.items() if USUAL.get(name) != told]
     if told_once:
         notes.append(f"In all rows: {', '.join(told_once)}.")
     if hidden:
         notes.append(f"No room here for {', '.join(hidden)}: widen the terminal, or --format csv.")
-    return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes
+    if "published %" in values:
+        notes.append(f"Published, on other tasks by other code: {'; '.join(_sources(records))}.")
+    return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
+
+
+def _marked(figures: list[str], records: list[Record]) -> tuple[list[str], list[str]]:
+    """Return the figures with marks: what must not be compared, the best, its ties; and notes on what they mean."""
+    flagged = flags(records)
+    found, sentence = standings([[record] for record in records])
+    marks = [
+        " ".join([*(FLAGS[flag][0] for flag in own), *(["≈"] if standing == "tie" else [])])
+        for own, standing in zip(flagged, found, strict=True)
+    ]
+    texts = [f"{text} {mark}".rstrip() for text, mark in zip(figures, marks, strict=True)]
+    notes = [told for flag, (_, told) in FLAGS.items() if any(flag in own for own in flagged)]
+    marked = [Best(text) if standing == "best" else text for text, standing in zip(texts, found, strict=True)]
+    return marked, notes + ([sentence] if sentence else [])
+
+
+def _sources(records: list[Record]) -> list[str]:
+    return sorted({f"{record['algo']}: {found['source']}" for record in records if (found := published(record))})
+
+
+def what_figures_are(records: list[Record]) -> str:
+    """Say what ± is over."""
+    intervals = {record.get("interval", "closed") for record in records}
+    told = "± is the {}95 % interval over meta-test tasks (Student t)"
+    if len(intervals) > 1:
+        return f"{told.format('')}; closed: drawn with replacement, open: without a shared example."
+    if intervals == {"open"}:
+        return f"{told.format('open ')}, none of which share an example."
+    return f"{told.format('closed ')}, drawn with replacement."
 
 
 def _print_pivot(records: list[Record], rows: list[str], columns: list[str], form: str) -> None:
-    head, body = pivot_table(records, rows, columns)
+    head, body, notes = pivot_table(records, rows, columns)
     if form == "json":
         print(json.dumps([dict(zip(head, line, strict=True)) for line in body], indent=2))
     elif form == "csv":
-        print(pd.DataFrame(body, columns=head).to_csv(index=False), end="")
+        print(as_csv([dict(zip(head, line, strict=True)) for line in body]), end="")
     else:
-        print_table(head, body, PIVOT_NOTES, form)
+        print_table(head, body, [what_figures_are(records), *notes], form)
 
 
-def _keys(given: str | None, records: list[Record]) -> list[str]:
-    keys = [key.strip() for key in (given or "").split(",") if key.strip()]
-    known = sorted({key for record in records for key, value in record.items() if not isinstance(value, list)})
-    for key in keys:
+def _with_keys(records: list[Record], *given: str | None) -> tuple[list[Record], list[str], list[str]]:
+    """Return the records with the keys that a pivot asks for, and those keys; dotted ones are of the config."""
+    rows, columns = ([key.strip() for key in (keys or "").split(",") if key.strip()] for keys in given)
+    known = _known(records)
+    if any("." in key for key in (*rows, *columns)):
+        records = with_settings(records)
+        known = _known(records)
+    for key in (*rows, *columns):
         if key not in known:
-            raise UserError(f"'{key}' is no key of a result; there are {', '.join(known)}." + did_you_mean(key, known))
-    return keys
+            plain = ", ".join(name for name in known if "." not in name)
+            raise UserError(
+                f"'{key}' is no key of a result ({plain}) or of a config, such as algo.inner_lr."
+                + did_you_mean(key, known)
+            )
+    return records, rows, columns
 
 
-NOTE = "± is the 95 % interval over meta-test tasks (Student t); the floor is the nearest centroid of raw inputs."
-PIVOT_NOTES = [NOTE, TRANSDUCTIVE]
+def _known(records: list[Record]) -> list[str]:
+    return sorted({key for record in records for key, value in record.items() if not isinstance(value, list | dict)})

@@ -40,7 +40,7 @@ def differences(
     keys = _that_split(records, given, [key for key in TELLING if key not in averaged])
     told = list(records)
     if _groups(told, [*given, *keys]) < len(told):
-        told = [{**_settings(record), **record} for record in records]
+        told = with_settings(records)
         dotted = sorted({key for record in told for key in record if "." in key})
         keys += _that_split(told, [*given, *keys], dotted)
     if _groups(told, [*given, *keys, *averaged]) < len(told):
@@ -58,6 +58,11 @@ def label(record: Record, keys: Sequence[str]) -> str:
     """Write the values that a run has for some keys: ``maml, 5-way, algo.inner_lr=0.1``."""
     has = [key for key in keys if record.get(key) is not None]  # ProtoNet has no algo.inner_lr
     return ", ".join(WORDING.get(key, f"{key}={{}}").format(record[key]) for key in has)
+
+
+def with_settings(records: Sequence[Record]) -> list[Record]:
+    """Return the records with the settings of their `config.yaml` under dotted keys."""
+    return [{**_settings(record), **record} for record in records]
 
 
 def _that_split(records: Sequence[Record], given: Sequence[str], candidates: Sequence[str]) -> list[str]:

@@ -1,41 +1,55 @@
 """Figures of many runs by their keys, down and across; runs that differ in their seed alone share a cell."""
 
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from metarun.display import figure, percent
+from metarun.command_line.standing import Standing, by_task, same_tasks, standings
+from metarun.display import Best, percent
 from metarun.errors import UserError
 from metarun.results import Record
+from metarun.statistics import mean_and_ci95
 
 Values = tuple[Any, ...]
 
 # Runs may share a cell when they differ in their seed alone; these would make their mean mean nothing.
 ALIKE = (
     *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
-    *("test_way", "test_shot", "test_query", "test_tasks", "steps", "precision"),
+    *("test_way", "test_shot", "test_query", "test_tasks", "interval", "steps", "precision"),
 )
 TRANSDUCTIVE = "† transductive: queries see each other."
+SEEDS = "Of several seeds it is the mean; sd: the standard deviation over the seeds, which ± knows nothing of."
 
 
 def pivot_table(
     records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of a table with a figure for each of the rows' and the columns' values.
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """Return head, rows and notes of a table with a figure for each of the rows' and the columns' values.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
     cells = pivot(records, rows, columns)
     across = in_order(column for row in cells.values() for column in row)
+    places = [(row, column) for row in in_order(cells) for column in across if column in cells[row]]
+    found, sentence = standings([cells[row][column] for row, column in places])
+    texts = {place: _text(cells[place[0]][place[1]], standing) for place, standing in zip(places, found, strict=True)}
     head = [*rows, *(", ".join(f"{key}={value}" for key, value in zip(columns, at, strict=True)) for at in across)]
     body = [
         [
             *("–" if value is None else str(value) for value in row),
-            *(_text(cells[row][column]) if column in cells[row] else "–" for column in across),
+            *(texts.get((row, column), "–") for column in across),
         ]
         for row in in_order(cells)
     ]
-    return [name or "accuracy %" for name in head], body
+    several = any(len(sharing) > 1 for row in cells.values() for sharing in row.values())
+    notes = [note for note, needed in ((SEEDS, several), (TRANSDUCTIVE, _any_transductive(records))) if needed]
+    return [name or "accuracy %" for name in head], body, notes + ([sentence] if sentence else [])
+
+
+def _any_transductive(records: Sequence[Record]) -> bool:
+    return any(record["transductive"] for record in records)
 
 
 def pivot(
@@ -56,15 +70,37 @@ def pivot(
     return cells
 
 
-def mean_figure(records: Sequence[Record]) -> tuple[float, float | None]:
-    """Return the accuracy or squared error of the runs in a cell, and the half-width of its 95 % interval over tasks.
+@dataclass(frozen=True)
+class CellFigure:
+    """What the runs of a cell, one for each seed, were judged by.
 
-    Of several seeds it is the mean and no interval: tasks are not what they differ in.
+    Args:
+        mean: accuracy or squared error.
+        ci95: half-width of its 95 % interval over tasks; None where they were not the same for all seeds.
+        deviation: standard deviation over the seeds; None of one seed.
     """
+
+    mean: float
+    ci95: float | None
+    deviation: float | None
+
+
+def cell_figure(records: Sequence[Record]) -> CellFigure:
+    """Return the figure of a cell, with what its tasks and, apart from that, what its seeds say about its spread."""
     key = "mse" if "mse" in records[0] else "accuracy"
     if len(records) == 1:
-        return records[0][key], records[0].get(f"{key}_ci95")
-    return sum(record[key] for record in records) / len(records), None
+        return CellFigure(records[0][key], records[0].get(f"{key}_ci95"), None)
+    by_seed = [record[key] for record in records]
+    return CellFigure(statistics.fmean(by_seed), _over_tasks(records), statistics.stdev(by_seed))
+
+
+def _over_tasks(records: Sequence[Record]) -> float | None:
+    if same_tasks(records) is None:
+        return None
+    try:
+        return mean_and_ci95(by_task(records))[1]
+    except UserError:  # the figures of single tasks are not there
+        return None
 
 
 def in_order(values: Any) -> list[Values]:
@@ -76,12 +112,19 @@ def _sortable(value: Any) -> tuple[bool, Any]:
     return (False, value) if isinstance(value, int | float) else (True, str(value))
 
 
-def _text(records: list[Record]) -> str:
-    mark = " †" if records[0]["transductive"] else ""
-    if len(records) == 1:
-        return figure(records[0]) + mark
-    mean, _ = mean_figure(records)
-    return (f"mse {mean:.4f}" if "mse" in records[0] else percent(mean)) + f" (mean of {len(records)} seeds){mark}"
+def _text(records: list[Record], standing: Standing) -> str:
+    found, regression = cell_figure(records), "mse" in records[0]
+
+    def write(value: float) -> str:
+        return f"{value:.4f}" if regression else percent(value)
+
+    text = ("mse " if regression else "") + write(found.mean)
+    if found.ci95 is not None:
+        text += f" ± {write(found.ci95)}"
+    if found.deviation is not None:
+        text += f" (sd {write(found.deviation)}, {len(records)} seeds)"
+    text += (" †" if records[0]["transductive"] else "") + (" ≈" if standing == "tie" else "")
+    return Best(text) if standing == "best" else text
 
 
 def _check_alike(records: list[Record]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from metarun import example_tasks
 from metarun.command_line.compare import finished_rows
 from metarun.command_line.differences import SIZES, differences, label, panel_keys
-from metarun.command_line.pivot import TRANSDUCTIVE, in_order, mean_figure, pivot
+from metarun.command_line.pivot import TRANSDUCTIVE, cell_figure, in_order, pivot
 from metarun.command_line.tables import leave_out
 from metarun.command_line.word_parser import WordParser
 from metarun.display import percent
@@ -182,19 +182,17 @@ def write_heatmap(records: Sequence[Record], path: Path, width: float | None = N
 
 
 def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
-    notes = []
-    seeds = sorted({len(sharing) for sharing in cells})
-    if seeds[0] == 1:
-        tasks = _tasks([sharing[0] for sharing in cells])
-        notes.append(f"±: 95 % interval over {tasks} meta-test tasks (Student t).")
-    if averaged := " or ".join(str(count) for count in seeds if count > 1):
-        notes.append(f"{'Without ±' if notes else 'Each figure'}: the mean of {averaged} seeds.")
+    tasks = _tasks([sharing[0] for sharing in cells])
+    notes = [f"±: 95 % interval over {tasks} meta-test tasks (Student t)."]
+    seeds = sorted({len(sharing) for sharing in cells} - {1})
+    if seeds:
+        notes.append(f"Of {' or '.join(map(str, seeds))} seeds it is the mean.")
     return notes
 
 
 def _cell(sharing: list[Record]) -> Cell:
-    value, half = mean_figure(sharing)
-    regression = "mse" in sharing[0]
+    found = cell_figure(sharing)
+    value, half, regression = found.mean, found.ci95, "mse" in sharing[0]
     mean = f"{value:.3f}" if regression else percent(value)
     lines = [_with_mark(mean, sharing[0])]
     if half is not None:

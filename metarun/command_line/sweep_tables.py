@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from metarun.command_line.compare import PIVOT_NOTES, markdown, print_rows, sorted_rows
+from metarun.command_line.compare import markdown, print_rows, rows_as_csv, sorted_rows, what_figures_are
 from metarun.command_line.differences import SIZES, panel_keys
 from metarun.command_line.pivot import pivot_table
 from metarun.command_line.tables import as_text, leave_out, print_table
@@ -27,7 +25,7 @@ def write_tables(folder: Path, runs: list[Path]) -> None:
         return
     records = sorted_rows(records)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "table.csv", pd.DataFrame(records).to_csv(index=False))
+    write_text(folder / "table.csv", rows_as_csv(records))
     print_rows(records, "table")
     heatmap = folder / "heatmap.png"
     heatmap.unlink(missing_ok=True)  # of a sweep before this one, where the user chose the name
@@ -47,6 +45,6 @@ def write_tables(folder: Path, runs: list[Path]) -> None:
 def _by_sizes(records: list[Record]) -> str:
     """Print the figures by way and shot, and return them as Markdown."""
     told, rows = panel_keys(records)
-    head, body = pivot_table(told, rows, SIZES)
-    print_table(head, body, PIVOT_NOTES[-1:], "table")
-    return as_text(head, body, PIVOT_NOTES, "md")
+    head, body, notes = pivot_table(told, rows, SIZES)
+    print_table(head, body, notes, "table")
+    return as_text(head, body, [what_figures_are(records), *notes], "md")

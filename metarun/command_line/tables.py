@@ -1,6 +1,7 @@
 """Tables for people and for papers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -8,7 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from tabulate import tabulate
 
+from metarun.display import Best
+
 FORMATS = ("table", "csv", "md", "latex", "json")
+LONG = 500  # rows, for more of which rich takes seconds
+# tabulate escapes what LaTeX would take for a command, so commands are put in after it.
+IN_LATEX = {"\x02": r"\textbf{", "\x03": "}", "≈": r"$\approx$"}
 
 
 def console_of_any_width() -> Console:
@@ -25,8 +31,20 @@ def leave_out(sentence: str) -> None:
 def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> str:
     """Return a table in Markdown, with notes below it, or in LaTeX (booktabs), with notes as a comment above."""
     if form == "md":
-        return tabulate(rows, head, tablefmt="pipe", disable_numparse=True) + f"\n\n{' '.join(notes)}\n"
-    return f"% {' '.join(notes)}\n" + tabulate(rows, head, tablefmt="latex_booktabs", disable_numparse=True) + "\n"
+        told = [[f"**{cell}**" if isinstance(cell, Best) else cell for cell in row] for row in rows]
+        return tabulate(told, head, tablefmt="pipe", disable_numparse=True) + f"\n\n{' '.join(notes)}\n"
+    told = [[f"\x02{cell}\x03" if isinstance(cell, Best) else cell for cell in row] for row in rows]
+    text = tabulate(told, head, tablefmt="latex_booktabs", disable_numparse=True)
+    for sign, command in IN_LATEX.items():
+        text = text.replace(sign, command)
+    return f"% {' '.join(notes)}\n{text}\n"
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; a key that some are without is empty there."""
+    import pandas as pd  # half a second that other formats do without
+
+    return pd.DataFrame(list(rows)).to_csv(index=False)
 
 
 def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> None:
@@ -34,11 +52,16 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
     if form in ("md", "latex"):
         print(as_text(head, rows, notes, form), end="")
         return
+    console = console_of_any_width()
+    if len(rows) > LONG:
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        print("\n".join("  ".join(map(str.ljust, row, widths)) for row in [head, *rows]))
+        console.print("\n".join(notes), highlight=False, style="dim")
+        return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in head:
         table.add_column(name.replace("transductive", "trans-\nductive").replace(", ", "\n"), no_wrap=True)
     for row in rows:
-        table.add_row(*map(escape, row))
-    console = console_of_any_width()
+        table.add_row(*(f"[bold]{escape(cell)}[/]" if isinstance(cell, Best) else escape(cell) for cell in row))
     console.print(table)
     console.print("\n".join(notes), highlight=False, style="dim")

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metarun import __version__
-from metarun.display import figure
+from metarun.display import Best, figure
 from metarun.report.examples import ShownTask, Strips, shown
 from metarun.report.settings import Setting, heat_maps_of, settings_of
 from metarun.results import Record, RunDirectory
@@ -50,6 +50,7 @@ def render(records: Sequence[Record], table: Table) -> tuple[str, list[str]]:
     )
     page = jinja.get_template("page.html.j2").render(
         figure=figure,
+        is_best=lambda cell: isinstance(cell, Best),
         table=table,
         settings=settings,
         examples=examples,

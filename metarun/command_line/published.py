@@ -1,0 +1,37 @@
+"""What papers say of a method on a task: the `published` part of the files in conf/experiment/."""
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from metarun.config import config_dir
+from metarun.display import percent
+from metarun.results import Record
+
+
+def published(record: Record) -> dict[str, Any] | None:
+    """Return the figure that a paper reports for what a run did: `accuracy`, `ci95` (or None) and `source`.
+
+    It is compared by the keys that stand under `of` alone: a paper's tasks, splits and code are others.
+    """
+    for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
+        asked = {key: record.get(key) for key in each["of"]}
+        if asked == each["of"] and (record["way"], record["shot"]) == (record["test_way"], record["test_shot"]):
+            return dict(each)
+    return None
+
+
+def published_text(record: Record) -> str:
+    """Write that figure as the table does: in percent."""
+    found = published(record)
+    if found is None:
+        return "–"
+    return percent(found["accuracy"], 1) + ("" if found["ci95"] is None else f" ± {percent(found['ci95'], 1)}")
+
+
+@cache
+def _in_experiments() -> list[dict[str, Any]]:
+    files = sorted((config_dir() / "experiment").glob("*.yaml"))
+    configs = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    return [config["published"] for config in configs if config.get("published")]

@@ -1,0 +1,111 @@
+"""How runs stand to each other: which must not be compared, which is the best on the same tasks, what ties with it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.comparison import LEVEL, holm, paired_t
+from metarun.errors import UserError
+from metarun.results import Record, figures_by_step
+
+Standing = Literal["", "best", "tie"]
+
+TESTED = 100  # ties are looked for among so many on the same tasks: each means reading a file
+
+# What makes a row one that must not be compared with others of its data and task size: how it is marked, and why.
+FLAGS = {
+    "transductive": ("†", "† transductive beside rows that are not: queries see each other."),
+    "queries": ("‡", "‡ judged by another number of queries a class than most rows of its data and task size."),
+    "data": ("§", "§ other examples, or another split, than most rows on data of this name."),
+}
+BEST = "Bold: the best of its kind, transductive or not, on the same tasks"
+TIES = f"{BEST}; ≈: the paired t-test cannot tell it from the best (Holm, 0.05)."
+
+
+def flags(records: Sequence[Record]) -> list[list[str]]:
+    """Return which of `FLAGS` each record has, beside the others of its data and task size."""
+    groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_setting(record)].append(record)
+    usual = {setting: _usual(group) for setting, group in groups.items()}
+    return [_flags_beside(record, *usual[_setting(record)]) for record in records]
+
+
+def _setting(record: Record) -> tuple[object, ...]:
+    return record["test_data"], record["test_way"], record["test_shot"]
+
+
+def _usual(group: Sequence[Record]) -> tuple[bool, object, object]:
+    """Whether there are rows that are not transductive; the most frequent number of queries and hash of the data."""
+    queries, data = (Counter(record.get(key) for record in group) for key in ("test_query", "data_hash"))
+    return not all(record["transductive"] for record in group), queries.most_common(1)[0][0], data.most_common(1)[0][0]
+
+
+def _flags_beside(record: Record, others: bool, queries: object, data: object) -> list[str]:
+    found = {
+        "transductive": others and record["transductive"],
+        "queries": record.get("test_query") != queries,
+        "data": record.get("data_hash") != data,
+    }
+    return [name for name, flagged in found.items() if flagged]
+
+
+def standings(cells: Sequence[Sequence[Record]]) -> tuple[list[Standing], str | None]:
+    """Find the best of the cells that were judged on the same tasks, and those that tie with it.
+
+    Args:
+        cells: each the runs of one figure: a run, or several that differ in their seed.
+
+    Returns:
+        For each cell how it stands, and a sentence on what that means; None where nothing is compared.
+    """
+    groups: dict[tuple[object, bool], list[int]] = defaultdict(list)
+    for i, cell in enumerate(cells):
+        if (tasks := same_tasks(cell)) is not None:
+            groups[tasks, cell[0]["transductive"]].append(i)
+    found: list[Standing] = [""] * len(cells)
+    sentences = set()
+    for members in groups.values():
+        if len(members) > 1:
+            sentences.add(_place(found, cells, members))
+    return found, min(sentences, default=None)
+
+
+def same_tasks(cell: Sequence[Record]) -> object:
+    """Return what stands for the tasks that all runs of a cell were judged on; None: they were not the same."""
+    hashes = {record.get("stream_hash") for record in cell}
+    return hashes.pop() if len(hashes) == 1 else None
+
+
+def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
+    """Return (tasks,) the figures of a cell on each task after the last step, the mean over its runs.
+
+    Raises:
+        UserError: a run's `tasks.parquet` is not what its row says.
+    """
+    figures: NDArray[np.float64] = np.mean([figures_by_step(record)[-1] for record in cell], axis=0)
+    return figures
+
+
+def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: list[int]) -> str:
+    """Note the best of some cells, and its ties; return what the marks mean."""
+
+    def loss(i: int) -> float:
+        return float(np.mean([record["mse"] if "mse" in record else -record["accuracy"] for record in cells[i]]))
+
+    best, *others = sorted(members, key=loss)
+    found[best] = "best"
+    if len(members) > TESTED:
+        return f"{BEST}; ties are not looked for among more than {TESTED}: name fewer runs."
+    try:
+        of_best = by_task(cells[best])
+        p_values = holm([paired_t(by_task(cells[i]) - of_best) for i in others])
+    except UserError as error:
+        return f"{BEST}; ties are unknown: {error}"
+    for i, p in zip(others, p_values, strict=True):
+        if p >= LEVEL:
+            found[i] = "tie"
+    return TIES
