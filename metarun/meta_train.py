@@ -16,6 +16,7 @@ from metarun.errors import RunFailed, UserError
 from metarun.memory import ran_out
 from metarun.meta_test import evaluate
 from metarun.observer import Look, Observer, Pace
+from metarun.ranks import ALONE, Ranks
 from metarun.stateless_random import root_key
 from metarun.statistics import mean_and_ci95
 from metarun.tasks import TaskStream, chunks
@@ -98,6 +99,19 @@ class Progress:
     at_once: int | None = None  # tasks that the memory holds at once; None: the whole meta-batch
 
 
+def _check_can_be_split(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) -> None:
+    if ranks.count > 1 and not algorithm.separable:
+        raise UserError(
+            f"{type(algorithm).__name__} sees the examples of a meta-batch as one batch, which {ranks.count} processes "
+            "cannot split; start it without torchrun."
+        )
+    if schedule.meta_batch < ranks.count:
+        raise UserError(
+            f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.count} processes; raise "
+            "`train.meta_batch` or start fewer."
+        )
+
+
 class Training:
     """One algorithm's way through its outer loop: Adam, or SGD, on the meta-loss, the best checkpoint by meta-val.
 
@@ -107,19 +121,28 @@ class Training:
         train: stream of meta-training tasks; step i takes tasks i * meta_batch and following.
         val: stream of meta-val tasks, the first of which are looked at every time.
         seed: of what a network itself draws at random in training, such as DropBlock.
+        ranks: the processes among which each meta-batch is split.
 
     Attributes:
         settled: held while the state changes; who holds it in another thread finds the state between two steps.
     """
 
     def __init__(
-        self, algorithm: Algorithm, schedule: Schedule, train: TaskStream, val: TaskStream, seed: int = 0
+        self,
+        algorithm: Algorithm,
+        schedule: Schedule,
+        train: TaskStream,
+        val: TaskStream,
+        seed: int = 0,
+        ranks: Ranks = ALONE,
     ) -> None:
+        _check_can_be_split(algorithm, schedule, ranks)
         self.algorithm = algorithm
         self.schedule = schedule
         self.train = train
         self.val = val
         self.seed = seed
+        self.ranks = ranks
         self.progress = Progress()
         self.settled = threading.RLock()
         self._before: dict[str, Tensor] = {}  # what was learned before the work at hand, if some is
@@ -198,11 +221,11 @@ class Training:
         while not self.finished:
             if self._look_is_due:
                 self._validate(save_best, observers, pause)
-                self.progress.seconds = time.perf_counter() - started
+                self.progress.seconds = self.ranks.from_first(time.perf_counter() - started)
                 save()
             else:
                 self._step()
-                self.progress.seconds = time.perf_counter() - started
+                self.progress.seconds = self.ranks.from_first(time.perf_counter() - started)
                 if self.progress.iteration % CHECK_EVERY == 0:
                     self._tell(observers)
             pause()
@@ -233,21 +256,22 @@ class Training:
             self._before = {}
 
     def _meta_gradient(self) -> Tensor:
-        """Set the gradient of the meta-loss and return that loss; in as many parts as the memory asks for.
+        """Set the gradient of the meta-loss and return that loss; in as many parts as ranks and memory ask for.
 
         Raises:
             RunFailed: the memory does not even hold the smallest part.
         """
         progress, batch = self.progress, self.schedule.meta_batch
-        first = progress.iteration * batch
+        start, share = self.ranks.share_of(batch)
+        first = progress.iteration * batch + start
         while True:
             # So that a stopped training goes on to the same bits where a network draws random numbers.
-            torch.manual_seed(root_key("step", self.seed, progress.iteration))
+            torch.manual_seed(root_key("step", self.seed, progress.iteration, *([start] if start else [])))
             self.optimizer.zero_grad()
             total = torch.zeros((), device=self.device)
             try:
-                for start, count in chunks(batch, progress.at_once or batch):
-                    loss = self.algorithm.meta_loss(self.train.draw(first + start, count)) * (count / batch)
+                for done, count in chunks(share, progress.at_once or share):
+                    loss = self.algorithm.meta_loss(self.train.draw(first + done, count)) * (count / batch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     total = total + loss.detach()
             except (RuntimeError, MemoryError) as error:
@@ -255,6 +279,10 @@ class Training:
                     raise
                 self._take_fewer_at_once()
             else:
+                with torch.no_grad():
+                    gradients = [parameter.grad for parameter in self.algorithm.parameters()]
+                    self.ranks.add_up([total, *(gradient for gradient in gradients if gradient is not None)])
+                    self.ranks.one_after_the_other(self.algorithm, self._before)
                 return total
 
     def _take_fewer_at_once(self) -> None:

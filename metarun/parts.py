@@ -20,6 +20,7 @@ from metarun.durations import parse_duration
 from metarun.errors import UserError
 from metarun.loggers import Logger
 from metarun.meta_train import Schedule
+from metarun.ranks import own_gpu
 from metarun.tasks import TaskShape, TaskStream, task_stream
 
 
@@ -42,7 +43,7 @@ class Parts:
         """The device that `device` names."""
         name = self.config["device"]
         if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
+            name = own_gpu() if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
             torch.empty(0, device=device)

@@ -20,6 +20,7 @@ from metarun.meta_test import predict_examples
 from metarun.meta_train import Training
 from metarun.order_check import check_order
 from metarun.parts import Parts, parts_to_test
+from metarun.ranks import Ranks, joined
 from metarun.results import (
     Record,
     RunDirectory,
@@ -42,6 +43,8 @@ PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judg
 def train(config: DictConfig) -> Path:
     """Meta-train, choose on meta-val, meta-test once and write the row; or show the row that is there already.
 
+    Of several processes that torchrun started the first does so; the others share the meta-training.
+
     Returns:
         The run's directory.
 
@@ -51,7 +54,14 @@ def train(config: DictConfig) -> Path:
         Interrupted: a signal came; what is needed to go on is saved.
     """
     resolved = resolve(config)
-    return _once(_directory(resolved, run_id(resolved)), resolved, lambda run, console: _train(run, resolved, console))
+    run = _directory(resolved, run_id(resolved))
+    with joined() as ranks:
+        if ranks.first:
+            _once(run, resolved, lambda run, console: _train(run, resolved, console, ranks))
+            ranks.from_first(None)  # nothing is left to help with
+        else:
+            _help_to_train(resolved, ranks)
+    return run.path
 
 
 def retest(config: DictConfig) -> Path:
@@ -143,20 +153,14 @@ def _work_logged(
         raise
 
 
-def _train(run: RunDirectory, config: Config, console: Console) -> Record:
+def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) -> Record:
     parts = Parts(config)
-    train = config["train"]
-    shape = TaskShape(train["way"], train["shot"], train["query"])
-    parts.check_head(shape)
-    parts.check_head(parts.test_shape)
-    train_stream = parts.stream("train", shape, config["seed"])
-    val_stream = parts.stream("val", parts.test_shape, config["test"]["seed"])
+    training = _training(parts, ranks)
     tasks, _ = parts.judging  # refused now, not after the training
     if tasks < config["test"]["tasks"]:
         log.info("there are %s meta-test tasks without an example in two", f"{tasks:,}")
-    if parts.algorithm.order is not None:
-        check_order(parts.algorithm, train_stream.draw(0, 1))
-    training = Training(parts.algorithm, parts.schedule, train_stream, val_stream, config["seed"])
+    if ranks.count > 1:
+        log.info("each meta-batch is split among %d processes", ranks.count)
     logbook = Logbook(parts.loggers, parts.regression)
     _begin(run, parts, stored_yaml(config, "train"))
     screen = Screen(console, parts.regression)
@@ -167,6 +171,7 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
 
     with deferred_signals(close) as interruption:
         _go_on(run, training)
+        ranks.from_first(training.state())
         logged = LoggedRun(
             run.path, run.id, Path(config["results_dir"]), training.progress.iteration, hyperparameters(config)
         )
@@ -177,6 +182,45 @@ def _train(run: RunDirectory, config: Config, console: Console) -> Record:
             record = _meta_test(run, parts, trained, screen, interruption)
             logbook.tested(record)
             return record
+
+
+def _training(parts: Parts, ranks: Ranks) -> Training:
+    """Make ready the training that a config asks for; refuse what cannot be done."""
+    train, seed = parts.config["train"], parts.config["seed"]
+    shape = TaskShape(train["way"], train["shot"], train["query"])
+    parts.check_head(shape)
+    parts.check_head(parts.test_shape)
+    train_stream = parts.stream("train", shape, seed)
+    val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
+    if parts.algorithm.order is not None:
+        check_order(parts.algorithm, train_stream.draw(0, 1))
+    return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks)
+
+
+def _help_to_train(config: Config, ranks: Ranks) -> None:
+    """Do this process's share of every meta-batch; the first process has all the rest to do, such as writing."""
+    keep_freed_memory()
+    with switched(config["deterministic"], config["tf32"]):
+        training = _training(Parts(config), ranks)
+        while (state := ranks.from_first(None)) is not None:
+            training.restore(state)
+            with deferred_signals() as interruption:
+                training.run(_nothing, _nothing, [], _stopping_together(interruption, ranks))
+
+
+def _nothing() -> None:
+    """The first process has done it."""
+
+
+def _stopping_together(interruption: Interruption, ranks: Ranks) -> Callable[[], None]:
+    """Return what ends the work of all processes when a signal came to one of them."""
+
+    def check() -> None:
+        if number := ranks.most(interruption.signal or 0):
+            interruption.signal = number
+            interruption.check()
+
+    return check
 
 
 def _retest(
@@ -248,7 +292,8 @@ def _meta_train(
 
     try:
         with interruption.keeping(save), screen.phase(f"meta-training {run.path.name}"):
-            training.run(save, save_best, [screen, logbook], interruption.check)
+            together = _stopping_together(interruption, training.ranks)
+            training.run(save, save_best, [screen, logbook], together)
     except Interrupted:
         save()
         raise

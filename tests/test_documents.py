@@ -63,6 +63,9 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
             subprocess.run(
                 ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60
             )
+        elif command.startswith("torchrun "):
+            shared = [sys.executable, "-m", "torch.distributed.run", *shlex.split(command)[1:], *SHORT]
+            subprocess.run(shared, check=True, capture_output=True, timeout=120)
         else:
             assert command.startswith("git clone "), f"no test knows how to try {command!r}"
 

@@ -66,6 +66,15 @@ def saved() -> bool:
     return len(list(Path("results/runs").glob("*/last.pt"))) >= 2
 
 
+def test_torchrun_and_a_sweep_do_not_go_together(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    done = sweep("seed=0,1")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "metarun: error: torchrun splits one run, and a sweep starts processes of its own; leave out torchrun, or -m.\n"
+    )
+
+
 def test_every_run_has_its_row_and_the_sweep_its_table():
     done = sweep("+sweep=seeds", "algo=protonet", *SHORT, flags=())  # the same as -m seed=range(3)
     assert (done.returncode, done.stderr) == (0, "")

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metarun.command_line.orphan import PARENT
-from metarun.errors import Interrupted
+from metarun.errors import Interrupted, UserError
 
 CORES_PER_RUN = 4
 SHOWN = 20  # runs in the live table
@@ -88,7 +88,10 @@ def run_pool(
 
     Raises:
         Interrupted: a signal came; the runs at work have saved what they need to go on.
+        UserError: torchrun started this process.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("torchrun splits one run, and a sweep starts processes of its own; leave out torchrun, or -m.")
     jobs = [Job(first + i, list(words)) for i, words in enumerate(job_overrides)]
     at_a_time = max(1, min(len(jobs), n_jobs or room_for()))
     pool = _Pool(config, jobs, at_a_time, Console())
