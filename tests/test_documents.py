@@ -31,7 +31,9 @@ def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     _, *words = shlex.split(command)
     if words[0] == "train" and "--cfg" not in words:
         words += SHORT
-        if "-m" in words or "+sweep=" in command:
+        if "hydra/sweeper=optuna" in words:
+            words += ["hydra.sweeper.n_trials=2"]
+        elif "-m" in words or "+sweep=" in command:
             # In this process, which is faster; tests/test_pool.py tries the launcher that sweeps take.
             words = [word for word in words if not word.startswith("hydra.launcher.")] + ["hydra/launcher=basic"]
     if words[0] == "test" or "RUN" in words:

@@ -83,7 +83,7 @@ def test_every_run_has_its_row_and_the_sweep_its_table():
     assert len(pd.read_csv(folder / "table.csv")) == 3
     assert "| protonet |" in " ".join((folder / "table.md").read_text().split())
     assert f"→ {folder}" in done.stdout
-    assert "[1: seed=1 +sweep=seeds algo=protonet" in done.stdout
+    assert "[1: seed=1] meta-training protonet-glyphs" in done.stdout
     again = sweep("algo=protonet", "seed=range(3)", "hydra.sweep.dir=results/sweeps/named", *SHORT)
     assert again.returncode == 0
     assert Path("results/sweeps/named/table.csv").is_file()
@@ -136,12 +136,13 @@ def test_without_the_sweep_its_runs_end_and_the_same_command_has_the_same_number
 
 
 def test_a_job_knows_what_its_run_said():
-    job = Job(3, ["algo=maml"])
-    for line in ("meta-training maml-glyphs-5w1s-0", "step 20: meta-val accuracy 50.00%", "→ results/runs/a b"):
-        job.hear(line)
+    job = Job(3, ["algo=maml"], "algo=maml")
+    lines = ("meta-training maml-glyphs-5w1s-0", "step 1,020: meta-val accuracy 50.00%", "→ results/runs/a b")
+    assert [job.hear(line) for line in lines] == [None, (1020, 0.5), None]
+    assert job.hear("step 20: meta-val mse 3.1350 (best so far)") == (20, 3.135)
     assert (job.state, job.said, job.path) == (
         "training",
-        "step 20: meta-val accuracy 50.00%",
+        "step 20: meta-val mse 3.1350 (best so far)",
         Path("results/runs/a b"),
     )
     job.code = -9

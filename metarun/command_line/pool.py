@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from metarun.command_line.mistakes import FULL_TRACE
 from metarun.command_line.orphan import PARENT
 from metarun.errors import Interrupted, UserError
 
@@ -38,22 +39,26 @@ class Job:
     Args:
         number: in the sweep.
         words: the overrides that the user would type.
-        state: waiting, training, testing, done, failed, or stopped.
+        label: those of them that tell it from the other runs.
+        state: waiting, training, testing, done, failed, stopped, or pruned.
         said: its last line.
         path: its run directory, once it said so.
         code: its exit code.
+        pruned: whether it was told to end before its time.
     """
 
     number: int
     words: list[str]
+    label: str
     state: str = "waiting"
     said: str = ""
     path: Path | None = None
     code: int | None = None
+    pruned: bool = False
     complaints: deque[str] = field(default_factory=lambda: deque(maxlen=40))
 
-    def hear(self, line: str) -> None:
-        """Take note of a line that the run printed."""
+    def hear(self, line: str) -> tuple[int, float] | None:
+        """Take note of a line that the run printed; return the step and the figure on meta-val if it told those."""
         if line.startswith("→ "):
             self.path = Path(line[2:])
         elif line.startswith("meta-training "):
@@ -62,6 +67,11 @@ class Job:
             self.state = "testing"
         elif re.match(r"step |\d[\d,]* of |This run is there|going on", line):
             self.said = line
+        look = re.match(r"step ([\d,]+): meta-val (?:accuracy ([\d.]+)%|mse ([\d.]+))", line)
+        if look is None:
+            return None
+        step, accuracy, mse = look.groups()
+        return int(step.replace(",", "")), float(accuracy) / 100 if accuracy else float(mse)
 
     @property
     def reason(self) -> str:
@@ -92,16 +102,18 @@ def run_pool(
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise UserError("torchrun splits one run, and a sweep starts processes of its own; leave out torchrun, or -m.")
-    jobs = [Job(first + i, list(words)) for i, words in enumerate(job_overrides)]
-    at_a_time = max(1, min(len(jobs), n_jobs or room_for()))
-    pool = _Pool(config, jobs, at_a_time, Console())
-    pool.run()
+    common = Counter(word for words in job_overrides for word in set(words))
+    jobs = [
+        Job(first + i, list(words), " ".join(w for w in words if common[w] < len(job_overrides)) or " ".join(words))
+        for i, words in enumerate(job_overrides)
+    ]
+    Pool(config, min(len(jobs), n_jobs or room_for()), lambda: len(jobs)).run(jobs)
     failed = [job for job in jobs if job.state == "failed"]
     from metarun.command_line.sweep_tables import write_tables  # pandas, which no run need wait for
 
     write_tables(Path(config.hydra.sweep.dir), [job.path for job in jobs if job.state == "done" and job.path])
     for job in failed:
-        print(f"metarun: error: [{' '.join(job.words)}] {job.reason}", file=sys.stderr)
+        print(f"metarun: error: [{job.label}] {job.reason}", file=sys.stderr)
     if failed:
         how = "retry_failed=true tries them again, the other runs are there"
         print(f"metarun: {len(failed)} of {len(jobs)} runs failed; {how}.", file=sys.stderr)
@@ -122,45 +134,79 @@ def gpus() -> list[str]:
     return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
-class _Pool:
-    def __init__(self, config: DictConfig, jobs: list[Job], at_a_time: int, console: Console) -> None:
+class Pool:
+    """Runs jobs, several at a time, each in a process of its own, and shows how they go.
+
+    Args:
+        config: of the sweep, with Hydra's own part.
+        at_a_time: how many.
+        total: says how many jobs there will be.
+        looked: told the step and the figure when a run looked at meta-val; returns whether to end it, pruned.
+        ended: told when a run has ended.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        at_a_time: int,
+        total: Callable[[], int],
+        looked: Callable[[Job, int, float], bool] = lambda *_: False,
+        ended: Callable[[Job], None] = lambda _: None,
+    ) -> None:
         # One run, although its words name the sweep's YAML file again where there is one.
         self.command = [sys.executable, "-m", "metarun", config.hydra.job.name, "hydra.mode=RUN", *_flags(config)]
-        self.jobs = jobs
-        self.at_a_time = at_a_time
-        self.console = console
-        self.lock = threading.Lock()
+        self.jobs: list[Job] = []
+        self.at_a_time = max(1, at_a_time)
+        self.total = total
+        self.looked = looked
+        self.ended = ended
+        self.console = Console()
+        self.lock = threading.RLock()
         self.children: set[subprocess.Popen[str]] = set()
         self.stopped_by: int | None = None
         self.free_gpus = deque(gpus())
         self.live: Live | None = None
 
-    def run(self) -> None:
-        """Run all jobs; on a signal let those at work save, and raise `Interrupted`."""
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Run all jobs, each taken when there is room for it; on a signal let those at work save, raise `Interrupted`.
+
+        `jobs`, `looked` and `ended` are called by one thread at a time.
+        """
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             if self.console.is_terminal:
                 with Live(console=self.console, get_renderable=self._table, refresh_per_second=2) as self.live:
-                    self._run_all()
+                    self._run_all(iter(jobs))
             else:
-                self._run_all()
+                self._run_all(iter(jobs))
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self.stopped_by is not None:
             raise Interrupted(self.stopped_by)
 
-    def _run_all(self) -> None:
+    def _run_all(self, jobs: Iterator[Job]) -> None:
         with ThreadPoolExecutor(self.at_a_time) as workers:
-            waiting = [workers.submit(self._run_one, job) for job in self.jobs]
-        for done in waiting:
+            working = [workers.submit(self._work, jobs) for _ in range(self.at_a_time)]
+        for done in working:
             done.result()
+
+    def _work(self, jobs: Iterator[Job]) -> None:
+        """Run one job after another for as long as there are some."""
+        while True:
+            with self.lock:
+                job = None if self.stopped_by is not None else next(jobs, None)
+                if job is None:
+                    return
+                self.jobs.append(job)
+            self._run_one(job)
 
     def _run_one(self, job: Job) -> None:
         with self.lock:
             if self.stopped_by is not None:
                 return
             gpu = self.free_gpus.popleft() if self.free_gpus else None
+            job.state = "starting"
             child = subprocess.Popen(
                 [*self.command, *job.words],
                 stdout=subprocess.PIPE,
@@ -175,8 +221,12 @@ class _Pool:
         complaining.start()
         assert child.stdout is not None
         for line in child.stdout:
-            job.hear(line.rstrip())
+            look = job.hear(line.rstrip())
             self._tell(job, line.rstrip())
+            with self.lock:
+                if look is not None and not job.pruned and self.looked(job, *look):
+                    job.pruned = True
+                    child.send_signal(signal.SIGTERM)
         complaining.join()
         job.code = child.wait()
         child.stdout.close()
@@ -184,8 +234,17 @@ class _Pool:
             self.children.remove(child)
             if gpu is not None:
                 self.free_gpus.append(gpu)
-            job.state = "done" if job.code == 0 else "stopped" if self.stopped_by is not None else "failed"
+            job.state = self._end_of(job)
+            if job.state != "stopped":
+                self.ended(job)
         self._tell(job, f"{job.state}{'' if job.state != 'failed' else f': {job.reason}'}")
+
+    def _end_of(self, job: Job) -> str:
+        if job.code == 0:
+            return "done"
+        if job.pruned and job.code == 128 + signal.SIGTERM:
+            return "pruned"
+        return "stopped" if self.stopped_by is not None else "failed"
 
     def _hear_complaints(self, job: Job, child: subprocess.Popen[str]) -> None:
         assert child.stderr is not None
@@ -201,23 +260,29 @@ class _Pool:
     def _environment(self, gpu: str | None) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
         own = {PARENT: str(os.getpid()), **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
-        return {"OMP_NUM_THREADS": str(threads), **os.environ, **own}
+        found = {"OMP_NUM_THREADS": str(threads), **os.environ, **own}
+        if not FULL_TRACE:  # the user did not set it: this process has, for Hydra
+            found.pop("HYDRA_FULL_ERROR", None)
+        return found
 
     def _tell(self, job: Job, line: str) -> None:
         """Where there is no live table, pass on what matters."""
-        if self.live is None and re.match(r"step .*meta-val|meta-|done|failed|stopped|This run|going on", line):
-            print(f"[{job.number}: {' '.join(job.words)}] {line}", flush=True)
+        if self.live is None and re.match(r"step .*meta-val|meta-|done|failed|stopped|pruned|This run|going on", line):
+            print(f"[{job.number}: {job.label}] {line}", flush=True)
 
     def _table(self) -> Group:
         table = Table("run", "state", "last heard", box=None, pad_edge=False)
-        working = [job for job in self.jobs if job.state in ("training", "testing")]
-        others = [job for job in self.jobs if job not in working]
-        styles = {"failed": "red", "done": "green", "waiting": "dim"}
+        working = [job for job in self.jobs if job.state in ("starting", "training", "testing")]
+        others = [job for job in reversed(self.jobs) if job not in working]
+        styles = {"failed": "red", "done": "green"}
         for job in (working + others)[:SHOWN]:
             said = job.reason if job.state == "failed" else job.said
-            table.add_row(" ".join(job.words), Text(job.state, styles.get(job.state, "")), said)
-        counts = [f"{sum(job.state == state for job in self.jobs)} {state}" for state in ("done", "failed", "waiting")]
-        return Group(table, Text(f"{', '.join(counts)} of {len(self.jobs)}; {self.at_a_time} at a time", style="dim"))
+            table.add_row(job.label, Text(job.state, styles.get(job.state, "")), said)
+        states = Counter(job.state for job in self.jobs)
+        counts = [f"{states[state]} {state}" for state in ("done", "failed", "pruned") if states[state]]
+        waiting = self.total() - len(self.jobs)
+        told = ", ".join([*counts, f"{len(working)} at work", f"{waiting} waiting"])
+        return Group(table, Text(f"{told}, of {self.total()}; {self.at_a_time} at a time", style="dim"))
 
 
 def _flags(config: DictConfig) -> list[str]:

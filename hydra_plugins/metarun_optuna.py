@@ -1,0 +1,41 @@
+"""Where Hydra looks for sweepers; the search itself is imported when it is asked for."""
+
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class OptunaSweeper(Sweeper):
+    """`hydra/sweeper=optuna`: looks for the settings that do best on meta-val.
+
+    Args:
+        n_trials: in all, those of earlier calls included.
+        study: names the search; None: a name that stands for what is searched.
+        seed: of the sampler.
+        prune: whether to end runs that fall behind.
+        params: more of the space, by key.
+    """
+
+    def __init__(self, n_trials: int, study: str | None, seed: int, prune: bool, params: dict[str, Any]) -> None:
+        self.n_trials = n_trials
+        self.study = study
+        self.seed = seed
+        self.prune = prune
+        self.params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """See `Sweeper.setup`."""
+        self.config_loader = hydra_context.config_loader
+        self.task_function: Any = task_function
+        self.own_config = config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """See `Sweeper.sweep`."""
+        from metarun.command_line.search import search
+
+        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        found = search(self.own_config, self.config_loader, words, self.n_trials, self.study, self.seed, self.prune)
+        if not found:
+            self.task_function.failures.append(1)
