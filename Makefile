@@ -16,7 +16,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all lint check bench bench-short bench-scale clean
+.PHONY: help run test test-slow test-clusters test-all lint check bench bench-short bench-scale clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +27,15 @@ run: $(INSTALLED)  ## set up where needed, meta-train MAML and ProtoNet on built
 	$(BIN)/metarun compare
 
 test: $(REFERENCES)  ## set up where needed, then the tests that take seconds
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not cluster"
 	@$(MAKE) --no-print-directory what-did-not-run
 
 test-slow: $(REFERENCES)  ## the tests that take longer
 	$(PYTEST) -m slow
+
+test-clusters: $(REFERENCES)  ## sweeps on a Slurm that is started on this machine for them; needs root
+	scripts/install_slurm.sh
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/clusters
 
 test-all: test test-slow  ## every test
 

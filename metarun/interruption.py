@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request: the work at hand is brought to a point where it can be saved, then it ends."""
+"""Ctrl-C and other signals as a request: the work at hand is brought to a point where it can be saved, then it ends."""
 
 import os
 import signal
@@ -10,7 +10,8 @@ from types import FrameType
 
 from metarun.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The last two are what clusters send before a time limit.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 PATIENCE = 0.4  # seconds that the work at hand has to come to a good point by itself
 
 

@@ -448,7 +448,9 @@ def test_a_checkpoint_is_never_executed(metarun, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGUSR2, 140)]
+)
 def test_a_stopped_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun, number, code):
     words = ["train", "train.iterations=60", "train.validate_every=20", "train.validate_tasks=20", "test.tasks=20"]
     words += ["backbone.filters=32", "train.meta_batch=16"]

@@ -102,16 +102,26 @@ def run_pool(
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise UserError("torchrun splits one run, and a sweep starts processes of its own; leave out torchrun, or -m.")
+    jobs = jobs_of(job_overrides, first)
+    Pool(config, min(len(jobs), n_jobs or room_for()), lambda: len(jobs)).run(jobs)
+    return conclude(config, task_function, jobs)
+
+
+def jobs_of(job_overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
+    """Return the jobs of a sweep, each with a label that tells it from the others."""
     common = Counter(word for words in job_overrides for word in set(words))
-    jobs = [
+    return [
         Job(first + i, list(words), " ".join(w for w in words if common[w] < len(job_overrides)) or " ".join(words))
         for i, words in enumerate(job_overrides)
     ]
-    Pool(config, min(len(jobs), n_jobs or room_for()), lambda: len(jobs)).run(jobs)
-    failed = [job for job in jobs if job.state == "failed"]
+
+
+def conclude(config: DictConfig, task_function: Any, jobs: Sequence[Job]) -> list[JobReturn]:
+    """Write the tables of a sweep of which all runs have ended, and say which of them failed."""
     from metarun.command_line.sweep_tables import write_tables  # pandas, which no run need wait for
 
     write_tables(Path(config.hydra.sweep.dir), [job.path for job in jobs if job.state == "done" and job.path])
+    failed = [job for job in jobs if job.state == "failed"]
     for job in failed:
         print(f"metarun: error: [{job.label}] {job.reason}", file=sys.stderr)
     if failed:
@@ -153,8 +163,7 @@ class Pool:
         looked: Callable[[Job, int, float], bool] = lambda *_: False,
         ended: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        # One run, although its words name the sweep's YAML file again where there is one.
-        self.command = [sys.executable, "-m", "metarun", config.hydra.job.name, "hydra.mode=RUN", *_flags(config)]
+        self.command = command_of_one(config)
         self.jobs: list[Job] = []
         self.at_a_time = max(1, at_a_time)
         self.total = total
@@ -260,10 +269,7 @@ class Pool:
     def _environment(self, gpu: str | None) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
         own = {PARENT: str(os.getpid()), **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
-        found = {"OMP_NUM_THREADS": str(threads), **os.environ, **own}
-        if not FULL_TRACE:  # the user did not set it: this process has, for Hydra
-            found.pop("HYDRA_FULL_ERROR", None)
-        return found
+        return {"OMP_NUM_THREADS": str(threads), **environment_of_one(FULL_TRACE), **own}
 
     def _tell(self, job: Job, line: str) -> None:
         """Where there is no live table, pass on what matters."""
@@ -283,6 +289,17 @@ class Pool:
         waiting = self.total() - len(self.jobs)
         told = ", ".join([*counts, f"{len(working)} at work", f"{waiting} waiting"])
         return Group(table, Text(f"{told}, of {self.total()}; {self.at_a_time} at a time", style="dim"))
+
+
+def command_of_one(config: DictConfig) -> list[str]:
+    """Return the command that makes one run of a sweep, but for the words that tell which."""
+    # One run, although its words name the sweep's YAML file again where there is one.
+    return [sys.executable, "-m", "metarun", config.hydra.job.name, "hydra.mode=RUN", *_flags(config)]
+
+
+def environment_of_one(full_trace: bool) -> dict[str, str]:
+    """Return the environment variables of a run; a sweep sets one for itself, unless the user wants full traces."""
+    return {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR" or full_trace}
 
 
 def _flags(config: DictConfig) -> list[str]:

@@ -1,0 +1,37 @@
+"""Where Hydra looks for launchers; the engines themselves are imported when a sweep asks for one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class EngineLauncher(Launcher):
+    """`hydra/launcher=joblib`, `submitit_local`, `submitit_slurm`: the runs of a sweep on an engine that others made.
+
+    Args:
+        engine: its name.
+        settings: by the engine's own names.
+    """
+
+    def __init__(self, engine: str, **settings: Any) -> None:
+        self.engine = engine
+        self.settings = settings
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
+        """See `Launcher.setup`."""
+        self.task_function: Any = task_function
+        self.own_config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
+        from metarun.command_line.engines import run_on_engine
+
+        plain = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in self.settings.items()
+        }
+        return run_on_engine(self.own_config, self.task_function, job_overrides, initial_job_idx, self.engine, plain)
