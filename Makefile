@@ -33,8 +33,9 @@ test: $(REFERENCES)  ## set up where needed, then the tests that take seconds
 test-slow: $(REFERENCES)  ## the tests that take longer
 	$(PYTEST) -m slow
 
-test-clusters: $(REFERENCES)  ## sweeps on a Slurm that is started on this machine for them; needs root
+test-clusters: $(REFERENCES)  ## sweeps on a Slurm and a Ray that are started on this machine for them; needs root
 	scripts/install_slurm.sh
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[ray]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/clusters
 
 test-all: test test-slow  ## every test

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class EngineLauncher(Launcher):
-    """`hydra/launcher=joblib`, `submitit_local`, `submitit_slurm`: the runs of a sweep on an engine that others made.
+    """`hydra/launcher=joblib`, `submitit_local`, `submitit_slurm`, `ray`: a sweep on an engine that others made.
 
     Args:
         engine: its name.

@@ -76,18 +76,16 @@ def at_work(word: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm"])
+@pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm", "ray"])
 def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, capsys):
     from metarun import cli
 
-    monkeypatch.setitem(sys.modules, "joblib" if name == "joblib" else "submitit", None)
+    package = "submitit" if name.startswith("submitit") else name
+    monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr(sys, "argv", ["metarun", "train", "-m", "seed=0,1", f"hydra/launcher={name}"])
     assert cli.main() == 2
-    extra = ENGINES[name][0]
-    assert (
-        f"hydra/launcher={name} needs {extra if extra == 'joblib' else 'submitit'}: pip install"
-        in capsys.readouterr().err
-    )
+    sentence = f"hydra/launcher={name} needs {package}: pip install 'metarun[{ENGINES[name][0]}]'."
+    assert sentence in capsys.readouterr().err
 
 
 def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
@@ -103,7 +101,7 @@ def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
 
 def test_a_command_brings_back_what_it_said(capfd):
     said = "print('meta-training x'); print('→ a/b'); print('nothing'); import sys; sys.exit('metarun: error: no.')"
-    outcome = Command(3, "seed=1", [sys.executable, "-c", said], ".", full_trace=False)()
+    outcome = Command(3, "seed=1", [sys.executable, "-c", said], ".", full_trace=False, variables={})()
     assert (outcome.number, outcome.code, outcome.path) == (3, 1, "a/b")
     assert outcome.complaints == ("metarun: error: no.",)
     assert capfd.readouterr().out == "[3: seed=1] meta-training x\n[3: seed=1] → a/b\n"

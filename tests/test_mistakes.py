@@ -49,7 +49,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("data=omnigot", "there is no data=omnigot. Did you mean 'omniglot'? Possible: caltech101, glyphs,"),
         ("+sweep=task_size", "there is no sweep=task_size. Did you mean 'task_sizes'? Possible: methods, seeds, task_"),
         ("sweep=task_sizes", "no option of sweep is chosen by itself: write +sweep=… with a plus sign."),
-        ("hydra/launcher=jobib", "there is no hydra/launcher=jobib. Possible: basic, one_process, pool."),
+        ("hydra/launcher=jobib", "there is no hydra/launcher=jobib. Did you mean 'joblib'?"),
         ("seed=abc", "seed takes a whole number, not 'abc'."),
         ("train.iterations=ten", "train.iterations takes a whole number, not 'ten'."),
         ("train.outer_lr=fast", "train.outer_lr takes a number, not 'fast'."),

@@ -1,4 +1,4 @@
-"""Sweeps on engines that others made: joblib, submitit on this machine, and Slurm through submitit.
+"""Sweeps on engines that others made: joblib, submitit on this machine, Slurm through submitit, Ray.
 
 As in a pool, every run is the command that a user could type, in a process of its own; the engine says when and where.
 """
@@ -49,6 +49,7 @@ class Command:
         words: the whole command.
         folder: where it is run.
         full_trace: whether the user wants to see tracebacks.
+        variables: metarun's own of the environment, which a worker on another machine may not have.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Command:
     words: list[str]
     folder: str
     full_trace: bool
+    variables: dict[str, str]
 
     def __call__(self) -> Outcome:
         """Run it to its end, passing on what matters of what it says."""
@@ -68,7 +70,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**environment_of_one(self.full_trace), PARENT: str(os.getpid())},
+            env={**environment_of_one(self.full_trace), **self.variables, PARENT: str(os.getpid())},
         ) as process:
             _at_work.append(process)
             assert process.stdout is not None
@@ -122,7 +124,8 @@ def run_on_engine(
     jobs = jobs_of(job_overrides, first)
     by_number = {job.number: job for job in jobs}
     one, folder = command_of_one(config), str(Path.cwd())
-    commands = [Command(job.number, job.label, [*one, *job.words], folder, FULL_TRACE) for job in jobs]
+    own = {name: value for name, value in os.environ.items() if name.startswith("METARUN_") and name != PARENT}
+    commands = [Command(job.number, job.label, [*one, *job.words], folder, FULL_TRACE, own) for job in jobs]
     extra, start = ENGINES[engine]
     try:
         for outcome in start(commands, settings):
@@ -182,9 +185,35 @@ def _outcome(job: Any, command: Command) -> Outcome:
     return found
 
 
+def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Outcome]:
+    os.environ.setdefault("RAY_DISABLE_USAGE_STATS", "1")  # nothing is sent anywhere that nobody asked for
+    import ray
+
+    address = settings.pop("address")
+    ray.init(address=address, log_to_driver=True, **({} if address else {"include_dashboard": False}))
+    try:
+        call = ray.remote(**settings)(_call)
+        waiting = {call.remote(command): command for command in commands}
+        while waiting:
+            (ended,), _ = ray.wait(list(waiting), num_returns=1)
+            command = waiting.pop(ended)
+            try:
+                yield ray.get(ended)
+            except ray.exceptions.RayError as error:
+                sentence = " ".join(str(error).split())
+                yield Outcome(command.number, 1, None, (f"metarun: error: {sentence}",))
+    finally:
+        ray.shutdown()
+
+
+def _call(command: Command) -> Outcome:
+    return command()
+
+
 # By the name of the launcher: the extra that brings it, and what runs commands on it.
 ENGINES: dict[str, tuple[str, Engine]] = {
     "joblib": ("joblib", _on_joblib),
     "submitit_local": ("slurm", _on_submitit("local")),
     "submitit_slurm": ("slurm", _on_submitit("slurm")),
+    "ray": ("ray", _on_ray),
 }

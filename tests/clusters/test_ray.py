@@ -1,0 +1,44 @@
+"""Sweeps on a Ray cluster of two nodes, one of which goes away half-way."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_engines import at_work
+from tests.test_pool import SMALL, wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def two_nodes(monkeypatch):
+    """The address of the cluster, and its second node."""
+    monkeypatch.setenv("RAY_DISABLE_USAGE_STATS", "1")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    from ray import cluster_utils  # `make test-clusters` installs it
+
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    worker = cluster.add_node(num_cpus=1)
+    yield cluster.address, lambda: cluster.remove_node(worker, allow_graceful=False)
+    cluster.shutdown()
+
+
+def test_when_a_machine_goes_away_its_run_goes_on_at_another(two_nodes, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    address, remove_the_second = two_nodes
+    words = ["algo=protonet", *SMALL, "train.iterations=200", "seed=0,1,2"]
+    words += ["hydra/launcher=ray", f"hydra.launcher.address='{address}'"]
+    command = [sys.executable, "-m", "metarun", "train", "-m", *words]
+    going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(list(Path("results/runs").glob("*/last.pt"))) >= 2)
+    assert at_work("seed=0")
+    assert at_work("seed=1")
+    remove_the_second()
+    printed, complaint = going.communicate(timeout=400)
+    assert going.returncode == 0, printed + complaint
+    rows = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    assert sorted((row["seed"], row["status"]) for row in rows) == [(0, "done"), (1, "done"), (2, "done")]
+    assert sum("going on from step" in path.read_text() for path in Path("results/runs").glob("*/run.log")) == 1
