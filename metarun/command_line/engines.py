@@ -190,7 +190,7 @@ def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[O
     import ray
 
     address = settings.pop("address")
-    ray.init(address=address, log_to_driver=True, **({} if address else {"include_dashboard": False}))
+    ray.init(address=address, log_to_driver=True, include_dashboard=None if address else False)
     try:
         call = ray.remote(**settings)(_call)
         waiting = {call.remote(command): command for command in commands}
