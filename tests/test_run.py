@@ -526,7 +526,8 @@ def watch(before):
     most = 0.0
     while True:
         most = max(most, anonymous_mb() - before)
-        Path("most_mb").write_text(str(most))
+        Path("most_mb.new").write_text(str(most))
+        Path("most_mb.new").replace("most_mb")  # whole, whenever the process ends
         time.sleep(0.02)
 
 
