@@ -140,11 +140,9 @@ def test_a_job_knows_what_its_run_said():
     lines = ("meta-training maml-glyphs-5w1s-0", "step 1,020: meta-val accuracy 50.00%", "→ results/runs/a b")
     assert [job.hear(line) for line in lines] == [None, (1020, 0.5), None]
     assert job.hear("step 20: meta-val mse 3.1350 (best so far)") == (20, 3.135)
-    assert (job.state, job.said, job.path) == (
-        "training",
-        "step 20: meta-val mse 3.1350 (best so far)",
-        Path("results/runs/a b"),
-    )
+    assert (job.state, job.step, job.figure, job.path) == ("training", "20", "mse 3.1350", Path("results/runs/a b"))
+    assert job.hear("step 1,030, 12.0 a second, loss 0.5200, about 3 min left") is None
+    assert (job.step, job.left) == ("1,030", "3 min")
     job.code = -9
     assert job.reason == "killed by SIGKILL, perhaps for want of memory"
     job.complaints.append("metarun: error: no.")

@@ -41,7 +41,9 @@ class Job:
         words: the overrides that the user would type.
         label: those of them that tell it from the other runs.
         state: waiting, training, testing, done, failed, stopped, or pruned.
-        said: its last line.
+        step: of meta-training, or how many tasks it has been tested on, as it last said.
+        figure: on meta-val, as it last said.
+        left: how long it has yet to meta-train, as it last said.
         path: its run directory, once it said so.
         code: its exit code.
         pruned: whether it was told to end before its time.
@@ -51,7 +53,9 @@ class Job:
     words: list[str]
     label: str
     state: str = "waiting"
-    said: str = ""
+    step: str = ""
+    figure: str = ""
+    left: str = ""
     path: Path | None = None
     code: int | None = None
     pruned: bool = False
@@ -64,14 +68,17 @@ class Job:
         elif line.startswith("meta-training "):
             self.state = "training"
         elif line.startswith("meta-testing "):
-            self.state = "testing"
-        elif re.match(r"step |\d[\d,]* of |This run is there|going on", line):
-            self.said = line
+            self.state, self.left = "testing", ""
+        elif pace := re.match(r"step ([\d,]+), .*, about (.+) left", line):
+            self.step, self.left = pace.groups()
+        elif tasks := re.match(r"(\d[\d,]*) of ([\d,]+) tasks", line):
+            self.step = f"task {tasks[1]}"
         look = re.match(r"step ([\d,]+): meta-val (?:accuracy ([\d.]+)%|mse ([\d.]+))", line)
         if look is None:
             return None
-        step, accuracy, mse = look.groups()
-        return int(step.replace(",", "")), float(accuracy) / 100 if accuracy else float(mse)
+        self.step, accuracy, mse = look.groups()
+        self.figure = f"{accuracy}%" if accuracy else f"mse {mse}"
+        return int(self.step.replace(",", "")), float(accuracy) / 100 if accuracy else float(mse)
 
     @property
     def reason(self) -> str:
@@ -277,13 +284,16 @@ class Pool:
             print(f"[{job.number}: {job.label}] {line}", flush=True)
 
     def _table(self) -> Group:
-        table = Table("run", "state", "last heard", box=None, pad_edge=False)
+        table = Table("run", "state", box=None, pad_edge=False)
+        for name in ("step", "meta-val", "left"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("")
         working = [job for job in self.jobs if job.state in ("starting", "training", "testing")]
         others = [job for job in reversed(self.jobs) if job not in working]
         styles = {"failed": "red", "done": "green"}
         for job in (working + others)[:SHOWN]:
-            said = job.reason if job.state == "failed" else job.said
-            table.add_row(job.label, Text(job.state, styles.get(job.state, "")), said)
+            state = Text(job.state, styles.get(job.state, ""))
+            table.add_row(job.label, state, job.step, job.figure, job.left, job.reason if job.state == "failed" else "")
         states = Counter(job.state for job in self.jobs)
         counts = [f"{states[state]} {state}" for state in ("done", "failed", "pruned") if states[state]]
         waiting = self.total() - len(self.jobs)

@@ -133,7 +133,7 @@ class _Trials:
         trial = self.at_work[job.number]
         with warnings.catch_warnings():  # a run that went on from where it was stopped looks at a step again
             warnings.simplefilter("ignore")
-            trial.report(figure if "accuracy" in job.said else -figure, step)
+            trial.report(figure if job.figure.endswith("%") else -figure, step)
         return trial.should_prune()
 
     def ended(self, job: Job) -> None:
