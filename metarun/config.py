@@ -47,6 +47,7 @@ class TrainConfig:
     validate_every: int = MISSING
     validate_tasks: int = MISSING
     over_tasks: str = MISSING
+    checkpoint_every: str | None = None
 
 
 @dataclass
@@ -280,7 +281,7 @@ def stored_yaml(config: Config, verb: str) -> str:
 # Keys that cannot change a run's numbers, or only say again what another key holds.
 NOT_IDENTITY = (
     *("device", "results_dir", "force", "retry_failed", "logger", "default_norm", "published"),
-    *("train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
+    *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
 )
 
 # Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. All

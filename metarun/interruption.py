@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from metarun.errors import Interrupted
+from metarun.errors import Interrupted, UserError
 
 # The last two are what clusters send before a time limit.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -36,10 +36,17 @@ class Interruption:
 
     @contextmanager
     def keeping(self, save: Callable[[], None]) -> Iterator[None]:
-        """Within the block, `save` is called, from another thread, if work that takes seconds has to be cut off."""
+        """Within the block, a signal does not end the work before `save` was called.
+
+        Args:
+            save: called from another thread where work that takes seconds has to be cut off. It may raise a UserError,
+                which is then told beside the signal.
+        """
         self._save = save
         try:
             yield
+        except Interrupted as stop:
+            raise _saved(save, stop) from None
         finally:
             with self._saving:
                 self._save = _nothing
@@ -61,10 +68,19 @@ class Interruption:
         if self._heeded.wait(PATIENCE):
             return
         with self._saving:  # and never let go of it
-            self._save()
+            stop = _saved(self._save, Interrupted(number))
             close()
-            print(f"metarun: {Interrupted(number)}", file=sys.stderr, flush=True)
+            print(f"metarun: {stop}", file=sys.stderr, flush=True)
             os._exit(128 + number)
+
+
+def _saved(save: Callable[[], None], stop: Interrupted) -> Interrupted:
+    """Save, and return how the work was ended: with what kept it from being saved, if something did."""
+    try:
+        save()
+    except UserError as error:
+        return Interrupted(stop.signal_number, f"stopped, but {error}")
+    return stop
 
 
 @contextmanager

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.checkpoint import snapshot
 from metarun.errors import RunFailed, UserError
 from metarun.memory import ran_out
 from metarun.meta_test import evaluate
 from metarun.observer import Look, Observer, Pace
+from metarun.over_tasks import choices, stand_by
 from metarun.ranks import ALONE, Ranks
 from metarun.stateless_random import root_key
 from metarun.statistics import mean_and_ci95
@@ -47,6 +49,7 @@ class Schedule:
     outer_optimizer: Literal["adam", "sgd"] = "adam"
     lr_schedule: Literal["step", "linear", "cosine"] = "step"
     outer_lr_end: float = 0.0
+    checkpoint_every: float | None = None  # seconds; None: only at each look at meta-val
 
     def __post_init__(self) -> None:
         if self.iterations is None and self.time_budget is None:
@@ -145,6 +148,7 @@ class Training:
         self.ranks = ranks
         self.progress = Progress()
         self.settled = threading.RLock()
+        self.best: dict[str, Tensor] = {}  # the weights that meta-val liked most so far, on the CPU
         self._before: dict[str, Tensor] = {}  # what was learned before the work at hand, if some is
         # On the device, in float64: of the steps since the last look at meta-val.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -166,6 +170,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.progress),
             "loss_sum": self._loss_sum,
+            "best": self.best,
+            "over_tasks": choices(),
         }
 
     def _begin(self) -> None:
@@ -183,6 +189,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         self._loss_sum = state["loss_sum"].to(self.device)
+        self.best = state["best"]
+        stand_by(state["over_tasks"])
 
     @property
     def finished(self) -> bool:
@@ -202,15 +210,13 @@ class Training:
     def run(
         self,
         save: Callable[[], None],
-        save_best: Callable[[], None],
         observers: Sequence[Observer],
         pause: Callable[[], None],
     ) -> None:
         """Meta-train until a limit is reached.
 
         Args:
-            save: called when `state()` is worth keeping.
-            save_best: called when the weights are the best so far on meta-val.
+            save: called when `state()` is worth keeping: after each look at meta-val, and on the schedule's beat.
             observers: told how it goes.
             pause: called after every step and between chunks of meta-val; raises when the user wants to stop.
 
@@ -218,16 +224,19 @@ class Training:
             RunFailed: the loss is no longer a number.
         """
         started = time.perf_counter() - self.progress.seconds
+        saved = time.perf_counter()
+        beat = self.schedule.checkpoint_every or math.inf
         while not self.finished:
-            if self._look_is_due:
-                self._validate(save_best, observers, pause)
-                self.progress.seconds = self.ranks.from_first(time.perf_counter() - started)
-                save()
+            if look := self._look_is_due:
+                self._validate(observers, pause)
             else:
                 self._step()
-                self.progress.seconds = self.ranks.from_first(time.perf_counter() - started)
-                if self.progress.iteration % CHECK_EVERY == 0:
-                    self._tell(observers)
+            self.progress.seconds = self.ranks.from_first(time.perf_counter() - started)
+            if look or time.perf_counter() - saved >= beat:
+                save()
+                saved = time.perf_counter()
+            if not look and self.progress.iteration % CHECK_EVERY == 0:
+                self._tell(observers)
             pause()
 
     @property
@@ -317,12 +326,11 @@ class Training:
         for observer in observers:
             observer.trained(pace)
 
-    def _validate(
-        self, save_best: Callable[[], None], observers: Sequence[Observer], pause: Callable[[], None]
-    ) -> None:
+    def _validate(self, observers: Sequence[Observer], pause: Callable[[], None]) -> None:
         """Look at meta-val; stopped on the way, it leaves no trace and is taken again."""
         self._begin()
         progress, schedule = self.progress, self.schedule
+        torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a method of the user's own may draw
         loss = self._mean_loss()
         found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
         if not math.isfinite(found.score):
@@ -343,7 +351,7 @@ class Training:
             if best:
                 progress.best_score, progress.best_value = found.score, value
                 progress.best_iteration = progress.iteration
-                save_best()
+                self.best = snapshot(self.algorithm.state_dict())
         look = Look(progress.iteration, val_loss, value, mean_and_ci95(found.headline.numpy())[1], best)
         for observer in observers:
             observer.validated(look)

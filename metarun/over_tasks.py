@@ -5,7 +5,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -27,7 +27,7 @@ MEASURED_TASKS = 8  # of a meta-batch, at most, on which the two ways are compar
 SMALL = 0.03  # seconds; what takes less is bound by the number of operations, of which vectorising has fewer
 CLEARLY = 0.95  # a loop has to take less than this share of the time of vectorised tasks to be chosen
 
-_chosen: dict[Kind, How] = {}  # in this process
+_chosen: dict[str, How] = {}  # in this process, by the hash of what decides
 
 
 class MayHaveState(Protocol):
@@ -85,11 +85,21 @@ def _choice(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]
     An earlier choice on this machine stands, so that the same command gives the same bits.
     """
     some = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
-    kind = _kind(one_task, module, some)
+    kind = hashlib.sha256(repr(_kind(one_task, module, some)).encode()).hexdigest()[:24]
     if kind not in _chosen:
-        path = data_root() / "over_tasks" / hashlib.sha256(repr(kind).encode()).hexdigest()[:24]
+        path = data_root() / "over_tasks" / kind
         _chosen[kind] = _remembered(path) or _remember(path, _measure(one_task, module, some))
     return _chosen[kind]
+
+
+def choices() -> dict[str, How]:
+    """Return what was chosen in this process so far, for a run that goes on in another one."""
+    return dict(_chosen)
+
+
+def stand_by(choices: Mapping[str, How]) -> None:
+    """Let choices of an earlier process stand, even where they are remembered no more, or otherwise."""
+    _chosen.update(choices)
 
 
 def _remembered(path: Path) -> How | None:

@@ -133,9 +133,11 @@ class Parts:
     def schedule(self) -> Schedule:
         """The outer loop's schedule."""
         train = {key: value for key, value in self.config["train"].items() if key in Schedule.__dataclass_fields__}
-        budget = train.pop("time_budget")
         _, steps = self.judging
-        return Schedule(**train, time_budget=None if budget is None else parse_duration(budget), validate_steps=steps)
+        for key in ("time_budget", "checkpoint_every"):
+            length = train.get(key)
+            train[key] = None if length is None else parse_duration(f"train.{key}", length)
+        return Schedule(**train, validate_steps=steps)
 
     @property
     def regression(self) -> bool:

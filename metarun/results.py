@@ -1,7 +1,6 @@
 """Run directories, records and tables: what a run leaves behind, and how it is found again."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from metarun.atomic_file import replacing
 from metarun.errors import UserError
 
 Record = dict[str, Any]
@@ -39,6 +39,7 @@ class RunDirectory:
         self.examples = path / "examples.npz"
         self.best = path / "best.pt"
         self.last = path / "last.pt"
+        self.previous = path / "previous.pt"
         self.environment = path / "environment.json"
         self.log = path / "run.log"
 
@@ -83,7 +84,7 @@ class RunDirectory:
 
     def forget(self) -> None:
         """Remove what would let a run be found finished or gone on with, the record first."""
-        for path in (self.result, self.last, self.best, self.curve, self.tasks, self.examples):
+        for path in (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples):
             path.unlink(missing_ok=True)
 
 
@@ -114,12 +115,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file as `write_text` does."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

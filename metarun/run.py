@@ -1,18 +1,20 @@
 """One run, from its config to its row: config → objects → meta-train → meta-test → results."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from torch import Tensor
 
 from metarun import checkpoint, environment, example_tasks
-from metarun.algorithms import load_under_another_head
+from metarun.algorithms import Algorithm, load_under_another_head
 from metarun.config import Config, overlaid, resolve, run_id, stored_yaml, under_another_head, without_algo
 from metarun.display import Screen, SteadyConsole, logging_to, summary
-from metarun.errors import Interrupted, RunFailed, UserError
+from metarun.errors import RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
 from metarun.loggers import Logbook, LoggedRun, hyperparameters
 from metarun.memory import keep_freed_memory
@@ -32,6 +34,7 @@ from metarun.results import (
     write_text,
 )
 from metarun.row import TRAINED_KEYS, describe_audit, describe_test, describe_training, task_columns
+from metarun.stateless_random import root_key
 from metarun.switches import switched
 from metarun.tasks import TaskShape
 
@@ -76,7 +79,8 @@ def retest(config: DictConfig) -> Path:
     asked = resolve(without_algo(config))  # what it refers to is known when the run is
     parent = find_run(Path(asked["results_dir"]), str(asked["run"]))
     trained = parent.read_result()
-    if trained is None or trained["status"] != "done" or not parent.best.is_file():
+    weights = parent.best.is_file() or parent.last.is_file()
+    if trained is None or trained["status"] != "done" or not weights:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
@@ -178,7 +182,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
         with logbook.open_for(logged):
             _meta_train(run, training, screen, logbook, interruption)
             trained = describe_training(parts, training.progress)
-            parts.algorithm.load_state_dict(checkpoint.load(run.best, parts.device)["algorithm"])
+            parts.algorithm.load_state_dict(training.best)
             record = _meta_test(run, parts, trained, screen, interruption)
             logbook.tested(record)
             return record
@@ -205,7 +209,7 @@ def _help_to_train(config: Config, ranks: Ranks) -> None:
         while (state := ranks.from_first(None)) is not None:
             training.restore(state)
             with deferred_signals() as interruption:
-                training.run(_nothing, _nothing, [], _stopping_together(interruption, ranks))
+                training.run(_nothing, [], _stopping_together(interruption, ranks))
 
 
 def _nothing() -> None:
@@ -237,11 +241,10 @@ def _retest(
     if asked["algo"] is not None:
         head = parts.config["chosen"]["algo"]
         carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
-        state = checkpoint.load(parent.best, parts.device)["algorithm"]
-        if load_under_another_head(parts.algorithm, state, head, trained["algo"]):
+        if load_under_another_head(parts.algorithm, _best_weights(parent, trained), head, trained["algo"]):
             _prepare(parts)
     elif not parts.loaded:
-        parts.algorithm.load_state_dict(checkpoint.load(parent.best, parts.device)["algorithm"])
+        _load(parts.algorithm, _best_weights(parent, trained), parent.best)
         parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     _begin(run, parts, stored_yaml(asked, "test"))
@@ -270,11 +273,65 @@ def _begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
     write_json(run.environment, environment.describe(str(parts.device), torch.get_num_threads()))
 
 
+def _best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
+    """Return the weights that meta-val chose, from where they can be had.
+
+    Raises:
+        UserError: from nowhere.
+    """
+    try:
+        weights: dict[str, Tensor] = checkpoint.load(parent.best, trained["id"])["algorithm"]
+    except UserError as damage:
+        state = checkpoint.load_newest([parent.last], trained["id"])
+        if state is None:
+            raise
+        log.warning("%s; its weights are taken from %s", str(damage).partition(";")[0], parent.last.name)
+        weights = state["best"]
+    return weights
+
+
+def _load(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        algorithm.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _does_not_fit(path, error) from error
+
+
+def _does_not_fit(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} does not fit this run ({' '.join(str(error).split())}); was it made by another version of metarun? "
+        "Run the same command with `force=true`."
+    )
+
+
 def _go_on(run: RunDirectory, training: Training) -> None:
-    """Bring the training to where the run was stopped, if it was."""
-    if run.last.is_file():
-        training.restore(checkpoint.load(run.last, training.device))
-        log.info("going on from step %s", f"{training.progress.iteration:,}")
+    """Bring the training to where the run was stopped, if it was.
+
+    Raises:
+        UserError: what is saved is of another version's network or method.
+    """
+    state = checkpoint.load_newest([run.last, run.previous], run.id)
+    if state is None:
+        if run.last.exists() or run.previous.exists():
+            log.warning("no checkpoint of this run can be used: it begins anew, and comes to the same numbers")
+        return
+    try:
+        training.restore(state)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise _does_not_fit(run.last, error) from error
+    _use_as_many_threads(state["threads"])
+    log.info("going on from step %s", f"{training.progress.iteration:,}")
+
+
+def _use_as_many_threads(threads: int) -> None:
+    """Compute with as many threads as before: sums that are split among others come out a little different."""
+    if threads > (os.cpu_count() or 1):
+        log.warning(
+            "this run was begun with %d threads, more than there are here: numbers may differ a little", threads
+        )
+    elif threads != torch.get_num_threads():
+        log.info("going on with as many threads as before, %d", threads)
+        torch.set_num_threads(threads)
 
 
 def _meta_train(
@@ -282,21 +339,27 @@ def _meta_train(
 ) -> None:
     """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
 
+    def write(state: checkpoint.State) -> None:
+        checkpoint.save(run.last, state, before=run.previous)
+        write_csv(run.curve, state["progress"]["curve"], ["iteration", "split", "loss", "accuracy", "seconds"])
+
+    writer = checkpoint.InBackground(write)
+
     def save() -> None:
         with training.settled:
-            checkpoint.save(run.last, training.state())
-            write_csv(run.curve, training.progress.curve, ["iteration", "split", "loss", "accuracy", "seconds"])
+            state = checkpoint.snapshot(training.state())
+            writer.give({"run": run.id, "threads": torch.get_num_threads(), **state})
 
-    def save_best() -> None:
-        checkpoint.save(run.best, {"algorithm": training.algorithm.state_dict()})
+    def save_now() -> None:
+        with training.settled:  # so that nothing newer comes, which would be waited for
+            save()
+            writer.finish()
 
-    try:
-        with interruption.keeping(save), screen.phase(f"meta-training {run.path.name}"):
-            together = _stopping_together(interruption, training.ranks)
-            training.run(save, save_best, [screen, logbook], together)
-    except Interrupted:
-        save()
-        raise
+    together = _stopping_together(interruption, training.ranks)
+    with interruption.keeping(save_now), screen.phase(f"meta-training {run.path.name}"):
+        training.run(save, [screen, logbook], together)
+    writer.finish()
+    checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
 
 
 def _meta_test(
@@ -312,6 +375,7 @@ def _meta_test(
         interruption.check()
         screen.judged(done, tasks)
 
+    torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a method of the user's own may draw
     with screen.phase(f"meta-testing {run.path.name}"):
         tested, found = describe_test(parts, judged, interruption.check)
     if parts.config.get("audit"):
@@ -323,4 +387,5 @@ def _meta_test(
         example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
     write_json(run.result, record)
+    run.previous.unlink(missing_ok=True)  # one will do from now on
     return record

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from metarun import meta_train
 from metarun.algorithms import MAML, ProtoNet
+from metarun.checkpoint import checksum, snapshot
 from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.meta_train import Schedule, Training
 from tests.synthetic import make_conv4, make_stream
@@ -30,7 +32,7 @@ class Notes:
 
     def __init__(self, training, stop_at=math.inf):
         self.training, self.stop_at = training, stop_at
-        self.saved, self.best, self.validations, self.fractions = [], [], [], []
+        self.saved, self.validations, self.fractions = [], [], []
 
     def trained(self, pace):
         self.fractions.append(pace.fraction)
@@ -39,17 +41,14 @@ class Notes:
         self.validations.append((look.iteration, look.value, look.best))
 
     def save(self):
-        self.saved.append(copy.deepcopy(self.training.state()))
-
-    def save_best(self):
-        self.best.append(copy.deepcopy(self.training.algorithm.state_dict()))
+        self.saved.append(snapshot(self.training.state()))
 
     def pause(self):
         if self.training.progress.iteration >= self.stop_at:
             raise Interrupted(2)
 
     def run(self):
-        self.training.run(self.save, self.save_best, [self], self.pause)
+        self.training.run(self.save, [self], self.pause)
         return self
 
 
@@ -81,6 +80,7 @@ def test_going_on_from_a_checkpoint_gives_the_bits_of_an_undisturbed_training(al
     assert without_seconds[0] == without_seconds[1]
     assert len(without_seconds[0]) == 6
     assert undisturbed.progress.best_iteration == resumed.progress.best_iteration
+    assert checksum(undisturbed.best) == checksum(resumed.best)
 
 
 def test_a_look_at_meta_val_that_was_stopped_is_taken_again():
@@ -95,7 +95,7 @@ def test_a_look_at_meta_val_that_was_stopped_is_taken_again():
 
     notes = Notes(training)
     with pytest.raises(Interrupted, match="goes on from here"):
-        training.run(notes.save, notes.save_best, notes, pause)
+        training.run(notes.save, [notes], pause)
     assert (training.progress.iteration, training.progress.validated_at) == (2, 0)
     notes.run()
     assert [iteration for iteration, *_ in notes.validations] == [2, 4, 6]
@@ -111,7 +111,9 @@ def test_the_best_checkpoint_is_the_one_meta_val_liked_most():
     assert [was_best for *_, was_best in notes.validations] == [
         v > max(values[:i], default=-1) for i, v in enumerate(values)
     ]
-    assert len(notes.best) == sum(was_best for *_, was_best in notes.validations)
+    (chosen,) = [state for state in notes.saved if state["progress"]["iteration"] == training.progress.best_iteration]
+    assert training.progress.best_iteration < 10, "else the last weights would do"
+    assert checksum(training.best) == checksum(chosen["algorithm"])
 
 
 def test_the_last_step_is_validated_and_saved_even_off_the_beat():
@@ -168,6 +170,16 @@ def test_the_rate_falls_to_its_end_as_the_schedule_says(lr_schedule, rates):
     assert seen == pytest.approx(rates, rel=1e-4)
 
 
+def test_a_training_is_saved_on_the_beat_of_the_clock_too(monkeypatch):
+    training = make_training(iterations=6, validate_every=6, checkpoint_every=10.0)
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr(meta_train.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(training, "_meta_gradient", lambda: torch.zeros(()))
+    notes = Notes(training).run()
+    saved = [state["progress"]["iteration"] for state in notes.saved]
+    assert saved == [2, 4, 6, 6], "each step looks at the clock twice, which goes on by 4 seconds; the last is the look"
+
+
 def test_the_algorithm_is_told_how_much_of_the_training_is_over():
     training, told = make_training(iterations=4), []
     training.algorithm.on_step = told.append
@@ -180,7 +192,8 @@ def test_without_steps_what_is_untrained_is_judged(algorithm):
     training = make_training(algorithm, iterations=0)
     notes = Notes(training).run()
     assert [iteration for iteration, *_ in notes.validations] == [0]
-    assert (len(notes.best), len(notes.saved), training.progress.iteration) == (1, 1, 0)
+    assert (len(notes.saved), training.progress.iteration) == (1, 0)
+    assert checksum(training.best) == checksum(training.algorithm.state_dict())
 
 
 def test_clipping_bounds_each_entry_of_the_meta_gradient():

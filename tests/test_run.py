@@ -428,7 +428,12 @@ def test_a_run_that_cannot_serve_is_refused(metarun):
     assert (code, "is no config of a run" in complaint) == (2, True), complaint
     (path / "config.yaml").write_text(config)
     (path / "best.pt").write_bytes(b"not a checkpoint")
-    code, _, complaint = metarun("test", f"run={path}")
+    code, output, complaint = metarun("test", f"run={path}")
+    assert code == 0, complaint
+    assert "best.pt cannot be read (UnpicklingError); its weights are taken from last.pt" in output
+    assert len({read(row)["accuracy"] for row in Path("results/runs").iterdir()}) == 1
+    (path / "last.pt").write_bytes(b"")
+    code, _, complaint = metarun("test", f"run={path}", "force=true")
     assert (code, "best.pt cannot be read" in complaint) == (2, True), complaint
     (path / "result.json").write_text("{")
     code, _, complaint = metarun("train", *SMALL)
@@ -441,7 +446,8 @@ def test_a_checkpoint_is_never_executed(metarun, tmp_path):
             return (os.mkdir, (str(tmp_path / "executed"),))
 
     metarun("train", *SMALL)
-    torch.save({"algorithm": Malice()}, the_run() / "best.pt")
+    for name in ("best.pt", "last.pt"):
+        torch.save({"algorithm": Malice()}, the_run() / name)
     code, _, complaint = metarun("test", f"run={the_run()}")
     assert (code, "best.pt cannot be read" in complaint) == (2, True), complaint
     assert not (tmp_path / "executed").exists()
