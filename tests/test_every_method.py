@@ -1,6 +1,7 @@
 """What holds for every method in conf/algo with every normalisation; the folder is listed, so none is missed."""
 
 import copy
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from metarun import checkpoint
 from metarun.backbones import NORMS
 from metarun.config import config_dir, register, resolve
 from metarun.data import Glyphs
-from metarun.errors import UserError
+from metarun.errors import Interrupted, UserError
 from metarun.meta_train import Training
 from metarun.parts import Parts
 from metarun.tasks import TaskBatch, TaskShape
@@ -190,9 +192,71 @@ class Anybodys(torch.nn.Module):
         return self.norm(self.convolution(x)).relu().mean((2, 3))
 
 
-def train(parts: Parts) -> Training:
+def training_of(parts: Parts) -> Training:
     shape = TaskShape(*(parts.config["train"][key] for key in ("way", "shot", "query")))
     val = parts.stream("val", parts.test_shape, 0)
-    training = Training(parts.algorithm, parts.schedule, parts.stream("train", shape, 0), val)
-    training.run(lambda: None, lambda: None, [], lambda: None)
+    return Training(parts.algorithm, parts.schedule, parts.stream("train", shape, 0), val)
+
+
+def train(parts: Parts) -> Training:
+    training = training_of(parts)
+    training.run(lambda: None, [], lambda: None)
     return training
+
+
+WAYS_TO_TRAIN = {
+    "as usual": [],
+    "a falling rate": ["train.lr_schedule=cosine", "train.outer_optimizer=sgd", "train.clip_grad=0.01"],
+    "bfloat16": ["precision=bf16", "train.lr_schedule=linear", "backbone.norm=running"],
+}
+STOPPED = [*((algo, "conv4", *way) for algo in ALGOS for way in WAYS_TO_TRAIN.items())]
+DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
+
+
+@pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING)
+def test_stopped_after_every_step_it_comes_to_the_bits_of_an_undisturbed_training(
+    make, monkeypatch, tmp_path, algo, backbone, way, words
+):
+    monkeypatch.setattr("metarun.backbones.resnet12.WIDTHS", NARROW["resnet12"])
+    words = ["precision=float32", "train.iterations=5", "train.validate_every=2", *words]
+    undisturbed = train(make(algo, None, *words, backbone=backbone))
+    lives = 0
+    while True:
+        training = training_of(make(algo, None, *words, backbone=backbone))
+        if lives:
+            training.restore(checkpoint.load(tmp_path / "last.pt", "of this run"))
+        lives += 1
+        torch.manual_seed(lives)  # another process draws other numbers by itself
+        try:
+            training.run(lambda: None, [], after_one_step_or_look_of(training))
+            break
+        except Interrupted:
+            checkpoint.save(tmp_path / "last.pt", {"run": "of this run", **training.state()})
+    assert lives == (9 if training.algorithm.learns else 2), "5 steps and 3 looks at meta-val"
+    assert [bits(state_of_all(each)) for each in (training, undisturbed)] == [bits(state_of_all(undisturbed))] * 2
+
+
+def after_one_step_or_look_of(training: Training) -> Callable[[], None]:
+    def where() -> tuple[int, int]:
+        return training.progress.iteration, len(training.progress.curve)
+
+    begun_at = where()
+
+    def stop() -> None:
+        if where() != begun_at:
+            raise Interrupted(2)
+
+    return stop
+
+
+def bits(state: dict) -> dict[str, str]:
+    """What tells each part of a state from another, so that a test says which part differs."""
+    return {name: checkpoint.checksum(part) for name, part in state.items()}
+
+
+def state_of_all(training: Training) -> dict:
+    state = checkpoint.snapshot(training.state())
+    state["progress"]["seconds"] = 0.0
+    for row in state["progress"]["curve"]:
+        row["seconds"] = 0.0
+    return state
