@@ -186,7 +186,7 @@ def _outcome(job: Any, command: Command) -> Outcome:
 
 
 def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Outcome]:
-    os.environ.setdefault("RAY_DISABLE_USAGE_STATS", "1")  # nothing is sent anywhere that nobody asked for
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere that nobody asked for
     import ray
 
     address = settings.pop("address")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 @pytest.fixture
 def two_nodes(monkeypatch):
     """The address of the cluster, and its second node."""
-    monkeypatch.setenv("RAY_DISABLE_USAGE_STATS", "1")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray import cluster_utils  # `make test-clusters` installs it
 
