@@ -16,12 +16,26 @@ TIMEOUT = 30.0  # seconds without an answer or a byte
 _CHUNK = 1 << 16  # bytes
 
 
+class _OnlyUpwards(urllib.request.HTTPRedirectHandler):
+    """From https to https only: a redirect must not lead to where anybody on the way can change what is sent."""
+
+    def redirect_request(  # type: ignore[no-untyped-def]
+        self, req: urllib.request.Request, fp, code: int, msg: str, headers, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise urllib.error.URLError(f"it sends on to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_OnlyUpwards)
+
+
 class DownloadError(Exception):
     """No connection, an http error, or an end before the announced length; what did arrive is kept."""
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch `url` into `path`, which appears only when complete.
+    """Fetch `url` into `path`, which appears only when complete; what it holds, the caller has to check.
 
     Bytes are collected beside it, in a `.part` file of this URL's own (two mirrors may pack the same content
     differently); where an interrupted download has left one, only the rest is asked for.
@@ -48,8 +62,9 @@ def download(url: str, path: Path) -> None:
 def _fetch_rest(url: str, part: Path) -> None:
     start = part.stat().st_size
     headers = {"Range": f"bytes={start}-"} if start else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310, https or what METARUN_MIRROR says
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response = _OPENER.open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -1,11 +1,12 @@
 """Reading one half of Omniglot from a zip or a folder, and refusing it unless it is whole."""
 
+import hashlib
 import re
 import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -28,14 +29,26 @@ _DRAWING = re.compile(r"(?:.*/)?([^/]+/character\d\d)/\d{4}_(\d\d)\.png")
 
 @dataclass(frozen=True)
 class Part:
-    """One of the two halves: its name, and how much is in it."""
+    """One of the two halves.
+
+    Args:
+        name: of its folder or zip.
+        alphabets: how many are in it.
+        characters: of all alphabets together.
+        pixels: sha256 of all drawings, by character and drawer, each 105 * 105 bytes of 0 or 255; whoever packed them,
+            and in whatever container, that is what they are. Empty: not known.
+    """
 
     name: str
     alphabets: int
     characters: int
+    pixels: str = field(default="", repr=False)  # caches are known by the repr of parts, also those made before
 
 
-PARTS = (Part("images_background", 30, 964), Part("images_evaluation", 20, 659))
+PARTS = (
+    Part("images_background", 30, 964, "f32435a80e3966c7aa29e20298c2c9ec9947dbf555cecea37d51cfc8e1365fa0"),
+    Part("images_evaluation", 20, 659, "eb68a59f8009779aa59cff308d7af8e3b946a55d740dad6a8ed9364f7c20fa27"),
+)
 
 
 def read_part(place: Path, part: Part) -> dict[str, NDArray[np.uint8]]:
@@ -49,17 +62,25 @@ def read_part(place: Path, part: Part) -> dict[str, NDArray[np.uint8]]:
         {"Alphabet/characterNN": (20, 1, 28, 28) uint8, ink = 255 on 0}, in the order of names, drawings by drawer.
 
     Raises:
-        UserError: something is missing, unreadable, or would leave the archive's folder; it names the file.
+        UserError: something is missing, unreadable, or would leave the archive's folder, it names the file; or the
+            drawings are others than they should be.
     """
     with opened(place, _LARGEST) as (names, read):
         characters = _group(place, names)
         _check_complete(place, part, characters)
-        return {
+        pixels = hashlib.sha256()
+        decoded = {
             character: np.stack(
-                [_decode(f"{place}: {drawings[drawer]}", read(drawings[drawer])) for drawer in _DRAWERS]
+                [_decode(f"{place}: {drawings[drawer]}", read(drawings[drawer]), pixels) for drawer in _DRAWERS]
             )
             for character, drawings in sorted(characters.items())
         }
+    if part.pixels and pixels.hexdigest() != part.pixels:
+        raise UserError(
+            f"{place} has the files of {part.name} but other drawings: the sha256 of their pixels is "
+            f"{pixels.hexdigest()} where {part.pixels} is expected; delete it, fetch it again from a place you trust."
+        )
+    return decoded
 
 
 def _group(place: Path, names: list[str]) -> dict[str, dict[str, str]]:
@@ -99,7 +120,8 @@ def _first_gap(characters: Mapping[str, object]) -> str:
     return ""
 
 
-def _decode(where: str, content: bytes) -> NDArray[np.uint8]:
+def _decode(where: str, content: bytes, pixels: "hashlib._Hash") -> NDArray[np.uint8]:
+    """Return a drawing at 28x28, and add the original to what is hashed."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -108,10 +130,12 @@ def _decode(where: str, content: bytes) -> NDArray[np.uint8]:
                 raise ValueError(f"{image.width}x{image.height} pixels")
             if not content.endswith(_PNG_END):  # Pillow makes do with what is there
                 raise ValueError("it is cut short")
-            small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            original = image.convert("L")
+            small = original.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     except (OSError, SyntaxError, ValueError, zlib.error, struct.error, Image.DecompressionBombError) as error:
         reason = "no PNG" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(
             f"{where} is not a PNG of {_SCAN_SIDE}x{_SCAN_SIDE} pixels ({reason}); fetch the archive again."
         ) from error
+    pixels.update(original.tobytes())
     return 255 - np.asarray(small)[None]

@@ -1,6 +1,10 @@
+import urllib.error
+import urllib.request
+from email.message import Message
+
 import pytest
 
-from metarun.data.download import DownloadError, download
+from metarun.data.download import _OPENER, DownloadError, download
 from metarun.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
@@ -89,3 +93,18 @@ def test_progress_is_plain_lines_when_piped(url, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "file.zip: 1,024,000 of 1,024,000 bytes"
     assert len(lines) == 10
+
+
+def redirect(start, end):
+    (handler,) = [each for each in _OPENER.handlers if isinstance(each, urllib.request.HTTPRedirectHandler)]
+    return handler.redirect_request(urllib.request.Request(start), None, 302, "Found", Message(), end)
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    with pytest.raises(urllib.error.URLError, match="it sends on to http://b/x, which is not https"):
+        redirect("https://a/x", "http://b/x")
+
+
+@pytest.mark.parametrize(("start", "end"), [("https://a/x", "https://b/x"), ("http://a/x", "https://b/x")])
+def test_other_redirects_are_followed(start, end):
+    assert redirect(start, end).full_url == end

@@ -1,9 +1,10 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from metarun.data import SPLITS, Omniglot
+from metarun.data import SPLITS, Omniglot, omniglot_archive
 from metarun.data import omniglot_places as places
 from metarun.data.omniglot import check_characters, load_characters, rotate
 from metarun.errors import UserError
@@ -216,3 +217,15 @@ def test_split_file_of_alphabets_serves(real, tmp_path):
 def test_check_of_the_real_archives_agrees_with_the_cache(real):
     Omniglot().load()
     assert Omniglot().check() == "964 + 659 characters, 20 images each, all decode; the cache agrees"
+
+
+def test_other_drawings_under_the_same_names_are_refused(root):
+    write_zips(root)
+    expected = [replace(part, pixels="0" * 64) for part in PARTS]
+    with pytest.raises(UserError, match=r"has the files of .* but other drawings: .* where 0+ is expected; delete it"):
+        load_characters(expected)
+    assert not cached(root)
+
+
+def test_both_halves_of_omniglot_are_known_by_their_pixels():
+    assert [len(part.pixels) for part in omniglot_archive.PARTS] == [64, 64]
