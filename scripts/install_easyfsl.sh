@@ -18,7 +18,9 @@ if "$python" -c 'import sys; from importlib.util import find_spec; sys.exit(not 
     echo "install_easyfsl: it is in $venv already"
     exit 0
 fi
-"$python" -m pip --disable-pip-version-check --quiet install --no-deps easyfsl==1.5.0
+"$python" -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r /dev/stdin <<'LOCK'
+easyfsl==1.5.0 --hash=sha256:40fb7747381d6afac5ca3db3193f158003d060507533188d655b98c5aff4e142
+LOCK
 
 # Its wheel carries its own scripts as the top-level package `scripts`, which would stand in front of ours.
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

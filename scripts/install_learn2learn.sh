@@ -5,10 +5,14 @@
 #
 # pip alone cannot: the C files in its source archive are from a Cython that knows no Python >= 3.11, so they are made
 # anew; and what it declares to need would replace numpy and torch, so only what it imports is installed.
+#
+# What comes as source, and what builds it, is checked against its hash. torchvision is not: as with torch, its CPU and
+# CUDA builds are different files. scipy, requests, tqdm and cloudpickle are in requirements/dev.lock, with hashes.
 set -euo pipefail
 
 venv=${1:-.venv}
 python=$venv/bin/python
+locks=$(dirname "$0")/../requirements
 wheels=$venv/wheels # kept: building takes half a minute, installing again a second
 
 if [ ! -x "$python" ]; then
@@ -25,16 +29,25 @@ CHECK
 fi
 
 pip() { "$python" -m pip --disable-pip-version-check --quiet "$@"; }
+hashed() { pip "$@" --require-hashes --no-build-isolation --no-deps -r /dev/stdin; }
 
 if ! ls "$wheels"/learn2learn-0.2.0-*.whl >/dev/null 2>&1; then
     echo "install_learn2learn: building learn2learn 0.2.0, half a minute"
-    pip install cython setuptools wheel numpy
-    CYTHON_FORCE_REGEN=1 pip wheel --use-pep517 --no-build-isolation --no-deps --no-binary learn2learn \
-        --config-settings=--global-option=build_ext --wheel-dir "$wheels" learn2learn==0.2.0
+    pip install --require-hashes -r "$locks/build.lock"
+    pip install numpy
+    CYTHON_FORCE_REGEN=1 hashed wheel --use-pep517 --no-binary learn2learn \
+        --config-settings=--global-option=build_ext --wheel-dir "$wheels" <<'LOCK'
+learn2learn==0.2.0 --hash=sha256:69f1d7cb0d0a6be7a2c6ad8e83e2ebbe70fb05e51d61e45e63078b40c75ea419
+LOCK
 fi
 # gym 0.26.2 and torchvision by name and without what they ask for: torchvision would bring another torch.
-pip install scipy requests tqdm cloudpickle gym-notices
-pip install --no-deps gym==0.26.2 torchvision==0.28.0 "$wheels"/learn2learn-0.2.0-*.whl
+pip install scipy requests tqdm cloudpickle
+hashed install <<'LOCK'
+gym==0.26.2 --hash=sha256:e0d882f4b54f0c65f203104c24ab8a38b039f1289986803c7d02cdbe214fbcc4
+gym-notices==0.1.0 --hash=sha256:9f9477ef68a8c15e42625d4fa53631237e3e6ae947f325b5c149c081499adc1b \
+    --hash=sha256:a943af4446cb619d04fd1e470b9272b4473e08a06d1c7cc9005755a4a0b8c905
+LOCK
+pip install --no-deps torchvision==0.28.0 "$wheels"/learn2learn-0.2.0-*.whl
 
 # Its wheel carries its own tests as the top-level package `tests`, which would stand in front of ours.
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
