@@ -147,6 +147,7 @@ class RetestConfig:
     """The whole of `metarun test`."""
 
     run: str = MISSING
+    trust: list[str] = field(default_factory=list)
     algo: Any = None
     data: Any = None
     backbone: Any = None  # data=sinusoid chooses one; a checkpoint has its own

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
@@ -35,6 +35,7 @@ from metarun.results import (
 )
 from metarun.row import TRAINED_KEYS, describe_audit, describe_test, describe_training, task_columns
 from metarun.stateless_random import root_key
+from metarun.stored_config import stored_config
 from metarun.switches import switched
 from metarun.tasks import TaskShape
 
@@ -84,35 +85,15 @@ def retest(config: DictConfig) -> Path:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
-    resolved = under_another_head(overlaid(_stored_config(parent), asked), config)
+    replaced = [key for key in ("data", "algo") if config[key] is not None]
+    stored = stored_config(parent, asked["trust"], replaced)
+    resolved = under_another_head(overlaid(stored, asked), config)
     if config.algo is not None:
         asked["algo"] = resolved["algo"]
     asked["run"] = str(parent.path.resolve())
     run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
     parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
     return _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
-
-
-def _stored_config(run: RunDirectory) -> Config:
-    """Return the resolved config that a finished run was made from.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(run.config))
-    except Exception as error:  # yaml and omegaconf raise many kinds on damaged text
-        raise UserError(
-            f"{run.config} cannot be read ({' '.join(str(error).split())}); train that run again."
-        ) from error
-    missing = {"algo", "data", "backbone", "task", "test", "train", "chosen", "seed", "precision"}.difference(
-        config or ()
-    )
-    if not isinstance(config, dict) or missing:
-        raise UserError(
-            f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train that run again."
-        )
-    return {str(key): value for key, value in config.items()}
 
 
 def _directory(config: Config, run_id: str) -> RunDirectory:

@@ -1,0 +1,103 @@
+"""The config that lies in a run's directory: data, whoever wrote it, so it names no code that is run for the asking."""
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import hydra
+from omegaconf import OmegaConf
+from torch import nn
+
+from metarun.algorithms import Algorithm
+from metarun.config import NAMES_OF_CODE, Config
+from metarun.errors import UserError
+from metarun.results import RunDirectory
+
+NEEDED = {"algo", "data", "backbone", "task", "test", "train", "chosen", "seed", "precision"}
+BUILT = ("data", "backbone", "algo")  # each names a class by `_target_`
+OF_HYDRA = ("defaults", "hydra")  # for `metarun train --config-path`; nothing here looks at it
+
+
+def stored_config(run: RunDirectory, trust: Collection[str], replaced: Collection[str] = ()) -> Config:
+    """Return the resolved config that a finished run was made from.
+
+    metarun's own methods, networks and data sets may be built from it. Any other code that it names is run only where
+    the command names it too, and is not so much as imported before: run directories are passed from hand to hand, and
+    `_target_: os.system` in one would be a command.
+
+    Args:
+        run: of which the directory may be anybody's.
+        trust: code of others that the command vouches for, as the config names it.
+        replaced: those of `data`, `backbone` and `algo` that the command chooses anew: nothing is built of them.
+
+    Raises:
+        UserError: the file is damaged, holds an interpolation, or names code that nobody vouches for.
+    """
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(run.config))
+    except Exception as error:  # yaml and omegaconf raise many kinds on damaged text
+        raise UserError(
+            f"{run.config} cannot be read ({' '.join(str(error).split())}); train that run again."
+        ) from error
+    missing = NEEDED.difference(config or ())
+    if not isinstance(config, dict) or missing:
+        raise UserError(f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train it again.")
+    plain = {str(key): value for key, value in config.items()}
+    for key, value in _leaves({key: plain[key] for key in plain if key not in OF_HYDRA}):
+        if isinstance(value, str) and "${" in value:  # it could ask for an environment variable
+            raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved; train that run again.")
+    _check_vouched_for(run, {key: plain[key] for key in BUILT if key not in replaced}, trust)
+    return plain
+
+
+def _check_vouched_for(run: RunDirectory, built: Config, trust: Collection[str]) -> None:
+    leaves = [(key, value) for key, value in _leaves(built) if value]
+    named = [(key, value) for key, value in leaves if key.rpartition(".")[2] in NAMES_OF_CODE]
+    unknown = [(key, name) for key, name in named if name not in trust and not _is_own(key, name)]
+    if unknown:
+        raise UserError(
+            f"{run.config} names code that is no method, network or data set of metarun's "
+            f"({', '.join(f'{key}={name}' for key, name in unknown)}), and what comes with a run is not run unasked; "
+            f"if you know that code, add `trust=[{','.join(dict.fromkeys(str(name) for _, name in unknown))}]`."
+        )
+    for key, name in named:
+        part, _, rest = key.partition(".")
+        if rest == "_target_" and not _stands_for(part, _found(name)):
+            raise UserError(f"{run.config} names {key}={name}, which cannot be the `{part}` of a run; train it again.")
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every plain value below, by dotted key; a `_target_` as it is, even where it is no text."""
+    if isinstance(value, Mapping) and not key.endswith("._target_"):
+        for name, item in value.items():
+            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list) and not key.endswith("._target_"):
+        for i, item in enumerate(value):
+            yield from _leaves(item, f"{key}.{i}")
+    else:
+        yield key, value
+
+
+def _is_own(key: str, name: Any) -> bool:
+    """Whether a part of a run is to be built from a class of metarun's; whatever stands further down is not."""
+    part, _, rest = key.partition(".")
+    if rest != "_target_" or not isinstance(name, str) or not name.startswith("metarun."):
+        return False
+    found = _found(name)  # metarun.environment.subprocess.Popen begins with "metarun." too
+    return _stands_for(part, found) and str(found.__module__).startswith("metarun.")
+
+
+def _found(name: str) -> Any:
+    try:
+        return hydra.utils.get_object(name)
+    except Exception:  # whatever an import may raise: it will be told when it is built
+        return None
+
+
+def _stands_for(part: str, found: Any) -> bool:
+    """Whether this is a class of what `data`, `backbone` or `algo` stands for."""
+    if not inspect.isclass(found):
+        return False
+    if part == "data":
+        return callable(getattr(found, "load", None))
+    return issubclass(found, nn.Module if part == "backbone" else Algorithm)

@@ -1,0 +1,168 @@
+"""A run directory may be anybody's: what its config names is not even imported unless the command vouches for it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from metarun import cli
+
+SMALL = [
+    *("train.iterations=2", "train.validate_every=2", "train.validate_tasks=2", "train.meta_batch=1", "test.tasks=4"),
+    "backbone.filters=4",
+]
+# What an attacker would have run: a module beside the run that leaves a trace as soon as it is imported.
+EVIL = "from pathlib import Path\nPath('trace').touch()\nclass Evil:\n    def load(self): pass\ndef evil(): pass\n"
+OWN = """
+from torch import nn
+from metarun.algorithms import ProtoNet
+
+class Mine(ProtoNet):
+    pass
+
+def network(features):
+    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, features))
+"""
+
+
+@pytest.fixture(scope="session")
+def trained(session_folder: Path) -> Path:
+    """A results folder with one run; who wants to change it copies it."""
+    folder = session_folder / "stored"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock"), pytest.MonkeyPatch.context() as patch:
+        if not (folder / "results").exists():
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["metarun", "train", "algo=protonet", *SMALL])
+            assert cli.main() == 0
+    return folder / "results"
+
+
+@pytest.fixture
+def run(trained: Path, monkeypatch, tmp_path) -> Path:
+    """A run that came from elsewhere, below the folder in which commands are run, with its author's code beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    shutil.copytree(trained, "theirs")
+    for place in (Path("theirs/evil.py"), Path("evil.py")):
+        place.write_text(EVIL)
+    return next(Path("theirs/runs").iterdir())
+
+
+def rewrite(run: Path, key: str, value: object) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    node = config
+    *path, last = key.split(".")
+    for name in path:
+        node = node.setdefault(name, {})
+    node[last] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def retest(monkeypatch, capsys, run: Path, *words: str) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["metarun", "test", f"run={run}", "test.tasks=3", *words])
+    return cli.main(), capsys.readouterr().err
+
+
+def assert_nothing_was_run(run: Path) -> None:
+    assert not list(Path().rglob("trace"))
+    assert "evil" not in sys.modules
+    assert not list(Path("results").rglob("result.json"))
+
+
+@pytest.mark.parametrize("name", ["os.system", "builtins.exec", "subprocess.Popen", "evil.Evil", "theirs.evil.Evil"])
+@pytest.mark.parametrize("part", ["algo", "backbone", "data"])
+def test_no_part_of_a_run_is_built_from_code_that_its_config_brings(part, name, run, monkeypatch, capsys):
+    rewrite(run, part, {"_target_": name, "command": "touch trace", "args": ["touch", "trace"]})
+    code, complaint = retest(monkeypatch, capsys, run)
+    assert code == 2
+    assert f"names code that is no method, network or data set of metarun's ({part}._target_={name})" in complaint
+    assert f"if you know that code, add `trust=[{name}]`" in complaint
+    assert len(complaint.splitlines()) == 1
+    assert_nothing_was_run(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("algo.temperature", {"_target_": "os.system", "command": "touch trace"}),
+        ("algo.list", [[{"_target_": "os.system", "command": "touch trace"}]]),
+        ("data.size", {"_target_": "evil.evil"}),
+        ("backbone", {"_target_": "metarun.backbones.Module", "module": {"_target_": "evil.evil"}}),
+        ("backbone", {"_target_": "metarun.backbones.Module", "module": {"_target_": "metarun.environment.commit"}}),
+        ("data", {"_target_": "metarun.data.Tasksets", "tasksets": "evil:evil"}),
+        ("data", {"_target_": "metarun.environment.subprocess.Popen", "args": ["touch", "trace"]}),
+        ("data._target_", ["os.system"]),
+        ("data._target_", {"_target_": "os.system"}),
+        ("algo._target_", "metarun.backbones.Conv4"),
+        ("algo._target_", "metarun.environment.commit"),
+        ("algo._target_", "metarun.no_such.Thing"),
+    ],
+)
+def test_nor_from_what_stands_further_down_or_is_no_such_part(key, value, run, monkeypatch, capsys):
+    rewrite(run, key, value)
+    code, complaint = retest(monkeypatch, capsys, run)
+    assert code == 2
+    assert "names code that is no method, network or data set of metarun's" in complaint
+    assert_nothing_was_run(run)
+
+
+def test_positional_arguments_are_no_way_around(run, monkeypatch, capsys):
+    rewrite(run, "data", {"_target_": "metarun.data.Tasksets", "_args_": ["evil:evil"]})
+    code, complaint = retest(monkeypatch, capsys, run)
+    assert (code, "`data._args_` is no key of Tasksets" in complaint) == (2, True)
+    assert_nothing_was_run(run)
+
+
+def test_a_stored_config_asks_for_no_environment_variable(run, monkeypatch, capsys):
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    rewrite(run, "chosen.data", "${oc.env:MY_TOKEN}")
+    code, complaint = retest(monkeypatch, capsys, run)
+    assert code == 2
+    assert "holds chosen.data=${oc.env:MY_TOKEN} but a run's config is resolved" in complaint
+
+
+def test_a_python_tag_is_not_executed(run, monkeypatch, capsys):
+    with (run / "config.yaml").open("a") as file:
+        file.write("bad: !!python/object/apply:os.system ['touch trace']\n")
+    code, complaint = retest(monkeypatch, capsys, run)
+    assert (code, "cannot be read" in complaint) == (2, True)
+    assert_nothing_was_run(run)
+
+
+def test_what_the_command_chooses_itself_is_not_asked_of_the_run(run, monkeypatch, capsys):
+    for part in ("algo", "data"):
+        rewrite(run, part, {"_target_": "os.system"})
+    assert retest(monkeypatch, capsys, run, "algo=simpleshot", "data=glyphs") == (0, "")
+
+
+def test_ones_own_code_is_run_where_the_command_vouches_for_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    Path("own.py").write_text(OWN)
+    words = ["train", "algo=protonet", "algo._target_=own.Mine", "backbone=module", "train.iterations=2"]
+    words += ["backbone.module._target_=own.network", "+backbone.module.features=4", "test.tasks=4", *SMALL[:4]]
+    monkeypatch.setattr(sys, "argv", ["metarun", *words])
+    assert cli.main() == 0
+    own = next(Path("results/runs").iterdir())
+    code, complaint = retest(monkeypatch, capsys, own, "trust=[own.Mine]")
+    assert (code, "(backbone.module._target_=own.network)" in complaint) == (2, True)
+    assert retest(monkeypatch, capsys, own, "trust=[own.Mine,own.network]") == (0, "")
+
+
+def test_what_is_vouched_for_has_to_be_what_its_key_stands_for(run, monkeypatch, capsys):
+    rewrite(run, "data", {"_target_": "os.system", "command": "touch trace"})
+    code, complaint = retest(monkeypatch, capsys, run, "trust=[os.system]")
+    assert (code, "names data._target_=os.system, which cannot be the `data` of a run" in complaint) == (2, True)
+    assert not Path("trace").exists()
+
+
+def test_whom_a_command_trusts_is_no_part_of_the_rows_id(run, monkeypatch, capsys):
+    assert retest(monkeypatch, capsys, run) == (0, "")
+    assert retest(monkeypatch, capsys, run, "trust=[os.system]") == (0, "")
+    assert len(list(Path("results").rglob("result.json"))) == 1
+    assert json.loads(next(Path("results").rglob("result.json")).read_text())["status"] == "done"
