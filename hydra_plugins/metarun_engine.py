@@ -1,6 +1,7 @@
 """Where Hydra looks for launchers; the engines themselves are imported when a sweep asks for one."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -29,7 +30,9 @@ class EngineLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
         from metarun.command_line.engines import run_on_engine
+        from metarun.credentials import mask_file
 
+        mask_file(Path(self.own_config.hydra.sweep.dir) / "multirun.yaml")
         plain = {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for key, value in self.settings.items()

@@ -1,6 +1,7 @@
 """Where Hydra looks for launchers; the launcher itself is imported when a sweep asks for it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -27,5 +28,7 @@ class PoolLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
         from metarun.command_line.pool import run_pool
+        from metarun.credentials import mask_file
 
+        mask_file(Path(self.config.hydra.sweep.dir) / "multirun.yaml")
         return run_pool(self.config, self.task_function, job_overrides, initial_job_idx, self.n_jobs)

@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from metarun.credentials import masked
 from metarun.errors import UserError
 
 Config = dict[str, Any]  # resolved: plain values only
@@ -275,7 +276,7 @@ hydra:
 def stored_yaml(config: Config, verb: str) -> str:
     """Return the text of a run's `config.yaml`, from which `metarun <verb>` makes the same run again."""
     return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(
-        OmegaConf.create({**config, "force": False, "retry_failed": False})
+        OmegaConf.create({**masked(config), "force": False, "retry_failed": False})
     )
 
 

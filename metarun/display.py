@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metarun.credentials import masked
 from metarun.durations import format_duration
 from metarun.observer import Look, Pace
 
@@ -113,6 +114,12 @@ class _ConsoleHandler(logging.Handler):
         self.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """A filter that lets everything pass, with `***` for passwords and tokens, such as one in a server's address."""
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
+
+
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Within the block, what metarun logs goes to a run's log file, with the time, and to the console."""
@@ -123,6 +130,7 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.INFO)
     for handler in handlers:
+        handler.addFilter(_without_secrets)
         logger.addHandler(handler)
     try:
         yield

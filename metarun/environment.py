@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metarun import __version__
+from metarun.credentials import masked
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "pillow", "matplotlib")
 
@@ -49,7 +50,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
     """Return what `environment.json` holds."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.orig_argv),
+        "command": masked(shlex.join(sys.orig_argv)),
         "directory": str(Path.cwd()),
         "host": socket.gethostname(),
         "platform": platform.platform(),

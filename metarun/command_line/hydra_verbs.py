@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from metarun.command_line.mistakes import report
 from metarun.command_line.orphan import die_with_parent
 from metarun.config import config_dir, register
+from metarun.credentials import refuse_typed
 from metarun.errors import UserError
 
 PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml
@@ -34,9 +35,10 @@ def run_under_hydra(verb: str, words: list[str]) -> int:
         The exit code; of a sweep in which jobs failed, that of the first of them.
 
     Raises:
-        UserError: a flag or a folder that does not exist.
+        UserError: a flag or a folder that does not exist, or a password among the words.
     """
     die_with_parent()
+    refuse_typed(words)
     register()
     sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
     failures: list[int] = []

@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 
+from metarun.credentials import masked
 from metarun.errors import Interrupted, RunFailed, UserError
 
 # The user's own wish, read before `metarun train` sets the variable for Hydra.
@@ -22,9 +23,9 @@ def report(error: BaseException, job: str = "") -> int:
         return _reader_left()
     text, code = _sentence_and_code(error)
     if text is None or FULL_TRACE:
-        traceback.print_exception(error)
+        sys.stderr.write(masked("".join(traceback.format_exception(error))))
     else:
-        one_line = " ".join(f"{job and f'[{job}] '}{text}".split())
+        one_line = masked(" ".join(f"{job and f'[{job}] '}{text}".split()))
         print(f"metarun: error: {one_line}" if code <= 2 else f"metarun: {one_line}", file=sys.stderr)
     return code
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from metarun.credentials import masked
 from metarun.errors import Interrupted
 from metarun.loggers.logger import LoggedRun, Logger, Outcome
 from metarun.observer import Look, Pace
@@ -97,8 +98,8 @@ class Logbook:
 
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """Return a resolved config by dotted key, without what cannot change a number or is no number's business."""
-    return dict(_flat({key: value for key, value in config.items() if key not in NOT_HYPERPARAMETERS}))
+    """Return a resolved config by dotted key, without secrets and what is no number's business."""
+    return dict(_flat(masked({key: value for key, value in config.items() if key not in NOT_HYPERPARAMETERS})))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | int | float | bool]]:

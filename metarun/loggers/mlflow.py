@@ -5,11 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from metarun.errors import UserError
 from metarun.loggers.logger import LoggedRun, Outcome, import_for
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -29,15 +27,10 @@ class MLflow:
         experiment: what the run belongs to.
 
     Raises:
-        UserError: mlflow is not installed, or the address holds a password.
+        UserError: mlflow is not installed.
     """
 
     def __init__(self, tracking_uri: str | None, experiment: str) -> None:
-        if tracking_uri is not None and urlsplit(tracking_uri).password is not None:
-            raise UserError(
-                "logger.mlflow.tracking_uri holds a password, which would be written into the run's config.yaml; set "
-                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, instead."
-            )
         # Read when it is imported: it would call home, and tell of its tables.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
