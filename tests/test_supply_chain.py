@@ -1,7 +1,9 @@
-"""What the environment is made of is locked, with hashes, and what an audit could not ask is no success."""
+"""What the environment is made of is locked, with hashes, and nothing that comes from outside is executed."""
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,40 @@ def test_an_audit_asks_for_every_pin_once_and_keeps_its_marker():
         "a==1",
         "b==2 ; sys_platform == 'win32'",
     ]
+
+
+# Readers that execute what they read unless told not to, by the argument that tells them; None: nothing does.
+READERS = {
+    **{"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False)},
+    **dict.fromkeys(("joblib.load", "torch.hub.load", "torch.jit.load", "pd.read_pickle", "yaml.load", "dill.load")),
+}
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call in the package, by the dotted name of what is called."""
+    for path in [*(ROOT / "metarun").rglob("*.py"), *(ROOT / "hydra_plugins").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield ast.unparse(node.func), node
+
+
+def test_no_reader_may_execute_what_it_reads():
+    found = [(name, call) for name, call in calls() if name in READERS]
+    assert {name for name, _ in found} == {"torch.load", "np.load"}
+    for name, call in found:
+        argument, value = READERS[name]
+        told = {
+            keyword.arg: keyword.value.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)
+        }
+        assert told.get(argument) is value, ast.unparse(call)
+
+
+def test_the_linter_forbids_eval_exec_pickle_and_shells_without_exception():
+    lint = PROJECT["tool"]["ruff"]["lint"]
+    assert "S" in lint["select"]
+    assert {rule for rule in lint["ignore"] if rule.startswith("S")} == {"S101", "S603", "S607"}
+    assert [folder for folder, rules in lint["per-file-ignores"].items() if "S" in rules] == ["tests/**"]
+    excused = {
+        rule for path in (ROOT / "metarun").rglob("*.py") for rule in re.findall(r"noqa: (S\d+)", path.read_text())
+    }
+    assert excused == {"S310", "S704"}, "an URL whose scheme is checked, and the package's own style and script"
