@@ -100,6 +100,11 @@ def test_no_other_verb_reaches_anything(offline):
     offline.metarun("train", "-m", *SMALL, "hydra/launcher=joblib", "seed=2,3")
     run = next((offline.folder / "results" / "runs").iterdir())
     offline.metarun("test", f"run={run}", "task.way=3")
-    for words in (["compare"], ["report"], ["plot", "heatmap", "-o", "heatmap.pdf"], ["plot", "tasks", "-o", "tasks.png"]):
+    for words in (
+        ["compare"],
+        ["report"],
+        ["plot", "heatmap", "-o", "heatmap.pdf"],
+        ["plot", "tasks", "-o", "tasks.png"],
+    ):
         offline.metarun(*words)
     offline.metarun("data", "check", "glyphs")
