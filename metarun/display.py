@@ -17,9 +17,11 @@ from rich.table import Table
 from metarun.credentials import masked
 from metarun.durations import format_duration
 from metarun.observer import Look, Pace
+from metarun.orphan import PARENT
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 30  # seconds between two plain lines
+HEARTBEAT_IN_A_SWEEP = 1  # seconds: they move the sweep's live table, and nobody reads them
 
 SHOWN_STEPS = 12  # of a curve over more steps than that, evenly, from the first to the last
 
@@ -47,13 +49,14 @@ class Screen:
         self.best: str = "–"
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._last_line = time.monotonic()
+        self._in_a_sweep = PARENT in os.environ
+        self._began = self._last_line = time.monotonic()
 
     @contextmanager
     def phase(self, title: str) -> Iterator[None]:
         """Show a bar for one part of the work."""
         log.info("%s", title)
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         if not self.console.is_terminal:
             yield
             return
@@ -92,13 +95,19 @@ class Screen:
 
     def judged(self, done: int, tasks: int) -> None:
         """Show how far meta-testing is."""
-        self._show(done / tasks, f"{done:,} of {tasks:,} tasks", f"{done:,} of {tasks:,} tasks")
+        note = f"{done:,} of {tasks:,} tasks"
+        left = format_duration((time.monotonic() - self._began) * (tasks - done) / max(done, 1))
+        self._show(done / tasks, note, f"{note}, about {left} left" if done else note)
 
     def _show(self, fraction: float, note: str, line: str) -> None:
         if self._bar is not None:
             self._bar.update(self._task, completed=fraction, note=note)
-        elif time.monotonic() - self._last_line > HEARTBEAT:
-            log.info(line)
+            return
+        if time.monotonic() - self._last_line > (HEARTBEAT_IN_A_SWEEP if self._in_a_sweep else HEARTBEAT):
+            if self._in_a_sweep:
+                self.console.print(line, highlight=False, soft_wrap=True)  # not worth a line of run.log
+            else:
+                log.info(line)
             self._last_line = time.monotonic()
 
 

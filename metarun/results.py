@@ -21,6 +21,8 @@ NEEDED = (
     *("norm", "order", "steps", "transductive", "adapt_ms", "train_seconds", "iterations", "device"),
 )
 
+OCCUPIED = "metarun: another process works on"
+
 
 class RunDirectory:
     """The files of one run. `result.json` is written last: with "status": "done" in it the run is finished.
@@ -58,7 +60,7 @@ class RunDirectory:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"metarun: another process works on {self.path}; waiting for it.", flush=True)
+            print(f"{OCCUPIED} {self.path}; waiting for it.", flush=True)
             lock.acquire()
         try:
             yield

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metarun.command_line.pool import Job, room_for
+from metarun.command_line.job import Job
+from metarun.command_line.pool import room_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -17,10 +17,11 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
+from metarun.command_line.job import Job, jobs_of
 from metarun.command_line.mistakes import FULL_TRACE
-from metarun.command_line.orphan import PARENT
-from metarun.command_line.pool import Job, command_of_one, conclude, environment_of_one, jobs_of
+from metarun.command_line.pool import command_of_one, conclude, environment_of_one
 from metarun.errors import UserError
+from metarun.orphan import PARENT
 
 WORTH_TELLING = r"step .*meta-val|meta-|This run|going on|→ "
 COMPLAINTS = 40  # last lines of stderr that come back

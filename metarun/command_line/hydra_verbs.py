@@ -15,10 +15,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.command_line.mistakes import report
-from metarun.command_line.orphan import die_with_parent
 from metarun.config import config_dir, register
 from metarun.credentials import refuse_typed
 from metarun.errors import UserError
+from metarun.orphan import die_with_parent
 
 PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml
 

@@ -10,10 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,74 +20,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
+from metarun.command_line.job import Job, jobs_of
+from metarun.command_line.live_table import live_table
 from metarun.command_line.mistakes import FULL_TRACE
-from metarun.command_line.orphan import PARENT
 from metarun.errors import Interrupted, UserError
+from metarun.orphan import PARENT
 
 CORES_PER_RUN = 4
-SHOWN = 20  # runs in the live table
-
-
-@dataclass
-class Job:
-    """One run of a sweep: its words, and what it last said of itself.
-
-    Args:
-        number: in the sweep.
-        words: the overrides that the user would type.
-        label: those of them that tell it from the other runs.
-        state: waiting, training, testing, done, failed, stopped, or pruned.
-        step: of meta-training, or how many tasks it has been tested on, as it last said.
-        figure: on meta-val, as it last said.
-        left: how long it has yet to meta-train, as it last said.
-        path: its run directory, once it said so.
-        code: its exit code.
-        pruned: whether it was told to end before its time.
-    """
-
-    number: int
-    words: list[str]
-    label: str
-    state: str = "waiting"
-    step: str = ""
-    figure: str = ""
-    left: str = ""
-    path: Path | None = None
-    code: int | None = None
-    pruned: bool = False
-    complaints: deque[str] = field(default_factory=lambda: deque(maxlen=40))
-
-    def hear(self, line: str) -> tuple[int, float] | None:
-        """Take note of a line that the run printed; return the step and the figure on meta-val if it told those."""
-        if line.startswith("→ "):
-            self.path = Path(line[2:])
-        elif line.startswith("meta-training "):
-            self.state = "training"
-        elif line.startswith("meta-testing "):
-            self.state, self.left = "testing", ""
-        elif pace := re.match(r"step ([\d,]+), .*, about (.+) left", line):
-            self.step, self.left = pace.groups()
-        elif tasks := re.match(r"(\d[\d,]*) of ([\d,]+) tasks", line):
-            self.step = f"task {tasks[1]}"
-        look = re.match(r"step ([\d,]+): meta-val (?:accuracy ([\d.]+)%|mse ([\d.]+))", line)
-        if look is None:
-            return None
-        self.step, accuracy, mse = look.groups()
-        self.figure = f"{accuracy}%" if accuracy else f"mse {mse}"
-        return int(self.step.replace(",", "")), float(accuracy) / 100 if accuracy else float(mse)
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, one line."""
-        told = [line for line in self.complaints if line.startswith("metarun: error: ")]
-        if told:
-            return told[-1].removeprefix("metarun: error: ")
-        if self.code is not None and self.code < 0:
-            return f"killed by {signal.Signals(-self.code).name}, perhaps for want of memory"
-        return self.complaints[-1] if self.complaints else f"exit code {self.code}"
+WORTH_TELLING = r"step .*meta-val|meta-|done|failed|stopped|pruned|This run|going on|metarun: another process"
 
 
 def run_pool(
@@ -112,15 +52,6 @@ def run_pool(
     jobs = jobs_of(job_overrides, first)
     Pool(config, min(len(jobs), n_jobs or room_for()), lambda: len(jobs)).run(jobs)
     return conclude(config, task_function, jobs)
-
-
-def jobs_of(job_overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Return the jobs of a sweep, each with a label that tells it from the others."""
-    common = Counter(word for words in job_overrides for word in set(words))
-    return [
-        Job(first + i, list(words), " ".join(w for w in words if common[w] < len(job_overrides)) or " ".join(words))
-        for i, words in enumerate(job_overrides)
-    ]
 
 
 def conclude(config: DictConfig, task_function: Any, jobs: Sequence[Job]) -> list[JobReturn]:
@@ -222,7 +153,6 @@ class Pool:
             if self.stopped_by is not None:
                 return
             gpu = self.free_gpus.popleft() if self.free_gpus else None
-            job.state = "starting"
             child = subprocess.Popen(
                 [*self.command, *job.words],
                 stdout=subprocess.PIPE,
@@ -280,25 +210,11 @@ class Pool:
 
     def _tell(self, job: Job, line: str) -> None:
         """Where there is no live table, pass on what matters."""
-        if self.live is None and re.match(r"step .*meta-val|meta-|done|failed|stopped|pruned|This run|going on", line):
+        if self.live is None and re.match(WORTH_TELLING, line):
             print(f"[{job.number}: {job.label}] {line}", flush=True)
 
     def _table(self) -> Group:
-        table = Table("run", "state", box=None, pad_edge=False)
-        for name in ("step", "meta-val", "left"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("")
-        working = [job for job in self.jobs if job.state in ("starting", "training", "testing")]
-        others = [job for job in reversed(self.jobs) if job not in working]
-        styles = {"failed": "red", "done": "green"}
-        for job in (working + others)[:SHOWN]:
-            state = Text(job.state, styles.get(job.state, ""))
-            table.add_row(job.label, state, job.step, job.figure, job.left, job.reason if job.state == "failed" else "")
-        states = Counter(job.state for job in self.jobs)
-        counts = [f"{states[state]} {state}" for state in ("done", "failed", "pruned") if states[state]]
-        waiting = self.total() - len(self.jobs)
-        told = ", ".join([*counts, f"{len(working)} at work", f"{waiting} waiting"])
-        return Group(table, Text(f"{told}, of {self.total()}; {self.at_a_time} at a time", style="dim"))
+        return live_table(self.jobs, self.total(), self.at_a_time, self.console.height)
 
 
 def command_of_one(config: DictConfig) -> list[str]:

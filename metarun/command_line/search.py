@@ -17,7 +17,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from metarun.command_line.pool import Job, Pool, room_for
+from metarun.command_line.job import Job
+from metarun.command_line.pool import Pool, room_for
 from metarun.display import percent
 from metarun.errors import UserError
 from metarun.results import Record, read_result, write_csv
