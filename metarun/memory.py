@@ -8,6 +8,9 @@ import torch
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
+# What torch says on a CPU: its allocator on Linux and elsewhere, and the C++ library below it.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc")
+
 
 def keep_freed_memory() -> None:
     """Tell glibc's allocator to keep what is freed; elsewhere do nothing.
@@ -30,4 +33,4 @@ def ran_out(error: BaseException) -> bool:
     """Whether an error says that the memory, the device's or the computer's, does not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)  # torch's allocator on a CPU
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

@@ -12,12 +12,20 @@ from torch import Tensor
 
 from metarun import checkpoint, environment, example_tasks
 from metarun.algorithms import Algorithm, load_under_another_head
-from metarun.config import Config, overlaid, resolve, run_id, stored_yaml, under_another_head, without_algo
+from metarun.config import (
+    Config,
+    overlaid,
+    resolve,
+    run_id,
+    stored_yaml,
+    under_another_head,
+    without_algo,
+)
 from metarun.display import Screen, SteadyConsole, logging_to, summary
 from metarun.errors import RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
 from metarun.loggers import Logbook, LoggedRun, hyperparameters
-from metarun.memory import keep_freed_memory
+from metarun.memory import keep_freed_memory, ran_out
 from metarun.meta_test import predict_examples
 from metarun.meta_train import Training
 from metarun.order_check import check_order
@@ -134,8 +142,22 @@ def _work_logged(
         run.discard_if_unused()
         raise
     except RunFailed as failure:
-        write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
+        _note_failure(run, failure)
         raise
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        too_large = RunFailed(
+            f"the memory does not suffice for {config['chosen']['backbone']} on such tasks; lower `backbone.filters`, "
+            "`task.way` or `task.query`, or let fewer runs work at a time."
+        )
+        _note_failure(run, too_large)
+        raise too_large from error
+
+
+def _note_failure(run: RunDirectory, failure: RunFailed) -> None:
+    """Let the same command say so again, until it is told to try again."""
+    write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
 
 
 def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) -> Record:

@@ -12,7 +12,7 @@ from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.meta_train import Schedule, Training
 from tests.synthetic import make_conv4, make_stream
 
-NO_MEMORY = RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: not enough memory: you tried ...")
+NO_MEMORY = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ..."
 SCHEDULE = {
     "iterations": 6,
     "time_budget": None,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -112,6 +113,20 @@ def test_a_killed_run_takes_nothing_with_it_and_the_same_command_finishes_it():
     assert "killed by SIGKILL, perhaps for want of memory" in complaint
     assert sweep("algo=protonet", "seed=range(3)", *LONG).returncode == 0
     assert set(rows()) == {0, 1, 2}
+
+
+def test_a_run_that_finds_no_memory_says_so_and_takes_nothing_with_it():
+    words = ["-m", "algo=protonet", *SMALL[:3], "backbone.filters=8,6000", "train.iterations=4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "metarun", "train", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30)),
+    )
+    assert done.returncode == 1
+    assert len(rows()) == 1
+    assert "[backbone.filters=6000] the memory does not suffice for conv4 on such tasks; lower" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
