@@ -337,3 +337,8 @@ def run_id(config: dict[str, Any]) -> str:
         node.pop(name, None)
     plain = _with_content(OmegaConf.to_container(identity))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def seedless_id(config: dict[str, Any]) -> str:
+    """Return what stands for a resolved config but its seed: runs that have it in common differ in nothing else."""
+    return run_id({key: value for key, value in config.items() if key != "seed"})

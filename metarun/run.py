@@ -17,6 +17,7 @@ from metarun.config import (
     overlaid,
     resolve,
     run_id,
+    seedless_id,
     stored_yaml,
     under_another_head,
     without_algo,
@@ -184,7 +185,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
         )
         with logbook.open_for(logged):
             _meta_train(run, training, screen, logbook, interruption)
-            trained = describe_training(parts, training.progress)
+            trained = {"seedless_id": seedless_id(config), **describe_training(parts, training.progress)}
             parts.algorithm.load_state_dict(training.best)
             record = _meta_test(run, parts, trained, screen, interruption)
             logbook.tested(record)
@@ -241,6 +242,8 @@ def _retest(
     parts.check_head(parts.test_shape)
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
+    if "seedless_id" in trained:  # runs that were made before there was that key are without it
+        carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
     if asked["algo"] is not None:
         head = parts.config["chosen"]["algo"]
         carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}

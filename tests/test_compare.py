@@ -2,10 +2,12 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from metarun import cli
+from metarun.command_line.pivot import cell_figure
 from metarun.results import write_json
 
 
@@ -122,6 +124,18 @@ def test_seeds_share_a_cell_and_their_spread_stands_apart(compare):
     assert "sd: the standard deviation over the seeds, which ± knows nothing of." in printed
 
 
+def test_the_interval_of_several_seeds_covers_what_other_tasks_would_give_these_trainings(monkeypatch):
+    monkeypatch.setattr("metarun.command_line.standing.figures_by_step", lambda record: record["by_task"])
+    random, covered = np.random.default_rng(5), 0
+    offsets = np.array([-0.02, 0.0, 0.03])  # of three trainings
+    for _ in range(2000):
+        by_task = random.normal(0.8, 0.1, 60) + offsets[:, None] + random.normal(0, 0.05, (3, 60))
+        runs = [{"accuracy": each.mean(), "stream_hash": "same", "by_task": each[None]} for each in by_task]
+        found = cell_figure(runs)
+        covered += abs(found.mean - (0.8 + offsets.mean())) <= found.ci95
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
 def test_a_pivot_over_a_key_of_the_config(compare):
     compare(records=[record(), record(id="11111111", accuracy=0.8)])
     for i, rate in enumerate((0.4, 0.1)):
@@ -129,6 +143,33 @@ def test_a_pivot_over_a_key_of_the_config(compare):
     code, printed, _ = compare("--rows", "algo", "--columns", "algo.inner_lr", "--format", "csv")
     assert code == 0
     assert printed.splitlines() == ["algo,algo.inner_lr=0.1,algo.inner_lr=0.4", "maml,80.00 ± 0.40 †,90.00 ± 0.40 †"]
+
+
+def two_rates(compare) -> None:
+    """Two runs that differ in their inner rate and in their seed."""
+    compare(records=[record(id=f"{i}" * 8, seed=i, seedless_id=f"{i + 5}" * 8, accuracy=0.8 + i / 10) for i in (0, 1)])
+    for i, rate in enumerate((0.4, 0.1)):
+        (Path("results/runs") / str(i) / "config.yaml").write_text(f"algo: {{inner_lr: {rate}, order: 2}}\n")
+
+
+def test_runs_that_differ_in_more_than_their_seed_do_not_share_a_cell(compare):
+    two_rates(compare)
+    code, _, complaint = compare("--rows", "algo")
+    assert code == 2
+    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; add algo.inner_lr to --rows" in complaint
+
+
+def test_settings_in_which_runs_differ_are_told_where_no_column_tells_them(compare):
+    two_rates(compare)
+    _, printed, _ = compare("--format", "md")
+    head, _, *rows = printed.splitlines()
+    assert [cell.strip() for cell in head.split("|")][1:6] == ["method", "data", "task", "settings", "accuracy %"]
+    assert [row.split("|")[4].strip() for row in rows[:2]] == ["algo.inner_lr=0.1", "algo.inner_lr=0.4"]
+
+
+def test_runs_that_differ_in_their_seed_alone_have_no_settings_to_tell(compare):
+    _, printed, _ = compare("--format", "md", records=[record(), record(id="11111111", seed=1)])
+    assert "settings" not in printed
 
 
 @pytest.mark.parametrize(

@@ -212,15 +212,15 @@ def test_seeds_are_averaged_and_it_says_so(draw):
         made("0000000c", test_shot=5),
     ]
     _, _, _, figure = draw("heatmap", runs=runs)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["85.00 †", "90.00 †\n± 0.40"]
-    assert "Of 2 seeds it is the mean." in texts(figure)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["85.00 †\nsd 7.07", "90.00 †\n± 0.40"]
+    assert "Of 2 seeds it is the mean; sd: the standard deviation" in texts(figure)
 
 
 def test_settings_that_no_row_holds_tell_runs_apart_too(draw):
     runs = [made(f"0000000{i}", seed=i % 2, config={"algo": {"inner_lr": 0.1 * (1 + i // 2)}}) for i in range(4)]
     _, _, _, figure = draw("heatmap", runs=runs)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["maml, algo.inner_lr=\n0.1", "maml, algo.inner_lr=\n0.2"]
-    assert "Of 2 seeds it is the mean." in texts(figure)
+    assert "Of 2 seeds it is the mean; sd:" in texts(figure)
     stepless = made("0000000f", algo="protonet", steps=0, config={"algo": {"distance": ["a", "list"]}})
     _, _, _, figure = draw("curve", runs=[stepless])
     assert "maml, seed 1, algo.inner_lr=0.2 †" in texts(figure)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.command_line.differences import with_settings
+from metarun.command_line.differences import differences, label, with_settings
 from metarun.command_line.pivot import pivot_table
 from metarun.command_line.published import published, published_text
 from metarun.command_line.standing import FLAGS, flags, standings
-from metarun.command_line.tables import FORMATS, as_csv, as_text, console_of_any_width, leave_out, print_table
+from metarun.command_line.tables import FORMATS, LONG, as_csv, as_text, console_of_any_width, leave_out, print_table
 from metarun.command_line.word_parser import WordParser
 from metarun.display import Best, figure, percent
 from metarun.errors import UserError, did_you_mean
@@ -119,6 +119,11 @@ DETAILS: dict[str, Callable[[Record], str]] = {
     "seed": lambda record: str(record["seed"]),
     "precision": lambda record: record.get("precision", "float32"),
 }
+# Keys that some column tells: all others in which runs differ stand together in the column "settings".
+TOLD = {
+    *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order", "id"),
+    *("test_query", "norm", "steps", "test_tasks", "seed", "precision"),
+}
 USUAL = {"precision": "float32", "interval": "closed"}  # not worth telling where all rows have it
 
 
@@ -158,13 +163,15 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
 
     Details that all rows share are told once, in the notes; so are the names of those that `width` has no room for.
     """
-    values = {name: [write(record) for record in records] for name, write in (COLUMNS | DETAILS).items()}
+    before, after = list(COLUMNS.items())[:3], list(COLUMNS.items())[3:]
+    columns = {**dict(before), **_settings_column(records), **dict(after), **DETAILS}
+    values = {name: [write(record) for record in records] for name, write in columns.items()}
     values["accuracy %"], marks = _marked(values["accuracy %"], records)
     if set(values["published %"]) == {"–"}:
         del values["published %"]
     same = {name: told[0] for name, told in values.items() if name in DETAILS and len(set(told)) == 1}
     shown = [name for name in values if name not in same]
-    always = [name for name in COLUMNS if name in values]
+    always = [name for name in columns if name in values and name not in DETAILS]
     hidden: list[str] = []
     while len(shown) > len(always) and sum(max(map(len, [name, *values[name]])) + 1 for name in shown) > width:
         hidden.insert(0, shown.pop())
@@ -177,6 +184,16 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
     if "published %" in values:
         notes.append(f"Published, on other tasks by other code: {'; '.join(_sources(records))}.")
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
+
+
+def _settings_column(records: list[Record]) -> dict[str, Callable[[Record], str]]:
+    """Return a column that tells apart rows that no other does; none for very many, each with a file to read."""
+    if len(records) > LONG:
+        return {}
+    told, keys = differences(records, averaged=["seed"])
+    own = [key for key in keys if key not in TOLD]
+    texts = {id(record): label(each, own) for record, each in zip(records, told, strict=True)}
+    return {"settings": lambda record: texts[id(record)] or "–"} if any(texts.values()) else {}
 
 
 def _marked(figures: list[str], records: list[Record]) -> tuple[list[str], list[str]]:

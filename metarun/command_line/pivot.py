@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metarun.command_line.standing import Standing, by_task, same_tasks, standings
+from metarun.command_line.differences import ORIGIN, differences
+from metarun.command_line.standing import Standing, by_task, marks_of_cells, same_tasks, standings
 from metarun.display import Best, percent
 from metarun.errors import UserError
 from metarun.results import Record
@@ -18,7 +19,6 @@ ALIKE = (
     *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
     *("test_way", "test_shot", "test_query", "test_tasks", "interval", "steps", "precision"),
 )
-TRANSDUCTIVE = "† transductive: queries see each other."
 SEEDS = "Of several seeds it is the mean; sd: the standard deviation over the seeds, which ± knows nothing of."
 
 
@@ -33,8 +33,10 @@ def pivot_table(
     cells = pivot(records, rows, columns)
     across = in_order(column for row in cells.values() for column in row)
     places = [(row, column) for row in in_order(cells) for column in across if column in cells[row]]
-    found, sentence = standings([cells[row][column] for row, column in places])
-    texts = {place: _text(cells[place[0]][place[1]], standing) for place, standing in zip(places, found, strict=True)}
+    sharing = [cells[row][column] for row, column in places]
+    found, sentence = standings(sharing)
+    signs, meanings = marks_of_cells(sharing)
+    texts = dict(zip(places, map(_text, sharing, signs, found), strict=True))
     head = [*rows, *(", ".join(f"{key}={value}" for key, value in zip(columns, at, strict=True)) for at in across)]
     body = [
         [
@@ -43,13 +45,8 @@ def pivot_table(
         ]
         for row in in_order(cells)
     ]
-    several = any(len(sharing) > 1 for row in cells.values() for sharing in row.values())
-    notes = [note for note, needed in ((SEEDS, several), (TRANSDUCTIVE, _any_transductive(records))) if needed]
-    return [name or "accuracy %" for name in head], body, notes + ([sentence] if sentence else [])
-
-
-def _any_transductive(records: Sequence[Record]) -> bool:
-    return any(record["transductive"] for record in records)
+    notes = [SEEDS] if any(len(each) > 1 for each in sharing) else []
+    return [name or "accuracy %" for name in head], body, notes + meanings + ([sentence] if sentence else [])
 
 
 def pivot(
@@ -112,7 +109,7 @@ def _sortable(value: Any) -> tuple[bool, Any]:
     return (False, value) if isinstance(value, int | float) else (True, str(value))
 
 
-def _text(records: list[Record], standing: Standing) -> str:
+def _text(records: list[Record], signs: str, standing: Standing) -> str:
     found, regression = cell_figure(records), "mse" in records[0]
 
     def write(value: float) -> str:
@@ -123,18 +120,24 @@ def _text(records: list[Record], standing: Standing) -> str:
         text += f" ± {write(found.ci95)}"
     if found.deviation is not None:
         text += f" (sd {write(found.deviation)}, {len(records)} seeds)"
-    text += (" †" if records[0]["transductive"] else "") + (" ≈" if standing == "tie" else "")
+    text += signs + (" ≈" if standing == "tie" else "")
     return Best(text) if standing == "best" else text
 
 
 def _check_alike(records: list[Record]) -> None:
     for key in ALIKE:
-        values = sorted({str(record.get(key)) for record in records})
-        if len(values) > 1:
-            raise UserError(
-                f"runs that differ in {key} ({', '.join(values)}) would share a cell; "
-                f"add {key} to --rows or --columns, or name fewer runs."
-            )
+        if len({str(record.get(key)) for record in records}) > 1:
+            raise UserError(_differ_in(key, records))
+    if len({record["seedless_id"] for record in records if "seedless_id" in record}) > 1:
+        told, keys = differences(records, averaged=["seed", ORIGIN])
+        key = keys[0] if keys else "id"
+        raise UserError(_differ_in(key, told))
     if len({record["seed"] for record in records}) < len(records):
         ids = ", ".join(record["id"] for record in records)
         raise UserError(f"runs {ids} differ in more than their seed and would share a cell; add id to --rows.")
+
+
+def _differ_in(key: str, records: Sequence[Record]) -> str:
+    values = ", ".join(sorted({str(record.get(key)) for record in records}))
+    remedy = f"add {key} to --rows or --columns, or name fewer runs"
+    return f"runs that differ in {key} ({values}) would share a cell; {remedy}."

@@ -10,7 +10,8 @@ import numpy as np
 from metarun import example_tasks
 from metarun.command_line.compare import finished_rows
 from metarun.command_line.differences import SIZES, differences, label, panel_keys
-from metarun.command_line.pivot import TRANSDUCTIVE, cell_figure, in_order, pivot
+from metarun.command_line.pivot import cell_figure, in_order, pivot
+from metarun.command_line.standing import TRANSDUCTIVE, marks_of_cells
 from metarun.command_line.tables import leave_out
 from metarun.command_line.word_parser import WordParser
 from metarun.display import percent
@@ -168,15 +169,18 @@ def write_heatmap(records: Sequence[Record], path: Path, width: float | None = N
     regression = _is_regression(records)
     told, keys = panel_keys(records)
     by_panel = pivot(told, keys, SIZES)
+    places = [(values, size) for values in in_order(by_panel) for size in by_panel[values]]
+    sharing = [by_panel[values][size] for values, size in places]
+    signs, meanings = marks_of_cells(sharing)
+    cells = dict(zip(places, map(_cell, sharing, signs), strict=True))
     panels = [
         Panel(
             label(dict(zip(keys, values, strict=True)), keys),
-            {(way, shot): _cell(sharing) for (way, shot), sharing in by_panel[values].items()},
+            {(way, shot): cells[values, (way, shot)] for way, shot in by_panel[values]},
         )
         for values in in_order(by_panel)
     ]
-    notes = _what_figures_are([sharing for cells in by_panel.values() for sharing in cells.values()])
-    notes += _marked(records)
+    notes = _what_figures_are(sharing) + meanings
     name = "mse" if regression else "accuracy %"
     write_figure(path, lambda: draw_heatmap(panels, name, regression, notes, width))
 
@@ -186,18 +190,24 @@ def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
     notes = [f"±: 95 % interval over {tasks} meta-test tasks (Student t)."]
     seeds = sorted({len(sharing) for sharing in cells} - {1})
     if seeds:
-        notes.append(f"Of {' or '.join(map(str, seeds))} seeds it is the mean.")
+        count = " or ".join(map(str, seeds))
+        notes.append(f"Of {count} seeds it is the mean; sd: the standard deviation over the seeds, no part of ±.")
     return notes
 
 
-def _cell(sharing: list[Record]) -> Cell:
+def _cell(sharing: list[Record], signs: str) -> Cell:
     found = cell_figure(sharing)
-    value, half, regression = found.mean, found.ci95, "mse" in sharing[0]
-    mean = f"{value:.3f}" if regression else percent(value)
-    lines = [_with_mark(mean, sharing[0])]
-    if half is not None:
-        lines.append(f"± {half:.3f}" if regression else f"± {percent(half)}")
-    return Cell(value if regression else 100 * value, "\n".join(lines))
+    regression = "mse" in sharing[0]
+
+    def write(figure: float) -> str:
+        return f"{figure:.3f}" if regression else percent(figure)
+
+    lines = [write(found.mean) + signs]
+    if found.ci95 is not None:
+        lines.append(f"± {write(found.ci95)}")
+    if found.deviation is not None:
+        lines.append(f"sd {write(found.deviation)}")
+    return Cell(found.mean if regression else 100 * found.mean, "\n".join(lines))
 
 
 def _is_regression(records: Sequence[Record]) -> bool:

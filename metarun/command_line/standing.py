@@ -18,9 +18,10 @@ TESTED = 100  # ties are looked for among so many on the same tasks: each means 
 # What makes a row one that must not be compared with others of its data and task size: how it is marked, and why.
 FLAGS = {
     "transductive": ("†", "† transductive beside rows that are not: queries see each other."),
-    "queries": ("‡", "‡ judged by another number of queries a class than most rows of its data and task size."),
-    "data": ("§", "§ other examples, or another split, than most rows on data of this name."),
+    "queries": ("‡", "‡ judged by another number of queries a class than others of its data and task size."),
+    "data": ("§", "§ other examples, or another split, than others on data of this name."),
 }
+TRANSDUCTIVE = "† transductive: queries see each other."
 BEST = "Bold: the best of its kind, transductive or not, on the same tasks"
 TIES = f"{BEST}; ≈: the paired t-test cannot tell it from the best (Holm, 0.05)."
 
@@ -32,6 +33,23 @@ def flags(records: Sequence[Record]) -> list[list[str]]:
         groups[_setting(record)].append(record)
     usual = {setting: _usual(group) for setting, group in groups.items()}
     return [_flags_beside(record, *usual[_setting(record)]) for record in records]
+
+
+def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
+    """Return the signs of `FLAGS` that each cell gets from its runs, and what they mean; † wherever queries see others.
+
+    Args:
+        cells: each the runs of one figure.
+    """
+    own = iter(flags([record for cell in cells for record in cell]))
+    found = [{flag for record in cell for flag in (*next(own), *_kind(record))} for cell in cells]
+    signs = ["".join(f" {sign}" for flag, (sign, _) in FLAGS.items() if flag in each) for each in found]
+    told = {**{flag: sentence for flag, (_, sentence) in FLAGS.items()}, "transductive": TRANSDUCTIVE}
+    return signs, [sentence for flag, sentence in told.items() if any(flag in each for each in found)]
+
+
+def _kind(record: Record) -> list[str]:
+    return ["transductive"] if record["transductive"] else []
 
 
 def _setting(record: Record) -> tuple[object, ...]:

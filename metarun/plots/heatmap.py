@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, BELOW = 0.42, 0.56, 0.06, 0.36
 GAP = 0.12  # between two panels
 BAR = 0.09  # the width of the colour bar
 SMALLEST = 0.46  # cell, that "± 0.46" fits into
-CELL_HEIGHT = 0.36
+LINE_OF_A_CELL = 0.12
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Cell:
 
     Args:
         value: gives the colour.
-        text: stands in it, a line or two.
+        text: stands in it, a few lines.
     """
 
     value: float
@@ -70,7 +70,8 @@ def draw_heatmap(
     titles = [wrapped(panel.title, panel_width) for panel in panels]
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
     above = 1.1 * LINE * max(title.count("\n") + 1 for title in titles) + 0.06
-    row_height = above + CELL_HEIGHT * len(ways) + GAP
+    cells_height = len(ways) * LINE_OF_A_CELL * (1 + _lines_of_a_cell(panels))
+    row_height = above + cells_height + GAP
     height = TOP + rows * row_height - GAP + BELOW + LINE * len(lines) + 0.06
     figure = Figure((width, height))
     colours = _colours(panels, less_is_better)
@@ -78,7 +79,7 @@ def draw_heatmap(
         row, column = divmod(i, in_a_row)
         left = LEFT + column * (panel_width + GAP)
         bottom = height - TOP - (row + 1) * row_height + GAP
-        box = (left / width, bottom / height, panel_width / width, CELL_HEIGHT * len(ways) / height)
+        box = (left / width, bottom / height, panel_width / width, cells_height / height)
         axes = figure.add_axes(box)
         _draw_panel(axes, panel, ways, shots, colours)
         axes.set_title(title, pad=3, size=SMALL + 0.5)
@@ -101,6 +102,10 @@ def _grid(panels: int, shots: int, width: float | None) -> tuple[float, int, int
     at_most = max(1, int((width - LEFT - RIGHT + GAP) / (SMALLEST * shots + GAP)))
     rows = math.ceil(panels / at_most)
     return width, rows, math.ceil(panels / rows)
+
+
+def _lines_of_a_cell(panels: Sequence[Panel]) -> int:
+    return max(2, *(cell.text.count("\n") + 1 for panel in panels for cell in panel.cells.values()))
 
 
 def _colours(panels: Sequence[Panel], less_is_better: bool) -> ScalarMappable:
