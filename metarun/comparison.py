@@ -1,4 +1,4 @@
-"""Is one run better than another? Paired differences on the same tasks; pure functions of arrays."""
+"""Is one run, or one method, better than another? Differences on the same tasks; pure functions of arrays."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtri, stdtr, stdtrit
 
 from metarun.statistics import mean_and_ci95
 
@@ -28,8 +28,7 @@ class Paired:
         p_t: of the paired t-test, two-sided.
         p_permutation: of the sign-flip permutation test, two-sided: how often the mean difference is as far from 0 when
             the sign of each task's difference is drawn at random.
-        tasks_to_tell: about how many tasks would bring the interval clear of 0, if the difference is what it seems;
-            None if there is no difference.
+        deviation: standard deviation of a single task's difference.
     """
 
     tasks: int
@@ -37,7 +36,17 @@ class Paired:
     ci95: float
     p_t: float
     p_permutation: float
-    tasks_to_tell: int | None
+    deviation: float
+
+    def tasks_to_tell(self, comparisons: int = 1) -> int | None:
+        """Return about how many tasks would tell, if the difference is what it seems; None if there is none.
+
+        Args:
+            comparisons: for which its p-value has to be corrected.
+        """
+        if self.difference == 0 or self.deviation == 0:
+            return None
+        return math.ceil((_deviations(comparisons) * self.deviation / self.difference) ** 2)
 
 
 def paired(one: ArrayLike, other: ArrayLike) -> Paired:
@@ -47,7 +56,7 @@ def paired(one: ArrayLike, other: ArrayLike) -> Paired:
     if half is None:
         raise ValueError("one task has no spread")
     if not differences.any():
-        return Paired(len(differences), 0.0, 0.0, 1.0, 1.0, None)
+        return Paired(len(differences), 0.0, 0.0, 1.0, 1.0, 0.0)
     from scipy import stats  # a second that no other table needs
 
     flipped = stats.permutation_test(
@@ -65,7 +74,7 @@ def paired(one: ArrayLike, other: ArrayLike) -> Paired:
         ci95=half,
         p_t=paired_t(differences),
         p_permutation=float(flipped.pvalue),
-        tasks_to_tell=_tasks_to_tell(mean, float(differences.std(ddof=1))),
+        deviation=float(differences.std(ddof=1)),
     )
 
 
@@ -83,11 +92,77 @@ def paired_t(differences: NDArray[np.float64]) -> float:
     return float(2 * stdtr(len(differences) - 1, -abs(t)))
 
 
-def _tasks_to_tell(difference: float, deviation: float) -> int | None:
-    """The n at which 1.96 deviations of the mean are as large as the difference; None: it is 0."""
-    if difference == 0 or deviation == 0:
-        return None
-    return math.ceil((ndtri(1 - LEVEL / 2) * deviation / difference) ** 2)
+def _deviations(comparisons: int) -> float:
+    """How many deviations of the mean a difference must be from 0 to be told from it: 1.96 in one comparison."""
+    return float(ndtri(1 - LEVEL / comparisons / 2))
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """What the same tasks say of two methods, each trained with several seeds.
+
+    Args:
+        seeds: of the one and of the other.
+        tasks: how many.
+        difference: mean over seeds and tasks of the one's figure minus the other's.
+        ci95: half-width of its 95 % interval for other tasks and other trainings.
+        ci95_tasks: the same for other tasks and these trainings.
+        p: two-sided, of the difference for other tasks and other trainings.
+        of_tasks: variance over tasks of the mean difference.
+        of_one_seed: variance over seeds of the difference of two single trainings.
+    """
+
+    seeds: tuple[int, int]
+    tasks: int
+    difference: float
+    ci95: float
+    ci95_tasks: float
+    p: float
+    of_tasks: float
+    of_one_seed: float
+
+    def seeds_to_tell(self, comparisons: int = 1) -> int | None:
+        """Return about how many seeds each would tell, if the difference is what it seems; None if no number would.
+
+        Args:
+            comparisons: for which its p-value has to be corrected.
+        """
+        room = (self.difference / _deviations(comparisons)) ** 2 - self.of_tasks  # that tasks leave
+        return max(2, math.ceil(self.of_one_seed / room)) if room > 0 else None
+
+
+def over_seeds(one: ArrayLike, other: ArrayLike) -> OverSeeds:
+    """Compare two methods by their figures (seeds, n) on the same n tasks; of each at least 2 seeds, n at least 2.
+
+    The variance of the difference is taken to be the sum of three: over tasks, of the difference of the means over
+    seeds; and over the seeds of each method, of its means over tasks. What tasks and seeds have in common is in all of
+    them, so the interval is a little wide where seeds hardly differ. Degrees of freedom: Welch and Satterthwaite.
+    """
+    methods = [np.asarray(each, dtype=np.float64) for each in (one, other)]
+    by_task = methods[0].mean(0) - methods[1].mean(0)
+    mean, half = mean_and_ci95(by_task)
+    seeds, tasks = (len(methods[0]), len(methods[1])), len(by_task)
+    if half is None or min(seeds) < 2:
+        raise ValueError("one task or one seed has no spread")
+    of_tasks = float(by_task.var(ddof=1)) / tasks
+    of_one_seed = [float(each.mean(1).var(ddof=1)) for each in methods]
+    parts = [of_tasks, *(variance / count for variance, count in zip(of_one_seed, seeds, strict=True))]
+    freedom = [tasks - 1, *(count - 1 for count in seeds)]
+    variance = sum(parts)
+    if variance == 0:
+        return OverSeeds(seeds, tasks, mean, 0.0, 0.0, 0.0 if mean else 1.0, 0.0, 0.0)
+    degrees = variance**2 / sum(part**2 / each for part, each in zip(parts, freedom, strict=True))
+    error = math.sqrt(variance)
+    ci95 = float(stdtrit(degrees, 1 - LEVEL / 2)) * error
+    p = float(2 * stdtr(degrees, -abs(mean) / error))
+    return OverSeeds(seeds, tasks, mean, ci95, half, p, of_tasks, sum(of_one_seed))
+
+
+def comparisons_each(p_values: Sequence[float]) -> list[int]:
+    """Return for how many comparisons Holm (1979) corrects each of several p-values: the smallest for all of them."""
+    count = np.empty(len(p_values), dtype=np.int64)
+    count[np.argsort(p_values)] = np.arange(len(p_values), 0, -1)
+    return [int(each) for each in count]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -99,8 +174,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def verdict(found: Paired, corrected: float, less_is_better: bool) -> Verdict:
+def verdict(difference: float, corrected: float, less_is_better: bool) -> Verdict:
     """Say what a difference means, given its corrected p-value."""
     if corrected >= LEVEL:
         return "cannot tell"
-    return "better" if (found.difference < 0) == less_is_better else "worse"
+    return "better" if (difference < 0) == less_is_better else "worse"

@@ -54,7 +54,7 @@ def three() -> list[dict]:
 def test_a_real_difference_is_told_from_none(compare):
     code, printed, complaint = compare("--against", "0000000a", runs=three())
     assert (code, complaint) == (0, "")
-    lines = {line.split()[0]: line for line in printed.splitlines() if "0000000" in line and "glyphs" in line}
+    lines = {line.split()[0]: line for line in printed.splitlines() if line.rstrip().endswith(("0a", "0b", "0c"))}
     assert "compared with" in lines["maml"]
     assert " better " in lines["protonet"]
     assert "<0.001" in lines["protonet"]
@@ -101,6 +101,58 @@ def test_transductive_beside_not_is_marked(compare):
     runs = [made("0000000a", "maml", 0.0), made("0000000b", "protonet", 0.01, transductive=False)]
     _, printed, _ = compare("--against", "0000000a", runs=runs)
     assert "protonet †" in printed
+
+
+def of_seeds(gain: float, first: int, seeds: int, spread: float, **changes) -> list[dict]:
+    """Runs that differ in nothing but their seed."""
+    offsets = spread * (np.arange(seeds) - (seeds - 1) / 2)
+    return [
+        made(f"{first + i:08x}", gain=gain + float(offsets[i]), seed=i, seedless_id=f"{first:08x}", **changes)
+        for i in range(seeds)
+    ]
+
+
+def test_methods_are_compared_over_their_seeds(compare):
+    runs = [
+        *of_seeds(0.0, 0x10, 3, 0.002, algo="maml"),
+        *of_seeds(0.02, 0x20, 4, 0.002, algo="protonet"),
+        *of_seeds(0.002, 0x30, 3, 0.004, algo="anil"),
+        *of_seeds(0.1, 0x40, 1, 0.0, algo="relation"),
+    ]
+    code, printed, _ = compare("--against", "00000011", runs=runs)
+    assert code == 0
+    _, methods = printed.split(" method ")
+    lines = {line.split()[0]: line.split() for line in methods.splitlines() if line.strip()}
+    assert lines["maml"][1:] == ["3", "80.15", "0.20", "–", "–", "–", "compared", "with"]
+    assert lines["protonet"][1:5] == ["4", "82.15", "0.26", "+2.00"]
+    assert lines["protonet"][-1] == "better"
+    assert " ".join(lines["anil"]).endswith("cannot tell with 200 tasks, however many seeds")
+    assert "relation" not in lines, "one training says nothing of a method"
+    assert "for other trainings (Student t; the variances over tasks and over the seeds" in " ".join(methods.split())
+    _, printed, _ = compare("--against", "00000011", "--format", "json")
+    row = next(row for row in json.loads(printed) if row.get("seeds") == 4)
+    assert (row["algo"], row["against_seeds"], row["verdict"]) == ("protonet", 3, "better")
+    assert row["id"] == "00000020 00000021 00000022 00000023"
+    assert row["difference_ci95"] > row["difference_ci95_tasks"]
+
+
+def test_a_luckier_training_is_not_a_better_method(compare):
+    # Every training of the one is told from the other's first by its tasks; but their trainings differ by as much.
+    runs = [*of_seeds(0.0, 0x10, 3, 0.02, algo="maml"), *of_seeds(0.025, 0x20, 3, 0.02, algo="protonet")]
+    _, printed, _ = compare("--against", "00000010", "--format", "csv", runs=runs)
+    rows = pd.read_csv(io.StringIO(printed))
+    alone = rows[rows.seeds.isna() & (rows.algo == "protonet")]
+    assert list(alone.verdict) == ["better"] * 3
+    assert list(rows[rows.seeds == 3].verdict) == ["cannot tell"]
+    _, printed, _ = compare("--against", "00000010")
+    assert "cannot tell with these seeds; about 5 each would" in printed
+
+
+def test_runs_are_named_by_what_tells_them_apart(compare):
+    runs = [made("0000000a", "maml", 0.0), made("0000000b", "maml", 0.01, backbone="resnet12")]
+    _, printed, _ = compare("--against", "0000000a", runs=runs)
+    assert "maml, resnet12" in printed
+    assert "on the same 200 tasks (glyphs, 5w1s, 15 queries)" in printed
 
 
 @pytest.mark.parametrize("form", ["md", "latex"])

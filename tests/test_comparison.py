@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.comparison import holm, paired, verdict
+from metarun.comparison import comparisons_each, holm, over_seeds, paired, verdict
 
 
 def test_a_known_pair():
@@ -14,7 +14,8 @@ def test_a_known_pair():
     assert found.p_permutation == pytest.approx(0.25), (
         "4 of 16 sign patterns are as far from 0: the 0 flips for nothing"
     )
-    assert found.tasks_to_tell == 3  # (1.96 * 0.0816 / 0.1)^2 = 2.56
+    assert found.tasks_to_tell() == 3  # (1.96 * 0.0816 / 0.1)^2 = 2.56
+    assert found.tasks_to_tell(comparisons=10) == 6  # (2.81 * 0.0816 / 0.1)^2 = 5.25
 
 
 def test_the_t_test_is_scipys():
@@ -30,8 +31,8 @@ def test_the_t_test_is_scipys():
 
 def test_equal_runs_do_not_differ():
     found = paired([0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
-    assert (found.difference, found.p_t, found.p_permutation, found.tasks_to_tell) == (0.0, 1.0, 1.0, None)
-    assert verdict(found, 1.0, less_is_better=False) == "cannot tell"
+    assert (found.difference, found.p_t, found.p_permutation, found.tasks_to_tell()) == (0.0, 1.0, 1.0, None)
+    assert verdict(found.difference, 1.0, less_is_better=False) == "cannot tell"
 
 
 def test_the_same_runs_give_the_same_p_value_twice():
@@ -50,6 +51,7 @@ def test_pairing_tells_what_overlapping_intervals_cannot():
 
 
 def test_holm_by_hand():
+    assert comparisons_each([0.01, 0.04, 0.03]) == [3, 1, 2]
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([0.04]) == pytest.approx([0.04])
@@ -66,8 +68,7 @@ def test_holm_by_hand():
     ],
 )
 def test_verdicts(difference, corrected, less_is_better, expected):
-    found = paired([0.5, 0.6], np.array([0.5, 0.6]) - difference)
-    assert verdict(found, corrected, less_is_better) == expected
+    assert verdict(difference, corrected, less_is_better) == expected
 
 
 def test_without_a_difference_one_in_twenty_is_called_real():
@@ -87,3 +88,41 @@ def test_the_interval_of_a_difference_covers_the_truth_about_95_times_in_100(mon
         found = paired(hard + random.normal(0.02, 0.05, 60), hard + random.normal(0, 0.05, 60))
         covered += abs(found.difference - 0.02) <= found.ci95
     assert 0.93 <= covered / 2000 <= 0.97
+
+
+def test_over_seeds_it_is_welchs_test_where_tasks_do_not_matter():
+    random = np.random.default_rng(0)
+    one, other = random.normal(0.9, 0.02, (5, 1)), random.normal(0.85, 0.01, (3, 1))
+    found = over_seeds(one + np.zeros(4), other + np.zeros(4))
+    expected = stats.ttest_ind(one[:, 0], other[:, 0], equal_var=False)
+    assert (found.seeds, found.tasks, found.ci95_tasks) == ((5, 3), 4, 0.0)
+    assert found.p == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert (found.difference - found.ci95, found.difference + found.ci95) == pytest.approx(tuple(interval))
+
+
+def test_over_seeds_it_is_the_paired_test_where_seeds_do_not_matter():
+    one, other = np.random.default_rng(0).normal(0.9, 0.1, (2, 100))
+    found, alone = over_seeds([one, one, one], [other, other]), paired(one, other)
+    assert (found.difference, found.ci95_tasks) == pytest.approx((alone.difference, alone.ci95))
+    assert found.p == pytest.approx(alone.p_t, rel=0.02)  # the means over equal seeds still differ, for want of tasks
+
+
+def test_it_says_how_many_seeds_would_tell():
+    tasks, seeds = np.array([-0.01, 0.01] * 50), np.array([[-0.02], [0.0], [0.02]])
+    found = over_seeds(0.52 + seeds + tasks, 0.5 + seeds + 0 * tasks)
+    # Of one seed 2 * 0.02^2; of 100 tasks 0.01^2 * 100 / 99 / 100; (0.02 / 1.96)^2 has room for 0.0008 / 7.8.
+    assert (found.seeds_to_tell(), round(found.difference, 9)) == (8, 0.02)
+    assert over_seeds(0.501 + seeds + tasks, 0.5 + seeds + 0 * tasks).seeds_to_tell() is None, "tasks alone leave more"
+
+
+def test_the_interval_over_seeds_covers_other_trainings_on_other_tasks_and_that_over_tasks_alone_does_not():
+    random, covered, by_tasks = np.random.default_rng(4), 0, 0
+    for _ in range(2000):
+        hard = random.normal(0.7, 0.1, 200)
+        one, other = (hard + random.normal(0, 0.05, 200) + random.normal(0, 0.01, (5, 1)) for _ in range(2))
+        found = over_seeds(one + 0.02 + random.normal(0, 0.03, (5, 200)), other + random.normal(0, 0.03, (5, 200)))
+        covered += abs(found.difference - 0.02) <= found.ci95
+        by_tasks += abs(found.difference - 0.02) <= found.ci95_tasks
+    assert 0.93 <= covered / 2000 <= 0.97
+    assert by_tasks / 2000 < 0.85

@@ -1,4 +1,4 @@
-"""`metarun compare --against RUN`: which runs are better than one of them, on the very same tasks."""
+"""`metarun compare --against RUN`: which runs, and methods, are better than one of them, on the very same tasks."""
 
 import json
 from pathlib import Path
@@ -6,21 +6,48 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.command_line.tables import as_csv, leave_out, print_table
-from metarun.comparison import Paired, holm, paired, verdict
+from metarun.command_line.against_over_seeds import MethodComparison, methods_over_seeds
+from metarun.command_line.differences import differences, label
+from metarun.command_line.tables import as_csv, difference_text, leave_out, p_text, print_table
+from metarun.comparison import Paired, comparisons_each, holm, paired, verdict
 from metarun.display import figure
 from metarun.errors import UserError
 from metarun.results import Record, figures_by_step
 
-HEAD = ["method", "data", "task", "figure", "difference", "p", "p (flips)", "against it", "id"]
+HEAD = ["run", "figure", "difference", "p", "p (flips)", "against it", "id"]
 
 
 def print_against(records: list[Record], run: str, form: str) -> None:
     """Print the paired comparison of one run with every other that was judged on the same tasks.
 
+    Where that run's method and others were trained with several seeds, the methods are compared too.
+
     Raises:
         UserError: there is no such run, or none to compare it with.
     """
+    base, comparable = _on_the_same_tasks(records, run)
+    by_task = {record["id"]: _by_task(record) for record in [base, *comparable]}
+    found = [paired(by_task[record["id"]], by_task[base["id"]]) for record in comparable]
+    p_values = [each.p_permutation for each in found]
+    to_tell = [each.tasks_to_tell(count) for each, count in zip(found, comparisons_each(p_values), strict=True)]
+    rows = list(zip(comparable, found, holm(p_values), to_tell, strict=True))
+    methods = methods_over_seeds(base, comparable, by_task)
+    if form in ("json", "csv"):
+        plain = [_plain(base, *row) for row in rows] + methods.plain()
+        print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
+        return
+    told, keys = differences([base, *comparable], averaged=["seed"])
+    seeds = ["seed"] if len({record["seed"] for record in told}) > 1 else []
+    names = [label(record, ["algo", *(key for key in keys if key not in ("algo", "id")), *seeds]) for record in told]
+    first = [*_names(base, base, names[0]), *["–"] * 3, "compared with", base["id"]]
+    body = [first, *(_row(base, name, *row) for row, name in zip(rows, names[1:], strict=True))]
+    print_table(HEAD, body, _notes(base, len(rows), methods), form)
+    if methods.rows:
+        print_table(*methods.table(), form)
+
+
+def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Record]]:
+    """Return the run that is named, and the others that can be compared with it; say which cannot, and what to do."""
     base = _named(records, run)
     others = [record for record in records if record["id"] != base["id"]]
     comparable = [record for record in others if record.get("stream_hash") == base.get("stream_hash")]
@@ -32,16 +59,7 @@ def print_against(records: list[Record], run: str, form: str) -> None:
         raise UserError(
             f"no other run was judged on the tasks of {base['id']}; judge one on them: {_how_to_retest('RUN', base)}."
         )
-    theirs = _by_task(base)
-    found = [paired(_by_task(record), theirs) for record in comparable]
-    corrected = holm([each.p_permutation for each in found])
-    rows = list(zip(comparable, found, corrected, strict=True))
-    if form in ("json", "csv"):
-        plain = [_plain(record, base, each, p) for record, each, p in rows]
-        print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
-        return
-    told = [_row(base, None, 1.0, base), *(_row(*row, base) for row in rows)]
-    print_table(HEAD, told, _notes(base, len(rows)), form)
+    return base, comparable
 
 
 def _named(records: list[Record], run: str) -> Record:
@@ -73,29 +91,24 @@ def _by_task(record: Record) -> NDArray[np.float64]:
     return values
 
 
-def _row(record: Record, found: Paired | None, corrected: float, base: Record) -> list[str]:
-    setting = f"{record['test_way']}w{record['test_shot']}s"
-    mark = " †" if record["transductive"] != base["transductive"] else ""
-    told = [record["algo"] + mark, record["test_data"], setting, figure(record)]
-    if found is None:
-        return [*told, "–", "–", "–", "compared with", record["id"]]
-    scale, digits = (1, 4) if "mse" in record else (100, 2)
-    difference = f"{scale * found.difference:+.{digits}f} ± {scale * found.ci95:.{digits}f}"
-    return [*told, difference, _p(found.p_t), _p(corrected), _words(found, corrected, "mse" in record), record["id"]]
+def _names(record: Record, base: Record, name: str) -> list[str]:
+    return [name + (" †" if record["transductive"] != base["transductive"] else ""), figure(record)]
 
 
-def _words(found: Paired, corrected: float, less_is_better: bool) -> str:
-    says = verdict(found, corrected, less_is_better)
-    if says != "cannot tell" or found.tasks_to_tell is None:
+def _row(base: Record, name: str, record: Record, found: Paired, corrected: float, to_tell: int | None) -> list[str]:
+    difference = difference_text(found.difference, found.ci95, "mse" in record)
+    says = _words(found, corrected, to_tell, "mse" in record)
+    return [*_names(record, base, name), difference, p_text(found.p_t), p_text(corrected), says, record["id"]]
+
+
+def _words(found: Paired, corrected: float, to_tell: int | None, less_is_better: bool) -> str:
+    says = verdict(found.difference, corrected, less_is_better)
+    if says != "cannot tell" or to_tell is None:
         return says
-    return f"cannot tell with {found.tasks:,} tasks; about {max(found.tasks_to_tell, found.tasks + 1):,} would"
+    return f"cannot tell with {found.tasks:,} tasks; about {max(to_tell, found.tasks + 1):,} would"
 
 
-def _p(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _plain(record: Record, base: Record, found: Paired, corrected: float) -> Record:
+def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tell: int | None) -> Record:
     return {
         "id": record["id"],
         "against": base["id"],
@@ -106,16 +119,18 @@ def _plain(record: Record, base: Record, found: Paired, corrected: float) -> Rec
         "p_t": found.p_t,
         "p_permutation": found.p_permutation,
         "p_holm": corrected,
-        "verdict": verdict(found, corrected, "mse" in record),
-        "tasks_to_tell": found.tasks_to_tell,
+        "verdict": verdict(found.difference, corrected, "mse" in record),
+        "tasks_to_tell": to_tell,
     }
 
 
-def _notes(base: Record, comparisons: int) -> list[str]:
+def _notes(base: Record, comparisons: int, methods: MethodComparison) -> list[str]:
+    setting = f"{base['test_data']}, {base['test_way']}w{base['test_shot']}s, {base['test_query']} queries"
+    several = "the table below compares methods" if methods.rows else "several seeds of each would compare methods"
     return [
-        f"Differences: run minus {base['id']} on the same {base['test_tasks']:,} tasks, ± their 95 % interval (Student "
-        "t over the pairs); p: of the paired t-test.",
+        f"Differences: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± their 95 % "
+        "interval (Student t over the pairs); p: of the paired t-test.",
         f"p (flips): of the sign-flip permutation test, corrected for {comparisons} comparisons (Holm); below 0.05 the "
-        "verdict is better or worse, for other tasks from these classes and for these trained models.",
+        f"verdict is better or worse, for other tasks from these classes and for these trained models: {several}.",
         "† one of the two sees the other queries (transductive) and the other does not: no fair comparison of methods.",
     ]
