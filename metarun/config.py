@@ -77,7 +77,8 @@ class ChosenConfig:
 class PublishedConfig:
     """`published`: what a paper reports for a run of which the keys of `of` hold in `result.json`."""
 
-    accuracy: float = MISSING
+    accuracy: float | None = None  # one of
+    mse: float | None = None  # these two
     ci95: float | None = None
     source: str = MISSING
     of: dict[str, Any] = MISSING

@@ -1,11 +1,14 @@
 """Which rows must not be compared, which is the best on the same tasks, what ties with it, and what papers say."""
 
+import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from metarun.command_line.compare import rows_as_csv
 from metarun.command_line.published import published, published_text
 from metarun.command_line.standing import flags, standings
 from metarun.config import config_dir
@@ -118,6 +121,14 @@ def test_what_a_paper_reports_stands_beside_the_run_that_repeats_it(compare):  #
     assert "Published, on other tasks by other code: maml: Finn, Abbeel, Levine 2017, table 1." in printed
 
 
+def test_a_paper_may_report_a_squared_error():
+    sinusoid = {"data": "sinusoid", "test_data": "sinusoid", "shot": 5, "test_shot": 5, "backbone": "mlp"}
+    assert published_text(record(**sinusoid, mse=0.4, steps=10)) == "mse 0.35"
+    assert published(record(**sinusoid, mse=0.4, steps=1)) is None, "table 2 has another figure for it"
+    row = {**record(**sinusoid, mse=0.4, floor_mse=4.0, steps=10)}
+    assert pd.read_csv(io.StringIO(rows_as_csv([row]))).published.item() == 0.35
+
+
 def test_an_experiment_of_ones_own_brings_its_figure_along():
     own = {"accuracy": 0.5, "ci95": None, "source": "me", "of": {"algo": "maml", "test_data": "glyphs"}}
     assert published_text(record(published=own)) == "50.0"
@@ -128,7 +139,9 @@ def test_an_experiment_of_ones_own_brings_its_figure_along():
 def test_the_figure_in_an_experiments_file_is_the_one_its_head_tells(path):
     config, head = yaml.safe_load(path.read_text()), path.read_text().splitlines()[2]
     if "published" in config:
-        assert f"Published: {100 * config['published']['accuracy']:.4g}" in head
-        assert config["published"]["source"] in head
+        published = config["published"]
+        figure = f"mse {published['mse']}" if "mse" in published else f"{100 * published['accuracy']:.4g}"
+        assert f"Published: {figure}" in head
+        assert published["source"] in head
     else:
         assert "a curve only" in head

@@ -8,7 +8,7 @@ from typing import Any
 
 from metarun.command_line.differences import differences, label, with_settings
 from metarun.command_line.pivot import pivot_table
-from metarun.command_line.published import published, published_text
+from metarun.command_line.published import figure_of, published, published_text
 from metarun.command_line.standing import FLAGS, flags, standings
 from metarun.command_line.tables import FORMATS, LONG, as_csv, as_text, console_of_any_width, leave_out, print_table
 from metarun.command_line.word_parser import WordParser
@@ -139,9 +139,9 @@ def print_rows(records: list[Record], form: str) -> None:
 
 
 def rows_as_csv(records: list[Record]) -> str:
-    """Return records with all their keys as CSV, their flags in one cell, the published accuracy in another."""
+    """Return records with all their keys as CSV, their flags in one cell, the published figure in another."""
     told = [
-        {**record, "flags": " ".join(own), "published": found and found["accuracy"]}
+        {**record, "flags": " ".join(own), "published": found and figure_of(found)}
         for record, own in zip(records, flags(records), strict=True)
         for found in [published(record)]
     ]

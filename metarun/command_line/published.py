@@ -11,22 +11,31 @@ from metarun.results import Record
 
 
 def published(record: Record) -> dict[str, Any] | None:
-    """Return the figure that a paper reports for what a run did: `accuracy`, `ci95` (or None) and `source`.
+    """Return the figure that a paper reports for what a run did: `accuracy` or `mse`, `ci95` (or None) and `source`.
 
     It is compared by the keys that stand under `of` alone: a paper's tasks, splits and code are others.
     """
     for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
-        asked = {key: record.get(key) for key in each["of"]}
-        if asked == each["of"] and (record["way"], record["shot"]) == (record["test_way"], record["test_shot"]):
+        if figure_of(each) is None or (record["way"], record["shot"]) != (record["test_way"], record["test_shot"]):
+            continue
+        if each["of"] == {key: record.get(key) for key in each["of"]}:
             return dict(each)
     return None
 
 
+def figure_of(found: dict[str, Any]) -> float | None:
+    """Return the accuracy, or else the squared error."""
+    figures = [found[key] for key in ("accuracy", "mse") if found.get(key) is not None]
+    return float(figures[0]) if figures else None
+
+
 def published_text(record: Record) -> str:
-    """Write that figure as the table does: in percent."""
+    """Write that figure as the table does: in percent, or as a squared error."""
     found = published(record)
     if found is None:
         return "–"
+    if found.get("accuracy") is None:
+        return f"mse {found['mse']:.4g}" + ("" if found["ci95"] is None else f" ± {found['ci95']:.4g}")
     return percent(found["accuracy"], 1) + ("" if found["ci95"] is None else f" ± {percent(found['ci95'], 1)}")
 
 
