@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from metarun import checkpoint, cli
+from metarun.results import CIRCUMSTANCES, TIMINGS
 from metarun.tasks import ClassTaskStream
 from tests.data.fake_images import write_pictures
 
 SMALL = ["train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8", "backbone.filters=8"]
-TIMINGS = {"train_seconds", "test_seconds", "tasks_per_second", "adapt_ms", "peak_memory_mb", "commit"}
+MAY_DIFFER = TIMINGS | CIRCUMSTANCES
 CONTRACT = set(
     """id status algo data backbone way shot query seed test_way test_shot test_query test_tasks accuracy accuracy_ci95
     accuracy_by_step loss_by_step steps val_accuracy best_iteration iterations chance floor_accuracy norm transductive
@@ -65,10 +66,10 @@ def read(path: Path) -> dict:
 
 
 def numbers(path: Path) -> dict:
-    """All that must be the same when a run is had again: everything but timings."""
+    """All that must be the same when a run is had again: everything but timings and circumstances."""
     curve = pd.read_csv(path / "curve.csv").drop(columns="seconds")
     tasks = pd.read_parquet(path / "tasks.parquet")
-    record = {key: value for key, value in read(path).items() if key not in TIMINGS}
+    record = {key: value for key, value in read(path).items() if key not in MAY_DIFFER}
     return {"record": record, "curve": curve.to_csv(), "tasks": tasks.to_csv()}
 
 
@@ -237,8 +238,8 @@ def test_a_sweep_of_tests_loads_and_embeds_once_and_has_the_numbers_of_single_te
     for path in Path("single/runs").iterdir():
         together = Path("results/runs") / path.name
         assert pd.read_parquet(together / "tasks.parquet").equals(pd.read_parquet(path / "tasks.parquet"))
-        assert {k: v for k, v in read(together).items() if k not in TIMINGS} == {
-            k: v for k, v in read(path).items() if k not in TIMINGS
+        assert {k: v for k, v in read(together).items() if k not in MAY_DIFFER} == {
+            k: v for k, v in read(path).items() if k not in MAY_DIFFER
         }
 
 
