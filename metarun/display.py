@@ -18,6 +18,7 @@ from metarun.credentials import masked
 from metarun.durations import format_duration
 from metarun.observer import Look, Pace
 from metarun.orphan import PARENT
+from metarun.statistics import FEW_TASKS
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 30  # seconds between two plain lines
@@ -180,6 +181,8 @@ def summary(record: dict[str, Any]) -> Table:
     if record.get("test_data", record["data"]) != record["data"]:
         setting += f", on {record['test_data']}"
     interval = f"over {record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
+    if record["test_tasks"] < FEW_TASKS:
+        interval += f"; fewer than {FEW_TASKS} tasks say little"
     table.add_row("meta-test", setting)
     if "mse" in record:
         table.add_row("squared error", f"{figure(record)[4:]}  {interval}")
@@ -191,6 +194,11 @@ def summary(record: dict[str, Any]) -> Table:
         floor, chance = percent(record["floor_accuracy"]), percent(record["chance"])
         table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
     table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
+    if seen := record.get("duplicates_across_splits"):
+        table.add_row("seen before", f"examples in more than one split: {seen:,}; meta-test is not all new")
+    if record.get("figures_seen", 1) > 1:
+        told = f"meta-test looked at {record['looks']} times, with {record['figures_seen']} figures in this setting"
+        table.add_row("looks", told)
     if "audit" in record:
         table.add_row("audit", _audit(record["audit"]))
     table.add_row("adapting", f"{record['adapt_ms']:.1f} ms a task on {record['device']}")

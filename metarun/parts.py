@@ -1,6 +1,7 @@
 """From a resolved config to the objects it stands for."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,13 +16,16 @@ from metarun.algorithms import Algorithm, lay_out
 from metarun.backbones import compute_in_bfloat16
 from metarun.build import build, takes
 from metarun.config import Config
-from metarun.data import ClassDataset, Sinusoid, Split
+from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.durations import parse_duration
 from metarun.errors import UserError
 from metarun.loggers import Logger
 from metarun.meta_train import Schedule
 from metarun.ranks import own_gpu
 from metarun.tasks import TaskShape, TaskStream, task_stream
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,11 +36,13 @@ class Parts:
         config: the resolved one.
         loaded: whether the algorithm holds the checkpoint that is to be tested.
         features: of splits that the checkpoint's network has embedded, by the split's identity.
+        trained_on: the resolved `data` that the checkpoint to be tested was trained on, and its hash.
     """
 
     config: Config
     loaded: bool = False
     features: dict[str, Tensor] = field(default_factory=dict)
+    trained_on: tuple[Config, str] | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -128,6 +134,34 @@ class Parts:
         if steps < 0:
             raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
         return min(tasks, self.test_stream.available or tasks), steps
+
+    @cached_property
+    def duplicates(self) -> Duplicates | None:
+        """Equal examples in what is learned from and what is judged on; None in regression, or if that is not known.
+
+        Raises:
+            UserError: a class stands in two splits under two names, or a class to be tested on was trained on.
+        """
+        data = self.data
+        if not isinstance(data, ClassDataset):
+            return None
+        if self.trained_on is None or self.trained_on[1] == data.hash:
+            return find_duplicates(data.name, data.hash, lambda: data.splits)
+        node, trained_hash = self.trained_on
+
+        def load() -> dict[Split, Examples] | None:
+            try:
+                return {**build("data", node).load().splits, "test": data.splits["test"]}
+            except UserError as error:
+                log.warning("whether these examples were seen in training is not known: %s", error)
+                return None
+
+        return find_duplicates(f"what was trained and is tested on, {data.name},", f"{trained_hash}|{data.hash}", load)
+
+    def check_examples(self) -> None:
+        """Refuse a class to be tested on that is trained on; tell of other equal examples."""
+        if self.duplicates is not None:
+            tell(self.data.name, self.duplicates)
 
     @cached_property
     def schedule(self) -> Schedule:

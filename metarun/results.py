@@ -47,6 +47,7 @@ class RunDirectory:
         self.last = path / "last.pt"
         self.previous = path / "previous.pt"
         self.environment = path / "environment.json"
+        self.looks = path / "looks.jsonl"
         self.log = path / "run.log"
 
     @contextmanager
@@ -79,6 +80,14 @@ class RunDirectory:
         """
         return read_result(self.result)
 
+    def read_environment(self) -> dict[str, Any] | None:
+        """Return what `environment.json` holds; None where it is missing or damaged."""
+        try:
+            found = json.loads(self.environment.read_text())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
     def discard_if_unused(self) -> None:
         """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""
         if self.config.exists():
@@ -103,7 +112,7 @@ def read_result(path: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(), parse_constant=_refuse)
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
     status = record.get("status") if isinstance(record, dict) else None
@@ -112,6 +121,10 @@ def read_result(path: Path) -> Record | None:
     if needed is None or not needed <= set(record):
         raise UserError(f"{path} is no whole result of metarun; delete it and run the same command again.")
     return dict(record)
+
+
+def _refuse(figure: str) -> None:
+    raise ValueError(f"it holds {figure}, which is no figure")
 
 
 def write_text(path: Path, text: str) -> None:

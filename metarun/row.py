@@ -1,5 +1,6 @@
 """The row of a run: what `result.json` says and `tasks.parquet` details."""
 
+import logging
 import resource
 import sys
 import time
@@ -18,9 +19,13 @@ from metarun.meta_train import Progress
 from metarun.parts import Parts
 from metarun.results import Record
 from metarun.statistics import mean_and_ci95
-from metarun.transduction import audit, is_transductive
+from metarun.task_check import check_tasks
+from metarun.transduction import audit, check_predictions, is_transductive
+
+log = logging.getLogger(__name__)
 
 AUDITED_TASKS = 20  # each costs as many adaptations as it has queries
+ROUNDING = 1e-6  # of a mean of float32 probabilities
 
 # What a row of `metarun test` takes over from the row of the run it tests.
 TRAINED_KEYS = (
@@ -68,10 +73,13 @@ def describe_test(
         pause: called now and then; raises when the user wants to stop.
 
     Raises:
-        RunFailed: a loss is not a number.
+        UserError: the tasks, or how queries are predicted, can make no honest figure.
+        RunFailed: a loss or another figure is not a number.
     """
     algorithm, stream = parts.algorithm, parts.test_stream
     tasks, steps = parts.judging
+    check_tasks(stream, tasks)
+    check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, judged, parts.features)
     seconds = time.perf_counter() - started
@@ -81,6 +89,7 @@ def describe_test(
             f"the loss of {broken} of {tasks} meta-test tasks is no number within {len(found.loss) - 1} steps; "
             "lower `test.steps` or `algo.inner_lr`."
         )
+    _check_figures(found)
     record: Record = {
         "test_data": parts.config["chosen"]["data"],
         "test_way": stream.shape.way,
@@ -102,22 +111,51 @@ def describe_test(
         "deterministic": parts.config.get("deterministic", False),
         "stream_hash": stream.hash(tasks),
         "data_hash": parts.data.hash,
+        **_equal_examples(parts),
         "version": __version__,
         "commit": environment.commit(),
     }
     return record, found
 
 
-def describe_audit(parts: Parts, audited: Callable[[int, int], None]) -> Record:
+def _check_figures(found: Evaluation) -> None:
+    """Raise a RunFailed for an accuracy or a confidence outside of [0, 1], NaN included, whose loss is a number."""
+    for name, figures in (("accuracy", found.accuracy), ("confidence", found.confidence)):
+        if figures is not None and (wrong := int((~((figures >= 0) & (figures <= 1 + ROUNDING))).any(0).sum())):
+            raise RunFailed(
+                f"the {name} of {wrong} of {figures.shape[1]} meta-test tasks is not between 0 and 1: the code that "
+                "measures it is wrong, and no row is written."
+            )
+
+
+def _equal_examples(parts: Parts) -> Record:
+    """What the row says of equal examples; nothing in regression."""
+    found = parts.duplicates
+    if found is None:
+        return {}
+    within = found.across_classes + found.within_a_class
+    return {"duplicates_across_splits": found.across_splits, "duplicates_within_splits": within}
+
+
+def describe_audit(parts: Parts, audited: Callable[[int, int], None], transductive: bool) -> Record:
     """Return what the row says after every query of some meta-test tasks was predicted by itself.
 
     Args:
         parts: with the checkpoint loaded.
         audited: told how many of how many tasks are done; raises when the user wants to stop.
+        transductive: what a few queries of one task said; where the audit says otherwise, a single change is enough.
     """
     tasks, steps = parts.judging
     found = audit(parts.algorithm, parts.test_stream, steps, min(AUDITED_TASKS, tasks), audited)
-    return {"transductive": found.changed > 0, "audit": asdict(found)}
+    if (found.changed > 0) != transductive:
+        log.warning(
+            "the audit disagrees with what a few queries said: %s of %s predictions change in company, and the row of "
+            "this checkpoint says transductive: %s",
+            f"{found.changed:,}",
+            f"{found.queries:,}",
+            "yes" if transductive else "no",
+        )
+    return {"transductive": transductive or found.changed > 0, "audit": asdict(found)}
 
 
 def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:

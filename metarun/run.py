@@ -26,6 +26,7 @@ from metarun.display import Screen, SteadyConsole, logging_to, summary
 from metarun.errors import RunFailed, UserError
 from metarun.interruption import Interruption, deferred_signals
 from metarun.loggers import Logbook, LoggedRun, hyperparameters
+from metarun.looks import note_look
 from metarun.memory import keep_freed_memory, ran_out
 from metarun.meta_test import predict_examples
 from metarun.meta_train import Training
@@ -46,7 +47,9 @@ from metarun.row import TRAINED_KEYS, describe_audit, describe_test, describe_tr
 from metarun.stateless_random import root_key
 from metarun.stored_config import stored_config
 from metarun.switches import switched
-from metarun.tasks import TaskShape
+from metarun.task_check import check_tasks
+from metarun.tasks import TaskShape, TaskStream
+from metarun.transduction import check_predictions
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +97,14 @@ def retest(config: DictConfig) -> Path:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
-    replaced = [key for key in ("data", "algo") if config[key] is not None]
-    stored = stored_config(parent, asked["trust"], replaced)
+    stored = stored_config(parent, asked["trust"], replaced=[] if config.algo is None else ["algo"])
     resolved = under_another_head(overlaid(stored, asked), config)
     if config.algo is not None:
         asked["algo"] = resolved["algo"]
     asked["run"] = str(parent.path.resolve())
     run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
     parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
+    parts.trained_on = (stored["data"], str(trained.get("data_hash")))
     return _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
 
 
@@ -187,7 +190,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
             _meta_train(run, training, screen, logbook, interruption)
             trained = {"seedless_id": seedless_id(config), **describe_training(parts, training.progress)}
             parts.algorithm.load_state_dict(training.best)
-            record = _meta_test(run, parts, trained, screen, interruption)
+            record = _meta_test(run, run, parts, trained, screen, interruption)
             logbook.tested(record)
             return record
 
@@ -202,7 +205,16 @@ def _training(parts: Parts, ranks: Ranks) -> Training:
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
+    _check_honest(parts, train_stream, val_stream)
     return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks)
+
+
+def _check_honest(parts: Parts, *streams: TaskStream) -> None:
+    """Refuse data, tasks or a method of which no figure could be trusted."""
+    parts.check_examples()
+    for stream in (*streams, parts.test_stream):
+        check_tasks(stream)
+    check_predictions(parts.algorithm, parts.test_stream, parts.config["test"]["steps"])
 
 
 def _help_to_train(config: Config, ranks: Ranks) -> None:
@@ -240,6 +252,7 @@ def _retest(
             f"trained on {trained['example_shape']}; choose data of that shape."
         )
     parts.check_head(parts.test_shape)
+    parts.check_examples()
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
     if "seedless_id" in trained:  # runs that were made before there was that key are without it
@@ -256,7 +269,7 @@ def _retest(
     _begin(run, parts, stored_yaml(asked, "test"))
     screen = Screen(console, parts.regression)
     with deferred_signals(screen.close) as interruption:
-        return _meta_test(run, parts, carried, screen, interruption)
+        return _meta_test(run, parent, parts, carried, screen, interruption)
 
 
 def _prepare(parts: Parts) -> None:
@@ -370,12 +383,13 @@ def _meta_train(
 
 def _meta_test(
     run: RunDirectory,
+    training: RunDirectory,
     parts: Parts,
     trained: Record,
     screen: Screen,
     interruption: Interruption,
 ) -> Record:
-    """Judge the chosen checkpoint once on the meta-test tasks and write the row, last and whole."""
+    """Judge the checkpoint that a training chose once on the meta-test tasks; write the row, last and whole."""
 
     def judged(done: int, tasks: int) -> None:
         interruption.check()
@@ -386,12 +400,13 @@ def _meta_test(
         tested, found = describe_test(parts, judged, interruption.check)
     if parts.config.get("audit"):
         with screen.phase(f"auditing {run.path.name}"):
-            tested = {**tested, **describe_audit(parts, judged)}
+            tested = {**tested, **describe_audit(parts, judged, tested["transductive"])}
     write_parquet(run.tasks, task_columns(found))
     tasks, steps = parts.judging
     if examples := predict_examples(parts.algorithm, parts.test_stream, steps, tasks, interruption.check):
         example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
+    record = {**record, **note_look(training.looks, record)}
     write_json(run.result, record)
     run.previous.unlink(missing_ok=True)  # one will do from now on
     return record

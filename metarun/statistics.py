@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
 
+FEW_TASKS = 30  # below it, Student's t leans on task figures being normal, which accuracies near 1 are not
+
 
 def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
     """Return the mean over tasks and the half-width of its 95 % interval.

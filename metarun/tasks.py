@@ -184,8 +184,11 @@ class ClassTaskStream:
 
     def _look_up(self, first: int, count: int) -> _Stored:
         support, query = self.rows(first, count)
-        classes = torch.searchsorted(self._offsets, support[..., 0].contiguous(), right=True) - 1
-        return self._take(support.flatten(1)), self._take(query.flatten(1)), classes
+        return self._take(support.flatten(1)), self._take(query.flatten(1)), self.class_of(support[..., 0])
+
+    def class_of(self, rows: Tensor) -> Tensor:
+        """Return the number, within the split, of the class of each of some rows."""
+        return torch.searchsorted(self._offsets.to(rows.device), rows.contiguous(), right=True) - 1
 
     def _take(self, rows: Tensor) -> Tensor:
         if isinstance(self._values, Tensor):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.errors import UserError
 from metarun.losses import correct, per_query_loss
 from metarun.tasks import TaskBatch, TaskStream, chunks
 
@@ -54,6 +55,31 @@ def is_transductive(
     together = predict(slice(None))
     alone = [predict(slice(j, j + 1)) for j in range(min(ASKED, query_x.shape[1]))]
     return any(bool(_differs(one[:, :, 0], together[:, :, j]).any()) for j, one in enumerate(alone))
+
+
+def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> None:
+    """Predict one task's queries again in the opposite order and beside wrong labels, in float64, after a step at most.
+
+    Queries come class by class: a method that goes by their places has all of them right and has learned nothing.
+
+    Raises:
+        UserError: a prediction changes with the place of its query, or with the labels of the queries.
+    """
+    algorithm = copy.deepcopy(algorithm).double().eval()
+    task = _in_float64(stream.draw(0, 1))
+    opposite = replace(task, query_x=task.query_x.flip(1))  # and query_y as it was
+    steps = min(steps, 1)
+    with torch.random.fork_rng():
+        one, other = algorithm.predict(task, steps), algorithm.predict(opposite, steps).flip(2)
+        if not bool((_differs(one, other) & one.isfinite().all(-1)).any()):
+            return
+        if bool(_differs(one, algorithm.predict(task, steps)).any()):
+            return  # it draws random numbers, and cannot be asked so
+    raise UserError(
+        f"the predictions of {type(algorithm).__name__} change with the order or the labels of the queries, which come "
+        "class by class, so that a place gives its label away; let `predict` look at `query_x` alone and treat all "
+        "places alike."
+    )
 
 
 def audit(

@@ -9,17 +9,24 @@ from numpy.typing import NDArray
 
 from metarun.comparison import LEVEL, holm, paired_t
 from metarun.errors import UserError
+from metarun.looks import SETTING
 from metarun.results import Record, figures_by_step
+from metarun.statistics import FEW_TASKS
 
 Standing = Literal["", "best", "tie"]
 
 TESTED = 100  # ties are looked for among so many on the same tasks: each means reading a file
 
-# What makes a row one that must not be compared with others of its data and task size: how it is marked, and why.
+# What makes a row one that must not be compared with others of its data and task size, or not be trusted as it is: how
+# it is marked, and why.
 FLAGS = {
     "transductive": ("†", "† transductive beside rows that are not: queries see each other."),
     "queries": ("‡", "‡ judged by another number of queries a class than others of its data and task size."),
     "data": ("§", "§ other examples, or another split, than others on data of this name."),
+    "few_tasks": ("¶", f"¶ an interval over fewer than {FEW_TASKS} tasks, which says little."),
+    "duplicates": ("‖", "‖ some examples stand in more than one split: meta-test may have been seen in training."),
+    "looks": ("※", "※ its checkpoint was judged more than once in this setting, with several figures to choose from."),
+    "audit": ("¿", "¿ an audit of this checkpoint found the opposite of its column `transductive`."),
 }
 TRANSDUCTIVE = "† transductive: queries see each other."
 BEST = "Bold: the best of its kind, transductive or not, on the same tasks"
@@ -27,12 +34,22 @@ TIES = f"{BEST}; ≈: the paired t-test cannot tell it from the best (Holm, 0.05
 
 
 def flags(records: Sequence[Record]) -> list[list[str]]:
-    """Return which of `FLAGS` each record has, beside the others of its data and task size."""
+    """Return which of `FLAGS` each record has, by itself and beside the others of its data and task size."""
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
         groups[_setting(record)].append(record)
     usual = {setting: _usual(group) for setting, group in groups.items()}
-    return [_flags_beside(record, *usual[_setting(record)]) for record in records]
+    audits = {_checkpoint(record): record["audit"]["changed"] > 0 for record in records if "audit" in record}
+    seen: dict[tuple[object, ...], int] = defaultdict(int)
+    for record in records:
+        seen[_looked_at(record)] = max(seen[_looked_at(record)], record.get("figures_seen", 1))
+    return [
+        [
+            *_flags_beside(record, *usual[_setting(record)]),
+            *_flags_of(record, seen[_looked_at(record)], audits.get(_checkpoint(record))),
+        ]
+        for record in records
+    ]
 
 
 def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
@@ -56,6 +73,16 @@ def _setting(record: Record) -> tuple[object, ...]:
     return record["test_data"], record["test_way"], record["test_shot"]
 
 
+def _checkpoint(record: Record) -> tuple[object, ...]:
+    """What was judged: the weights of which training, under which head."""
+    return record.get("trained_by", record["id"]), record["algo"]
+
+
+def _looked_at(record: Record) -> tuple[object, ...]:
+    """What rows have in common of which the figures may be chosen from."""
+    return _checkpoint(record), *(record.get(key) for key in SETTING)
+
+
 def _usual(group: Sequence[Record]) -> tuple[bool, object, object]:
     """Whether there are rows that are not transductive; the most frequent number of queries and hash of the data."""
     queries, data = (Counter(record.get(key) for record in group) for key in ("test_query", "data_hash"))
@@ -67,6 +94,23 @@ def _flags_beside(record: Record, others: bool, queries: object, data: object) -
         "transductive": others and record["transductive"],
         "queries": record.get("test_query") != queries,
         "data": record.get("data_hash") != data,
+    }
+    return [name for name, flagged in found.items() if flagged]
+
+
+def _flags_of(record: Record, seen: int, audited: bool | None) -> list[str]:
+    """Return the flags that a row has whatever methods stand beside it.
+
+    Args:
+        record: the row; those that were made before there was a key are without it.
+        seen: how many figures its checkpoint has shown in its setting.
+        audited: whether an audit of its checkpoint found it to be transductive; None: there was none.
+    """
+    found = {
+        "few_tasks": record["test_tasks"] < FEW_TASKS,
+        "duplicates": record.get("duplicates_across_splits", 0) > 0,
+        "looks": seen > 1,
+        "audit": audited is not None and audited != record["transductive"],
     }
     return [name for name, flagged in found.items() if flagged]
 

@@ -81,7 +81,7 @@ def write_pictures(folder: Path, first: int = 0, count: int = 4) -> None:
     colours = ("blue", "green", "grey", "pink", "red")
     classes = {"train": colours, "val": [f"light {c}" for c in colours], "test": [f"dark {c}" for c in colours]}
     files = {
-        f"{split}/{name}/{number}.png": make_picture(first + number, 84, 84)
+        f"{split}/{name}/{number}.png": make_picture(hash_of(name) + first + number, 84, 84)
         for split, names in classes.items()
         for name in names
         for number in range(count)

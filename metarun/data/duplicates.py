@@ -1,0 +1,181 @@
+"""Equal examples in a data set: between its splits, where meta-test has been seen in training, and within them."""
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.data.examples import SPLITS, Examples, Split, pieces
+from metarun.data.storage import data_root
+from metarun.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Splits = Mapping[Split, Examples]
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """How many contents stand more than once in a data set.
+
+    Args:
+        across_splits: contents in more than one split; what is learned of them is no news in meta-test.
+        across_classes: contents in more than one class of a split: of these no method can tell which.
+        within_a_class: contents more than once in one class, so that a query may be its own support.
+        between: an example of two in different splits, for people; "" where there are none.
+    """
+
+    across_splits: int = 0
+    across_classes: int = 0
+    within_a_class: int = 0
+    between: str = ""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Of each example in the order of `SPLITS`: a number for its content, its split and its class; all (examples,)."""
+
+    content: Numbers
+    of_split: Numbers
+    of_class: Numbers
+
+
+def find_duplicates(name: str, identity: str, load: Callable[[], Splits | None]) -> Duplicates | None:
+    """Compare all examples by a hash of their bytes; once for each content of a data set, then the answer is kept.
+
+    Args:
+        name: of the data set, for messages.
+        identity: stands for the content of all splits.
+        load: returns the splits, called where no answer is kept; None: they cannot be had, and there is no answer.
+
+    Raises:
+        UserError: a class of one split is, under another name, a class of another: all its examples are there too.
+    """
+    path = data_root() / "duplicates" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+    if (found := _kept(path)) is None and (splits := load()) is not None:
+        places = _places(splits)
+        _check_no_class_twice(name, splits, places)
+        found = _count(splits, places)
+        _keep(path, found)
+    return found
+
+
+def tell(name: str, found: Duplicates) -> None:
+    """Log what there is to say of a data set's equal examples."""
+    if found.across_splits:
+        log.warning(
+            "examples in more than one split of %s: %s, such as %s; meta-test may have been seen in training, and the "
+            "row says so",
+            name,
+            f"{found.across_splits:,}",
+            found.between,
+        )
+    if inside := found.across_classes + found.within_a_class:
+        log.info(
+            "examples more than once in a split of %s: %s, of them in several classes: %s",
+            name,
+            f"{inside:,}",
+            f"{found.across_classes:,}",
+        )
+
+
+def _places(splits: Splits) -> _Places:
+    hashes, of_split, of_class = [], [], []
+    classes = 0
+    for number, split in enumerate(SPLITS):
+        examples = splits[split]
+        hashes.append(np.fromiter(_hashes(examples), np.uint64, len(examples.values)))
+        of_split.append(np.full(len(examples.values), number))
+        of_class.append(classes + np.repeat(np.arange(len(examples.class_names)), examples.sizes))
+        classes += len(examples.class_names)
+    _, content = np.unique(np.concatenate(hashes), return_inverse=True)
+    return _Places(content, np.concatenate(of_split), np.concatenate(of_class))
+
+
+def _hashes(examples: Examples) -> Iterator[int]:
+    """Yield 64 bits for each example: among a million, two different ones agree with a probability of 3e-8."""
+    for piece in pieces(examples.values):
+        for example in piece:
+            yield int.from_bytes(hashlib.blake2b(example.data, digest_size=8).digest(), "little")
+
+
+def _count(splits: Splits, places: _Places) -> Duplicates:
+    """Count contents, each once."""
+    examples = np.bincount(places.content)
+    in_splits, in_classes = (_pairs(places.content, of)[0] for of in (places.of_split, places.of_class))
+    in_splits, in_classes = np.bincount(in_splits), np.bincount(in_classes)
+    across = in_splits > 1
+    return Duplicates(
+        across_splits=int(across.sum()),
+        across_classes=int((in_classes > in_splits).sum()),
+        within_a_class=int((examples > in_classes).sum()),
+        between=_name_two(splits, places, int(across.argmax())) if across.any() else "",
+    )
+
+
+def _pairs(content: Numbers, of: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the different pairs of a content and what it is of, in the order of contents."""
+    width = int(of.max()) + 1
+    pairs = np.unique(content * width + of)
+    return pairs // width, pairs % width
+
+
+def _name_two(splits: Splits, places: _Places, content: int) -> str:
+    rows = (places.content == content).nonzero()[0]
+    other = rows[(places.of_split[rows] != places.of_split[rows[0]]).argmax()]
+    return f"{_name(splits, places, int(rows[0]))} and {_name(splits, places, int(other))}"
+
+
+def _name(splits: Splits, places: _Places, row: int) -> str:
+    split = SPLITS[places.of_split[row]]
+    examples = splits[split]
+    within = row - int((places.of_split == places.of_split[row]).argmax())
+    c = int(np.searchsorted(examples.offsets, within, side="right")) - 1
+    return f"number {within - examples.offsets[c] + 1} of class '{examples.class_names[c]}' in '{split}'"
+
+
+def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
+    """Raise a UserError for a class that goes by two names: what `check_disjoint` finds for those that go by one."""
+    names = [(split, class_name) for split in SPLITS for class_name in splits[split].class_names]
+    content, of_class = _pairs(places.content, places.of_class)
+    sizes = np.bincount(of_class)
+    in_splits = np.bincount(_pairs(places.content, places.of_split)[0])
+    shared: Counter[tuple[int, int]] = Counter()
+    begins = np.searchsorted(content, (in_splits > 1).nonzero()[0])
+    for begin in begins:
+        end = np.searchsorted(content, content[begin], side="right")
+        shared.update(combinations(of_class[begin:end].tolist(), 2))
+    for (one, other), count in shared.items():
+        (split, class_name), (other_split, other_name) = names[one], names[other]
+        if split != other_split and 1 < count == min(sizes[one], sizes[other]):
+            raise UserError(
+                f"class '{class_name}' in '{split}' of {name} and class '{other_name}' in '{other_split}' hold the "
+                f"same {count} examples; give each class to one split."
+            )
+
+
+def _kept(path: Path) -> Duplicates | None:
+    try:
+        return Duplicates(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _keep(path: Path, found: Duplicates) -> None:
+    """Where the cache cannot be written to, the next run counts again."""
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(asdict(found)))
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
