@@ -15,6 +15,7 @@ import metarun
 VERBS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
     "test": "meta-test a finished run on other task sizes, splits or data",
+    "rerun": "repeat a finished run and say whether its numbers are the same",
     "compare": "a table of all runs",
     "report": "one page of all runs: table, curves, example tasks",
     "plot": "figures for papers: adaptation curves, heatmaps over task sizes, tasks",
@@ -36,6 +37,7 @@ examples:
   metarun train -m algo=maml,protonet task.shot=1,5          a sweep: four runs
   metarun train algo=maml --cfg job                          the config, without running it
   metarun test run=RUN task.way=20 task.shot=5               a finished run on other tasks
+  metarun rerun RUN                                          does a finished run come to the same numbers again?
   metarun compare                                            every run, one row each
   metarun report                                             the same with curves and example tasks, report.html
   metarun plot curve -o curve.pdf                            every run, one line each

@@ -1,11 +1,13 @@
-"""What a run was made with and where: versions, commit, host, command line."""
+"""What a run was made with and where: versions, commit, host, threads, command line; and what of it has changed."""
 
+import hashlib
 import os
 import platform
 import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,17 @@ from metarun import __version__
 from metarun.credentials import masked
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "pillow", "matplotlib")
+# Those that change how torch computes; no other variable is written down, as some hold secrets.
+VARIABLES = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_CBWR", "ATEN_CPU_CAPABILITY"),
+    *("ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
+)
+# What can change a number, if only in its last bits; all else that `describe` returns says where and when.
+CHANGES_NUMBERS = (
+    *("processor", "instructions", "threads", "processes", "device", "gpu", "cuda", "cudnn", "variables"),
+    *("commit", "changes", "versions", "seeds", "data_hash", "precision", "tf32", "deterministic"),
+)
+PLACE = ("host", "platform", "cpus")
 
 
 def versions() -> dict[str, str]:
@@ -30,24 +43,38 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """Return the commit of metarun's checkout, with "+" where files were changed since; None outside a checkout."""
+    head = _git("rev-parse", "HEAD")
+    if head is None:
+        return None
+    return head + "+" if _git("status", "--porcelain", "--untracked-files=no") else head
+
+
+def changes() -> str | None:
+    """Return a SHA-256 of what was changed since the commit; None: nothing was, or there is no checkout."""
+    diff = _git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+    return hashlib.sha256(diff.encode("utf-8", "surrogateescape")).hexdigest() if diff else None
+
+
+def _git(*words: str) -> str | None:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
+    command = ["git", "-C", str(root), *words]
     try:
-        head = _git(root, "rev-parse", "HEAD")
-        return head + "+" if _git(root, "status", "--porcelain", "--untracked-files=no") else head
+        told = subprocess.run(command, capture_output=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return None
+    return told.decode("utf-8", "surrogateescape").strip()
 
 
-def _git(root: Path, *words: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
-    ).stdout.strip()
+def describe(config: Mapping[str, Any], device: str, data_hash: str) -> dict[str, Any]:
+    """Return what `environment.json` holds.
 
-
-def describe(device: str, threads: int) -> dict[str, Any]:
-    """Return what `environment.json` holds."""
+    Args:
+        config: the resolved one.
+        device: that is computed on.
+        data_hash: of the examples.
+    """
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": masked(shlex.join(sys.orig_argv)),
@@ -56,11 +83,32 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": processor(),
         "cpus": os.cpu_count(),
-        "threads": threads,
         "device": device,
+        **_torch(device),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "commit": commit(),
+        "changes": changes(),
         "versions": versions(),
+        "seeds": {"seed": config["seed"], "test": config["test"]["seed"]},
+        "data_hash": data_hash,
+        **{key: config.get(key, False) for key in ("precision", "tf32", "deterministic")},
     }
+
+
+def _torch(device: str) -> dict[str, Any]:
+    """What torch computes with: threads within an operation and between some, instructions; a GPU and its libraries."""
+    import torch
+
+    found = {
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+    if not device.startswith("cuda"):
+        return found
+    gpu, cudnn = torch.cuda.get_device_name(device), torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {**found, "gpu": gpu, "cuda": torch.version.cuda, "cudnn": cudnn}
 
 
 def processor() -> str:
@@ -71,3 +119,27 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], keys: Sequence[str] = CHANGES_NUMBERS
+) -> dict[str, str]:
+    """Return which of some keys of two environments differ, and how: ``{"torch": "2.12.0 → 2.13.0"}``.
+
+    A key that one is without, as those are that came later, is left out.
+    """
+    both = [key for key in keys if key in before and key in now]
+    return dict(_differences({key: before[key] for key in both}, {key: now[key] for key in both}))
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in dict.fromkeys([*before, *now]):
+        one, other = before.get(key), now.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other)
+        elif one != other:
+            yield key, f"{_told(one)} → {_told(other)}"
+
+
+def _told(value: Any) -> str:
+    return "none" if value is None else value[:12] if isinstance(value, str) and len(value) >= 40 else str(value)

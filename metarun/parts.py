@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -36,13 +36,13 @@ class Parts:
         config: the resolved one.
         loaded: whether the algorithm holds the checkpoint that is to be tested.
         features: of splits that the checkpoint's network has embedded, by the split's identity.
-        trained_on: the resolved `data` that the checkpoint to be tested was trained on, and its hash.
+        trained_on: returns the resolved `data` that the checkpoint to be tested was trained on; and those data's hash.
     """
 
     config: Config
     loaded: bool = False
     features: dict[str, Tensor] = field(default_factory=dict)
-    trained_on: tuple[Config, str] | None = None
+    trained_on: tuple[Callable[[], Config], str] | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -147,11 +147,11 @@ class Parts:
             return None
         if self.trained_on is None or self.trained_on[1] == data.hash:
             return find_duplicates(data.name, data.hash, lambda: data.splits)
-        node, trained_hash = self.trained_on
+        node_of, trained_hash = self.trained_on
 
         def load() -> dict[Split, Examples] | None:
             try:
-                return {**build("data", node).load().splits, "test": data.splits["test"]}
+                return {**build("data", node_of()).load().splits, "test": data.splits["test"]}
             except UserError as error:
                 log.warning("whether these examples were seen in training is not known: %s", error)
                 return None

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -97,14 +98,14 @@ def retest(config: DictConfig) -> Path:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
-    stored = stored_config(parent, asked["trust"], replaced=[] if config.algo is None else ["algo"])
+    replaced = [key for key in ("data", "algo") if config[key] is not None]
+    stored = stored_config(parent, asked["trust"], replaced)
     resolved = under_another_head(overlaid(stored, asked), config)
     if config.algo is not None:
         asked["algo"] = resolved["algo"]
     asked["run"] = str(parent.path.resolve())
     run = _directory(resolved, run_id({**resolved, "run": trained["id"]}))
     parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
-    parts.trained_on = (stored["data"], str(trained.get("data_hash")))
     return _once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
 
 
@@ -182,6 +183,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
 
     with deferred_signals(close) as interruption:
         _go_on(run, training)
+        _note_environment(run, parts, going_on=training.progress.iteration > 0)
         ranks.from_first(training.state())
         logged = LoggedRun(
             run.path, run.id, Path(config["results_dir"]), training.progress.iteration, hyperparameters(config)
@@ -252,6 +254,8 @@ def _retest(
             f"trained on {trained['example_shape']}; choose data of that shape."
         )
     parts.check_head(parts.test_shape)
+    of_training = partial(stored_config, parent, asked["trust"], ("backbone", "algo"))
+    parts.trained_on = (lambda: of_training()["data"], str(trained.get("data_hash")))
     parts.check_examples()
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
@@ -267,6 +271,7 @@ def _retest(
         parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     _begin(run, parts, stored_yaml(asked, "test"))
+    _note_environment(run, parts, going_on=False)
     screen = Screen(console, parts.regression)
     with deferred_signals(screen.close) as interruption:
         return _meta_test(run, parent, parts, carried, screen, interruption)
@@ -289,7 +294,21 @@ def _begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
     if parts.config["force"]:
         run.forget()
     write_text(run.config, config_yaml)
-    write_json(run.environment, environment.describe(str(parts.device), torch.get_num_threads()))
+
+
+def _note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
+    """Write down where and with what the run is made; of one that goes on, beside where it began."""
+    now = environment.describe(parts.config, str(parts.device), parts.data.hash)
+    began = run.read_environment() if going_on else None
+    if going_on and began is None:
+        log.warning("%s cannot be read: where this run began is not known", run.environment)
+    if began is None:
+        write_json(run.environment, now)
+        return
+    if changed := environment.differences(began, now):
+        told = ", ".join(f"{key} {how}" for key, how in changed.items())
+        log.warning("not all is as it was when this run began (%s): its numbers may be others than undisturbed", told)
+    write_json(run.environment, {**began, "resumed": [*began.get("resumed", []), now]})
 
 
 def _best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:

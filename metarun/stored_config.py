@@ -18,8 +18,10 @@ BUILT = ("data", "backbone", "algo")  # each names a class by `_target_`
 OF_HYDRA = ("defaults", "hydra")  # for `metarun train --config-path`; nothing here looks at it
 
 
-def stored_config(run: RunDirectory, trust: Collection[str], replaced: Collection[str] = ()) -> Config:
-    """Return the resolved config that a finished run was made from.
+def stored_config(
+    run: RunDirectory, trust: Collection[str], replaced: Collection[str] = (), needed: Collection[str] = NEEDED
+) -> Config:
+    """Return the resolved config that a finished run, or a row of `metarun test`, was made from.
 
     metarun's own methods, networks and data sets may be built from it. Any other code that it names is run only where
     the command names it too, and is not so much as imported before: run directories are passed from hand to hand, and
@@ -29,6 +31,7 @@ def stored_config(run: RunDirectory, trust: Collection[str], replaced: Collectio
         run: of which the directory may be anybody's.
         trust: code of others that the command vouches for, as the config names it.
         replaced: those of `data`, `backbone` and `algo` that the command chooses anew: nothing is built of them.
+        needed: keys without which it is no such config.
 
     Raises:
         UserError: the file is damaged, holds an interpolation, or names code that nobody vouches for.
@@ -39,14 +42,14 @@ def stored_config(run: RunDirectory, trust: Collection[str], replaced: Collectio
         raise UserError(
             f"{run.config} cannot be read ({' '.join(str(error).split())}); train that run again."
         ) from error
-    missing = NEEDED.difference(config or ())
+    missing = set(needed).difference(config or ())
     if not isinstance(config, dict) or missing:
         raise UserError(f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train it again.")
     plain = {str(key): value for key, value in config.items()}
     for key, value in _leaves({key: plain[key] for key in plain if key not in OF_HYDRA}):
         if isinstance(value, str) and "${" in value:  # it could ask for an environment variable
             raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved; train that run again.")
-    _check_vouched_for(run, {key: plain[key] for key in BUILT if key not in replaced}, trust)
+    _check_vouched_for(run, {key: plain.get(key) for key in BUILT if key not in replaced}, trust)
     return plain
 
 

@@ -243,6 +243,7 @@ def test_hydra_full_error_of_the_user_shows_everything() -> None:
         ("metarun data get omniglot ", []),
         ("metarun compare --form", ["--format"]),
         ("metarun plot he", ["heatmap"]),
+        ("metarun rerun --de", ["--device"]),
         ("metarun plot curve --aga", ["--against"]),
         ("metarun nonsense ", []),
     ],

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 WORDS = {
     "data": ("list", "get", "check"),
     "compare": ("--rows", "--columns", "--against", "--format", "--help"),
+    "rerun": ("--results-dir", "--into", "--device", "--help"),
     "report": ("--output", "--help"),
     "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),
     "doctor": (),

@@ -1,0 +1,209 @@
+"""`metarun rerun`: the same numbers, others, and what has changed; the environment of a run that went on."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from metarun import cli, environment
+from metarun.environment import differences
+
+SINUSOID = [
+    *("train", "algo=fomaml", "data=sinusoid", "train.iterations=4", "train.validate_every=2"),
+    *("train.validate_tasks=4", "test.tasks=5", "test.steps=1"),
+]
+
+
+@pytest.fixture
+def metarun(monkeypatch, capsys, tmp_path):
+    """Run a command in this process; return its exit code, what it printed and what it complained of."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["metarun", *words])
+        return cli.main(), *capsys.readouterr()
+
+    return run
+
+
+def the_run(pattern="*") -> Path:
+    (path,) = Path("results/runs").glob(pattern)
+    return path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_run_that_comes_out_the_same_is_said_to_and_its_repetition_is_removed(metarun):
+    metarun(*SINUSOID, "logger=csv")
+    before = content(the_run())
+    code, printed, _ = metarun("rerun", the_run().name[-8:-4])
+    assert code == 0, printed
+    assert "The same, bit for bit: " in printed
+    assert "In the environment nothing has changed since it was made (20" in printed
+    assert "meta-training fomaml-sinusoid" in printed, "progress as of a training"
+    assert content(the_run()) == before
+    assert not Path("reruns").exists()
+
+
+def test_a_row_of_metarun_test_is_repeated_too_also_where_all_was_moved(metarun, tmp_path):
+    metarun(*SINUSOID)
+    trained = the_run().name
+    metarun("test", f"run={trained[-8:]}", "test.steps=3")
+    (row,) = (path.name for path in Path("results/runs").iterdir() if path.name != trained)
+    Path("results").rename("elsewhere")
+    code, printed, _ = metarun("rerun", f"elsewhere/runs/{row}")
+    assert code == 0, printed
+    assert "The same, bit for bit: " in printed
+
+
+def test_other_numbers_are_told_with_how_much_and_what_has_changed(metarun):
+    metarun(*SINUSOID)
+    result, tasks = the_run() / "result.json", the_run() / "tasks.parquet"
+    record = json.loads(result.read_text())
+    record["mse"] += 0.25
+    result.write_text(json.dumps(record))
+    table = pd.read_parquet(tasks)
+    table.loc[[3, 4], "loss"] += [1e-9, 2e-9]
+    table.to_parquet(tasks)
+    made = json.loads((the_run() / "environment.json").read_text())
+    made["versions"]["torch"], made["threads"], made["host"] = "2.0.0", 64, "another"
+    (the_run() / "environment.json").write_text(json.dumps(made))
+    code, printed, _ = metarun("rerun", str(the_run()))
+    assert code == 1
+    lines = {line.split("  ")[0].strip(): line.split() for line in printed.splitlines()}
+    assert lines["result.json: mse"][-2:] == ["1", "0.25"]
+    assert lines["tasks.parquet: loss"][-2:] == ["2", "2e-09"]
+    assert "2 of " in printed
+    assert "host another → " in printed
+    assert "torch 2.0.0 → " in printed
+    assert "OMP_NUM_THREADS=64 metarun rerun … repeats it with as many threads." in printed
+    assert (Path("reruns/runs") / the_run().name / "result.json").is_file()
+    assert metarun("rerun", str(the_run()))[0] == 1, "again, not from what lies in reruns/"
+
+
+def test_a_limit_in_time_explains_another_number_of_steps(metarun):
+    metarun(*SINUSOID, "train.iterations=null", "train.time_budget=2s", "train.validate_every=1000000")
+    result = the_run() / "result.json"
+    record = json.loads(result.read_text())
+    result.write_text(json.dumps({**record, "iterations": record["iterations"] + 10**6}))
+    code, printed, _ = metarun("rerun", str(the_run()))
+    assert code == 1
+    assert "A limit in time ended both (train.time_budget): " in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["0123"], "run=0123 is neither a run's directory nor the start of an id"),
+        ([], "metarun rerun: the following arguments are required: RUN"),
+        (["RUN", "--into", "results"], "lies in results; name another folder for its repetition with --into"),
+        (["RUN", "device=cpu"], "takes a run and perhaps trust=[NAME,…], not device=cpu; --help shows"),
+        (["RUN", "--device", "nowhere"], "device=nowhere cannot be used here"),
+    ],
+)
+def test_what_cannot_be_repeated_is_one_sentence(metarun, words, sentence):
+    metarun(*SINUSOID)
+    code, _, complaint = metarun("rerun", *(str(the_run()) if word == "RUN" else word for word in words))
+    assert (code, sentence in complaint, complaint.count("\n")) == (2, True, 1), complaint
+
+
+def test_a_run_that_is_not_finished_is_not_repeated(metarun):
+    metarun(*SINUSOID)
+    (the_run() / "result.json").unlink()
+    code, _, complaint = metarun("rerun", str(the_run()))
+    assert (code, "is no finished run; finish it with `metarun train`" in complaint) == (2, True)
+
+
+MINE = """
+from metarun.algorithms import ProtoNet
+
+
+class Mine(ProtoNet):
+    pass
+"""
+
+
+def test_code_of_ones_own_is_run_where_the_command_vouches_for_it(metarun, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("mine.py").write_text(MINE)
+    few = ["train.iterations=1", "train.validate_tasks=1", "test.tasks=2", "backbone.filters=4", "train.meta_batch=1"]
+    metarun("train", "algo=protonet", "algo._target_=mine.Mine", *few, "train.way=5")
+    code, _, complaint = metarun("rerun", str(the_run()))
+    assert (code, "if you know that code, add `trust=[mine.Mine]`" in complaint) == (2, True), complaint
+    code, printed, _ = metarun("rerun", str(the_run()), "trust=[mine.Mine]")
+    assert code == 0, printed
+
+
+def test_what_a_row_of_metarun_test_trusts_is_not_trusted(metarun):
+    metarun(*SINUSOID)
+    trained = the_run().name
+    metarun("test", f"run={trained[-8:]}", "test.steps=3")
+    (row,) = (path for path in Path("results/runs").iterdir() if path.name != trained)
+    config = yaml.safe_load((row / "config.yaml").read_text())
+    config |= {"trust": ["os.mkdir"], "algo": {"_target_": "os.mkdir", "path": "harm"}}
+    (row / "config.yaml").write_text(yaml.safe_dump(config))
+    code, _, complaint = metarun("rerun", str(row))
+    assert (code, "what comes with a run is not run unasked" in complaint) == (2, True), complaint
+    assert not Path("harm").exists()
+
+
+def stop_halfway(run: Path) -> None:
+    """Leave the run as a kill after its last look at meta-val does."""
+    (run / "result.json").unlink()
+
+
+def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(metarun, monkeypatch):
+    metarun(*SINUSOID)
+    began = json.loads((the_run() / "environment.json").read_text())
+    assert began["seeds"] == {"seed": 0, "test": 0}
+    assert began["data_hash"] == json.loads((the_run() / "result.json").read_text())["data_hash"]
+    stop_halfway(the_run())
+    _, printed, _ = metarun(*SINUSOID)
+    assert "not all is as it was" not in printed
+    stop_halfway(the_run())
+    monkeypatch.setattr(environment, "processor", lambda: "an abacus")
+    _, printed, _ = metarun(*SINUSOID)
+    assert f"not all is as it was when this run began (processor {began['processor']} → an abacus)" in printed
+    now = json.loads((the_run() / "environment.json").read_text())
+    assert [resumed["processor"] for resumed in now.pop("resumed")] == [began["processor"], "an abacus"]
+    assert now == began
+    _, printed, _ = metarun("rerun", str(the_run()))
+    assert printed.count("nothing has changed since it went on (") == 1
+    metarun(*SINUSOID, "force=true")
+    assert "resumed" not in json.loads((the_run() / "environment.json").read_text())
+
+
+def test_a_damaged_environment_is_told_and_ends_nothing(metarun):
+    metarun(*SINUSOID)
+    (the_run() / "environment.json").write_text("{")
+    code, printed, _ = metarun("rerun", str(the_run()))
+    assert code == 0
+    assert "environment.json cannot be read: what differs in the environment is not known." in printed
+    stop_halfway(the_run())
+    code, printed, _ = metarun(*SINUSOID)
+    assert code == 0
+    assert "environment.json cannot be read: where this run began is not known" in printed
+    assert json.loads((the_run() / "environment.json").read_text())["threads"]
+
+
+def test_a_difference_is_told_by_the_last_of_its_names():
+    before = {"versions": {"torch": "2.12.0", "numpy": "2"}, "changes": None, "commit": "a" * 40, "host": "a"}
+    now = {**before, "versions": {"torch": "2.13.0", "numpy": "2"}, "changes": "b" * 64, "host": "b", "gpu": "x"}
+    assert differences(before, now) == {"torch": "2.12.0 → 2.13.0", "changes": "none → bbbbbbbbbbbb"}
+
+
+def test_the_changes_to_a_checkout_have_a_hash(monkeypatch):
+    said = {"diff": "diff --git a b"}
+    monkeypatch.setattr(environment, "_git", lambda *words: said.get(words[0]))
+    first = environment.changes()
+    assert first is not None
+    assert len(first) == 64
+    said["diff"] += "!"
+    assert environment.changes() not in (None, first)
+    said["diff"] = ""
+    assert environment.changes() is None
