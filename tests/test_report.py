@@ -14,10 +14,10 @@ import pytest
 
 from metarun import cli
 from metarun.command_line.compare import sorted_rows
+from metarun.command_line.differences import names
 from metarun.example_tasks import ExampleTask, save
 from metarun.report.axes import Frame, evenly, spread, ticks
-from metarun.report.drawn_run import names
-from metarun.report.settings import DRAWN, heat_maps_of, settings_of
+from metarun.report.settings import DRAWN, settings_of
 from metarun.results import RunDirectory, read_records, write_csv, write_json, write_parquet, write_text
 from tests.test_compare import record
 
@@ -224,31 +224,51 @@ def test_a_hundred_runs_make_a_page_that_opens_fast(report):
 def test_of_many_runs_the_best_of_each_method_is_drawn_first(report, tmp_path):  # protonet is the worst of all
     for i in range(12):
         write_run(str(i), algo="maml" if i else "protonet", seed=i, accuracy=0.8 + i / 100)
-    (setting,), _ = settings_of(sorted_rows(read_records([tmp_path])[0]))
+    (setting,), _ = settings_of(sorted_rows(read_records([tmp_path])[0]), names)
     assert len(setting.runs) == DRAWN
     assert [run.record["algo"] for run in setting.runs] == ["maml"] * (DRAWN - 1) + ["protonet"]
     assert "8 of 12 runs are drawn, the best of each method first" in setting.note
 
 
 def test_runs_are_named_by_what_tells_them_apart():
-    records = [record(id="aa"), record(id="bb", seed=1), record(id="cc", algo="anil"), record(id="dd", norm="layer")]
-    assert names(records) == ["maml batch seed 0", "maml batch seed 1", "anil", "maml layer"]
-    assert names([record(id="aa11"), record(id="bb22")]) == ["maml aa11", "maml bb22"]
+    unread = {"path": "nowhere"}
+    changes = ({}, {"seed": 1}, {"algo": "anil"}, {"norm": "layer"})
+    assert names([record(id=f"{i}", **unread, **each) for i, each in enumerate(changes)]) == [
+        "maml, norm=batch, seed 0",
+        "maml, norm=batch, seed 1",
+        "anil",
+        "maml, norm=layer, seed 0",
+    ]
 
 
-def test_a_heat_map_needs_two_cells_and_averages_what_shares_one():
-    records = [record(accuracy=0.9), record(accuracy=0.8, seed=1), record(test_shot=5, accuracy=0.95)]
-    (chart,) = heat_maps_of([*records, record(algo="anil")])
-    assert chart.title == "maml on glyphs"
-    assert ">85.0</text>" in chart.drawing
-    assert ">2 runs</text>" in chart.drawing
-    assert ">95.0</text>" in chart.drawing
+def test_runs_that_nothing_tells_apart_have_their_ids(report):
+    write_run(str(0x1234ABCD), algo="protonet")
+    write_run(str(0xABCD1234), algo="protonet")
+    assert report()[0] == 0
+    page = Path("report.html").read_text()
+    assert "protonet 1234" in page
+    assert "protonet abcd" in page
+
+
+def test_a_heat_map_needs_two_cells_and_only_seeds_share_one(report):
+    write_run("1", accuracy=0.9)
+    write_run("2", accuracy=0.8, seed=1)
+    write_run("3", accuracy=0.95, test_shot=5)
+    write_run("4", algo="anil")
+    write_run("5", accuracy=0.7, norm="layer", test_shot=5)
+    assert report()[0] == 0
+    page = Path("report.html").read_text()
+    sizes = page[page.index('id="sizes"') : page.index('id="runs"')]
+    assert re.findall("<h4>(.*?)</h4>", sizes) == ["maml, norm=batch"]
+    written = re.findall("<text[^>]*middle[^>]*>(.*?)</text>", sizes)
+    assert written == ["1", "5", "85.0 † ¶", "± 26.0", "sd 7.1", "95.0 † ¶", "± 0.4"]
+    assert "† transductive: queries see each other." in sizes
 
 
 def test_the_worst_twentieth_of_the_tasks_is_marked(report, tmp_path):
     accuracy = np.concatenate([np.full(57, 0.8), np.full(3, 0.4)])[None]  # 60 tasks: 3 are the worst
     write_run("1", accuracy)
-    (setting,), _ = settings_of(read_records([tmp_path])[0])
+    (setting,), _ = settings_of(read_records([tmp_path])[0], names)
     chart = next(chart for chart in setting.charts if chart.title == "Task by task")
     assert "worst 5 %: 40.0" in chart.drawing
     bars = re.findall(r'<path class="(bar.*?) c0" d="(.*?)"', chart.drawing)
@@ -257,7 +277,7 @@ def test_the_worst_twentieth_of_the_tasks_is_marked(report, tmp_path):
 
 def test_the_axis_of_time_ends_at_the_time_of_one_task(report, tmp_path):
     write_run("1", adapt_ms=40.0)
-    (setting,), _ = settings_of(read_records([tmp_path])[0])
+    (setting,), _ = settings_of(read_records([tmp_path])[0], names)
     chart = next(chart for chart in setting.charts if chart.title == "Adaptation by time")
     assert ">40</text>" in chart.drawing
     assert ">80</text>" in chart.drawing  # the mean accuracy at the end, in percent
@@ -298,8 +318,8 @@ def test_other_folders_and_another_file_can_be_named(report):
     ("words", "sentence"),
     [
         (["nowhere"], "there is no nowhere here; `metarun train` writes to results/"),
-        (["-o", "missing/report.html"], "missing/report.html cannot be written (No such file or directory); name"),
-        (["-o", "results"], "results cannot be written (Is a directory); name another file with -o."),
+        (["-o", "missing/report.html"], "missing/report.html cannot be written (No such file or directory); mend"),
+        (["-o", "results"], "results cannot be written (Is a directory); mend that"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(report, words, sentence):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.command_line.against_over_seeds import MethodComparison, methods_over_seeds
-from metarun.command_line.differences import differences, label
+from metarun.command_line.differences import names
 from metarun.command_line.tables import as_csv, difference_text, leave_out, p_text, print_table
 from metarun.comparison import Paired, comparisons_each, holm, paired, verdict
 from metarun.display import figure
@@ -36,11 +36,9 @@ def print_against(records: list[Record], run: str, form: str) -> None:
         plain = [_plain(base, *row) for row in rows] + methods.plain()
         print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
         return
-    told, keys = differences([base, *comparable], averaged=["seed"])
-    seeds = ["seed"] if len({record["seed"] for record in told}) > 1 else []
-    names = [label(record, ["algo", *(key for key in keys if key not in ("algo", "id")), *seeds]) for record in told]
-    first = [*_names(base, base, names[0]), *["–"] * 3, "compared with", base["id"]]
-    body = [first, *(_row(base, name, *row) for row, name in zip(rows, names[1:], strict=True))]
+    told = names([base, *comparable])
+    first = [*_names(base, base, told[0]), *["–"] * 3, "compared with", base["id"]]
+    body = [first, *(_row(base, name, *row) for row, name in zip(rows, told[1:], strict=True))]
     print_table(HEAD, body, _notes(base, len(rows), methods), form)
     if methods.rows:
         print_table(*methods.table(), form)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.command_line.differences import ORIGIN, differences, label
+from metarun.command_line.differences import ORIGIN, names
 from metarun.command_line.tables import difference_text, p_text
 from metarun.comparison import OverSeeds, comparisons_each, holm, over_seeds, verdict
 from metarun.display import percent
@@ -30,10 +30,9 @@ class MethodComparison:
 
     def table(self) -> tuple[list[str], list[list[str]], list[str]]:
         """Return head, rows and notes for people."""
-        told, keys = differences([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed", ORIGIN])
-        names = [label(record, ["algo", *(key for key in keys if key not in ("algo", "id"))]) for record in told]
-        first = [names[0], *_figures(self.base), *["–"] * 3, "compared with"]
-        body = [first, *(self._row(name, *row) for row, name in zip(self.rows, names[1:], strict=True))]
+        told = names([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed", ORIGIN])
+        first = [told[0], *_figures(self.base), *["–"] * 3, "compared with"]
+        body = [first, *(self._row(name, *row) for row, name in zip(self.rows, told[1:], strict=True))]
         return ["method", "seeds", "figure", "sd", "difference", "± tasks", "p", "against it"], body, self._notes()
 
     def _row(self, name: str, runs: list[Record], found: OverSeeds, corrected: float, to_tell: int | None) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.command_line.differences import differences, label, with_settings
+from metarun.command_line.differences import apart, with_settings
 from metarun.command_line.pivot import pivot_table
 from metarun.command_line.published import figure_of, published, published_text
 from metarun.command_line.standing import FLAGS, flags, standings
@@ -119,11 +119,11 @@ DETAILS: dict[str, Callable[[Record], str]] = {
     "seed": lambda record: str(record["seed"]),
     "precision": lambda record: record.get("precision", "float32"),
 }
-# Keys that some column tells: all others in which runs differ stand together in the column "settings".
-TOLD = {
-    *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order", "id"),
-    *("test_query", "norm", "steps", "test_tasks", "seed", "precision"),
-}
+# Keys that columns tell; what else tells runs apart stands in the column "settings".
+TOLD = (
+    *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order"),
+    *("test_query", "norm", "steps", "test_tasks", "precision"),
+)
 USUAL = {"precision": "float32", "interval": "closed"}  # not worth telling where all rows have it
 
 
@@ -190,9 +190,7 @@ def _settings_column(records: list[Record]) -> dict[str, Callable[[Record], str]
     """Return a column that tells apart rows that no other does; none for very many, each with a file to read."""
     if len(records) > LONG:
         return {}
-    told, keys = differences(records, averaged=["seed"])
-    own = [key for key in keys if key not in TOLD]
-    texts = {id(record): label(each, own) for record, each in zip(records, told, strict=True)}
+    texts = dict(zip(map(id, records), apart(records, TOLD, averaged=["seed"]), strict=True))
     return {"settings": lambda record: texts[id(record)] or "–"} if any(texts.values()) else {}
 
 

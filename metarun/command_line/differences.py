@@ -54,9 +54,30 @@ def differences(
 def panel_keys(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """Return the keys that make way x shot tables of some runs, the method first, and the records that have them."""
     told, keys = differences(records, [*SIZES, "algo"], averaged=["seed", ORIGIN])
-    if _groups(told, [*SIZES, "algo", *keys, "seed"]) < len(told):
+    keys = ["algo", *keys]
+    keys += _that_split(told, [*SIZES, *keys], ["seedless_id"])  # such as the code that a config only names
+    if _groups(told, [*SIZES, *keys, "seed"]) < len(told):
         keys.append(ORIGIN)
-    return told, ["algo", *keys]
+    return told, keys
+
+
+def apart(records: Sequence[Record], alike: Sequence[str], averaged: Sequence[str] = ()) -> list[str]:
+    """Say of each run what tells it from those that have the same values for some keys; "" where nothing has to."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(str(record.get(key)) for key in alike), []).append(record)
+    texts: dict[int, str] = {}
+    for group in groups.values():
+        told, keys = differences(group, alike, averaged) if len(group) > 1 else (group, [])
+        own = [key for key in keys if key != "id"]
+        texts.update((id(record), label(each, own)) for record, each in zip(group, told, strict=True))
+    return [texts[id(record)] for record in records]
+
+
+def names(records: Sequence[Record], averaged: Sequence[str] = ()) -> list[str]:
+    """Name each run by its method and what tells it from others of that method: ``maml, 5-way, algo.inner_lr=0.1``."""
+    told = zip(records, apart(records, ["algo"], averaged), strict=True)
+    return [", ".join(filter(None, [record["algo"], text])) for record, text in told]
 
 
 def label(record: Record, keys: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 
 from metarun import example_tasks
 from metarun.command_line.compare import finished_rows
-from metarun.command_line.differences import SIZES, differences, label, panel_keys
-from metarun.command_line.pivot import cell_figure, in_order, pivot
-from metarun.command_line.standing import TRANSDUCTIVE, marks_of_cells
+from metarun.command_line.differences import differences, label
+from metarun.command_line.size_panels import SizeCell, size_panels
+from metarun.command_line.standing import TRANSDUCTIVE
 from metarun.command_line.tables import leave_out
 from metarun.command_line.word_parser import WordParser
 from metarun.display import percent
@@ -167,22 +167,11 @@ def write_heatmap(records: Sequence[Record], path: Path, width: float | None = N
         UserError: the runs are judged by accuracy and by squared error, or `path` cannot be written.
     """
     regression = _is_regression(records)
-    told, keys = panel_keys(records)
-    by_panel = pivot(told, keys, SIZES)
-    places = [(values, size) for values in in_order(by_panel) for size in by_panel[values]]
-    sharing = [by_panel[values][size] for values, size in places]
-    signs, meanings = marks_of_cells(sharing)
-    cells = dict(zip(places, map(_cell, sharing, signs), strict=True))
-    panels = [
-        Panel(
-            label(dict(zip(keys, values, strict=True)), keys),
-            {(way, shot): cells[values, (way, shot)] for way, shot in by_panel[values]},
-        )
-        for values in in_order(by_panel)
-    ]
-    notes = _what_figures_are(sharing) + meanings
+    panels, meanings = size_panels(records)
+    notes = _what_figures_are([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
+    drawn = [Panel(panel.title, {size: _cell(cell) for size, cell in panel.cells.items()}) for panel in panels]
     name = "mse" if regression else "accuracy %"
-    write_figure(path, lambda: draw_heatmap(panels, name, regression, notes, width))
+    write_figure(path, lambda: draw_heatmap(drawn, name, regression, notes, width))
 
 
 def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
@@ -195,14 +184,13 @@ def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
     return notes
 
 
-def _cell(sharing: list[Record], signs: str) -> Cell:
-    found = cell_figure(sharing)
-    regression = "mse" in sharing[0]
+def _cell(cell: SizeCell) -> Cell:
+    found, regression = cell.figure, "mse" in cell.runs[0]
 
     def write(figure: float) -> str:
         return f"{figure:.3f}" if regression else percent(figure)
 
-    lines = [write(found.mean) + signs]
+    lines = [write(found.mean) + cell.signs]
     if found.ci95 is not None:
         lines.append(f"± {write(found.ci95)}")
     if found.deviation is not None:

@@ -3,12 +3,18 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metarun.command_line.compare import all_columns, finished_rows
+from metarun.command_line.differences import names
+from metarun.command_line.size_panels import SizeCell, size_panels
 from metarun.command_line.tables import leave_out
 from metarun.command_line.word_parser import WordParser
-from metarun.errors import UserError
-from metarun.results import write_text
+from metarun.display import percent
+from metarun.results import Record, write_text
+
+if TYPE_CHECKING:
+    from metarun.report import SizeMap
 
 EXAMPLES = """examples:
   metarun report                                       every run under results/, as report.html
@@ -33,15 +39,42 @@ def main(words: Sequence[str]) -> int:
 
     from metarun.report import Table, render  # jinja2, pillow: not for a mistyped path
 
-    page, left_out = render(records, Table(*all_columns(records, math.inf)))
+    maps, meanings = _size_maps(records)
+    page, left_out = render(records, Table(*all_columns(records, math.inf)), _short_names, maps, meanings)
     for sentence in left_out:
         leave_out(sentence)
-    try:
-        write_text(options.output, page)
-    except OSError as error:
-        raise UserError(
-            f"{options.output} cannot be written ({error.strerror or error}); name another file with -o."
-        ) from None
+    write_text(options.output, page)
     runs = "1 run" if len(records) == 1 else f"{len(records):,} runs"
     print(f"→ {options.output} ({runs}, {len(page.encode()) / 1e6:.1f} MB)")
     return 0
+
+
+def _size_maps(records: list[Record]) -> "tuple[list[SizeMap], list[str]]":
+    """Return accuracies by way and shot, as they are written, and what their signs mean."""
+    from metarun.report import SizeMap
+
+    panels, meanings = size_panels([record for record in records if "mse" not in record])
+    maps = [
+        SizeMap(panel.title, {size: (100 * cell.figure.mean, _lines(cell)) for size, cell in panel.cells.items()})
+        for panel in panels
+    ]
+    return maps, meanings
+
+
+def _lines(cell: SizeCell) -> list[str]:
+    found = cell.figure
+    lines = [percent(found.mean, 1) + cell.signs]
+    if found.ci95 is not None:
+        lines.append(f"± {percent(found.ci95, 1)}")
+    if found.deviation is not None:
+        lines.append(f"sd {percent(found.deviation, 1)}")
+    return lines
+
+
+def _short_names(records: Sequence[Record]) -> list[str]:
+    """Name runs as charts have room for, each differently."""
+    told = [name.replace(", ", " ") for name in names(records)]
+    return [
+        name if told.count(name) == 1 else f"{name} {record['id'][:4]}"
+        for name, record in zip(told, records, strict=True)
+    ]

@@ -1,3 +1,4 @@
 from metarun.report.page import Table, render
+from metarun.report.settings import SizeMap
 
-__all__ = ["Table", "render"]
+__all__ = ["SizeMap", "Table", "render"]

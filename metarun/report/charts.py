@@ -4,7 +4,7 @@ All text goes through `Markup.format`, which escapes it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -152,15 +152,16 @@ def histograms(rows: Sequence[Histogram], edges: Sequence[float], x_label: str) 
     return svg(inside, frame.height, f"distribution over tasks of {x_label}")
 
 
-def heat_map(cells: dict[tuple[int, int], tuple[float, str]], colours: Range) -> Markup:
+def heat_map(cells: Mapping[tuple[int, int], tuple[float, Sequence[str]]], colours: Range) -> Markup:
     """Draw way downwards and shot across.
 
     Args:
-        cells: (way, shot) → accuracy in percent, and a small note.
+        cells: (way, shot) → accuracy in percent, and what is written: a line for it, and small ones.
         colours: the accuracies of the palest and the fullest colour.
     """
     ways, shots = (sorted({key[i] for key in cells}) for i in (0, 1))
-    width, height = min(72.0, (WIDTH - LEFT) / len(shots)), 42
+    lines = max(len(texts) for _, texts in cells.values())
+    width, height = min(72.0, (WIDTH - LEFT) / len(shots)), 16 + 13 * lines
     inside = [Markup('<text class="unit" x="0" y="11">way ↓ &#160; shot →</text>')]
     for column, shot in enumerate(shots):
         inside.append(
@@ -179,17 +180,23 @@ def heat_map(cells: dict[tuple[int, int], tuple[float, str]], colours: Range) ->
     return svg(inside, 34 + height * len(ways), "accuracy by way and shot")
 
 
-def _cell(x: float, y: float, width: float, height: float, value: float, note: str, colours: Range) -> Markup:
+def _cell(
+    x: float, y: float, width: float, height: float, value: float, texts: Sequence[str], colours: Range
+) -> Markup:
     low, high = widened(*colours, 0.0)
     strength = 0.12 + 0.83 * (value - low) / (high - low)
-    return Markup(
-        '<g class="cell{}"><rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="3" style="opacity:{:.2f}"/>'
-        '<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{:.1f}</text>'
-        '<text class="small" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text></g>'
-    ).format(
-        *(" strong" if strength > 0.6 else "", x, y, width, height, strength),
-        *(x + width / 2, y + 18, value, x + width / 2, y + 31, note),
-    )
+    inside = [
+        Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="3" style="opacity:{:.2f}"/>').format(
+            x, y, width, height, strength
+        )
+    ]
+    for line, text in enumerate(texts):
+        inside.append(
+            Markup('<text{} x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
+                Markup(' class="small"') if line else "", x + width / 2, y + 18 + 13 * line, text
+            )
+        )
+    return Markup('<g class="cell{}">{}</g>').format(" strong" if strength > 0.6 else "", Markup("").join(inside))
 
 
 def wave(

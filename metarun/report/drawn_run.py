@@ -1,6 +1,6 @@
 """What the files of a run say, read for drawing; a file that is missing or damaged costs its own charts, no others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,28 +67,3 @@ def _curve(path: Path) -> pd.DataFrame:
     curve = pd.read_csv(path)
     numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
     return numbers.replace([np.inf, -np.inf], np.nan).assign(split=curve["split"])
-
-
-def names(records: Sequence[Record]) -> list[str]:
-    """Name each run by its method and by as much else as tells it from the others."""
-    told = [str(record["algo"]) for record in records]
-    for write in TELLING:
-        groups: dict[str, set[str]] = {}
-        for name, record in zip(told, records, strict=True):
-            groups.setdefault(name, set()).add(write(record))
-        told = [
-            f"{name} {write(record)}" if len(groups[name]) > 1 else name
-            for name, record in zip(told, records, strict=True)
-        ]
-    return told
-
-
-TELLING: tuple[Callable[[Record], str], ...] = (
-    lambda record: str(record["data"]),
-    lambda record: f"{record['way']}w{record['shot']}s",
-    lambda record: str(record.get("backbone")),
-    lambda record: str(record["norm"]),
-    lambda record: str(record.get("precision", "float32")),
-    lambda record: f"seed {record['seed']}",
-    lambda record: str(record["id"])[:4],
-)

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from metarun import __version__
 from metarun.display import Best, figure
 from metarun.report.examples import ShownTask, Strips, shown
-from metarun.report.settings import Setting, heat_maps_of, settings_of
+from metarun.report.settings import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.results import Record, RunDirectory
 
 OPEN = 3  # settings that are open when the page is; a browser lays out the others when they are opened
@@ -31,17 +31,26 @@ class Table:
     notes: list[str]
 
 
-def render(records: Sequence[Record], table: Table) -> tuple[str, list[str]]:
+def render(
+    records: Sequence[Record],
+    table: Table,
+    names: Callable[[Sequence[Record]], list[str]],
+    maps: Sequence[SizeMap],
+    meanings: Sequence[str],
+) -> tuple[str, list[str]]:
     """Return the page of finished runs as HTML.
 
     Args:
         records: of `read_records`, in the table's order.
         table: what `metarun compare` says of them.
+        names: of some runs that are drawn together, by what tells them apart.
+        maps: accuracy by way and shot.
+        meanings: of the signs in those.
 
     Returns:
         The page, and a sentence for each file of a run that cannot be read.
     """
-    settings, left_out = settings_of(records)
+    settings, left_out = settings_of(records, names)
     strips = Strips()
     examples = [_examples(setting, strips) for setting in settings[:WITH_EXAMPLES]]
     script = _shipped("sort_and_filter.js")
@@ -54,7 +63,8 @@ def render(records: Sequence[Record], table: Table) -> tuple[str, list[str]]:
         table=table,
         settings=settings,
         examples=examples,
-        heat_maps=heat_maps_of(records),
+        heat_maps=heat_maps_of(maps),
+        meanings=meanings,
         runs=[(record, _provenance(record)) for record in records],
         open=OPEN,
         version=__version__,

@@ -1,7 +1,7 @@
 """The charts of runs that were judged on equal tasks: only these can be drawn over each other."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from metarun.report.charts import (
     line_chart,
     scatter,
 )
-from metarun.report.drawn_run import DrawnRun, Floats, names, read
+from metarun.report.drawn_run import DrawnRun, Floats, read
 from metarun.results import Record
 from metarun.statistics import calibration, mean_and_ci95
 
@@ -44,8 +44,14 @@ class Setting:
     charts: list[Chart]
 
 
-def settings_of(records: Sequence[Record]) -> tuple[list[Setting], list[str]]:
+def settings_of(
+    records: Sequence[Record], names: Callable[[Sequence[Record]], list[str]]
+) -> tuple[list[Setting], list[str]]:
     """Group the runs by what they were judged on, in the table's order; read and draw them.
+
+    Args:
+        records: of finished runs.
+        names: of some runs that are drawn together, by what tells them apart.
 
     Returns:
         The settings, and a sentence for each file that cannot be read.
@@ -57,7 +63,7 @@ def settings_of(records: Sequence[Record]) -> tuple[list[Setting], list[str]]:
     settings, left_out = [], []
     for group in groups.values():
         runs = []
-        for i, (record, name) in enumerate(_drawn(group)):
+        for i, (record, name) in enumerate(_drawn(group, names)):
             run, sentences = read(record, name, i)
             runs.append(run)
             left_out += sentences
@@ -65,16 +71,15 @@ def settings_of(records: Sequence[Record]) -> tuple[list[Setting], list[str]]:
     return settings, left_out
 
 
-def _drawn(group: Sequence[Record]) -> list[tuple[Record, str]]:
+def _drawn(group: Sequence[Record], names: Callable[[Sequence[Record]], list[str]]) -> list[tuple[Record, str]]:
     """Choose the runs that are drawn: the best of each method, then the second best of each, and so on."""
     seen: dict[str, int] = {}
     ranks = []
     for record in group:
         seen[record["algo"]] = rank = seen.get(record["algo"], 0) + 1
         ranks.append(rank)
-    chosen = sorted(sorted(range(len(group)), key=lambda i: ranks[i])[:DRAWN])
-    told = names(group)
-    return [(group[i], told[i]) for i in chosen]
+    chosen = [group[i] for i in sorted(sorted(range(len(group)), key=lambda i: ranks[i])[:DRAWN])]
+    return list(zip(chosen, names(chosen), strict=True))
 
 
 def _title(record: Record) -> str:
@@ -222,25 +227,21 @@ def _calibration(sure: Sequence[tuple[DrawnRun, Floats, Floats]]) -> Chart:
     )
 
 
-def heat_maps_of(records: Sequence[Record]) -> list[Chart]:
-    """Draw accuracy by way and shot for each method and data set with at least two such cells."""
-    groups: dict[tuple[str, str], dict[tuple[int, int], list[float]]] = {}
-    for record in records:
-        if "mse" not in record:
-            data = (
-                record["test_data"]
-                if record["data"] == record["test_data"]
-                else f"{record['data']} → {record['test_data']}"
-            )
-            cells = groups.setdefault((record["algo"], data), {})
-            cells.setdefault((record["test_way"], record["test_shot"]), []).append(100 * record["accuracy"])
-    groups = {key: cells for key, cells in groups.items() if len(cells) > 1}
-    means = {key: {cell: float(np.mean(of)) for cell, of in cells.items()} for key, cells in groups.items()}
-    every = [value for cells in means.values() for value in cells.values()]
-    charts = []
-    for (algo, data), cells in groups.items():
-        drawn = {
-            cell: (means[algo, data][cell], "" if len(of) == 1 else f"{len(of)} runs") for cell, of in cells.items()
-        }
-        charts.append(Chart(f"{algo} on {data}", heat_map(drawn, (min(every), max(every))), ""))
-    return charts
+@dataclass(frozen=True)
+class SizeMap:
+    """Accuracy by way and shot.
+
+    Args:
+        title: of the method, and what else tells it from others.
+        cells: (way, shot) → accuracy in percent, and what is written of it.
+    """
+
+    title: str
+    cells: Mapping[tuple[int, int], tuple[float, Sequence[str]]]
+
+
+def heat_maps_of(maps: Sequence[SizeMap]) -> list[Chart]:
+    """Draw those that have at least two cells, in one scale of colours."""
+    maps = [each for each in maps if len(each.cells) > 1]
+    every = [value for each in maps for value, _ in each.cells.values()]
+    return [Chart(each.title, heat_map(each.cells, (min(every), max(every))), "") for each in maps]
