@@ -100,11 +100,8 @@ def test_no_other_verb_reaches_anything(offline):
     offline.metarun("train", "-m", *SMALL, "hydra/launcher=joblib", "seed=2,3")
     run = next((offline.folder / "results" / "runs").iterdir())
     offline.metarun("test", f"run={run}", "task.way=3")
-    for words in (
-        ["compare"],
-        ["report"],
-        ["plot", "heatmap", "-o", "heatmap.pdf"],
-        ["plot", "tasks", "-o", "tasks.png"],
-    ):
-        offline.metarun(*words)
+    offline.metarun("compare")
+    offline.metarun("report")
+    offline.metarun("plot", "heatmap", "-o", "heatmap.pdf")
+    offline.metarun("plot", "tasks", run.name, "-o", "tasks.png")
     offline.metarun("data", "check", "glyphs")
