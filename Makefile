@@ -62,6 +62,10 @@ bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails wher
 bench-scale: $(INSTALLED)  ## how time and memory grow with way, shot, steps, meta-batch, classes, images
 	$(IN_COMPANY) $(BIN)/python -m scripts.bench_scale
 
+.PHONY: soak
+soak: $(INSTALLED)  ## two hours of sweeps under random kills, memory and open files watched; SOAK="--minutes 1" to try it
+	$(BIN)/python -m scripts.soak $(SOAK)
+
 lock: $(TOOLS)/.installed  ## renew requirements/*.lock: the newest that pyproject.toml allows, with hashes
 	$(UV) --upgrade --group build -o requirements/build.lock
 	$(UV) --upgrade --group tools -o requirements/tools.lock
