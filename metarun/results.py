@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from metarun.alone import alone
 from metarun.atomic_file import replacing
 from metarun.errors import UserError
 
@@ -53,24 +53,18 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process; a second process waits."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / ".lock").touch()
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(
-                f"{self.path} cannot be written ({reason}); set `results_dir` to a folder of yours."
-            ) from None
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"{OCCUPIED} {self.path}; waiting for it.", flush=True)
-            lock.acquire()
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(alone(self.path / ".lock", self._wait))
+            except OSError as error:
+                reason = error.strerror or error
+                raise UserError(
+                    f"{self.path} cannot be written ({reason}); set `results_dir` to a folder of yours."
+                ) from None
             yield
-        finally:
-            lock.release()
+
+    def _wait(self, more: str) -> None:
+        print(f"{OCCUPIED} {self.path}; waiting for it.{more}", flush=True)
 
     def read_result(self) -> Record | None:
         """Return the record, or None where the run is not finished.
@@ -90,12 +84,11 @@ class RunDirectory:
 
     def discard_if_unused(self) -> None:
         """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""
-        if self.config.exists():
-            return
-        for path in (self.log, self.path / ".lock"):
-            path.unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        with suppress(OSError):  # something else is in it, or it is gone
+            if not self.config.exists():
+                for path in (self.log, self.path / ".lock"):
+                    path.unlink(missing_ok=True)
+                self.path.rmdir()
 
     def forget(self) -> None:
         """Remove what would let a run be found finished or gone on with, the record first."""

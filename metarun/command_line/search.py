@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from metarun.alone import alone
 from metarun.command_line.job import Job
 from metarun.command_line.pool import Pool, room_for
 from metarun.display import percent
@@ -83,13 +83,10 @@ def _check_composes(config: DictConfig, loader: ConfigLoader, space: Space) -> N
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"another process is at this search ({folder}); wait for it, or stop it first.") from None
-    with lock:
+    def refuse(more: str) -> None:
+        raise UserError(f"another process is at this search ({folder}); wait for it, or stop it first.{more}")
+
+    with alone(folder / ".lock", refuse):
         yield
 
 

@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from filelock import AcquireReturnProxy, FileLock
 from platformdirs import user_cache_path
 
+from metarun.alone import alone
 from metarun.data import cache_file
 from metarun.data.cache_file import Unwritten, unwritten
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
@@ -127,12 +128,17 @@ def _trusted(
     return examples
 
 
-def _locked(path: Path) -> AcquireReturnProxy[FileLock]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path.with_suffix(".lock")).acquire()
-    except OSError as error:
-        raise _unwritable(path, error) from error
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    def wait(more: str) -> None:
+        log.info("Another process makes %s; waiting for it.%s", path, more)
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone(path.with_suffix(".lock"), wait))
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        yield
 
 
 def _write(path: Path, key: str, examples: Unwritten) -> None:

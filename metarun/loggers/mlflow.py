@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from metarun.alone import alone
 from metarun.loggers.logger import LoggedRun, Outcome, import_for
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -64,7 +63,7 @@ class MLflow:
         """Return the id of the experiment; the runs of a sweep wait for the one that makes the tables and itself."""
         uri = self._tracking_uri or f"sqlite:///{results / 'mlflow.db'}"
         artifacts = None if self._tracking_uri else (results / "mlartifacts").as_uri()
-        with FileLock(results / ".mlflow.lock"):
+        with alone(results / ".mlflow.lock", lambda _: None):
             self._client = self._library.MlflowClient(uri)
             found = self._client.get_experiment_by_name(self._experiment)
             if found is not None:
