@@ -54,6 +54,7 @@ from metarun.transduction import check_predictions
 
 log = logging.getLogger(__name__)
 
+CURVE = ["iteration", "split", "loss", "accuracy", "seconds"]
 PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judges another method's features
 
 
@@ -120,20 +121,32 @@ def _once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Conso
     """Do the work that makes a run's row, unless the row is there; one process at a time."""
     keep_freed_memory()
     console = SteadyConsole()
-    with run.locked():
-        record = None if config["force"] else run.read_result()
-        if record is not None and record["status"] == "failed" and config["retry_failed"]:
-            run.forget()
-            record = None
-        if record is None:
-            record = _work_logged(run, config, console, work)
-        elif record["status"] == "failed":
-            raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
-        else:
-            console.print("This run is there already; force=true repeats it.", highlight=False)
+    record = _found(run, config, console)
+    if record is None:
+        with run.locked():
+            record = _found(run, config, console)  # another process may have made it while this one waited
+            if record is None:
+                if run.result.exists() and not config["force"]:
+                    run.forget()  # it failed, and is to be tried again
+                record = _work_logged(run, config, console, work)
     console.print(summary(record))
     console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
     return run.path
+
+
+def _found(run: RunDirectory, config: Config, console: Console) -> Record | None:
+    """Return the row that is there already, if one is and is not to be made again.
+
+    Raises:
+        RunFailed: the run failed before.
+    """
+    record = None if config["force"] else run.read_result()
+    if record is None or (record["status"] == "failed" and config["retry_failed"]):
+        return None
+    if record["status"] == "failed":
+        raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
+    console.print("This run is there already; force=true repeats it.", highlight=False)
+    return record
 
 
 def _work_logged(
@@ -379,7 +392,7 @@ def _meta_train(
 
     def write(state: checkpoint.State) -> None:
         checkpoint.save(run.last, state, before=run.previous)
-        write_csv(run.curve, state["progress"]["curve"], ["iteration", "split", "loss", "accuracy", "seconds"])
+        write_csv(run.curve, state["progress"]["curve"], CURVE)
 
     writer = checkpoint.InBackground(write)
 
@@ -397,6 +410,9 @@ def _meta_train(
     with interruption.keeping(save_now), screen.phase(f"meta-training {run.path.name}"):
         training.run(save, [screen, logbook], together)
     writer.finish()
+    write_csv(
+        run.curve, training.progress.curve, CURVE
+    )  # a kill may have come between the last checkpoint and its curve
     checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
 
 
