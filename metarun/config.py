@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metarun.credentials import masked
 from metarun.errors import UserError
+from metarun.places import files_below, is_file, is_folder, state_of
 
 Config = dict[str, Any]  # resolved: plain values only
 
@@ -304,9 +304,9 @@ def _with_content(value: Any, key: str = "") -> Any:
         return value
     code = key in NAMES_OF_CODE
     path = _source_of(value) if code and not value.startswith("metarun.") else Path(value)
-    if key == "root" and path and path.is_dir():
+    if key == "root" and path and is_folder(path):
         return _state_of(path)
-    if path is None or not path.is_file():
+    if path is None or not is_file(path):
         return value
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     return [value, content] if code else content  # where a split list lies does not matter
@@ -314,8 +314,7 @@ def _with_content(value: Any, key: str = "") -> Any:
 
 def _state_of(folder: Path) -> str:
     """Return a hash that changes with any file below a folder; there may be too many to read them all."""
-    files = sorted(Path(here, name) for here, _, names in os.walk(folder, followlinks=True) for name in names)
-    states = [(str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    states = [(str(file), *state_of(folder / file)) for file in sorted(map(Path, files_below(folder)))]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 

@@ -27,7 +27,11 @@ class Interrupted(KeyboardInterrupt):
         self.signal_number = signal_number
 
 
+_LONGEST_WORD = 100  # characters; to compare longer ones takes long and helps nobody
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``" Did you mean 'omniglot'?"`` when an option is close to `word`, else an empty string."""
-    near = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    options = [option for option in options if len(option) <= _LONGEST_WORD] if len(word) <= _LONGEST_WORD else []
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""

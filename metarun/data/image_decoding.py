@@ -1,7 +1,6 @@
 """From the bytes of a picture to an array of a fixed size."""
 
-import struct
-import zlib
+import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -36,12 +35,12 @@ def decode(where: str, content: bytes, size: int, channels: int) -> NDArray[np.u
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(BytesIO(content), formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content), formats=_FORMATS) as image:
             if image.mode in _DEEP:
                 raise ValueError(f"mode {image.mode}, more than 8 bits a channel")
             flat = _on_white(ImageOps.exif_transpose(image)).convert("RGB" if channels == 3 else "L")
-    except (OSError, SyntaxError, ValueError, zlib.error, struct.error, Image.DecompressionBombError) as error:
-        reason = "no picture" if isinstance(error, UnidentifiedImageError) else error
+    except Exception as error:  # Pillow's plugins raise a dozen kinds on foreign bytes, DecompressionBombError is one
+        reason = "no picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise UserError(f"{where} cannot be decoded ({reason}); mend it or take it away.") from error
     if flat.size != (size, size):
         flat = flat.resize((size, size), Image.Resampling.LANCZOS)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from metarun.data.known_images import KNOWN, KnownName
 from metarun.data.splits import read_split_file
 from metarun.data.storage import Storage, check_cache, data_root, load_or_build
 from metarun.errors import UserError
+from metarun.places import is_file, is_folder, path_of
 
 log = logging.getLogger(__name__)
 
 RECIPE = 1  # raise it with every change that can change a pixel or a class
 _LARGEST = 1 << 28  # bytes of one picture
+_MOST_PIXELS = 2048  # of width and height: an example of 12 MB, of which a task has many
 
 
 class ImageFolder:
@@ -59,9 +62,9 @@ class ImageFolder:
         known: KnownName | None = None,
         storage: Storage = "memory",
     ) -> None:
-        if size < 1:
-            raise UserError(f"size={size} but a picture has at least 1 pixel; raise `data.size`.")
-        self.root = None if root is None else Path(root).expanduser()
+        if not 1 <= size <= _MOST_PIXELS:
+            raise UserError(f"size={size} but pictures have 1 to {_MOST_PIXELS} pixels a side here; set `data.size`.")
+        self.root = None if root is None else path_of(root)
         self.split = split
         self.size, self.channels = size, channels
         self.storage = storage
@@ -120,7 +123,7 @@ class ImageFolder:
             if self.known is None:
                 raise UserError("data=image_folder needs pictures; set `data.root` to a folder or a zip.")
             return self.known.find()
-        if not self.root.exists():
+        if not (is_file(self.root) or is_folder(self.root)):
             raise UserError(f"data.root={self.root} is not there; set `data.root` to a folder or a zip of pictures.")
         return self.root
 
@@ -154,7 +157,7 @@ class ImageFolder:
 
     def _cache(self, which: Split) -> Path:
         _, lists = self._split_file() or ("", b"")
-        settings = f"{self.root and self.root.resolve()}|{self.size}|{self.channels}|".encode() + lists
+        settings = os.fsencode(f"{self.root and self.root.resolve()}|{self.size}|{self.channels}|") + lists
         name = f"{self.name}-{hashlib.sha256(settings).hexdigest()[:8]}-{which}.npz"
         return data_root() / "pictures" / name
 

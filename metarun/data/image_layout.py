@@ -2,8 +2,9 @@
 
 import csv
 import io
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from metarun.data.archive import Read
@@ -37,6 +38,7 @@ def arrange(
         UserError: no such layout, a split without classes, a class in two splits, a damaged list.
     """
     pictures = [PurePosixPath(file) for file in sorted(names) if _is_picture(PurePosixPath(file))]
+    _check_names(place, pictures)
     if not pictures:
         raise UserError(f"{place} holds no pictures ({', '.join(SUFFIXES)}); put them there, or correct `data.root`.")
     top = _top(pictures)
@@ -54,6 +56,15 @@ def arrange(
     return _choose(name, split_file, {c: files for classes in splits.values() for c, files in classes.items()})
 
 
+def _check_names(place: Path, pictures: Sequence[PurePosixPath]) -> None:
+    """Refuse what is no text: a class's name is written into tables and hashes."""
+    for picture in pictures:
+        try:
+            str(picture).encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{place} holds {str(picture)!a}, a name that is no UTF-8; give it another.") from None
+
+
 def _is_picture(file: PurePosixPath) -> bool:
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
     return file.suffix.lower() in SUFFIXES and not hidden
@@ -61,13 +72,10 @@ def _is_picture(file: PurePosixPath) -> bool:
 
 def _top(pictures: Sequence[PurePosixPath]) -> PurePosixPath:
     """Return the folder that holds everything, as zips often have one; folders of a class or a split are none."""
-    top = PurePosixPath()
-    while True:
-        inside = {picture.relative_to(top).parts for picture in pictures}
-        first = {parts[0] for parts in inside}
-        if len(first) > 1 or min(map(len, inside)) < 3 or first <= {*SPLITS, "images"}:
-            return top
-        top /= first.pop()
+    shared = os.path.commonprefix([picture.parts for picture in pictures])  # noqa: RUF071, of tuples: by part
+    shallowest = min(len(picture.parts) for picture in pictures)
+    ends = (i for i, folder in enumerate(shared) if folder in {*SPLITS, "images"} or shallowest - i < 3)
+    return PurePosixPath(*shared[: next(ends, len(shared))])
 
 
 def _by_folder(place: Path, folder: PurePosixPath, pictures: Sequence[PurePosixPath]) -> Classes:
@@ -83,17 +91,28 @@ def _by_folder(place: Path, folder: PurePosixPath, pictures: Sequence[PurePosixP
 
 def _read_table(place: Path, table: str, read: Read, pictures: Sequence[PurePosixPath]) -> Classes:
     where = {picture.name: picture.as_posix() for picture in pictures}
-    rows = csv.DictReader(io.StringIO(read(table).decode("utf-8", "replace")))
-    if not {"filename", "label"} <= set(rows.fieldnames or ()):
-        raise UserError(f"{table} in {place} has not the columns filename and label; mend it or take it away.")
     classes: Classes = defaultdict(list)
-    for row in rows:
-        if row["filename"] not in where:
-            raise UserError(f"{table} in {place} names '{row['filename']}', which is not there; complete your copy.")
-        classes[row["label"]].append(where[row["filename"]])
+    for filename, label in _rows(place, table, read(table)):
+        if filename not in where:
+            raise UserError(f"{table} in {place} names '{filename}', which is not there; complete your copy.")
+        classes[label].append(where[filename])
     if not classes:
         raise UserError(f"{table} in {place} names no pictures, but every split needs some; complete your copy.")
     return {class_name: sorted(classes[class_name]) for class_name in sorted(classes)}
+
+
+def _rows(place: Path, table: str, content: bytes) -> Iterator[tuple[str, str]]:
+    """Yield filename and label of each row."""
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig", "replace")))
+    try:
+        if not {"filename", "label"} <= set(rows.fieldnames or ()):
+            raise UserError(f"{table} in {place} has not the columns filename and label; mend it or take it away.")
+        for row in rows:
+            if not row["filename"] or not row["label"]:
+                raise UserError(f"line {rows.line_num} of {table} in {place} lacks filename or label; mend it.")
+            yield row["filename"], row["label"]
+    except csv.Error as error:
+        raise UserError(f"{table} in {place} cannot be read ({error}); mend it or take it away.") from error
 
 
 def _find_split_file(place: Path, top: PurePosixPath, names: Sequence[str], read: Read) -> SplitFile:

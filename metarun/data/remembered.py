@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from metarun.documents import parse_json
+
 
 def remembered(files: Sequence[Path], about: str, compute: Callable[[], str]) -> str:
     """Return what `compute` says of some files, asked again only when one of them has changed (size or time).
@@ -50,7 +52,7 @@ def _state_of(files: Sequence[Path]) -> list[list[int]]:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        answers = json.loads(path.read_text())
+        answers = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return answers if isinstance(answers, dict) else {}

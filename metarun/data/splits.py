@@ -1,10 +1,14 @@
 """Which classes are meta-train, meta-val and meta-test: by a rule of the data set, or by a file of the user's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from metarun.data.examples import SPLITS, Split, check_disjoint
+from metarun.documents import parse_yaml
 from metarun.errors import UserError, did_you_mean
+from metarun.places import is_file, path_of
 
 ClassLists = Mapping[Split, Sequence[str]]
 Rule = Callable[[Sequence[str]], ClassLists]
@@ -36,7 +40,10 @@ def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str])
     Raises:
         UserError: as `split_classes`.
     """
-    written = _parse(where, content)
+    try:
+        written = parse_yaml(content)
+    except ValueError as error:
+        raise UserError(f"{where} cannot be read as JSON or YAML ({error}).") from error
     if not isinstance(written, dict) or set(written) != set(SPLITS):
         raise UserError(f"{where} must be a mapping with the keys train, val and test, each a list of class names.")
     return _in_order(
@@ -56,8 +63,8 @@ def read_split_file(name: str, split: str, rules: Sequence[str] = ()) -> bytes:
     Raises:
         UserError: there is none; the sentence names the rules that the data set knows, too.
     """
-    path = Path(split).expanduser()
-    if not path.is_file():
+    path = path_of(split)
+    if not is_file(path):
         possible = f"neither {' nor '.join(rules)} nor an existing file" if rules else "no existing file"
         raise UserError(f"split '{split}' of {name} is {possible}; correct `data.split`.{did_you_mean(split, rules)}")
     try:
@@ -66,33 +73,30 @@ def read_split_file(name: str, split: str, rules: Sequence[str] = ()) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _parse(where: str, content: bytes) -> object:
-    import yaml  # JSON is YAML too; imported here because most runs need none
-
-    try:
-        parsed: object = yaml.safe_load(content.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{where} cannot be read as JSON or YAML ({' '.join(str(error).split())}).") from error
-    return parsed
-
-
 def _expand(where: str, entries: object, classes: Sequence[str]) -> list[str]:
     entries = list(entries) if isinstance(entries, dict) else entries  # {class: how many examples it has}
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries) or not entries:
         raise UserError(f"{where} must be a list of at least one class name (in quotes where YAML needs them).")
-    expanded = [class_name for entry in entries for class_name in _matches(where, entry, classes)]
-    twice = [class_name for class_name in set(expanded) if expanded.count(class_name) > 1]
+    ordered = sorted(classes)
+    expanded = [class_name for entry in entries for class_name in _matches(where, entry, ordered)]
+    twice = [class_name for class_name, times in Counter(expanded).items() if times > 1]
     if twice:
         raise UserError(f"{where} names class '{min(twice)}' twice; name each class once.")
     return expanded
 
 
-def _matches(where: str, entry: str, classes: Sequence[str]) -> list[str]:
-    if entry in classes:
+def _matches(where: str, entry: str, ordered: Sequence[str]) -> list[str]:
+    """Return the classes that an entry stands for, out of all classes in the order of their names."""
+    if next(_beginning_with(entry, ordered), None) == entry:
         return [entry]
-    found = [class_name for class_name in classes if class_name.startswith((f"{entry}/", f"{entry} "))]
+    found = [class_name for end in "/ " for class_name in _beginning_with(f"{entry}{end}", ordered)]
     if not found:
-        groups = {class_name.replace("/", " ").partition(" ")[0] for class_name in classes}
-        hint = did_you_mean(entry, [*groups, *classes])
+        groups = {class_name.replace("/", " ").partition(" ")[0] for class_name in ordered}
+        hint = did_you_mean(entry, [*groups, *ordered])
         raise UserError(f"{where} names '{entry}', which is no class or group of classes.{hint}")
     return found
+
+
+def _beginning_with(start: str, ordered: Sequence[str]) -> Iterator[str]:
+    first = bisect_left(ordered, start)
+    return takewhile(lambda class_name: class_name.startswith(start), (ordered[i] for i in range(first, len(ordered))))

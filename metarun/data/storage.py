@@ -15,6 +15,7 @@ from metarun.data.cache_file import Unwritten, unwritten
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.remembered import remember, remembered
 from metarun.errors import UserError
+from metarun.places import path_of
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ Storage = Literal["memory", "disk"]
 def data_root() -> Path:
     """The folder that data are looked for and cached under: `METARUN_DATA`, or the user's cache folder."""
     asked = os.environ.get("METARUN_DATA")
-    return Path(asked).expanduser() if asked else user_cache_path("metarun")
+    return path_of(asked) if asked else user_cache_path("metarun")
 
 
 def mirror() -> str | Path | None:
@@ -33,7 +34,7 @@ def mirror() -> str | Path | None:
     asked = os.environ.get("METARUN_MIRROR")
     if not asked:
         return None
-    return asked.rstrip("/") if asked.startswith(("http://", "https://")) else Path(asked).expanduser()
+    return asked.rstrip("/") if asked.startswith(("http://", "https://")) else path_of(asked)
 
 
 def find_original(folder: str, names: Iterable[str]) -> Path | None:

@@ -1,3 +1,5 @@
+import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -76,3 +78,28 @@ def test_a_picture_is_turned_as_its_camera_says():
 def test_what_cannot_be_decoded_is_named_with_the_reason(content, reason):
     with pytest.raises(UserError, match=rf"^birds: a/1.jpg cannot be decoded \({reason}\); mend it or take it away"):
         decode("birds: a/1.jpg", content, 12, 3)
+
+
+@pytest.mark.parametrize("side", [20_000, 2**31 - 1])
+def test_a_picture_that_says_it_is_enormous_is_told(side):
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    content = bytearray(make_picture(1))
+    content[16:29] = header
+    content[29:33] = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
+    with pytest.raises(UserError, match=r"a\.png cannot be decoded \(Image size \(\d+ pixels\) exceeds limit"):
+        decode("a.png", bytes(content), 12, 3)
+
+
+def test_an_animation_gives_its_first_picture():
+    red, blue = (Image.new("RGB", (12, 12), colour) for colour in ("red", "blue"))
+    content = as_bytes(red, "GIF", save_all=True, append_images=[blue])
+    assert decode("it", content, 12, 3)[:, 5, 5].tolist() == [255, 0, 0]
+
+
+def test_16_bits_a_channel_in_colour_keep_the_upper_8():
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    pixel = zlib.compress(b"\0" + bytes([200, 1, 100, 2, 50, 3]))
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", pixel), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    assert decode("it", content, 1, 3).ravel().tolist() == [200, 100, 50]

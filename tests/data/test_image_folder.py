@@ -219,9 +219,12 @@ def test_a_table_of_other_columns_is_told(tmp_path):
         load(write_folder(tmp_path / "birds", files))
 
 
-def test_a_size_of_nothing_is_told():
-    with pytest.raises(UserError, match=r"size=0 but a picture has at least 1 pixel; raise `data\.size`"):
-        ImageFolder("birds", size=0)
+@pytest.mark.parametrize("size", [0, 2049, 10**9])
+def test_a_size_of_nothing_or_too_much_is_told(size):
+    with pytest.raises(
+        UserError, match=rf"size={size} but pictures have 1 to 2048 pixels a side here; set `data\.size`"
+    ):
+        ImageFolder("birds", size=size)
 
 
 def test_check_compares_the_cache_with_the_pictures(birds):
@@ -344,3 +347,55 @@ def test_caltech_101_is_read_split_and_checked(mirror, monkeypatch):
         assert found == lists[which]
     assert data.shape == (3, 84, 84)
     assert source.check().endswith("all decode; the cache agrees")
+
+
+@pytest.mark.timeout(20)
+def test_a_name_of_thousands_of_folders_takes_no_time(tmp_path):
+    files = {"a/" * 5_000 + name: content for name, content in split_folders().items()}
+    assert ImageFolder(str(write_zip(tmp_path / "deep.zip", files)), size=12).load().splits["val"].class_names == (
+        "dog",
+        "elk",
+    )
+
+
+def test_a_name_that_is_no_utf_8_is_told(birds):
+    (birds / "train" / "ant" / "\udcff.png").write_bytes(make_picture(1))
+    with pytest.raises(UserError, match=r"holds 'train/ant/\\udcff\.png', a name that is no UTF-8; give it another"):
+        ImageFolder(str(birds), size=12).load()
+
+
+@pytest.mark.parametrize("name", ["שלום", "日本語", "a b", "\u202egnp", "<b>", "a\nb", "{x}", "%s"])
+def test_classes_are_called_as_people_call_them(tmp_path, name):
+    files = {file.replace("ant", name): content for file, content in split_folders().items()}
+    data = ImageFolder(str(write_folder(tmp_path / "birds", files)), size=12).load()
+    assert name in data.splits["train"].class_names
+
+
+def test_a_table_with_a_byte_order_mark_is_read(tmp_path):
+    files = tables()
+    files["val.csv"] = b"\xef\xbb\xbf" + files["val.csv"]
+    assert ImageFolder(str(write_folder(tmp_path / "birds", files)), size=12).load().splits["val"].class_names == (
+        "dog",
+        "elk",
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (b"dog0.png", r"line 2 of val\.csv in .* lacks filename or label; mend it"),
+        (b",dog", r"line 2 of val\.csv in .* lacks filename or label; mend it"),
+        (b'"' + b"x" * 200_000, r"val\.csv in .* cannot be read \(field larger than field limit"),
+    ],
+    ids=["no label", "no filename", "endless"],
+)
+def test_a_table_with_a_damaged_row_is_told(tmp_path, row, sentence):
+    files = {**tables(), "val.csv": b"filename,label\n" + row}
+    with pytest.raises(UserError, match=sentence):
+        ImageFolder(str(write_folder(tmp_path / "birds", files)), size=12).load()
+
+
+def test_a_picture_of_no_bytes_is_named(birds):
+    (birds / "train" / "ant" / "0.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train/ant/0\.png cannot be decoded \(no picture\)"):
+        ImageFolder(str(birds), size=12).load()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarun.data import SPLITS
-from metarun.data.splits import split_classes
+from metarun.data.splits import split_by_file, split_classes
 from metarun.errors import UserError
 
 CLASSES = [f"{alphabet}/character{n:02}" for alphabet in ("Greek", "Hebrew", "Greeklike", "Korean") for n in (1, 2, 3)]
@@ -93,3 +93,31 @@ def test_a_file_that_is_not_there_is_told_where_there_are_no_rules():
 def test_a_mapping_counts_as_the_list_of_its_keys(tmp_path):
     lists = {"train": {"Greek": 60}, "val": {"Hebrew/character02": 20}, "test": ["Korean"]}
     assert split_with(tmp_path, lists)["val"] == ["Hebrew/character02"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[" * 5_000, "it nests too deep"),
+        (b"train: &a [x]\nval: *a\ntest: *a", "it has an alias"),
+        (b"train: 2024-13-45", "month must be in 1..12"),
+        (b"train: \xff", "can't decode"),
+    ],
+)
+def test_a_file_that_is_hard_to_read_is_told(content, reason):
+    with pytest.raises(UserError, match=rf"^lists cannot be read as JSON or YAML \(.*{reason}"):
+        split_by_file("letters", "lists", content, ["a"])
+
+
+@pytest.mark.parametrize("word", ["x" * 5_000, "~nobody-is-called-so", "/dev/zero"])
+def test_a_place_that_can_be_none_is_told(word):
+    with pytest.raises(UserError, match="no existing file"):
+        split_classes("letters", word, ["a"], {})
+
+
+@pytest.mark.timeout(30)
+def test_a_list_of_a_hundred_thousand_classes_takes_seconds():
+    classes = [f"group{i // 10}/class{i}" for i in range(100_000)]
+    lists = {"train": classes[:99_990], "val": classes[99_990:99_995], "test": classes[99_995:]}
+    found = split_by_file("letters", "lists", json.dumps(lists).encode(), classes)
+    assert found == lists

@@ -1,0 +1,57 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from metarun.errors import UserError
+from metarun.places import files_below, is_file, is_folder, path_of, state_of
+
+STRANGE = ["x" * 5_000, "a\0b", "~nobody-is-called-so/x", "\udcff"]
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_the_strangest_path_is_only_not_there(text):
+    assert not is_file(path_of(text))
+    assert not is_folder(path_of(text))
+
+
+def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert path_of("~/x") == tmp_path / "x"
+
+
+def test_files_below_a_folder_are_found_through_links(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").touch()
+    (tmp_path / "here" / "sub").mkdir(parents=True)
+    (tmp_path / "here" / "sub" / "a.txt").touch()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
+    assert sorted(files_below(tmp_path / "here")) == ["link/b.txt", "sub/a.txt"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("links", [["loop -> ."], ["a -> .", "b -> ."], ["sub/x -> ../other", "other/y -> ../sub"]])
+def test_links_that_lead_back_are_told_and_not_followed_without_end(tmp_path, links):
+    for folder in ("sub", "other"):
+        (tmp_path / folder).mkdir()
+    for link in links:
+        here, _, target = link.partition(" -> ")
+        (tmp_path / here).symlink_to(target)
+    with pytest.raises(UserError, match="once more, by a link; take the link away"):
+        files_below(tmp_path)
+
+
+def test_a_link_in_a_hidden_folder_bothers_nobody(tmp_path):
+    (tmp_path / ".venv" / "lib").mkdir(parents=True)
+    (tmp_path / ".venv" / "lib64").symlink_to("lib")
+    (tmp_path / "a.txt").touch()
+    assert files_below(tmp_path) == ["a.txt"]
+
+
+def test_a_state_changes_with_the_file_and_a_link_to_nothing_has_one(tmp_path):
+    file, link = tmp_path / "a", tmp_path / "b"
+    file.write_bytes(b"one")
+    os.utime(file, (1, 1))
+    link.symlink_to("nothing")
+    assert state_of(file) == (3, 1_000_000_000)
+    assert state_of(link) == state_of(Path("a\udcff")) == (-1, -1)
