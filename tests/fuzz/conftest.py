@@ -1,0 +1,31 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.sandbox import WATCH, everything_below, tried
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_folder: Path) -> Iterator[Path]:
+    """An empty current folder, of which `outside/`, beside it, must stay as it is whatever is read."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "keep.txt").write_text("mine")
+    monkeypatch.chdir(inside)
+    monkeypatch.setenv("HOME", str(inside))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    cache = os.environ["METARUN_DATA"]
+    monkeypatch.setattr(WATCH, "allowed", (os.path.realpath(inside), os.path.realpath(cache)))
+    before = everything_below(outside)
+    yield inside
+    assert everything_below(outside) == before
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if tried:
+        told = ", ".join(f"{count:,} {how}" for how, count in sorted(tried.items()))
+        terminalreporter.section("bad input")
+        terminalreporter.line(f"{tried.total():,} answers: {told}")

@@ -1,0 +1,35 @@
+"""How many inputs a property is tried with: a few by `make test`, its share of FUZZ_INPUTS by `make fuzz`."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+
+ALL = int(os.environ.get("FUZZ_INPUTS", "10000"))  # of the slow tier, over all properties
+FEW = 0.03  # of them in the fast tier
+
+tiers = pytest.mark.parametrize("tier", ["few", pytest.param("many", marks=pytest.mark.slow)])
+
+
+def try_inputs(tier: str, share: float, prop: Callable[..., None], **strategies: SearchStrategy[Any]) -> None:
+    """Check a property.
+
+    Args:
+        tier: "few" or "many".
+        share: of all inputs that fall to this property; the shares of all properties add up to 1.
+        prop: raises where it does not hold.
+        strategies: what to draw its arguments from.
+    """
+    count = max(3, round(ALL * share * (FEW if tier == "few" else 1)))
+    settings(
+        max_examples=count,
+        derandomize=tier == "few" or "FUZZ_INPUTS" not in os.environ,  # `make fuzz` tries others every time
+        database=None,  # it would lie in the folder where pytest is started
+        deadline=None,  # `watched` has one
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )(given(**strategies)(prop))()

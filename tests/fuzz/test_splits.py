@@ -1,0 +1,42 @@
+"""Split lists: what `data.split` names, or what lies in a folder of pictures as `split.json`."""
+
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from metarun.data.splits import split_by_file, split_classes
+from tests.fuzz.inputs import tiers, try_inputs
+from tests.fuzz.sandbox import taken_or_told
+from tests.fuzz.strange import FOREIGN, TEXTS, VALUES, dumped, spoilt
+
+CLASSES = [f"{group}/character{number:02}" for group in ("Greek", "Latin", "日本語") for number in range(4)]
+ENTRIES = st.one_of(st.sampled_from([*CLASSES, "Greek", "Latin", "日本語", "Greec"]), TEXTS)
+LISTS = st.one_of(st.lists(ENTRIES, max_size=4), st.dictionaries(ENTRIES, st.integers(), max_size=3), VALUES)
+FILES = dumped(
+    st.one_of(
+        st.fixed_dictionaries({"train": LISTS, "val": LISTS, "test": LISTS}, optional={"more": LISTS}),
+        st.just({"train": ["Greek"], "val": ["Latin"], "test": ["日本語"]}),
+        VALUES,
+    )
+)
+
+
+@tiers
+def test_a_split_list_is_a_partition_or_gets_a_sentence(tier: str, sandbox: Path) -> None:
+    def check(content: bytes) -> None:
+        lists = taken_or_told(lambda: split_by_file("letters", "lists.yaml", content, CLASSES))
+        if lists is not None:
+            every = [name for names in lists.values() for name in names]
+            assert len(set(every)) == len(every)
+            assert set(every) <= set(CLASSES)
+            assert all(lists.values())
+
+    try_inputs(tier, 0.15, check, content=spoilt(st.one_of(FILES, FILES, FOREIGN)))
+
+
+@tiers
+def test_a_word_that_names_no_split_gets_a_sentence(tier: str, sandbox: Path) -> None:
+    def check(word: str) -> None:
+        taken_or_told(lambda: split_classes("letters", word, CLASSES, {"rule": lambda names: {}}))
+
+    try_inputs(tier, 0.03, check, word=TEXTS)
