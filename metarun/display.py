@@ -186,12 +186,13 @@ def summary(record: dict[str, Any]) -> Table:
     table.add_row("meta-test", setting)
     if "mse" in record:
         table.add_row("squared error", f"{figure(record)[4:]}  {interval}")
-        table.add_row("by step", _curve(record["mse_by_step"], lambda value: f"{value:.3f}"))
-        table.add_row("floor", f"{record['floor_mse']:.4f} (the mean of the support targets)")
+        table.add_row("by step", _curve(record.get("mse_by_step", []), lambda value: f"{value:.3f}"))
+        if record.get("floor_mse") is not None:
+            table.add_row("floor", f"{record['floor_mse']:.4f} (the mean of the support targets)")
     else:
         table.add_row("accuracy %", f"{figure(record)}  {interval}")
-        table.add_row("by step", _curve(record["accuracy_by_step"], lambda value: percent(value, 1)))
-        floor, chance = percent(record["floor_accuracy"]), percent(record["chance"])
+        table.add_row("by step", _curve(record.get("accuracy_by_step", []), lambda value: percent(value, 1)))
+        floor, chance = percent(record.get("floor_accuracy")), percent(record.get("chance"))
         table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
     table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
     if seen := record.get("duplicates_across_splits"):

@@ -27,6 +27,11 @@ class Interrupted(KeyboardInterrupt):
         self.signal_number = signal_number
 
 
+def printable(text: str) -> str:
+    """Return a text in which nothing moves a cursor, breaks a line or turns its direction: escapes stand for that."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 _LONGEST_WORD = 100  # characters; to compare longer ones takes long and helps nobody
 
 

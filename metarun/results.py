@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from metarun.alone import alone
 from metarun.atomic_file import replacing
+from metarun.documents import parse_json
 from metarun.errors import UserError
+from metarun.places import is_file
+from metarun.whole_record import LARGEST, what_is_wrong
 
 Record = dict[str, Any]
 
-# Without these a finished run's record cannot be shown or compared.
-NEEDED = (
-    *("id", "algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "test_query", "test_tasks", "seed"),
-    *("norm", "order", "steps", "transductive", "adapt_ms", "train_seconds", "iterations", "device"),
-)
+_LARGEST = 1 << 26  # bytes of a result.json
+_MOST_ROWS = 10**8  # of a tasks.parquet, which takes gigabytes
 
 OCCUPIED = "metarun: another process works on"
 # What a run that is had again may have otherwise. How long the machine took, and how much memory, in result.json and
@@ -105,19 +105,15 @@ def read_result(path: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text(), parse_constant=_refuse)
+        if path.stat().st_size > _LARGEST:
+            raise ValueError("it is too large")
+        record = parse_json(path.read_bytes())
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
-    status = record.get("status") if isinstance(record, dict) else None
-    figure = "mse" if status == "done" and "mse" in record else "accuracy"
-    needed = {"done": {*NEEDED, figure}, "failed": {"reason"}}.get(str(status))
-    if needed is None or not needed <= set(record):
-        raise UserError(f"{path} is no whole result of metarun; delete it and run the same command again.")
-    return dict(record)
-
-
-def _refuse(figure: str) -> None:
-    raise ValueError(f"it holds {figure}, which is no figure")
+    if wrong := what_is_wrong(record):
+        raise UserError(f"{path} is no whole result of metarun ({wrong}); delete it and run the same command again.")
+    assert isinstance(record, dict)
+    return record
 
 
 def write_text(path: Path, text: str) -> None:
@@ -161,7 +157,7 @@ def find_run(results_dir: Path, run: str) -> RunDirectory:
     Raises:
         UserError: there is none, or more than one.
     """
-    if (Path(run) / "config.yaml").is_file():
+    if is_file(Path(run) / "config.yaml"):
         return RunDirectory(Path(run))
     runs = sorted((results_dir / "runs").glob("*-*"))
     found = [path for path in runs if path.name == run or path.name.rpartition("-")[2].startswith(run)]
@@ -188,22 +184,35 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
     Raises:
         UserError: the file is not there or is not what the record says.
     """
-    import pandas as pd
-
     path = Path(record["path"]) / "tasks.parquet"
+    column = column or ("loss" if "mse" in record else "accuracy")
     try:
-        column = column or ("loss" if "mse" in record else "accuracy")
-        by_step = pd.read_parquet(path).pivot(index="step", columns="task", values=column)
-        figures: NDArray[np.float64] = by_step.sort_index().sort_index(axis=1).to_numpy(dtype=np.float64)
-    except (OSError, ValueError, KeyError) as error:
+        steps, tasks, figures = _read_columns(path, ["step", "task", column])
+        if len(figures) % record["test_tasks"] or not len(figures):
+            raise ValueError(f"{len(figures):,} rows are not of {record['test_tasks']:,} tasks, as the row says")
+        in_order = np.lexsort((tasks, steps))
+        steps, tasks, figures = (each[in_order].reshape(-1, record["test_tasks"]) for each in (steps, tasks, figures))
+        if (steps.T - np.arange(len(steps))).any() or (tasks - np.arange(record["test_tasks"])).any():
+            raise ValueError("some task has no figure for some step, or two")
+        if not ((figures >= 0) & (figures <= (LARGEST if column == "loss" else 1))).all():  # a NaN is neither
+            raise ValueError(f"a figure in column {column} is none")
+    except Exception as error:  # pyarrow raises many kinds on foreign bytes
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error
-    if figures.shape[1] != record["test_tasks"] or not np.isfinite(figures).all():
-        raise UserError(
-            f"{path} holds {figures.shape[1]} tasks where the row says {record['test_tasks']}; "
-            "make the run again with force=true."
-        )
     return figures
+
+
+def _read_columns(path: Path, names: list[str]) -> list[NDArray[np.float64]]:
+    """Return columns of numbers, each (rows,)."""
+    from pyarrow import parquet  # a fifth of a second that most commands do without
+
+    if not is_file(path):
+        raise FileNotFoundError("it is not there")
+    with parquet.ParquetFile(path) as file:
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise ValueError(f"{file.metadata.num_rows:,} rows are more than is read")
+        table = file.read(names)
+    return [table.column(name).to_numpy().astype(np.float64) for name in names]
 
 
 def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:

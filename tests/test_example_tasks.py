@@ -77,7 +77,7 @@ def test_there_are_no_more_of_them_than_the_run_is_judged_on():
     assert len(predict_examples(ProtoNet(make_conv4()), make_stream(), 0, 2)) == 2
 
 
-@pytest.mark.parametrize("spoil", ["truncate", "text", "npy", "pickle", "labels", "shapes"])
+@pytest.mark.parametrize("spoil", ["truncate", "text", "npy", "pickle", "labels", "halves", "nan", "bomb", "shapes"])
 def test_a_damaged_file_is_one_sentence_and_runs_no_code(spoil, tmp_path):
     path = tmp_path / "examples.npz"
     task = cut_down(whole_task())
@@ -94,6 +94,12 @@ def test_a_damaged_file_is_one_sentence_and_runs_no_code(spoil, tmp_path):
         np.savez(path, **{**arrays, "query_y_0": np.array([{}, None], dtype=object)})
     elif spoil == "labels":
         np.savez(path, **{**arrays, "predicted_0": np.array(["<b>", "x"])})
+    elif spoil == "halves":
+        np.savez(path, **{**arrays, "predicted_0": task.predicted + 0.5})
+    elif spoil == "nan":
+        np.savez(path, **{**arrays, "confidence_0": task.confidence * np.float32("nan")})
+    elif spoil == "bomb":
+        np.savez_compressed(path, **{**arrays, "support_x_0": np.zeros((100_000, 1, 42, 42), np.uint8)})
     else:
         np.savez(path, **{**arrays, "query_x_0": task.query_x[:1]})
     with pytest.raises(UserError, match=r"examples\.npz cannot be read \(.+\); delete it"):

@@ -165,3 +165,12 @@ def test_anything_else_is_ours_and_keeps_its_traceback(capsys: pytest.CaptureFix
 def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == "metarun: stopped by Ctrl-C.\n"
+
+
+def test_what_a_sentence_quotes_cannot_move_the_cursor_or_fill_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(monkeypatch, capsys, "train", "seed=\x1b[2J\u202e\x07" + "x" * 5_000)
+    assert told.isprintable()
+    assert len(told) < 2_100
+    assert r"\x1b[2J\u202e\x07xxx" in told

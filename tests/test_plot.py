@@ -30,7 +30,7 @@ def accuracies(run: dict) -> np.ndarray:
     """(steps + 1, tasks), from chance upwards."""
     random = np.random.default_rng(int(run["id"], 16))
     rising = np.linspace(0.2, run.get("accuracy", 0.9), run["steps"] + 1)
-    return rising[:, None] + random.normal(0, 0.02, (run["steps"] + 1, TASKS))
+    return np.clip(rising[:, None] + random.normal(0, 0.02, (run["steps"] + 1, TASKS)), 0, 1)
 
 
 @pytest.fixture

@@ -191,6 +191,21 @@ def test_what_a_run_says_is_shown_as_text(report):
     assert f"evil: {evil}" in parsed.text
 
 
+def test_a_curve_that_is_no_curve_is_left_out(report):
+    path = write_run("1")
+    (path / "curve.csv").write_text("iteration,split,loss,accuracy\n1e999,val,1e308,-1e308\n2,val,x,y\n")
+    code, _, complaint = report()
+    assert code == 0
+    assert "left out: results/runs/1/curve.csv cannot be read (could not convert string to float" in complaint
+
+
+def test_a_page_of_runs_in_a_folder_whose_name_is_no_utf_8_is_written(report):
+    write_run("1").rename("results/runs/\udcff")
+    code, _, _ = report()
+    assert code == 0
+    assert "results/runs/?" in page().text
+
+
 @pytest.mark.parametrize("damaged", ["tasks.parquet", "curve.csv", "examples.npz"])
 def test_a_damaged_file_costs_its_own_charts_only(report, damaged):
     path = write_run("1", examples=[example_task()])

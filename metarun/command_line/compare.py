@@ -93,7 +93,10 @@ def _data(record: Record) -> str:
 
 
 def _floor(record: Record) -> str:
-    return f"{record['floor_mse']:.3f}" if "mse" in record else percent(record["floor_accuracy"], 1)
+    if "mse" not in record:
+        return percent(record.get("floor_accuracy"), 1)
+    floor = record.get("floor_mse")
+    return "–" if floor is None else f"{floor:.3f}"
 
 
 COLUMNS: dict[str, Callable[[Record], str]] = {
@@ -251,4 +254,5 @@ def _with_keys(records: list[Record], *given: str | None) -> tuple[list[Record],
 
 
 def _known(records: list[Record]) -> list[str]:
-    return sorted({key for record in records for key, value in record.items() if not isinstance(value, list | dict)})
+    tables = {key for record in records for key, value in record.items() if isinstance(value, list | dict)}
+    return sorted({key for record in records for key in record} - tables)

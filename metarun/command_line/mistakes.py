@@ -6,10 +6,12 @@ import sys
 import traceback
 
 from metarun.credentials import masked
-from metarun.errors import Interrupted, RunFailed, UserError
+from metarun.errors import Interrupted, RunFailed, UserError, printable
 
 # The user's own wish, read before `metarun train` sets the variable for Hydra.
 FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+LONGEST = 2_000  # characters of a sentence, which may quote what was given: its two ends are shown of a longer one
 
 
 def report(error: BaseException, job: str = "") -> int:
@@ -25,7 +27,9 @@ def report(error: BaseException, job: str = "") -> int:
     if text is None or FULL_TRACE:
         sys.stderr.write(masked("".join(traceback.format_exception(error))))
     else:
-        one_line = masked(" ".join(f"{job and f'[{job}] '}{text}".split()))
+        one_line = printable(masked(" ".join(f"{job and f'[{job}] '}{text}".split())))
+        if len(one_line) > LONGEST:
+            one_line = f"{one_line[: LONGEST // 2]} … {one_line[-LONGEST // 2 :]}"
         print(f"metarun: error: {one_line}" if code <= 2 else f"metarun: {one_line}", file=sys.stderr)
     return code
 

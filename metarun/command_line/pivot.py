@@ -8,7 +8,7 @@ from typing import Any
 from metarun.command_line.differences import ORIGIN, differences
 from metarun.command_line.standing import Standing, by_task, marks_of_cells, same_tasks, standings
 from metarun.display import Best, percent
-from metarun.errors import UserError
+from metarun.errors import UserError, printable
 from metarun.results import Record
 from metarun.statistics import mean_and_ci95
 
@@ -37,10 +37,11 @@ def pivot_table(
     found, sentence = standings(sharing)
     signs, meanings = marks_of_cells(sharing)
     texts = dict(zip(places, map(_text, sharing, signs, found), strict=True))
-    head = [*rows, *(", ".join(f"{key}={value}" for key, value in zip(columns, at, strict=True)) for at in across)]
+    across_told = [", ".join(f"{key}={value}" for key, value in zip(columns, at, strict=True)) for at in across]
+    head = [*rows, *map(printable, across_told)]
     body = [
         [
-            *("–" if value is None else str(value) for value in row),
+            *("–" if value is None else printable(str(value)) for value in row),
             *(texts.get((row, column), "–") for column in across),
         ]
         for row in in_order(cells)

@@ -11,7 +11,8 @@ from metarun.command_line.size_panels import SizeCell, size_panels
 from metarun.command_line.tables import leave_out
 from metarun.command_line.word_parser import WordParser
 from metarun.display import percent
-from metarun.results import Record, write_text
+from metarun.errors import UserError
+from metarun.results import Record, write_bytes
 
 if TYPE_CHECKING:
     from metarun.report import SizeMap
@@ -43,9 +44,12 @@ def main(words: Sequence[str]) -> int:
     page, left_out = render(records, Table(*all_columns(records, math.inf)), _short_names, maps, meanings)
     for sentence in left_out:
         leave_out(sentence)
-    write_text(options.output, page)
+    try:
+        write_bytes(options.output, page.encode("utf-8", "replace"))  # a path may hold bytes that are no UTF-8
+    except UserError as error:
+        raise UserError(f"{str(error).partition(';')[0]}; name another file with -o.") from None
     runs = "1 run" if len(records) == 1 else f"{len(records):,} runs"
-    print(f"→ {options.output} ({runs}, {len(page.encode()) / 1e6:.1f} MB)")
+    print(f"→ {options.output} ({runs}, {options.output.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

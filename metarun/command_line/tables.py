@@ -10,6 +10,7 @@ from rich.table import Table
 from tabulate import tabulate
 
 from metarun.display import Best
+from metarun.errors import printable
 
 FORMATS = ("table", "csv", "md", "latex", "json")
 LONG = 500  # rows, for more of which rich takes seconds
@@ -36,7 +37,8 @@ def console_of_any_width() -> Console:
 
 def leave_out(sentence: str) -> None:
     """Say on stderr which run a table does without, and why."""
-    Console(stderr=True).print(f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    one_line = printable(" ".join(f"left out: {sentence}".split()))
+    Console(stderr=True).print(one_line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> str:

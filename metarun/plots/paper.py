@@ -53,8 +53,13 @@ def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}); name another with -o.") from None
+    except (OSError, UserError) as error:
+        reason = (
+            str(error).partition(";")[0]
+            if isinstance(error, UserError)
+            else f"{path} cannot be written ({error.strerror})"
+        )
+        raise UserError(f"{reason}; name another with -o.") from None
 
 
 def text_width(text: str) -> float:

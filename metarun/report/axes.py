@@ -12,6 +12,8 @@ from markupsafe import Markup
 WIDTH = 360  # units of a chart, about as many pixels on a phone
 LEFT, RIGHT, TOP, BOTTOM = 34, 104, 24, 38
 
+TINY = 1e-100  # what is smaller is drawn as 0
+
 Range = tuple[float, float]
 
 
@@ -89,9 +91,10 @@ def evenly(count: int, most: int) -> list[int]:
 
 
 def widened(low: float, high: float, margin: float = 0.06) -> Range:
-    """Return the range with a margin; one of no width becomes one."""
-    if low == high:
-        return low - 0.5, high + 0.5
+    """Return the range with a margin; one of no width, or of hardly any beside its ends, becomes one."""
+    if high - low <= 1e-9 * max(abs(low), abs(high), TINY):
+        half = max(0.5, 1e-3 * abs(low))
+        return low - half, high + half
     return low - margin * (high - low), high + margin * (high - low)
 
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 from metarun.example_tasks import ExampleTask, load
 from metarun.results import Record, RunDirectory, figures_by_step
+from metarun.whole_record import LARGEST
 
 Floats = NDArray[np.float64]
+LARGEST_CURVE = 1 << 26  # bytes
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ def _judged(record: Record) -> tuple[Floats, Floats | None]:
 
 
 def _curve(path: Path) -> pd.DataFrame:
-    curve = pd.read_csv(path)
-    numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
-    return numbers.replace([np.inf, -np.inf], np.nan).assign(split=curve["split"])
+    """Read a curve.csv; what is no number there, or far from any that a training has, is NaN."""
+    if path.stat().st_size > LARGEST_CURVE:
+        raise ValueError("it is too large")
+    try:
+        curve = pd.read_csv(path, dtype={"split": str})
+        numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
+    except Exception as error:  # pandas raises many kinds on foreign text
+        raise ValueError(" ".join(str(error).split())) from error
+    return numbers.where(numbers.abs() < LARGEST).assign(split=curve["split"])

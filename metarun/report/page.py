@@ -95,5 +95,6 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def _text(path: Path) -> str:
-    text = path.read_bytes()[: 4 * LONGEST].decode("utf-8", errors="replace")
+    with path.open("rb") as file:
+        text = file.read(4 * LONGEST).decode("utf-8", errors="replace")
     return text if len(text) <= LONGEST else text[:LONGEST] + "\n…"

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from metarun.display import percent
+from metarun.report.axes import TINY
 from metarun.report.charts import (
     Histogram,
     Series,
@@ -206,7 +207,8 @@ def _accuracy_edges(finals: Sequence[Floats], record: Record) -> list[float]:
 
 
 def _error_edges(finals: Sequence[Floats]) -> list[float]:
-    end = max(float(np.quantile(values, 0.98)) for values in finals) or 1.0
+    end = max(float(np.quantile(values, 0.98)) for values in finals)
+    end = end if end > TINY else 1.0
     return [end * i / BINS for i in range(BINS + 1)]
 
 

@@ -1,0 +1,98 @@
+"""What may stand in a `result.json`, key by key, so that nobody who reads a row has to ask."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Kind = Callable[[Any], bool]
+MOST = 10**9  # of what is counted
+LARGEST = 1e100  # of what is measured: differences and squares of such numbers are numbers still
+
+
+def number(value: Any) -> bool:
+    """A finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+
+
+def _at_least_one(value: Any) -> bool:
+    return _count(value) and value > 0
+
+
+def _seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64
+
+
+def _size(value: Any) -> bool:
+    return number(value) and value >= 0
+
+
+def _fraction(value: Any) -> bool:
+    return number(value) and 0 <= value <= 1
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _list_of(kind: Kind) -> Kind:
+    return lambda value: isinstance(value, list) and bool(value) and all(map(kind, value))
+
+
+def _or_null(kind: Kind) -> Kind:
+    return lambda value: value is None or kind(value)
+
+
+def _with(**kinds: Kind) -> Kind:
+    return lambda value: isinstance(value, dict) and all(kind(value.get(key)) for key, kind in kinds.items())
+
+
+# Without these a finished run's record cannot be shown or compared.
+NEEDED: Mapping[str, Kind] = {
+    **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
+    **dict.fromkeys(("way", "shot", "test_way", "test_shot", "test_query", "test_tasks"), _at_least_one),
+    **dict.fromkeys(("steps", "iterations"), _count),
+    **dict.fromkeys(("adapt_ms", "train_seconds"), _size),
+    "seed": _seed,
+    "norm": _or_null(_text),
+    "order": _or_null(_count),
+    "transductive": _flag,
+}
+JUDGED: Mapping[str, Mapping[str, Kind]] = {
+    "accuracy": {"accuracy": _fraction},
+    "mse": {"mse": _size},
+}
+MAY: Mapping[str, Kind] = {
+    **dict.fromkeys(("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse"), _or_null(_size)),
+    "accuracy_by_step": _list_of(_fraction),
+    **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
+    **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
+    **dict.fromkeys(("stream_hash", "data_hash"), _text),
+    **dict.fromkeys(("query", "train_way", "train_shot", "train_query", "parameters", "best_iteration"), _count),
+    "test_seed": _seed,
+    **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),
+    "example_shape": _list_of(_count),
+    "commit": _or_null(_text),
+    "published": _or_null(_with(accuracy=number, ci95=_or_null(number), source=_text, of=_with())),
+    "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),
+    **dict.fromkeys(("tf32", "deterministic"), _flag),
+}
+
+
+def what_is_wrong(record: object) -> str | None:
+    """Return what keeps a record from being one of metarun, None if nothing does."""
+    if not isinstance(record, dict) or record.get("status") not in ("done", "failed"):
+        return "its status is neither done nor failed"
+    if record["status"] == "failed":
+        return None if isinstance(record.get("reason"), str) else "it has no reason"
+    needed = {**NEEDED, **JUDGED["mse" if "mse" in record else "accuracy"]}
+    if missing := [key for key in needed if key not in record]:
+        return f"it has no {missing[0]}"
+    wrong = [key for key, kind in {**MAY, **needed}.items() if key in record and not kind(record[key])]
+    return f"its {wrong[0]} is none" if wrong else None
