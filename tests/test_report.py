@@ -261,8 +261,8 @@ def test_runs_that_nothing_tells_apart_have_their_ids(report):
     write_run(str(0xABCD1234), algo="protonet")
     assert report()[0] == 0
     page = Path("report.html").read_text()
-    assert "protonet 1234" in page
-    assert "protonet abcd" in page
+    assert "protonet 1234abcd" in page
+    assert "protonet abcd1234" in page
 
 
 def test_a_heat_map_needs_two_cells_and_only_seeds_share_one(report):

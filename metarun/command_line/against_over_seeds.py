@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.command_line.differences import ORIGIN, names
+from metarun.command_line.differences import names
 from metarun.command_line.tables import difference_text, p_text
 from metarun.comparison import OverSeeds, comparisons_each, holm, over_seeds, verdict
 from metarun.display import percent
@@ -30,7 +30,7 @@ class MethodComparison:
 
     def table(self) -> tuple[list[str], list[list[str]], list[str]]:
         """Return head, rows and notes for people."""
-        told = names([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed", ORIGIN])
+        told = names([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed"])
         first = [told[0], *_figures(self.base), *["–"] * 3, "compared with"]
         body = [first, *(self._row(name, *row) for row, name in zip(self.rows, told[1:], strict=True))]
         return ["method", "seeds", "figure", "sd", "difference", "± tasks", "p", "against it"], body, self._notes()

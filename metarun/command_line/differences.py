@@ -15,13 +15,14 @@ TELLING = (
     *("transductive", "steps", "precision", "tf32", "deterministic", "test_tasks", "test_seed"),
     *("trained_algo", "seed"),
 )
-ORIGIN = "trained_by"  # of a row of `metarun test`; tells apart what not even the config of that run does
+# What tells apart what not even configs do: which run a row of `metarun test` is of; code and files that configs name.
+ORIGIN, CONTENT = "trained_by", "seedless_id"
 SIZES = ["test_way", "test_shot"]
 # How a value is written where its key would only be in the way.
 WORDING = {
     **{"algo": "{}", "data": "{}", "test_data": "on {}", "backbone": "{}", "id": "{}", "trained_by": "of {}"},
     **{"test_way": "{}-way", "test_shot": "{}-shot", "way": "trained {}-way", "shot": "trained {}-shot"},
-    "seed": "seed {}",
+    **{"settings": "{}", "seed": "seed {}"},
 }
 
 
@@ -44,38 +45,52 @@ def differences(
     if _groups(told, [*given, *keys]) < len(told):
         told = with_settings(records)
         dotted = sorted({key for record in told for key in record if "." in key})
-        keys += _that_split(told, [*given, *keys], [key for key in (*dotted, ORIGIN) if key not in averaged])
+        keys += _that_split(told, [*given, *keys], dotted)
+        keys += _that_split(told, [*given, *averaged, *keys], [ORIGIN])
+        if all(CONTENT in record for record in told):  # rows of older versions are without it
+            keys += _that_split(told, [*given, *keys], [CONTENT])
     if _groups(told, [*given, *keys, *averaged]) < len(told):
         keys.append("id")
     return told, keys
 
 
-def panel_keys(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Return the keys that make way x shot tables of some runs, the method first, and the records that have them."""
-    told, keys = differences(records, [*SIZES, "algo"], averaged=["seed", ORIGIN])
-    keys = ["algo", *keys]
-    keys += _that_split(told, [*SIZES, *keys], ["seedless_id"])  # such as the code that a config only names
-    if _groups(told, [*SIZES, *keys, "seed"]) < len(told):
-        keys.append(ORIGIN)
-    return told, keys
+def with_panels(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return the records with what tells the way x shot tables of a method apart as `settings`, and the tables' keys.
+
+    Runs that differ in their seed alone belong to one table; so do other sizes, whatever a recipe sets for them.
+    """
+    data = _that_split(records, ["algo"], ["data", "test_data"])
+    own = apart(records, ["algo", *data], averaged=["seed"], given=SIZES, with_ids=True)
+    texts = [", ".join(filter(None, [label(record, data), text])) for record, text in zip(records, own, strict=True)]
+    told = [{**record, "settings": text or None} for record, text in zip(records, texts, strict=True)]
+    return told, ["algo", "settings"] if any(texts) else ["algo"]
 
 
-def apart(records: Sequence[Record], alike: Sequence[str], averaged: Sequence[str] = ()) -> list[str]:
-    """Say of each run what tells it from those that have the same values for some keys; "" where nothing has to."""
+def apart(
+    records: Sequence[Record],
+    alike: Sequence[str],
+    averaged: Sequence[str] = (),
+    given: Sequence[str] = (),
+    with_ids: bool = False,
+) -> list[str]:
+    """Say of each run what tells it from those that have the same values for the keys in `alike`; "": nothing has to.
+
+    `averaged` and `given` are what they are in `differences`; ids are told only where asked for.
+    """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(str(record.get(key)) for key in alike), []).append(record)
     texts: dict[int, str] = {}
     for group in groups.values():
-        told, keys = differences(group, alike, averaged) if len(group) > 1 else (group, [])
-        own = [key for key in keys if key != "id"]
+        told, keys = differences(group, [*alike, *given], averaged) if len(group) > 1 else (group, [])
+        own = [key for key in keys if with_ids or key != "id"]
         texts.update((id(record), label(each, own)) for record, each in zip(group, told, strict=True))
     return [texts[id(record)] for record in records]
 
 
-def names(records: Sequence[Record], averaged: Sequence[str] = ()) -> list[str]:
+def names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids: bool = False) -> list[str]:
     """Name each run by its method and what tells it from others of that method: ``maml, 5-way, algo.inner_lr=0.1``."""
-    told = zip(records, apart(records, ["algo"], averaged), strict=True)
+    told = zip(records, apart(records, ["algo"], averaged, with_ids=with_ids), strict=True)
     return [", ".join(filter(None, [record["algo"], text])) for record, text in told]
 
 

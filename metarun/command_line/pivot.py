@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metarun.command_line.differences import ORIGIN, differences
+from metarun.command_line.differences import differences
 from metarun.command_line.standing import Standing, by_task, marks_of_cells, same_tasks, standings
 from metarun.display import Best, percent
 from metarun.errors import UserError, printable
@@ -130,7 +130,7 @@ def _check_alike(records: list[Record]) -> None:
         if len({str(record.get(key)) for record in records}) > 1:
             raise UserError(_differ_in(key, records))
     if len({record["seedless_id"] for record in records if "seedless_id" in record}) > 1:
-        told, keys = differences(records, averaged=["seed", ORIGIN])
+        told, keys = differences(records, averaged=["seed"])
         key = keys[0] if keys else "id"
         raise UserError(_differ_in(key, told))
     if len({record["seed"] for record in records}) < len(records):

@@ -76,9 +76,5 @@ def _lines(cell: SizeCell) -> list[str]:
 
 
 def _short_names(records: Sequence[Record]) -> list[str]:
-    """Name runs as charts have room for, each differently."""
-    told = [name.replace(", ", " ") for name in names(records)]
-    return [
-        name if told.count(name) == 1 else f"{name} {record['id'][:4]}"
-        for name, record in zip(told, records, strict=True)
-    ]
+    """Name runs as charts have room for."""
+    return [name.replace(", ", " ") for name in names(records, with_ids=True)]

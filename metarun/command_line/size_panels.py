@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metarun.command_line.differences import SIZES, label, panel_keys
+from metarun.command_line.differences import SIZES, label, with_panels
 from metarun.command_line.pivot import CellFigure, cell_figure, in_order, pivot
 from metarun.command_line.standing import marks_of_cells
 from metarun.results import Record
@@ -39,7 +39,7 @@ class SizePanel:
 
 def size_panels(records: Sequence[Record]) -> tuple[list[SizePanel], list[str]]:
     """Return the panels of finished runs, and what the signs in their cells mean."""
-    told, keys = panel_keys(records)
+    told, keys = with_panels(records)
     by_panel = pivot(told, keys, SIZES)
     places = [(values, size) for values in in_order(by_panel) for size in by_panel[values]]
     sharing = [by_panel[values][size] for values, size in places]

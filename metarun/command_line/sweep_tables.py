@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from metarun.command_line.compare import markdown, print_rows, rows_as_csv, sorted_rows, what_figures_are
-from metarun.command_line.differences import SIZES, panel_keys
+from metarun.command_line.differences import SIZES, with_panels
 from metarun.command_line.pivot import pivot_table
 from metarun.command_line.tables import as_text, leave_out, print_table
 from metarun.errors import UserError
@@ -44,7 +44,7 @@ def write_tables(folder: Path, runs: list[Path]) -> None:
 
 def _by_sizes(records: list[Record]) -> str:
     """Print the figures by way and shot, and return them as Markdown."""
-    told, rows = panel_keys(records)
+    told, rows = with_panels(records)
     head, body, notes = pivot_table(told, rows, SIZES)
     print_table(head, body, notes, "table")
     return as_text(head, body, [what_figures_are(records), *notes], "md")
