@@ -100,6 +100,7 @@ def test_no_other_verb_reaches_anything(offline):
     offline.metarun("train", "-m", *SMALL, "hydra/launcher=joblib", "seed=2,3")
     run = next((offline.folder / "results" / "runs").iterdir())
     offline.metarun("test", f"run={run}", "task.way=3")
+    offline.metarun("rerun", run.name)
     offline.metarun("compare")
     offline.metarun("report")
     offline.metarun("plot", "heatmap", "-o", "heatmap.pdf")

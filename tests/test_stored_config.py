@@ -86,6 +86,15 @@ def test_no_part_of_a_run_is_built_from_code_that_its_config_brings(part, name, 
     assert_nothing_was_run(run)
 
 
+@pytest.mark.parametrize("part", ["algo", "backbone", "data"])
+def test_nor_where_the_run_is_repeated(part, run, monkeypatch, capsys):
+    rewrite(run, part, {"_target_": "os.system", "command": "touch trace"})
+    monkeypatch.setattr(sys, "argv", ["metarun", "rerun", str(run)])
+    assert cli.main() == 2
+    assert f"({part}._target_=os.system)" in capsys.readouterr().err
+    assert_nothing_was_run(run)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
