@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metarun.documents import parse_json
+from metarun.places import is_file
 from metarun.results import Record
 
 log = logging.getLogger(__name__)
@@ -69,12 +71,12 @@ def _append(path: Path, line: str) -> None:
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        lines = path.read_bytes().splitlines() if is_file(path) else []
     except OSError:
         return
     for line in lines:
         try:
-            look = json.loads(line)
+            look = parse_json(line)
         except ValueError:  # a line that a crash cut off
             continue
         if isinstance(look, dict):

@@ -77,7 +77,7 @@ class RunDirectory:
     def read_environment(self) -> dict[str, Any] | None:
         """Return what `environment.json` holds; None where it is missing or damaged."""
         try:
-            found = json.loads(self.environment.read_text())
+            found = parse_json(self.environment.read_bytes()) if is_file(self.environment) else None
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None

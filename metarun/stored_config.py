@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import hydra
-from omegaconf import OmegaConf
 from torch import nn
 
 from metarun.algorithms import Algorithm
 from metarun.config import NAMES_OF_CODE, Config
+from metarun.documents import parse_yaml
 from metarun.errors import UserError
 from metarun.results import RunDirectory
 
@@ -37,12 +37,10 @@ def stored_config(
         UserError: the file is damaged, holds an interpolation, or names code that nobody vouches for.
     """
     try:
-        config = OmegaConf.to_container(OmegaConf.load(run.config))
-    except Exception as error:  # yaml and omegaconf raise many kinds on damaged text
-        raise UserError(
-            f"{run.config} cannot be read ({' '.join(str(error).split())}); train that run again."
-        ) from error
-    missing = set(needed).difference(config or ())
+        config = parse_yaml(run.config.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run.config} cannot be read ({error}); train that run again.") from error
+    missing = set(needed).difference(config if isinstance(config, dict) else ())
     if not isinstance(config, dict) or missing:
         raise UserError(f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train it again.")
     plain = {str(key): value for key, value in config.items()}

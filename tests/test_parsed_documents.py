@@ -19,7 +19,7 @@ def test_what_is_no_number_is_no_json(content):
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 2_000 + b"]" * 2_000])
 @pytest.mark.parametrize("parse", [parse_json, parse_yaml])
 def test_what_nests_too_deep_is_refused(parse, content):
-    with pytest.raises(ValueError, match="it nests too deep"):
+    with pytest.raises(ValueError, match="nest"):
         parse(content)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Examples, Split, pieces
 from metarun.data.storage import data_root
+from metarun.documents import parse_json
 from metarun.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,8 @@ def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
 
 def _kept(path: Path) -> Duplicates | None:
     try:
-        return Duplicates(**json.loads(path.read_text()))
+        kept = parse_json(path.read_bytes())
+        return Duplicates(**kept) if isinstance(kept, dict) else None
     except (OSError, ValueError, TypeError):
         return None
 

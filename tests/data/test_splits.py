@@ -98,7 +98,7 @@ def test_a_mapping_counts_as_the_list_of_its_keys(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"[" * 5_000, "it nests too deep"),
+        (b"[" * 5_000, "nest"),
         (b"train: &a [x]\nval: *a\ntest: *a", "it has an alias"),
         (b"train: 2024-13-45", "month must be in 1..12"),
         (b"train: \xff", "can't decode"),
