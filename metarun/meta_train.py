@@ -333,15 +333,16 @@ class Training:
         torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a method of the user's own may draw
         loss = self._mean_loss()
         found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
-        if not math.isfinite(found.score):
+        val_loss = float(found.loss[-1].double().mean())
+        if not (math.isfinite(found.score) and math.isfinite(val_loss)):
             raise RunFailed(
-                f"the error on meta-val became {-found.score} by step {progress.iteration}; lower `algo.inner_lr`, "
+                f"the loss on meta-val became {val_loss} by step {progress.iteration}; lower `algo.inner_lr`, "
                 "`test.steps` or `train.outer_lr`."
             )
         value = float(found.headline.double().mean())
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
         of_train = [{**common, "split": "train", "loss": loss, "accuracy": None}] if progress.iteration > 0 else []
-        val_loss, accuracy = float(found.loss[-1].double().mean()), None if found.accuracy is None else value
+        accuracy = None if found.accuracy is None else value
         best = found.score > progress.best_score
         with self.settled:
             progress.curve += [*of_train, {**common, "split": "val", "loss": val_loss, "accuracy": accuracy}]

@@ -16,7 +16,7 @@ from metarun.errors import Interrupted, RunFailed, UserError
 
 SECONDS = 60  # no command in this file takes one
 
-# What `metarun.run` is in these tests: it shows what it was called with, and fails as the seed says.
+# What `metarun.run` and `metarun.retest` are in these tests: they show what they were called with, and fail as the seed says.
 FAILURES = {
     500: UserError("way=500 but split 'val' has 12 classes;\n  lower `task.way`."),
     501: RunFailed("the loss became NaN at step 3."),
@@ -37,10 +37,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
         if config.task.way in FAILURES:
             raise FAILURES[config.task.way]
 
-    stub = ModuleType("metarun.run")
-    stub.train = stub.retest = record  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "metarun.run", stub)
-    monkeypatch.setattr(metarun, "run", stub, raising=False)
+    for name, verb in (("run", "train"), ("retest", "retest")):
+        stub = ModuleType(f"metarun.{name}")
+        setattr(stub, verb, record)
+        monkeypatch.setitem(sys.modules, f"metarun.{name}", stub)
+        monkeypatch.setattr(metarun, name, stub, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     return seen

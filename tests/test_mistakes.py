@@ -14,15 +14,16 @@ from metarun.errors import RunFailed, UserError
 
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A current folder of our own, and a `metarun.run` that a mistake must never reach."""
+    """A current folder of our own, and runs that a mistake must never reach."""
 
     def reached(_: object) -> None:
         pytest.fail("the mistake went unnoticed")
 
-    stub = ModuleType("metarun.run")
-    stub.train = stub.retest = reached  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "metarun.run", stub)
-    monkeypatch.setattr(metarun, "run", stub, raising=False)
+    for name, verb in (("run", "train"), ("retest", "retest")):
+        stub = ModuleType(f"metarun.{name}")
+        setattr(stub, verb, reached)
+        monkeypatch.setitem(sys.modules, f"metarun.{name}", stub)
+        monkeypatch.setattr(metarun, name, stub, raising=False)
     monkeypatch.setattr("metarun.command_line.mistakes.FULL_TRACE", False)
     monkeypatch.chdir(tmp_path)
 

@@ -383,7 +383,7 @@ def test_a_meta_test_that_is_no_number_is_a_failure_not_a_row(metarun):
     assert "meta-test tasks is no number within 400 steps" in complaint
     code, _, complaint = metarun("train", *words, "algo.inner_lr=100", "test.steps=60")
     assert code == 1
-    assert "the error on meta-val became" in complaint
+    assert "the loss on meta-val became" in complaint
 
 
 def test_a_reader_that_leaves_does_not_end_the_run():

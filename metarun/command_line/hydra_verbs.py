@@ -115,9 +115,13 @@ def _perform(verb: str, config: DictConfig) -> Path:
     # Read by torch's OpenMP when it is loaded: threads that spin for longer while they wait for each other make every
     # operation wait for the scheduler where other processes want the cores too.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from metarun import run  # torch: nothing before this line needs it
+    if verb == "train":
+        from metarun.run import train  # torch: nothing before this line needs it
 
-    return (run.train if verb == "train" else run.retest)(config)
+        return train(config)
+    from metarun.retest import retest
+
+    return retest(config)
 
 
 @contextmanager

@@ -79,8 +79,9 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     """Train or test as the stored config says, with what `metarun train` shows; go on where an earlier try stopped."""
     from omegaconf import OmegaConf
 
-    from metarun import run as runs
     from metarun.config import register
+    from metarun.retest import retest
+    from metarun.run import train
     from metarun.stored_config import NEEDED, OF_HYDRA, stored_config
 
     register()
@@ -90,9 +91,9 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     again = {**{key: stored[key] for key in stored if key not in OF_HYDRA}, "results_dir": str(into), "device": device}
     if of_test:
         trained = str(_trained(run, Path(str(stored["run"]))))
-        return runs.retest(OmegaConf.create({**again, "run": trained, "trust": trust, "force": True}))
+        return retest(OmegaConf.create({**again, "run": trained, "trust": trust, "force": True}))
     force = (into / "runs" / run.path.name / "result.json").exists()  # of a rerun before this one
-    return runs.train(OmegaConf.create({**again, "logger": {}, "force": force}))  # no logger: nobody is told twice
+    return train(OmegaConf.create({**again, "logger": {}, "force": force}))  # no logger: nobody is told twice
 
 
 def _trained(run: RunDirectory, stored: Path) -> Path:

@@ -1,0 +1,127 @@
+"""A meta-training that outlives its process: saved on its way, and gone on with by the next one."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metarun import checkpoint
+from metarun.algorithms import Algorithm
+from metarun.display import Screen
+from metarun.errors import UserError
+from metarun.interruption import Interruption
+from metarun.loggers import Logbook
+from metarun.meta_train import Training
+from metarun.ranks import Ranks
+from metarun.results import Record, RunDirectory, write_csv
+
+log = logging.getLogger(__name__)
+
+CURVE = ["iteration", "split", "loss", "accuracy", "seconds"]
+
+
+def go_on(run: RunDirectory, training: Training) -> None:
+    """Bring the training to where the run was stopped, if it was.
+
+    Raises:
+        UserError: what is saved is of another version's network or method.
+    """
+    state = checkpoint.load_newest([run.last, run.previous], run.id)
+    if state is None:
+        if run.last.exists() or run.previous.exists():
+            log.warning("no checkpoint of this run can be used: it begins anew, and comes to the same numbers")
+        return
+    try:
+        training.restore(state)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise _does_not_fit(run.last, error) from error
+    _use_as_many_threads(state["threads"])
+    log.info("going on from step %s", f"{training.progress.iteration:,}")
+
+
+def _use_as_many_threads(threads: int) -> None:
+    """Compute with as many threads as before: sums that are split among others come out a little different."""
+    if threads > (os.cpu_count() or 1):
+        log.warning(
+            "this run was begun with %d threads, more than there are here: numbers may differ a little", threads
+        )
+    elif threads != torch.get_num_threads():
+        log.info("going on with as many threads as before, %d", threads)
+        torch.set_num_threads(threads)
+
+
+def meta_train(
+    run: RunDirectory, training: Training, screen: Screen, logbook: Logbook, interruption: Interruption
+) -> None:
+    """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
+
+    def write(state: checkpoint.State) -> None:
+        checkpoint.save(run.last, state, before=run.previous)
+        write_csv(run.curve, state["progress"]["curve"], CURVE)
+
+    writer = checkpoint.InBackground(write)
+
+    def save() -> None:
+        with training.settled:
+            state = checkpoint.snapshot(training.state())
+            writer.give({"run": run.id, "threads": torch.get_num_threads(), **state})
+
+    def save_now() -> None:
+        with training.settled:  # so that nothing newer comes, which would be waited for
+            save()
+            writer.finish()
+
+    together = stopping_together(interruption, training.ranks)
+    with interruption.keeping(save_now), screen.phase(f"meta-training {run.path.name}"):
+        training.run(save, [screen, logbook], together)
+    writer.finish()
+    write_csv(
+        run.curve, training.progress.curve, CURVE
+    )  # a kill may have come between the last checkpoint and its curve
+    checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
+
+
+def stopping_together(interruption: Interruption, ranks: Ranks) -> Callable[[], None]:
+    """Return what ends the work of all processes when a signal came to one of them."""
+
+    def check() -> None:
+        if number := ranks.most(interruption.signal or 0):
+            interruption.signal = number
+            interruption.check()
+
+    return check
+
+
+def best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
+    """Return the weights that meta-val chose, from where they can be had.
+
+    Raises:
+        UserError: from nowhere.
+    """
+    try:
+        weights: dict[str, Tensor] = checkpoint.load(parent.best, trained["id"])["algorithm"]
+    except UserError as damage:
+        state = checkpoint.load_newest([parent.last], trained["id"])
+        if state is None:
+            raise
+        log.warning("%s; its weights are taken from %s", str(damage).partition(";")[0], parent.last.name)
+        weights = state["best"]
+    return weights
+
+
+def load_weights(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -> None:
+    """Give an algorithm the weights that were read from `path`; a UserError where they are another network's."""
+    try:
+        algorithm.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _does_not_fit(path, error) from error
+
+
+def _does_not_fit(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} does not fit this run ({' '.join(str(error).split())}); was it made by another version of metarun? "
+        "Run the same command with `force=true`."
+    )

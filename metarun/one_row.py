@@ -1,0 +1,146 @@
+"""What makes a row, whether its weights were trained for it or before: done once, logged, written last and whole."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from metarun import environment, example_tasks
+from metarun.config import Config
+from metarun.display import Screen, SteadyConsole, logging_to, summary
+from metarun.errors import RunFailed, UserError
+from metarun.interruption import Interruption
+from metarun.looks import note_look
+from metarun.memory import keep_freed_memory, ran_out
+from metarun.meta_test import predict_examples
+from metarun.parts import Parts
+from metarun.results import Record, RunDirectory, run_path, write_json, write_parquet, write_text
+from metarun.row import describe_audit, describe_test, task_columns
+from metarun.stateless_random import root_key
+from metarun.switches import switched
+
+log = logging.getLogger(__name__)
+
+
+def directory_of(config: Config, run_id: str) -> RunDirectory:
+    """Return the directory of the run that a resolved config asks for."""
+    chosen, task = config["chosen"], config["task"]
+    return RunDirectory(
+        run_path(Path(config["results_dir"]), chosen["algo"], chosen["data"], task["way"], task["shot"], run_id)
+    )
+
+
+def once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> Path:
+    """Do the work that makes a run's row, unless the row is there; one process at a time."""
+    keep_freed_memory()
+    console = SteadyConsole()
+    record = _found(run, config, console)
+    if record is None:
+        with run.locked():
+            record = _found(run, config, console)  # another process may have made it while this one waited
+            if record is None:
+                if run.result.exists() and not config["force"]:
+                    run.forget()  # it failed, and is to be tried again
+                record = _work_logged(run, config, console, work)
+    console.print(summary(record))
+    console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
+    return run.path
+
+
+def _found(run: RunDirectory, config: Config, console: Console) -> Record | None:
+    """Return the row that is there already, if one is and is not to be made again.
+
+    Raises:
+        RunFailed: the run failed before.
+    """
+    record = None if config["force"] else run.read_result()
+    if record is None or (record["status"] == "failed" and config["retry_failed"]):
+        return None
+    if record["status"] == "failed":
+        raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
+    console.print("This run is there already; force=true repeats it.", highlight=False)
+    return record
+
+
+def _work_logged(
+    run: RunDirectory, config: Config, console: Console, work: Callable[[RunDirectory, Console], Record]
+) -> Record:
+    try:
+        # Runs that were made before there were these two keys are without them.
+        with logging_to(run.log, console), switched(config.get("deterministic", False), config.get("tf32", False)):
+            return work(run, console)
+    except UserError:
+        run.discard_if_unused()
+        raise
+    except RunFailed as failure:
+        _note_failure(run, failure)
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        too_large = RunFailed(
+            f"the memory does not suffice for {config['chosen']['backbone']} on such tasks; lower `backbone.filters`, "
+            "`task.way` or `task.query`, or let fewer runs work at a time."
+        )
+        _note_failure(run, too_large)
+        raise too_large from error
+
+
+def _note_failure(run: RunDirectory, failure: RunFailed) -> None:
+    """Let the same command say so again, until it is told to try again."""
+    write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
+
+
+def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
+    """Nothing was refused: only now may an earlier run of this config be given up."""
+    if parts.config["force"]:
+        run.forget()
+    write_text(run.config, config_yaml)
+
+
+def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
+    """Write down where and with what the run is made; of one that goes on, beside where it began."""
+    now = environment.describe(parts.config, str(parts.device), parts.data.hash)
+    began = run.read_environment() if going_on else None
+    if going_on and began is None:
+        log.warning("%s cannot be read: where this run began is not known", run.environment)
+    if began is None:
+        write_json(run.environment, now)
+        return
+    if changed := environment.differences(began, now):
+        told = ", ".join(f"{key} {how}" for key, how in changed.items())
+        log.warning("not all is as it was when this run began (%s): its numbers may be others than undisturbed", told)
+    write_json(run.environment, {**began, "resumed": [*began.get("resumed", []), now]})
+
+
+def meta_test(
+    run: RunDirectory,
+    training: RunDirectory,
+    parts: Parts,
+    trained: Record,
+    screen: Screen,
+    interruption: Interruption,
+) -> Record:
+    """Judge the checkpoint that a training chose once on the meta-test tasks; write the row, last and whole."""
+
+    def judged(done: int, tasks: int) -> None:
+        interruption.check()
+        screen.judged(done, tasks)
+
+    torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a method of the user's own may draw
+    with screen.phase(f"meta-testing {run.path.name}"):
+        tested, found = describe_test(parts, judged, interruption.check)
+    if parts.config.get("audit"):
+        with screen.phase(f"auditing {run.path.name}"):
+            tested = {**tested, **describe_audit(parts, judged, tested["transductive"])}
+    write_parquet(run.tasks, task_columns(found))
+    tasks, steps = parts.judging
+    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, tasks, interruption.check):
+        example_tasks.save(run.examples, examples)
+    record = {"id": run.id, "status": "done", **trained, **tested}
+    record = {**record, **note_look(training.looks, record)}
+    write_json(run.result, record)
+    run.previous.unlink(missing_ok=True)  # one will do from now on
+    return record

@@ -1,0 +1,106 @@
+"""A finished run on other tasks, or under another head: one more row, without training."""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from metarun.algorithms import load_under_another_head
+from metarun.config import (
+    Config,
+    overlaid,
+    resolve,
+    run_id,
+    seedless_id,
+    stored_yaml,
+    under_another_head,
+    without_algo,
+)
+from metarun.display import Screen
+from metarun.errors import UserError
+from metarun.interruption import deferred_signals
+from metarun.kept_training import best_weights, load_weights
+from metarun.one_row import begin, directory_of, meta_test, note_environment, once
+from metarun.parts import Parts, parts_to_test
+from metarun.results import Record, RunDirectory, find_run
+from metarun.row import TRAINED_KEYS
+from metarun.stored_config import stored_config
+from metarun.tasks import TaskShape
+
+log = logging.getLogger(__name__)
+
+PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judges another method's features
+
+
+def retest(config: DictConfig) -> Path:
+    """Meta-test a finished run on other tasks or data, or under another head, and write one more row.
+
+    Returns:
+        The new row's directory.
+
+    Raises:
+        UserError: there is no such run, or its checkpoint cannot serve such tasks.
+    """
+    asked = resolve(without_algo(config))  # what it refers to is known when the run is
+    parent = find_run(Path(asked["results_dir"]), str(asked["run"]))
+    trained = parent.read_result()
+    weights = parent.best.is_file() or parent.last.is_file()
+    if trained is None or trained["status"] != "done" or not weights:
+        raise UserError(
+            f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
+        )
+    replaced = [key for key in ("data", "algo") if config[key] is not None]
+    stored = stored_config(parent, asked["trust"], replaced)
+    resolved = under_another_head(overlaid(stored, asked), config)
+    if config.algo is not None:
+        asked["algo"] = resolved["algo"]
+    asked["run"] = str(parent.path.resolve())
+    run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
+    parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
+    return once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
+
+
+def _retest(
+    run: RunDirectory, parent: RunDirectory, trained: Record, asked: Config, parts: Parts, console: Console
+) -> Record:
+    if list(parts.data.shape) != trained["example_shape"]:
+        raise UserError(
+            f"data={parts.config['chosen']['data']} has examples of shape {list(parts.data.shape)} but the run was "
+            f"trained on {trained['example_shape']}; choose data of that shape."
+        )
+    parts.check_head(parts.test_shape)
+    of_training = partial(stored_config, parent, asked["trust"], ("backbone", "algo"))
+    parts.trained_on = (lambda: of_training()["data"], str(trained.get("data_hash")))
+    parts.check_examples()
+    tasks, _ = parts.judging
+    carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
+    if "seedless_id" in trained:  # runs that were made before there was that key are without it
+        carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
+    if asked["algo"] is not None:
+        head = parts.config["chosen"]["algo"]
+        carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
+        if load_under_another_head(parts.algorithm, best_weights(parent, trained), head, trained["algo"]):
+            _prepare(parts)
+    elif not parts.loaded:
+        load_weights(parts.algorithm, best_weights(parent, trained), parent.best)
+        parts.loaded = True
+    log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
+    begin(run, parts, stored_yaml(asked, "test"))
+    note_environment(run, parts, going_on=False)
+    screen = Screen(console, parts.regression)
+    with deferred_signals(screen.close) as interruption:
+        return meta_test(run, parent, parts, carried, screen, interruption)
+
+
+def _prepare(parts: Parts) -> None:
+    """Let the head take what it needs from meta-train tasks; it sees no others."""
+    train = parts.config["train"]
+    try:
+        stream = parts.stream("train", TaskShape(train["way"], train["shot"], train["query"]), parts.config["seed"])
+    except UserError:  # other data than the run was trained on may not have so many classes or examples
+        stream = parts.stream("train", parts.test_shape, parts.config["seed"])
+    parts.algorithm.eval()
+    for i in range(PREPARING_TASKS):
+        parts.algorithm.prepare(stream.draw(i, 1))
