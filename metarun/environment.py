@@ -142,4 +142,5 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 def _told(value: Any) -> str:
-    return "none" if value is None else value[:12] if isinstance(value, str) and len(value) >= 40 else str(value)
+    text = "none" if value is None else value[:12] if isinstance(value, str) and len(value) >= 40 else str(value)
+    return "".join(sign if sign.isprintable() else "?" for sign in text)  # it may be anybody's file

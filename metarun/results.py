@@ -80,7 +80,9 @@ class RunDirectory:
             found = parse_json(self.environment.read_bytes()) if is_file(self.environment) else None
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        resumed = found.get("resumed", []) if isinstance(found, dict) else None
+        whole = isinstance(resumed, list) and all(isinstance(each, dict) for each in resumed)
+        return found if isinstance(found, dict) and whole else None
 
     def discard_if_unused(self) -> None:
         """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""

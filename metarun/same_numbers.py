@@ -8,6 +8,7 @@ from typing import Any
 
 from metarun.errors import UserError
 from metarun.results import CIRCUMSTANCES, TIMINGS, RunDirectory
+from metarun.whole_record import number
 
 Numbers = dict[str, list[Any]]  # by "file: key or column": one value, or all of a list or a column
 
@@ -99,9 +100,4 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _largest(pairs: list[tuple[Any, Any]]) -> float | None:
-    gaps = [abs(one - other) for one, other in pairs if _is_number(one) and _is_number(other)]
-    return max(gaps, default=None)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return max((abs(one - other) for one, other in pairs if number(one) and number(other)), default=None)

@@ -178,9 +178,10 @@ def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(meta
     assert "resumed" not in json.loads((the_run() / "environment.json").read_text())
 
 
-def test_a_damaged_environment_is_told_and_ends_nothing(metarun):
+@pytest.mark.parametrize("damaged", ["{", "5", '{"resumed": 5}', '{"resumed": [5]}', "[" * 100_000])
+def test_a_damaged_environment_is_told_and_ends_nothing(metarun, damaged):
     metarun(*SINUSOID)
-    (the_run() / "environment.json").write_text("{")
+    (the_run() / "environment.json").write_text(damaged)
     code, printed, _ = metarun("rerun", str(the_run()))
     assert code == 0
     assert "environment.json cannot be read: what differs in the environment is not known." in printed

@@ -279,7 +279,7 @@ def test_an_accuracy_that_cannot_be_is_a_failure_not_a_row(metarun, monkeypatch,
 def test_a_row_with_a_nan_in_it_is_no_row(tmp_path):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(record(accuracy=float("nan"))))
-    with pytest.raises(UserError, match=r"result.json cannot be read .it holds NaN, which is no figure.; delete it"):
+    with pytest.raises(UserError, match=r"result.json cannot be read .NaN is no number of JSON.; delete it"):
         read_result(path)
 
 
@@ -317,7 +317,7 @@ def test_looks_are_counted_past_a_line_that_was_cut_off_and_where_none_can_be_wr
     path = tmp_path / "looks.jsonl"
     row = record(stream_hash="a", data_hash="b")
     assert note_look(path, row) == {"looks": 1, "figures_seen": 1}
-    path.write_text(path.read_text() + '{"row": "0000\n[]\n')
+    path.write_text(path.read_text() + '{"row": "0000\n[]\n' + "[" * 100_000 + "\n")
     assert note_look(path, {**row, "accuracy": 0.91}) == {"looks": 2, "figures_seen": 2}
     assert note_look(tmp_path / "nowhere" / "looks.jsonl", row) == {"looks": 1, "figures_seen": 1}
     assert "cannot be written (No such file or directory): this look at the meta-test is not counted" in caplog.text
