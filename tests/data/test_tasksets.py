@@ -314,7 +314,11 @@ def test_a_whole_run_from_the_users_folder(monkeypatch, capsys, users_folder):
     row = json.loads((path / "result.json").read_text())
     assert (row["status"], row["test_way"], row["example_shape"]) == ("done", 5, [1, 28, 28])
     assert row["floor_accuracy"] > 0.9, "pictures of a class resemble each other"
-    monkeypatch.setattr(sys, "argv", ["metarun", "test", f"run={row['id']}", "algo=anil", "test.seed=1"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["metarun", "test", f"run={row['id']}", f"trust=[{users_folder}:tasksets]", "algo=anil", "test.seed=1"],
+    )
     assert cli.main() == 0, capsys.readouterr().err
 
 
