@@ -1,10 +1,12 @@
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from metarun import cli
 from metarun.command_line.pivot import cell_figure
@@ -186,6 +188,23 @@ def test_the_head_says_which_interval_it_is(compare, intervals, sentence):
     records = [record(id=f"0000000{i}", interval=interval) for i, interval in enumerate(intervals)]
     _, printed, _ = compare(records=records)
     assert sentence in printed
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_columns_that_a_terminal_has_no_room_for_are_named_and_nothing_is_cut(compare, monkeypatch, width):
+    monkeypatch.setattr("metarun.command_line.tables.Console", lambda **_: Console(width=width, force_terminal=True))
+    differing = [record(id=f"{i}" * 8, steps=i, norm=f"{i}" * 12, accuracy=0.8 + i / 100) for i in (1, 2)]
+    _, printed, _ = compare(records=differing)
+    table = printed[: printed.index("± is")]
+    assert "…" not in table
+    assert "22222222" in table
+    assert max(map(len, re.sub("\x1b.*?m", "", table).splitlines())) <= width
+    assert ("No room here for " in printed) == (width < 100)
+
+
+def test_the_floor_of_regression_is_another(compare):
+    _, printed, _ = compare(records=[record(), {**record(id="11111111", mse=0.3), "floor_mse": 4.0}])
+    assert "The floor is the nearest centroid of raw inputs, in regression the mean of the support targets." in printed
 
 
 def test_many_rows_are_written_as_plain_text(compare):

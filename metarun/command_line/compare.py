@@ -10,7 +10,16 @@ from metarun.command_line.differences import apart, with_settings
 from metarun.command_line.pivot import pivot_table
 from metarun.command_line.published import figure_of, published, published_text
 from metarun.command_line.standing import FLAGS, flags, standings
-from metarun.command_line.tables import FORMATS, LONG, as_csv, as_text, console_of_any_width, leave_out, print_table
+from metarun.command_line.tables import (
+    FORMATS,
+    LONG,
+    as_csv,
+    as_text,
+    console_of_any_width,
+    leave_out,
+    print_table,
+    table_width,
+)
 from metarun.command_line.word_parser import WordParser
 from metarun.display import Best, figure, percent
 from metarun.errors import UserError, did_you_mean
@@ -127,6 +136,7 @@ TOLD = (
     *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order"),
     *("test_query", "norm", "steps", "test_tasks", "precision"),
 )
+ALWAYS = ("method", "data", "task", "settings", "accuracy %", "transductive", "id")  # however narrow a terminal is
 USUAL = {"precision": "float32", "interval": "closed"}  # not worth telling where all rows have it
 
 
@@ -164,7 +174,7 @@ def markdown(records: list[Record]) -> str:
 def all_columns(records: list[Record], width: float) -> tuple[list[str], list[list[str]], list[str]]:
     """Return head, rows and notes.
 
-    Details that all rows share are told once, in the notes; so are the names of those that `width` has no room for.
+    Details that all rows share are told once, in the notes; so are the names of columns that `width` has no room for.
     """
     before, after = list(COLUMNS.items())[:3], list(COLUMNS.items())[3:]
     columns = {**dict(before), **_settings_column(records), **dict(after), **DETAILS}
@@ -174,11 +184,9 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
         del values["published %"]
     same = {name: told[0] for name, told in values.items() if name in DETAILS and len(set(told)) == 1}
     shown = [name for name in values if name not in same]
-    always = [name for name in columns if name in values and name not in DETAILS]
-    hidden: list[str] = []
-    while len(shown) > len(always) and sum(max(map(len, [name, *values[name]])) + 1 for name in shown) > width:
-        hidden.insert(0, shown.pop())
-    notes = [what_figures_are(records) + " The floor is the nearest centroid of raw inputs."]
+    hidden = _without_room({name: values[name] for name in shown}, width)
+    shown = [name for name in shown if name not in hidden]
+    notes = [f"{what_figures_are(records)} {_what_floors_are(records)}"]
     told_once = [f"{name} {told}" for name, told in same.items() if USUAL.get(name) != told]
     if told_once:
         notes.append(f"In all rows: {', '.join(told_once)}.")
@@ -187,6 +195,21 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
     if "published %" in values:
         notes.append(f"Published, on other tasks by other code: {'; '.join(_sources(records))}.")
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
+
+
+def _without_room(values: dict[str, list[str]], width: float) -> list[str]:
+    """Return which columns to leave away so that the others fit the width, as far as any may be."""
+    can_go = [name for name in values if name not in ALWAYS]
+    hidden: list[str] = []
+    while can_go and table_width({name: each for name, each in values.items() if name not in hidden}) > width:
+        hidden.insert(0, can_go.pop())
+    return hidden
+
+
+def _what_floors_are(records: list[Record]) -> str:
+    kinds = {"mse" in record for record in records}
+    told = {False: "the nearest centroid of raw inputs", True: "the mean of the support targets"}
+    return f"The floor is {', in regression '.join(told[kind] for kind in sorted(kinds))}."
 
 
 def _settings_column(records: list[Record]) -> dict[str, Callable[[Record], str]]:

@@ -97,7 +97,11 @@ def names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids: boo
 def label(record: Record, keys: Sequence[str]) -> str:
     """Write the values that a run has for some keys: ``maml, 5-way, algo.inner_lr=0.1``."""
     has = [key for key in keys if record.get(key) is not None]  # ProtoNet has no algo.inner_lr
-    return ", ".join(WORDING.get(key, f"{key}={{}}").format(record[key]) for key in has)
+    return ", ".join(WORDING.get(key, f"{key}={{}}").format(_short(record[key])) for key in has)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value  # a search has rates of seventeen digits
 
 
 def with_settings(records: Sequence[Record]) -> list[Record]:

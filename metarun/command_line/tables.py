@@ -60,6 +60,17 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return pd.DataFrame(list(rows)).to_csv(index=False)
 
 
+def table_width(columns: Mapping[str, Sequence[str]]) -> int:
+    """Return how many characters wide `print_table` makes a table of these columns."""
+    widths = [max(map(len, [*_broken(name).splitlines(), *cells])) for name, cells in columns.items()]
+    return sum(widths) + 2 * len(widths)
+
+
+def _broken(name: str) -> str:
+    """Break a long head."""
+    return name.replace("transductive", "trans-\nductive").replace(", ", "\n")
+
+
 def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> None:
     """Print a table for the terminal, or as `as_text` writes it."""
     if form in ("md", "latex"):
@@ -73,7 +84,7 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in head:
-        table.add_column(name.replace("transductive", "trans-\nductive").replace(", ", "\n"), no_wrap=True)
+        table.add_column(_broken(name), no_wrap=True)
     for row in rows:
         table.add_row(*(f"[bold]{escape(cell)}[/]" if isinstance(cell, Best) else escape(cell) for cell in row))
     console.print(table)
