@@ -9,14 +9,15 @@ from rich.console import Console
 
 from metarun import environment, example_tasks
 from metarun.config import Config
-from metarun.display import Screen, SteadyConsole, logging_to, summary
+from metarun.display import Screen, SteadyConsole, logging_to
 from metarun.errors import RunFailed, UserError
+from metarun.finished import found, show
 from metarun.interruption import Interruption
 from metarun.looks import note_look
 from metarun.memory import keep_freed_memory, ran_out
 from metarun.meta_test import predict_examples
 from metarun.parts import Parts
-from metarun.results import Record, RunDirectory, run_path, write_json, write_parquet, write_text
+from metarun.results import Record, RunDirectory, write_json, write_parquet, write_text
 from metarun.row import describe_audit, describe_test, task_columns
 from metarun.stateless_random import root_key
 from metarun.switches import switched
@@ -24,44 +25,20 @@ from metarun.switches import switched
 log = logging.getLogger(__name__)
 
 
-def directory_of(config: Config, run_id: str) -> RunDirectory:
-    """Return the directory of the run that a resolved config asks for."""
-    chosen, task = config["chosen"], config["task"]
-    return RunDirectory(
-        run_path(Path(config["results_dir"]), chosen["algo"], chosen["data"], task["way"], task["shot"], run_id)
-    )
-
-
 def once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> Path:
     """Do the work that makes a run's row, unless the row is there; one process at a time."""
     keep_freed_memory()
     console = SteadyConsole()
-    record = _found(run, config, console)
+    record = found(run, config, console)
     if record is None:
         with run.locked():
-            record = _found(run, config, console)  # another process may have made it while this one waited
+            record = found(run, config, console)  # another process may have made it while this one waited
             if record is None:
                 if run.result.exists() and not config["force"]:
                     run.forget()  # it failed, and is to be tried again
                 record = _work_logged(run, config, console, work)
-    console.print(summary(record))
-    console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
+    show(run, record, console)
     return run.path
-
-
-def _found(run: RunDirectory, config: Config, console: Console) -> Record | None:
-    """Return the row that is there already, if one is and is not to be made again.
-
-    Raises:
-        RunFailed: the run failed before.
-    """
-    record = None if config["force"] else run.read_result()
-    if record is None or (record["status"] == "failed" and config["retry_failed"]):
-        return None
-    if record["status"] == "failed":
-        raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
-    console.print("This run is there already; force=true repeats it.", highlight=False)
-    return record
 
 
 def _work_logged(

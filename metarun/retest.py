@@ -20,9 +20,10 @@ from metarun.config import (
 )
 from metarun.display import Screen
 from metarun.errors import UserError
+from metarun.finished import directory_of
 from metarun.interruption import deferred_signals
 from metarun.kept_training import best_weights, load_weights
-from metarun.one_row import begin, directory_of, meta_test, note_environment, once
+from metarun.one_row import begin, meta_test, note_environment, once
 from metarun.parts import Parts, parts_to_test
 from metarun.results import Record, RunDirectory, find_run
 from metarun.row import TRAINED_KEYS

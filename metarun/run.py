@@ -8,12 +8,13 @@ from rich.console import Console
 
 from metarun.config import Config, resolve, run_id, seedless_id, stored_yaml
 from metarun.display import Screen
+from metarun.finished import directory_of
 from metarun.interruption import deferred_signals
 from metarun.kept_training import go_on, meta_train, stopping_together
 from metarun.loggers import Logbook, LoggedRun, hyperparameters
 from metarun.memory import keep_freed_memory
 from metarun.meta_train import Training
-from metarun.one_row import begin, directory_of, meta_test, note_environment, once
+from metarun.one_row import begin, meta_test, note_environment, once
 from metarun.order_check import check_order
 from metarun.parts import Parts
 from metarun.ranks import Ranks, joined

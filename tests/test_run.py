@@ -182,6 +182,33 @@ def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
     assert (code, "test.interval='ajar' is not one of closed, open" in complaint) == (2, True)
 
 
+def test_a_finished_run_is_shown_without_torch(metarun):
+    metarun("train", "algo=protonet", *SMALL)
+    words = ["metarun", "train", "algo=protonet", *SMALL]
+    program = f"import sys; sys.argv = {words}; from metarun import cli; cli.main(); sys.exit('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], check=False, timeout=60, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "This run is there already" in shown.stdout
+    assert shown.stdout.endswith(f"→ {the_run()}\n")
+
+
+def test_what_runs_that_differ_in_nothing_but_their_seed_have_in_common(metarun):
+    metarun("train", "-m", "algo=protonet", "seed=0,1", "hydra/launcher=basic", *SMALL)
+    metarun("train", "algo=protonet", "seed=1", *SMALL[1:], "train.iterations=3")
+    ids = {read(path)["id"] for path in Path("results/runs").iterdir()}
+    metarun("test", "-m", f"run={','.join(sorted(ids))}", "task.query=3", "test.tasks=4")
+    rows = [read(path) for path in Path("results/runs").iterdir()]
+    common = {}
+    for row in rows:
+        common.setdefault(row["seedless_id"], []).append((row["iterations"], row["test_query"], row["seed"]))
+    assert sorted(map(sorted, common.values())) == [
+        [(3, 3, 1)],
+        [(3, 15, 1)],
+        [(6, 3, 0), (6, 3, 1)],
+        [(6, 15, 0), (6, 15, 1)],
+    ]
+
+
 def test_another_seed_is_another_run_on_the_same_test_tasks(metarun):
     metarun("train", "-m", "algo=protonet", "seed=0,1", *SMALL)
     first, second = (read(path) for path in Path("results/runs").iterdir())

@@ -112,6 +112,11 @@ def _perform(verb: str, config: DictConfig) -> Path:
     """Do the verb's work; return the directory of the run."""
     if missing := min(OmegaConf.missing_keys(config), default=None):
         raise UserError(NEEDED.get(missing, f"{missing}= is needed: no default stands for it."))
+    if verb == "train" and "TORCHELASTIC_RUN_ID" not in os.environ:
+        from metarun.finished import show_finished  # scipy, which --help and --cfg do without
+
+        if (path := show_finished(config)) is not None:
+            return path
     # Read by torch's OpenMP when it is loaded: threads that spin for longer while they wait for each other make every
     # operation wait for the scheduler where other processes want the cores too.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
