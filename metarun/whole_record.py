@@ -68,19 +68,20 @@ JUDGED: Mapping[str, Mapping[str, Kind]] = {
     "accuracy": {"accuracy": _fraction},
     "mse": {"mse": _size},
 }
+_FIGURES = dict.fromkeys(("accuracy", "mse", "ci95"), _or_null(number))
 MAY: Mapping[str, Kind] = {
     **dict.fromkeys(("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse"), _or_null(_size)),
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
-    **dict.fromkeys(("stream_hash", "data_hash"), _text),
+    **dict.fromkeys(("stream_hash", "data_hash", "seedless_id"), _text),
     **dict.fromkeys(("query", "train_way", "train_shot", "train_query", "parameters", "best_iteration"), _count),
     **dict.fromkeys(("looks", "figures_seen", "duplicates_across_splits", "duplicates_within_splits"), _count),
     "test_seed": _seed,
     **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),
     "example_shape": _list_of(_count),
     "commit": _or_null(_text),
-    "published": _or_null(_with(accuracy=number, ci95=_or_null(number), source=_text, of=_with())),
+    "published": _or_null(_with(**_FIGURES, source=_text, of=_with())),
     "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),
     **dict.fromkeys(("tf32", "deterministic"), _flag),
 }

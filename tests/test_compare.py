@@ -202,6 +202,19 @@ def test_columns_that_a_terminal_has_no_room_for_are_named_and_nothing_is_cut(co
     assert ("No room here for " in printed) == (width < 100)
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_pivot_is_wider_than_a_page_or_broken_over_lines_but_never_cut(compare, monkeypatch, terminal):
+    console = {"width": 80, "force_terminal": True}
+    if terminal:
+        monkeypatch.setattr("metarun.command_line.tables.Console", lambda **_: Console(**console))
+    records = [record(id=f"{i:08x}", test_way=5 + i // 2, seed=i % 2, accuracy=0.9 - i / 100) for i in range(20)]
+    _, printed, _ = compare("--rows", "algo", "--columns", "test_way", records=records)
+    assert "…" not in printed
+    assert len(re.findall(r"\(sd", printed)) == 10
+    widest = max(map(len, re.sub("\x1b.*?m", "", printed).splitlines()))
+    assert widest <= 80 if terminal else widest > 200
+
+
 def test_the_floor_of_regression_is_another(compare):
     _, printed, _ = compare(records=[record(), {**record(id="11111111", mse=0.3), "floor_mse": 4.0}])
     assert "The floor is the nearest centroid of raw inputs, in regression the mean of the support targets." in printed

@@ -18,7 +18,7 @@ def published(record: Record) -> dict[str, Any] | None:
     for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
         if figure_of(each) is None or (record["way"], record["shot"]) != (record["test_way"], record["test_shot"]):
             continue
-        if each["of"] == {key: record.get(key) for key in each["of"]}:
+        if all(record.get(key) == value for key, value in each["of"].items()):
             return dict(each)
     return None
 

@@ -29,10 +29,10 @@ def difference_text(difference: float, half: float, regression: bool) -> str:
     return f"{scale * difference:+.{digits}f} ± {scale * half:.{digits}f}"
 
 
-def console_of_any_width() -> Console:
-    """The terminal; where there is none nothing is cut, rich would take it for 80 columns wide."""
+def console_of_any_width(needed: int = 0) -> Console:
+    """The terminal; where there is none, a page as wide as `needed`: rich would take it for 80 columns wide."""
     console = Console()
-    return console if console.is_terminal else Console(width=200)
+    return console if console.is_terminal else Console(width=max(200, needed))
 
 
 def leave_out(sentence: str) -> None:
@@ -76,15 +76,17 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
     if form in ("md", "latex"):
         print(as_text(head, rows, notes, form), end="")
         return
-    console = console_of_any_width()
+    needed = table_width(dict(zip(head, zip(*rows, strict=True), strict=True)))
+    console = console_of_any_width(needed)
     if len(rows) > LONG:
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         print("\n".join("  ".join(map(str.ljust, row, widths)) for row in [head, *rows]))
         console.print("\n".join(notes), highlight=False, style="dim")
         return
+    fits = needed <= console.width
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in head:
-        table.add_column(_broken(name), no_wrap=True)
+        table.add_column(_broken(name), no_wrap=fits, overflow="fold")  # broken over lines, not cut
     for row in rows:
         table.add_row(*(f"[bold]{escape(cell)}[/]" if isinstance(cell, Best) else escape(cell) for cell in row))
     console.print(table)
