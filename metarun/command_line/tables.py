@@ -1,5 +1,7 @@
 """Tables for people and for papers."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,9 +57,11 @@ def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as CSV; a key that some are without is empty there."""
-    import pandas as pd  # half a second that other formats do without
-
-    return pd.DataFrame(list(rows)).to_csv(index=False)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def table_width(columns: Mapping[str, Sequence[str]]) -> int:
