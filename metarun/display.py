@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,18 @@ SHOWN_STEPS = 12  # of a curve over more steps than that, evenly, from the first
 
 
 class SteadyConsole(Console):
-    """A console that goes quiet, not down, when its reader leaves (`metarun train … | head`): the run goes on."""
+    """A console that goes quiet, not down, when nobody takes what it prints: the run goes on.
+
+    Its reader may leave (`metarun train … | head`), the disk may be full (`metarun train … > log`).
+    """
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """See `Console.print`."""
+        try:
+            super().print(*objects, **how)
+        except OSError as error:
+            self.on_broken_pipe()
+            print(f"metarun: nothing more is printed ({error.strerror}); the run goes on.", file=sys.stderr)
 
     def on_broken_pipe(self) -> None:
         """Write to nowhere from here on."""
@@ -124,6 +135,19 @@ class _ConsoleHandler(logging.Handler):
         self.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
+class _FileHandler(logging.Handler):
+    """Log lines at the end of a file; one that cannot be written takes nothing down, and the console has it too."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{self.format(record)}\n")
+
+
 def _without_secrets(record: logging.LogRecord) -> bool:
     """A filter that lets everything pass, with `***` for passwords and tokens, such as one in a server's address."""
     record.msg, record.args = masked(record.getMessage()), ()
@@ -134,9 +158,7 @@ def _without_secrets(record: logging.LogRecord) -> bool:
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Within the block, what metarun logs goes to a run's log file, with the time, and to the console."""
     logger = logging.getLogger("metarun")
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handlers: list[logging.Handler] = [file, _ConsoleHandler(console)]
+    handlers: list[logging.Handler] = [_FileHandler(path), _ConsoleHandler(console)]
     before = logger.level
     logger.setLevel(logging.INFO)
     for handler in handlers:

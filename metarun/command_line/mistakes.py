@@ -1,5 +1,6 @@
 """What a failure says to the user: one sentence where the mistake is theirs, a traceback where it is ours."""
 
+import errno
 import os
 import signal
 import sys
@@ -10,6 +11,12 @@ from metarun.errors import Interrupted, RunFailed, UserError, printable
 
 # The user's own wish, read before `metarun train` sets the variable for Hydra.
 FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+# What a system refuses whoever asks: no room, no rights, no folder there, a disk that fails.
+REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+}
 
 LONGEST = 2_000  # characters of a sentence, which may quote what was given: its two ends are shown of a longer one
 
@@ -22,7 +29,10 @@ def report(error: BaseException, job: str = "") -> int:
         job: the overrides of the sweep's job in which it did.
     """
     if isinstance(error, BrokenPipeError):
-        return _reader_left()
+        _print_nowhere()
+        return 128 + signal.SIGPIPE
+    if isinstance(error, OSError) and error.filename is None:  # it may be what was to be printed
+        _print_nowhere()
     text, code = _sentence_and_code(error)
     if text is None or FULL_TRACE:
         sys.stderr.write(masked("".join(traceback.format_exception(error))))
@@ -41,6 +51,8 @@ def _sentence_and_code(error: BaseException) -> tuple[str | None, int]:
         return "stopped by Ctrl-C.", 130
     if isinstance(error, UserError | RunFailed):
         return str(error), 2 if isinstance(error, UserError) else 1
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return f"{error.filename or 'what was to be written'}: {error.strerror}; mend that, then run it again.", 2
     if "hydra" not in sys.modules:  # then it cannot be one of Hydra's, and looking would cost an import
         return None, 1
     from metarun.command_line.config_mistakes import explain
@@ -51,7 +63,9 @@ def _sentence_and_code(error: BaseException) -> tuple[str | None, int]:
     return text, 1 if text is None else 2
 
 
-def _reader_left() -> int:
-    """Go quietly, as `metarun train --help | head -1` expects: Python would complain once more while it shuts down."""
+def _print_nowhere() -> None:
+    """Let what is still to be printed go nowhere: Python would complain once more while it shuts down.
+
+    `metarun train --help | head -1` expects that.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
