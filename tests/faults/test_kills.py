@@ -1,0 +1,125 @@
+"""Killed at any instant, the same command goes on to exactly what it would have come to."""
+
+import json
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bent import at_renaming, die
+from tests.faults.commands import Command, metarun
+from tests.faults.conftest import (
+    TINY,
+    assert_same_numbers,
+    killed_again_and_again,
+    the_run,
+    undisturbed,
+    without_traceback,
+)
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SMALL = ["train.validate_every=4", "train.validate_tasks=6", "test.tasks=12", "test.steps=2", "task.query=5"]
+CONV4 = ["backbone.filters=8", "train.iterations=48", *SMALL]
+SINUSOID = ["data=sinusoid", "task=10points", "backbone=mlp", "train.iterations=80", *SMALL[:-1]]
+STEPWISE = ["train.lr_decay=0.5", "train.lr_decay_every=7"]
+NOISY = ["backbone=module", "backbone.module._target_=noisy.network"]
+NOISY_NETWORK = """
+from torch import nn
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 8, 5, stride=4), nn.Dropout(0.3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten())
+"""
+
+# Methods of every kind, with whatever has a state of its own: schedules, running statistics, random numbers in a
+# network, other optimisers, numbers of another precision.
+CASES = {
+    "maml": ["algo=maml", "algo.inner_steps=2", "train.lr_schedule=cosine", *CONV4],
+    "maml on a sinusoid": ["algo=maml", "train.lr_schedule=linear", *SINUSOID],
+    "mamlpp": ["algo=mamlpp", "algo.inner_steps=2", *CONV4],
+    "reptile": ["algo=reptile", "train.outer_optimizer=sgd", "train.outer_lr=0.1", *CONV4],
+    "protonet, running statistics": ["algo=protonet", "backbone.norm=running", *STEPWISE, *CONV4],
+    "protonet, best early": ["algo=protonet", "train.outer_lr=0.3", *CONV4],
+    "anil in bfloat16": ["algo=anil", "precision=bf16", "algo.inner_steps=2", *CONV4],
+    "a network that draws random numbers": ["algo=protonet", *NOISY, "train.iterations=48", *SMALL],
+    "baseline": ["algo=baseline", *CONV4],
+    "metasgd": ["algo=metasgd", "algo.inner_steps=2", "train.clip_grad=1", *CONV4],
+}
+
+
+def expected(number: int) -> set[int]:
+    """The exit codes of a command that such a signal ended: before it listens to signals, and after."""
+    return (
+        {-number} if number == signal.SIGKILL else {128 + number, -number, 130 if number == signal.SIGINT else -number}
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_fifty_kills_at_random_instants_change_no_number(folder, instants):
+    kills, tried = 0, {}
+    for name, config in CASES.items():
+        words, place = ["train", *config], folder / name
+        alone, seconds = undisturbed(words, folder / f"{name}, undisturbed", NOISY_NETWORK)
+        place.mkdir()
+        (place / "noisy.py").write_text(NOISY_NETWORK)
+        sent: list[int] = []
+
+        def choose(seconds=seconds, sent=sent):
+            sent.append(instants.choice(SIGNALS))
+            return instants.uniform(0, 0.45 * seconds), sent[-1]
+
+        ends = killed_again_and_again(words, place, choose, most=7)
+        for number, ended in zip(sent, ends, strict=False):
+            assert ended.code in {*expected(number), 0}, (name, ended)
+        assert_same_numbers(the_run(place), alone)
+        tried[name] = sum(ended.code != 0 for ended in ends)
+        kills += tried[name]
+    print(f"{kills} kills: {tried}")
+    assert kills >= 50, tried
+    early = json.loads((the_run(folder / "protonet, best early") / "result.json").read_text())
+    assert early["best_iteration"] < early["iterations"], "an early checkpoint was chosen"
+
+
+def test_a_few_kills_change_no_number(folder, instants):
+    words = ["train", "algo=maml", *SINUSOID]
+    alone, seconds = undisturbed(words, folder / "undisturbed")
+    place = folder / "killed"
+    place.mkdir()
+    signals = iter(SIGNALS)
+    ends = killed_again_and_again(
+        words, place, lambda: (instants.uniform(0.2, 0.5) * seconds, next(signals)), most=len(SIGNALS)
+    )
+    assert len(ends) > 2
+    assert_same_numbers(the_run(place), alone)
+
+
+def killed_at_a_renaming(nth: int, afterwards: bool, folder: Path) -> bool:
+    """Kill a run there, let it go on, and return whether there was such a renaming."""
+    folder.mkdir()
+    ended = Command(TINY, folder, partial(at_renaming, nth, die, afterwards)).end()
+    assert ended.code in (0, -signal.SIGKILL), ended
+    again = without_traceback(metarun(*TINY, folder=folder))
+    assert again.code == 0, again
+    return ended.code != 0
+
+
+@pytest.mark.parametrize("nth", [3, 7, 10])
+def test_a_kill_while_a_file_takes_its_place_changes_no_number(nth, folder):
+    alone, _ = undisturbed(TINY, folder / "undisturbed")
+    assert killed_at_a_renaming(nth, afterwards=False, folder=folder / "killed")
+    assert_same_numbers(the_run(folder / "killed"), alone)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_kill_before_and_after_every_renaming_changes_no_number(folder):
+    alone, _ = undisturbed(TINY, folder / "undisturbed")
+    nth = 1
+    while killed_at_a_renaming(nth, False, folder / f"before {nth}") | killed_at_a_renaming(
+        nth, True, folder / f"after {nth}"
+    ):
+        assert_same_numbers(the_run(folder / f"before {nth}"), alone)
+        assert_same_numbers(the_run(folder / f"after {nth}"), alone)
+        nth += 1
+    assert nth > 10, "config, environment, checkpoints, curves, tasks, examples and the row are renamed"
