@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun import sums
 from metarun.errors import UserError
 from metarun.results import write_bytes
 from metarun.whole_record import LARGEST
@@ -110,6 +111,7 @@ def load(path: Path) -> list[ExampleTask]:
         UserError: the file is damaged, or of another kind.
     """
     try:
+        sums.check(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if sum(entry.file_size for entry in arrays.zip.infolist()) > LARGEST_FILE:
                 raise ValueError("it unpacks to more than a few tasks take")
@@ -119,6 +121,8 @@ def load(path: Path) -> list[ExampleTask]:
             ]
         if not all(map(_is_whole, tasks)):
             raise ValueError("its arrays do not fit together")
+    except UserError:
+        raise
     except Exception as error:  # numpy and zipfile raise a dozen kinds on foreign bytes
         reason = " ".join(str(error).split())
         raise UserError(

@@ -67,7 +67,7 @@ def _work_logged(
 
 def _note_failure(run: RunDirectory, failure: RunFailed) -> None:
     """Let the same command say so again, until it is told to try again."""
-    write_json(run.result, {"id": run.id, "status": "failed", "reason": str(failure)})
+    run.finish({"id": run.id, "status": "failed", "reason": str(failure)})
 
 
 def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
@@ -118,6 +118,6 @@ def meta_test(
         example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
     record = {**record, **note_look(training.looks, record)}
-    write_json(run.result, record)
+    run.finish(record)
     run.previous.unlink(missing_ok=True)  # one will do from now on
     return record

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun import sums
 from metarun.alone import alone
 from metarun.atomic_file import replacing
 from metarun.documents import parse_json
@@ -84,6 +85,18 @@ class RunDirectory:
         whole = isinstance(resumed, list) and all(isinstance(each, dict) for each in resumed)
         return found if isinstance(found, dict) and whole else None
 
+    def finish(self, record: Record) -> None:
+        """Write the row, which makes this a finished run, and the sums of its files, by which damage is found.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        row = _as_json(record).encode()
+        others = (self.config, self.environment, self.curve, self.tasks, self.examples)
+        held = {path.name: path.read_bytes() for path in others if path.is_file()}
+        sums.write(self.path, {**held, self.result.name: row})
+        write_bytes(self.result, row)
+
     def discard_if_unused(self) -> None:
         """Remove the directory of a run that was refused before it began: it holds a log and a lock at most."""
         with suppress(OSError):  # something else is in it, or it is gone
@@ -94,7 +107,8 @@ class RunDirectory:
 
     def forget(self) -> None:
         """Remove what would let a run be found finished or gone on with, the record first."""
-        for path in (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples):
+        files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples)
+        for path in (*files, self.path / sums.NAME):
             path.unlink(missing_ok=True)
 
 
@@ -109,7 +123,11 @@ def read_result(path: Path) -> Record | None:
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError("it is too large")
-        record = parse_json(path.read_bytes())
+        content = path.read_bytes()
+        sums.check(path, content)
+        record = parse_json(content)
+    except UserError:
+        raise
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
     if wrong := what_is_wrong(record):
@@ -131,7 +149,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a JSON object, atomically; a NaN in it is a bug and raises ValueError."""
-    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_text(path, _as_json(record))
+
+
+def _as_json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -189,6 +211,7 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
     path = Path(record["path"]) / "tasks.parquet"
     column = column or ("loss" if "mse" in record else "accuracy")
     try:
+        sums.check(path)
         steps, tasks, figures = _read_columns(path, ["step", "task", column])
         if len(figures) % record["test_tasks"] or not len(figures):
             raise ValueError(f"{len(figures):,} rows are not of {record['test_tasks']:,} tasks, as the row says")
@@ -198,6 +221,8 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
             raise ValueError("some task has no figure for some step, or two")
         if not ((figures >= 0) & (figures <= (LARGEST if column == "loss" else 1))).all():  # a NaN is neither
             raise ValueError(f"a figure in column {column} is none")
+    except UserError:
+        raise
     except Exception as error:  # pyarrow raises many kinds on foreign bytes
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error

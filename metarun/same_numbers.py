@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metarun import sums
 from metarun.errors import UserError
 from metarun.results import CIRCUMSTANCES, TIMINGS, RunDirectory
 from metarun.whole_record import number
@@ -64,7 +65,10 @@ def _columns(path: Path) -> Numbers:
     import pandas as pd  # half a second that most commands do without
 
     try:
+        sums.check(path)
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, converters=_EXACT)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error

@@ -7,6 +7,7 @@ from typing import Any
 import hydra
 from torch import nn
 
+from metarun import sums
 from metarun.algorithms import Algorithm
 from metarun.config import NAMES_OF_CODE, Config
 from metarun.documents import parse_yaml
@@ -48,6 +49,7 @@ def stored_config(
         if isinstance(value, str) and "${" in value:  # it could ask for an environment variable
             raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved; train that run again.")
     _check_vouched_for(run, {key: plain.get(key) for key in BUILT if key not in replaced}, trust)
+    sums.check(run.config)
     return plain
 
 

@@ -67,6 +67,7 @@ def test_other_numbers_are_told_with_how_much_and_what_has_changed(metarun):
     record = json.loads(result.read_text())
     record["mse"] += 0.25
     result.write_text(json.dumps(record))
+    (the_run() / "SHA256SUMS").unlink()
     table = pd.read_parquet(tasks)
     table.loc[[3, 4], "loss"] += [1e-9, 2e-9]
     table.to_parquet(tasks)
@@ -91,6 +92,7 @@ def test_a_limit_in_time_explains_another_number_of_steps(metarun):
     result = the_run() / "result.json"
     record = json.loads(result.read_text())
     result.write_text(json.dumps({**record, "iterations": record["iterations"] + 10**6}))
+    (the_run() / "SHA256SUMS").unlink()
     code, printed, _ = metarun("rerun", str(the_run()))
     assert code == 1
     assert "A limit in time ended both (train.time_budget): " in printed

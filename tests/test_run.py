@@ -32,6 +32,7 @@ FILES = {
     "curve.csv",
     "tasks.parquet",
     "examples.npz",
+    "SHA256SUMS",
     "best.pt",
     "last.pt",
     "environment.json",
@@ -464,6 +465,9 @@ def test_a_run_that_cannot_serve_is_refused(metarun):
     code, _, complaint = metarun("test", f"run={path}", "force=true")
     assert (code, "best.pt cannot be read" in complaint) == (2, True), complaint
     (path / "result.json").write_text("{")
+    code, _, complaint = metarun("train", *SMALL)
+    assert (code, "result.json is not what it was when the run was finished" in complaint) == (2, True), complaint
+    (path / "SHA256SUMS").unlink()
     code, _, complaint = metarun("train", *SMALL)
     assert (code, "result.json cannot be read" in complaint) == (2, True), complaint
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun import sums
 from metarun.documents import parse_yaml
 from metarun.errors import printable
 from metarun.places import is_file
@@ -136,7 +137,9 @@ def _config(run: Path) -> dict[str, Any]:
     """Read a run's `config.yaml`; empty without the file."""
     path = run / "config.yaml"
     try:
-        config = parse_yaml(path.read_bytes()) if is_file(path) else None
+        content = path.read_bytes() if is_file(path) else b""
+        sums.check(path, content)
+        config = parse_yaml(content)
     except (OSError, ValueError):
         config = None
     return config if isinstance(config, dict) else {}

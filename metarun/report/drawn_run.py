@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun import sums
 from metarun.errors import UserError
 from metarun.example_tasks import ExampleTask, load
 from metarun.results import Record, RunDirectory, figures_by_step
@@ -69,6 +70,7 @@ def _curve(path: Path) -> pd.DataFrame:
     """Read a curve.csv; what is no number there, or far from any that a training has, is NaN."""
     if path.stat().st_size > LARGEST_CURVE:
         raise ValueError("it is too large")
+    sums.check(path)
     try:
         curve = pd.read_csv(path, dtype={"split": str})
         numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
