@@ -78,6 +78,7 @@ class RunDirectory:
     def read_environment(self) -> dict[str, Any] | None:
         """Return what `environment.json` holds; None where it is missing or damaged."""
         try:
+            sums.check(self.environment)
             found = parse_json(self.environment.read_bytes()) if is_file(self.environment) else None
         except (OSError, ValueError):
             return None

@@ -1,0 +1,149 @@
+"""Every file of a run, cut off, with a flipped bit, emptied: told, or of no consequence, never a wrong row."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from metarun.results import RunDirectory
+from metarun.same_numbers import differences, numbers
+from tests.faults.bent import at_renaming, die
+from tests.faults.commands import Command, Ended, metarun
+from tests.faults.conftest import TINY, assert_same_numbers, the_run, undisturbed, without_traceback
+
+Damage = Callable[[bytes, random.Random], bytes]
+
+
+def cut(content: bytes, instants: random.Random) -> bytes:
+    return content[: instants.randrange(len(content))] if content else content
+
+
+def flip(content: bytes, instants: random.Random) -> bytes:
+    flipped = bytearray(content)
+    if flipped:
+        flipped[instants.randrange(len(flipped))] ^= 1 << instants.randrange(8)
+    return bytes(flipped)
+
+
+def empty(content: bytes, instants: random.Random) -> bytes:
+    return b""
+
+
+DAMAGES = (cut, flip, empty)
+
+
+class Runs:
+    """A finished run, another, and what the commands say of them while all is well.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged, _ = undisturbed(TINY, folder)
+        self.metarun(*TINY, "seed=1")
+        self.rows = {row["id"]: row for row in self.compare()[1]}
+        self.id = self.damaged.name[-8:]
+        self.test = ["test", f"run={self.id}", "test.tasks=6"]
+        self.metarun(*self.test)
+        (tested,) = (path for path in (folder / "results" / "runs").iterdir() if path.name[-8:] not in self.rows)
+        self.tested, self.told = tested, numbers(RunDirectory(tested))
+        shutil.rmtree(tested)
+        shutil.copytree(self.damaged, folder / "whole")
+
+    def metarun(self, *words: str) -> Ended:
+        ended = without_traceback(metarun(*words, folder=self.folder))
+        assert ended.code in (0, 2), ended
+        assert (ended.code == 2) == ("metarun: error: " in ended.err), ended
+        return ended
+
+    def compare(self) -> tuple[Ended, list[dict]]:
+        ended = self.metarun("compare", "--format", "json")
+        return ended, list(json.loads(ended.out))
+
+    def mend(self) -> None:
+        shutil.rmtree(self.damaged)
+        shutil.rmtree(self.tested, ignore_errors=True)
+        shutil.copytree(self.folder / "whole", self.damaged)
+
+    def look(self, name: str) -> str:
+        """Run every command on the damaged run, make sure that none tells anything wrong, and return what they say."""
+        ended, rows = self.compare()
+        shown = {row["id"]: row for row in rows}
+        assert shown == {id: self.rows[id] for id in shown}, "a row is as it was, or it is not shown"
+        assert len(shown) == len(self.rows) or f"left out: {self.damaged.relative_to(self.folder)}" in ended.err
+        report, plot = self.metarun("report"), self.metarun("plot", "curve")
+        assert (report.code, plot.code) == (0, 0)
+        test = self.metarun(*self.test)
+        if test.code == 0:
+            assert differences(self.told, numbers(RunDirectory(self.tested))) == []
+        train = self.metarun(*TINY)
+        assert train.code == 0 if self.id in shown else name in train.err
+        return "".join(each.out + each.err for each in (ended, report, plot, test, train))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("damage") / "runs")
+
+
+def damaged_and_looked_at(runs: Runs, name: str, damage: Damage, instants: random.Random) -> str:
+    path = runs.damaged / name
+    path.write_bytes(damage(path.read_bytes(), instants))
+    said = runs.look(name)
+    runs.mend()
+    return said
+
+
+# What is said of a file that is not what it was, however little of it is gone.
+NAMED = {
+    **dict.fromkeys(("result.json", "tasks.parquet", "curve.csv", "examples.npz", "config.yaml"), "is not what it was"),
+    "SHA256SUMS": "SHA256SUMS is damaged",
+    "best.pt": "its weights are taken from last.pt",
+}
+
+
+@pytest.mark.parametrize("name", ["result.json", "tasks.parquet", "best.pt"])
+def test_a_flipped_bit_is_told_and_changes_no_figure(name, runs, instants):
+    assert NAMED[name] in damaged_and_looked_at(runs, name, flip, instants)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_every_file_of_a_finished_run_may_be_damaged(damage, runs, instants):
+    names = sorted(path.name for path in runs.damaged.iterdir())
+    assert {*NAMED, "last.pt", "environment.json", "run.log", "looks.jsonl", ".lock"} == set(names)
+    for name in names:
+        said = damaged_and_looked_at(runs, name, damage, instants)
+        assert NAMED.get(name, "") in said, name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_file_of_an_unfinished_run_may_be_damaged(folder, instants):
+    alone, _ = undisturbed(TINY, folder / "undisturbed")
+    place = folder / "stopped"
+    place.mkdir()
+    assert Command(TINY, place, partial(at_renaming, 8, die)).end().code < 0
+    run, tried = the_run(place), 0
+    shutil.copytree(run, folder / "whole")
+    for name in sorted(path.name for path in run.iterdir()):
+        for damage in DAMAGES:
+            path = run / name
+            path.write_bytes(damage(path.read_bytes(), instants))
+            compared = without_traceback(metarun("compare", folder=place))
+            assert compared.code == 2
+            assert "there is no finished run" in compared.err
+            ended = without_traceback(metarun(*TINY, folder=place))
+            assert ended.code == 0, (name, ended)
+            assert_same_numbers(run, alone)
+            shutil.rmtree(run)
+            shutil.copytree(folder / "whole", run)
+            tried += 1
+    assert tried >= 3 * len(("config.yaml", "environment.json", "last.pt", "previous.pt", "curve.csv", "run.log"))
