@@ -30,10 +30,15 @@ class OneProcessLauncher(Launcher):
 
         mask_file(self.folder / "multirun.yaml")
         with loading_once():
-            jobs = self.basic.launch(job_overrides, initial_job_idx)
+            jobs = [self._launch_one(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
         write_tables(
             self.folder, [job.return_value for job in jobs if job.status == JobStatus.COMPLETED and job.return_value]
         )
         with suppress(OSError):  # there were no tables: the basic launcher made the folder for nothing
             self.folder.rmdir()
         return jobs
+
+    def _launch_one(self, words: Sequence[str], number: int) -> JobReturn:
+        (job,) = self.basic.launch([words], number)
+        job.cfg = job.hydra_cfg = None  # a tenth of a MB, which Hydra's sweeper would keep of every run until the last
+        return job

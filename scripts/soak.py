@@ -77,7 +77,9 @@ class Soak:
         self.methods = methods
         self.lasting = {
             "lasting sweep": place.start("lasting", lasting_words(ONE_AT_A_TIME, batch)),
-            "many runs in one process": place.start("one_process", lasting_words(["hydra/launcher=basic"], batch)),
+            "many runs in one process": place.start(
+                "one_process", lasting_words(["hydra/launcher=one_process"], batch)
+            ),
         }
         self.sweep: Popen[bytes] | None = None
         self.ends: Counter[str] = Counter()
