@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from metarun.orphan import PARENT
+
 ROOT = Path(__file__).parents[2]
 MARK = "METARUN_SOAK"  # the environment variable by which every process of one soak is known
 
@@ -62,6 +64,7 @@ class Place:
         log = self.folder / "logs" / f"{len(self.logs):05}.log"
         self.logs.append(log)
         own = {MARK: self.mark, "METARUN_DATA": str(self.folder / "data"), "TMPDIR": str(self.folder / "tmp")}
+        own |= {PARENT: str(os.getpid())}  # so that it ends with the soak, however that ends
         threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "metarun", "train", *words, f"results_dir={self.folder / results}"]
         with log.open("wb") as file:
