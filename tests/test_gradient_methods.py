@@ -101,7 +101,7 @@ def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
     }
     training = Training(method, Schedule(**{**values, **schedule}), stream_of("train"), stream_of("val"))
     before = evaluate(method, stream_of("val"), 50, 2).loss[-1].mean()
-    training.run(lambda: None, lambda: None, [], lambda: None)
+    training.run(lambda: None, [], lambda: None)
     assert evaluate(method, stream_of("val"), 50, 2).loss[-1].mean() < before
 
 

@@ -333,8 +333,11 @@ def test_other_folders_and_another_file_can_be_named(report):
     ("words", "sentence"),
     [
         (["nowhere"], "there is no nowhere here; `metarun train` writes to results/"),
-        (["-o", "missing/report.html"], "missing/report.html cannot be written (No such file or directory); mend"),
-        (["-o", "results"], "results cannot be written (Is a directory); mend that"),
+        (
+            ["-o", "missing/report.html"],
+            "missing/report.html cannot be written (No such file or directory); name another file with -o.",
+        ),
+        (["-o", "results"], "results cannot be written (Is a directory); name another file with -o."),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(report, words, sentence):

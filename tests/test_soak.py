@@ -19,13 +19,20 @@ def seen(seconds: float, own: float, files: int = 5, pid: int = 1, role: str = "
 
 
 def test_a_process_is_seen_with_its_memory_and_open_files(tmp_path):
-    before = look_at(os.getpid())
-    ballast = bytearray(64 * 2**20)
-    with (tmp_path / "open").open("w"):
-        after = look_at(os.getpid())
-    assert 60 < after.own - before.own < 80, len(ballast)
-    assert after.files == before.files + 1
-    assert (after.pid, after.began) == (os.getpid(), before.began)
+    before = "import sys; ballast, file = None, None; print(flush=True); sys.stdin.readline(); "
+    code = (
+        f"{before}ballast = bytearray(64 * 2**20); file = open(sys.argv[1], 'w'); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "open"], stdin=-1, stdout=-1, text=True) as process:
+        process.stdout.readline()
+        at_first = look_at(process.pid)
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        later = look_at(process.pid)
+        process.communicate("")
+    assert 60 < later.own - at_first.own < 80
+    assert later.files == at_first.files + 1
+    assert (later.pid, later.began) == (process.pid, at_first.began)
     assert look_at(2**22 + 1) is None
 
 

@@ -167,7 +167,7 @@ def percent_outside_model(protocol: Protocol, repeats: int, setting: Setting) ->
         patch.object(maml, "meta_loss", timed(maml.meta_loss)),
         patch.object(torch.Tensor, "backward", timed(backward)),
     ):
-        training.run(_nothing, _nothing, [], lambda: steps.append((setting.clock(), inside)))
+        training.run(_nothing, [], lambda: steps.append((setting.clock(), inside)))
     ends = steps[1 : repeats + 2]  # the first step warms up, the last pause is after meta-val
     return [
         100 * (1 - (within - within_before) / (end - end_before))
