@@ -51,32 +51,46 @@ def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
 
 
 def _target(key: str, node: Mapping[str, Any]) -> Any:
-    if "_target_" not in node:
+    if not isinstance(node, Mapping) or "_target_" not in node:
         raise UserError(f"`{key}` names no class; set `{key}._target_` or choose one with `{key}=…`.")
+    name = node["_target_"]
     try:
-        return hydra.utils.get_object(node["_target_"])
+        found = hydra.utils.get_object(name)
     except Exception as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"{key}._target_={node['_target_']} cannot be imported: {reason}.") from error
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+        raise UserError(f"{key}._target_={name} cannot be imported: {reason}.") from error
+    try:
+        inspect.signature(found)
+    except (TypeError, ValueError) as error:  # no callable, or one that does not say what it takes
+        raise UserError(f"{key}._target_={name} is no class whose arguments are known; name another.") from error
+    return found
 
 
 def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], written: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(target).parameters
+    parameters, called = inspect.signature(target).parameters, getattr(target, "__name__", type(target).__name__)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in arguments:
         if name not in parameters and not takes_any:
             raise UserError(
-                f"`{key}.{name}` is no key of {target.__name__}, which takes {', '.join(parameters)}."
+                f"`{key}.{name}` is no key of {called}, which takes {', '.join(parameters)}."
                 + did_you_mean(name, parameters)
             )
     for name, parameter in parameters.items():
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and not variadic and name not in arguments:
-            raise UserError(f"`{key}.{name}` is missing, and {target.__name__} has no default for it.")
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+            raise UserError(f"`{key}.{name}` is missing, and {called} has no default for it.")
+    hints = _hints(target)
     for name, value in written.items():
         if name in hints and not _fits(value, hints[name]):
-            raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}, as {target.__name__} takes.")
+            raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}, as {called} takes.")
+
+
+def _hints(target: Any) -> Mapping[str, Any]:
+    """What a class or function says its arguments are; nothing where it cannot be told."""
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except Exception:  # names in annotations of anybody's
+        return {}
 
 
 def _fits(value: Any, hint: Any) -> bool:

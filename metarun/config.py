@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metarun.credentials import masked
 from metarun.errors import UserError
 from metarun.places import files_below, is_file, is_folder, state_of
+from metarun.plain_values import check_plain
 
 Config = dict[str, Any]  # resolved: plain values only
 
@@ -203,15 +204,21 @@ def resolve(config: DictConfig) -> Config:
     """Return a config as plain values, its interpolations replaced and its types checked.
 
     Raises:
-        UserError: a key is unknown, or of the wrong type, or without a value.
+        UserError: a key is unknown, or of the wrong type, or without a value, or with one that no run can take.
     """
     schema = RetestConfig if "run" in config else RunConfig
     try:
         typed = OmegaConf.merge(OmegaConf.structured(schema), config)
         resolved = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+        raise UserError(str(error).partition("\n")[0]) from error
+    except RecursionError:
+        raise UserError("the config nests too deep, or a value of it refers to itself.") from None
     assert isinstance(resolved, dict)
+    check_plain(resolved)
+    for key in ("data", "algo", "backbone"):
+        if not isinstance(resolved[key], dict) and not (schema is RetestConfig and resolved[key] is None):
+            raise UserError(f"`{key}` is {resolved[key]!r} but it names a class and its arguments; choose {key}=NAME.")
     return {str(key): value for key, value in resolved.items()}
 
 
@@ -322,8 +329,8 @@ def _source_of(target: str) -> Path | None:
     """The file of the module that `package.module.Class` or `package.module:function` names."""
     try:
         found = importlib.util.find_spec(target.replace(":", ".").rpartition(".")[0])
-    except (ImportError, ValueError):
-        return None  # it will be told when it is built
+    except Exception:  # of a module of anybody's; it will be told when it is built
+        return None
     return Path(found.origin) if found and found.origin else None
 
 

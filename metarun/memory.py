@@ -1,6 +1,7 @@
-"""What metarun knows of memory: how to keep what was freed, and how an error says that there is none left."""
+"""What metarun knows of memory: how much there is, how to keep what was freed, how an error says that none is left."""
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -27,6 +28,11 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
+
+
+def installed() -> int:
+    """Return how many bytes of memory this computer has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def ran_out(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from metarun.tasks import TaskStream, chunks
 
 log = logging.getLogger(__name__)
 
+MOST_TASKS = 10_000_000  # that are judged at a time: more would tell nothing more, and take days and gigabytes
 CHECK_EVERY = 10  # steps between two looks at the loss: on a GPU each look waits for the device
 
 
@@ -68,6 +69,14 @@ class Schedule:
                 raise UserError(f"train.{knob}={value} but it must be at least 1; raise `train.{knob}`.")
         if self.outer_lr <= 0:
             raise UserError(f"train.outer_lr={self.outer_lr} but a learning rate is above 0; raise `train.outer_lr`.")
+        if self.outer_lr_end < 0:
+            raise UserError(f"train.outer_lr_end={self.outer_lr_end} but a learning rate is not negative; raise it.")
+        if not 0 < self.lr_decay <= 1:
+            raise UserError(f"train.lr_decay={self.lr_decay} but a rate is multiplied by 0 to 1; 1 keeps it constant.")
+        if self.validate_tasks > MOST_TASKS:
+            raise UserError(
+                f"train.validate_tasks={self.validate_tasks:,} but at most {MOST_TASKS:,} are judged; lower it."
+            )
         for knob, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
             if getattr(self, knob) not in options:
                 raise UserError(f"train.{knob}='{getattr(self, knob)}' is not one of {', '.join(options)}.")

@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, lay_out
+from metarun.algorithms.inner_loop import check_steps
 from metarun.backbones import compute_in_bfloat16
 from metarun.build import build, takes
 from metarun.config import Config
@@ -21,8 +22,9 @@ from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.durations import parse_duration
 from metarun.errors import UserError
 from metarun.loggers import Logger
-from metarun.meta_train import Schedule
+from metarun.meta_train import MOST_TASKS, Schedule
 from metarun.ranks import own_gpu
+from metarun.room import check_room_for_network, check_room_for_tasks
 from metarun.tasks import TaskShape, TaskStream, task_stream
 
 log = logging.getLogger(__name__)
@@ -52,9 +54,11 @@ class Parts:
             name = own_gpu() if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
+            if device.type == "meta":
+                raise RuntimeError("it holds no numbers")
             torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+        except Exception as error:  # of whatever back end it asks for
+            reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"device={name} cannot be used here ({reason}); use device=cpu or device=auto.") from None
         return device
 
@@ -69,7 +73,9 @@ class Parts:
     @cached_property
     def data(self) -> ClassDataset | Sinusoid:
         """The data set, found or made, and cached for the next time."""
-        data: ClassDataset | Sinusoid = build("data", self.config["data"]).load()
+        source = build("data", self.config["data"])
+        self._check_made("data", source, callable(getattr(source, "load", None)), "data source with a load()")
+        data: ClassDataset | Sinusoid = source.load()
         return data
 
     @cached_property
@@ -77,12 +83,10 @@ class Parts:
         """The algorithm around its backbone, with the initial weights that `seed` stands for."""
         if not 0 <= self.config["seed"] < 2**63:
             raise UserError(f"seed={self.config['seed']} but seeds go from 0 to 2^63 - 1; choose another `seed`.")
+        check_room_for_network(self._make_algorithm)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
-            backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)
-            if self.config["precision"] == "bf16":
-                compute_in_bfloat16(backbone)
-            algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
+            algorithm = self._make_algorithm()
         kind = "classification" if isinstance(self.data, ClassDataset) else "regression"
         if kind not in algorithm.solves:
             raise UserError(
@@ -90,6 +94,21 @@ class Parts:
                 f"data={self.data.name} is {kind}; choose another `algo` (maml does both) or another `data`."
             )
         return lay_out(algorithm.to(self.device, self.dtype))
+
+    def _make_algorithm(self) -> Algorithm:
+        backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)
+        is_one = isinstance(backbone, nn.Module) and hasattr(backbone, "features")
+        self._check_made("backbone", backbone, is_one, "torch.nn.Module with `features`")
+        if self.config["precision"] == "bf16":
+            compute_in_bfloat16(backbone)
+        algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
+        self._check_made("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
+        return algorithm
+
+    def _check_made(self, key: str, made: object, is_one: bool, wanted: str) -> None:
+        if not is_one:
+            name = self.config[key]["_target_"]
+            raise UserError(f"{key}._target_={name} makes a {type(made).__name__}, which is no {wanted}; name another.")
 
     @property
     def _known_to_the_data(self) -> dict[str, int]:
@@ -106,7 +125,12 @@ class Parts:
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """The tasks of a split."""
-        return task_stream(self.data, split, shape, seed, self.device, self.dtype)
+        return self._stream(split, shape, seed, disjoint=False)
+
+    def _stream(self, split: Split, shape: TaskShape, seed: int, disjoint: bool) -> TaskStream:
+        stream = task_stream(self.data, split, shape, seed, self.device, self.dtype, disjoint)
+        check_room_for_tasks(1, shape, self.data.shape)
+        return stream
 
     @cached_property
     def test_stream(self) -> TaskStream:
@@ -115,9 +139,7 @@ class Parts:
         interval = test.get("interval", "closed")  # runs that were made before there was such a key are without it
         if interval not in ("closed", "open"):
             raise UserError(f"test.interval='{interval}' is not one of closed, open.")
-        return task_stream(
-            self.data, "test", self.test_shape, test["seed"], self.device, self.dtype, disjoint=interval == "open"
-        )
+        return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
 
     @property
     def test_shape(self) -> TaskShape:
@@ -133,6 +155,9 @@ class Parts:
             raise UserError(f"test.tasks={tasks} but it must be at least 1; raise `test.tasks`.")
         if steps < 0:
             raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
+        check_steps("test.steps", steps)
+        if tasks > MOST_TASKS:
+            raise UserError(f"test.tasks={tasks:,} but at most {MOST_TASKS:,} are judged; lower `test.tasks`.")
         return min(tasks, self.test_stream.available or tasks), steps
 
     @cached_property

@@ -13,7 +13,7 @@ from metarun import sums
 from metarun.alone import alone
 from metarun.atomic_file import replacing
 from metarun.documents import parse_json
-from metarun.errors import UserError
+from metarun.errors import UserError, printable
 from metarun.places import is_file
 from metarun.whole_record import LARGEST, what_is_wrong
 
@@ -172,8 +172,9 @@ def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def run_path(results_dir: Path, algo: str, data: str, way: int, shot: int, run_id: str) -> Path:
-    """Where the run with this id lies."""
-    return results_dir / "runs" / f"{algo}-{data}-{way}w{shot}s-{run_id}"
+    """Where the run with this id lies; a slash in a name, as of an option in a folder of its group, leads nowhere."""
+    name = printable(f"{algo}-{data}-{way}w{shot}s-{run_id}").replace("/", "-")
+    return results_dir / "runs" / name
 
 
 def find_run(results_dir: Path, run: str) -> RunDirectory:

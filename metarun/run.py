@@ -19,6 +19,7 @@ from metarun.order_check import check_order
 from metarun.parts import Parts
 from metarun.ranks import Ranks, joined
 from metarun.results import Record, RunDirectory
+from metarun.room import check_room_for_tasks
 from metarun.row import describe_training
 from metarun.switches import switched
 from metarun.task_check import check_tasks
@@ -88,10 +89,11 @@ def _training(parts: Parts, ranks: Ranks) -> Training:
     """Make ready the training that a config asks for; refuse what cannot be done."""
     train, seed = parts.config["train"], parts.config["seed"]
     shape = TaskShape(train["way"], train["shot"], train["query"])
-    parts.check_head(shape)
-    parts.check_head(parts.test_shape)
     train_stream = parts.stream("train", shape, seed)
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
+    check_room_for_tasks(ranks.share_of(train["meta_batch"])[1], shape, parts.data.shape)
+    parts.check_head(shape)
+    parts.check_head(parts.test_shape)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
     _check_honest(parts, train_stream, val_stream)

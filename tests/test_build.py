@@ -44,3 +44,15 @@ def test_the_class_is_called_with_its_keys_and_what_is_given():
 def test_a_node_that_cannot_be_built_is_one_sentence(node, message):
     with pytest.raises(UserError, match=message):
         build("algo", node, backbone=make_conv4())
+
+
+@pytest.mark.parametrize("target", ["metarun.__version__", "builtins.dict", "builtins.type"])
+def test_what_does_not_say_what_it_takes_cannot_be_built(target):
+    with pytest.raises(UserError, match=rf"^algo\._target_={target} is no class whose arguments are known"):
+        build("algo", {"_target_": target})
+
+
+@pytest.mark.parametrize("node", [5, "maml", None, ["_target_"]])
+def test_a_node_that_is_no_mapping_names_no_class(node):
+    with pytest.raises(UserError, match=r"`algo` names no class; set `algo\._target_`"):
+        build("algo", node)

@@ -194,6 +194,7 @@ def test_sinusoid_meta_gradient_is_the_slope_too():
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
         ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 10**9}, r"algo\.inner_steps=1,000,000,000 but no task is given more than 100,000"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

@@ -286,6 +286,10 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
         ({"outer_optimizer": "lion"}, r"train\.outer_optimizer='lion' is not one of adam, sgd"),
         ({"lr_schedule": "none"}, r"train\.lr_schedule='none' is not one of step, linear, cosine"),
         ({"outer_lr": 0.0}, r"train\.outer_lr=0\.0 but a learning rate is above 0"),
+        ({"outer_lr_end": -0.1}, r"train\.outer_lr_end=-0\.1 but a learning rate is not negative"),
+        ({"lr_decay": 0.0}, r"train\.lr_decay=0\.0 but a rate is multiplied by 0 to 1"),
+        ({"lr_decay": 1e300}, r"train\.lr_decay=1e\+300 but a rate is multiplied by 0 to 1"),
+        ({"validate_tasks": 10**9}, r"train\.validate_tasks=1,000,000,000 but at most 10,000,000 are judged"),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(wrong, message):

@@ -175,3 +175,51 @@ def test_what_a_sentence_quotes_cannot_move_the_cursor_or_fill_the_screen(
     assert told.isprintable()
     assert len(told) < 2_100
     assert r"\x1b[2J\u202e\x07xxx" in told
+
+
+def test_a_sweep_without_end_is_told_before_it_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(monkeypatch, capsys, "train", "-m", "seed=range(1,1000000000)", "task.way=range(1,1000000000)")
+    assert told == "these words ask for a sweep of more than 100,000 runs; name fewer values."
+
+
+def test_a_flag_that_would_run_the_code_in_a_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(monkeypatch, capsys, "train", "--experimental-rerun", "config.pickle")
+    assert told.startswith("--experimental-rerun runs whatever code its file holds")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"split: \xff\n", "own/data/mine.yaml cannot be read as YAML ('utf-8' codec can't decode"),
+        (b"split: \x07\n", "own/data/mine.yaml cannot be read as YAML ("),
+        (b"- " * 3_000, "own/data/mine.yaml cannot be read as YAML ("),
+        (b"5\n", "own/data/mine.yaml is no mapping of keys to values, as a config is."),
+        (b"defaults:\n  - mine\n", "the config leads back to itself in its `defaults`, or nests too deep."),
+        (b'defaults:\n  - "\\ud800"\n', "own/data/mine.yaml cannot be read as YAML ("),
+    ],
+    ids=["bytes", "bell", "deep", "number", "itself", "surrogate"],
+)
+def test_a_file_of_the_users_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    (tmp_path / "own" / "data" / "mine.yaml").write_bytes(content)
+    assert said(monkeypatch, capsys, "train", "--config-dir", "own", "data=mine").startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["x" * 5_000 + "=1"], "a file that the config names cannot be read (File name too long)."),
+        (["--config-dir", "x" * 5_000], "--config-dir xxxx"),
+        (["seed=" + "[" * 2_000], "'seed=[[["),
+    ],
+)
+def test_endless_words_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert said(monkeypatch, capsys, "train", *words).startswith(sentence)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -351,3 +352,12 @@ def test_no_torch_is_needed(report, tmp_path):
     write_run("1", examples=[example_task()])
     program = "import sys; from metarun.command_line.report import main; main([]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+
+
+def test_two_copies_of_a_run_do_not_cost_the_page(report):
+    write_run("1")
+    shutil.copytree("results/runs/1", "results/runs/2")
+    code, _, complaint = report()
+    assert code == 0
+    assert "left out: figures by way and shot: runs 00000001, 00000001 differ in more than their seed" in complaint
+    assert len(page().rows) == 3

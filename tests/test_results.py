@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from metarun.errors import UserError
-from metarun.results import figures_by_step, find_run, read_result
+from metarun.results import figures_by_step, find_run, read_result, run_path
 from tests.test_compare import record
 
 BY_STEP = np.array([[0.2, 0.25, 0.3], [0.5, 0.75, 1.0]])  # (steps + 1, tasks)
@@ -88,3 +88,8 @@ def test_a_row_of_many_megabytes_is_not_read(tmp_path):
 def test_the_strangest_name_of_a_run_names_none(tmp_path, run):
     with pytest.raises(UserError, match="is neither a run's directory nor the start of an id in"):
         find_run(tmp_path, run)
+
+
+def test_a_name_leads_to_no_other_folder(tmp_path):
+    path = run_path(tmp_path, "../../maml", "birds/small\x1b", 5, 1, "0123abcd")
+    assert path == tmp_path / "runs" / "..-..-maml-birds-small\\x1b-5w1s-0123abcd"

@@ -12,6 +12,7 @@ from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import (
     Parameters,
     check_inner_loop,
+    check_steps,
     dot,
     gradient_steps,
     hessian_product,
@@ -74,6 +75,7 @@ class IMAML(Algorithm):
             raise UserError(f"algo.prox={prox} but it must be above 0; raise `algo.prox`.")
         if cg_steps < 1:
             raise UserError(f"algo.cg_steps={cg_steps} but conjugate gradients take at least 1; raise `algo.cg_steps`.")
+        check_steps("algo.cg_steps", cg_steps)
         self.inner_lr = inner_lr
         self.prox = prox
         self.cg_steps = cg_steps

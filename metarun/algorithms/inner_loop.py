@@ -16,6 +16,7 @@ from metarun.one_by_one import is_one_by_one
 from metarun.over_tasks import How, MayHaveState, over_tasks
 from metarun.tasks import TaskBatch
 
+MOST_STEPS = 100_000  # in one task
 Parameters = dict[str, Tensor]
 Loss = Callable[..., Tensor]  # of weights, then of whatever else it is given
 
@@ -203,3 +204,10 @@ def check_inner_loop(inner_steps: int, order: int) -> None:
         raise UserError(
             f"algo.inner_steps={inner_steps} but an inner loop has at least 1 step; raise `algo.inner_steps`."
         )
+    check_steps("algo.inner_steps", inner_steps)
+
+
+def check_steps(knob: str, steps: int) -> None:
+    """Raise a UserError if a loop within one task is so long that for hours nothing would be seen of it."""
+    if steps > MOST_STEPS:
+        raise UserError(f"{knob}={steps:,} but no task is given more than {MOST_STEPS:,}; lower `{knob}`.")

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.inner_loop import check_steps
 from metarun.algorithms.protonet import cosines
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_together
@@ -54,6 +55,7 @@ class MatchingNet(Algorithm):
         self.how = over_tasks
         if read_steps < 1:
             raise UserError(f"algo.read_steps={read_steps} but a query reads at least once; raise `algo.read_steps`.")
+        check_steps("algo.read_steps", read_steps)
         if scale <= 0:
             raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
         self.context = FullContext(backbone.features, read_steps) if full_context else None

@@ -128,7 +128,7 @@ def _unresolved(error: InterpolationResolutionError | MissingMandatoryValue) -> 
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0].removesuffix(".")
+    return str(error).partition("\n")[0].removesuffix(".")
 
 
 # The first kind that fits: the special before the general.
@@ -141,4 +141,5 @@ EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...
     (yaml.MarkedYAMLError, _not_yaml),
     (InterpolationResolutionError, _unresolved),
     (MissingMandatoryValue, _unresolved),
+    (OmegaConfBaseException, lambda error: f"{_first_line(error)}."),
 )

@@ -4,22 +4,27 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.command_line.mistakes import report
+from metarun.command_line.unreadable_file import unreadable_file
 from metarun.config import config_dir, register
 from metarun.credentials import refuse_typed
 from metarun.errors import UserError
 from metarun.orphan import die_with_parent
+from metarun.places import is_folder
 
+MOST_RUNS = 100_000  # of a sweep
 PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml
 
 # What to say where a key without a default was not given.
@@ -52,8 +57,11 @@ def run_under_hydra(verb: str, words: list[str]) -> int:
         except Exception as error:
             if type(error) in (ValueError, TypeError) and not failures:  # how Hydra refuses task=3 or -m --cfg job
                 raise UserError(f"metarun {verb} {' '.join(words)}: {error}") from error
-            if not failures:  # else the jobs have said what was wrong with them
-                raise
+            if failures:  # the jobs have said what was wrong with them
+                return failures[0]
+            if found := unreadable_file(_folders(words), error):
+                raise found from error
+            raise
     return failures[0] if failures else 0
 
 
@@ -70,7 +78,10 @@ def hydra_words(verb: str, words: list[str]) -> list[str]:
         raise UserError(f"{error}; `metarun {verb} --hydra-help` lists the flags.") from None
     if unknown:
         raise UserError(f"there is no flag {unknown[0]!r}; `metarun {verb} --hydra-help` lists the flags.")
+    if args.experimental_rerun:
+        raise UserError("--experimental-rerun runs whatever code its file holds; `metarun rerun RUN` repeats a run.")
     _check_folder("--config-dir", args.config_dir)
+    _check_sweep(args.overrides)
     flags = [word for word in words if word not in args.overrides]
     if args.config_path and "://" not in args.config_path:
         _check_folder("--config-path", args.config_path)
@@ -85,8 +96,27 @@ def _as_text(override: str) -> str:
 
 
 def _check_folder(flag: str, folder: str | None) -> None:
-    if folder and "://" not in folder and not Path(folder).is_dir():
+    if folder and "://" not in folder and not is_folder(Path(folder)):
         raise UserError(f"{flag} {folder}: there is no such folder; it is taken from where the command is run.")
+
+
+def _check_sweep(overrides: Sequence[str]) -> None:
+    """Refuse more runs than anybody waits for: Hydra lists them all before it begins with the first."""
+    runs = 1
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            if override.is_discrete_sweep():
+                runs *= sum(1 for _ in islice(override.sweep_string_iterator(), MOST_RUNS + 1))
+    except Exception:  # Hydra will say what is wrong with them
+        return
+    if runs > MOST_RUNS:
+        raise UserError(f"these words ask for a sweep of more than {MOST_RUNS:,} runs; name fewer values.")
+
+
+def _folders(words: list[str]) -> list[Path]:
+    """Where the user's own YAML files lie."""
+    args, _ = get_args_parser().parse_known_intermixed_args(words)
+    return [Path(folder) for folder in (args.config_dir, args.config_path) if folder and is_folder(Path(folder))]
 
 
 def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:

@@ -40,7 +40,11 @@ def main(words: Sequence[str]) -> int:
 
     from metarun.report import Table, render  # jinja2, pillow: not for a mistyped path
 
-    maps, meanings = _size_maps(records)
+    try:
+        maps, meanings = _size_maps(records)
+    except UserError as error:  # such as copies of one run: all else can be shown
+        maps, meanings = [], []
+        leave_out(f"figures by way and shot: {error}")
     page, left_out = render(records, Table(*all_columns(records, math.inf)), _short_names, maps, meanings)
     for sentence in left_out:
         leave_out(sentence)

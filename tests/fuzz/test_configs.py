@@ -1,0 +1,243 @@
+"""Keys and values of a config: on the command line, in YAML files of the user's, where objects are made of them."""
+
+import copy
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metarun.config import config_dir, register, resolve, run_id
+from metarun.errors import UserError
+from metarun.parts import Parts
+from metarun.ranks import ALONE
+from metarun.run import _directory, _training
+from tests.data.fake_images import split_folders, write_folder
+from tests.fuzz.inputs import tiers, try_inputs
+from tests.fuzz.sandbox import command, taken_or_told
+from tests.fuzz.strange import FOREIGN, NUMBERS, TEXTS, VALUES, dumped, spoilt
+
+SIZES = [f"{part}.{size}" for part in ("task", "train") for size in ("way=2", "shot=1", "query=1")]
+SMALL = [*SIZES, "data=image_folder", "data.root=pictures", "data.size=8"]
+FUNCTION = ["data=sinusoid", "task=10points"]
+NETWORK = ["backbone=mlp", "backbone.hidden=[4]"]
+CONFIGS = [
+    *(
+        [f"algo={algo}", *SMALL, *NETWORK]
+        for algo in ("maml", "anil", "metasgd", "mamlpp", "reptile", "imaml", "protonet")
+    ),
+    *(
+        [f"algo={algo}", *SMALL, *NETWORK]
+        for algo in ("matching", "r2d2", "metaoptnet", "baseline", "baselinepp", "simpleshot")
+    ),
+    *([f"algo={algo}", *SMALL, *NETWORK] for algo in ("finetune", "nearest_centroid")),
+    *([f"algo={algo}", *FUNCTION] for algo in ("maml", "reptile", "anil")),
+    ["algo=cavia", *SMALL, "backbone=conv4", "backbone.filters=4", "data.size=16"],
+    ["algo=relation", *SMALL, "backbone=conv4", "backbone.filters=4", "data.size=28", "backbone.downsample=pool_twice"],
+]
+
+
+WORDS_OF_CONFIGS = [
+    *("cpu", "auto", "meta", "cuda", "cuda:99", "mps", "xla", "privateuseone", "cpu:3", "float32", "bf16", "float64"),
+    *("batch", "layer", "group", "none", "running", "per_task", "loop", "vectorised", "sgd", "adam", "cosine"),
+    *("open", "closed", "90s", "1e5s", "9" * 400 + "d", "0s", "${seed}", "${task}", "${nope}", "${oc.env:NOPE}"),
+    *("metarun.algorithms.MAML", "metarun.data.Glyphs", "metarun.backbones.MLP", "metarun.run.train", "metarun.cli"),
+    *("os.system", "builtins.dict", "builtins.print", "torch.nn.Identity", "torch.nn.Linear", "pathlib.Path"),
+]
+
+
+@cache
+def composed(words: tuple[str, ...]) -> dict[str, Any]:
+    """A config before its interpolations are resolved, as plain values."""
+    register()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose(
+            "config",
+            [*words, "train.meta_batch=1", "device=cpu", "chosen.algo=a", "chosen.data=b", "chosen.backbone=c"],
+        )
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def keys(config: dict[str, Any], prefix: str = "") -> list[str]:
+    """Every dotted key, of mappings too."""
+    found = []
+    for name, value in config.items():
+        found.append(f"{prefix}{name}")
+        if isinstance(value, dict):
+            found += keys(value, f"{prefix}{name}.")
+    return found
+
+
+def get(config: dict[str, Any], key: str) -> Any:
+    for name in key.split("."):
+        config = config[name] if isinstance(config, dict) and name in config else {}
+    return config
+
+
+def put(config: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        config = config[name] if isinstance(config.get(name), dict) else config.setdefault(f"{name}_", {})
+    config[last] = value
+
+
+def instead_of(value: Any) -> st.SearchStrategy[Any]:
+    """Strange values, most of them of the kind that is expected."""
+    if isinstance(value, bool) or value is None:
+        return st.one_of(st.booleans(), NUMBERS, TEXTS)
+    if isinstance(value, int | float):
+        return st.one_of(NUMBERS, NUMBERS, st.integers(-1, 5), st.floats(0, 1), VALUES)
+    return st.one_of(st.sampled_from(WORDS_OF_CONFIGS), TEXTS, VALUES)
+
+
+@st.composite
+def strange_configs(draw: Any) -> dict[str, Any]:
+    """A config of which one or two keys hold something else."""
+    config = copy.deepcopy(composed(tuple(draw(st.sampled_from(CONFIGS)))))
+    for key in draw(st.lists(st.sampled_from(keys(config)), min_size=1, max_size=2)):
+        put(config, key, draw(instead_of(get(config, key))))
+    return config
+
+
+@pytest.fixture
+def pictures(sandbox: Path) -> Path:
+    """A data set. Two configs are made before anything is watched: torch imports more of itself when it is used."""
+    folder = write_folder(sandbox / "pictures", split_folders(count=3, size=8))
+    for words in (CONFIGS[0], CONFIGS[-1]):
+        make(composed(tuple(words)))
+    return folder
+
+
+def make(config: dict[str, Any]) -> None:
+    """Make all that `metarun train` makes before its first step."""
+    try:
+        created = OmegaConf.create(config)
+    except OmegaConfBaseException as error:  # as Hydra would, which tells it
+        raise UserError(str(error)) from error
+    resolved = resolve(created)
+    _directory(resolved, run_id(resolved))
+    _training(Parts(resolved), ALONE)
+
+
+@tiers
+def test_what_a_config_asks_for_is_made_or_refused_with_a_sentence(tier: str, pictures: Path) -> None:
+    try_inputs(tier, 0.05, lambda config: taken_or_told(lambda: make(config)), config=strange_configs())
+
+
+WORDS = st.one_of(
+    st.builds(
+        "{}{}={}".format, st.sampled_from(["", "", "", "+", "++"]), st.sampled_from(keys(composed(tuple(SMALL)))), TEXTS
+    ),
+    st.builds(
+        "{}={}".format,
+        st.sampled_from(
+            ["algo", "data", "task", "backbone", "recipe", "experiment", "+sweep", "logger", "hydra/launcher"]
+        ),
+        TEXTS,
+    ),
+    st.sampled_from(
+        [
+            "-m",
+            "--multirun",
+            "--info",
+            "--package",
+            "--config-name",
+            "--config-dir",
+            "-cp",
+            "--resolve",
+            "--version",
+            "-h",
+            "~algo",
+            "~train.meta_batch",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "seed=range(0,10**9)",
+            "seed=range(1,1000000000)",
+            "seed=" + "[" * 2_000,
+            "seed=" + "(" * 500,
+            "seed=" + "{a:" * 300,
+        ]
+    ),
+    st.sampled_from(
+        [
+            "seed=choice(1,2)",
+            "seed=glob(*)",
+            "seed=int(a)",
+            "seed=${seed}",
+            "seed=${oc.env:HOME}",
+            "a=${" * 300,
+            "seed=${by_way:5}",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "hydra.mode=MULTIRUN",
+            "hydra.run.dir=../outside",
+            "hydra.searchpath=[file:///]",
+            "hydra.job.name=a/b",
+            "hydra.output_subdir=x",
+        ]
+    ),
+    TEXTS,
+)
+
+
+@tiers
+def test_words_are_taken_or_get_a_sentence(tier: str, sandbox: Path) -> None:
+    def check(verb: str, words: list[str]) -> None:
+        command(verb, "--cfg", "job", *(word.replace("\0", "") for word in words))
+
+    try_inputs(
+        tier,
+        0.06,
+        check,
+        verb=st.sampled_from(["train", "train", "test"]),
+        words=st.lists(WORDS, min_size=1, max_size=3),
+    )
+
+
+OWN = st.one_of(
+    FOREIGN.filter(lambda content: b"*" not in content),  # aliases are Hydra's to expand: who names a file runs it
+    dumped(st.fixed_dictionaries({"defaults": VALUES, "_target_": TEXTS})),
+    dumped(st.dictionaries(st.one_of(TEXTS, st.integers(), st.none(), st.booleans()), VALUES, max_size=3)),
+    spoilt(st.just(b"# @package _global_\ndefaults:\n  - /data: glyphs\n  - _self_\nsplit: ${seed}\n")),
+    st.builds(lambda text: b"# @package " + text.encode("utf-8", "replace") + b"\na: 1\n", TEXTS),
+    st.sampled_from(
+        [
+            b"defaults:\n  - mine\n",
+            b"defaults:\n  - /data: mine\n",
+            b"defaults:\n  - _self_\n  - _self_\n",
+            b"defaults: 5\n",
+        ]
+    ),
+    st.sampled_from(
+        [
+            b"a: ${a}\n",
+            b"a: ${b}\nb: ${a}\n",
+            b"a: ${nope:1}\n",
+            b"a: ${..seed}\n",
+            b"_target_: ${data._target_}\n",
+            b"a: ???\n",
+        ]
+    ),
+)
+
+
+@tiers
+def test_a_file_of_the_users_own_is_taken_or_gets_a_sentence(tier: str, sandbox: Path) -> None:
+    def check(content: bytes, group: str) -> None:
+        shutil.rmtree("own", ignore_errors=True)
+        (sandbox / "own" / group).mkdir(parents=True)
+        (sandbox / "own" / group / "mine.yaml").write_bytes(content)
+        command("train", "--config-dir", "own", f"{group}=mine", "--cfg", "job", "--resolve")
+
+    try_inputs(tier, 0.04, check, content=OWN, group=st.sampled_from(["data", "algo", "task", "experiment"]))
