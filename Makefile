@@ -62,7 +62,10 @@ bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails wher
 bench-scale: $(INSTALLED)  ## how time and memory grow with way, shot, steps, meta-batch, classes, images
 	$(IN_COMPANY) $(BIN)/python -m scripts.bench_scale
 
-.PHONY: soak
+.PHONY: faults soak
+faults: $(REFERENCES)  ## kills, full disks, lost rights, no locks, damaged files, tried for real in minutes: docs/reliability.md
+	$(PYTEST) -rP tests/faults
+
 soak: $(INSTALLED)  ## two hours of sweeps under random kills, memory and open files watched; SOAK="--minutes 1" to try it
 	$(BIN)/python -m scripts.soak $(SOAK)
 

@@ -38,6 +38,7 @@ def test_eight_writers_of_one_run_make_it_once(no_locks, folder):
     assert not list(the_run(place).glob(".lock.*"))
 
 
+@pytest.mark.slow
 def test_eight_different_runs_at_once_are_what_each_would_be_alone(folder):
     commands = [[*TINY, f"seed={seed}"] for seed in range(WRITERS)]
     alone, _ = undisturbed(commands[3], folder / "undisturbed")
@@ -56,6 +57,7 @@ def test_eight_writers_of_a_run_that_is_refused_all_say_so(folder):
     assert not list((folder / "results" / "runs").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
 def test_a_file_system_without_locks_is_worked_on_all_the_same(number, folder, run):
     ended = run(*TINY, before=partial(have_no_locks, number))

