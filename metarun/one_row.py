@@ -74,6 +74,7 @@ def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
     """Nothing was refused: only now may an earlier run of this config be given up."""
     if parts.config["force"]:
         run.forget()
+    run.sums.unlink(missing_ok=True)  # of a run that was killed amid its finish: its files change again
     write_text(run.config, config_yaml)
 
 

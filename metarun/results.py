@@ -50,6 +50,7 @@ class RunDirectory:
         self.environment = path / "environment.json"
         self.looks = path / "looks.jsonl"
         self.log = path / "run.log"
+        self.sums = path / sums.NAME
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -109,7 +110,7 @@ class RunDirectory:
     def forget(self) -> None:
         """Remove what would let a run be found finished or gone on with, the record first."""
         files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples)
-        for path in (*files, self.path / sums.NAME):
+        for path in (*files, self.sums):
             path.unlink(missing_ok=True)
 
 

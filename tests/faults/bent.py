@@ -15,21 +15,26 @@ from pathlib import Path
 BALLAST = "ballast"
 
 
-def at_renaming(nth: int, happens: Callable[[], None], afterwards: bool = False) -> None:
-    """Let something happen at the nth renaming of a file, before it is done or right after.
+def at_renaming(which: int | str, happens: Callable[[], None], afterwards: bool = False) -> None:
+    """Let something happen at a renaming of a file, before it is done or right after.
 
     Renaming is how every file of a run takes its place, so that between two renamings nothing changes for who looks.
+
+    Args:
+        which: the how many-th, or to which name.
+        happens: is called then.
+        afterwards: after it.
     """
     replace, calls = os.replace, 0
 
-    def replace_in_a_bent_world(*args: object, **kwargs: object) -> None:
+    def replace_in_a_bent_world(source: Path, target: Path, **more: object) -> None:
         nonlocal calls
         calls += 1
-        mine = calls
-        if mine == nth and not afterwards:
+        this = which in (calls, Path(target).name)
+        if this and not afterwards:
             happens()
-        replace(*args, **kwargs)
-        if mine == nth and afterwards:
+        replace(source, target, **more)
+        if this and afterwards:
             happens()
 
     os.replace = replace_in_a_bent_world

@@ -123,3 +123,17 @@ def test_a_kill_before_and_after_every_renaming_changes_no_number(folder):
         nth += 1
     print(f"{2 * (nth - 1)} kills: before and after each of {nth - 1} renamings")
     assert nth > 10, "config, environment, checkpoints, curves, tasks, examples and the row are renamed"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_amid_its_finish_and_again_is_gone_on_with(folder):
+    alone, _ = undisturbed(TINY, folder / "undisturbed")
+    place = folder / "killed"
+    place.mkdir()
+    for name in ("result.json", "tasks.parquet", "SHA256SUMS", "environment.json"):
+        assert Command(TINY, place, partial(at_renaming, name, die, True)).end().code == -signal.SIGKILL, name
+        (the_run(place) / "result.json").unlink(missing_ok=True)
+    ended = without_traceback(metarun(*TINY, folder=place))
+    assert ended.code == 0
+    assert "cannot be read" not in ended.out
+    assert_same_numbers(the_run(place), alone)
