@@ -91,6 +91,13 @@ def test_other_tasks_are_left_out_with_the_command_that_would_do(compare):
     assert f"left out: 0000000d (relation) was judged on other tasks; `{retest}`" in complaint
 
 
+def test_of_many_that_were_judged_on_other_tasks_the_number_is_told(compare):
+    others = [made(f"000000{i}f", "relation", 0.1, stream_hash="other") for i in range(11)]
+    _, _, complaint = compare("--against", "0000000a", runs=[*three(), *others])
+    assert len(complaint.splitlines()) == 9
+    assert complaint.endswith("left out: 3 more that were judged on other tasks\n")
+
+
 def test_the_command_that_would_do_asks_for_disjoint_tasks_where_the_base_has_them(compare):
     runs = [made("0000000a", "maml", 0.0, interval="open"), made("0000000d", "relation", 0.1, stream_hash="other")]
     _, _, complaint = compare("--against", "0000000a", runs=runs)

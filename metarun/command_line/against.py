@@ -1,6 +1,8 @@
 """`metarun compare --against RUN`: which runs, and methods, are better than one of them, on the very same tasks."""
 
 import json
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,13 @@ from numpy.typing import NDArray
 
 from metarun.command_line.against_over_seeds import MethodComparison, methods_over_seeds
 from metarun.command_line.differences import names
-from metarun.command_line.tables import as_csv, difference_text, leave_out, p_text, print_table
+from metarun.command_line.tables import as_csv, counted, difference_text, leave_out, p_text, print_table
 from metarun.comparison import Paired, comparisons_each, holm, paired, verdict
 from metarun.display import figure
 from metarun.errors import UserError
 from metarun.results import Record, figures_by_step
 
+NAMED = 8  # runs that are left out; of more only the number is told
 HEAD = ["run", "figure", "difference", "p", "p (flips)", "against it", "id"]
 
 
@@ -48,11 +51,14 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
     """Return the run that is named, and the others that can be compared with it; say which cannot, and what to do."""
     base = _named(records, run)
     others = [record for record in records if record["id"] != base["id"]]
-    comparable = [record for record in others if record.get("stream_hash") == base.get("stream_hash")]
-    for record in others:
-        if record not in comparable:
-            how = _how_to_retest(record["id"], base)
-            leave_out(f"{record['id']} ({record['algo']}) was judged on other tasks; {how}")
+    same = [record.get("stream_hash") == base.get("stream_hash") for record in others]
+    comparable = list(compress(others, same))
+    others = list(compress(others, map(not_, same)))
+    for record in others[:NAMED]:
+        how = _how_to_retest(record["id"], base)
+        leave_out(f"{record['id']} ({record['algo']}) was judged on other tasks; {how}")
+    if len(others) > NAMED:
+        leave_out(f"{len(others) - NAMED:,} more that were judged on other tasks")
     if not comparable:
         raise UserError(
             f"no other run was judged on the tasks of {base['id']}; judge one on them: {_how_to_retest('RUN', base)}."
@@ -128,7 +134,7 @@ def _notes(base: Record, comparisons: int, methods: MethodComparison) -> list[st
     return [
         f"Differences: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± their 95 % "
         "interval (Student t over the pairs); p: of the paired t-test.",
-        f"p (flips): of the sign-flip permutation test, corrected for {comparisons} comparisons (Holm); below 0.05 the "
+        f"p (flips): of the sign-flip permutation test, corrected for {counted(comparisons)} (Holm); below 0.05 the "
         f"verdict is better or worse, for other tasks from these classes and for these trained models: {several}.",
         "† one of the two sees the other queries (transductive) and the other does not: no fair comparison of methods.",
     ]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.command_line.differences import names
-from metarun.command_line.tables import difference_text, p_text
+from metarun.command_line.tables import counted, difference_text, p_text
 from metarun.comparison import OverSeeds, comparisons_each, holm, over_seeds, verdict
 from metarun.display import percent
 from metarun.results import Record
@@ -47,7 +47,7 @@ class MethodComparison:
             "Methods over their seeds. Figure: the mean over them; sd: their standard deviation. Difference: of the "
             "means, ± its 95 % interval for other tasks from these classes and for other trainings (Student t; the "
             "variances over tasks and over the seeds of both add up); ± tasks: for other tasks, these trainings alone.",
-            f"p: of the difference for other tasks and trainings, corrected for {len(self.rows)} comparisons (Holm); "
+            f"p: of the difference for other tasks and trainings, corrected for {counted(len(self.rows))} (Holm); "
             "below 0.05 the verdict is better or worse.",
         ]
 

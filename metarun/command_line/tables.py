@@ -20,6 +20,11 @@ LONG = 500  # rows, for more of which rich takes seconds
 IN_LATEX = {"\x02": r"\textbf{", "\x03": "}", "≈": r"$\approx$"}
 
 
+def counted(comparisons: int) -> str:
+    """Write how many comparisons a p-value was corrected for."""
+    return "1 comparison" if comparisons == 1 else f"{comparisons:,} comparisons"
+
+
 def p_text(p: float) -> str:
     """Write a p-value."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
