@@ -31,7 +31,7 @@ def report(error: BaseException, job: str = "") -> int:
     if isinstance(error, BrokenPipeError):
         _print_nowhere()
         return 128 + signal.SIGPIPE
-    if isinstance(error, OSError) and error.filename is None:  # it may be what was to be printed
+    if isinstance(error, OSError) and error.errno in REFUSALS and error.filename is None:  # perhaps of what was printed
         _print_nowhere()
     text, code = _sentence_and_code(error)
     if text is None or FULL_TRACE:

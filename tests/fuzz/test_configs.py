@@ -14,9 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config import config_dir, register, resolve, run_id
 from metarun.errors import UserError
+from metarun.finished import directory_of
 from metarun.parts import Parts
 from metarun.ranks import ALONE
-from metarun.run import _directory, _training
+from metarun.run import _training
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.sandbox import command, taken_or_told
@@ -122,7 +123,7 @@ def make(config: dict[str, Any]) -> None:
     except OmegaConfBaseException as error:  # as Hydra would, which tells it
         raise UserError(str(error)) from error
     resolved = resolve(created)
-    _directory(resolved, run_id(resolved))
+    directory_of(resolved, run_id(resolved))
     _training(Parts(resolved), ALONE)
 
 
