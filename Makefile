@@ -62,9 +62,13 @@ bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails wher
 bench-scale: $(INSTALLED)  ## how time and memory grow with way, shot, steps, meta-batch, classes, images
 	$(IN_COMPANY) $(BIN)/python -m scripts.bench_scale
 
-.PHONY: faults soak
+.PHONY: faults fuzz soak
 faults: $(REFERENCES)  ## kills, full disks, lost rights, no locks, damaged files, tried for real in minutes: docs/reliability.md
 	$(PYTEST) -rP tests/faults
+
+fuzz: export FUZZ_INPUTS ?= 10000
+fuzz: $(REFERENCES)  ## bad input of every kind, other inputs every time, in minutes; FUZZ_INPUTS=50000 for more: docs/reliability.md
+	$(PYTEST) -m slow tests/fuzz
 
 soak: $(INSTALLED)  ## two hours of sweeps under random kills, memory and open files watched; SOAK="--minutes 1" to try it
 	$(BIN)/python -m scripts.soak $(SOAK)
