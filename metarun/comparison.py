@@ -13,6 +13,7 @@ from metarun.statistics import mean_and_ci95
 
 RESAMPLES = 9_999
 LEVEL = 0.05
+MANY = 1_000  # seeds, of which the t distribution is normal
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
@@ -128,7 +129,17 @@ class OverSeeds:
             comparisons: for which its p-value has to be corrected.
         """
         room = (self.difference / _deviations(comparisons)) ** 2 - self.of_tasks  # that tasks leave
-        return max(2, math.ceil(self.of_one_seed / room)) if room > 0 else None
+        if room <= 0:
+            return None
+        seeds = max(2, math.ceil(self.of_one_seed / room))
+        while seeds < MANY and abs(self.difference) < self._half_width(seeds, comparisons):
+            seeds += 1
+        return seeds
+
+    def _half_width(self, seeds: int, comparisons: int) -> float:
+        """What the interval's would be with so many seeds each, that alone counting for the degrees of freedom."""
+        t = float(stdtrit(2 * (seeds - 1), 1 - LEVEL / comparisons / 2))
+        return t * math.sqrt(self.of_tasks + self.of_one_seed / seeds)
 
 
 def over_seeds(one: ArrayLike, other: ArrayLike) -> OverSeeds:

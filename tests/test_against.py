@@ -152,7 +152,7 @@ def test_a_luckier_training_is_not_a_better_method(compare):
     assert list(alone.verdict) == ["better"] * 3
     assert list(rows[rows.seeds == 3].verdict) == ["cannot tell"]
     _, printed, _ = compare("--against", "00000010")
-    assert "cannot tell with these seeds; about 5 each would" in printed
+    assert "cannot tell with these seeds; about 7 each would" in printed
 
 
 def test_runs_are_named_by_what_tells_them_apart(compare):

@@ -111,8 +111,9 @@ def test_over_seeds_it_is_the_paired_test_where_seeds_do_not_matter():
 def test_it_says_how_many_seeds_would_tell():
     tasks, seeds = np.array([-0.01, 0.01] * 50), np.array([[-0.02], [0.0], [0.02]])
     found = over_seeds(0.52 + seeds + tasks, 0.5 + seeds + 0 * tasks)
-    # Of one seed 2 * 0.02^2; of 100 tasks 0.01^2 * 100 / 99 / 100; (0.02 / 1.96)^2 has room for 0.0008 / 7.8.
-    assert (found.seeds_to_tell(), round(found.difference, 9)) == (8, 0.02)
+    # Of one seed 2 * 0.02^2; of 100 tasks 0.01^2 * 100 / 99 / 100; t(0.975, 16) = 2.120, t(0.975, 18) = 2.101.
+    assert 2.120 * (0.0008 / 9 + 0.01**2 / 99) ** 0.5 > 0.02 > 2.101 * (0.0008 / 10 + 0.01**2 / 99) ** 0.5
+    assert (found.seeds_to_tell(), round(found.difference, 9)) == (10, 0.02)
     assert over_seeds(0.501 + seeds + tasks, 0.5 + seeds + 0 * tasks).seeds_to_tell() is None, "tasks alone leave more"
 
 
