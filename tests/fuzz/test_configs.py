@@ -20,6 +20,7 @@ from metarun.ranks import ALONE
 from metarun.run import _training
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import tiers, try_inputs
+from tests.fuzz.nested import at, paths, put
 from tests.fuzz.sandbox import command, taken_or_told
 from tests.fuzz.strange import FOREIGN, NUMBERS, TEXTS, VALUES, dumped, spoilt
 
@@ -52,41 +53,17 @@ WORDS_OF_CONFIGS = [
 ]
 
 
+ALWAYS = ("train.meta_batch=1", "device=cpu", "chosen.algo=a", "chosen.data=b", "chosen.backbone=c")
+
+
 @cache
-def composed(words: tuple[str, ...]) -> dict[str, Any]:
+def composed(*words: str, name: str = "config") -> dict[str, Any]:
     """A config before its interpolations are resolved, as plain values."""
     register()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose(
-            "config",
-            [*words, "train.meta_batch=1", "device=cpu", "chosen.algo=a", "chosen.data=b", "chosen.backbone=c"],
-        )
-    plain = OmegaConf.to_container(config)
+        plain = OmegaConf.to_container(compose(name, list(words)))
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items() if key != "hydra"}
-
-
-def keys(config: dict[str, Any], prefix: str = "") -> list[str]:
-    """Every dotted key, of mappings too."""
-    found = []
-    for name, value in config.items():
-        found.append(f"{prefix}{name}")
-        if isinstance(value, dict):
-            found += keys(value, f"{prefix}{name}.")
-    return found
-
-
-def get(config: dict[str, Any], key: str) -> Any:
-    for name in key.split("."):
-        config = config[name] if isinstance(config, dict) and name in config else {}
-    return config
-
-
-def put(config: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for name in path:
-        config = config[name] if isinstance(config.get(name), dict) else config.setdefault(f"{name}_", {})
-    config[last] = value
 
 
 def instead_of(value: Any) -> st.SearchStrategy[Any]:
@@ -101,9 +78,9 @@ def instead_of(value: Any) -> st.SearchStrategy[Any]:
 @st.composite
 def strange_configs(draw: Any) -> dict[str, Any]:
     """A config of which one or two keys hold something else."""
-    config = copy.deepcopy(composed(tuple(draw(st.sampled_from(CONFIGS)))))
-    for key in draw(st.lists(st.sampled_from(keys(config)), min_size=1, max_size=2)):
-        put(config, key, draw(instead_of(get(config, key))))
+    config = copy.deepcopy(composed(*draw(st.sampled_from(CONFIGS)), *ALWAYS))
+    for path in draw(st.lists(st.sampled_from(paths(config)), min_size=1, max_size=2)):
+        put(config, path, draw(instead_of(at(config, path))))
     return config
 
 
@@ -112,7 +89,7 @@ def pictures(sandbox: Path) -> Path:
     """A data set. Two configs are made before anything is watched: torch imports more of itself when it is used."""
     folder = write_folder(sandbox / "pictures", split_folders(count=3, size=8))
     for words in (CONFIGS[0], CONFIGS[-1]):
-        make(composed(tuple(words)))
+        make(composed(*words, *ALWAYS))
     return folder
 
 
@@ -134,7 +111,10 @@ def test_what_a_config_asks_for_is_made_or_refused_with_a_sentence(tier: str, pi
 
 WORDS = st.one_of(
     st.builds(
-        "{}{}={}".format, st.sampled_from(["", "", "", "+", "++"]), st.sampled_from(keys(composed(tuple(SMALL)))), TEXTS
+        "{}{}={}".format,
+        st.sampled_from(["", "", "", "+", "++"]),
+        st.sampled_from([".".join(path) for path in paths(composed(*SMALL, *ALWAYS))]),
+        TEXTS,
     ),
     st.builds(
         "{}={}".format,
