@@ -27,7 +27,7 @@ from scripts.benchmark.networks import omniglot
 from scripts.benchmark.timing import cpu_seconds, ratio_of, time_in_turns
 
 BEAT = 60.0  # seconds, the default of train.checkpoint_every
-PAIRS = 7
+PAIRS = 5
 CPU = torch.device("cpu")
 NETWORKS: dict[str, Callable[[], Algorithm]] = {
     "MAML, conv4 of 64 filters": lambda: MAML(Conv4((1, 28, 28), 64, "stride", "batch"), 5, 0.4, 1),
@@ -98,8 +98,8 @@ def cost(of: Training, folder: Path) -> Cost:
 
 
 def slowed_down(make: Callable[[], Algorithm], folder: Path) -> tuple[float, float]:
-    """Return how often a training of about ten seconds was saved, and how much more of the processor that took."""
-    iterations = iterations_in(10.0, make)
+    """Return how often a training of about five seconds was saved, and how much more of the processor that took."""
+    iterations = iterations_in(5.0, make)
 
     def side(checkpoint_every: float | None) -> Callable[[], None]:
         return lambda: run(training(make, iterations, checkpoint_every), folder)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from metarun import checkpoint, environment
 from metarun.config import resolve, run_id
-from metarun.run import retest, train
+from metarun.retest import retest
+from metarun.run import train
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
