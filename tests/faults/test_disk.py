@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.fake_images import write_pictures
 from tests.faults.bent import (
     BALLAST,
     at_renaming,
@@ -155,7 +156,9 @@ def test_a_fault_at_any_renaming_is_told_and_gone_on_with(name, possible, folder
 @pytest.mark.slow
 def test_a_cache_that_does_not_fit_its_disk_is_told_and_made_when_there_is_room(folder, run, monkeypatch):
     monkeypatch.setenv("METARUN_DATA", str(folder / "data"))
-    words = ["train", "algo=nearest_centroid", "data=glyphs", "test.tasks=4"]
+    write_pictures(folder / "pictures")
+    words = ["train", "algo=nearest_centroid", "data=image_folder", "data.root=pictures", "test.tasks=4"]
+    words += ["train.way=5", "train.query=2", "task.query=2", "train.validate_tasks=2"]
     ended = run(*words, before=write_no_more)
     assert ended.code == 2
     assert ended.err.startswith("metarun: error: ")
