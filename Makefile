@@ -68,7 +68,7 @@ faults: $(REFERENCES)  ## kills, full disks, lost rights, no locks, damaged file
 
 fuzz: export FUZZ_INPUTS ?= 10000
 fuzz: $(REFERENCES)  ## bad input of every kind, other inputs every time, in minutes; FUZZ_INPUTS=50000 for more: docs/reliability.md
-	$(PYTEST) -m slow tests/fuzz
+	$(PYTEST) -m slow --timeout 3600 tests/fuzz
 
 soak: $(INSTALLED)  ## two hours of sweeps under random kills, memory and open files watched; SOAK="--minutes 1" to try it
 	$(BIN)/python -m scripts.soak $(SOAK)

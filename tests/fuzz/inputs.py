@@ -26,7 +26,7 @@ def try_inputs(tier: str, share: float, prop: Callable[..., None], **strategies:
     count = max(3, round(ALL * share * (FEW if tier == "few" else 1)))
     settings(
         max_examples=count,
-        derandomize=tier == "few" or "FUZZ_INPUTS" not in os.environ,  # `make fuzz` tries others every time
+        derandomize=tier == "few" or "CI" in os.environ or "FUZZ_INPUTS" not in os.environ,  # `make fuzz` tries others
         database=None,  # it would lie in the folder where pytest is started
         deadline=None,  # `watched` has one
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
