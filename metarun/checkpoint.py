@@ -58,7 +58,11 @@ def load(path: Path, run_id: str) -> State:
     stated = state.pop("checksum", None) if isinstance(state, dict) else None
     if stated is None:
         raise _unusable(path, "has no checksum: it is foreign, or of an older metarun")
-    if stated != checksum(state):
+    try:
+        found = checksum(state)
+    except Exception as error:  # of what is no plain value or no plain tensor
+        raise _unusable(path, f"holds what no checkpoint of metarun does ({type(error).__name__})") from error
+    if stated != found:
         raise _unusable(path, "does not hold what its checksum says")
     if state.get("run") != run_id:
         raise _unusable(path, f"is of run {state.get('run')}, not of {run_id}")
@@ -101,6 +105,8 @@ def _digest(value: Any, update: Callable[[Any], None]) -> None:
             _digest(item, update)
         update(b"]")
     elif isinstance(value, Tensor):
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError("a tensor claims more numbers than it holds")
         update(f"{value.dtype}{tuple(value.shape)}".encode())
         update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     else:

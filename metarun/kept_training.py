@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +37,9 @@ def go_on(run: RunDirectory, training: Training) -> None:
         return
     try:
         training.restore(state)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        _use_as_many_threads(int(state["threads"]))
+    except Exception as error:  # torch raises many kinds for what is of another form
         raise _does_not_fit(run.last, error) from error
-    _use_as_many_threads(state["threads"])
     log.info("going on from step %s", f"{training.progress.iteration:,}")
 
 
@@ -102,21 +103,30 @@ def best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
         UserError: from nowhere.
     """
     try:
-        weights: dict[str, Tensor] = checkpoint.load(parent.best, trained["id"])["algorithm"]
+        return _weights(parent.best, checkpoint.load(parent.best, trained["id"]).get("algorithm"))
     except UserError as damage:
         state = checkpoint.load_newest([parent.last], trained["id"])
         if state is None:
             raise
         log.warning("%s; its weights are taken from %s", str(damage).partition(";")[0], parent.last.name)
-        weights = state["best"]
-    return weights
+        return _weights(parent.last, state.get("best"))
+
+
+def _weights(path: Path, found: Any) -> dict[str, Tensor]:
+    if not isinstance(found, dict) or not all(map(_is_weight, found.values())):
+        raise _does_not_fit(path, ValueError("it has no weights"))
+    return found
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex()
 
 
 def load_weights(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -> None:
     """Give an algorithm the weights that were read from `path`; a UserError where they are another network's."""
     try:
         algorithm.load_state_dict(weights)
-    except RuntimeError as error:
+    except Exception as error:  # torch raises many kinds for what is of another form
         raise _does_not_fit(path, error) from error
 
 

@@ -48,7 +48,7 @@ def retest(config: DictConfig) -> Path:
     parent = find_run(Path(asked["results_dir"]), str(asked["run"]))
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
-    if trained is None or trained["status"] != "done" or not weights:
+    if trained is None or trained["status"] != "done" or "example_shape" not in trained or not weights:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )

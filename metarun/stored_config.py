@@ -5,17 +5,24 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from metarun import sums
 from metarun.algorithms import Algorithm
-from metarun.config import NAMES_OF_CODE, Config
+from metarun.config import NAMES_OF_CODE, Config, RetestConfig, RunConfig
 from metarun.documents import parse_yaml
 from metarun.errors import UserError
+from metarun.plain_values import check_plain
 from metarun.results import RunDirectory
 
 NEEDED = {"algo", "data", "backbone", "task", "test", "train", "chosen", "seed", "precision"}
 BUILT = ("data", "backbone", "algo")  # each names a class by `_target_`
+READ = (  # of the config of a trained run, by who tests it
+    *(f"{group}.{size}" for group in ("task", "train") for size in ("way", "shot", "query")),
+    *("test.tasks", "test.steps", "test.query", "test.seed", "chosen.algo", "chosen.data"),
+)
 OF_HYDRA = ("defaults", "hydra")  # for `metarun train --config-path`; nothing here looks at it
 
 
@@ -48,9 +55,39 @@ def stored_config(
     for key, value in _leaves({key: plain[key] for key in plain if key not in OF_HYDRA}):
         if isinstance(value, str) and "${" in value:  # it could ask for an environment variable
             raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved; train that run again.")
+    _check_values(run, {key: value for key, value in plain.items() if key not in OF_HYDRA})
     _check_vouched_for(run, {key: plain.get(key) for key in BUILT if key not in replaced}, trust)
     sums.check(run.config)
     return plain
+
+
+def _check_values(run: RunDirectory, config: Config) -> None:
+    """Raise a UserError where a key holds something else than `metarun train` or `metarun test` could have written."""
+    schema = OmegaConf.structured(RetestConfig if "run" in config else RunConfig)
+    OmegaConf.set_struct(schema, False)  # keys of other versions may be there
+    try:
+        check_plain(config)
+        typed = OmegaConf.merge(schema, config)
+    except (UserError, OmegaConfBaseException) as error:
+        reason = str(error).partition("\n")[0].removesuffix(".")
+        raise UserError(f"{run.config} is no config of a run ({reason}); train that run again.") from error
+    if other := _other(OmegaConf.to_container(typed), config):
+        raise UserError(f"{run.config} holds something else than a run's {other}; train that run again.")
+    if "run" not in config and (missing := [key for key in READ if OmegaConf.is_missing(*_place(typed, key))]):
+        raise UserError(f"{run.config} is no config of a run ({missing[0]} missing); train it again.")
+
+
+def _other(read: Any, written: Any, key: str = "") -> str | None:
+    """Return the key of the first value that the schema reads as another one, such as '5' where a number stands."""
+    if isinstance(written, Mapping) and isinstance(read, Mapping):
+        inner = (_other(read.get(name), item, f"{key}.{name}" if key else name) for name, item in written.items())
+        return next(filter(None, inner), None)
+    return None if read == written and isinstance(read, bool) == isinstance(written, bool) else key
+
+
+def _place(config: Any, key: str) -> tuple[DictConfig, str]:
+    group, _, name = key.partition(".")
+    return config[group], name
 
 
 def _check_vouched_for(run: RunDirectory, built: Config, trust: Collection[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metarun.atomic_file import replacing
 from metarun.errors import UserError
+from metarun.places import is_file
 
 NAME = "SHA256SUMS"
 LARGEST = 1 << 16  # bytes, many more than the sums of a run's files have
@@ -40,11 +41,10 @@ def check(path: Path, content: bytes | None = None) -> None:
         OSError: the file cannot be read.
     """
     sums = path.with_name(NAME)
-    try:
-        with sums.open("rb") as file:
-            text = file.read(LARGEST).decode("ascii", "replace")
-    except (FileNotFoundError, NotADirectoryError):
+    if not is_file(sums):
         return
+    with sums.open("rb") as file:
+        text = file.read(LARGEST).decode("ascii", "replace")
     lines = [re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line) for line in text.splitlines()]
     stated = {line[2]: line[1] for line in lines if line}
     if not all(lines) or OF_A_ROW not in stated:
