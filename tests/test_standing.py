@@ -115,6 +115,7 @@ def test_what_a_paper_reports_stands_beside_the_run_that_repeats_it(compare):  #
     assert published_text(record(**OMNIGLOT, algo="protonet")) == "98.8"
     assert published(record(**OMNIGLOT, test_way=20)) is None
     assert published(record(**OMNIGLOT, way=20, test_way=5)) is None, "trained for other tasks"
+    assert published(record(**{**OMNIGLOT, "data": "glyphs"})) is None, "trained on other data"
     runs = [made("0000000a", "maml", 0.0, **OMNIGLOT), made("0000000b", "anil", 0.0, **OMNIGLOT)]
     _, printed, _ = compare("--format", "md", runs=runs)
     assert "| 98.7 ± 0.4 " in printed

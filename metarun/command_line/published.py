@@ -13,12 +13,14 @@ from metarun.results import Record
 def published(record: Record) -> dict[str, Any] | None:
     """Return the figure that a paper reports for what a run did: `accuracy` or `mse`, `ci95` (or None) and `source`.
 
-    It is compared by the keys that stand under `of` alone: a paper's tasks, splits and code are others.
+    It is compared by the keys that stand under `of` alone: a paper's tasks, splits and code are others. What was
+    trained on other data or task sizes than it is judged on has none.
     """
+    trained, tested = ([record[prefix + key] for key in ("data", "way", "shot")] for prefix in ("", "test_"))
+    if trained != tested:
+        return None
     for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
-        if figure_of(each) is None or (record["way"], record["shot"]) != (record["test_way"], record["test_shot"]):
-            continue
-        if all(record.get(key) == value for key, value in each["of"].items()):
+        if figure_of(each) is not None and all(record.get(key) == value for key, value in each["of"].items()):
             return dict(each)
     return None
 
