@@ -241,7 +241,7 @@ def soak(args: argparse.Namespace, folder: Path) -> int:
     place = Place(folder, uuid.uuid4().hex)
     began = time.monotonic()
     short = args.minutes < LONG
-    methods, batch = (METHODS[:2], 4) if short else (METHODS, 25)
+    methods, batch = (METHODS[:2], 4) if short else (METHODS, 10)
     work = Soak(place, Killer(args.seed, args.between), args.minutes * 60, args.compare, methods, batch)
     watcher = Watcher(work.who, every=0.5 if short else 2)
     watcher.start()
