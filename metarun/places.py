@@ -1,9 +1,13 @@
 """Where a path of the user's leads, asked so that the strangest one is only not there."""
 
 import os
+import stat
 from pathlib import Path
 
 from metarun.errors import UserError
+
+# Do not wait for who writes into a pipe; do not change what is read. The latter is a question of Windows alone.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def path_of(text: str) -> Path:
@@ -16,18 +20,41 @@ def path_of(text: str) -> Path:
 
 def is_file(path: Path) -> bool:
     """Whether there is a file; a path that is too long, or has a NUL in it, is no file's."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return os.path.isfile(path)  # noqa: PTH113, Path.is_file raises for such
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def read_file(path: Path, most: int) -> bytes | None:
+    """Return what a file holds, None where there is none; a pipe, which might never end, is no file.
+
+    It takes half the system calls of `Path.read_bytes` behind `is_file`: of thousands of runs that is a second.
+
+    Raises:
+        ValueError: it holds more than so many bytes.
+        OSError: it cannot be read.
+    """
     try:
-        return path.is_dir()
+        opened = os.open(path, os.O_RDONLY | _AT_ONCE)
     except (OSError, ValueError):
-        return False
+        if not is_file(path):
+            return None
+        raise
+    try:
+        state = os.fstat(opened)
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        if state.st_size > most:
+            raise ValueError("it is too large")
+        content = os.read(opened, state.st_size)
+        while len(content) < state.st_size and (more := os.read(opened, state.st_size - len(content))):
+            content += more  # a system reads at most so much at once
+    finally:
+        os.close(opened)
+    return content
 
 
 def files_below(folder: Path) -> list[str]:

@@ -1,6 +1,8 @@
 """Run directories, records and tables: what a run leaves behind, and how it is found again."""
 
+import gc
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +16,7 @@ from metarun.alone import alone
 from metarun.atomic_file import replacing
 from metarun.documents import parse_json
 from metarun.errors import UserError, printable
-from metarun.places import is_file
+from metarun.places import is_file, read_file
 from metarun.whole_record import LARGEST, what_is_wrong
 
 Record = dict[str, Any]
@@ -120,12 +122,10 @@ def read_result(path: Path) -> Record | None:
     Raises:
         UserError: the file is there and is no record.
     """
-    if not path.is_file():
-        return None
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("it is too large")
-        content = path.read_bytes()
+        content = read_file(path, _LARGEST)
+        if content is None:
+            return None
         sums.check(path, content)
         record = parse_json(content)
     except UserError:
@@ -245,6 +245,28 @@ def _read_columns(path: Path, names: list[str]) -> list[NDArray[np.float64]]:
     return [table.column(name).to_numpy().astype(np.float64) for name in names]
 
 
+def _rows_below(folder: str | Path) -> Iterator[str]:
+    """The paths of all rows; several times as fast as `Path.rglob`, which takes a fifth of the time of a table."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name == "result.json":
+                yield entry.path
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _rows_below(entry.path)
+
+
+@contextmanager
+def _not_looking_for_cycles() -> Iterator[None]:
+    """Without Python's collector, which looks through all rows again and again while more are read."""
+    looking = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looking:
+            gc.enable()
+
+
 def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
     """Read the records below some folders.
 
@@ -252,12 +274,14 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
         The records, and a sentence for each that was left out because it cannot be read.
     """
     records, left_out = [], []
-    for path in sorted({file for root in paths for file in root.rglob("result.json")}):
-        try:
-            record = read_result(path)
-        except UserError as error:
-            left_out.append(str(error))
-        else:
-            if record is not None:  # None: a folder of that name
-                records.append({**record, "path": str(path.parent)})
+    with _not_looking_for_cycles():
+        for path in map(Path, sorted({file for root in paths for file in _rows_below(root)})):
+            try:
+                record = read_result(path)
+            except UserError as error:
+                left_out.append(str(error))
+            else:
+                if record is not None:  # None: a folder of that name
+                    record["path"] = str(path.parent)
+                    records.append(record)
     return records, left_out

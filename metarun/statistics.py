@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
 
 FEW_TASKS = 30  # below it, Student's t leans on task figures being normal, which accuracies near 1 are not
 
@@ -24,6 +23,8 @@ def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         return float(values.mean()), None
+    from scipy.special import stdtrit  # a fifth of a second that most tables do without; scipy.stats takes a whole one
+
     half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean()), float(half)
 

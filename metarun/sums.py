@@ -10,10 +10,11 @@ from pathlib import Path
 
 from metarun.atomic_file import replacing
 from metarun.errors import UserError
-from metarun.places import is_file
+from metarun.places import read_file
 
 NAME = "SHA256SUMS"
 LARGEST = 1 << 16  # bytes, many more than the sums of a run's files have
+LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 OF_A_ROW = "result.json"  # is always among them
 REMEDY = f"make the run again with force=true, or delete {NAME} beside it if you changed it yourself."
 
@@ -40,12 +41,14 @@ def check(path: Path, content: bytes | None = None) -> None:
         UserError: it is not, or it cannot be told because the sums are damaged themselves.
         OSError: the file cannot be read.
     """
-    sums = path.with_name(NAME)
-    if not is_file(sums):
+    sums = path.parent / NAME
+    try:
+        text = read_file(sums, LARGEST)
+    except ValueError:
+        text = b"much more than sums"
+    if text is None:
         return
-    with sums.open("rb") as file:
-        text = file.read(LARGEST).decode("ascii", "replace")
-    lines = [re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line) for line in text.splitlines()]
+    lines = [LINE.fullmatch(line) for line in text.decode("ascii", "replace").splitlines()]
     stated = {line[2]: line[1] for line in lines if line}
     if not all(lines) or OF_A_ROW not in stated:
         raise UserError(f"{sums} is damaged, so that nobody knows of {path.name}; {REMEDY}")

@@ -6,11 +6,12 @@ from typing import Any
 Kind = Callable[[Any], bool]
 MOST = 10**9  # of what is counted
 LARGEST = 1e100  # of what is measured: differences and squares of such numbers are numbers still
+_NUMBERS = (int, float)  # exactly: a bool is an int too
 
 
 def number(value: Any) -> bool:
     """A finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+    return type(value) in _NUMBERS and -LARGEST < value < LARGEST
 
 
 def _text(value: Any) -> bool:
@@ -18,7 +19,7 @@ def _text(value: Any) -> bool:
 
 
 def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return type(value) is int and 0 <= value <= MOST
 
 
 def _at_least_one(value: Any) -> bool:
@@ -26,7 +27,7 @@ def _at_least_one(value: Any) -> bool:
 
 
 def _seed(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64
+    return type(value) is int and abs(value) < 2**64
 
 
 def _size(value: Any) -> bool:
@@ -64,10 +65,7 @@ NEEDED: Mapping[str, Kind] = {
     "order": _or_null(_count),
     "transductive": _flag,
 }
-JUDGED: Mapping[str, Mapping[str, Kind]] = {
-    "accuracy": {"accuracy": _fraction},
-    "mse": {"mse": _size},
-}
+JUDGED: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size}  # by one of them
 _FIGURES = dict.fromkeys(("accuracy", "mse", "ci95"), _or_null(number))
 MAY: Mapping[str, Kind] = {
     **dict.fromkeys(("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse"), _or_null(_size)),
@@ -85,6 +83,7 @@ MAY: Mapping[str, Kind] = {
     "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),
     **dict.fromkeys(("tf32", "deterministic"), _flag),
 }
+KINDS: Mapping[str, Kind] = {**MAY, **NEEDED, **JUDGED}
 
 
 def what_is_wrong(record: object) -> str | None:
@@ -93,8 +92,8 @@ def what_is_wrong(record: object) -> str | None:
         return "its status is neither done nor failed"
     if record["status"] == "failed":
         return None if isinstance(record.get("reason"), str) else "it has no reason"
-    needed = {**NEEDED, **JUDGED["mse" if "mse" in record else "accuracy"]}
-    if missing := [key for key in needed if key not in record]:
+    judged = "mse" if "mse" in record else "accuracy"
+    if missing := [key for key in (*NEEDED, judged) if key not in record]:
         return f"it has no {missing[0]}"
-    wrong = [key for key, kind in {**MAY, **needed}.items() if key in record and not kind(record[key])]
+    wrong = [key for key, value in record.items() if key in KINDS and not KINDS[key](value)]
     return f"its {wrong[0]} is none" if wrong else None

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import sys
@@ -105,24 +106,48 @@ def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(comp
 
 
 def test_a_pivot_of_methods_by_task_sizes(compare):
-    code, printed, _ = compare("--rows", "algo", "--columns", "test_way,test_shot", "--format", "csv", records=RECORDS)
+    code, printed, _ = compare("--rows", "algo", "--columns", "test_way,test_shot", "--format", "md", records=RECORDS)
     assert code == 0
-    assert printed.splitlines() == [
-        'algo,"test_way=5, test_shot=1","test_way=20, test_shot=1"',
-        "maml,90.00 ± 0.40 †,–",
-        "protonet,95.10 ± 0.40,80.00 ± 0.40",
+    assert printed.splitlines()[:4] == [
+        "| algo     | test_way=5, test_shot=1 | test_way=20, test_shot=1 |",
+        "| :------- | :---------------------- | :----------------------- |",
+        "| maml     | 90.00 ± 0.40 †          | –                        |",
+        "| protonet | 95.10 ± 0.40            | 80.00 ± 0.40             |",
     ]
 
 
-def test_what_a_run_does_not_have_is_a_dash(compare):
-    _, printed, _ = compare("--rows", "algo,order", "--format", "csv", records=RECORDS[:2])
-    assert printed.splitlines()[1:] == ["maml,2,90.00 ± 0.40 †", "protonet,–,95.10 ± 0.40"]
+def test_a_pivot_for_programs_holds_numbers(compare):
+    words = ("--rows", "algo,order", "--columns", "test_way", "--format")
+    _, printed, _ = compare(*words, "json", records=[*RECORDS, record(id="another", seed=1, accuracy=0.8)])
+    maml, protonet = json.loads(printed)
+    spread = {"sd": pytest.approx(0.1 / np.sqrt(2)), "seeds": 2, "flags": ["transductive"], "standing": ""}
+    five_way = {"accuracy": pytest.approx(0.85), "ci95": None, **spread}  # of the two, the figures of no task are there
+    assert maml == {"algo": "maml", "order": 2, "test_way=5": five_way, "test_way=20": None}
+    alone = {"sd": None, "seeds": 1, "flags": [], "standing": ""}
+    assert protonet["test_way=20"] == {"accuracy": 0.8, "ci95": 0.004, **alone}
+    _, printed, _ = compare(*words, "csv")
+    table = pd.read_csv(io.StringIO(printed))
+    parts = ("accuracy", "ci95", "sd", "seeds", "flags", "standing")
+    assert list(table) == ["algo", "order", *(f"test_way={way} {part}" for way in (5, 20) for part in parts)]
+    assert table["test_way=20 accuracy"].tolist() == [pytest.approx(np.nan, nan_ok=True), 0.8]
+    assert table["test_way=5 flags"][0] == "transductive"
+
+
+def test_what_a_run_does_not_have_is_a_dash_and_to_programs_nothing(compare):
+    _, printed, _ = compare("--rows", "algo,order", "--format", "md", records=RECORDS[:2])
+    assert [line[:20] for line in printed.splitlines()[2:4]] == ["| maml     | 2     |", "| protonet | –     |"]
+    _, printed, _ = compare("--rows", "algo,order", "--format", "csv")
+    assert printed.splitlines() == [
+        "algo,order,accuracy,ci95,sd,seeds,flags,standing",
+        "maml,2,0.9,0.004,,1,transductive,",
+        "protonet,,0.951,0.004,,1,,",
+    ]
 
 
 def test_seeds_share_a_cell_and_their_spread_stands_apart(compare):
     records = [record(seed=0, accuracy=0.9), record(seed=1, accuracy=0.8)]
     _, printed, _ = compare("--rows", "algo", "--format", "md", records=records)
-    assert "| maml   | 85.00 (sd 7.07, 2 seeds) † |" in printed
+    assert "| maml | 85.00 (sd 7.07, 2 seeds) † |" in printed
     assert "sd: the standard deviation over the seeds, which ± knows nothing of." in printed
 
 
@@ -142,9 +167,13 @@ def test_a_pivot_over_a_key_of_the_config(compare):
     compare(records=[record(), record(id="11111111", accuracy=0.8)])
     for i, rate in enumerate((0.4, 0.1)):
         (Path("results/runs") / str(i) / "config.yaml").write_text(f"algo: {{inner_lr: {rate}}}\n")
-    code, printed, _ = compare("--rows", "algo", "--columns", "algo.inner_lr", "--format", "csv")
+    code, printed, _ = compare("--rows", "algo", "--columns", "algo.inner_lr", "--format", "json")
     assert code == 0
-    assert printed.splitlines() == ["algo,algo.inner_lr=0.1,algo.inner_lr=0.4", "maml,80.00 ± 0.40 †,90.00 ± 0.40 †"]
+    (maml,) = json.loads(printed)
+    assert {name: cell["accuracy"] for name, cell in maml.items() if name != "algo"} == {
+        "algo.inner_lr=0.1": 0.8,
+        "algo.inner_lr=0.4": 0.9,
+    }
 
 
 def two_rates(compare) -> None:
@@ -264,9 +293,37 @@ def test_csv_and_json_hold_every_key(compare, tmp_path):
 
 
 def test_latex_is_booktabs(compare):
-    _, printed, _ = compare("--format", "latex", records=RECORDS)
-    assert r"\toprule" in printed
-    assert r"\midrule" in printed
+    _, printed, _ = compare("--rows", "algo", "--columns", "test_way", "--format", "latex", records=RECORDS)
+    assert printed.splitlines()[1:] == [
+        r"\begin{tabular}{lll}",
+        r"\toprule",
+        r"algo     & test\_way=5    & test\_way=20 \\",
+        r"\midrule",
+        r"maml     & 90.00 ± 0.40 † & –            \\",
+        r"protonet & 95.10 ± 0.40   & 80.00 ± 0.40 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_what_a_format_would_take_for_its_own_is_written_as_text(compare):
+    strange = [record(algo="a|b_c", norm="50 % & {x} #1 $2 ~ ^ \\"), record(id="1", algo="d<e>f", norm="batch")]
+    _, printed, _ = compare("--format", "md", records=strange)
+    rows = [line for line in printed.splitlines() if line.startswith("|")]
+    assert "| a\\|b_c " in rows[2]
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    _, printed, _ = compare("--format", "latex")
+    assert r"a|b\_c" in printed
+    assert r"d\ensuremath{<}e\ensuremath{>}f" in printed
+    assert r"50 \% \& \{x\} \#1 \$2 \textasciitilde{} \^{} \textbackslash{}" in printed
+
+
+def test_the_best_stands_out(compare):
+    rows = [record(stream_hash="same"), record(id="1", accuracy=0.8, stream_hash="same")]
+    _, printed, _ = compare("--format", "latex", records=rows)
+    assert printed.count(r"\textbf{90.00 ± 0.40}") == 1
+    _, printed, _ = compare("--format", "md")
+    assert printed.count("**90.00 ± 0.40**") == 1
 
 
 def test_unfinished_failed_and_damaged_runs_are_named_and_left_out(compare):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from metarun.errors import UserError
-from metarun.places import files_below, is_file, is_folder, path_of, state_of
+from metarun.places import files_below, is_file, is_folder, path_of, read_file, state_of
 
 STRANGE = ["x" * 5_000, "a\0b", "~nobody-is-called-so/x", "\udcff"]
 
@@ -13,6 +13,31 @@ STRANGE = ["x" * 5_000, "a\0b", "~nobody-is-called-so/x", "\udcff"]
 def test_the_strangest_path_is_only_not_there(text):
     assert not is_file(path_of(text))
     assert not is_folder(path_of(text))
+
+
+@pytest.mark.parametrize("text", [*STRANGE, ".", "nothing", "pipe", "file/x"])
+@pytest.mark.timeout(20)
+def test_what_is_no_file_holds_nothing_and_nobody_waits_for_it(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("file").touch()
+    assert read_file(path_of(text), 10) is None
+
+
+def test_a_file_is_read_up_to_a_size(tmp_path):
+    (tmp_path / "x").write_bytes(b"0123456789")
+    assert read_file(tmp_path / "x", 10) == b"0123456789"
+    with pytest.raises(ValueError, match="it is too large"):
+        read_file(tmp_path / "x", 9)
+    (tmp_path / "empty").touch()
+    assert read_file(tmp_path / "empty", 10) == b""
+
+
+def test_a_file_that_a_system_gives_in_pieces_is_read_whole(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"0123456789")
+    read = os.read
+    monkeypatch.setattr("metarun.places.os.read", lambda file, most: read(file, min(most, 3)))
+    assert read_file(tmp_path / "x", 10) == b"0123456789"
 
 
 def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):

@@ -122,7 +122,7 @@ def test_the_table_says_what_compare_says(report, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["metarun", "compare", "--format", "md"])
     cli.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    compared = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|:")]
+    compared = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| :")]
     assert page().rows[:3] == compared
 
 

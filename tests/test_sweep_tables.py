@@ -34,10 +34,10 @@ SIZES = [record(), record(id="11111111", test_shot=5, accuracy=0.97), record(id=
 def test_task_sizes_make_a_pivot_and_a_heatmap(left_behind):
     printed, complaint = left_behind(*SIZES)
     pivot = """\
-| algo   | test_way=5, test_shot=1   | test_way=5, test_shot=5   |
-|:-------|:--------------------------|:--------------------------|
-| anil   | 85.00 ± 0.40 †            | –                         |
-| maml   | 90.00 ± 0.40 †            | 97.00 ± 0.40 †            |
+| algo | test_way=5, test_shot=1 | test_way=5, test_shot=5 |
+| :--- | :---------------------- | :---------------------- |
+| anil | 85.00 ± 0.40 †          | –                       |
+| maml | 90.00 ± 0.40 †          | 97.00 ± 0.40 †          |
 """
     assert not complaint
     assert pivot in (FOLDER / "table.md").read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metarun.command_line.differences import apart, with_settings
-from metarun.command_line.pivot import pivot_table
+from metarun.command_line.pivot import flat, pivot_figures, pivot_table
 from metarun.command_line.published import figure_of, published, published_text
 from metarun.command_line.standing import FLAGS, flags, standings
 from metarun.command_line.tables import (
@@ -250,12 +250,12 @@ def what_figures_are(records: list[Record]) -> str:
 
 
 def _print_pivot(records: list[Record], rows: list[str], columns: list[str], form: str) -> None:
-    head, body, notes = pivot_table(records, rows, columns)
     if form == "json":
-        print(json.dumps([dict(zip(head, line, strict=True)) for line in body], indent=2))
+        print(json.dumps(pivot_figures(records, rows, columns), indent=2))
     elif form == "csv":
-        print(as_csv([dict(zip(head, line, strict=True)) for line in body]), end="")
+        print(as_csv(flat(pivot_figures(records, rows, columns))), end="")
     else:
+        head, body, notes = pivot_table(records, rows, columns)
         print_table(head, body, [what_figures_are(records), *notes], form)
 
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarun.command_line.differences import differences
-from metarun.command_line.standing import Standing, by_task, marks_of_cells, same_tasks, standings
+from metarun.command_line.standing import (
+    Standing,
+    by_task,
+    flags_of_cells,
+    marks_of_cells,
+    same_tasks,
+    standings,
+)
 from metarun.display import Best, percent
 from metarun.errors import UserError, printable
 from metarun.results import Record
@@ -30,24 +37,69 @@ def pivot_table(
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
-    cells = pivot(records, rows, columns)
-    across = in_order(column for row in cells.values() for column in row)
-    places = [(row, column) for row in in_order(cells) for column in across if column in cells[row]]
-    sharing = [cells[row][column] for row, column in places]
-    found, sentence = standings(sharing)
-    signs, meanings = marks_of_cells(sharing)
-    texts = dict(zip(places, map(_text, sharing, signs, found), strict=True))
-    across_told = [", ".join(f"{key}={value}" for key, value in zip(columns, at, strict=True)) for at in across]
-    head = [*rows, *map(printable, across_told)]
+    down, across, cells = _laid_out(records, rows, columns)
+    found, sentence = standings(list(cells.values()))
+    signs, meanings = marks_of_cells(list(cells.values()))
+    texts = dict(zip(cells, map(_text, cells.values(), signs, found), strict=True))
+    head = [*rows, *(_name(columns, at) or "accuracy %" for at in across)]
     body = [
         [
             *("–" if value is None else printable(str(value)) for value in row),
             *(texts.get((row, column), "–") for column in across),
         ]
-        for row in in_order(cells)
+        for row in down
     ]
-    notes = [SEEDS] if any(len(each) > 1 for each in sharing) else []
-    return [name or "accuracy %" for name in head], body, notes + meanings + ([sentence] if sentence else [])
+    notes = [SEEDS] if any(len(each) > 1 for each in cells.values()) else []
+    return head, body, notes + meanings + ([sentence] if sentence else [])
+
+
+def pivot_figures(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the same for programs: for each row its keys and, by the name of each column, a cell; None without runs.
+
+    A cell holds `accuracy` or `mse`, `ci95` over tasks, `sd` over seeds, `seeds` (how many), `flags` and `standing`
+    ("best", "tie" or ""). Where there is but one column, the row holds them itself.
+
+    Raises:
+        UserError: runs that differ in more than their seed would share a cell.
+    """
+    down, across, cells = _laid_out(records, rows, columns)
+    flagged, (found, _) = flags_of_cells(list(cells.values())), standings(list(cells.values()))
+    told = {
+        place: _figures(sharing) | {"flags": flags, "standing": standing}
+        for (place, sharing), flags, standing in zip(cells.items(), flagged, found, strict=True)
+    }
+    if not columns:
+        return [dict(zip(rows, row, strict=True)) | cell for (row, _), cell in told.items()]
+    return [
+        dict(zip(rows, row, strict=True)) | {_name(columns, at): told.get((row, at)) for at in across} for row in down
+    ]
+
+
+def flat(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return lines of `pivot_figures` for CSV: the parts of cells side by side, ``way=5 accuracy``, ``way=5 ci95``."""
+    cells = [(name, value) for line in lines for name, value in line.items() if isinstance(value, dict)]
+    named, parts = {name for name, _ in cells}, dict.fromkeys(part for _, cell in cells for part in cell)
+    told = []
+    for line in lines:
+        spread: dict[str, Any] = {}
+        for name, value in line.items():
+            spread |= {f"{name} {part}": (value or {}).get(part) for part in parts} if name in named else {name: value}
+        told.append({name: " ".join(each) if isinstance(each, list) else each for name, each in spread.items()})
+    return told
+
+
+def _laid_out(
+    records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
+) -> tuple[list[Values], list[Values], dict[tuple[Values, Values], list[Record]]]:
+    """Return the rows' values and the columns', in order, and the runs of each place that has some, row by row."""
+    cells = pivot(records, rows, columns)
+    down, across = in_order(cells), in_order(column for row in cells.values() for column in row)
+    return down, across, {(row, at): cells[row][at] for row in down for at in across if at in cells[row]}
+
+
+def _name(columns: Sequence[str], values: Values) -> str:
+    """Name a column, ``way=5, shot=1``; "" where there is but one."""
+    return printable(", ".join(f"{key}={value}" for key, value in zip(columns, values, strict=True)))
 
 
 def pivot(
@@ -108,6 +160,11 @@ def in_order(values: Any) -> list[Values]:
 
 def _sortable(value: Any) -> tuple[bool, Any]:
     return (False, value) if isinstance(value, int | float) else (True, str(value))
+
+
+def _figures(records: list[Record]) -> dict[str, Any]:
+    found, key = cell_figure(records), "mse" if "mse" in records[0] else "accuracy"
+    return {key: found.mean, "ci95": found.ci95, "sd": found.deviation, "seeds": len(records)}
 
 
 def _text(records: list[Record], signs: str, standing: Standing) -> str:

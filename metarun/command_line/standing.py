@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.comparison import LEVEL, holm, paired_t
 from metarun.errors import UserError
 from metarun.looks import SETTING
 from metarun.results import Record, figures_by_step
@@ -15,7 +14,7 @@ from metarun.statistics import FEW_TASKS
 
 Standing = Literal["", "best", "tie"]
 
-TESTED = 100  # ties are looked for among so many on the same tasks: each means reading a file
+TESTED = 500  # runs in a table, among which ties are looked for: each means reading a file
 
 # What makes a row one that must not be compared with others of its data and task size, or not be trusted as it is: how
 # it is marked, and why.
@@ -41,15 +40,17 @@ def flags(records: Sequence[Record]) -> list[list[str]]:
     usual = {setting: _usual(group) for setting, group in groups.items()}
     audits = {_checkpoint(record): record["audit"]["changed"] > 0 for record in records if "audit" in record}
     seen: dict[tuple[object, ...], int] = defaultdict(int)
-    for record in records:
-        seen[_looked_at(record)] = max(seen[_looked_at(record)], record.get("figures_seen", 1))
-    return [
-        [
-            *_flags_beside(record, *usual[_setting(record)]),
-            *_flags_of(record, seen[_looked_at(record)], audits.get(_checkpoint(record))),
-        ]
-        for record in records
+    looks = [_looked_at(record) for record in records]
+    for record, look in zip(records, looks, strict=True):
+        seen[look] = max(seen[look], record.get("figures_seen", 1))
+    found = [
+        {
+            **_beside_others(record, *usual[_setting(record)]),
+            **_by_itself(record, seen[look], audits.get(_checkpoint(record))),
+        }
+        for record, look in zip(records, looks, strict=True)
     ]
+    return [[name for name, flagged in each.items() if flagged] for each in found]
 
 
 def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
@@ -58,11 +59,17 @@ def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[s
     Args:
         cells: each the runs of one figure.
     """
-    own = iter(flags([record for cell in cells for record in cell]))
-    found = [{flag for record in cell for flag in (*next(own), *_kind(record))} for cell in cells]
-    signs = ["".join(f" {sign}" for flag, (sign, _) in FLAGS.items() if flag in each) for each in found]
+    found = flags_of_cells(cells)
+    signs = ["".join(f" {FLAGS[flag][0]}" for flag in each) for each in found]
     told = {**{flag: sentence for flag, (_, sentence) in FLAGS.items()}, "transductive": TRANSDUCTIVE}
     return signs, [sentence for flag, sentence in told.items() if any(flag in each for each in found)]
+
+
+def flags_of_cells(cells: Sequence[Sequence[Record]]) -> list[list[str]]:
+    """Return which of `FLAGS` each cell has from any of its runs; "transductive" wherever queries see others."""
+    own = iter(flags([record for cell in cells for record in cell]))
+    found = [{flag for record in cell for flag in (*next(own), *_kind(record))} for cell in cells]
+    return [[flag for flag in FLAGS if flag in each] for each in found]
 
 
 def _kind(record: Record) -> list[str]:
@@ -89,30 +96,28 @@ def _usual(group: Sequence[Record]) -> tuple[bool, object, object]:
     return not all(record["transductive"] for record in group), queries.most_common(1)[0][0], data.most_common(1)[0][0]
 
 
-def _flags_beside(record: Record, others: bool, queries: object, data: object) -> list[str]:
-    found = {
+def _beside_others(record: Record, others: bool, queries: object, data: object) -> dict[str, bool]:
+    return {
         "transductive": others and record["transductive"],
         "queries": record.get("test_query") != queries,
         "data": record.get("data_hash") != data,
     }
-    return [name for name, flagged in found.items() if flagged]
 
 
-def _flags_of(record: Record, seen: int, audited: bool | None) -> list[str]:
-    """Return the flags that a row has whatever methods stand beside it.
+def _by_itself(record: Record, seen: int, audited: bool | None) -> dict[str, bool]:
+    """Return the flags that a row has, or not, whatever methods stand beside it.
 
     Args:
         record: the row; those that were made before there was a key are without it.
         seen: how many figures its checkpoint has shown in its setting.
         audited: whether an audit of its checkpoint found it to be transductive; None: there was none.
     """
-    found = {
+    return {
         "few_tasks": record["test_tasks"] < FEW_TASKS,
         "duplicates": record.get("duplicates_across_splits", 0) > 0,
         "looks": seen > 1,
         "audit": audited is not None and audited != record["transductive"],
     }
-    return [name for name, flagged in found.items() if flagged]
 
 
 def standings(cells: Sequence[Sequence[Record]]) -> tuple[list[Standing], str | None]:
@@ -129,10 +134,9 @@ def standings(cells: Sequence[Sequence[Record]]) -> tuple[list[Standing], str | 
         if (tasks := same_tasks(cell)) is not None:
             groups[tasks, cell[0]["transductive"]].append(i)
     found: list[Standing] = [""] * len(cells)
-    sentences = set()
-    for members in groups.values():
-        if len(members) > 1:
-            sentences.add(_place(found, cells, members))
+    several = [members for members in groups.values() if len(members) > 1]
+    few = sum(len(cells[i]) for members in several for i in members) <= TESTED
+    sentences = {_place(found, cells, members, few) for members in several}
     return found, min(sentences, default=None)
 
 
@@ -152,16 +156,18 @@ def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
     return figures
 
 
-def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: list[int]) -> str:
-    """Note the best of some cells, and its ties; return what the marks mean."""
+def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: list[int], test: bool) -> str:
+    """Note the best of some cells and, if they are to be tested, its ties; return what the marks mean."""
 
     def loss(i: int) -> float:
         return float(np.mean([record["mse"] if "mse" in record else -record["accuracy"] for record in cells[i]]))
 
     best, *others = sorted(members, key=loss)
     found[best] = "best"
-    if len(members) > TESTED:
-        return f"{BEST}; ties are not looked for among more than {TESTED}: name fewer runs."
+    if not test:
+        return f"{BEST}; ties are not looked for among more than {TESTED} runs: name fewer."
+    from metarun.comparison import LEVEL, holm, paired_t  # scipy.special: see metarun.statistics
+
     try:
         of_best = by_task(cells[best])
         p_values = holm([paired_t(by_task(cells[i]) - of_best) for i in others])

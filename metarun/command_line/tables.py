@@ -9,15 +9,20 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from tabulate import tabulate
 
 from metarun.display import Best
 from metarun.errors import printable
 
 FORMATS = ("table", "csv", "md", "latex", "json")
 LONG = 500  # rows, for more of which rich takes seconds
-# tabulate escapes what LaTeX would take for a command, so commands are put in after it.
-IN_LATEX = {"\x02": r"\textbf{", "\x03": "}", "≈": r"$\approx$"}
+IN_LATEX = str.maketrans(
+    {
+        **{sign: rf"\{sign}" for sign in "&%$#_{}"},
+        **{"^": r"\^{}", "~": r"\textasciitilde{}", "\\": r"\textbackslash{}"},
+        **{"<": r"\ensuremath{<}", ">": r"\ensuremath{>}", "≈": r"$\approx$"},
+    }
+)
+IN_MARKDOWN = str.maketrans({"|": r"\|"})
 
 
 def counted(comparisons: int) -> str:
@@ -51,13 +56,23 @@ def leave_out(sentence: str) -> None:
 def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> str:
     """Return a table in Markdown, with notes below it, or in LaTeX (booktabs), with notes as a comment above."""
     if form == "md":
-        told = [[f"**{cell}**" if isinstance(cell, Best) else cell for cell in row] for row in rows]
-        return tabulate(told, head, tablefmt="pipe", disable_numparse=True) + f"\n\n{' '.join(notes)}\n"
-    told = [[f"\x02{cell}\x03" if isinstance(cell, Best) else cell for cell in row] for row in rows]
-    text = tabulate(told, head, tablefmt="latex_booktabs", disable_numparse=True)
-    for sign, command in IN_LATEX.items():
-        text = text.replace(sign, command)
-    return f"% {' '.join(notes)}\n{text}\n"
+        names, *lines = _aligned([head, *rows], IN_MARKDOWN, "**{}**")
+        below = [f":{'-' * max(1, len(name) - 1)}" for name in names]
+        text = "\n".join(f"| {' | '.join(line)} |" for line in (names, below, *lines))
+        return f"{text}\n\n{' '.join(notes)}\n"
+    top, *body = (rf"{' & '.join(line)} \\" for line in _aligned([head, *rows], IN_LATEX, r"\textbf{{{}}}"))
+    table = [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", top, r"\midrule", *body, r"\bottomrule"]
+    return "\n".join([f"% {' '.join(notes)}", *table, r"\end{tabular}", ""])
+
+
+def _aligned(rows: Sequence[Sequence[str]], escapes: Mapping[int, str], best: str) -> list[list[str]]:
+    """Return the cells, escaped, each column of one width; the best of those that may be compared stand out."""
+    told = [
+        [best.format(cell.translate(escapes)) if isinstance(cell, Best) else cell.translate(escapes) for cell in row]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*told, strict=True)]
+    return [list(map(str.ljust, row, widths)) for row in told]
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
