@@ -583,11 +583,11 @@ class Big:
         classes = CLASSES if split == "train" else 10
         names = tuple(f"{split} {c}" for c in range(classes))
         offsets = EXAMPLES * np.arange(classes + 1)
-        made = Unwritten(self.make(classes), SHAPE, np.dtype(np.uint8), offsets, names)
+        made = Unwritten(self.make(classes, SPLITS.index(split)), SHAPE, np.dtype(np.uint8), offsets, names)
         return load_or_build(Path(f"{split}.npz").absolute(), "big", lambda: made, self.storage)
 
-    def make(self, classes):
-        random = np.random.default_rng(0)
+    def make(self, classes, seed):
+        random = np.random.default_rng(seed)
         for _ in range(classes):
             yield random.integers(0, 256, (EXAMPLES, *SHAPE), np.uint8)
 """
