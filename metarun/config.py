@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -208,7 +209,7 @@ def resolve(config: DictConfig) -> Config:
     """
     schema = RetestConfig if "run" in config else RunConfig
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(schema), config)
+        typed = merged(OmegaConf.structured(schema), config)
         resolved = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(str(error).partition("\n")[0]) from error
@@ -220,6 +221,21 @@ def resolve(config: DictConfig) -> Config:
         if not isinstance(resolved[key], dict) and not (schema is RetestConfig and resolved[key] is None):
             raise UserError(f"`{key}` is {resolved[key]!r} but it names a class and its arguments; choose {key}=NAME.")
     return {str(key): value for key, value in resolved.items()}
+
+
+def merged(schema: DictConfig, config: DictConfig | Config) -> DictConfig:
+    """Return a config whose values are of the types in a schema.
+
+    Raises:
+        OmegaConfBaseException: one cannot be.
+        UserError: one is a number that no float can hold.
+    """
+    try:
+        typed = OmegaConf.merge(schema, config)
+    except OverflowError:
+        raise UserError(f"a number of the config is too large; the largest is {sys.float_info.max:.0e}.") from None
+    assert isinstance(typed, DictConfig)
+    return typed
 
 
 def overlaid(trained: Any, asked: Config) -> Config:

@@ -110,6 +110,16 @@ class Progress:
     curve: list[dict[str, Any]] = field(default_factory=list)
     at_once: int | None = None  # tasks that the memory holds at once; None: the whole meta-batch
 
+    def __post_init__(self) -> None:
+        counts = (self.iteration, self.validated_at, self.best_iteration, self.at_once or 1)
+        figures = (self.seconds, self.best_score, self.best_value or 0.0)
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise ValueError("a training has come so many steps, from 0")
+        if not all(isinstance(figure, float | int) for figure in figures) or not 0 <= self.seconds < math.inf:
+            raise ValueError("a training has figures, and took a time")
+        if not all(isinstance(row, dict) for row in self.curve):
+            raise ValueError("a curve has rows of figures by name")
+
 
 def _check_can_be_split(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) -> None:
     if ranks.count > 1 and not algorithm.separable:
@@ -193,13 +203,31 @@ class Training:
         self._before = {name: value.clone() if name in buffers else value for name, value in learned.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.algorithm.load_state_dict(state["algorithm"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go on from what `state` returned.
+
+        Raises:
+            Exception: of many kinds, where it is anything else: this training is of no use then.
+        """
         self.progress = Progress(**state["progress"])
-        self._loss_sum = state["loss_sum"].to(self.device)
+        if self.progress.best_value is not None:
+            self.algorithm.load_state_dict(state["best"])  # what does not fit is refused now, not in the end
+        self.algorithm.load_state_dict(state["algorithm"])
+        self._restore_optimizer(state["optimizer"])
+        self._loss_sum = state["loss_sum"].to(self.device, torch.float64).reshape(())
         self.best = state["best"]
         stand_by(state["over_tasks"])
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        """Take over what an optimiser knows of each weight; how it steps is what the config says."""
+        settings = [
+            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(state)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
+        for weight, known in self.optimizer.state.items():
+            if any(value.shape not in (weight.shape, ()) for value in known.values()):
+                raise ValueError("its optimiser is another network's")
 
     @property
     def finished(self) -> bool:

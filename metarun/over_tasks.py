@@ -99,6 +99,8 @@ def choices() -> dict[str, How]:
 
 def stand_by(choices: Mapping[str, How]) -> None:
     """Let choices of an earlier process stand, even where they are remembered no more, or otherwise."""
+    if not set(choices.values()) <= {"loop", "vectorised"}:
+        raise ValueError("tasks are run in a loop or vectorised")
     _chosen.update(choices)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from metarun import sums
 from metarun.algorithms import Algorithm
-from metarun.config import NAMES_OF_CODE, Config, RetestConfig, RunConfig
+from metarun.config import NAMES_OF_CODE, Config, RetestConfig, RunConfig, merged
 from metarun.documents import parse_yaml
 from metarun.errors import UserError
 from metarun.plain_values import check_plain
@@ -67,13 +67,17 @@ def _check_values(run: RunDirectory, config: Config) -> None:
     OmegaConf.set_struct(schema, False)  # keys of other versions may be there
     try:
         check_plain(config)
-        typed = OmegaConf.merge(schema, config)
+        typed = merged(schema, config)
     except (UserError, OmegaConfBaseException) as error:
         reason = str(error).partition("\n")[0].removesuffix(".")
         raise UserError(f"{run.config} is no config of a run ({reason}); train that run again.") from error
     if other := _other(OmegaConf.to_container(typed), config):
         raise UserError(f"{run.config} holds something else than a run's {other}; train that run again.")
-    if "run" not in config and (missing := [key for key in READ if OmegaConf.is_missing(*_place(typed, key))]):
+    if "run" in config:
+        return
+    missing = [key for key in BUILT if not isinstance(config[key], Mapping)]
+    missing += [key for key in READ if OmegaConf.is_missing(*_place(typed, key))]
+    if missing:
         raise UserError(f"{run.config} is no config of a run ({missing[0]} missing); train it again.")
 
 

@@ -174,3 +174,25 @@ def test_a_state_that_cannot_be_written_is_a_warning_unless_it_is_the_last(caplo
     writer.give({"iteration": 1})
     writer.finish()
     assert slow.written == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (torch.zeros(1).expand(10**12), "ValueError"),
+        (torch.zeros(3, 3).to_sparse(), "NotImplementedError"),
+    ],
+    ids=["claims 4 TB", "sparse"],
+)
+def test_a_tensor_that_is_none_of_ours_is_refused_before_it_takes_memory(tmp_path, value, kind):
+    torch.save({**STATE, "more": value, "checksum": "0" * 64}, tmp_path / "last.pt")
+    with pytest.raises(UserError, match=rf"last.pt holds what no checkpoint of metarun does \({kind}\)"):
+        checkpoint.load(tmp_path / "last.pt", "12345678")
+
+
+def test_lists_that_nest_without_end_are_refused(tmp_path):
+    endless = []
+    endless.append(endless)
+    torch.save({**STATE, "more": endless, "checksum": "0" * 64}, tmp_path / "last.pt")
+    with pytest.raises(UserError, match=r"last.pt holds what no checkpoint of metarun does \(RecursionError\)"):
+        checkpoint.load(tmp_path / "last.pt", "12345678")

@@ -295,3 +295,39 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
 def test_a_schedule_that_makes_no_sense_is_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         Schedule(**{**SCHEDULE, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("best", {}),
+        ("algorithm", {"x": torch.zeros(1)}),
+        ("optimizer", {"state": {}, "param_groups": []}),
+        ("loss_sum", torch.zeros(3)),
+        ("progress", {"iteration": -1}),
+        ("progress", {"iteration": 1.5}),
+        ("progress", {"seconds": float("nan")}),
+        ("progress", {"curve": [1]}),
+        ("over_tasks", {"x": "sideways"}),
+    ],
+)
+def test_what_no_training_can_go_on_with_is_refused_at_once(key, value):
+    training = make_training()
+    Notes(training).run()
+    state = copy.deepcopy(training.state())
+    state[key] = {**state[key], **value} if key in ("progress", "over_tasks") else value
+    with pytest.raises((RuntimeError, ValueError, KeyError), match=r"."):
+        make_training().restore(state)
+
+
+def test_an_optimiser_of_another_network_is_refused_and_how_it_steps_is_what_the_config_says():
+    training = make_training()
+    Notes(training).run()
+    state = copy.deepcopy(training.state())
+    state["optimizer"]["param_groups"][0]["betas"] = "fast"
+    resumed = make_training()
+    resumed.restore(state)
+    assert resumed.optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
+    with pytest.raises(ValueError, match="its optimiser is another network's"):
+        make_training().restore(state)

@@ -52,6 +52,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("sweep=task_sizes", "no option of sweep is chosen by itself: write +sweep=… with a plus sign."),
         ("hydra/launcher=jobib", "there is no hydra/launcher=jobib. Did you mean 'joblib'?"),
         ("seed=abc", "seed takes a whole number, not 'abc'."),
+        (f"train.clip_grad=1{'0' * 330}", "train.clip_grad is a number too large for a float; the largest is 2e+308."),
         ("train.iterations=ten", "train.iterations takes a whole number, not 'ten'."),
         ("train.outer_lr=fast", "train.outer_lr takes a number, not 'fast'."),
         ("force=maybe", "force takes true or false, not 'maybe'."),

@@ -176,3 +176,23 @@ def test_whom_a_command_trusts_is_no_part_of_the_rows_id(run, monkeypatch, capsy
     assert retest(monkeypatch, capsys, run, "trust=[os.system]") == (0, "")
     assert len(list(Path("results").rglob("result.json"))) == 1
     assert json.loads(next(Path("results").rglob("result.json")).read_text())["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("task", 5, "is no config of a run (Merge error: int is not a subclass of TaskConfig"),
+        ("task.way", "many", "is no config of a run (Value 'many' of type 'str' could not be converted to Integer"),
+        ("task.way", "5", "holds something else than a run's task.way"),
+        ("task.way", True, "is no config of a run (Value 'True' of type 'bool' could not be converted to Integer"),
+        ("task.way", None, "is no config of a run"),
+        ("train", {}, "is no config of a run (train.way missing)"),
+        ("algo", "maml", "is no config of a run (algo missing)"),
+        ("seed", float("nan"), "is no config of a run (seed=nan is not finite; give a number that is)"),
+        ("chosen.data", ["x"], "is no config of a run"),
+    ],
+)
+def test_a_value_that_no_run_has_is_told(key, value, sentence, run, monkeypatch, capsys):
+    rewrite(run, key, value)
+    code, complaint = retest(monkeypatch, capsys, run)
+    assert (code, sentence in complaint) == (2, True), complaint

@@ -1,6 +1,7 @@
 """Hydra's and OmegaConf's errors in one sentence each: what was asked, what is possible, which key to turn."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -123,6 +124,12 @@ def _not_yaml(error: yaml.MarkedYAMLError) -> str | None:
     return f"{mark.name!s}, line {mark.line + 1}, is not YAML: {error.problem}." if mark else None
 
 
+def _too_large(error: OverflowError) -> str | None:
+    """An integer where a float is wanted that holds no such number: OmegaConf names the key below Python's message."""
+    key = re.search(r"full_key: (\S+)", str(error))
+    return f"{key[1]} is a number too large for a float; the largest is {sys.float_info.max:.0e}." if key else None
+
+
 def _unresolved(error: InterpolationResolutionError | MissingMandatoryValue) -> str:
     return f"{_first_line(error)} (in the value of {error.full_key!r})."
 
@@ -141,5 +148,6 @@ EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...
     (yaml.MarkedYAMLError, _not_yaml),
     (InterpolationResolutionError, _unresolved),
     (MissingMandatoryValue, _unresolved),
+    (OverflowError, _too_large),
     (OmegaConfBaseException, lambda error: f"{_first_line(error)}."),
 )

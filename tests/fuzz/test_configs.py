@@ -114,7 +114,7 @@ WORDS = st.one_of(
         "{}{}={}".format,
         st.sampled_from(["", "", "", "+", "++"]),
         st.sampled_from([".".join(path) for path in paths(composed(*SMALL, *ALWAYS))]),
-        TEXTS,
+        st.one_of(TEXTS, NUMBERS),
     ),
     st.builds(
         "{}={}".format,
