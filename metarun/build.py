@@ -97,7 +97,7 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a value out of YAML can stand for a parameter so annotated; True where YAML has no such values."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return value in options and not (isinstance(value, bool) and True not in options)
+        return any(type(value) is type(option) and value == option for option in options)  # True == 1, and is no 1
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in options)
     if hint is type(None):

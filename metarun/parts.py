@@ -101,6 +101,9 @@ class Parts:
         self._check_made("backbone", backbone, is_one, "torch.nn.Module with `features`")
         if self.config["precision"] == "bf16":
             compute_in_bfloat16(backbone)
+        outputs = self.config["algo"].get("outputs")
+        if isinstance(outputs, int) and outputs < 1:
+            raise UserError(f"algo.outputs={outputs} but a head has at least one output; leave it at the tasks' way.")
         algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
         self._check_made("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
         return algorithm

@@ -6,6 +6,8 @@ from typing import Any
 
 from metarun.errors import UserError
 
+LARGEST = float.fromhex("0x1.fffffep127")  # that a float32 holds, in which networks and their rates are
+
 
 def check_plain(value: Any, key: str = "") -> None:
     """Raise a UserError that names the key where a config holds what no run can take."""
@@ -28,7 +30,9 @@ def _fault(value: Any) -> str | None:
         bits = value.bit_length()
         return None if bits < 64 else f" is a whole number of {bits:,} bits; 63 are possible"
     if isinstance(value, float):
-        return None if math.isfinite(value) else f"={value} is not finite; give a number that is"
+        if not math.isfinite(value):
+            return f"={value} is not finite; give a number that is"
+        return None if abs(value) <= LARGEST else f"={value} is more than a float32 holds; {LARGEST:.1e} is possible"
     if not isinstance(value, str):
         return f" is a {type(value).__name__}, which no key takes; give a text, a number, true, false or null"
     try:

@@ -36,6 +36,10 @@ def test_the_class_is_called_with_its_keys_and_what_is_given():
             r"algo\.inner_lr=True is not a number",
         ),
         (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "order": True},
+            r"algo\.order=True is not one of 1, 2",
+        ),
+        (
             {"_target_": "metarun.algorithms.ProtoNet", "over_tasks": "fast"},
             r"algo\.over_tasks='fast' is not one of auto, loop, vectorised",
         ),

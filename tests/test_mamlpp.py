@@ -58,6 +58,11 @@ def test_each_layer_has_a_rate_for_each_step():
     torch.testing.assert_close(mamlpp.predict(tasks, 3)[-1, 0], expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_rate_that_is_written_as_a_whole_number_is_learned_too():
+    rates = MAMLPlusPlus(make_conv4(), outputs=5, inner_lr=1, inner_steps=2).inner_lr
+    assert all(rate.is_floating_point() and rate.requires_grad for rate in rates)
+
+
 @pytest.mark.parametrize(
     ("fraction", "expected"),
     # the authors' code with 5 steps and 10 epochs, at epochs 0, 5, 9, 10

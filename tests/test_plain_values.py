@@ -7,7 +7,7 @@ from metarun.plain_values import check_plain
 
 
 def test_what_json_can_say_may_stand_in_a_config():
-    check_plain({"a": {"b": [1, 2.5, "日本語", True, None]}, "seed": 2**63 - 1, "low": -(2**63) + 1})
+    check_plain({"a": {"b": [1, 2.5, "日本語", True, None]}, "seed": 2**63 - 1, "low": -(2**63) + 1, "high": 3.4e38})
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ def test_what_json_can_say_may_stand_in_a_config():
         (math.nan, "train.outer_lr=nan is not finite"),
         (math.inf, "train.outer_lr=inf is not finite"),
         (float("1e400"), "train.outer_lr=inf is not finite"),
+        (-1e300, r"train.outer_lr=-1e\+300 is more than a float32 holds; 3.4e\+38 is possible"),
         (2**63, "train.outer_lr is a whole number of 64 bits; 63 are possible"),
         (10**400, "train.outer_lr is a whole number of 1,329 bits; 63 are possible"),
         (b"x", "train.outer_lr is a bytes, which no key takes"),

@@ -305,6 +305,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
     [
         (["task.way=500"], "way=500 but split 'train' of glyphs has"),
         (["task.way=20", "train.way=5"], "way=5 but this maml has a head for 20 classes"),
+        (["algo.outputs=0"], "algo.outputs=0 but a head has at least one output; leave it at the tasks' way."),
         (["algo=protonet", "task.way=44"], "way=44 but split 'val' of glyphs has 43 classes; lower `task.way`"),
         (["task.shot=10"], "shot + query = 10 + 15 but class"),
         (["task.shot=0"], "shot=0 but a task needs at least 1"),

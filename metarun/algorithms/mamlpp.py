@@ -82,7 +82,7 @@ class MAMLPlusPlus(Algorithm):
         weights = network_weights(self)
         self._of_steps = norm_weights(self) if per_step_norm else []  # names of what each step has for itself
         self._adapted = [name for name in weights if name not in self._of_steps]
-        rates = [torch.full((inner_steps,), inner_lr) for _ in self._adapted]
+        rates = [torch.full((inner_steps,), float(inner_lr)) for _ in self._adapted]
         self.inner_lr = nn.ParameterList(nn.Parameter(rate, requires_grad=learn_rates) for rate in rates)
         # The first step's are the network's own.
         later = [weights[name].detach().expand(inner_steps - 1, -1).clone() for name in self._of_steps]

@@ -3,6 +3,7 @@
 import copy
 import shutil
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from metarun.parts import Parts
 from metarun.ranks import ALONE
 from metarun.run import _training
 from tests.data.fake_images import split_folders, write_folder
-from tests.fuzz.inputs import tiers, try_inputs
+from tests.fuzz.inputs import ALL, tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
 from tests.fuzz.sandbox import command, taken_or_told
-from tests.fuzz.strange import FOREIGN, NUMBERS, TEXTS, VALUES, dumped, spoilt
+from tests.fuzz.strange import FOREIGN, HUGE, NUMBERS, TEXTS, VALUES, dumped, spoilt
 
 SIZES = [f"{part}.{size}" for part in ("task", "train") for size in ("way=2", "shot=1", "query=1")]
 SMALL = [*SIZES, "data=image_folder", "data.root=pictures", "data.size=8"]
@@ -107,6 +108,25 @@ def make(config: dict[str, Any]) -> None:
 @tiers
 def test_what_a_config_asks_for_is_made_or_refused_with_a_sentence(tier: str, pictures: Path) -> None:
     try_inputs(tier, 0.05, lambda config: taken_or_told(lambda: make(config)), config=strange_configs())
+
+
+EDGES = [0, -1, 1, 2**31, HUGE, 1.5, -1e300, float("nan"), True, None, "x", [], [0], [-1], {}]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", CONFIGS, ids=lambda words: " ".join(words[:2]))
+def test_what_lies_at_the_edge_is_taken_or_gets_a_sentence(words: list[str], pictures: Path) -> None:
+    """Every key in turn, which drawing at random does not come to: all of them by `make fuzz`, a share in CI."""
+    whole = composed(*words, *ALWAYS)
+    own = [path for path in paths(whole) if words == CONFIGS[0] or path[0] in ("algo", "backbone")]
+    for path, value in [*product(own, EDGES)][:: max(1, 10_000 // ALL)]:
+        config = copy.deepcopy(whole)
+        put(config, path, value)
+        try:
+            taken_or_told(lambda config=config: make(config))
+        except Exception as error:
+            error.add_note(f"{'.'.join(path)}={value!r}")
+            raise
 
 
 WORDS = st.one_of(
