@@ -29,6 +29,11 @@ def test_runs_are_told_from_those_alike_only(tmp_path):
     assert apart(runs, ["algo"], averaged=["seed"])[2:] == ["", "", ""]
 
 
+def test_braces_in_a_key_of_a_config_are_text(tmp_path):
+    runs = [made(tmp_path, i, {"algo": {"\\input{x}": i}}, seed=i) for i in (1, 2)]
+    assert apart(runs, ["algo"], averaged=["seed"]) == [r"algo.\input{x}=1", r"algo.\input{x}=2"]
+
+
 def test_what_a_recipe_sets_for_each_size_makes_no_tables_of_its_own(tmp_path):
     by_size = [made(tmp_path, way, rate(2 / way), test_way=way, seed=seed) for way, seed in ((5, 0), (20, 1))]
     told, keys = with_panels(by_size)

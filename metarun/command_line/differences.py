@@ -98,7 +98,11 @@ def names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids: boo
 def label(record: Record, keys: Sequence[str]) -> str:
     """Write the values that a run has for some keys: ``maml, 5-way, algo.inner_lr=0.1``."""
     has = [key for key in keys if record.get(key) is not None]  # ProtoNet has no algo.inner_lr
-    return ", ".join(WORDING.get(key, f"{key}={{}}").format(_short(record[key])) for key in has)
+    return ", ".join(_worded(key, _short(record[key])) for key in has)
+
+
+def _worded(key: str, value: Any) -> str:
+    return WORDING[key].format(value) if key in WORDING else f"{key}={value}"  # a key may have braces in it
 
 
 def _short(value: Any) -> Any:

@@ -156,7 +156,9 @@ def strange_examples(draw: Any) -> bytes:
                 ]
             )
         )
-        with suppress(TypeError, IndexError):  # of what an earlier change left nothing such can be made
+        with suppress(
+            TypeError, IndexError, ValueError, OverflowError
+        ):  # of what an earlier change left nothing such can be made
             arrays[name] = change(array)
     stream = BytesIO()
     np.savez_compressed(stream, **arrays)
