@@ -1,8 +1,10 @@
 """What tests of faults share."""
 
+import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -10,7 +12,10 @@ from metarun.results import RunDirectory
 from metarun.same_numbers import differences, numbers
 from tests.faults.commands import Command, Ended, metarun
 
+Item = TypeVar("Item")
+
 SEED = 20261124
+SHARE = float(os.environ.get("FAULTS_SHARE", "1"))  # of the faults that `make faults` tries, which CI tries fewer of
 # A run of a second.
 TINY = ["train", "algo=maml", "data=sinusoid", "task=10points", "backbone=mlp", "train.iterations=4"]
 TINY += ["train.validate_every=2", "train.validate_tasks=2", "test.tasks=4", "test.steps=1"]
@@ -66,6 +71,12 @@ def assert_same_numbers(run: Path, undisturbed: Path) -> None:
     """Every number but the timings is the other run's, to the bit."""
     assert differences(numbers(RunDirectory(undisturbed)), numbers(RunDirectory(run))) == []
     assert (run / "examples.npz").read_bytes() == (undisturbed / "examples.npz").read_bytes()
+
+
+def share_of(items: Iterable[Item], instants: random.Random) -> list[Item]:
+    """Return as many of some items as SHARE says, at random."""
+    all_items = list(items)
+    return instants.sample(all_items, round(SHARE * len(all_items)))
 
 
 def killed_again_and_again(
