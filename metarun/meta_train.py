@@ -220,7 +220,8 @@ class Training:
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
         """Take over what an optimiser knows of each weight; how it steps is what the config says."""
         settings = [
-            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
+            {key: value for key, value in group.items() if key not in ("params", "lr")}  # the rate is set at every step
+            for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state)
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
