@@ -186,7 +186,8 @@ def trends(seen: list[Seen]) -> dict[str, dict[str, Any]]:
     found = {}
     for role in dict.fromkeys(one.role for one in seen):
         of_role = [one for one in seen if one.role == role]
-        if trend := trend_of(at_their_most(of_role) if role in SHORT_LIVED else of_role):
+        short_lived = role in SHORT_LIVED
+        if trend := trend_of(at_their_most(of_role) if short_lived else of_role, short_lived):
             found[role] = asdict(trend)
     return found
 
@@ -224,9 +225,10 @@ def write(found: dict[str, Any], seen: list[Seen], folder: Path) -> None:
     """Write figures.json, and samples.csv: looks at processes that last, and one at each that does not."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures.json").write_text(json.dumps(found, indent=2) + "\n")
-    lasting = [one for one in seen if one.role not in SHORT_LIVED]
-    thinned = lasting[:: max(1, len(lasting) // (2 * LOOKS))]
-    rows = [*thinned, *at_their_most([one for one in seen if one.role in SHORT_LIVED])]
+    rows = at_their_most([one for one in seen if one.role in SHORT_LIVED])
+    for role in {one.role for one in seen}.difference(SHORT_LIVED):
+        looks = [one for one in seen if one.role == role]
+        rows += looks[:: max(1, len(looks) // LOOKS)]
     with (folder / "samples.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seconds", "role", "pid", "own_mib", "resident_mib", "files", "threads"])

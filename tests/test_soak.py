@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from scripts.soak import amiss, trends
+from scripts.soak import amiss, trends, write
 from scripts.soaking.processes import Look, look_at, processes_with, runs_of
 from scripts.soaking.sweeps import ROOT, Place
 from scripts.soaking.watcher import Seen, at_their_most, trend_of
@@ -53,11 +53,19 @@ def test_a_run_is_known_by_its_parent_and_a_process_by_its_mark():
 def test_growth_is_told_from_the_quarters_and_leaves_out_the_first_for_its_slope():
     warming_up = [seen(second, 100 + second / 10) for second in range(900)]
     flat = [seen(second, 190) for second in range(900, 3601)]
-    trend = trend_of([*warming_up, *flat])
+    trend = trend_of([*warming_up, *flat], short_lived=False)
     assert (trend.first, trend.last, trend.per_hour) == (145.0, 190.0, 0.0)
-    growing = trend_of([seen(second, 100 + second / 36, files=5 + second // 1000) for second in range(0, 3601, 4)])
+    looks = [seen(second, 100 + second / 36, files=5 + second // 1000) for second in range(0, 3601, 4)]
+    growing, at_most = (trend_of(looks, short_lived) for short_lived in (False, True))
     assert (growing.per_hour, growing.files_first, growing.files_last) == (100.0, 5, 8)
-    assert trend_of([seen(0, 1)] * 3) is None
+    assert (at_most.per_hour, at_most.files_first, at_most.files_last) == (100.0, 5, 8)
+    assert (at_most.first, at_most.last) == (125.0, 200.0)
+    assert trend_of([seen(0, 1)] * 3, short_lived=False) is None
+
+
+def test_a_process_that_opens_a_file_for_a_moment_has_no_more_of_them():
+    looks = [seen(second, 100, files=9 if second in (10, 90) else 5) for second in range(100)]
+    assert trend_of(looks, short_lived=False).files_last == 5
 
 
 def test_processes_that_live_for_seconds_count_once_at_their_most():
@@ -65,6 +73,13 @@ def test_processes_that_live_for_seconds_count_once_at_their_most():
     assert [(one.look.pid, one.look.own) for one in at_their_most(looks)] == [(1, 300), (2, 200)]
     of_runs = [seen(i, own, pid=i // 2, role="run of the killed sweep") for i, own in enumerate([1, 9] * 8)]
     assert trends(of_runs)["run of the killed sweep"]["first"] == 9
+
+
+def test_samples_hold_looks_at_every_process_that_lasts(tmp_path):
+    roles = ("lasting sweep", "many runs in one process")
+    write({}, [seen(i, i, role=role) for i in range(2000) for role in roles], tmp_path)
+    rows = (tmp_path / "samples.csv").read_text().splitlines()
+    assert all(sum(role in row for row in rows) == 1000 for role in roles)
 
 
 def found(**more) -> dict:
@@ -105,6 +120,9 @@ def test_what_a_soak_left_lying_about_is_found(tmp_path):
     run.mkdir(parents=True)
     (run / ".result.json.tmp").touch()
     (run / "result.json").touch()
+    killed = place.folder / "round0" / "runs" / "b"
+    killed.mkdir()
+    (killed / ".last.pt.tmp").touch()  # the next who takes the run up writes over it
     (place.folder / "tmp" / "forgotten").touch()
     assert [path.name for path in place.leftovers()] == [".result.json.tmp", "forgotten"]
     place.logs.append(place.folder / "logs" / "a.log")

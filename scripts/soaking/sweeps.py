@@ -81,8 +81,9 @@ class Place:
         return [log for log in self.logs if b"Traceback (most recent call last)" in log.read_bytes()]
 
     def leftovers(self) -> list[Path]:
-        """Return temporary files that nobody took away."""
-        of_results = [path for path in self.folder.glob("*/runs/*/*") if "tmp" in path.name]
+        """Return temporary files that nobody took away; a killed run's are there until it is taken up again."""
+        of_runs = [path for path in self.folder.glob("*/runs/*/*") if "tmp" in path.name]
+        of_results = [path for path in of_runs if (path.parent / "result.json").exists()]
         return sorted([*of_results, *(path for path in (self.folder / "tmp").rglob("*") if path.is_file())])
 
 

@@ -57,11 +57,12 @@ class Trend:
     Args:
         processes: how many played the role.
         looks: how many figures the others stand for.
-        first: MiB of own memory, the median over the first quarter of the time.
+        first: MiB of own memory over the first quarter of the time: the median of a process that lives throughout, the
+            most of processes that do not, which are killed before or after they have loaded what they need.
         last: the same of the last quarter.
         per_hour: MiB by which a straight line through the last three quarters grows in an hour; in the first one
             libraries are loaded.
-        files_first: the most open files in the first quarter.
+        files_first: open files in the first quarter, likewise.
         files_last: the same of the last quarter.
     """
 
@@ -84,8 +85,9 @@ def at_their_most(seen: Sequence[Seen]) -> list[Seen]:
     return list(most.values())
 
 
-def trend_of(seen: Sequence[Seen]) -> Trend | None:
+def trend_of(seen: Sequence[Seen], short_lived: bool) -> Trend | None:
     """Return how the figures of one role developed; None where there are too few to tell."""
+    typical = np.max if short_lived else np.median
     seconds = np.array([one.seconds for one in seen])
     own = np.array([one.look.own for one in seen])
     files = np.array([one.look.files for one in seen])
@@ -98,9 +100,9 @@ def trend_of(seen: Sequence[Seen]) -> Trend | None:
     return Trend(
         processes=len({(one.look.pid, one.look.began) for one in seen}),
         looks=len(seen),
-        first=round(float(np.median(own[early])), 1),
-        last=round(float(np.median(own[late])), 1),
+        first=round(float(typical(own[early])), 1),
+        last=round(float(typical(own[late])), 1),
         per_hour=round(float(per_hour), 2),
-        files_first=int(files[early].max()),
-        files_last=int(files[late].max()),
+        files_first=int(typical(files[early])),
+        files_last=int(typical(files[late])),
     )
