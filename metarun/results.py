@@ -245,14 +245,16 @@ def _read_columns(path: Path, names: list[str]) -> list[NDArray[np.float64]]:
     return [table.column(name).to_numpy().astype(np.float64) for name in names]
 
 
-def _rows_below(folder: str | Path) -> Iterator[str]:
+def _rows_below(folder: Path) -> Iterator[str]:
     """The paths of all rows; several times as fast as `Path.rglob`, which takes a fifth of the time of a table."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name == "result.json":
-                yield entry.path
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _rows_below(entry.path)
+    folders = [str(folder)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name == "result.json":
+                    yield entry.path
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def pivot_figures(records: Sequence[Record], rows: Sequence[str], columns: Seque
     """Return the same for programs: for each row its keys and, by the name of each column, a cell; None without runs.
 
     A cell holds `accuracy` or `mse`, `ci95` over tasks, `sd` over seeds, `seeds` (how many), `flags` and `standing`
-    ("best", "tie" or ""). Where there is but one column, the row holds them itself.
+    ("best", "tie" or ""). Where no keys make columns, the row holds them itself.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
@@ -98,7 +98,7 @@ def _laid_out(
 
 
 def _name(columns: Sequence[str], values: Values) -> str:
-    """Name a column, ``way=5, shot=1``; "" where there is but one."""
+    """Name a column, ``way=5, shot=1``; "" where no keys make columns."""
     return printable(", ".join(f"{key}={value}" for key, value in zip(columns, values, strict=True)))
 
 
