@@ -57,7 +57,7 @@ bench: $(REFERENCES)  ## speed beside learn2learn and easyfsl, every case, a qua
 	$(IN_COMPANY) $(BIN)/python -m scripts.bench $(BENCH)
 
 bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails where a peer is faster
-	$(IN_COMPANY) $(BIN)/python -m scripts.bench --short
+	$(IN_COMPANY) $(BIN)/python -m scripts.bench --short $(BENCH)
 
 bench-scale: $(INSTALLED)  ## how time and memory grow with way, shot, steps, meta-batch, classes, images
 	$(IN_COMPANY) $(BIN)/python -m scripts.bench_scale

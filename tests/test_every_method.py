@@ -130,8 +130,9 @@ def test_looped_and_vectorised_have_the_same_loss_and_gradient(make, algo, norm)
 def test_transductive_is_what_predicting_every_query_alone_says(make, algo, norm):
     parts = make(algo, norm)
     algorithm, tasks = parts.algorithm.eval(), drawn(parts, 1)
-    together = algorithm.predict(tasks, STEPS)
-    alone = [algorithm.predict(part_of(tasks, slice(None), slice(j, j + 1)), STEPS) for j in range(15)]
+    some = range(0, 15, 3)  # of the queries
+    together = algorithm.predict(tasks, STEPS)[:, :, some]
+    alone = [algorithm.predict(part_of(tasks, slice(None), slice(j, j + 1)), STEPS) for j in some]
     differs = not torch.allclose(torch.cat(alone, 2), together, rtol=1e-6, atol=1e-8)
     assert is_transductive(algorithm, parts.stream("test", parts.test_shape, 0), STEPS) == differs
     has_network = parts.config["algo"].get("inputs") != "raw"
@@ -157,7 +158,7 @@ def refusal(algo: str, backbone: str, norm: str | None) -> str | None:
 
 
 BACKBONES = ("conv4", "mlp", *NARROW)
-THOROUGH = ("maml", "protonet")  # are tried with every backbone and norm; the others with every backbone, norms in turn
+THOROUGH = ("maml",)  # is tried with every backbone and norm; the others with every backbone, norms in turn
 TRAINED = [
     (algo, backbone, norm)
     for i, algo in enumerate(ALGOS)

@@ -54,14 +54,13 @@ def sinusoids() -> TaskBatch:
     return task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32).draw(0, 1)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rate", [1e-3, 0.4])
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_that_is_what_it_says_passes(name, order, norm, downsample, rate, seed):
-    torch.manual_seed(seed)
+def test_a_method_that_is_what_it_says_passes(name, order, norm, downsample, rate):
+    torch.manual_seed(0)
     check_order(METHODS[name](make_conv4(norm, downsample), 5, order, rate), make_stream().draw(0, 1))
 
 
