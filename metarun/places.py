@@ -18,6 +18,11 @@ def path_of(text: str) -> Path:
         return Path(text)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything; see `is_file`."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def is_file(path: Path) -> bool:
     """Whether there is a file; a path that is too long, or has a NUL in it, is no file's."""
     return os.path.isfile(path)  # noqa: PTH113, Path.is_file raises for such

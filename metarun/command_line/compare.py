@@ -23,6 +23,7 @@ from metarun.command_line.tables import (
 from metarun.command_line.word_parser import WordParser
 from metarun.display import Best, figure, percent
 from metarun.errors import UserError, did_you_mean
+from metarun.places import exists
 from metarun.results import Record, read_records
 
 EXAMPLES = """examples:
@@ -66,7 +67,7 @@ def finished_rows(paths: Sequence[Path]) -> list[Record]:
     Raises:
         UserError: there is no such folder, or no finished run.
     """
-    missing = [str(path) for path in paths if not path.exists()]
+    missing = [str(path) for path in paths if not exists(path)]
     if missing:
         raise UserError(f"there is no {missing[0]} here; `metarun train` writes to results/, or name another folder.")
     records, left_out = read_records(paths)

@@ -15,7 +15,7 @@ FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"
 # What a system refuses whoever asks: no room, no rights, no folder there, a disk that fails.
 REFUSALS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG),
 }
 
 LONGEST = 2_000  # characters of a sentence, which may quote what was given: its two ends are shown of a longer one
