@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 
 from metarun.errors import UserError
-from metarun.places import files_below, is_file, is_folder, path_of, read_file, state_of
+from metarun.places import exists, files_below, is_file, is_folder, path_of, read_file, state_of
 
 STRANGE = ["x" * 5_000, "a\0b", "~nobody-is-called-so/x", "\udcff"]
 
 
 @pytest.mark.parametrize("text", STRANGE)
 def test_the_strangest_path_is_only_not_there(text):
+    assert not exists(path_of(text))
     assert not is_file(path_of(text))
     assert not is_folder(path_of(text))
 
