@@ -156,9 +156,8 @@ def strange_examples(draw: Any) -> bytes:
                 ]
             )
         )
-        with suppress(
-            TypeError, IndexError, ValueError, OverflowError
-        ):  # of what an earlier change left nothing such can be made
+        # Of what an earlier change left, nothing such can be made.
+        with suppress(TypeError, IndexError, ValueError, OverflowError), np.errstate(all="ignore"):
             arrays[name] = change(array)
     stream = BytesIO()
     np.savez_compressed(stream, **arrays)
