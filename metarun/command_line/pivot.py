@@ -38,9 +38,10 @@ def pivot_table(
         UserError: runs that differ in more than their seed would share a cell.
     """
     down, across, cells = _laid_out(records, rows, columns)
-    found, sentence = standings(list(cells.values()))
-    signs, meanings = marks_of_cells(list(cells.values()))
-    texts = dict(zip(cells, map(_text, cells.values(), signs, found), strict=True))
+    sharing = list(cells.values())
+    found, sentence = standings(sharing)
+    signs, meanings = marks_of_cells(sharing)
+    texts = dict(zip(cells, map(_text, sharing, signs, found), strict=True))
     head = [*rows, *(_name(columns, at) or "accuracy %" for at in across)]
     body = [
         [
@@ -49,7 +50,7 @@ def pivot_table(
         ]
         for row in down
     ]
-    notes = [SEEDS] if any(len(each) > 1 for each in cells.values()) else []
+    notes = [SEEDS] if any(len(each) > 1 for each in sharing) else []
     return head, body, notes + meanings + ([sentence] if sentence else [])
 
 
@@ -63,10 +64,11 @@ def pivot_figures(records: Sequence[Record], rows: Sequence[str], columns: Seque
         UserError: runs that differ in more than their seed would share a cell.
     """
     down, across, cells = _laid_out(records, rows, columns)
-    flagged, (found, _) = flags_of_cells(list(cells.values())), standings(list(cells.values()))
+    sharing = list(cells.values())
+    found, _ = standings(sharing)
     told = {
-        place: _figures(sharing) | {"flags": flags, "standing": standing}
-        for (place, sharing), flags, standing in zip(cells.items(), flagged, found, strict=True)
+        place: _figures(runs) | {"flags": flags, "standing": standing}
+        for (place, runs), flags, standing in zip(cells.items(), flags_of_cells(sharing), found, strict=True)
     }
     if not columns:
         return [dict(zip(rows, row, strict=True)) | cell for (row, _), cell in told.items()]
