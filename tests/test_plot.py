@@ -150,9 +150,19 @@ def test_the_width_is_that_of_a_paper_column_or_as_asked(draw):
     assert pixels_across("wide.png") == 1500
 
 
-def test_every_label_stays_inside_the_figure(draw):
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("accuracy", [0.9] * 4), ("mse", [0.0025, 0.01, 0.003, 0.0131])],  # and long numbers beside the colours
+)
+def test_every_label_stays_inside_the_figure(draw, key, values):
     changes = [{"backbone": backbone, "algo": algo} for backbone in ("conv4", "resnet12") for algo in ("maml", "anil")]
-    runs = [made(f"0000000{i}", data=f"a_data_set_of_a_long_name_{i % 3}", **each) for i, each in enumerate(changes)]
+    runs = [
+        made(f"0000000{i}", data=f"a_data_set_of_a_long_name_{i % 3}", **each, **{key: values[i]})
+        for i, each in enumerate(changes)
+    ]
+    if key == "mse":
+        for run in runs:
+            del run["accuracy"]
     for kind in ("curve", "heatmap"):
         _, _, _, figure = draw(kind, runs=runs)
         runs = ()

@@ -8,15 +8,18 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from metarun.errors import UserError
-from metarun.plots.paper import COLUMN, LINE, SMALL, wrapped, write_notes
+from metarun.plots.paper import COLUMN, LINE, SMALL, text_width, wrapped, write_notes
 
 # Margins and sizes in inches.
-LEFT, RIGHT, TOP, BELOW = 0.42, 0.56, 0.06, 0.36
+LEFT, TOP, BELOW = 0.42, 0.06, 0.36
+BAR_AND_NAME = 0.45  # the right margin, but for the numbers of the colour bar
 GAP = 0.12  # between two panels
 BAR = 0.09  # the width of the colour bar
 SMALLEST = 0.46  # cell, that "± 0.46" fits into
@@ -65,8 +68,10 @@ def draw_heatmap(
         UserError: the width has no room for the figures of a panel.
     """
     ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}) for i in (0, 1))
-    width, rows, in_a_row = _grid(len(panels), len(shots), width)
-    panel_width = (width - LEFT - RIGHT + GAP) / in_a_row - GAP
+    colours = _colours(panels, less_is_better)
+    right = BAR_AND_NAME + _width_of_numbers(colours)
+    width, rows, in_a_row = _grid(len(panels), len(shots), width, LEFT + right)
+    panel_width = (width - LEFT - right + GAP) / in_a_row - GAP
     titles = [wrapped(panel.title, panel_width) for panel in panels]
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
     above = 1.1 * LINE * max(title.count("\n") + 1 for title in titles) + 0.06
@@ -74,7 +79,6 @@ def draw_heatmap(
     row_height = above + cells_height + GAP
     height = TOP + rows * row_height - GAP + BELOW + LINE * len(lines) + 0.06
     figure = Figure((width, height))
-    colours = _colours(panels, less_is_better)
     for i, (panel, title) in enumerate(zip(panels, titles, strict=True)):
         row, column = divmod(i, in_a_row)
         left = LEFT + column * (panel_width + GAP)
@@ -85,21 +89,21 @@ def draw_heatmap(
         axes.set_title(title, pad=3, size=SMALL + 0.5)
         _name_axes(axes, ways if column == 0 else [], shots if i + in_a_row >= len(panels) else [])
     top, bottom = height - TOP - above, height - TOP - rows * row_height + GAP
-    bar = figure.add_axes(((width - RIGHT + GAP) / width, bottom / height, BAR / width, (top - bottom) / height))
-    figure.colorbar(colours, cax=bar).set_label(name, labelpad=2)
+    bar = figure.add_axes(((width - right + GAP) / width, bottom / height, BAR / width, (top - bottom) / height))
+    _draw_bar(bar, colours).set_label(name, labelpad=2)
     bar.spines[:].set_visible(False)
     write_notes(figure, lines)
     return figure
 
 
-def _grid(panels: int, shots: int, width: float | None) -> tuple[float, int, int]:
+def _grid(panels: int, shots: int, width: float | None, margins: float) -> tuple[float, int, int]:
     """Return the width of the figure in inches, its rows of panels, and how many stand in each."""
-    needed = LEFT + RIGHT + SMALLEST * shots
+    needed = margins + SMALLEST * shots
     if width is not None and width < needed:
         enough = math.ceil(10 * needed) / 10
         raise UserError(f"--width {width:g} has no room for {shots} shots side by side; {enough:g} inches have.")
     width = width or max(COLUMN, needed)
-    at_most = max(1, int((width - LEFT - RIGHT + GAP) / (SMALLEST * shots + GAP)))
+    at_most = max(1, int((width - margins + GAP) / (SMALLEST * shots + GAP)))
     rows = math.ceil(panels / at_most)
     return width, rows, math.ceil(panels / rows)
 
@@ -113,6 +117,19 @@ def _colours(panels: Sequence[Panel], less_is_better: bool) -> ScalarMappable:
     values = [cell.value for panel in panels for cell in panel.cells.values()]
     colours = mpl.colormaps["cividis_r" if less_is_better else "cividis"]  # yellow is good
     return ScalarMappable(Normalize(min(values), max(values)), colours)
+
+
+def _draw_bar(axes: Axes, colours: ScalarMappable) -> Colorbar:
+    return axes.figure.colorbar(colours, cax=axes, ticks=MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _width_of_numbers(colours: ScalarMappable) -> float:
+    """How many inches the numbers beside a colour bar take."""
+    bar = Figure().add_subplot()
+    _draw_bar(bar, colours)
+    numbers = zip(bar.get_yticks(), bar.get_yticklabels(), strict=True)
+    low, high = bar.get_ylim()
+    return max(text_width(label.get_text()) for at, label in numbers if low <= at <= high)
 
 
 def _draw_panel(axes: Axes, panel: Panel, ways: Sequence[int], shots: Sequence[int], colours: ScalarMappable) -> None:
