@@ -276,6 +276,11 @@ def test_runs_whose_mean_would_mean_nothing_do_not_share_a_cell(compare, changes
     assert sentence in complaint
 
 
+def test_of_many_runs_that_would_share_a_cell_a_few_are_named(compare):
+    _, _, complaint = compare("--rows", "algo", records=[record(id=f"{i:08x}") for i in range(1200)])
+    assert re.search(r"runs ([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more differ in more than their seed", complaint)
+
+
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])
 def test_every_format_holds_every_row(compare, form):
     code, printed, _ = compare("--format", form, records=RECORDS)

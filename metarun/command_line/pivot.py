@@ -26,6 +26,7 @@ ALIKE = (
     *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
     *("test_way", "test_shot", "test_query", "test_tasks", "interval", "steps", "precision"),
 )
+NAMED = 8  # of what a sentence says is in the way
 SEEDS = "Of several seeds it is the mean; sd: the standard deviation over the seeds, which ± knows nothing of."
 
 
@@ -193,11 +194,16 @@ def _check_alike(records: list[Record]) -> None:
         key = keys[0] if keys else "id"
         raise UserError(_differ_in(key, told))
     if len({record["seed"] for record in records}) < len(records):
-        ids = ", ".join(record["id"] for record in records)
+        ids = _some([record["id"] for record in records])
         raise UserError(f"runs {ids} differ in more than their seed and would share a cell; add id to --rows.")
 
 
 def _differ_in(key: str, records: Sequence[Record]) -> str:
-    values = ", ".join(sorted({str(record.get(key)) for record in records}))
+    values = _some(sorted({str(record.get(key)) for record in records}))
     remedy = f"add {key} to --rows or --columns, or name fewer runs"
     return f"runs that differ in {key} ({values}) would share a cell; {remedy}."
+
+
+def _some(words: Sequence[str]) -> str:
+    named = ", ".join(words[:NAMED])
+    return named if len(words) <= NAMED else f"{named} and {len(words) - NAMED:,} more"
