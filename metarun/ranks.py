@@ -4,6 +4,7 @@ Each process, a rank, holds all that is learned and takes its share of a meta-ba
 up, so every rank takes the very same step; the first rank alone writes.
 """
 
+import importlib
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -133,6 +134,9 @@ def joined() -> Iterator[Ranks]:
     if not started_by_torchrun():
         yield ALONE
         return
+    # PyTorch loads this with the first optimiser, and its functions hold the group that is there then as a default:
+    # the group's threads would outlive it, into the interpreter's end, where they may abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size())

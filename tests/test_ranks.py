@@ -14,7 +14,7 @@ from torch import multiprocessing, nn
 
 from metarun.errors import UserError
 from metarun.meta_train import Schedule, Training
-from metarun.ranks import ALONE, Ranks
+from metarun.ranks import ALONE, Ranks, joined
 from tests.synthetic import make_stream
 
 SMALL = [
@@ -82,6 +82,28 @@ def speak(number: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_processes_agree(tmp_path):
     multiprocessing.spawn(speak, (str(tmp_path),), nprocs=2)
+
+
+def join_and_leave(number: int, port: int) -> None:
+    """What one of two processes does in the test below."""
+    os.environ |= {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "a test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    with joined() as ranks:
+        assert ranks.from_first(number) == 0
+        torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)  # with this PyTorch loads what may hold the group
+        assert threads_of_the_group()
+    assert not threads_of_the_group()
+
+
+def threads_of_the_group() -> list[str]:
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in names if "gloo" in name]
+
+
+@pytest.mark.slow
+def test_no_thread_of_theirs_is_left_when_they_part():
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    multiprocessing.spawn(join_and_leave, (store.port,), nprocs=2)
 
 
 def command(*words: str, processes: int = 2) -> list[str]:
