@@ -141,9 +141,10 @@ def test_two_processes_give_the_result_of_one(tmp_path, algo):
     assert row["accuracy_by_step"] == pytest.approx(expected["accuracy_by_step"], abs=1e-12)
     assert row["loss_by_step"] == pytest.approx(expected["loss_by_step"], rel=1e-6)
     for name, value in weights.items():
-        # What batch norm takes away again has no gradient but rounding, of which Adam makes steps.
+        # What batch norm takes away again has no gradient but rounding, of which Adam makes steps; what distances
+        # almost cancel, small ones. A step is 1e-3.
         cancelled = name.endswith(("0.bias", "running_mean"))
-        torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=1e-4 if cancelled else 1e-11)
+        torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=1e-4 if cancelled else 1e-9)
 
 
 @pytest.mark.slow
