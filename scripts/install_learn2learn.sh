@@ -35,10 +35,14 @@ if ! ls "$wheels"/learn2learn-0.2.0-*.whl >/dev/null 2>&1; then
     echo "install_learn2learn: building learn2learn 0.2.0, half a minute"
     pip install --require-hashes -r "$locks/build.lock"
     pip install numpy
-    CYTHON_FORCE_REGEN=1 hashed wheel --use-pep517 --no-binary learn2learn \
-        --config-settings=--global-option=build_ext --wheel-dir "$wheels" <<'LOCK'
+    source=$(mktemp -d)
+    trap 'rm -rf "$source"' EXIT
+    hashed download --no-binary learn2learn --dest "$source" <<'LOCK'
 learn2learn==0.2.0 --hash=sha256:69f1d7cb0d0a6be7a2c6ad8e83e2ebbe70fb05e51d61e45e63078b40c75ea419
 LOCK
+    # By name of its file: the pip of Python 3.11 forgets this setting for what a list of requirements names.
+    CYTHON_FORCE_REGEN=1 pip wheel --use-pep517 --no-build-isolation --no-deps \
+        --config-settings=--global-option=build_ext --wheel-dir "$wheels" "$source"/learn2learn-0.2.0.tar.gz
 fi
 # gym 0.26.2 and torchvision by name and without what they ask for: torchvision would bring another torch.
 pip install scipy requests tqdm cloudpickle
