@@ -33,6 +33,7 @@ def rows() -> dict[str, dict]:
     return {row["algo"]: row for row in read}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["simpleshot", "baseline", "baselinepp", "finetune", "protonet", "nearest_centroid"])
 def test_a_maml_checkpoint_is_tested_under_every_head_that_learns_nothing_of_its_own(metarun, head):
     assert metarun("train", "algo=maml", *SMALL) == (0, "")
@@ -60,6 +61,7 @@ def test_a_knob_of_the_head_makes_another_row(metarun):
     assert trained["accuracy"] in retested, "its own head under its own checkpoint is what was trained"
 
 
+@pytest.mark.slow
 def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
     metarun("train", "algo=protonet", *SMALL)
     trained = rows()["protonet"]

@@ -115,6 +115,7 @@ def test_each_task_of_a_vectorised_batch_drops_its_own():
     assert not torch.equal(dropped[0], dropped[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [MAML, ProtoNet])
 def test_a_stopped_training_with_dropout_goes_on_to_the_same_bits(method):
     def make() -> Training:

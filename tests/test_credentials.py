@@ -114,6 +114,7 @@ def train(tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_no_secret_is_written_by_any_logger(train, tmp_path):
     printed = train("logger=[csv,tensorboard,wandb,mlflow,chatty]")
     assert (

@@ -30,7 +30,7 @@ def shown_commands(document: Path) -> list[str]:
 def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     _, *words = shlex.split(command)
     if words[0] == "train" and "--cfg" not in words:
-        words += SHORT
+        words += SHORT if "query" in command else [*SHORT, "task.query=2"]
         if "hydra/sweeper=optuna" in words:
             words += ["hydra.sweeper.n_trials=2"]
         elif "-m" in words or "+sweep=" in command:

@@ -105,6 +105,7 @@ def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
     assert evaluate(method, stream_of("val"), 50, 2).loss[-1].mean() < before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_it_learns_to_classify(name):
     torch.manual_seed(0)

@@ -35,6 +35,7 @@ def through_the_steps(imaml, tasks) -> tuple[torch.Tensor, torch.Tensor]:
     return loss, flat(torch.autograd.grad(loss, list(initial.values())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize(("norm", "prox", "rate"), [("none", 0.5, 0.1), ("none", 2.0, 0.1)])
 def test_the_implicit_meta_gradient_is_that_through_many_inner_steps(norm, prox, rate, how):

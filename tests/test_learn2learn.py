@@ -140,6 +140,7 @@ def rows() -> dict[tuple[str, bool], dict]:
     return {(row["algo"], "trained_by" not in row): row for row in read}
 
 
+@pytest.mark.slow
 @EVERY_PAIR
 def test_whole_runs_have_our_numbers_and_either_tests_the_checkpoint_of_the_other(metarun, name):
     for algo in (name, f"l2l_{name}"):

@@ -139,6 +139,7 @@ def _train_logged(folder: Path) -> None:
         assert metarun("train", *SMALL, "results_dir=unlogged") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logger", ALL)
 def test_a_logger_says_what_the_run_wrote_and_each_step_once(logged: Path, logger: str) -> None:
     found = READ[logger](logged)

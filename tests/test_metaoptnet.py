@@ -68,6 +68,7 @@ def test_predictions_are_scikit_learns_scaled():
         torch.testing.assert_close(metaoptnet.predict(tasks, 0)[0, t], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [0.02, 0.1, 1.0])
 @pytest.mark.parametrize(("way", "shot", "features"), [(3, 2, 10), (3, 3, 12), (4, 1, 6)])
 def test_gradients_are_finite_differences(way, shot, features, c):

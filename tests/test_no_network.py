@@ -89,6 +89,7 @@ def test_a_verb_that_only_tells_reaches_nothing(words, offline):
     offline.metarun(*words)
 
 
+@pytest.mark.slow
 def test_a_run_with_every_logger_reaches_nothing(offline):
     offline.metarun("train", *SMALL, LOGGERS)
 

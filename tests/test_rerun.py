@@ -87,6 +87,7 @@ def test_other_numbers_are_told_with_how_much_and_what_has_changed(metarun):
     assert metarun("rerun", str(the_run()))[0] == 1, "again, not from what lies in reruns/"
 
 
+@pytest.mark.slow
 def test_a_limit_in_time_explains_another_number_of_steps(metarun):
     metarun(*SINUSOID, "train.iterations=null", "train.time_budget=2s", "train.validate_every=1000000")
     result = the_run() / "result.json"

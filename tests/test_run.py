@@ -119,6 +119,7 @@ def test_the_same_command_again_finds_the_run_and_force_repeats_it_to_the_bit(me
     assert numbers(path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["data.storage=disk", "deterministic=true", "precision=bf16"])
 def test_the_same_bits_come_again_from_disk_and_in_other_numbers(metarun, word):
     metarun("train", *SMALL, word)
@@ -193,6 +194,7 @@ def test_a_finished_run_is_shown_without_torch(metarun):
     assert shown.stdout.endswith(f"→ {the_run()}\n")
 
 
+@pytest.mark.slow
 def test_what_runs_that_differ_in_nothing_but_their_seed_have_in_common(metarun):
     metarun("train", "-m", "algo=protonet", "seed=0,1", "hydra/launcher=basic", *SMALL)
     metarun("train", "algo=protonet", "seed=1", *SMALL[1:], "train.iterations=3")
@@ -210,6 +212,7 @@ def test_what_runs_that_differ_in_nothing_but_their_seed_have_in_common(metarun)
     ]
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run_on_the_same_test_tasks(metarun):
     metarun("train", "-m", "algo=protonet", "seed=0,1", *SMALL)
     first, second = (read(path) for path in Path("results/runs").iterdir())
@@ -245,6 +248,7 @@ def test_a_finished_run_is_tested_on_other_tasks_without_training(metarun):
     assert [r["stream_hash"] for r in retested] == [trained["stream_hash"]]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_tests_loads_and_embeds_once_and_has_the_numbers_of_single_tests(metarun, monkeypatch):
     metarun("train", "algo=protonet", *SMALL)
     trained = the_run()
@@ -425,6 +429,7 @@ def test_a_reader_that_leaves_does_not_end_the_run():
     assert read(the_run())["status"] == "done"
 
 
+@pytest.mark.slow
 def test_an_audit_predicts_every_query_by_itself_and_the_row_says_what_that_changed(metarun):
     metarun("train", *SMALL, "task.query=3")
     trained = read(the_run())

@@ -188,6 +188,7 @@ def real(mirror, monkeypatch):
     return mirror
 
 
+@pytest.mark.slow
 def test_vinyals_split_equals_the_published_lists(real):
     data = Omniglot().load()
     for split in SPLITS:

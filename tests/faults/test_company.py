@@ -21,6 +21,7 @@ def at_once(commands: Sequence[Sequence[str]], folder: Path, before=None) -> lis
     return [without_traceback(command.end()) for command in started]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_locks", [None, errno.ENOLCK], ids=["locks", "no locks"])
 def test_eight_writers_of_one_run_make_it_once(no_locks, folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
