@@ -11,7 +11,7 @@ TOOLS := $(VENV)-tools
 UV := $(TOOLS)/bin/uv pip compile --quiet --no-progress
 # As metarun sets it for itself: threads that wait for each other do not spin for long.
 IN_COMPANY := GOMP_SPINCOUNT=10000
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 # Real data beside the checkout, where there are any; without them the tests that need real data are skipped.
 ifndef METARUN_MIRROR

@@ -50,6 +50,7 @@ def test_a_maml_checkpoint_is_tested_under_every_head_that_learns_nothing_of_its
     assert (path / "result.json").stat().st_mtime_ns == written, "its config makes the same row"
 
 
+@pytest.mark.slow
 def test_a_knob_of_the_head_makes_another_row(metarun):
     metarun("train", "algo=simpleshot", *SMALL)
     trained = rows()["simpleshot"]

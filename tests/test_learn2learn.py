@@ -182,6 +182,7 @@ def test_what_does_not_ask_for_it_does_not_import_it():
     )
 
 
+@pytest.mark.slow
 def test_it_is_imported_without_a_word():
     done = in_a_new_process("from metarun.learn2learn import import_learn2learn; import_learn2learn().algorithms.MAML")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

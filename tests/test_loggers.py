@@ -162,6 +162,7 @@ def test_a_logger_says_what_the_run_wrote_and_each_step_once(logged: Path, logge
     same("test/accuracy_by_step", [0], record["accuracy_by_step"])
 
 
+@pytest.mark.slow
 def test_who_listens_changes_neither_the_id_nor_a_number(logged: Path) -> None:
     (plain,) = (logged.parents[2] / "unlogged" / "runs").iterdir()
     assert plain.name == logged.name

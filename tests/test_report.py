@@ -226,6 +226,7 @@ def test_a_run_of_which_only_the_row_is_left_is_in_the_table(report):
     assert page().rows[1][0] == "maml"
 
 
+@pytest.mark.slow
 def test_a_hundred_runs_make_a_page_that_opens_fast(report):
     random = np.random.default_rng(0)
     for i in range(100):

@@ -169,6 +169,7 @@ def test_the_stored_config_makes_the_same_run_again(metarun):
     assert numbers(path) == before
 
 
+@pytest.mark.slow
 def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
     code, printed, _ = metarun("train", "algo=protonet", *SMALL, "test.interval=open", "test.tasks=5000")
     assert code == 0
@@ -352,6 +353,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metar
     assert not list(Path("results/runs").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_refused_force_loses_nothing(metarun):
     metarun("train", *SMALL)
     before = numbers(the_run())
@@ -419,6 +421,7 @@ def test_a_meta_test_that_is_no_number_is_a_failure_not_a_row(metarun):
     assert "the loss on meta-val became" in complaint
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_end_the_run():
     command = f"{sys.executable} -m metarun train {' '.join(SMALL)} | head -1"
     subprocess.run(["bash", "-c", command], check=True, timeout=120, capture_output=True)
@@ -444,6 +447,7 @@ def test_an_audit_predicts_every_query_by_itself_and_the_row_says_what_that_chan
     assert record["accuracy"] == trained["accuracy"]
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_serve_is_refused(metarun):
     metarun("train", *SMALL)
     path = the_run()

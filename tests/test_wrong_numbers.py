@@ -247,6 +247,7 @@ def test_a_method_that_draws_random_numbers_is_not_accused():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monkeypatch):
     monkeypatch.setattr("metarun.row.is_transductive", lambda *_: False)
     assert metarun("train", "algo=maml", *SMALL)[0] == 0

@@ -200,6 +200,7 @@ def test_vinyals_split_equals_the_published_lists(real):
     assert {*data.splits["train"].class_names, *data.splits["val"].class_names} == set(trainval)
 
 
+@pytest.mark.slow
 def test_lake_split_keeps_the_evaluation_alphabets_for_meta_test(real):
     data = Omniglot("lake", {"train": 1, "val": 1, "test": 1}).load()
     alphabets = {split: {name.split("/")[0] for name in data.splits[split].class_names} for split in SPLITS}

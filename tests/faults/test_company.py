@@ -51,6 +51,7 @@ def test_eight_different_runs_at_once_are_what_each_would_be_alone(folder):
     assert_same_numbers(next(run for run in runs if run.name == alone.name), alone)
 
 
+@pytest.mark.slow
 def test_eight_writers_of_a_run_that_is_refused_all_say_so(folder):
     ends = at_once([[*TINY, "train.meta_batch=0"]] * WRITERS, folder)
     assert {(ended.code, ended.err) for ended in ends} == {(2, ends[0].err)}

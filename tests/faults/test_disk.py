@@ -167,6 +167,7 @@ def test_a_cache_that_does_not_fit_its_disk_is_told_and_made_when_there_is_room(
     assert run(*words).code == 0
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shown_and_compared_where_nothing_can_be_written(folder, run, alone):
     shutil.copytree(alone.parents[1], folder / "results")
     before = partial(take_rights, folder / "results")
