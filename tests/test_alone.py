@@ -51,6 +51,7 @@ def in_vain(more):
     raise TimeoutError(more)
 
 
+@pytest.mark.slow
 def test_who_comes_second_waits_and_is_told_once(flock, tmp_path):
     path, told = tmp_path / "new" / ".lock", []
     process = holding(path, flock)

@@ -105,6 +105,7 @@ def test_only_batch_statistics_make_it_transductive(method, norm):
     assert is_transductive(make(method, norm), make_stream(), 2) == (norm == "batch" and method != "raw")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PRETRAINED)
 @pytest.mark.parametrize("norm", ["batch", "running"])
 def test_pretraining_lowers_its_loss_and_helps_on_classes_never_seen(method, norm):

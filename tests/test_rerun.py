@@ -160,6 +160,7 @@ def stop_halfway(run: Path) -> None:
     (run / "result.json").unlink()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(metarun, monkeypatch):
     metarun(*SINUSOID)
     began = json.loads((the_run() / "environment.json").read_text())

@@ -305,6 +305,7 @@ def users_folder(monkeypatch, tmp_path) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_a_whole_run_from_the_users_folder(monkeypatch, capsys, users_folder):
     small = ["train.iterations=3", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8"]
     words = ["algo=l2l_anil", "data=l2l_taskset", f"data.tasksets={users_folder}:tasksets", "backbone.filters=8"]
