@@ -21,6 +21,9 @@ SMALL = [
     *("train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "train.meta_batch=5", "test.tasks=8"),
     *("backbone.filters=8", "precision=float64"),
 ]
+# What batch norm takes away again has no gradient but rounding, of which Adam makes steps, and neither has a shift of
+# the last block where a distance takes it away. How far apart these may come in six steps of 1e-3:
+ROUNDING_ALONE = {"0.bias": 1e-4, "running_mean": 1e-4, "layers.3.1.bias": 1e-9}
 
 
 @pytest.mark.parametrize(("tasks", "count"), [(4, 1), (4, 2), (5, 2), (7, 3), (3, 3)])
@@ -141,10 +144,8 @@ def test_two_processes_give_the_result_of_one(tmp_path, algo):
     assert row["accuracy_by_step"] == pytest.approx(expected["accuracy_by_step"], abs=1e-12)
     assert row["loss_by_step"] == pytest.approx(expected["loss_by_step"], rel=1e-6)
     for name, value in weights.items():
-        # What batch norm takes away again has no gradient but rounding, of which Adam makes steps; what distances
-        # almost cancel, small ones. A step is 1e-3.
-        cancelled = name.endswith(("0.bias", "running_mean"))
-        torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=1e-4 if cancelled else 1e-9)
+        most = next((most for end, most in ROUNDING_ALONE.items() if name.endswith(end)), 1e-11)
+        torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=most)
 
 
 @pytest.mark.slow
