@@ -84,6 +84,7 @@ def test_what_does_try_is_noticed(offline):
     assert any(line.startswith("CONNECT github.com") for line in offline.asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["data", "list"], ["doctor"], ["train", "--cfg", "job"]])
 def test_a_verb_that_only_tells_reaches_nothing(words, offline):
     offline.metarun(*words)

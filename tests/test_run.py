@@ -276,6 +276,7 @@ def test_a_sweep_of_tests_loads_and_embeds_once_and_has_the_numbers_of_single_te
         }
 
 
+@pytest.mark.slow
 def test_sinusoid_regression_gives_squared_errors(metarun):
     code, printed, _ = metarun(
         "train",

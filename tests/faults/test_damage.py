@@ -111,7 +111,6 @@ NAMED = {
 HOLLOW = {"best.pt", "SHA256SUMS"}  # have bits that nothing depends on
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "damage"), [("result.json", flip), ("tasks.parquet", flip), ("best.pt", cut)])
 def test_a_damaged_file_is_told_and_changes_no_figure(name, damage, runs, instants):
     assert NAMED[name] in damaged_and_looked_at(runs, name, damage, instants)

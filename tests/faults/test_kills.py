@@ -92,7 +92,6 @@ def killed_and_gone_on_with(words: list[str], place: Path, within: float, most: 
     return sum(ended.code != 0 for ended in ends)
 
 
-@pytest.mark.slow
 def test_a_few_kills_change_no_number(folder, instants):
     words = ["train", "algo=maml", *SINUSOID]
     alone, seconds = undisturbed(words, folder / "undisturbed")
@@ -116,7 +115,6 @@ def killed_at_a_renaming(nth: int, afterwards: bool, folder: Path) -> bool:
     return ended.code != 0
 
 
-@pytest.mark.slow
 def test_a_kill_between_a_checkpoint_and_its_curve_changes_no_number(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     assert killed_at_a_renaming(7, afterwards=False, folder=folder / "killed")
