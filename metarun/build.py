@@ -4,12 +4,15 @@ import inspect
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
 
+from metarun.arguments import hints_of, with_paths
 from metarun.errors import UserError, did_you_mean
+from metarun.places import IS_PATH, path_of
 
 
 def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
@@ -28,7 +31,7 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
     _check_arguments(key, target, {**arguments, **given}, arguments)
     # Hydra would turn the tuples among `given` into lists, so it sees only what was written.
     try:
-        make = hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")
+        make = hydra.utils.instantiate({**with_paths(node, _resolved, _class_of), "_partial_": True}, _convert_="all")
     except InstantiationException as error:  # of a class named further down, such as backbone.module
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
@@ -36,6 +39,26 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
         reason = where if cause in where else f"{where}: {cause.rstrip('.')}."
         raise UserError(f"`{key}` cannot be built: {reason}") from error
     return make(**given)
+
+
+def _resolved(path: str, hint: Any) -> str | Path:
+    """Return a path as the run's identity resolves it, so that both mean the same file."""
+    resolved = path_of(path)
+    return str(resolved) if _takes_text(hint) else resolved
+
+
+def _takes_text(hint: Any) -> bool:
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Annotated:
+        return _takes_text(options[0])
+    return hint is str or any(_takes_text(option) for option in options)
+
+
+def _class_of(name: str) -> Any:
+    try:
+        return hydra.utils.get_object(name)
+    except Exception:  # Hydra will say so
+        return None
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -79,23 +102,19 @@ def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], writte
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and not variadic and name not in arguments:
             raise UserError(f"`{key}.{name}` is missing, and {called} has no default for it.")
-    hints = _hints(target)
+    hints = hints_of(target)
     for name, value in written.items():
         if name in hints and not _fits(value, hints[name]):
             raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}, as {called} takes.")
 
 
-def _hints(target: Any) -> Mapping[str, Any]:
-    """What a class or function says its arguments are; nothing where it cannot be told."""
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except Exception:  # names in annotations of anybody's
-        return {}
-
-
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value out of YAML can stand for a parameter so annotated; True where YAML has no such values."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _fits(value, options[0])
+    if hint is Path:
+        return isinstance(value, str)
     if origin is typing.Literal:
         return any(type(value) is type(option) and value == option for option in options)  # True == 1, and is no 1
     if origin in (typing.Union, types.UnionType):
@@ -114,6 +133,8 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        return "a path" if IS_PATH in hint.__metadata__ else _describe(typing.get_args(hint)[0])
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
@@ -121,7 +142,14 @@ def _describe(hint: Any) -> str:
         return f"a mapping of which each value is {_describe(inner[1])}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list of which each entry is {_describe(inner[0])}"
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        Path: "a path",
+        bool: "true or false",
+        type(None): "null",
+    }
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     return (
         " or ".join(names.get(option) or _describe(option) for option in options)

@@ -1,8 +1,5 @@
-"""The schema of a config, where the YAML tree lies, and what makes two runs the same run."""
+"""The schema of a config, where the YAML tree lies, and a run's config under what a test of it asks for."""
 
-import hashlib
-import importlib.util
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,7 +12,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metarun.credentials import masked
 from metarun.errors import UserError
-from metarun.places import files_below, is_file, is_folder, state_of
 from metarun.plain_values import check_plain
 
 Config = dict[str, Any]  # resolved: plain values only
@@ -302,66 +298,3 @@ def stored_yaml(config: Config, verb: str) -> str:
     return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(
         OmegaConf.create({**masked(config), "force": False, "retry_failed": False})
     )
-
-
-# Keys that cannot change a run's numbers, or only say again what another key holds.
-NOT_IDENTITY = (
-    *("device", "results_dir", "force", "retry_failed", "logger", "default_norm", "published"),
-    *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
-)
-
-# Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. All
-# can change a number, and who asks for `deterministic` is not served by a row that was made without.
-CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed"}
-
-NAMES_OF_CODE = ("_target_", "tasksets")  # keys whose value may name a class or a function of the user's own
-
-
-def _with_content(value: Any, key: str = "") -> Any:
-    """Put the content where a config names a place: a split list, the source of a user's own code, `data.root`."""
-    if isinstance(value, dict):
-        return {name: _with_content(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_content(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    code = key in NAMES_OF_CODE
-    path = _source_of(value) if code and not value.startswith("metarun.") else Path(value)
-    if key == "root" and path and is_folder(path):
-        return _state_of(path)
-    if path is None or not is_file(path):
-        return value
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return [value, content] if code else content  # where a split list lies does not matter
-
-
-def _state_of(folder: Path) -> str:
-    """Return a hash that changes with any file below a folder; there may be too many to read them all."""
-    states = [(str(file), *state_of(folder / file)) for file in sorted(map(Path, files_below(folder)))]
-    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
-
-
-def _source_of(target: str) -> Path | None:
-    """The file of the module that `package.module.Class` or `package.module:function` names."""
-    try:
-        found = importlib.util.find_spec(target.replace(":", ".").rpartition(".")[0])
-    except Exception:  # of a module of anybody's; it will be told when it is built
-        return None
-    return Path(found.origin) if found and found.origin else None
-
-
-def run_id(config: dict[str, Any]) -> str:
-    """Return the 8 hexadecimal digits that stand for everything in a resolved config that can change its numbers."""
-    identity = OmegaConf.create(config)
-    usual = [key for key, value in CAME_LATER.items() if OmegaConf.select(identity, key) == value]
-    for key in (*NOT_IDENTITY, *usual):
-        parent, _, name = key.rpartition(".")
-        node = OmegaConf.select(identity, parent) if parent else identity
-        node.pop(name, None)
-    plain = _with_content(OmegaConf.to_container(identity))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def seedless_id(config: dict[str, Any]) -> str:
-    """Return what stands for a resolved config but its seed: runs that have it in common differ in nothing else."""
-    return run_id({key: value for key, value in config.items() if key != "seed"})

@@ -5,10 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from metarun.config import Config, resolve, run_id
+from metarun.config import Config, resolve
+from metarun.data_at_hand import data_at_hand
 from metarun.display import SteadyConsole, summary
-from metarun.errors import RunFailed
+from metarun.errors import RunFailed, UserError
 from metarun.results import Record, RunDirectory, run_path
+from metarun.run_id import run_id
 
 
 def show_finished(config: DictConfig) -> Path | None:
@@ -40,14 +42,26 @@ def found(run: RunDirectory, config: Config, console: Console) -> Record | None:
 
     Raises:
         RunFailed: the run failed before.
+        UserError: it was made from other data than are here now.
     """
     record = None if config["force"] else run.read_result()
     if record is None or (record["status"] == "failed" and config["retry_failed"]):
         return None
     if record["status"] == "failed":
         raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
+    _check_data(run, record, data_at_hand(config))
     console.print("This run is there already; force=true repeats it.", highlight=False)
     return record
+
+
+def _check_data(run: RunDirectory, record: Record, now: str | None) -> None:
+    """Refuse to show a row as that of other data: whatever an identity holds, data may change behind it."""
+    before = record.get("data_hash")
+    if now is not None and before is not None and now != before:
+        raise UserError(
+            f"{run.path} was made by the same config from other data: their hash is {now[:12]} now and was "
+            f"{before[:12]}; force=true replaces that run, another `results_dir` keeps both."
+        )
 
 
 def show(run: RunDirectory, record: Record, console: Console) -> None:

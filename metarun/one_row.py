@@ -87,6 +87,8 @@ def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
     if began is None:
         write_json(run.environment, now)
         return
+    if began.get("data_hash", now["data_hash"]) != now["data_hash"]:
+        raise UserError(f"{run.path} was begun on other data than are here now; force=true begins it again on these.")
     if changed := environment.differences(began, now):
         told = ", ".join(f"{key} {how}" for key, how in changed.items())
         log.warning("not all is as it was when this run began (%s): its numbers may be others than undisturbed", told)

@@ -3,19 +3,34 @@
 import os
 import stat
 from pathlib import Path
+from typing import Annotated
 
 from metarun.errors import UserError
+
+IS_PATH = "names a file or a folder"
+# A text that names a file or folder. An argument that is declared so has its `~`, relative parts and links resolved, and
+# its content, not its spelling, stands in a run's identity. `pathlib.Path` declares the same.
+PathText = Annotated[str, IS_PATH]
 
 # Do not wait for who writes into a pipe; do not change what is read. The latter is a question of Windows alone.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def path_of(text: str) -> Path:
-    """Return the path that a text names; `~` is the user's home, `~name` another's if there is one."""
+def path_of(text: str, start: Path | None = None) -> Path:
+    """Return the absolute path that a text names, through all links; the one function that resolves a user's path.
+
+    Args:
+        text: `~` is the user's home, `~name` another's if there is one.
+        start: where a relative path starts; None: in the current folder.
+    """
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
     except RuntimeError:  # nobody is called so
-        return Path(text)
+        path = Path(text)
+    try:
+        return Path(os.path.realpath(path if start is None else start / path))
+    except (OSError, ValueError):  # a NUL in it, or too long: there is no such file
+        return path
 
 
 def exists(path: Path) -> bool:
@@ -82,10 +97,18 @@ def files_below(folder: Path) -> list[str]:
     return found
 
 
-def state_of(file: Path) -> tuple[int, int]:
-    """Return size and time, one of which changes when a file does; -1 where there is none, as of a link to nothing."""
+State = tuple[int, int, int, int]
+
+
+def state_of(file: Path) -> State:
+    """Return what changes when a file does: size, time of change of its content and of itself, number of its inode.
+
+    Size and time of the content alone stay what they were when an archive with fixed dates is unpacked again, a file is
+    replaced by `cp -p`, or pixels change in place and the time is set back; nobody can set the other time. A link to
+    nothing has -1 for each.
+    """
     try:
         state = file.stat()
-    except OSError:
-        return -1, -1
-    return state.st_size, state.st_mtime_ns
+    except (OSError, ValueError):
+        return -1, -1, -1, -1
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino

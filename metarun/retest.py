@@ -12,8 +12,6 @@ from metarun.config import (
     Config,
     overlaid,
     resolve,
-    run_id,
-    seedless_id,
     stored_yaml,
     under_another_head,
     without_algo,
@@ -27,6 +25,7 @@ from metarun.one_row import begin, meta_test, note_environment, once
 from metarun.parts import Parts, parts_to_test
 from metarun.results import Record, RunDirectory, find_run
 from metarun.row import TRAINED_KEYS
+from metarun.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.stored_config import stored_config
 from metarun.tasks import TaskShape
 
@@ -88,7 +87,7 @@ def _retest(
         load_weights(parts.algorithm, best_weights(parent, trained), parent.best)
         parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
-    begin(run, parts, stored_yaml(asked, "test"))
+    begin(run, parts, stored_yaml(with_absolute_paths(asked), "test"))
     note_environment(run, parts, going_on=False)
     screen = Screen(console, parts.regression)
     with deferred_signals(screen.close) as interruption:

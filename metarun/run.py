@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from metarun.config import Config, resolve, run_id, seedless_id, stored_yaml
+from metarun.config import Config, resolve, stored_yaml
 from metarun.display import Screen
 from metarun.finished import directory_of
 from metarun.interruption import deferred_signals
@@ -21,6 +21,7 @@ from metarun.ranks import Ranks, joined
 from metarun.results import Record, RunDirectory
 from metarun.room import check_room_for_tasks
 from metarun.row import describe_training
+from metarun.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.switches import switched
 from metarun.task_check import check_tasks
 from metarun.tasks import TaskShape, TaskStream
@@ -62,7 +63,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
     if ranks.count > 1:
         log.info("each meta-batch is split among %d processes", ranks.count)
     logbook = Logbook(parts.loggers, parts.regression)
-    begin(run, parts, stored_yaml(config, "train"))
+    begin(run, parts, stored_yaml(with_absolute_paths(config), "train"))
     screen = Screen(console, parts.regression)
 
     def close() -> None:

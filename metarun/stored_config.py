@@ -1,7 +1,8 @@
 """The config that lies in a run's directory: data, whoever wrote it, so it names no code that is run for the asking."""
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -11,11 +12,13 @@ from torch import nn
 
 from metarun import sums
 from metarun.algorithms import Algorithm
-from metarun.config import NAMES_OF_CODE, Config, RetestConfig, RunConfig, merged
+from metarun.arguments import NAMES_OF_CODE
+from metarun.config import Config, RetestConfig, RunConfig, merged
 from metarun.documents import parse_yaml
 from metarun.errors import UserError
 from metarun.plain_values import check_plain
 from metarun.results import RunDirectory
+from metarun.run_id import with_absolute_paths
 
 NEEDED = {"algo", "data", "backbone", "task", "test", "train", "chosen", "seed", "precision"}
 BUILT = ("data", "backbone", "algo")  # each names a class by `_target_`
@@ -58,7 +61,18 @@ def stored_config(
     _check_values(run, {key: value for key, value in plain.items() if key not in OF_HYDRA})
     _check_vouched_for(run, {key: plain.get(key) for key in BUILT if key not in replaced}, trust)
     sums.check(run.config)
-    return plain
+    return _with_its_own_paths(run, plain, [key for key in BUILT if key not in replaced])
+
+
+def _with_its_own_paths(run: RunDirectory, config: Config, vouched_for: Sequence[str]) -> Config:
+    """Let relative paths, which older runs hold, start where the run was made, not where this command is given."""
+    directory = (run.read_environment() or {}).get("directory")
+    if not isinstance(directory, str):
+        return config
+    return {
+        **config,
+        **with_absolute_paths({key: config[key] for key in vouched_for if key in config}, Path(directory)),
+    }
 
 
 def _check_values(run: RunDirectory, config: Config) -> None:

@@ -79,5 +79,10 @@ def test_a_state_changes_with_the_file_and_a_link_to_nothing_has_one(tmp_path):
     file.write_bytes(b"one")
     os.utime(file, (1, 1))
     link.symlink_to("nothing")
-    assert state_of(file) == (3, 1_000_000_000)
-    assert state_of(link) == state_of(Path("a\udcff")) == (-1, -1)
+    before = state_of(file)
+    assert before[:2] == (3, 1_000_000_000)
+    file.write_bytes(b"two")
+    os.utime(file, (1, 1))
+    assert state_of(file)[:2] == before[:2]
+    assert state_of(file) != before
+    assert state_of(link) == state_of(Path("a\udcff")) == state_of(Path("a\0")) == (-1, -1, -1, -1)

@@ -128,7 +128,7 @@ def _groups(records: Sequence[Record], keys: Sequence[str]) -> int:
 
 def _settings(record: Record) -> dict[str, Any]:
     """The settings that can change a run's numbers, by dotted keys; those of a test after those of what it tests."""
-    from metarun.config import NOT_IDENTITY  # Hydra, which few tables need
+    from metarun.run_id import NOT_IDENTITY  # Hydra, which few tables need
 
     config = _config(Path(record["path"]))
     trained = _config(Path(str(config["run"]))) if "run" in config else {}

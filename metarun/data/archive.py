@@ -1,7 +1,5 @@
 """Reading the files of a folder or of a zip alike; a zip is read in memory, never extracted."""
 
-import hashlib
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -9,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from metarun.errors import UserError
-from metarun.places import files_below, is_file, is_folder, state_of
+from metarun.places import files_below, is_file, is_folder
 
 Read = Callable[[str], bytes]
 _PIECE = 4096  # bytes of a zip at once: zipfile holds all that they unpack to, before it cuts off what was not claimed
@@ -32,16 +30,6 @@ def opened(place: Path, largest: int) -> Iterator[tuple[list[str], Read]]:
     with _open_zip(place) as archive:
         members = _members(place, archive)
         yield list(members), lambda name: _read_member(place, archive, members[name], largest)
-
-
-def fingerprint(place: Path) -> str:
-    """Return a hash that changes when a file of the folder, or the zip, is added, taken away or written anew."""
-    names = sorted(files_below(place)) if is_folder(place) else [""]
-    digest = hashlib.sha256()
-    for name in names:
-        size, changed = state_of(place / name)
-        digest.update(os.fsencode(f"{name or '.'}|{size}|{changed}\n"))
-    return digest.hexdigest()
 
 
 def _read_file(path: Path, largest: int) -> bytes:

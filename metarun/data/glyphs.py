@@ -4,6 +4,7 @@ import logging
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_
 from metarun.data.splits import split_classes
 from metarun.data.storage import Storage, as_stored, data_root, load_or_build, read_cache
 from metarun.errors import UserError
+from metarun.places import PathText
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Glyphs:
     summary = "about 500 printed letters and digits of 5 scripts, 20 drawings each"
     licence = "Bitstream Vera (free to use and embed)"
 
-    def __init__(self, split: str = "scripts", storage: Storage = "memory") -> None:
+    def __init__(self, split: Literal["scripts"] | PathText = "scripts", storage: Storage = "memory") -> None:
         self.split = split
         self.storage = storage
 
@@ -66,6 +68,10 @@ class Glyphs:
     def where(self) -> str:
         """Return where the drawings would come from: they are always there."""
         return f"cache: {_cache_path()}" if _cache_path().exists() else "built in (rendered on first use)"
+
+    def cache_files(self) -> list[Path]:
+        """Return the cache, see `DataSource`."""
+        return [_cache_path()]
 
     def check(self) -> str:
         """Render all characters again and compare them with the cache, if there is one.

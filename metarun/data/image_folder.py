@@ -11,16 +11,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.archive import fingerprint, opened
+from metarun.data.archive import opened
 from metarun.data.cache_file import Unwritten
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.fingerprint import content_hash
 from metarun.data.image_decoding import decode
 from metarun.data.image_layout import Classes, SplitFile, arrange
 from metarun.data.known_images import KNOWN, KnownName
 from metarun.data.splits import read_split_file
 from metarun.data.storage import Storage, check_cache, data_root, load_or_build
 from metarun.errors import UserError
-from metarun.places import is_file, is_folder, path_of
+from metarun.places import PathText, is_file, is_folder, path_of
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class ImageFolder:
 
     def __init__(
         self,
-        root: str | None = None,
-        split: str | None = None,
+        root: PathText | None = None,
+        split: PathText | None = None,
         size: int = 84,
         channels: Literal[1, 3] = 3,
         known: KnownName | None = None,
@@ -96,6 +97,10 @@ class ImageFolder:
             found = self.known.find()
             return str(found) if found else None
         return str(self.root) if self.root else "where data.root says"
+
+    def cache_files(self) -> list[Path]:
+        """Return the caches of the splits, see `DataSource`."""
+        return [self._cache(which) for which in SPLITS]
 
     def check(self) -> str:
         """Decode all pictures and compare them with the cache; without the originals, verify the cache alone.
@@ -152,12 +157,12 @@ class ImageFolder:
 
     def _key(self, place: Path | None) -> str:
         """What the cache holds. A published set stays what it is; the user's own pictures may change."""
-        state = fingerprint(place) if place and self.root else ""
+        state = content_hash(place) if place and self.root else ""
         return f"pictures-{RECIPE}-{self.size}-{self.channels}|{self.name}|{state}"
 
     def _cache(self, which: Split) -> Path:
         _, lists = self._split_file() or ("", b"")
-        settings = os.fsencode(f"{self.root and self.root.resolve()}|{self.size}|{self.channels}|") + lists
+        settings = os.fsencode(f"{self.root}|{self.size}|{self.channels}|") + lists
         name = f"{self.name}-{hashlib.sha256(settings).hexdigest()[:8]}-{which}.npz"
         return data_root() / "pictures" / name
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from metarun.data.omniglot_places import fetch_part, find_part
 from metarun.data.splits import split_classes
 from metarun.data.storage import Storage, as_stored, data_root, load_or_build, mirror, read_cache
 from metarun.errors import UserError
+from metarun.places import PathText
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,10 @@ class Omniglot:
     licence = "MIT"
 
     def __init__(
-        self, split: str = "vinyals", rotations: Mapping[str, int] | None = None, storage: Storage = "memory"
+        self,
+        split: Literal["vinyals", "lake"] | PathText = "vinyals",
+        rotations: Mapping[str, int] | None = None,
+        storage: Storage = "memory",
     ) -> None:
         self.split = split
         self.storage = storage
@@ -80,6 +85,10 @@ class Omniglot:
         if all(places):
             return " and ".join(str(place) for place in places)
         return f"mirror {mirror()}" if isinstance(mirror(), str) else None
+
+    def cache_files(self) -> list[Path]:
+        """Return the cache, see `DataSource`."""
+        return [_cache_path()]
 
     def check(self) -> str:
         """Decode all originals and compare them with the cache; without the originals, verify the cache alone.

@@ -1,41 +1,73 @@
-"""Hashes of files that are too large to be read at every start, kept beside them for as long as they do not change."""
+"""What takes long to find out about files and is kept for as long as they do not change."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from metarun.documents import parse_json
+from metarun.places import State, state_of
+
+# Nanoseconds. A file that changed this lately may change again and look the same, since clocks of file systems tick up
+# to every two seconds: what is found out about it is not kept.
+SETTLED = 2_000_000_000
 
 
 def remembered(files: Sequence[Path], about: str, compute: Callable[[], str]) -> str:
-    """Return what `compute` says of some files, asked again only when one of them has changed (size or time).
+    """Return what `compute` says of some files, asked again only when one of them has changed (see `state_of`).
 
     Args:
-        files: whose content is hashed; the answer is kept beside the first one.
+        files: whose content is asked about; the answer is kept beside the first one.
         about: what is asked of them.
         compute: reads the files.
     """
-    state = _state_of(files)
-    kept = _read(_beside(files)).get(_name(about))
-    if isinstance(kept, list) and len(kept) == 2 and kept[0] == state and isinstance(kept[1], str):
-        return kept[1]
-    answer = compute()
-    remember(files, about, answer, state)
-    return answer
+    began, states = time.time_ns(), [state_of(file) for file in files]
+    answer = kept(_beside(files)).get(_name(about))
+    if isinstance(answer, list) and answer[:-1] == [[*state] for state in states] and isinstance(answer[-1], str):
+        return answer[-1]
+    found = compute()
+    if all(is_settled(state, began) for state in states):
+        _keep_about(files, about, states, found)
+    return found
 
 
-def remember(files: Sequence[Path], about: str, answer: str, state: list[list[int]] | None = None) -> None:
-    """Keep an answer for `remembered`; where the folder cannot be written to, the next one computes it again."""
-    path = _beside(files)
-    answers = {**_read(path), _name(about): [_state_of(files) if state is None else state, answer]}
+def remember(files: Sequence[Path], about: str, answer: str) -> None:
+    """Keep an answer for `remembered` about files that this process has just written."""
+    _keep_about(files, about, [state_of(file) for file in files], answer)
+
+
+def _keep_about(files: Sequence[Path], about: str, states: Sequence[State], answer: str) -> None:
+    keep(_beside(files), {**kept(_beside(files)), _name(about): [*states, answer]})
+
+
+def is_settled(state: State, now: int) -> bool:
+    """Whether a file with this state has not changed for so long that every change from now on can be seen."""
+    _, _, changed, _ = state
+    return changed < now - SETTLED
+
+
+def kept(path: Path) -> Mapping[str, object]:
+    """Return what `keep` kept; nothing where there is none, or something else stands there."""
+    try:
+        answers = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return answers if isinstance(answers, dict) else {}
+
+
+def keep(path: Path, answers: Mapping[str, object]) -> None:
+    """Write answers down for `kept`; where the folder cannot be written to, the next one has to find them out again."""
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(json.dumps(answers))
         unfinished.replace(path)
     except OSError:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def _beside(files: Sequence[Path]) -> Path:
@@ -44,15 +76,3 @@ def _beside(files: Sequence[Path]) -> Path:
 
 def _name(about: str) -> str:
     return hashlib.sha256(about.encode()).hexdigest()[:16]
-
-
-def _state_of(files: Sequence[Path]) -> list[list[int]]:
-    return [[state.st_size, state.st_mtime_ns] for state in (file.stat() for file in files)]
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        answers = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return answers if isinstance(answers, dict) else {}

@@ -9,6 +9,9 @@ from metarun.data.sinusoid import Sinusoid
 class DataSource(Protocol):
     """A data set before it is loaded; `_target_` of a file in conf/data/ names one, its keys are constructor arguments.
 
+    A source with a cache may have one method more, `cache_files() -> list[Path]`: the files that `load` reads when they
+    are there. So a change of them is noticed without loading them.
+
     Attributes:
         name: what messages, tables and `data=<name>` call it.
         summary: what it holds, one line.

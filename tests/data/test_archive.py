@@ -4,7 +4,8 @@ import zipfile
 
 import pytest
 
-from metarun.data.archive import fingerprint, opened
+from metarun.data.archive import opened
+from metarun.data.fingerprint import content_hash
 from metarun.errors import UserError
 from tests.data.fake_images import write_zip
 
@@ -85,7 +86,7 @@ def test_links_to_nothing_pipes_and_devices_are_no_files_and_do_not_hold_it_up(t
         (tmp_path / "x" / "a.txt").symlink_to(target)
     else:
         os.mkfifo(tmp_path / "x" / "a.txt")
-    assert len(fingerprint(tmp_path / "x")) == 64
+    assert len(content_hash(tmp_path / "x")) == 64
     with pytest.raises(UserError, match=r"a\.txt is no file but a link to nothing, a pipe or a device"):
         read_all(tmp_path / "x")
 

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset, Subset
 
 from metarun import cli
 from metarun.command_line.data import build_source
-from metarun.config import run_id
 from metarun.data import SPLITS, ClassDataset, Tasksets
 from metarun.errors import UserError
+from metarun.run_id import run_id
 from metarun.tasks import ClassTaskStream, TaskShape
 from tests.reference import import_learn2learn, import_torchvision
 

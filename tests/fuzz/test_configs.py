@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config import config_dir, register, resolve, run_id
+from metarun.config import config_dir, register, resolve
 from metarun.errors import UserError
 from metarun.finished import directory_of
 from metarun.parts import Parts
 from metarun.ranks import ALONE
 from metarun.run import _training
+from metarun.run_id import run_id
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import ALL, tiers, try_inputs
 from tests.fuzz.nested import at, paths, put

@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from metarun import checkpoint, environment
-from metarun.config import resolve, run_id
+from metarun.config import resolve
 from metarun.retest import retest
 from metarun.run import train
+from metarun.run_id import run_id
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
