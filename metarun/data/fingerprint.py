@@ -6,7 +6,7 @@ import stat
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from metarun.data.remembered import is_settled, keep, kept
 from metarun.data.storage import data_root
@@ -52,8 +52,8 @@ def _states(path: Path) -> States:
     """Return the state of each file below a folder by its path from there, in order; of a file under the name ""."""
     if not is_folder(path):
         return {"": state_of(path)}
-    names = (name for name in files_below(path) if not _DROPPINGS.intersection(PurePosixPath(name).parts))
-    return {name: state_of(path / name) for name in sorted(names)}
+    names = (name for name in files_below(path) if _DROPPINGS.isdisjoint(name.split("/")))
+    return {name: state_of(f"{path}/{name}") for name in sorted(names)}
 
 
 def _hashes(path: Path, states: States, known: Mapping[str, object]) -> dict[str, str]:
