@@ -6,9 +6,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from metarun.config import Config, resolve, run_id
-from metarun.display import SteadyConsole, summary
+from metarun.display import SteadyConsole
 from metarun.errors import RunFailed
 from metarun.results import Record, RunDirectory, run_path
+from metarun.summary import summary
 
 
 def show_finished(config: DictConfig) -> Path | None:
