@@ -1,4 +1,4 @@
-"""What a person sees: a live bar on a terminal, plain lines anywhere else, and the row in the end."""
+"""What a person sees: a live bar on a terminal, plain lines anywhere else."""
 
 import logging
 import os
@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from metarun.credentials import masked
 from metarun.durations import format_duration
 from metarun.observer import Look, Pace
 from metarun.orphan import PARENT
-from metarun.statistics import FEW_TASKS
 
 log = logging.getLogger(__name__)
+A_MILLION = 1e6
 HEARTBEAT = 30  # seconds between two plain lines
 HEARTBEAT_IN_A_SWEEP = 1  # seconds: they move the sweep's live table, and nobody reads them
-
-SHOWN_STEPS = 12  # of a curve over more steps than that, evenly, from the first to the last
 
 
 class SteadyConsole(Console):
@@ -98,12 +94,26 @@ class Screen:
 
     def validated(self, look: Look) -> None:
         """Tell the figure on meta-val."""
+        if look.diverged:
+            log.warning("%s", self._diverged(look))
+        self._last_line = time.monotonic()
+        if not look.candidate or look.value is None:
+            return
         name = "mse" if self.regression else "accuracy"
-        figure = f"{look.value:.4f}" if self.regression else f"{look.value:.2%}"
+        figure = squared_error(look.value) if self.regression else f"{look.value:.2%}"
         self.best = figure if look.best else self.best
         best = " (best so far)" if look.best else ""
         log.info("step %s: meta-val %s %s%s", f"{look.iteration:,}", name, figure, best)
-        self._last_line = time.monotonic()
+
+    def _diverged(self, look: Look) -> str:
+        told = f"{look.diverged:,} of {look.tasks:,} meta-val tasks diverged at step {look.iteration:,}"
+        if look.candidate:
+            return f"{told}: their queries without a finite prediction count as wrong"
+        told += ": no candidate for the best checkpoint"
+        if look.value is None or not self.regression:
+            return told
+        median = "" if look.median is None else f", the median of all {squared_error(look.median)}"
+        return f"{told}; the mse of the others is {squared_error(look.value)}{median}"
 
     def judged(self, done: int, tasks: int) -> None:
         """Show how far meta-testing is."""
@@ -182,68 +192,15 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
+def squared_error(value: float) -> str:
+    """Write a squared error, one of a task that all but diverged in powers of ten."""
+    return f"{value:.4f}" if value < A_MILLION else f"{value:.3g}"
+
+
 def figure(record: dict[str, Any]) -> str:
     """Write what a run is judged by, with its 95 % interval: "98.12 ± 0.21" in percent, or a squared error."""
     if "mse" in record:
         half = record.get("mse_ci95")
-        return f"mse {record['mse']:.4f}" + ("" if half is None else f" ± {half:.4f}")
+        return f"mse {squared_error(record['mse'])}" + ("" if half is None else f" ± {squared_error(half)}")
     half = record.get("accuracy_ci95")
     return percent(record.get("accuracy")) + ("" if half is None else f" ± {percent(half)}")
-
-
-def summary(record: dict[str, Any]) -> Table:
-    """Return one run's result as a table of two columns."""
-    table = Table(title=escape(f"{record['algo']} on {record['data']}"), show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column()
-    if "mse" in record:
-        setting = f"{record['test_shot']} support points, {record['test_query']} query points"
-    else:
-        setting = f"{record['test_way']}-way {record['test_shot']}-shot, {record['test_query']} queries a class"
-    if record.get("test_data", record["data"]) != record["data"]:
-        setting += f", on {record['test_data']}"
-    interval = f"over {record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
-    if record["test_tasks"] < FEW_TASKS:
-        interval += f"; fewer than {FEW_TASKS} tasks say little"
-    table.add_row("meta-test", setting)
-    if "mse" in record:
-        table.add_row("squared error", f"{figure(record)[4:]}  {interval}")
-        table.add_row("by step", _curve(record.get("mse_by_step", []), lambda value: f"{value:.3f}"))
-        if record.get("floor_mse") is not None:
-            table.add_row("floor", f"{record['floor_mse']:.4f} (the mean of the support targets)")
-    else:
-        table.add_row("accuracy %", f"{figure(record)}  {interval}")
-        table.add_row("by step", _curve(record.get("accuracy_by_step", []), lambda value: percent(value, 1)))
-        floor, chance = percent(record.get("floor_accuracy")), percent(record.get("chance"))
-        table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
-    table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
-    if seen := record.get("duplicates_across_splits"):
-        table.add_row("seen before", f"examples in more than one split: {seen:,}; meta-test is not all new")
-    if record.get("figures_seen", 1) > 1:
-        told = f"meta-test looked at {record['looks']} times, with {record['figures_seen']} figures in this setting"
-        table.add_row("looks", told)
-    if "audit" in record:
-        table.add_row("audit", _audit(record["audit"]))
-    table.add_row("adapting", f"{record['adapt_ms']:.1f} ms a task on {record['device']}")
-    numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
-    trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
-    table.add_row("meta-training", trained + numbers)
-    return table
-
-
-def _audit(audit: dict[str, Any]) -> str:
-    """Say what predicting every query by itself changed."""
-    asked = f"{audit['queries']:,} queries of {audit['tasks']} tasks, each predicted by itself"
-    if audit["flipped"] is None:
-        return f"{audit['changed']:,} of {asked}, change; mse {audit['together']:.4f} → {audit['alone']:.4f}"
-    accuracy = f"accuracy {percent(audit['together'], 1)} → {percent(audit['alone'], 1)}"
-    return f"{audit['changed']:,} of {asked}, change, {audit['flipped']:,} of them to another class; {accuracy}"
-
-
-def _curve(values: list[float], write: Any) -> str:
-    if len(values) == 1:
-        return f"{write(values[0])} (this method takes no steps)"
-    if len(values) > SHOWN_STEPS:  # result.json has them all
-        apart = (len(values) - 1) / (SHOWN_STEPS - 1)
-        values = [values[round(i * apart)] for i in range(SHOWN_STEPS)]
-    return " → ".join(write(value) for value in values)

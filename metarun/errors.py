@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -14,6 +15,23 @@ class UserError(ValueError):
 
 class RunFailed(Exception):  # noqa: N818, it is no error of anybody's
     """A run that was asked for rightly and came to nothing, such as a loss that became NaN; exit code 1."""
+
+
+class TrainingDiverged(RunFailed):
+    """A training whose loss is no number any more; what meta-val chose until then can be judged all the same.
+
+    Args:
+        message: the sentence.
+        step: at which it was seen.
+
+    Attributes:
+        trained: what the row of the failed run says of the training up to its checkpoint; empty: there is none.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+        self.trained: dict[str, Any] = {}
 
 
 class Interrupted(KeyboardInterrupt):

@@ -7,10 +7,11 @@ from rich.console import Console
 
 from metarun.config import Config, resolve
 from metarun.data_at_hand import data_at_hand
-from metarun.display import SteadyConsole, summary
+from metarun.display import SteadyConsole
 from metarun.errors import RunFailed, UserError
 from metarun.results import Record, RunDirectory, run_path
 from metarun.run_id import run_id
+from metarun.summary import summary
 
 
 def show_finished(config: DictConfig) -> Path | None:

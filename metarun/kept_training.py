@@ -12,7 +12,7 @@ from torch import Tensor
 from metarun import checkpoint
 from metarun.algorithms import Algorithm
 from metarun.display import Screen
-from metarun.errors import UserError
+from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.interruption import Interruption
 from metarun.loggers import Logbook
 from metarun.meta_train import Training
@@ -21,7 +21,7 @@ from metarun.results import Record, RunDirectory, write_csv
 
 log = logging.getLogger(__name__)
 
-CURVE = ["iteration", "split", "loss", "accuracy", "seconds"]
+CURVE = ["iteration", "split", "loss", "accuracy", "seconds", "median", "diverged"]
 
 
 def go_on(run: RunDirectory, training: Training) -> None:
@@ -57,7 +57,12 @@ def _use_as_many_threads(threads: int) -> None:
 def meta_train(
     run: RunDirectory, training: Training, screen: Screen, logbook: Logbook, interruption: Interruption
 ) -> None:
-    """Meta-train from where the run stands to its end; write its curve and both checkpoints."""
+    """Meta-train from where the run stands to its end; write its curve and both checkpoints.
+
+    Raises:
+        TrainingDiverged: the training loss is no longer a number; the curve and what meta-val chose so far are written.
+        RunFailed: meta-val could choose no checkpoint.
+    """
 
     def write(state: checkpoint.State) -> None:
         checkpoint.save(run.last, state, before=run.previous)
@@ -76,13 +81,27 @@ def meta_train(
             writer.finish()
 
     together = stopping_together(interruption, training.ranks)
-    with interruption.keeping(save_now), screen.phase(f"meta-training {run.path.name}"):
-        training.run(save, [screen, logbook], together)
+    try:
+        with interruption.keeping(save_now), screen.phase(f"meta-training {run.path.name}"):
+            training.run(save, [screen, logbook], together)
+    except TrainingDiverged:
+        writer.finish()
+        _keep_chosen(run, training)
+        raise
     writer.finish()
-    write_csv(
-        run.curve, training.progress.curve, CURVE
-    )  # a kill may have come between the last checkpoint and its curve
-    checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
+    _keep_chosen(run, training)
+    if training.progress.best_value is None:
+        raise RunFailed(
+            f"at every look some of the {training.schedule.validate_tasks:,} meta-val tasks diverged, so that no "
+            "checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` or `train.outer_lr`."
+        )
+
+
+def _keep_chosen(run: RunDirectory, training: Training) -> None:
+    """Write the curve, as a kill may have come between the last checkpoint and it, and what meta-val chose, if any."""
+    write_csv(run.curve, training.progress.curve, CURVE)
+    if training.progress.best_value is not None:
+        checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
 
 
 def stopping_together(interruption: Interruption, ranks: Ranks) -> Callable[[], None]:

@@ -24,10 +24,14 @@ def mean_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def correct(predictions: Tensor, labels: Tensor) -> Tensor:
-    """Return (...) bool: the largest logit is the label's."""
-    return predictions.argmax(-1) == labels
+    """Return (...) bool: the largest logit is the label's; never where it is no finite number, as nothing is told."""
+    return (predictions.argmax(-1) == labels) & _predicted(predictions)
 
 
 def confidence(predictions: Tensor) -> Tensor:
-    """Return (...) the probability, in [0, 1], that is given to the predicted class."""
-    return torch.softmax(predictions, -1).amax(-1)
+    """Return (...) the probability, in [0, 1], that is given to the predicted class; 0 where none is predicted."""
+    return torch.softmax(predictions, -1).amax(-1).where(_predicted(predictions), 0.0)
+
+
+def _predicted(predictions: Tensor) -> Tensor:
+    return predictions.amax(-1).isfinite()  # a NaN among them is the largest

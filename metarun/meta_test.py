@@ -1,8 +1,9 @@
 """Judging an algorithm on tasks it was not trained on. Knows no algorithm, no data set, no screen."""
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from metarun.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
 from metarun.losses import confidence, correct, per_query_loss
 from metarun.memory import ran_out
 from metarun.tasks import TaskBatch, TaskStream
+from metarun.whole_record import LARGEST
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +41,46 @@ class Evaluation:
     confidence: Tensor | None
 
     @property
+    def diverged(self) -> Tensor:
+        """(T,) bool: the loss is no finite number, or none below `LARGEST`, before adaptation or after some step."""
+        return ~(self.loss < LARGEST).all(0)
+
+    @property
     def headline(self) -> Tensor:
-        """(T,) what a method is judged by: accuracy, or squared error, after the last step."""
-        return self.loss[-1] if self.accuracy is None else self.accuracy[-1]
+        """What a method is judged by after the last step.
+
+        Returns:
+            (T,) the accuracy of each task, where a query without a finite prediction is wrong; or the squared error of
+            each task that did not diverge.
+        """
+        return self.loss[-1][~self.diverged] if self.accuracy is None else self.accuracy[-1]
+
+    @property
+    def loss_by_step(self) -> list[float]:
+        """The mean loss of the tasks that did not diverge, before adaptation and after each step; empty without one."""
+        sane = ~self.diverged
+        return self.loss[:, sane].double().mean(1).tolist() if sane.any() else []
+
+    @property
+    def median(self) -> float | None:
+        """The median squared error over all tasks, those that diverged above all; None in classification.
+
+        None as well where so many diverged that it is no number.
+        """
+        if self.accuracy is not None:
+            return None
+        median = float(self.loss[-1].double().masked_fill(self.diverged, math.inf).quantile(0.5))
+        return median if math.isfinite(median) else None
 
     @property
     def score(self) -> float:
-        """The mean headline, signed so that more is better."""
+        """The mean headline, signed so that more is better; -inf where it cannot stand for all tasks.
+
+        So it is if no task has a loss, and in regression if one has none.
+        """
+        diverged = self.diverged
+        if bool(diverged.all()) or (self.accuracy is None and bool(diverged.any())):
+            return -math.inf
         mean = float(self.headline.double().mean())
         return -mean if self.accuracy is None else mean
 
@@ -154,18 +189,28 @@ def adaptation_ms(
 
 @torch.no_grad()
 def predict_examples(
-    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: int, pause: Callable[[], None] = lambda: None
+    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], pause: Callable[[], None] = lambda: None
 ) -> list[ExampleTask]:
-    """Return the first few of so many tasks with an algorithm's predictions; none where there is nothing to draw."""
+    """Return the first few of some tasks with an algorithm's predictions; none where there is nothing to draw.
+
+    Args:
+        algorithm: with the weights that were judged.
+        stream: where the tasks come from.
+        steps: of adaptation.
+        tasks: their numbers in the stream; those that diverged cannot be drawn.
+        pause: called before each; raises when the user wants to stop.
+    """
     algorithm.eval()
     shown = []
-    for i in range(min(TASKS, tasks)):
+    for i in tasks[:TASKS]:
         pause()
         task = stream.draw(i, 1)
         regression = task.query_y.is_floating_point()
         if not can_be_shown(task.query_x.shape[2:], regression):
             return []
         predictions = algorithm.predict(task, steps)[-1].float()  # (1, queries, way)
+        if not predictions.isfinite().all():  # one task by itself rounds otherwise than among others
+            continue
         whole = (
             *(task.support_x, task.support_y, task.query_x, task.query_y),
             predictions if regression else predictions.argmax(-1),

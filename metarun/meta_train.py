@@ -13,9 +13,9 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.checkpoint import snapshot
-from metarun.errors import RunFailed, UserError
+from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.memory import ran_out
-from metarun.meta_test import evaluate
+from metarun.meta_test import Evaluation, evaluate
 from metarun.observer import Look, Observer, Pace
 from metarun.over_tasks import choices, stand_by
 from metarun.ranks import ALONE, Ranks
@@ -259,7 +259,8 @@ class Training:
             pause: called after every step and between chunks of meta-val; raises when the user wants to stop.
 
         Raises:
-            RunFailed: the loss is no longer a number.
+            TrainingDiverged: the training loss is no longer a number.
+            RunFailed: the memory does not hold the smallest part of a step.
         """
         started = time.perf_counter() - self.progress.seconds
         saved = time.perf_counter()
@@ -350,9 +351,11 @@ class Training:
         """Return the mean loss of the steps since the last look at meta-val; waits for the device."""
         mean = float(self._loss_sum) / max(1, self.progress.iteration - self.progress.validated_at)
         if not math.isfinite(mean):
-            raise RunFailed(
-                f"the meta-training loss became {mean} by step {self.progress.iteration}; "
-                "lower `train.outer_lr` or `algo.inner_lr`, or set `train.clip_grad=10`."
+            step = self.progress.iteration
+            raise TrainingDiverged(
+                f"the meta-training loss became {mean} by step {step}; "
+                "lower `train.outer_lr` or `algo.inner_lr`, or set `train.clip_grad=10`.",
+                step,
             )
         return mean
 
@@ -371,26 +374,42 @@ class Training:
         torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a method of the user's own may draw
         loss = self._mean_loss()
         found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
-        val_loss = float(found.loss[-1].double().mean())
-        if not (math.isfinite(found.score) and math.isfinite(val_loss)):
-            raise RunFailed(
-                f"the loss on meta-val became {val_loss} by step {progress.iteration}; lower `algo.inner_lr`, "
-                "`test.steps` or `train.outer_lr`."
-            )
-        value = float(found.headline.double().mean())
+        best = found.score > progress.best_score
+        look = _look(progress.iteration, found, best)
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
         of_train = [{**common, "split": "train", "loss": loss, "accuracy": None}] if progress.iteration > 0 else []
-        accuracy = None if found.accuracy is None else value
-        best = found.score > progress.best_score
+        of_val = {
+            **common,
+            "split": "val",
+            "loss": look.loss,
+            "accuracy": None if found.accuracy is None else look.value,
+            "median": look.median,
+            "diverged": look.diverged,
+        }
         with self.settled:
-            progress.curve += [*of_train, {**common, "split": "val", "loss": val_loss, "accuracy": accuracy}]
+            progress.curve += [*of_train, of_val]
             progress.validated_at = progress.iteration
             self._loss_sum.zero_()
             self._before = {}
             if best:
-                progress.best_score, progress.best_value = found.score, value
+                progress.best_score, progress.best_value = found.score, look.value
                 progress.best_iteration = progress.iteration
                 self.best = snapshot(self.algorithm.state_dict())
-        look = Look(progress.iteration, val_loss, value, mean_and_ci95(found.headline.numpy())[1], best)
         for observer in observers:
             observer.validated(look)
+
+
+def _look(iteration: int, found: Evaluation, best: bool) -> Look:
+    """Say what a look at meta-val found."""
+    judged = len(found.headline) > 0
+    return Look(
+        iteration=iteration,
+        loss=found.loss_by_step[-1] if found.loss_by_step else None,
+        value=float(found.headline.double().mean()) if judged else None,
+        ci95=mean_and_ci95(found.headline.numpy())[1] if judged else None,
+        best=best,
+        candidate=math.isfinite(found.score),
+        tasks=found.loss.shape[1],
+        diverged=int(found.diverged.sum()),
+        median=found.median,
+    )

@@ -29,17 +29,25 @@ class Look:
 
     Attributes:
         iteration: steps taken.
-        loss: mean over the tasks.
-        value: mean accuracy, in [0, 1], or mean squared error.
+        loss: mean over the tasks that did not diverge; None: all did.
+        value: mean accuracy, in [0, 1], or mean squared error of the tasks that did not diverge; None: all did.
         ci95: half-width of its 95 % interval; None for a single task.
         best: whether it is the best so far.
+        candidate: whether it could have been; not with a task that diverged, in regression, or with none that did not.
+        tasks: looked at.
+        diverged: how many of them.
+        median: squared error, those that diverged above all; None in classification, or where it is no number.
     """
 
     iteration: int
-    loss: float
-    value: float
+    loss: float | None
+    value: float | None
     ci95: float | None
     best: bool
+    candidate: bool = True
+    tasks: int = 0
+    diverged: int = 0
+    median: float | None = None
 
 
 class Observer(Protocol):

@@ -10,7 +10,7 @@ from rich.console import Console
 from metarun import environment, example_tasks
 from metarun.config import Config
 from metarun.display import Screen, SteadyConsole, logging_to
-from metarun.errors import RunFailed, UserError
+from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.finished import found, show
 from metarun.interruption import Interruption
 from metarun.looks import note_look
@@ -18,7 +18,7 @@ from metarun.memory import keep_freed_memory, ran_out
 from metarun.meta_test import predict_examples
 from metarun.parts import Parts
 from metarun.results import Record, RunDirectory, write_json, write_parquet, write_text
-from metarun.row import describe_audit, describe_test, task_columns
+from metarun.row import describe_audit, describe_test, did_not_diverge, task_columns
 from metarun.stateless_random import root_key
 from metarun.switches import switched
 
@@ -67,7 +67,8 @@ def _work_logged(
 
 def _note_failure(run: RunDirectory, failure: RunFailed) -> None:
     """Let the same command say so again, until it is told to try again."""
-    run.finish({"id": run.id, "status": "failed", "reason": str(failure)})
+    trained = failure.trained if isinstance(failure, TrainingDiverged) else {}
+    run.finish({"id": run.id, "status": "failed", "reason": str(failure), **trained})
 
 
 def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
@@ -116,8 +117,9 @@ def meta_test(
         with screen.phase(f"auditing {run.path.name}"):
             tested = {**tested, **describe_audit(parts, judged, tested["transductive"])}
     write_parquet(run.tasks, task_columns(found))
-    tasks, steps = parts.judging
-    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, tasks, interruption.check):
+    _, steps = parts.judging
+    drawable = did_not_diverge(found)
+    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, drawable, interruption.check):
         example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
     record = {**record, **note_look(training.looks, record)}

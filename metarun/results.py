@@ -162,7 +162,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     """Write a table, atomically."""
     import pandas as pd  # here and below: half a second that most commands do without
 
-    write_text(path, pd.DataFrame(rows, columns=list(columns)).to_csv(index=False))
+    # As objects, so that a whole number stays one in a column that has gaps.
+    write_text(path, pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(index=False))
 
 
 def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
@@ -206,7 +207,7 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         column: of `tasks.parquet`, another than these.
 
     Returns:
-        (steps + 1, tasks), before adaptation and after each step.
+        (steps + 1, tasks), before adaptation and after each step; of losses only the tasks that did not diverge.
 
     Raises:
         UserError: the file is not there or is not what the record says.
@@ -222,6 +223,8 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         steps, tasks, figures = (each[in_order].reshape(-1, record["test_tasks"]) for each in (steps, tasks, figures))
         if (steps.T - np.arange(len(steps))).any() or (tasks - np.arange(record["test_tasks"])).any():
             raise ValueError("some task has no figure for some step, or two")
+        if column == "loss":
+            figures = _of_those_that_did_not_diverge(figures, record.get("diverged", 0))
         if not ((figures >= 0) & (figures <= (LARGEST if column == "loss" else 1))).all():  # a NaN is neither
             raise ValueError(f"a figure in column {column} is none")
     except UserError:
@@ -230,6 +233,18 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error
     return figures
+
+
+def _of_those_that_did_not_diverge(figures: NDArray[np.float64], diverged: int) -> NDArray[np.float64]:
+    missing = np.isnan(figures).any(0)
+    if missing.sum() != diverged or missing.all():
+        raise ValueError(f"tasks without a figure: {missing.sum():,}, not {diverged:,}, as the row says")
+    return figures[:, ~missing]
+
+
+def lacks_tasks(record: Record) -> bool:
+    """Whether a row's figure is not over all its tasks: a squared error, where some of them diverged."""
+    return "mse" in record and record.get("diverged", 0) > 0
 
 
 def _read_columns(path: Path, names: list[str]) -> list[NDArray[np.float64]]:

@@ -47,7 +47,7 @@ def retest(config: DictConfig) -> Path:
     parent = find_run(Path(asked["results_dir"]), str(asked["run"]))
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
-    if trained is None or trained["status"] != "done" or "example_shape" not in trained or not weights:
+    if trained is None or not _has_checkpoint(trained) or not weights:
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )
@@ -60,6 +60,12 @@ def retest(config: DictConfig) -> Path:
     run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
     parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
     return once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
+
+
+def _has_checkpoint(trained: Record) -> bool:
+    """Whether a training is over and meta-val chose a checkpoint: also where the training diverged after that."""
+    over = trained["status"] == "done" or trained.get("training_status") == "diverged"
+    return over and "example_shape" in trained
 
 
 def _retest(
@@ -87,6 +93,9 @@ def _retest(
         load_weights(parts.algorithm, best_weights(parent, trained), parent.best)
         parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
+    if "training_diverged_at" in trained:
+        steps = (f"{trained[key]:,}" for key in ("training_diverged_at", "best_iteration"))
+        log.warning("its training diverged by step %s; what is judged is the checkpoint of step %s", *steps)
     begin(run, parts, stored_yaml(with_absolute_paths(asked), "test"))
     note_environment(run, parts, going_on=False)
     screen = Screen(console, parts.regression)

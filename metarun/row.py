@@ -1,6 +1,7 @@
 """The row of a run: what `result.json` says and `tasks.parquet` details."""
 
 import logging
+import math
 import resource
 import sys
 import time
@@ -21,6 +22,7 @@ from metarun.results import Record
 from metarun.statistics import mean_and_ci95
 from metarun.task_check import check_tasks
 from metarun.transduction import audit, check_predictions, is_transductive
+from metarun.whole_record import LARGEST
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ ROUNDING = 1e-6  # of a mean of float32 probabilities
 TRAINED_KEYS = (
     *("algo", "data", "backbone", "way", "shot", "query", "seed", "train_way", "train_shot", "train_query"),
     *("val_accuracy", "val_mse", "best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
+    *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
     "example_shape",
 )
 
@@ -39,6 +42,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
     """What the row says of the run up to its checkpoint."""
     config = parts.config
     chosen, task, train = config["chosen"], config["task"], config["train"]
+    losses = [row["loss"] for row in progress.curve if row["split"] == "train"]
     return {
         "algo": chosen["algo"],
         "data": chosen["data"],
@@ -51,6 +55,9 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "train_shot": train["shot"],
         "train_query": train["query"],
         "val_accuracy" if not parts.regression else "val_mse": progress.best_value,
+        "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
+        "train_loss_first": losses[0] if losses else None,
+        "train_loss_last": losses[-1] if losses else None,
         "best_iteration": progress.best_iteration,
         "iterations": progress.iteration,
         "train_seconds": round(progress.seconds, 3),
@@ -74,7 +81,7 @@ def describe_test(
 
     Raises:
         UserError: the tasks, or how queries are predicted, can make no honest figure.
-        RunFailed: a loss or another figure is not a number.
+        RunFailed: all tasks diverged, or a figure cannot be one.
     """
     algorithm, stream = parts.algorithm, parts.test_stream
     tasks, steps = parts.judging
@@ -83,12 +90,7 @@ def describe_test(
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, judged, parts.features)
     seconds = time.perf_counter() - started
-    broken = int((~found.loss.isfinite()).any(0).sum())
-    if broken:
-        raise RunFailed(
-            f"the loss of {broken} of {tasks} meta-test tasks is no number within {len(found.loss) - 1} steps; "
-            "lower `test.steps` or `algo.inner_lr`."
-        )
+    _check_diverged(found)
     _check_figures(found)
     record: Record = {
         "test_data": parts.config["chosen"]["data"],
@@ -100,7 +102,8 @@ def describe_test(
         "interval": parts.config["test"].get("interval", "closed"),
         **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
         "steps": len(found.loss) - 1,
-        "transductive": is_transductive(algorithm, stream, steps, pause),
+        "diverged": int(found.diverged.sum()),
+        "transductive": is_transductive(algorithm, stream, steps, pause, did_not_diverge(found)[0]),
         "test_seconds": round(seconds, 3),
         "tasks_per_second": round(tasks / seconds, 3),
         "adapt_ms": round(adaptation_ms(algorithm, stream, steps, pause), 3),
@@ -116,6 +119,22 @@ def describe_test(
         "commit": environment.commit(),
     }
     return record, found
+
+
+def _check_diverged(found: Evaluation) -> None:
+    """Say how many tasks diverged; raise a RunFailed where all did."""
+    steps, (tasks, diverged) = len(found.loss) - 1, (len(found.diverged), int(found.diverged.sum()))
+    remedy = "lower `test.steps` or `algo.inner_lr`" if steps else "lower `train.outer_lr`"
+    if diverged == tasks:
+        raise RunFailed(f"all {tasks:,} meta-test tasks diverged by step {steps}; {remedy}.")
+    if diverged:
+        told = f"{diverged:,} of {tasks:,} meta-test tasks diverged by step {steps}"
+        log.warning("%s; %s", told, remedy)
+
+
+def did_not_diverge(found: Evaluation) -> list[int]:
+    """Return the numbers of the tasks that did not."""
+    return (~found.diverged).nonzero()[:, 0].tolist()
 
 
 def _check_figures(found: Evaluation) -> None:
@@ -159,12 +178,18 @@ def describe_audit(parts: Parts, audited: Callable[[int, int], None], transducti
 
 
 def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
-    """Means over the tasks, with the interval of the one that counts."""
-    loss_by_step = found.loss.double().mean(1).tolist()
+    """Means over the tasks, with the interval of the one that counts; losses without those that diverged."""
+    loss_by_step = found.loss_by_step
     mean, half = mean_and_ci95(found.headline.numpy())
     if found.accuracy is None:
-        floor_mse = float(floor_found.headline.mean())
-        return {"mse": mean, "mse_ci95": half, "mse_by_step": loss_by_step, "floor_mse": floor_mse}
+        floor_mse = float(floor_found.headline.mean()) if len(floor_found.headline) else None
+        return {
+            "mse": mean,
+            "mse_ci95": half,
+            "mse_by_step": loss_by_step,
+            "mse_median": found.median,
+            "floor_mse": floor_mse,
+        }
     return {
         "accuracy": mean,
         "accuracy_ci95": half,
@@ -176,12 +201,16 @@ def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
 
 
 def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
-    """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step."""
+    """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step.
+
+    A loss that is no number, or none below `LARGEST`, is NaN here and missing in the file.
+    """
     steps, tasks = found.loss.shape
+    loss = found.loss.double()
     columns = {
         "task": torch.arange(tasks).repeat(steps).numpy(),
         "step": torch.arange(steps).repeat_interleave(tasks).numpy(),
-        "loss": found.loss.flatten().double().numpy(),
+        "loss": loss.masked_fill(~(loss < LARGEST), math.nan).flatten().numpy(),
     }
     if found.accuracy is not None and found.confidence is not None:
         columns["accuracy"] = found.accuracy.flatten().numpy()

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from metarun.config import Config, resolve, stored_yaml
 from metarun.display import Screen
+from metarun.errors import TrainingDiverged
 from metarun.finished import directory_of
 from metarun.interruption import deferred_signals
 from metarun.kept_training import go_on, meta_train, stopping_together
@@ -78,12 +79,27 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
             run.path, run.id, Path(config["results_dir"]), training.progress.iteration, hyperparameters(config)
         )
         with logbook.open_for(logged):
-            meta_train(run, training, screen, logbook, interruption)
-            trained = {"seedless_id": seedless_id(config), **describe_training(parts, training.progress)}
+            try:
+                meta_train(run, training, screen, logbook, interruption)
+            except TrainingDiverged as failure:
+                failure.trained = _up_to_the_checkpoint(parts, training, failure.step)
+                raise
+            trained = _trained(parts, training)
             parts.algorithm.load_state_dict(training.best)
             record = meta_test(run, run, parts, trained, screen, interruption)
             logbook.tested(record)
             return record
+
+
+def _trained(parts: Parts, training: Training) -> Record:
+    return {"seedless_id": seedless_id(parts.config), **describe_training(parts, training.progress)}
+
+
+def _up_to_the_checkpoint(parts: Parts, training: Training, diverged_at: int) -> Record:
+    """What the row of a training that diverged says of what can still be judged; nothing where there is nothing."""
+    if training.progress.best_value is None:
+        return {}
+    return {**_trained(parts, training), "training_status": "diverged", "training_diverged_at": diverged_at}
 
 
 def _training(parts: Parts, ranks: Ranks) -> Training:

@@ -58,7 +58,7 @@ def _exactly(text: str) -> float:
     return float(text) if text else math.nan
 
 
-_EXACT = {"loss": _exactly, "accuracy": _exactly}
+_EXACT = {"loss": _exactly, "accuracy": _exactly, "median": _exactly}
 
 
 def _columns(path: Path) -> Numbers:

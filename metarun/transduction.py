@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
-from metarun.errors import UserError
+from metarun.errors import RunFailed, UserError
 from metarun.losses import correct, per_query_loss
 from metarun.tasks import TaskBatch, TaskStream, chunks
+from metarun.whole_record import LARGEST
 
 PLACED = 2  # queries of a class that `check_predictions` asks about
 ASKED = 3  # queries of one task that `is_transductive` predicts alone
@@ -25,7 +26,8 @@ class Audit:
         tasks: that were audited.
         queries: in all of them.
         changed: queries of which the prediction changed at any step, beyond float64's rounding.
-        together: mean accuracy, or squared error, of the queries as they are judged.
+        together: mean accuracy, or squared error, of the queries as they are judged; in regression of those whose
+            prediction is a number both ways.
         alone: the same of the queries predicted one at a time.
         flipped: queries whose predicted class changed; None in regression.
     """
@@ -39,14 +41,15 @@ class Audit:
 
 
 def is_transductive(
-    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None
+    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None, first: int = 0
 ) -> bool:
     """Whether a query's prediction changes with the other queries, asked in float64 of a few queries of one task.
 
-    The support examples are asked about as well, so that there is company however few queries a task has.
+    The support examples are asked about as well, so that there is company however few queries a task has. The task is
+    number `first`: one that diverges tells nothing, as it makes much of rounding.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
-    task = _in_float64(stream.draw(0, 1))
+    task = _in_float64(stream.draw(first, 1))
     query_x, query_y = torch.cat([task.query_x, task.support_x], 1), torch.cat([task.query_y, task.support_y], 1)
 
     def predict(queries: slice) -> Tensor:
@@ -96,6 +99,9 @@ def audit(
         steps: of adaptation.
         tasks: how many.
         audited: told after each task how many of how many are done; may raise to stop.
+
+    Raises:
+        RunFailed: no prediction of a query is a number.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
     in_company, by_itself, targets = [], [], []
@@ -109,12 +115,16 @@ def audit(
     together, alone, target = torch.cat(in_company, 1), torch.cat(by_itself, 1), torch.cat(targets)
     regression = target.is_floating_point()
     judge = per_query_loss if regression else correct
+    as_judged, by_themselves = (judge(each[-1], target).double() for each in (together, alone))
+    known = (as_judged < LARGEST) & (by_themselves < LARGEST)
+    if not known.any():
+        raise RunFailed(f"all {tasks} audited tasks diverged; lower `test.steps`.")
     return Audit(
         tasks=tasks,
         queries=len(target),
         changed=int(_differs(alone, together).any(0).sum()),
-        together=float(judge(together[-1], target).double().mean()),
-        alone=float(judge(alone[-1], target).double().mean()),
+        together=float(as_judged[known].mean()),
+        alone=float(by_themselves[known].mean()),
         flipped=None if regression else int((alone[-1].argmax(-1) != together[-1].argmax(-1)).sum()),
     )
 
@@ -144,5 +154,5 @@ def _each_query_alone(task: TaskBatch, first: int, count: int) -> TaskBatch:
 
 
 def _differs(one: Tensor, other: Tensor) -> Tensor:
-    """Whether predictions (..., way) differ by more than rounding."""
-    return ~torch.isclose(one, other, rtol=1e-6, atol=1e-8).all(-1)
+    """Whether predictions (..., way) differ by more than rounding; two that are no numbers do not."""
+    return ~torch.isclose(one, other, rtol=1e-6, atol=1e-8, equal_nan=True).all(-1)

@@ -65,10 +65,20 @@ NEEDED: Mapping[str, Kind] = {
     "order": _or_null(_count),
     "transductive": _flag,
 }
+# What a failed run must tell of its training, where it left a checkpoint that can be judged.
+TRAINED = (
+    *("id", "algo", "data", "way", "shot", "seed", "norm", "order", "iterations", "train_seconds", "example_shape"),
+    *("training_diverged_at", "best_iteration"),
+)
 JUDGED: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size}  # by one of them
 _FIGURES = dict.fromkeys(("accuracy", "mse", "ci95"), _or_null(number))
 MAY: Mapping[str, Kind] = {
-    **dict.fromkeys(("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse"), _or_null(_size)),
+    **dict.fromkeys(
+        ("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse", "mse_median"), _or_null(_size)
+    ),
+    **dict.fromkeys(("diverged", "val_diverged", "training_diverged_at"), _count),
+    **dict.fromkeys(("train_loss_first", "train_loss_last"), _or_null(number)),
+    "training_status": _text,
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
@@ -79,6 +89,7 @@ MAY: Mapping[str, Kind] = {
     **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),
     "example_shape": _list_of(_count),
     "commit": _or_null(_text),
+    "reason": lambda value: isinstance(value, str),
     "published": _or_null(_with(**_FIGURES, source=_text, of=_with())),
     "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),
     **dict.fromkeys(("tf32", "deterministic"), _flag),
@@ -91,9 +102,12 @@ def what_is_wrong(record: object) -> str | None:
     if not isinstance(record, dict) or record.get("status") not in ("done", "failed"):
         return "its status is neither done nor failed"
     if record["status"] == "failed":
-        return None if isinstance(record.get("reason"), str) else "it has no reason"
-    judged = "mse" if "mse" in record else "accuracy"
-    if missing := [key for key in (*NEEDED, judged) if key not in record]:
+        needed: tuple[str, ...] = ("reason", *(TRAINED if "training_status" in record else ()))
+    else:
+        needed = (*NEEDED, "mse" if "mse" in record else "accuracy")
+    if missing := [key for key in needed if key not in record]:
         return f"it has no {missing[0]}"
     wrong = [key for key, value in record.items() if key in KINDS and not KINDS[key](value)]
+    if not wrong and record["status"] == "done" and record.get("diverged", 0) >= record["test_tasks"]:
+        wrong = ["diverged"]
     return f"its {wrong[0]} is none" if wrong else None

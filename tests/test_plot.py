@@ -203,9 +203,9 @@ def test_a_heatmap_has_a_panel_for_each_method_and_one_scale_of_colours(draw):
     *panels, bar = figure.axes
     assert [axes.get_title() for axes in panels] == ["maml", "protonet"]
     assert [text.get_text() for text in panels[0].texts] == [
-        "55.00 †\n± 0.40",
+        "55.00 † ↓\n± 0.40",
         "75.00 †\n± 0.40",
-        "55.00 †\n± 0.40",
+        "55.00 † ↓\n± 0.40",
         "–",
     ]
     assert bar.get_ylabel() == "accuracy %"

@@ -291,7 +291,7 @@ def test_an_interval_over_few_tasks_is_flagged_wherever_it_stands(metarun):
     _, printed, _ = metarun("compare")
     assert "¶ an interval over fewer than 30 tasks, which says little." in printed
     _, printed, _ = metarun("compare", "--format", "csv")
-    assert ",few_tasks," in printed
+    assert ",few_tasks chance," in printed
 
 
 def test_every_look_at_the_meta_test_is_counted_and_several_figures_are_flagged(metarun):

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from metarun.command_line.against_over_seeds import MethodComparison, methods_over_seeds
 from metarun.command_line.differences import names
+from metarun.command_line.standing import without_figures
 from metarun.command_line.tables import as_csv, counted, difference_text, leave_out, p_text, print_table
 from metarun.comparison import Paired, comparisons_each, holm, paired, verdict
 from metarun.display import figure
 from metarun.errors import UserError
-from metarun.results import Record, figures_by_step
+from metarun.results import Record, figures_by_step, lacks_tasks
 
 NAMED = 8  # runs that are left out; of more only the number is told
 HEAD = ["run", "figure", "difference", "p", "p (flips)", "against it", "id"]
@@ -50,7 +51,12 @@ def print_against(records: list[Record], run: str, form: str) -> None:
 def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Record]]:
     """Return the run that is named, and the others that can be compared with it; say which cannot, and what to do."""
     base = _named(records, run)
+    if lacks_tasks(base):
+        raise UserError(f"--against {run}: {without_figures(base)}; name a run that diverged on none.")
     others = [record for record in records if record["id"] != base["id"]]
+    for record in filter(lacks_tasks, others):
+        leave_out(without_figures(record))
+    others = [record for record in others if not lacks_tasks(record)]
     same = [record.get("stream_hash") == base.get("stream_hash") for record in others]
     comparable = list(compress(others, same))
     others = list(compress(others, map(not_, same)))

@@ -24,7 +24,7 @@ from metarun.command_line.word_parser import WordParser
 from metarun.display import Best, figure, percent
 from metarun.errors import UserError, did_you_mean
 from metarun.places import exists
-from metarun.results import Record, read_records
+from metarun.results import Record, lacks_tasks, read_records
 
 EXAMPLES = """examples:
   metarun compare                                      every run under results/
@@ -87,9 +87,10 @@ def sorted_rows(records: list[Record]) -> list[Record]:
 
 
 def _order(record: Record) -> tuple[Any, ...]:
-    """Equal settings stand together, the best first."""
+    """Equal settings stand together, the best first, and last those whose figure is not over all tasks."""
     score = -record["mse"] if "mse" in record else record["accuracy"]
-    return record["test_data"], record["test_way"], record["test_shot"], record["test_query"], -score
+    setting = record["test_data"], record["test_way"], record["test_shot"], record["test_query"]
+    return *setting, lacks_tasks(record), -score
 
 
 def _setting(record: Record) -> str:

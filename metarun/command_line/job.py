@@ -52,7 +52,7 @@ class Job:
             self.state, self.left = "testing", ""
         elif pace := re.match(r"(?:step ([\d,]+)|[\d,]+ of [\d,]+ tasks),.* about (.+) left", line):
             self.step, self.left = pace[1] or self.step, pace[2]
-        look = re.match(r"step ([\d,]+): meta-val (?:accuracy ([\d.]+)%|mse ([\d.]+))", line)
+        look = re.match(r"step ([\d,]+): meta-val (?:accuracy ([\d.]+)%|mse ([\d.e+]+))", line)
         if look is None:
             return None
         self.step, accuracy, mse = look.groups()

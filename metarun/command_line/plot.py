@@ -20,7 +20,7 @@ from metarun.plots.curve import Curve, draw_curves
 from metarun.plots.heatmap import Cell, Panel, draw_heatmap
 from metarun.plots.paper import write_figure
 from metarun.plots.tasks import draw_tasks
-from metarun.results import Record, figures_by_step, find_run
+from metarun.results import Record, figures_by_step, find_run, lacks_tasks
 from metarun.statistics import mean_and_ci95
 
 EXAMPLES = """examples:
@@ -117,6 +117,8 @@ def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     notes = [f"Bands: 95 % intervals over {_tasks(records)} meta-test tasks (Student t)."]
     if in_steps and not all(record["steps"] for record in records):
         notes.append("Level lines: methods that take no steps.")
+    if diverged := sum(record["diverged"] for record in records if lacks_tasks(record)):
+        notes.append(f"Without {diverged:,} tasks that diverged: lines of mse are means over the others.")
     notes += _marked(records)
     y_name = "mse" if regression else "accuracy %"
     write_figure(options.output, lambda: draw_curves(curves, x_name, y_name, notes, in_steps, options.width))

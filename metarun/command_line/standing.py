@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from metarun.errors import UserError
 from metarun.looks import SETTING
-from metarun.results import Record, figures_by_step
+from metarun.results import Record, figures_by_step, lacks_tasks
+from metarun.shortfall import shortfall
 from metarun.statistics import FEW_TASKS
 
 Standing = Literal["", "best", "tie"]
@@ -26,6 +27,10 @@ FLAGS = {
     "duplicates": ("‖", "‖ some examples stand in more than one split: meta-test may have been seen in training."),
     "looks": ("※", "※ its checkpoint was judged more than once in this setting, with several figures to choose from."),
     "audit": ("¿", "¿ an audit of this checkpoint found the opposite of its column `transductive`."),
+    "diverged": ("∞", "∞ some meta-test tasks diverged: an mse is over the others and never the best."),
+    "training": ("×", "× its training diverged; judged is the best checkpoint before that."),
+    "floor": ("↓", "↓ below its floor: something that nobody trained does better."),
+    "chance": ("∅", "∅ no better than chance, as far as its tasks tell."),
 }
 TRANSDUCTIVE = "† transductive: queries see each other."
 BEST = "Bold: the best of its kind, transductive or not, on the same tasks"
@@ -112,11 +117,16 @@ def _by_itself(record: Record, seen: int, audited: bool | None) -> dict[str, boo
         seen: how many figures its checkpoint has shown in its setting.
         audited: whether an audit of its checkpoint found it to be transductive; None: there was none.
     """
+    short = shortfall(record)
     return {
         "few_tasks": record["test_tasks"] < FEW_TASKS,
         "duplicates": record.get("duplicates_across_splits", 0) > 0,
         "looks": seen > 1,
         "audit": audited is not None and audited != record["transductive"],
+        "diverged": record.get("diverged", 0) > 0,
+        "training": "training_diverged_at" in record,
+        "floor": short == "floor",
+        "chance": short == "chance",
     }
 
 
@@ -131,7 +141,7 @@ def standings(cells: Sequence[Sequence[Record]]) -> tuple[list[Standing], str | 
     """
     groups: dict[tuple[object, bool], list[int]] = defaultdict(list)
     for i, cell in enumerate(cells):
-        if (tasks := same_tasks(cell)) is not None:
+        if (tasks := same_tasks(cell)) is not None and not any(map(lacks_tasks, cell)):
             groups[tasks, cell[0]["transductive"]].append(i)
     found: list[Standing] = [""] * len(cells)
     several = [members for members in groups.values() if len(members) > 1]
@@ -150,10 +160,18 @@ def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
     """Return (tasks,) the figures of a cell on each task after the last step, the mean over its runs.
 
     Raises:
-        UserError: a run's `tasks.parquet` is not what its row says.
+        UserError: a run's `tasks.parquet` is not what its row says, or some tasks diverged and have no figure.
     """
+    for record in filter(lacks_tasks, cell):
+        raise UserError(without_figures(record))
     figures: NDArray[np.float64] = np.mean([figures_by_step(record)[-1] for record in cell], axis=0)
     return figures
+
+
+def without_figures(record: Record) -> str:
+    """Say why a run cannot be compared task by task."""
+    tasks = f"{record['diverged']:,} of {record['test_tasks']:,} tasks"
+    return f"{record['id']} ({record['algo']}) diverged on {tasks} and cannot be compared task by task"
 
 
 def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: list[int], test: bool) -> str:

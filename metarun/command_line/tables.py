@@ -20,6 +20,7 @@ IN_LATEX = str.maketrans(
         **{sign: rf"\{sign}" for sign in "&%$#_{}"},
         **{"^": r"\^{}", "~": r"\textasciitilde{}", "\\": r"\textbackslash{}"},
         **{"<": r"\ensuremath{<}", ">": r"\ensuremath{>}", "≈": r"$\approx$"},
+        **{"∞": r"$\infty$", "×": r"$\times$", "↓": r"$\downarrow$", "∅": r"$\emptyset$"},
     }
 )
 IN_MARKDOWN = str.maketrans({"|": r"\|"})

@@ -15,7 +15,10 @@ from metarun.results import Record
 log = logging.getLogger(__name__)
 
 # What is logged of the row in the end.
-FIGURES = ("accuracy", "accuracy_ci95", "floor_accuracy", "mse", "mse_ci95", "floor_mse", "adapt_ms")
+FIGURES = (
+    *("accuracy", "accuracy_ci95", "floor_accuracy", "mse", "mse_ci95", "mse_median", "floor_mse", "diverged"),
+    "adapt_ms",
+)
 CURVES = ("accuracy_by_step", "mse_by_step", "loss_by_step")
 
 NOT_HYPERPARAMETERS = {"logger", "results_dir", "force", "retry_failed"}
@@ -63,7 +66,8 @@ class Logbook:
     def validated(self, look: Look) -> None:
         """Log the figures on meta-val."""
         figures = {"val/loss": look.loss, f"val/{self._figure}": look.value, f"val/{self._figure}_ci95": look.ci95}
-        self._log(look.iteration, figures)
+        more = {f"val/{self._figure}_median": look.median, "val/diverged": look.diverged or None}
+        self._log(look.iteration, {**figures, **more})
 
     def tested(self, record: Record) -> None:
         """Log the figures on meta-test."""

@@ -18,7 +18,7 @@ from metarun.report.charts import (
     scatter,
 )
 from metarun.report.drawn_run import DrawnRun, Floats, read
-from metarun.results import Record
+from metarun.results import Record, lacks_tasks
 from metarun.statistics import calibration, mean_and_ci95
 
 DRAWN = 8  # runs in one chart, as many as there are colours
@@ -96,6 +96,9 @@ def _note(group: Sequence[Record], runs: Sequence[DrawnRun]) -> str:
         told.append(f"{len(runs)} of {len(group)} runs are drawn, the best of each method first")
     if len({record.get("stream_hash") for record in group}) > 1:
         told.append("not all of these runs were judged on the very same tasks")
+    without = [f"{run.record['diverged']:,} of {run.name}" for run in runs if lacks_tasks(run.record)]
+    if without:
+        told.append(f"tasks that diverged are not drawn ({', '.join(without)})")
     return "; ".join(told) + "."
 
 
@@ -163,7 +166,14 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
     regression = _regression(runs[0])
     value = "loss" if regression else "accuracy"
     charts = (
-        ("Meta-validation", "val", value, 1 if regression else 100, _unit(runs[0]), "On meta-val, at every look."),
+        (
+            "Meta-validation",
+            "val",
+            value,
+            1 if regression else 100,
+            _unit(runs[0]),
+            "On meta-val, at every look; errors without tasks that diverged.",
+        ),
         ("Training loss", "train", "loss", 1, "loss", "Mean over the steps since the look before."),
     )
     for title, split, column, scale, label, note in charts:
