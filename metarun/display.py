@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from metarun.credentials import masked
 from metarun.durations import format_duration
+from metarun.events import emit, in_sweep
 from metarun.observer import Look, Pace
-from metarun.orphan import PARENT
 
 log = logging.getLogger(__name__)
 A_MILLION = 1e6
 HEARTBEAT = 30  # seconds between two plain lines
-HEARTBEAT_IN_A_SWEEP = 1  # seconds: they move the sweep's live table, and nobody reads them
+HEARTBEAT_IN_A_SWEEP = 1  # seconds between two events, which move the sweep's live table
 
 
 class SteadyConsole(Console):
@@ -57,13 +57,13 @@ class Screen:
         self.best: str = "–"
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._in_a_sweep = PARENT in os.environ
         self._began = self._last_line = time.monotonic()
 
     @contextmanager
-    def phase(self, title: str) -> Iterator[None]:
-        """Show a bar for one part of the work."""
+    def phase(self, phase: str, title: str) -> Iterator[None]:
+        """Show a bar for one part of the work: training, testing or auditing."""
         log.info("%s", title)
+        emit("phase", phase=phase, said=title)
         self._began = self._last_line = time.monotonic()
         if not self.console.is_terminal:
             yield
@@ -90,12 +90,14 @@ class Screen:
         step, rate, loss = f"{pace.iteration:,}", pace.iteration / pace.seconds, pace.loss
         left = format_duration(pace.seconds * (1 - pace.fraction) / pace.fraction)
         note = f"step {step} · {rate:.1f}/s · loss {loss:.3f} · val {self.best}"
-        self._show(pace.fraction, note, f"step {step}, {rate:.1f} a second, loss {loss:.4f}, about {left} left")
+        line = f"step {step}, {rate:.1f} a second, loss {loss:.4f}, about {left} left"
+        self._show(pace.fraction, note, line, {"step": step, "left": left})
 
     def validated(self, look: Look) -> None:
         """Tell the figure on meta-val."""
         if look.diverged:
-            log.warning("%s", self._diverged(look))
+            log.warning("%s", said := self._diverged(look))
+            emit("diverged", said=said)
         self._last_line = time.monotonic()
         if not look.candidate or look.value is None:
             return
@@ -103,7 +105,10 @@ class Screen:
         figure = squared_error(look.value) if self.regression else f"{look.value:.2%}"
         self.best = figure if look.best else self.best
         best = " (best so far)" if look.best else ""
-        log.info("step %s: meta-val %s %s%s", f"{look.iteration:,}", name, figure, best)
+        said = f"step {look.iteration:,}: meta-val {name} {figure}{best}"
+        log.info("%s", said)
+        score, shown = (-look.value, f"mse {figure}") if self.regression else (look.value, figure)
+        emit("validated", step=look.iteration, score=score, figure=shown, said=said)
 
     def _diverged(self, look: Look) -> str:
         told = f"{look.diverged:,} of {look.tasks:,} meta-val tasks diverged at step {look.iteration:,}"
@@ -119,15 +124,15 @@ class Screen:
         """Show how far meta-testing is."""
         note = f"{done:,} of {tasks:,} tasks"
         left = format_duration((time.monotonic() - self._began) * (tasks - done) / max(done, 1))
-        self._show(done / tasks, note, f"{note}, about {left} left" if done else note)
+        self._show(done / tasks, note, f"{note}, about {left} left" if done else note, {"left": left if done else ""})
 
-    def _show(self, fraction: float, note: str, line: str) -> None:
+    def _show(self, fraction: float, note: str, line: str, progress: Mapping[str, str]) -> None:
         if self._bar is not None:
             self._bar.update(self._task, completed=fraction, note=note)
             return
-        if time.monotonic() - self._last_line > (HEARTBEAT_IN_A_SWEEP if self._in_a_sweep else HEARTBEAT):
-            if self._in_a_sweep:
-                self.console.print(line, highlight=False, soft_wrap=True)  # not worth a line of run.log
+        if time.monotonic() - self._last_line > (HEARTBEAT_IN_A_SWEEP if in_sweep() else HEARTBEAT):
+            if in_sweep():
+                emit("progress", **progress)
             else:
                 log.info(line)
             self._last_line = time.monotonic()

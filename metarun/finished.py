@@ -9,6 +9,7 @@ from metarun.config import Config, resolve
 from metarun.data_at_hand import data_at_hand
 from metarun.display import SteadyConsole
 from metarun.errors import RunFailed, UserError
+from metarun.events import emit
 from metarun.results import Record, RunDirectory, run_path
 from metarun.run_id import run_id
 from metarun.summary import summary
@@ -51,7 +52,8 @@ def found(run: RunDirectory, config: Config, console: Console) -> Record | None:
     if record["status"] == "failed":
         raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
     _check_data(run, record, data_at_hand(config))
-    console.print("This run is there already; force=true repeats it.", highlight=False)
+    console.print(said := "Already finished; use force=true to run it again.", highlight=False)
+    emit("found", said=said)
     return record
 
 
@@ -69,3 +71,4 @@ def show(run: RunDirectory, record: Record, console: Console) -> None:
     """Tell a run's row, and where it lies."""
     console.print(summary(record))
     console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
+    emit("finished", path=str(run.path))

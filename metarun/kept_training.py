@@ -13,6 +13,7 @@ from metarun import checkpoint
 from metarun.algorithms import Algorithm
 from metarun.display import Screen
 from metarun.errors import RunFailed, TrainingDiverged, UserError
+from metarun.events import emit
 from metarun.interruption import Interruption
 from metarun.loggers import Logbook
 from metarun.meta_train import Training
@@ -40,7 +41,9 @@ def go_on(run: RunDirectory, training: Training) -> None:
         _use_as_many_threads(int(state["threads"]))
     except Exception as error:  # torch raises many kinds for what is of another form
         raise _does_not_fit(run.last, error) from error
-    log.info("going on from step %s", f"{training.progress.iteration:,}")
+    said = f"resuming from step {training.progress.iteration:,}"
+    log.info("%s", said)
+    emit("resumed", said=said)
 
 
 def _use_as_many_threads(threads: int) -> None:
@@ -82,7 +85,7 @@ def meta_train(
 
     together = stopping_together(interruption, training.ranks)
     try:
-        with interruption.keeping(save_now), screen.phase(f"meta-training {run.path.name}"):
+        with interruption.keeping(save_now), screen.phase("training", f"meta-training {run.path.name}"):
             training.run(save, [screen, logbook], together)
     except TrainingDiverged:
         writer.finish()

@@ -111,10 +111,10 @@ def meta_test(
         screen.judged(done, tasks)
 
     torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a method of the user's own may draw
-    with screen.phase(f"meta-testing {run.path.name}"):
+    with screen.phase("testing", f"meta-testing {run.path.name}"):
         tested, found = describe_test(parts, judged, interruption.check)
     if parts.config.get("audit"):
-        with screen.phase(f"auditing {run.path.name}"):
+        with screen.phase("auditing", f"auditing {run.path.name}"):
             tested = {**tested, **describe_audit(parts, judged, tested["transductive"])}
     write_parquet(run.tasks, task_columns(found))
     _, steps = parts.judging

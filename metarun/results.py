@@ -16,6 +16,7 @@ from metarun.alone import alone
 from metarun.atomic_file import replacing
 from metarun.documents import parse_json
 from metarun.errors import UserError, printable
+from metarun.events import emit
 from metarun.places import is_file, read_file
 from metarun.whole_record import LARGEST, what_is_wrong
 
@@ -24,7 +25,6 @@ Record = dict[str, Any]
 _LARGEST = 1 << 26  # bytes of a result.json
 _MOST_ROWS = 10**8  # of a tasks.parquet, which takes gigabytes
 
-OCCUPIED = "metarun: another process works on"
 # What a run that is had again may have otherwise. How long the machine took, and how much memory, in result.json and
 # curve.csv; and by what code and where the run was made, and which looks at its meta-test there were before.
 TIMINGS = frozenset({"train_seconds", "test_seconds", "tasks_per_second", "adapt_ms", "peak_memory_mb", "seconds"})
@@ -68,7 +68,9 @@ class RunDirectory:
             yield
 
     def _wait(self, more: str) -> None:
-        print(f"{OCCUPIED} {self.path}; waiting for it.{more}", flush=True)
+        said = f"another process is running {self.path}; waiting for it.{more}"
+        print(f"metarun: {said}", flush=True)
+        emit("waiting", said=said)
 
     def read_result(self) -> Record | None:
         """Return the record, or None where the run is not finished.

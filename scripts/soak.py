@@ -135,7 +135,7 @@ class Soak:
         self.figures["runs of the killed sweep"] += len(runs)
         self.figures["rows missing"] += len(self.methods) - len(runs)
         self.figures["bytes of runs"] += sum(file.stat().st_size for run in runs.values() for file in run.iterdir())
-        gone_on = {name: (run / "run.log").read_text().count("going on from step") for name, run in runs.items()}
+        gone_on = {name: (run / "run.log").read_text().count("resuming from step") for name, run in runs.items()}
         self.figures["times a run went on"] += sum(gone_on.values())
         for name in sorted(runs, key=lambda name: -gone_on[name])[: self.compared]:
             self._compare(runs[name], run_words(number, name))

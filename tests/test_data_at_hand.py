@@ -54,11 +54,11 @@ def test_changed_pictures_are_another_run_and_the_same_elsewhere_are_the_same(me
     shutil.copytree("pics", "copy")
     code, said = metarun(*PROTONET, "data.root=./copy")
     assert code == 0
-    assert "This run is there already" in said
+    assert "Already finished" in said
     write_pictures(Path("pics"), first=7)
     code, said = metarun(*PROTONET)
     assert code == 0
-    assert "This run is there already" not in said
+    assert "Already finished" not in said
     assert len({json.loads(row.read_text())["data_hash"] for row in rows()}) == len(rows()) == 2
 
 
@@ -71,10 +71,16 @@ def test_a_row_of_other_data_than_are_here_is_not_shown(metarun, monkeypatch):
     Path("my_conf/data").mkdir(parents=True)
     Path("my_conf/data/hidden.yaml").write_text("_target_: users_hidden.Hidden\n")
     words = ["train", "--config-dir", "my_conf", "algo=protonet", "data=hidden", "task.query=1", "test.tasks=4"]
-    words += ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "backbone.filters=4", "backbone.downsample=stride"]
+    words += [
+        "train.iterations=2",
+        "train.validate_every=1",
+        "train.validate_tasks=2",
+        "backbone.filters=4",
+        "backbone.downsample=stride",
+    ]
     code, said = metarun(*words)
     assert code == 0, said
-    assert "This run is there already" in metarun(*words)[1]
+    assert "Already finished" in metarun(*words)[1]
     Path("number.txt").write_text("2")
     code, said = metarun(*words)
     assert code == 2

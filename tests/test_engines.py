@@ -1,5 +1,6 @@
 """Sweeps on joblib and submitit: what one run suffers is suffered by that run alone; tests/clusters/ has Slurm."""
 
+import io
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metarun.command_line.engines import ENGINES, Command
+from metarun.command_line.engines import ENGINES, Command, Outcome
+from metarun.events import read_events
 from tests.test_pool import SMALL, wait_for
 
 FAST = ["algo=protonet", *SMALL, "train.iterations=4"]
@@ -99,9 +101,26 @@ def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
     assert "Traceback" not in complaint
 
 
-def test_a_command_brings_back_what_it_said(capfd):
-    said = "print('meta-training x'); print('→ a/b'); print('nothing'); import sys; sys.exit('metarun: error: no.')"
-    outcome = Command(3, "seed=1", [sys.executable, "-c", said], ".", full_trace=False, variables={})()
-    assert (outcome.number, outcome.code, outcome.path) == (3, 1, "a/b")
-    assert outcome.complaints == ("metarun: error: no.",)
-    assert capfd.readouterr().out == "[3: seed=1] meta-training x\n[3: seed=1] → a/b\n"
+TELLS = """
+import os, subprocess, sys
+from metarun.events import emit, listen_to_sweep
+emit("phase", phase="testing", said="nobody listens yet")
+assert listen_to_sweep()
+assert "METARUN_EVENTS" not in os.environ
+emit("phase", phase="training", said="meta-training x")
+print("→ what is printed is for people")
+emit("finished", path="a/b")
+subprocess.run([sys.executable, "-c", "import os; os.fdopen(3, 'w').write('{}')"], stderr=subprocess.DEVNULL)
+sys.exit("no.")
+"""
+
+
+def test_a_command_brings_back_what_it_told(capfd):
+    outcome = Command(3, "seed=1", [sys.executable, "-c", TELLS], ".", full_trace=False, variables={})()
+    assert outcome == Outcome(3, 1, "a/b", "no.")
+    assert capfd.readouterr().out == "[3: seed=1] meta-training x\n"
+
+
+def test_a_line_that_a_kill_cut_off_is_no_event():
+    lines = b'{"event": "phase", "phase": "training"}\n[1]\nnot json\n{"event": 3}\n{"event": "finis'
+    assert list(read_events(io.BytesIO(lines))) == [{"event": "phase", "phase": "training"}]

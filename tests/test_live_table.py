@@ -8,15 +8,13 @@ from rich.console import Console
 from metarun.command_line.job import Job, jobs_of
 from metarun.command_line.live_table import live_table
 from metarun.display import Screen
-from metarun.observer import Pace
-from metarun.orphan import PARENT
-from metarun.results import OCCUPIED
+from metarun.observer import Look, Pace
 
 
-def heard(number: int, *lines: str, state: str | None = None) -> Job:
+def heard(number: int, *events: dict, state: str | None = None) -> Job:
     job = Job(number, [], f"seed={number}")
-    for line in lines:
-        job.hear(line)
+    for event in events:
+        job.update(event)
     job.state = state or job.state
     return job
 
@@ -28,16 +26,16 @@ def shown(jobs: list[Job], height: int = 24) -> list[str]:
 
 
 STEPS = (
-    "meta-training maml-glyphs",
-    "step 100: meta-val accuracy 64.00%",
-    "step 120, 3.1 a second, about 2 min 3 s left",
+    {"event": "phase", "phase": "training"},
+    {"event": "validated", "step": 100, "score": 0.64, "figure": "64.00%"},
+    {"event": "progress", "step": "120", "left": "2 min 3 s"},
 )
 
 
 def test_every_run_has_its_state_step_figure_and_time_left():
     failed = heard(2, *STEPS, state="failed")
-    failed.complaints.append("metarun: error: the loss became nan; lower `algo.inner_lr`.")
-    lines = shown([heard(0, state="done"), heard(1, *STEPS), failed, heard(3), heard(4, f"{OCCUPIED} a/b; waiting.")])
+    failed.update({"event": "failed", "reason": "the loss became nan; lower `algo.inner_lr`."})
+    lines = shown([heard(0, state="done"), heard(1, *STEPS), failed, heard(3), heard(4, {"event": "waiting"})])
     assert [line.split() for line in lines] == [
         ["run", "state", "step", "meta-val", "left"],
         ["seed=1", "training", "120", "64.00%", "2", "min", "3", "s"],
@@ -61,28 +59,41 @@ def test_brackets_in_a_label_are_no_markup():
 
 
 def test_a_run_that_is_tested_keeps_its_last_step_and_says_how_long_it_takes():
-    job = heard(0, *STEPS, "meta-testing maml-glyphs")
+    job = heard(0, *STEPS, {"event": "phase", "phase": "testing"})
     assert (job.state, job.step, job.left) == ("testing", "120", "")
-    job.hear("200 of 1,000 tasks, about 8 s left")
+    job.update({"event": "progress", "left": "8 s"})
     assert (job.step, job.figure, job.left) == ("120", "64.00%", "8 s")
-    job.hear("→ results/runs/a")
+    job.update({"event": "finished", "path": "results/runs/a"})
     assert job.left == ""
 
 
-def test_a_run_of_a_sweep_says_every_second_how_it_goes_and_keeps_that_out_of_its_log(monkeypatch, caplog):
+def test_a_run_of_a_sweep_tells_it_how_it_goes_and_keeps_that_out_of_its_log(monkeypatch, caplog):
     monkeypatch.setattr("metarun.display.HEARTBEAT_IN_A_SWEEP", -1)
     caplog.set_level(logging.INFO)
+    told = []
+    monkeypatch.setattr("metarun.display.emit", lambda event, **facts: told.append({"event": event, **facts}))
     for in_a_sweep in (False, True):
-        if in_a_sweep:
-            monkeypatch.setenv(PARENT, "1")
-        console = Console(file=io.StringIO(), width=80)
-        screen = Screen(console, regression=False)
+        monkeypatch.setattr("metarun.display.in_sweep", lambda sweep=in_a_sweep: sweep)
+        screen = Screen(Console(file=io.StringIO(), width=80), regression=False)
         screen.trained(Pace(120, 0.5, loss=0.3, learning_rate=0.1, seconds=60))
         screen.judged(0, 1000)
         screen.judged(500, 1000)
-        told = console.file.getvalue().splitlines()
+        assert screen.console.file.getvalue() == ""
         assert len(told) == (3 if in_a_sweep else 0)
-    assert told[0] == "step 120, 2.0 a second, loss 0.3000, about 1 min 0 s left"
-    assert told[1] == "0 of 1,000 tasks"
-    assert told[2].startswith("500 of 1,000 tasks, about ")
+    assert told[:2] == [{"event": "progress", "step": "120", "left": "1 min 0 s"}, {"event": "progress", "left": ""}]
     assert caplog.text == ""
+
+
+def test_what_a_run_tells_of_a_look_moves_the_table(monkeypatch):
+    told = []
+    monkeypatch.setattr("metarun.display.emit", lambda event, **facts: told.append({"event": event, **facts}))
+    look = {"iteration": 1020, "loss": 0.7, "ci95": None, "best": True}
+    Screen(Console(file=io.StringIO()), regression=False).validated(Look(value=0.5, **look))
+    Screen(Console(file=io.StringIO()), regression=True).validated(Look(value=3.135, **look))
+    job = Job(3, ["algo=maml"], "algo=maml")
+    assert [job.update(event) for event in told] == [(1020, 0.5), (1020, -3.135)]
+    assert [event["said"] for event in told] == [
+        "step 1,020: meta-val accuracy 50.00% (best so far)",
+        "step 1,020: meta-val mse 3.1350 (best so far)",
+    ]
+    assert (job.step, job.figure) == ("1,020", "mse 3.1350")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_every_run_has_its_row_and_the_sweep_its_table():
     again = sweep("algo=protonet", "seed=range(3)", "hydra.sweep.dir=results/sweeps/named", *SHORT)
     assert again.returncode == 0
     assert Path("results/sweeps/named/table.csv").is_file()
-    assert again.stdout.count("This run is there already") == 3
+    assert again.stdout.count("Already finished") == 3
 
 
 def test_a_run_that_fails_is_named_with_its_reason_and_the_others_finish():
@@ -145,24 +146,20 @@ def test_without_the_sweep_its_runs_end_and_the_same_command_has_the_same_number
 
     resumed = sweep("algo=protonet", "seed=range(2)", *LONG)
     assert resumed.returncode == 0
-    assert "going on from step" in resumed.stdout
+    assert "resuming from step" in resumed.stdout
     found = {seed: row["accuracy_by_step"] for seed, row in rows().items()}
     assert sweep("algo=protonet", "seed=range(2)", *LONG, "force=true").returncode == 0
     assert {seed: row["accuracy_by_step"] for seed, row in rows().items()} == found
 
 
-def test_a_job_knows_what_its_run_said():
-    job = Job(3, ["algo=maml"], "algo=maml")
-    lines = ("meta-training maml-glyphs-5w1s-0", "step 1,020: meta-val accuracy 50.00%", "→ results/runs/a b")
-    assert [job.hear(line) for line in lines] == [None, (1020, 0.5), None]
-    assert job.hear("step 20: meta-val mse 3.1350 (best so far)") == (20, 3.135)
-    assert (job.state, job.step, job.figure, job.path) == ("training", "20", "mse 3.1350", Path("results/runs/a b"))
-    assert job.hear("step 1,030, 12.0 a second, loss 0.5200, about 3 min left") is None
-    assert (job.step, job.left) == ("1,030", "3 min")
-    job.code = -9
+def test_a_job_knows_why_its_run_ended():
+    job = Job(3, ["algo=maml"], "algo=maml", code=-9)
     assert job.reason == "killed by SIGKILL, perhaps for want of memory"
-    job.complaints.append("metarun: error: no.")
-    assert job.reason == "no."
+    job.update({"event": "failed", "reason": "no."})
+    job.update({"event": "finished", "path": "results/runs/a b"})
+    assert (job.reason, job.path) == ("no.", Path("results/runs/a b"))
+    assert Job(3, [], "", code=1, complaints=deque(["Traceback", "KeyError: 3"])).reason == "KeyError: 3"
+    assert Job(3, [], "", code=1).reason == "exit code 1"
 
 
 def test_every_gpu_makes_room_for_a_run(monkeypatch):

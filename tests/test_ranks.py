@@ -173,12 +173,12 @@ def test_one_of_them_killed_it_goes_on_alone_to_the_same_result_and_is_then_ther
     assert 40 <= last["iteration"] < 600
     done = run(tmp_path, *words, processes=1)
     assert done.returncode == 0, done.stderr
-    assert "going on from step" in done.stdout
+    assert "resuming from step" in done.stdout
     undisturbed = run(tmp_path / "undisturbed", *words, processes=1)
     assert undisturbed.returncode == 0, undisturbed.stderr
     again = run(tmp_path, *words)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("This run is there already") == 1
+    assert again.stdout.count("Already finished") == 1
     row, expected = left_behind(tmp_path)[0], left_behind(tmp_path / "undisturbed")[0]
     assert row["mse_by_step"] == pytest.approx(expected["mse_by_step"], rel=1e-6)
 

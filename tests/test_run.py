@@ -112,7 +112,7 @@ def test_the_same_command_again_finds_the_run_and_force_repeats_it_to_the_bit(me
     before, written = numbers(path), (path / "result.json").stat().st_mtime_ns
     code, printed, _ = metarun("train", *SMALL, "device=cpu", "train.over_tasks=auto")
     assert code == 0
-    assert "This run is there already; force=true repeats it." in printed
+    assert "Already finished; use force=true to run it again." in printed
     assert (path / "result.json").stat().st_mtime_ns == written
     metarun("train", *SMALL, "force=true")
     assert (the_run() / "result.json").stat().st_mtime_ns > written
@@ -191,7 +191,7 @@ def test_a_finished_run_is_shown_without_torch(metarun):
     program = f"import sys; sys.argv = {words}; from metarun import cli; cli.main(); sys.exit('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", program], check=False, timeout=60, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "This run is there already" in shown.stdout
+    assert "Already finished" in shown.stdout
     assert shown.stdout.endswith(f"→ {the_run()}\n")
 
 
@@ -240,7 +240,7 @@ def test_a_finished_run_is_tested_on_other_tasks_without_training(metarun):
     assert not (path / "best.pt").exists()
     again, printed, _ = metarun("test", "--config-path", str(path), "--config-name", "config")
     assert again == 0
-    assert "This run is there already" in printed
+    assert "Already finished" in printed
 
     same_setting, *_ = metarun("test", f"run={trained['id']}")
     assert same_setting == 0
@@ -372,7 +372,7 @@ def test_another_content_of_a_split_list_is_another_run(metarun):
     assert read(first)["stream_hash"] != read(second)["stream_hash"]
     Path("elsewhere.yaml").write_text(Path("lists.yaml").read_text())
     _, printed, _ = metarun(*small, "data.split=elsewhere.yaml")
-    assert "This run is there already" in printed
+    assert "Already finished" in printed
 
 
 @pytest.mark.slow
@@ -385,11 +385,11 @@ def test_a_folder_of_pictures_is_learned_from(metarun, algo):
     assert metarun(*words)[0] == 0
     record = read(the_run(f"{algo}-image_folder-5w1s-*"))
     assert (record["example_shape"], record["iterations"]) == ([3, 84, 84], 3)
-    assert "This run is there already" in metarun(*words)[1]
+    assert "Already finished" in metarun(*words)[1]
     code, printed, _ = metarun("test", f"run={record['id']}", "task.shot=2")
     assert code == 0, printed
     write_pictures(Path("my_pictures"), first=100)
-    assert "This run is there already" not in metarun(*words)[1], "other pictures, another run"
+    assert "Already finished" not in metarun(*words)[1], "other pictures, another run"
 
 
 def test_too_few_pictures_of_a_class_are_told(metarun):
@@ -524,7 +524,7 @@ def test_a_stopped_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun
     assert 20 <= stopped_at < 60
 
     _, printed, _ = metarun(*words)
-    assert f"going on from step {stopped_at}" in printed
+    assert f"resuming from step {stopped_at}" in printed
     resumed = numbers(path)
     metarun(*words, "results_dir=undisturbed")
     (undisturbed,) = Path("undisturbed/runs").iterdir()
@@ -641,7 +641,7 @@ def test_a_step_that_takes_seconds_is_cut_off_and_taken_again(metarun, monkeypat
     assert torch.load(the_run() / "last.pt", weights_only=True)["progress"]["iteration"] == 4
 
     _, printed, _ = metarun(*words)
-    assert "going on from step 4" in printed
+    assert "resuming from step 4" in printed
     resumed = numbers(the_run())
     metarun(*words, "force=true")
     assert numbers(the_run()) == resumed
@@ -672,7 +672,7 @@ def test_two_processes_with_one_run_do_its_work_once():
     printed = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     assert sum("meta-training" in text for text in printed) >= 1
-    assert sum("This run is there already" in text for text in printed) == 1, printed
+    assert sum("Already finished" in text for text in printed) == 1, printed
 
 
 @pytest.mark.slow

@@ -4,11 +4,7 @@ As in a pool, every run is the command that a user could type, in a process of i
 """
 
 import os
-import re
 import signal
-import subprocess
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,27 +13,25 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
+from metarun.command_line.child import Child
 from metarun.command_line.job import Job, jobs_of
 from metarun.command_line.mistakes import FULL_TRACE
 from metarun.command_line.pool import command_of_one, conclude, environment_of_one
 from metarun.errors import UserError
 from metarun.orphan import PARENT
 
-WORTH_TELLING = r"step .*meta-val|meta-|This run|going on|→ "
-COMPLAINTS = 40  # last lines of stderr that come back
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its number among the others, its exit code, its run directory, what it complained of."""
+    """How a command ended: its number among the others, its exit code, its run directory, why it failed."""
 
     number: int
     code: int
     path: str | None
-    complaints: tuple[str, ...]
+    reason: str
 
 
-_at_work: list[subprocess.Popen[str]] = []  # of this process
+_at_work: list[Child] = []  # of this process
 
 
 @dataclass(frozen=True)
@@ -61,40 +55,25 @@ class Command:
     variables: dict[str, str]
 
     def __call__(self) -> Outcome:
-        """Run it to its end, passing on what matters of what it says."""
-        path = None
-        complaints: deque[str] = deque(maxlen=COMPLAINTS)
-        with subprocess.Popen(
-            self.words,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**environment_of_one(self.full_trace), **self.variables, PARENT: str(os.getpid())},
-        ) as process:
-            _at_work.append(process)
-            assert process.stdout is not None
-            assert process.stderr is not None
-            hearing = threading.Thread(target=complaints.extend, args=(map(str.rstrip, process.stderr),))
-            hearing.start()
-            for line in process.stdout:
-                if re.match(WORTH_TELLING, line):
-                    print(f"[{self.number}: {self.label}] {line.rstrip()}", flush=True)
-                if line.startswith("→ "):
-                    path = line[2:].strip()
-            hearing.join()
-            code = process.wait()
-            _at_work.remove(process)
-        return Outcome(self.number, code, path, tuple(complaints))
+        """Run it to its end, passing on what it says for people."""
+        job = Job(self.number, self.words, self.label)
+        child = Child(self.words, {**environment_of_one(self.full_trace), **self.variables}, Path(self.folder))
+        _at_work.append(child)
+        for event in child.events():
+            job.update(event)
+            if said := event.get("said"):
+                print(f"[{self.number}: {self.label}] {said}", flush=True)
+        job.code, job.complaints = child.wait(), child.complaints
+        _at_work.remove(child)
+        return Outcome(self.number, job.code, str(job.path) if job.path else None, job.reason)
 
     def checkpoint(self) -> Any:
         """Let the run save itself and be submitted again: called by submitit before a time limit or a preemption."""
         import submitit
 
-        for process in _at_work:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+        for child in _at_work:
+            child.send_signal(signal.SIGTERM)
+            child.wait()
         return submitit.helpers.DelayedSubmission(self)
 
 
@@ -138,7 +117,7 @@ def run_on_engine(
 
 def _take(job: Job, outcome: Outcome) -> None:
     job.code, job.path = outcome.code, Path(outcome.path) if outcome.path else None
-    job.complaints.extend(outcome.complaints)
+    job.failure = outcome.reason
     job.state = "done" if outcome.code == 0 else "failed"
     print(f"[{job.number}: {job.label}] {job.state}{'' if job.state == 'done' else f': {job.reason}'}", flush=True)
 
@@ -182,7 +161,7 @@ def _outcome(job: Any, command: Command) -> Outcome:
         found: Outcome = job.result()
     except Exception as error:  # submitit has several kinds, and hands on whatever a worker raised
         sentence = " ".join(str(error).split())
-        return Outcome(command.number, 1, None, (f"metarun: error: {sentence or type(error).__name__}",))
+        return Outcome(command.number, 1, None, sentence or type(error).__name__)
     return found
 
 
@@ -202,7 +181,7 @@ def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[O
                 yield ray.get(ended)
             except ray.exceptions.RayError as error:
                 sentence = " ".join(str(error).split())
-                yield Outcome(command.number, 1, None, (f"metarun: error: {sentence}",))
+                yield Outcome(command.number, 1, None, sentence)
     finally:
         ray.shutdown()
 

@@ -21,6 +21,7 @@ from metarun.command_line.unreadable_file import unreadable_file
 from metarun.config import config_dir, register
 from metarun.credentials import refuse_typed
 from metarun.errors import UserError
+from metarun.events import listen_to_sweep
 from metarun.orphan import die_with_parent
 from metarun.places import is_folder
 
@@ -43,6 +44,7 @@ def run_under_hydra(verb: str, words: list[str]) -> int:
         UserError: a flag or a folder that does not exist, or a password among the words.
     """
     die_with_parent()
+    listen_to_sweep()
     refuse_typed(words)
     register()
     sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run

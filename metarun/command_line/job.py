@@ -1,13 +1,12 @@
-"""One run of a sweep, as it is known by what it prints."""
+"""One run of a sweep, as it is known by the events that it tells."""
 
-import re
 import signal
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metarun.results import OCCUPIED
+from metarun.events import Event
 
 
 @dataclass
@@ -26,6 +25,7 @@ class Job:
         path: its run directory, once it said so.
         code: its exit code.
         pruned: whether it was told to end before its time.
+        failure: why it failed, in its own words.
     """
 
     number: int
@@ -38,33 +38,30 @@ class Job:
     path: Path | None = None
     code: int | None = None
     pruned: bool = False
-    complaints: deque[str] = field(default_factory=lambda: deque(maxlen=40))
+    failure: str = ""
+    complaints: deque[str] = field(default_factory=deque)
 
-    def hear(self, line: str) -> tuple[int, float] | None:
-        """Take note of a line that the run printed; return the step and the figure on meta-val if it told those."""
-        if line.startswith("→ "):
-            self.path, self.left = Path(line[2:]), ""
-        elif line.startswith(OCCUPIED):
-            self.state = "waiting"
-        elif line.startswith("meta-training "):
-            self.state = "training"
-        elif line.startswith("meta-testing "):
-            self.state, self.left = "testing", ""
-        elif pace := re.match(r"(?:step ([\d,]+)|[\d,]+ of [\d,]+ tasks),.* about (.+) left", line):
-            self.step, self.left = pace[1] or self.step, pace[2]
-        look = re.match(r"step ([\d,]+): meta-val (?:accuracy ([\d.]+)%|mse ([\d.e+]+))", line)
-        if look is None:
-            return None
-        self.step, accuracy, mse = look.groups()
-        self.figure = f"{accuracy}%" if accuracy else f"mse {mse}"
-        return int(self.step.replace(",", "")), float(accuracy) / 100 if accuracy else float(mse)
+    def update(self, event: Event) -> tuple[int, float] | None:
+        """Take note of an event; return the step and the score of a look at meta-val, the higher the better."""
+        kind = event["event"]
+        if kind in ("phase", "waiting"):
+            self.state, self.left = event.get("phase", "waiting"), ""
+        elif kind == "progress":
+            self.step, self.left = event.get("step", self.step), event["left"]
+        elif kind == "validated":
+            self.step, self.figure = f"{event['step']:,}", event["figure"]
+            return event["step"], event["score"]
+        elif kind == "finished":
+            self.path, self.left = Path(event["path"]), ""
+        elif kind == "failed":
+            self.failure = event["reason"]
+        return None
 
     @property
     def reason(self) -> str:
         """Why it failed, one line."""
-        told = [line for line in self.complaints if line.startswith("metarun: error: ")]
-        if told:
-            return told[-1].removeprefix("metarun: error: ")
+        if self.failure:
+            return self.failure
         if self.code is not None and self.code < 0:
             return f"killed by {signal.Signals(-self.code).name}, perhaps for want of memory"
         return self.complaints[-1] if self.complaints else f"exit code {self.code}"

@@ -8,6 +8,7 @@ import traceback
 
 from metarun.credentials import masked
 from metarun.errors import Interrupted, RunFailed, UserError, printable
+from metarun.events import emit
 
 # The user's own wish, read before `metarun train` sets the variable for Hydra.
 FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -41,6 +42,7 @@ def report(error: BaseException, job: str = "") -> int:
         if len(one_line) > LONGEST:
             one_line = f"{one_line[: LONGEST // 2]} … {one_line[-LONGEST // 2 :]}"
         print(f"metarun: error: {one_line}" if code <= 2 else f"metarun: {one_line}", file=sys.stderr)
+        emit("failed", reason=one_line)
     return code
 
 

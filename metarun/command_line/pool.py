@@ -1,13 +1,11 @@
 """Sweeps that survive: every run is the command that a user could type, in a process of its own.
 
-What one run prints is parsed for the table of all of them. Killing this process ends the others: each asks the system
-for a signal when its parent is gone (`die_with_parent`), saves, and leaves; the same sweep goes on from there.
+What a run tells of itself by events makes the table of all of them. Killing this process ends the others: each asks the
+system for a signal when its parent is gone (`die_with_parent`), saves, and leaves; the same sweep resumes from there.
 """
 
 import os
-import re
 import signal
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -21,14 +19,13 @@ from omegaconf import DictConfig
 from rich.console import Console, Group
 from rich.live import Live
 
+from metarun.command_line.child import Child
 from metarun.command_line.job import Job, jobs_of
 from metarun.command_line.live_table import live_table
 from metarun.command_line.mistakes import FULL_TRACE
 from metarun.errors import Interrupted, UserError
-from metarun.orphan import PARENT
 
 CORES_PER_RUN = 4
-WORTH_TELLING = r"step .*meta-val|meta-|done|failed|stopped|pruned|This run|going on|metarun: another process"
 
 
 def run_pool(
@@ -89,7 +86,7 @@ class Pool:
         config: of the sweep, with Hydra's own part.
         at_a_time: how many.
         total: says how many jobs there will be.
-        looked: told the step and the figure when a run looked at meta-val; returns whether to end it, pruned.
+        looked: told the step and the score when a run looked at meta-val; returns whether to end it, pruned.
         ended: told when a run has ended.
     """
 
@@ -109,7 +106,7 @@ class Pool:
         self.ended = ended
         self.console = Console()
         self.lock = threading.RLock()
-        self.children: set[subprocess.Popen[str]] = set()
+        self.children: set[Child] = set()
         self.stopped_by: int | None = None
         self.free_gpus = deque(gpus())
         self.live: Live | None = None
@@ -153,29 +150,16 @@ class Pool:
             if self.stopped_by is not None:
                 return
             gpu = self.free_gpus.popleft() if self.free_gpus else None
-            child = subprocess.Popen(
-                [*self.command, *job.words],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=self._environment(gpu),
-                start_new_session=True,  # a terminal's Ctrl-C comes to this process, which passes it on
-            )
+            child = Child([*self.command, *job.words], self._environment(gpu), own_session=True)
             self.children.add(child)
-        complaining = threading.Thread(target=self._hear_complaints, args=(job, child))
-        complaining.start()
-        assert child.stdout is not None
-        for line in child.stdout:
-            look = job.hear(line.rstrip())
-            self._tell(job, line.rstrip())
+        for event in child.events():
+            look = job.update(event)
+            self._tell(job, event.get("said", ""))
             with self.lock:
                 if look is not None and not job.pruned and self.looked(job, *look):
                     job.pruned = True
                     child.send_signal(signal.SIGTERM)
-        complaining.join()
-        job.code = child.wait()
-        child.stdout.close()
+        job.code, job.complaints = child.wait(), child.complaints
         with self.lock:
             self.children.remove(child)
             if gpu is not None:
@@ -192,12 +176,6 @@ class Pool:
             return "pruned"
         return "stopped" if self.stopped_by is not None else "failed"
 
-    def _hear_complaints(self, job: Job, child: subprocess.Popen[str]) -> None:
-        assert child.stderr is not None
-        with child.stderr:
-            for line in child.stderr:
-                job.complaints.append(line.rstrip())
-
     def _stop(self, number: int, frame: object) -> None:  # noqa: ARG002, the signature of a handler
         self.stopped_by = number
         for child in list(self.children):
@@ -205,12 +183,12 @@ class Pool:
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
-        own = {PARENT: str(os.getpid()), **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
+        own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         return {"OMP_NUM_THREADS": str(threads), **environment_of_one(FULL_TRACE), **own}
 
     def _tell(self, job: Job, line: str) -> None:
-        """Where there is no live table, pass on what matters."""
-        if self.live is None and re.match(WORTH_TELLING, line):
+        """Where there is no live table, pass on what a run says for people."""
+        if self.live is None and line:
             print(f"[{job.number}: {job.label}] {line}", flush=True)
 
     def _table(self) -> Group:

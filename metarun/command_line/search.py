@@ -126,12 +126,12 @@ class _Trials:
             self.at_work[started] = trial
             yield Job(started, self.space.words(trial.params), " ".join(chosen(trial.params)))
 
-    def looked(self, job: Job, step: int, figure: float) -> bool:
+    def looked(self, job: Job, step: int, score: float) -> bool:
         """Take note of a look at meta-val; return whether that run is to be ended."""
         trial = self.at_work[job.number]
         with warnings.catch_warnings():  # a run that went on from where it was stopped looks at a step again
             warnings.simplefilter("ignore")
-            trial.report(figure if job.figure.endswith("%") else -figure, step)
+            trial.report(score, step)
         return trial.should_prune()
 
     def ended(self, job: Job) -> None:

@@ -41,4 +41,4 @@ def test_when_a_machine_goes_away_its_run_goes_on_at_another(two_nodes, monkeypa
     assert going.returncode == 0, printed + complaint
     rows = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
     assert sorted((row["seed"], row["status"]) for row in rows) == [(0, "done"), (1, "done"), (2, "done")]
-    assert sum("going on from step" in path.read_text() for path in Path("results/runs").glob("*/run.log")) == 1
+    assert sum("resuming from step" in path.read_text() for path in Path("results/runs").glob("*/run.log")) == 1

@@ -59,4 +59,4 @@ def test_at_its_time_limit_a_run_is_saved_queued_again_and_goes_on(sweep):
     assert going.returncode == 0, printed + complaint
     assert set(rows()) == {7, 8}
     logs = [path.read_text() for path in Path("results/runs").glob("*/run.log")]
-    assert all("going on from step" in log for log in logs)
+    assert all("resuming from step" in log for log in logs)

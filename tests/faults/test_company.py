@@ -33,7 +33,7 @@ def test_eight_writers_of_one_run_make_it_once(no_locks, folder):
     assert (the_run(place) / "run.log").read_text().count("meta-training ") == 1
     rows = {ended.out[ended.out.index("maml on sinusoid") :] for ended in ends}
     assert len(rows) == 1, "each shows the one row"
-    waited = [ended.out for ended in ends if "another process works on" in ended.out]
+    waited = [ended.out for ended in ends if "another process is running" in ended.out]
     assert waited
     assert all(("There are no locks on this file system" in out) == bool(no_locks) for out in waited)
     assert not list(the_run(place).glob(".lock.*"))

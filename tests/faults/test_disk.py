@@ -174,7 +174,7 @@ def test_a_finished_run_is_shown_and_compared_where_nothing_can_be_written(folde
     try:
         again = run(*TINY, before=before)
         assert (again.code, again.err) == (0, "")
-        assert "This run is there already" in again.out
+        assert "Already finished" in again.out
         assert run("compare", before=before).out.count("sinusoid") >= 1
         refused = run(*TINY, "seed=7", before=before)
         assert refused.code == 2
