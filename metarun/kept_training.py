@@ -36,14 +36,23 @@ def go_on(run: RunDirectory, training: Training) -> None:
         if run.last.exists() or run.previous.exists():
             log.warning("no checkpoint of this run can be used: it begins anew, and comes to the same numbers")
         return
+    take_up(training, state, run.last)
+    said = f"resuming from step {training.progress.iteration:,}"
+    log.info("%s", said)
+    emit("resumed", said=said)
+
+
+def take_up(training: Training, state: checkpoint.State, path: Path) -> None:
+    """Let a training go on from a checkpoint that was read from `path`, with as many threads.
+
+    Raises:
+        UserError: it is of another version's network or method; the training is of no use then.
+    """
     try:
         training.restore(state)
         _use_as_many_threads(int(state["threads"]))
     except Exception as error:  # torch raises many kinds for what is of another form
-        raise _does_not_fit(run.last, error) from error
-    said = f"resuming from step {training.progress.iteration:,}"
-    log.info("%s", said)
-    emit("resumed", said=said)
+        raise _does_not_fit(path, error) from error
 
 
 def _use_as_many_threads(threads: int) -> None:

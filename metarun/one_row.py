@@ -1,8 +1,9 @@
 """What makes a row, whether its weights were trained for it or before: done once, logged, written last and whole."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -90,10 +91,25 @@ def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
         return
     if began.get("data_hash", now["data_hash"]) != now["data_hash"]:
         raise UserError(f"{run.path} was begun on other data than are here now; force=true begins it again on these.")
+    _tell_changes(began, now)
+    write_json(run.environment, {**began, "resumed": [*began.get("resumed", []), now]})
+
+
+def note_continued(run: RunDirectory, parts: Parts, shorter: RunDirectory, step: int) -> None:
+    """Write down where and with what a run is made that continues a shorter one, and where that began."""
+    now = environment.describe(parts.config, str(parts.device), parts.data.hash)
+    began = shorter.read_environment()
+    if began is None:
+        log.warning("%s cannot be read: where this run began is not known", shorter.environment)
+    else:
+        _tell_changes(began, now)
+    write_json(run.environment, {**now, "continued_from": {"run": shorter.id, "step": step, "environment": began}})
+
+
+def _tell_changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if changed := environment.differences(began, now):
         told = ", ".join(f"{key} {how}" for key, how in changed.items())
         log.warning("not all is as it was when this run began (%s): its numbers may be others than undisturbed", told)
-    write_json(run.environment, {**began, "resumed": [*began.get("resumed", []), now]})
 
 
 def meta_test(

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from metarun.config import Config, resolve, stored_yaml
+from metarun.continued import continue_shorter
 from metarun.display import Screen
 from metarun.errors import TrainingDiverged
 from metarun.finished import directory_of
@@ -15,7 +16,7 @@ from metarun.kept_training import go_on, meta_train, stopping_together
 from metarun.loggers import Logbook, LoggedRun, hyperparameters
 from metarun.memory import keep_freed_memory
 from metarun.meta_train import Training
-from metarun.one_row import begin, meta_test, note_environment, once
+from metarun.one_row import begin, meta_test, note_continued, note_environment, once
 from metarun.order_check import check_order
 from metarun.parts import Parts
 from metarun.ranks import Ranks, joined
@@ -72,12 +73,9 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
         logbook.interrupt()
 
     with deferred_signals(close) as interruption:
-        go_on(run, training)
-        note_environment(run, parts, going_on=training.progress.iteration > 0)
+        logged_until = _begin_or_go_on(run, parts, training)
         ranks.from_first(training.state())
-        logged = LoggedRun(
-            run.path, run.id, Path(config["results_dir"]), training.progress.iteration, hyperparameters(config)
-        )
+        logged = LoggedRun(run.path, run.id, Path(config["results_dir"]), logged_until, hyperparameters(config))
         with logbook.open_for(logged):
             try:
                 meta_train(run, training, screen, logbook, interruption)
@@ -89,6 +87,19 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
             record = meta_test(run, run, parts, trained, screen, interruption)
             logbook.tested(record)
             return record
+
+
+def _begin_or_go_on(run: RunDirectory, parts: Parts, training: Training) -> int:
+    """Bring a training to where it was stopped, or a shorter run of it ended; return up to which step it is logged."""
+    go_on(run, training)
+    step = training.progress.iteration
+    begins = step == 0 and not parts.config["force"]
+    shorter = continue_shorter(run, parts.config, training, parts.data.hash) if begins else None
+    if shorter is None:
+        note_environment(run, parts, going_on=step > 0)
+    else:
+        note_continued(run, parts, shorter.run, shorter.steps)
+    return step
 
 
 def _trained(parts: Parts, training: Training) -> Record:

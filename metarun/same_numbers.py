@@ -53,6 +53,16 @@ def numbers(run: RunDirectory) -> Numbers:
     return found
 
 
+# Runs that were made before there were these are without them, which is no difference.
+CAME_LATER = frozenset(
+    (
+        *("result.json: diverged", "result.json: val_diverged", "result.json: mse_median"),
+        *("result.json: train_loss_first", "result.json: train_loss_last"),
+        *("curve.csv: median", "curve.csv: diverged"),
+    )
+)
+
+
 def _exactly(text: str) -> float:
     """Read a figure to the bit, which not every version of pandas does by itself."""
     return float(text) if text else math.nan
@@ -82,6 +92,8 @@ def differences(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -
 
 def _differences(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> Iterator[Difference]:
     for what in dict.fromkeys([*before, *now]):
+        if what not in before and what in CAME_LATER:
+            continue
         if what not in before or what not in now:
             yield Difference(what, _first(before, what), _first(now, what))
         elif len(before[what]) != len(now[what]):

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 FELL = 0.98  # of the training loss at first: what is above did not fall
-CLEARLY = 1.5  # times chance: what meta-val has learned, if not the meta-test
+POINTS = 0.1  # of accuracy, and
+TWICE = 2  # times the squared error: between meta-val and meta-test no chance
 
 Shortfall = Literal["chance", "floor"]
 
@@ -52,7 +53,15 @@ def _what_to_look_at(record: Mapping[str, Any]) -> str:
     fell = f"the training loss fell ({losses})"
     if record["test_data"] != record["data"]:
         return f"{fell}, so see how {record['test_data']} differs from {record['data']}: polarity, contrast, size"
-    value, chance = record.get("val_accuracy"), record.get("chance")
-    if value is not None and chance and value > CLEARLY * chance:
-        return f"{fell} and meta-val is {value:.0%}, so see how meta-test differs from it: classes, task size, steps"
+    if _better_on_meta_val(record):
+        return f"{fell} and meta-val did better, so see how meta-test differs from it: classes, task size, steps"
+    if record.get("best_iteration") == record["iterations"]:
+        return f"{fell} and meta-val was at its best in the end: take more steps (`train.iterations`)"
     return f"{fell} and meta-val did not follow: more training classes, fewer steps, or another norm"
+
+
+def _better_on_meta_val(record: Mapping[str, Any]) -> bool:
+    """Whether the checkpoint did much better there than at meta-test."""
+    if "mse" in record:
+        return record.get("val_mse") is not None and record["mse"] > TWICE * record["val_mse"]
+    return record.get("val_accuracy") is not None and record["val_accuracy"] - record["accuracy"] > POINTS

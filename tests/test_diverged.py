@@ -247,6 +247,7 @@ def test_a_training_that_diverged_fails_but_its_best_checkpoint_can_be_tested_an
     assert "× its training diverged" in printed
 
 
+@pytest.mark.slow
 def test_a_training_that_is_under_way_cannot_be_tested(metarun):
     code, _, _ = metarun("train", "algo=protonet", "backbone.filters=4", "train.way=5", *SMALL)
     run, row = the_row()
@@ -256,6 +257,7 @@ def test_a_training_that_is_under_way_cannot_be_tested(metarun):
     assert (code, "is no finished training" in complaint) == (2, True)
 
 
+@pytest.mark.slow
 def test_all_tasks_of_a_meta_test_diverging_is_a_failure(metarun, monkeypatch):
     code, _, _ = metarun("train", "algo=maml", *WAVES, *SMALL)
     assert code == 0

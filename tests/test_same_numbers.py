@@ -48,6 +48,12 @@ def test_keys_and_rows_that_are_not_on_both_sides_are_differences(tmp_path):
     ]
 
 
+def test_a_run_that_was_made_before_there_was_a_key_is_no_different_for_being_without_it(tmp_path):
+    one, other = numbers(made(tmp_path / "one")), numbers(made(tmp_path / "other", diverged=0))
+    assert differences(one, other) == []
+    assert differences(other, one) == [Difference("result.json: diverged", 0, None)]
+
+
 def test_a_damaged_file_is_one_sentence(tmp_path):
     run = made(tmp_path / "one")
     run.tasks.write_bytes(b"not a table")
