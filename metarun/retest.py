@@ -16,6 +16,7 @@ from metarun.config import (
     under_another_head,
     without_algo,
 )
+from metarun.data.fingerprint import content_hash
 from metarun.display import Screen
 from metarun.errors import UserError
 from metarun.finished import directory_of
@@ -58,8 +59,20 @@ def retest(config: DictConfig) -> Path:
         asked["algo"] = resolved["algo"]
     asked["run"] = str(parent.path.resolve())
     run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
+    _check_weights(run, parent, asked)
     parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
     return once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
+
+
+def _check_weights(run: RunDirectory, parent: RunDirectory, asked: Config) -> None:
+    """Refuse to show a row of weights that the trained run no longer holds: `force=true` may have trained it again."""
+    record = None if asked["force"] else run.read_result()
+    judged = (record or {}).get("checkpoint_hash")
+    if judged is not None and parent.best.is_file() and judged != content_hash(parent.best):
+        raise UserError(
+            f"{run.path} judged other weights than {parent.best} holds now, since that run was trained again; "
+            "force=true judges these."
+        )
 
 
 def _has_checkpoint(trained: Record) -> bool:
@@ -82,6 +95,8 @@ def _retest(
     parts.check_examples()
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
+    if parent.best.is_file():
+        carried["checkpoint_hash"] = content_hash(parent.best)
     if "seedless_id" in trained:  # runs that were made before there was that key are without it
         carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
     if asked["algo"] is not None:

@@ -82,7 +82,7 @@ MAY: Mapping[str, Kind] = {
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
-    **dict.fromkeys(("stream_hash", "data_hash", "seedless_id"), _text),
+    **dict.fromkeys(("stream_hash", "data_hash", "seedless_id", "checkpoint_hash"), _text),
     **dict.fromkeys(("query", "train_way", "train_shot", "train_query", "parameters", "best_iteration"), _count),
     **dict.fromkeys(("looks", "figures_seen", "duplicates_across_splits", "duplicates_within_splits"), _count),
     "test_seed": _seed,

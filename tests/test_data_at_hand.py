@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarun import cli
+from metarun import checkpoint, cli
 from tests.data.fake_images import write_pictures
 
 SMALL = [
@@ -111,3 +111,23 @@ def test_a_run_knows_its_folder_wherever_it_is_repeated_or_tested(metarun, monke
     code, said = metarun("test", f"run=../results/runs/{run.name}", "test.tasks=3", "results_dir=../results")
     assert code == 0, said
     assert len(list((tmp_path / "results/runs").glob("*/result.json"))) == 2
+
+
+def test_a_row_of_weights_that_were_trained_again_is_not_shown(metarun):
+    words = ["train", "algo=fomaml", "data=sinusoid", "train.iterations=2", "train.validate_every=1", "test.steps=1"]
+    words += ["train.validate_tasks=2", "test.tasks=3"]
+    metarun(*words)
+    (run,) = Path("results/runs").iterdir()
+    judge = ["test", f"run={run.name[-8:]}", "test.steps=2"]
+    assert metarun(*judge)[0] == 0
+    metarun(*words, "force=true")
+    assert "Already finished" in metarun(*judge)[1], "the same bits"
+    weights = checkpoint.load(run / "best.pt", run.name[-8:])["algorithm"]
+    others = {name: 2 * weight for name, weight in weights.items()}  # as another version of metarun would train them
+    checkpoint.save(run / "best.pt", {"run": run.name[-8:], "algorithm": others})
+    code, said = metarun(*judge)
+    assert code == 2
+    assert "judged other weights than" in said
+    code, said = metarun(*judge, "force=true")
+    assert code == 0
+    assert "Already finished" in metarun(*judge)[1]
