@@ -54,9 +54,7 @@ def train(config: DictConfig) -> Path:
             else:
                 _help_to_train(resolved, ranks)
         except TrainingDiverged:
-            ranks.from_first(
-                None
-            )  # all see it at one step; torchrun ends all when one ends, and the first has to write
+            ranks.from_first(None)  # torchrun ends all when one ends, and the first has yet to write
             raise
     return run.path
 
