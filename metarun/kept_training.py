@@ -99,6 +99,9 @@ def meta_train(
     except TrainingDiverged:
         writer.finish()
         _keep_chosen(run, training)
+        if training.progress.best_value is not None:
+            step = f"{training.progress.best_iteration:,}"
+            log.info("the best checkpoint, of step %s, is kept: `metarun test run=%s` judges it", step, run.id)
         raise
     writer.finish()
     _keep_chosen(run, training)

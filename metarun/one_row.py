@@ -129,13 +129,13 @@ def meta_test(
     torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a method of the user's own may draw
     with screen.phase("testing", f"meta-testing {run.path.name}"):
         tested, found = describe_test(parts, judged, interruption.check)
+    sane = did_not_diverge(found)
     if parts.config.get("audit"):
         with screen.phase("auditing", f"auditing {run.path.name}"):
-            tested = {**tested, **describe_audit(parts, judged, tested["transductive"])}
+            tested = {**tested, **describe_audit(parts, sane, judged, tested["transductive"])}
     write_parquet(run.tasks, task_columns(found))
     _, steps = parts.judging
-    drawable = did_not_diverge(found)
-    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, drawable, interruption.check):
+    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, sane, interruption.check):
         example_tasks.save(run.examples, examples)
     record = {"id": run.id, "status": "done", **trained, **tested}
     record = {**record, **note_look(training.looks, record)}

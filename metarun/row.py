@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -156,16 +156,19 @@ def _equal_examples(parts: Parts) -> Record:
     return {"duplicates_across_splits": found.across_splits, "duplicates_within_splits": within}
 
 
-def describe_audit(parts: Parts, audited: Callable[[int, int], None], transductive: bool) -> Record:
+def describe_audit(
+    parts: Parts, tasks: Sequence[int], audited: Callable[[int, int], None], transductive: bool
+) -> Record:
     """Return what the row says after every query of some meta-test tasks was predicted by itself.
 
     Args:
         parts: with the checkpoint loaded.
+        tasks: the numbers of those that did not diverge.
         audited: told how many of how many tasks are done; raises when the user wants to stop.
         transductive: what a few queries of one task said; where the audit says otherwise, a single change is enough.
     """
-    tasks, steps = parts.judging
-    found = audit(parts.algorithm, parts.test_stream, steps, min(AUDITED_TASKS, tasks), audited)
+    _, steps = parts.judging
+    found = audit(parts.algorithm, parts.test_stream, steps, tasks[:AUDITED_TASKS], audited)
     if (found.changed > 0) != transductive:
         log.warning(
             "the audit disagrees with what a few queries said: %s of %s predictions change in company, and the row of "

@@ -48,11 +48,15 @@ def train(config: DictConfig) -> Path:
     resolved = resolve(config)
     run = directory_of(resolved, run_id(resolved))
     with joined() as ranks:
-        if ranks.first:
-            once(run, resolved, lambda run, console: _train(run, resolved, console, ranks))
-            ranks.from_first(None)  # nothing is left to help with
-        else:
-            _help_to_train(resolved, ranks)
+        try:
+            if ranks.first:
+                once(run, resolved, lambda run, console: _train(run, resolved, console, ranks))
+                ranks.from_first(None)  # nothing is left to help with
+            else:
+                _help_to_train(resolved, ranks)
+        except TrainingDiverged:
+            ranks.from_first(None)  # torchrun ends all when one ends, and the first has yet to write
+            raise
     return run.path
 
 

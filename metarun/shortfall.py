@@ -45,6 +45,8 @@ def remark(record: Mapping[str, Any]) -> str | None:
 def _what_to_look_at(record: Mapping[str, Any]) -> str:
     first, last = record.get("train_loss_first"), record.get("train_loss_last")
     inner = ", `algo.inner_lr`" if record["order"] else ""
+    if "training_diverged_at" in record:
+        return f"its training diverged: try lower rates (`train.outer_lr`{inner}), or `train.clip_grad=10`"
     if first is None or last is None or first == last:
         return f"take more steps (`train.iterations`), or try other rates (`train.outer_lr`{inner})"
     losses = f"{first:.3g} → {last:.3g}"

@@ -1,7 +1,7 @@
 """Whether queries see each other: found by predicting them alone and in company. Knows no algorithm, no data set."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -89,15 +89,15 @@ def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> N
 
 
 def audit(
-    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: int, audited: Callable[[int, int], None]
+    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], audited: Callable[[int, int], None]
 ) -> Audit:
-    """Predict every query of the first `tasks` of a stream in company and by itself, in float64.
+    """Predict every query of some tasks of a stream in company and by itself, in float64.
 
     Args:
         algorithm: what is audited; it stays as it is.
         stream: of meta-test tasks.
         steps: of adaptation.
-        tasks: how many.
+        tasks: their numbers; one that diverges tells nothing, as it makes much of rounding.
         audited: told after each task how many of how many are done; may raise to stop.
 
     Raises:
@@ -105,22 +105,22 @@ def audit(
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
     in_company, by_itself, targets = [], [], []
-    for i in range(tasks):
+    for done, i in enumerate(tasks, 1):
         task = _in_float64(stream.draw(i, 1))
         in_company.append(algorithm.predict(task, steps)[:, 0])  # (steps + 1, queries, way)
         pieces = [_each_query_alone(task, first, count) for first, count in chunks(task.query_x.shape[1], AT_ONCE)]
         by_itself.append(torch.cat([algorithm.predict(piece, steps)[:, :, 0] for piece in pieces], 1))
         targets.append(task.query_y[0])
-        audited(i + 1, tasks)
+        audited(done, len(tasks))
     together, alone, target = torch.cat(in_company, 1), torch.cat(by_itself, 1), torch.cat(targets)
     regression = target.is_floating_point()
     judge = per_query_loss if regression else correct
     as_judged, by_themselves = (judge(each[-1], target).double() for each in (together, alone))
     known = (as_judged < LARGEST) & (by_themselves < LARGEST)
     if not known.any():
-        raise RunFailed(f"all {tasks} audited tasks diverged; lower `test.steps`.")
+        raise RunFailed(f"all {len(tasks)} audited tasks diverged; lower `test.steps`.")
     return Audit(
-        tasks=tasks,
+        tasks=len(tasks),
         queries=len(target),
         changed=int(_differs(alone, together).any(0).sum()),
         together=float(as_judged[known].mean()),

@@ -227,7 +227,8 @@ def test_classes_that_diverge_count_as_wrong_and_the_run_is_done(metarun):
 
 def test_a_training_that_diverged_fails_but_its_best_checkpoint_can_be_tested_and_is_marked(metarun):
     words = ["algo=protonet", "algo._target_=tests.test_diverged.Bursting", "backbone.filters=4", "train.way=5"]
-    code, _, complaint = metarun("train", *words, *SMALL)
+    code, printed, complaint = metarun("train", *words, *SMALL)
+    assert "the best checkpoint, of step 2, is kept: `metarun test run=" in printed
     assert (code, "the meta-training loss became nan by step 4" in complaint) == (1, True)
     run, failed = the_row()
     assert (failed["status"], failed["training_status"], failed["training_diverged_at"]) == ("failed", "diverged", 4)

@@ -98,7 +98,7 @@ def test_a_run_leaves_the_contracts_files_and_keys(metarun, algo):
     assert last.accuracy.mean() == pytest.approx(record["accuracy"])
     assert record["accuracy"] == record["accuracy_by_step"][-1]
     curve = pd.read_csv(path / "curve.csv")
-    assert list(curve.columns) == ["iteration", "split", "loss", "accuracy", "seconds"]
+    assert list(curve.columns) == ["iteration", "split", "loss", "accuracy", "seconds", "median", "diverged"]
     assert curve.iteration.tolist() == [3, 3, 6, 6]
     environment = json.loads((path / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__
@@ -416,10 +416,10 @@ def test_a_meta_test_that_is_no_number_is_a_failure_not_a_row(metarun):
     metarun("train", *words, "algo.inner_lr=2", "test.steps=1")
     code, _, complaint = metarun("test", f"run={read(the_run())['id']}", "test.steps=400")
     assert code == 1
-    assert "meta-test tasks is no number within 400 steps" in complaint
+    assert "all 5 meta-test tasks diverged by step 400; lower `test.steps` or `algo.inner_lr`" in complaint
     code, _, complaint = metarun("train", *words, "algo.inner_lr=100", "test.steps=60")
     assert code == 1
-    assert "the loss on meta-val became" in complaint
+    assert "at every look some of the 200 meta-val tasks diverged, so that no checkpoint could be chosen" in complaint
 
 
 @pytest.mark.slow

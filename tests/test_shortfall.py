@@ -47,6 +47,7 @@ def test_a_row_falls_short_if_its_whole_interval_is_below_the_floor_or_reaches_d
     [
         (row(), "the training loss did not fall (1.61 → 1.61): try other rates (`train.outer_lr`, `algo.inner_lr`)"),
         (row(order=None), "did not fall (1.61 → 1.61): try other rates (`train.outer_lr`) and more steps."),
+        (row(order=None, training_diverged_at=9), "its training diverged: try lower rates (`train.outer_lr`), or"),
         (row(train_loss_first=None), "take more steps (`train.iterations`)"),
         (row(train_loss_first=1.612), "take more steps (`train.iterations`)"),
         (row(train_loss_last=0.1), "the training loss fell (1.61 → 0.1) and meta-val did not follow: more training"),

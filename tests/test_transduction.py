@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -31,7 +33,7 @@ def test_transductive_is_found_by_asking(method, norm):
 @pytest.mark.parametrize("method", ["maml", "protonet"])
 def test_the_audit_agrees_with_the_flag(method, norm):
     told = []
-    found = audit(make(method, norm), make_stream(query=4), 2, 3, lambda done, tasks: told.append((done, tasks)))
+    found = audit(make(method, norm), make_stream(query=4), 2, range(3), lambda done, tasks: told.append((done, tasks)))
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert (found.tasks, found.queries) == (3, 60)
     assert found.changed == (60 if norm == "batch" else 0)
@@ -52,7 +54,7 @@ def test_the_audit_is_what_asking_query_by_query_finds():
             predicted = maml.predict(one, 2)[-1, 0, 0].argmax().item()
             alone += predicted == task.query_y[0, j].item()
             flipped += predicted != classes[j].item()
-    assert audit(maml, stream, 2, 2, nobody_asks) == Audit(2, 30, 30, together / 30, alone / 30, flipped)
+    assert audit(maml, stream, 2, range(2), nobody_asks) == Audit(2, 30, 30, together / 30, alone / 30, flipped)
     assert flipped > 0, "a test of nothing"
 
 
@@ -60,6 +62,17 @@ def test_the_audit_of_a_regression():
     torch.manual_seed(0)
     maml = MAML(MLP((1,), [40, 40], "batch"), 1, 0.01, 1)
     stream = task_stream(Sinusoid(), "train", TaskShape(1, 10, 5), 0, torch.device("cpu"), torch.float32)
-    found = audit(maml, stream, 2, 3, nobody_asks)
+    found = audit(maml, stream, 2, range(3), nobody_asks)
     assert (found.queries, found.changed, found.flipped) == (15, 15, None)
     assert found.alone != found.together
+
+
+def test_an_audit_is_over_the_queries_that_are_numbers_and_says_nothing_changed_where_none_is():
+    class HalfLost(ProtoNet):
+        def predict(self, tasks, steps):
+            predictions = super().predict(tasks, steps)
+            return predictions.where(tasks.query_x.mean((-3, -2, -1))[..., None] > 0.5, math.nan)
+
+    found = audit(HalfLost(make_conv4("running")), make_stream(query=4), 0, range(2), nobody_asks)
+    assert (found.changed, found.flipped) == (0, 0)
+    assert found.together == found.alone
