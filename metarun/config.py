@@ -312,7 +312,7 @@ NOT_IDENTITY = (
 
 # Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. All
 # can change a number, and who asks for `deterministic` is not served by a row that was made without.
-CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed"}
+CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False}
 
 NAMES_OF_CODE = ("_target_", "tasksets")  # keys whose value may name a class or a function of the user's own
 

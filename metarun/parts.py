@@ -18,6 +18,7 @@ from metarun.backbones import compute_in_bfloat16
 from metarun.build import build, takes
 from metarun.config import Config
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.data.contents import tell_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.durations import parse_duration
 from metarun.errors import UserError
@@ -187,7 +188,8 @@ class Parts:
         return find_duplicates(f"what was trained and is tested on, {data.name},", f"{trained_hash}|{data.hash}", load)
 
     def check_examples(self) -> None:
-        """Refuse a class to be tested on that is trained on; tell of other equal examples."""
+        """Tell what the data hold; refuse a class to be tested on that is trained on; tell of other equal examples."""
+        tell_contents(self.data)
         if self.duplicates is not None:
             tell(self.data.name, self.duplicates)
 
