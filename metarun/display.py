@@ -219,6 +219,8 @@ def summary(record: dict[str, Any]) -> Table:
     table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
     if seen := record.get("duplicates_across_splits"):
         table.add_row("seen before", f"examples in more than one split: {seen:,}; meta-test is not all new")
+    if shared := record.get("duplicates_across_classes"):
+        table.add_row("ambiguous", f"examples in several classes: {shared:,}; no method can tell of which they are")
     if record.get("figures_seen", 1) > 1:
         told = f"meta-test looked at {record['looks']} times, with {record['figures_seen']} figures in this setting"
         table.add_row("looks", told)
