@@ -51,9 +51,9 @@ def empty_folders(place: Path) -> list[str]:
         walk = os.walk(place, followlinks=True)
         return [Path(here).relative_to(place).as_posix() for here, folders, names in walk if not (folders or names)]
     with _open_zip(place) as archive:
-        entries = [PurePosixPath(entry.filename) for entry in archive.infolist()]
-        holding = {folder for entry in entries for folder in entry.parents}
-        folders = [PurePosixPath(entry.filename) for entry in archive.infolist() if entry.is_dir()]
+        names = [name for name, _ in _entries(archive)]
+    holding = {folder for name in names for folder in PurePosixPath(name).parents}
+    folders = [PurePosixPath(name) for name in names if name.endswith("/")]
     return [folder.as_posix() for folder in folders if folder not in holding]
 
 
@@ -94,15 +94,23 @@ def _open_zip(place: Path) -> zipfile.ZipFile:
 def _members(place: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the files of a zip by their paths, written without detours such as `./`."""
     members: dict[str, zipfile.ZipInfo] = {}
-    for entry in archive.infolist():
-        _check_stays_inside(place, entry.filename)
-        name = PurePosixPath(entry.filename).as_posix()
-        if entry.is_dir():
+    for written, entry in _entries(archive):
+        _check_stays_inside(place, written)
+        name = PurePosixPath(written).as_posix()
+        if written.endswith("/"):  # a folder
             continue
         if name in members:
             raise UserError(f"{place} holds '{name}' twice; fetch it again, or pack it anew.")
         members[name] = entry
     return members
+
+
+def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """Yield all entries by their names; of a zip that some Windows program packed, with slashes for backslashes."""
+    entries = archive.infolist()
+    only_backslashes = not any("/" in entry.filename for entry in entries)
+    for entry in entries:
+        yield entry.filename.replace("\\", "/") if only_backslashes else entry.filename, entry
 
 
 def _read_member(

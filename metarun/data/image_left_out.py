@@ -11,6 +11,7 @@ from metarun.data.examples import SPLITS, LeftOut, Split
 from metarun.data.image_tables import Classes
 from metarun.data.picture_files import PictureFiles, count_by_suffix
 from metarun.documents import parse_json
+from metarun.errors import printable
 
 _NAMED = 5  # folders in a clause
 
@@ -60,7 +61,7 @@ def without_pictures(roots: Sequence[str], files: PictureFiles, empty: Iterable[
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])
+    return ", ".join([*map(printable, names[:_NAMED]), *(["…"] if len(names) > _NAMED else [])])
 
 
 def at_or_above(folder: str) -> list[str]:
