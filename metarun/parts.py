@@ -18,6 +18,7 @@ from metarun.backbones import compute_in_bfloat16
 from metarun.build import build, takes
 from metarun.config import Config
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.data.contents import tell_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.durations import parse_duration
 from metarun.errors import UserError
@@ -173,7 +174,7 @@ class Parts:
         data = self.data
         if not isinstance(data, ClassDataset):
             return None
-        if self.trained_on is None or self.trained_on[1] == data.hash:
+        if self.trained_on is None or not self._is_other_data:
             return find_duplicates(data.name, data.hash, lambda: data.splits)
         node_of, trained_hash = self.trained_on
 
@@ -184,12 +185,19 @@ class Parts:
                 log.warning("whether these examples were seen in training is not known: %s", error)
                 return None
 
-        return find_duplicates(f"what was trained and is tested on, {data.name},", f"{trained_hash}|{data.hash}", load)
+        what = f"what was trained and is tested on, {data.name},"
+        return find_duplicates(what, f"{trained_hash}|{data.hash}", load, test_alone=True)
+
+    @property
+    def _is_other_data(self) -> bool:
+        """Whether a checkpoint is tested on other data than it was trained on."""
+        return self.trained_on is not None and self.trained_on[1] != self.data.hash
 
     def check_examples(self) -> None:
-        """Refuse a class to be tested on that is trained on; tell of other equal examples."""
+        """Tell what the data hold; refuse a class to be tested on that is trained on; tell of other equal examples."""
+        tell_contents(self.data)
         if self.duplicates is not None:
-            tell(self.data.name, self.duplicates)
+            tell(self.data.name, self.duplicates, self._is_other_data)
 
     @cached_property
     def schedule(self) -> Schedule:

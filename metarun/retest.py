@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from metarun.algorithms import load_under_another_head
+from metarun.build import takes
 from metarun.config import (
     Config,
     overlaid,
@@ -16,6 +17,8 @@ from metarun.config import (
     under_another_head,
     without_algo,
 )
+from metarun.data import ClassDataset
+from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
 from metarun.data.fingerprint import content_hash
 from metarun.display import Screen
 from metarun.errors import UserError
@@ -93,6 +96,7 @@ def _retest(
     of_training = partial(stored_config, parent, asked["trust"], ("backbone", "algo"))
     parts.trained_on = (lambda: of_training()["data"], str(trained.get("data_hash")))
     parts.check_examples()
+    _compare_brightness(parts, trained)
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
     if parent.best.is_file():
@@ -116,6 +120,20 @@ def _retest(
     screen = Screen(console, parts.regression)
     with deferred_signals(screen.close) as interruption:
         return meta_test(run, parent, parts, carried, screen, interruption)
+
+
+def _compare_brightness(parts: Parts, trained: Record) -> None:
+    """Warn where the pictures are far from as bright as those of training, as dark ink is beside light on dark."""
+    found = brightness(parts.data.splits["test"]) if isinstance(parts.data, ClassDataset) else None
+    before = trained.get("example_mean")  # runs that were made before there was that key are without it
+    if found is None or before is None or (told := compare_brightness(before, found[0])) is None:
+        return
+    node, advice = parts.config["data"], ""
+    if would_fit_inverted(before, found[0]) and takes("data", node, "invert"):
+        advice = (
+            f"; set data.invert={str(not node.get('invert', False)).lower()} if light and dark are the other way round"
+        )
+    log.warning("%s: %s%s", parts.data.name, told, advice)
 
 
 def _prepare(parts: Parts) -> None:

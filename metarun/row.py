@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from metarun import __version__, environment
 from metarun.algorithms import floor
+from metarun.data import ClassDataset
+from metarun.data.brightness import brightness
 from metarun.errors import RunFailed
 from metarun.meta_test import Evaluation, adaptation_ms, evaluate, judge
 from metarun.meta_train import Progress
@@ -34,7 +36,7 @@ TRAINED_KEYS = (
     *("algo", "data", "backbone", "way", "shot", "query", "seed", "train_way", "train_shot", "train_query"),
     *("val_accuracy", "val_mse", "best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
-    "example_shape",
+    *("example_shape", "example_mean", "example_sd"),
 )
 
 
@@ -65,8 +67,15 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "order": parts.algorithm.order,
         "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
         "example_shape": list(parts.data.shape),
+        **_brightness(parts),
         **({"published": config["published"]} if config.get("published") else {}),
     }
+
+
+def _brightness(parts: Parts) -> Record:
+    """What the row says of how bright the pictures of meta-train are; nothing where examples are none."""
+    found = brightness(parts.data.splits["train"]) if isinstance(parts.data, ClassDataset) else None
+    return {} if found is None else {"example_mean": found[0], "example_sd": found[1]}
 
 
 def describe_test(
@@ -153,7 +162,11 @@ def _equal_examples(parts: Parts) -> Record:
     if found is None:
         return {}
     within = found.across_classes + found.within_a_class
-    return {"duplicates_across_splits": found.across_splits, "duplicates_within_splits": within}
+    return {
+        "duplicates_across_splits": found.across_splits,
+        "duplicates_within_splits": within,
+        "duplicates_across_classes": found.across_classes,
+    }
 
 
 def describe_audit(

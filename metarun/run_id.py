@@ -24,7 +24,7 @@ NOT_IDENTITY = (
 
 # Keys that came later, with the value that runs had without them; at that value they leave a run's id as it was. All
 # can change a number, and who asks for `deterministic` is not served by a row that was made without.
-CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed"}
+CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False}
 
 _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.over_tasks.How`, which only torch can load
 
@@ -46,7 +46,7 @@ def run_id(config: Config) -> str:
     for key in (*NOT_IDENTITY, *usual):
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(identity, parent) if parent else identity
-        if key in usual or not parent or _means_as_metaruns(node, name):
+        if not parent or _means_as_metaruns(node, name):
             node.pop(name, None)
     plain = _with_content(OmegaConf.to_container(identity))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

@@ -78,6 +78,8 @@ def _add_warnings(table: Table, record: dict[str, Any]) -> None:
         table.add_row("remark", escape(short), style="yellow")
     if seen := record.get("duplicates_across_splits"):
         table.add_row("seen before", f"examples in more than one split: {seen:,}; meta-test is not all new")
+    if shared := record.get("duplicates_across_classes"):
+        table.add_row("ambiguous", f"examples in several classes: {shared:,}; no method can tell of which they are")
     if record.get("figures_seen", 1) > 1:
         told = f"meta-test looked at {record['looks']} times, with {record['figures_seen']} figures in this setting"
         table.add_row("looks", told)

@@ -60,7 +60,7 @@ def test_list_says_where_each_set_is_or_how_to_get_it(
 def test_get_says_what_each_split_holds(capsys: pytest.CaptureFixture[str]) -> None:
     assert data_command.main(["get", "drawn"]) == 0
     shown = capsys.readouterr().out
-    assert shown == "drawn: train 2 classes, 6 examples; val 1 classes, 3 examples; test 1 classes, 3 examples.\n"
+    assert shown == "drawn: train 2 classes of 3 examples, val 1 of 3, test 1 of 3\n"
 
 
 @pytest.mark.usefixtures("_drawn")

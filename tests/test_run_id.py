@@ -68,7 +68,7 @@ def test_a_run_that_was_made_before_is_found(here, monkeypatch, words):
 def test_keys_that_came_later_leave_ids_as_they_were():
     now = config()
     earlier = {key: value for key, value in now.items() if key not in ("tf32", "deterministic")}
-    earlier["data"] = {key: value for key, value in now["data"].items() if key != "storage"}
+    earlier["data"] = {key: value for key, value in now["data"].items() if key not in ("storage", "invert")}
     assert run_id(now) == run_id(earlier)
     assert resolve(OmegaConf.create(earlier)) == {**now, "data": earlier["data"]}
 
@@ -79,7 +79,8 @@ def test_what_cannot_change_a_number_is_no_part_of_a_runs_identity(word):
 
 
 def test_what_can_change_a_number_is():
-    words = [(), ("precision=bf16",), ("precision=float64",), ("tf32=true",), ("deterministic=true",)]
+    words = [(), *((word,) for word in ("precision=bf16", "precision=float64", "tf32=true", "deterministic=true"))]
+    words.append(("data.invert=true",))
     assert len({run_id(config(*each)) for each in words}) == len(words)
 
 

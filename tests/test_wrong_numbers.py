@@ -99,7 +99,50 @@ def test_equal_examples_of_one_split_are_counted_apart():
     data = make_dataset()
     data = changed(data, "val", 1, data.splits["val"].values[0])
     data = changed(data, "val", 45, data.splits["val"].values[100])
-    assert duplicates(data) == Duplicates(across_classes=1, within_a_class=1)
+    between = "number 6 of class 'val 2' in 'val' and number 1 of class 'val 5' in 'val'"
+    assert duplicates(data) == Duplicates(across_classes=1, within_a_class=1, between_classes=between)
+
+
+def test_an_answer_of_an_older_version_that_names_no_two_classes_is_counted_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path))
+    data = make_dataset()
+    data = changed(data, "val", 45, data.splits["val"].values[100])
+    found = duplicates(data)
+    (kept,) = tmp_path.glob("duplicates/*.json")
+    answer = json.loads(kept.read_text())
+    del answer["between_classes"]
+    kept.write_text(json.dumps(answer))
+    assert duplicates(data) == found
+
+
+def test_of_a_test_on_other_data_only_what_is_tested_on_counts():
+    data = make_dataset(seed=32)
+    data = changed(data, "train", 1, data.splits["train"].values[0])  # in one class of what was trained on
+    data = changed(data, "train", 45, data.splits["train"].values[100])  # in two of its classes
+    data = changed(data, "val", 7, data.splits["train"].values[7])  # in two of its splits
+    data = changed(data, "test", 25, data.splits["test"].values[100])
+    data = changed(data, "test", 60, data.splits["val"].values[8])
+    found = find_duplicates("both", data.hash, lambda: data.splits, test_alone=True)
+    assert found == Duplicates(
+        across_splits=1,
+        across_classes=1,
+        between="number 9 of class 'val 0' in 'val' and number 1 of class 'test 3' in 'test'",
+        between_classes="number 6 of class 'test 1' in 'test' and number 1 of class 'test 5' in 'test'",
+    )
+    assert duplicates(data).across_splits == 2, "as one data set"
+
+
+def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
+    write_pictures(Path("my_pictures"), count=20)
+    Path("my_pictures/test/dark pink/7.png").write_bytes(Path("my_pictures/test/dark grey/3.png").read_bytes())
+    few = ["train.query=2", "task.query=2", "task.way=2", "train.way=2"]
+    code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
+    assert code == 0
+    two = "number 14 of class 'dark grey' in 'test' and number 18 of class 'dark pink' in 'test'"
+    assert f"examples in more than one class of a split of image_folder: 1, such as {two}; no method can" in printed
+    assert the_row()["duplicates_across_classes"] == 1
+    _, printed, _ = metarun("compare")
+    assert "⁂ some examples stand in several classes of a split: no method can tell of which they are." in printed
 
 
 def test_a_picture_in_two_splits_is_told_and_flagged(metarun):

@@ -10,7 +10,7 @@ from metarun.config import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # numpy: `data get <Tab>` needs only the names
-    from metarun.data import ClassDataset, DataSource, Sinusoid
+    from metarun.data import DataSource
 
 EXAMPLES = """\
 examples:
@@ -34,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     else:
         sys.path.append(str(Path.cwd()))  # a user's own Tasksets are found where the command is run
         source = build_source(asked.name, asked.setting)
-        print(source.check() if asked.action == "check" else f"{asked.name}: {describe(source.load())}")
+        print(source.check() if asked.action == "check" else f"{asked.name}: {_got(source)}")
     return 0
 
 
@@ -69,14 +69,13 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
     return source
 
 
-def describe(data: "ClassDataset | Sinusoid") -> str:
-    """Return what a data set holds in each split: ``train 1,028 classes, 20,560 examples …``."""
+def _got(source: "DataSource") -> str:
+    """Return what a data set holds once it is here, and below it what was left out though nobody said so."""
     from metarun.data import ClassDataset
+    from metarun.data.contents import describe
 
-    if not isinstance(data, ClassDataset):
-        return "drawn as it is needed; nothing is stored."
-    counts = [f"{split} {len(e.class_names):,} classes, {len(e.values):,} examples" for split, e in data.splits.items()]
-    return f"{'; '.join(counts)}."
+    data = source.load()
+    return "\n".join([describe(data), *(data.left_out.unasked if isinstance(data, ClassDataset) else ())])
 
 
 def sources() -> Iterator[tuple[str, "DataSource"]]:

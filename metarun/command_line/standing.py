@@ -25,6 +25,7 @@ FLAGS = {
     "data": ("§", "§ other examples, or another split, than others on data of this name."),
     "few_tasks": ("¶", f"¶ an interval over fewer than {FEW_TASKS} tasks, which says little."),
     "duplicates": ("‖", "‖ some examples stand in more than one split: meta-test may have been seen in training."),
+    "classes": ("⁂", "⁂ some examples stand in several classes of a split: no method can tell of which they are."),
     "looks": ("※", "※ its checkpoint was judged more than once in this setting, with several figures to choose from."),
     "audit": ("¿", "¿ an audit of this checkpoint found the opposite of its column `transductive`."),
     "diverged": ("∞", "∞ some meta-test tasks diverged: an mse is over the others and never the best."),
@@ -121,6 +122,7 @@ def _by_itself(record: Record, seen: int, audited: bool | None) -> dict[str, boo
     return {
         "few_tasks": record["test_tasks"] < FEW_TASKS,
         "duplicates": record.get("duplicates_across_splits", 0) > 0,
+        "classes": record.get("duplicates_across_classes", 0) > 0,
         "looks": seen > 1,
         "audit": audited is not None and audited != record["transductive"],
         "diverged": record.get("diverged", 0) > 0,

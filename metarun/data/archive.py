@@ -1,16 +1,24 @@
 """Reading the files of a folder or of a zip alike; a zip is read in memory, never extracted."""
 
+import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from metarun.errors import UserError
 from metarun.places import files_below, is_file, is_folder
 
-Read = Callable[[str], bytes]
 _PIECE = 4096  # bytes of a zip at once: zipfile holds all that they unpack to, before it cuts off what was not claimed
+
+
+class Read(Protocol):
+    """Reads a file of a folder or zip."""
+
+    def __call__(self, name: str, first: int | None = None, /) -> bytes:
+        """Return its content, or no more than the first so many bytes."""
 
 
 @contextmanager
@@ -25,17 +33,36 @@ def opened(place: Path, largest: int) -> Iterator[tuple[list[str], Read]]:
         UserError: the zip is damaged, a path in it leads out of its folder, or a file cannot be read.
     """
     if is_folder(place):
-        yield files_below(place), lambda name: _read_file(place / name, largest)
+        yield files_below(place), lambda name, first=None, /: _read_file(place / name, largest, first)
         return
     with _open_zip(place) as archive:
         members = _members(place, archive)
-        yield list(members), lambda name: _read_member(place, archive, members[name], largest)
+        yield list(members), lambda name, first=None, /: _read_member(place, archive, members[name], largest, first)
 
 
-def _read_file(path: Path, largest: int) -> bytes:
+def empty_folders(place: Path) -> list[str]:
+    """Return the folders of a folder or zip in which there is nothing, as paths below `place`.
+
+    Raises:
+        UserError: as `opened`.
+    """
+    if is_folder(place):
+        walk = os.walk(place, followlinks=True)
+        return [Path(here).relative_to(place).as_posix() for here, folders, names in walk if not (folders or names)]
+    with _open_zip(place) as archive:
+        names = [name for name, _ in _entries(archive)]
+    holding = {folder for name in names for folder in PurePosixPath(name).parents}
+    folders = [PurePosixPath(name) for name in names if name.endswith("/")]
+    return [folder.as_posix() for folder in folders if folder not in holding]
+
+
+def _read_file(path: Path, largest: int, first: int | None) -> bytes:
     if not is_file(path):
         raise UserError(f"{path} is no file but a link to nothing, a pipe or a device; take it away.")
     try:
+        if first is not None:
+            with path.open("rb", buffering=0) as file:
+                return file.read(first)
         size = path.stat().st_size
         if size > largest:
             raise UserError(f"{path} has {size:,} bytes, more than any that is expected here; take it away.")
@@ -56,10 +83,10 @@ def _open_zip(place: Path) -> zipfile.ZipFile:
 def _members(place: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the files of a zip by their paths, written without detours such as `./`."""
     members: dict[str, zipfile.ZipInfo] = {}
-    for entry in archive.infolist():
-        _check_stays_inside(place, entry.filename)
-        name = PurePosixPath(entry.filename).as_posix()
-        if entry.is_dir():
+    for written, entry in _entries(archive):
+        _check_stays_inside(place, written)
+        name = PurePosixPath(written).as_posix()
+        if written.endswith("/"):  # a folder
             continue
         if name in members:
             raise UserError(f"{place} holds '{name}' twice; fetch it again, or pack it anew.")
@@ -67,11 +94,23 @@ def _members(place: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo
     return members
 
 
-def _read_member(place: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, largest: int) -> bytes:
-    if entry.file_size > largest:
+def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """Yield all entries by their names; of a zip that some Windows program packed, with slashes for backslashes."""
+    entries = archive.infolist()
+    only_backslashes = not any("/" in entry.filename for entry in entries)
+    for entry in entries:
+        yield entry.filename.replace("\\", "/") if only_backslashes else entry.filename, entry
+
+
+def _read_member(
+    place: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, largest: int, first: int | None
+) -> bytes:
+    if first is None and entry.file_size > largest:
         raise _damaged(place, f"{entry.filename} claims {entry.file_size:,} bytes")
     try:
         with archive.open(entry) as member:
+            if first is not None:
+                return member.read(first)
             return b"".join(iter(lambda: member.read(_PIECE), b""))
     except Exception as error:  # and so do the four kinds of compression
         raise _damaged(place, error) from error

@@ -33,12 +33,14 @@ class Duplicates:
         across_classes: contents in more than one class of a split: of these no method can tell which.
         within_a_class: contents more than once in one class, so that a query may be its own support.
         between: an example of two in different splits, for people; "" where there are none.
+        between_classes: an example of two in different classes of one split, likewise.
     """
 
     across_splits: int = 0
     across_classes: int = 0
     within_a_class: int = 0
     between: str = ""
+    between_classes: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,43 +52,57 @@ class _Places:
     of_class: Numbers
 
 
-def find_duplicates(name: str, identity: str, load: Callable[[], Splits | None]) -> Duplicates | None:
+def find_duplicates(
+    name: str, identity: str, load: Callable[[], Splits | None], test_alone: bool = False
+) -> Duplicates | None:
     """Compare all examples by a hash of their bytes; once for each content of a data set, then the answer is kept.
 
     Args:
         name: of the data set, for messages.
         identity: stands for the content of all splits.
         load: returns the splits, called where no answer is kept; None: they cannot be had, and there is no answer.
+        test_alone: count only contents that are in meta-test, since the other splits are of another data set.
 
     Raises:
         UserError: a class of one split is, under another name, a class of another: all its examples are there too.
     """
-    path = data_root() / "duplicates" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+    asked = f"{identity}|of test alone" if test_alone else identity
+    path = data_root() / "duplicates" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
     if (found := _kept(path)) is None and (splits := load()) is not None:
         places = _places(splits)
         _check_no_class_twice(name, splits, places)
-        found = _count(splits, places)
+        found = _count(splits, places, test_alone)
         _keep(path, found)
     return found
 
 
-def tell(name: str, found: Duplicates) -> None:
-    """Log what there is to say of a data set's equal examples."""
+def tell(name: str, found: Duplicates, of_other_data: bool = False) -> None:
+    """Log what there is to say of equal examples.
+
+    Args:
+        name: of the data set.
+        found: in it; or in its meta-test, and between that and what was trained on.
+        of_other_data: it is the latter.
+    """
     if found.across_splits:
         log.warning(
-            "examples in more than one split of %s: %s, such as %s; meta-test may have been seen in training, and the "
-            "row says so",
-            name,
+            "%s: %s, such as %s; meta-test may have been seen in training, and the row says so",
+            f"examples of {name} that were trained on"
+            if of_other_data
+            else f"examples in more than one split of {name}",
             f"{found.across_splits:,}",
             found.between,
         )
-    if inside := found.across_classes + found.within_a_class:
-        log.info(
-            "examples more than once in a split of %s: %s, of them in several classes: %s",
+    if found.across_classes:
+        log.warning(
+            "examples in more than one class of a split of %s: %s, such as %s; no method can tell of which class they "
+            "are, and the row says so",
             name,
-            f"{inside:,}",
             f"{found.across_classes:,}",
+            found.between_classes,
         )
+    if found.within_a_class:
+        log.info("examples more than once in a class of %s: %s", name, f"{found.within_a_class:,}")
 
 
 def _places(splits: Splits) -> _Places:
@@ -109,17 +125,26 @@ def _hashes(examples: Examples) -> Iterator[int]:
             yield int.from_bytes(hashlib.blake2b(example.data, digest_size=8).digest(), "little")
 
 
-def _count(splits: Splits, places: _Places) -> Duplicates:
+def _count(splits: Splits, places: _Places, test_alone: bool) -> Duplicates:
     """Count contents, each once."""
-    examples = np.bincount(places.content)
-    in_splits, in_classes = (_pairs(places.content, of)[0] for of in (places.of_split, places.of_class))
-    in_splits, in_classes = np.bincount(in_splits), np.bincount(in_classes)
-    across = in_splits > 1
+    judged = (places.of_split == SPLITS.index("test")) | (not test_alone)  # (examples,)
+    many = int(places.content.max()) + 1
+    in_splits = np.bincount(_pairs(places.content, places.of_split)[0])
+    across = (in_splits > 1) & (np.bincount(places.content[judged], minlength=many) > 0)
+    content, of_class, of_split = (numbers[judged] for numbers in (places.content, places.of_class, places.of_split))
+    examples, in_classes, in_judged_splits = (
+        np.bincount(each, minlength=many)
+        for each in (content, _pairs(content, of_class)[0], _pairs(content, of_split)[0])
+    )
+    shared = in_classes > in_judged_splits
+    between = _in_two_splits(places, int(across.argmax())) if across.any() else []
+    between_classes = _in_two_classes(places, int(shared.argmax()), judged) if shared.any() else []
     return Duplicates(
         across_splits=int(across.sum()),
-        across_classes=int((in_classes > in_splits).sum()),
+        across_classes=int(shared.sum()),
         within_a_class=int((examples > in_classes).sum()),
-        between=_name_two(splits, places, int(across.argmax())) if across.any() else "",
+        between=" and ".join(_name(splits, places, row) for row in between),
+        between_classes=" and ".join(_name(splits, places, row) for row in between_classes),
     )
 
 
@@ -130,10 +155,21 @@ def _pairs(content: Numbers, of: Numbers) -> tuple[Numbers, Numbers]:
     return pairs // width, pairs % width
 
 
-def _name_two(splits: Splits, places: _Places, content: int) -> str:
+def _in_two_splits(places: _Places, content: int) -> list[int]:
+    """Return the first place of a content, and its first one in the last split that has it."""
     rows = (places.content == content).nonzero()[0]
-    other = rows[(places.of_split[rows] != places.of_split[rows[0]]).argmax()]
-    return f"{_name(splits, places, int(rows[0]))} and {_name(splits, places, int(other))}"
+    last = (places.of_split[rows] == places.of_split[rows[-1]]).argmax()
+    return [int(rows[0]), int(rows[last])]
+
+
+def _in_two_classes(places: _Places, content: int, judged: NDArray[np.bool_]) -> list[int]:
+    """Return two places of a content that are in different classes of one split."""
+    rows = ((places.content == content) & judged).nonzero()[0]
+    of_splits = (rows[places.of_split[rows] == split] for split in np.unique(places.of_split[rows]))
+    two = (
+        (inside[0], inside[(places.of_class[inside] != places.of_class[inside[0]]).argmax()]) for inside in of_splits
+    )
+    return next([int(one), int(other)] for one, other in two if one != other)
 
 
 def _name(splits: Splits, places: _Places, row: int) -> str:
@@ -167,7 +203,9 @@ def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
 def _kept(path: Path) -> Duplicates | None:
     try:
         kept = parse_json(path.read_bytes())
-        return Duplicates(**kept) if isinstance(kept, dict) else None
+        found = Duplicates(**kept) if isinstance(kept, dict) else None
+        unnamed = found is not None and found.across_classes > 0 and not found.between_classes  # an older version's
+        return None if unnamed else found
     except (OSError, ValueError, TypeError):
         return None
 

@@ -3,7 +3,7 @@
 import hashlib
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -64,6 +64,10 @@ class Examples:
         """What the values are divided by when a task is made of them."""
         return 255 if self.values.dtype == np.uint8 else 1
 
+    def inverted(self) -> Self:
+        """Return uint8 examples with light for dark and dark for light."""
+        return replace(self, values=255 - self.values)
+
     def of_class(self, name: str) -> Values:
         """(examples, *shape) the examples of one class."""
         c = self.class_names.index(name)
@@ -71,8 +75,26 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What lies where a data set comes from and is not in it.
+
+    Args:
+        by_choice: what a list does not name, each a clause: "2 classes of 40 pictures that split.json does not name".
+        unasked: what nobody said should be left out, and what looks like an oversight, each a clause to warn of.
+    """
+
+    by_choice: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ClassDataset:
     """A data set whose classes are split into meta-train, meta-val and meta-test.
+
+    Args:
+        name: what messages call it.
+        splits: the examples of each split.
+        left_out: what lies there as well.
 
     Raises:
         UserError: a class stands in two splits, a split is empty, or examples are not uint8 or float32 of one shape.
@@ -80,6 +102,7 @@ class ClassDataset:
 
     name: str
     splits: Mapping[Split, Examples]
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __post_init__(self) -> None:
         for split in SPLITS:

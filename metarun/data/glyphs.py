@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.contents import describe
 from metarun.data.examples import ClassDataset, Examples, Split
 from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
-from metarun.data.splits import split_classes
+from metarun.data.splits import split_classes, unnamed
 from metarun.data.storage import Storage, as_stored, data_root, load_or_build, read_cache
 from metarun.errors import UserError
 from metarun.places import PathText
@@ -43,6 +44,7 @@ class Glyphs:
     Args:
         split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
             the path of a file that lists classes (see `metarun.data.splits`).
+        invert: dark ink on white, not light on dark.
         storage: "memory", or "disk": see `as_stored`.
     """
 
@@ -50,9 +52,11 @@ class Glyphs:
     summary = "about 500 printed letters and digits of 5 scripts, 20 drawings each"
     licence = "Bitstream Vera (free to use and embed)"
 
-    def __init__(self, split: Literal["scripts"] | PathText = "scripts", storage: Storage = "memory") -> None:
+    def __init__(
+        self, split: Literal["scripts"] | PathText = "scripts", invert: bool = False, storage: Storage = "memory"
+    ) -> None:
         self.split = split
-        self.storage = storage
+        self.invert, self.storage = invert, storage
 
     def load(self) -> ClassDataset:
         """Return the drawings, rendered on first use (seconds) and cached.
@@ -60,10 +64,7 @@ class Glyphs:
         Raises:
             UserError: no such split, or the cache cannot be written.
         """
-        drawings = load_or_build(_cache_path(), _key(), render)
-        lists = split_classes(self.name, self.split, drawings.class_names, {"scripts": split_by_script})
-        data = ClassDataset(self.name, {split: select(drawings, names) for split, names in lists.items()})
-        return as_stored(data, self.storage)
+        return as_stored(self._split(load_or_build(_cache_path(), _key(), render)), self.storage)
 
     def where(self) -> str:
         """Return where the drawings would come from: they are always there."""
@@ -80,7 +81,8 @@ class Glyphs:
             UserError: the cache holds other drawings.
         """
         rendered, cached = render(), read_cache(_cache_path(), _key())
-        found = f"{len(rendered.class_names)} characters, {DRAWINGS} drawings each, no two alike"
+        characters = f"{len(rendered.class_names)} characters, {DRAWINGS} drawings each, no two alike"
+        found = f"{describe(self._split(rendered))}; {characters}"
         if cached is None:
             return f"{found}; not cached yet"
         if cached.class_names != rendered.class_names or not np.array_equal(cached.values, rendered.values):
@@ -88,6 +90,13 @@ class Glyphs:
                 f"{_cache_path()} does not hold what is rendered now; delete it, the next use renders anew."
             )
         return f"{found}; the cache agrees"
+
+    def _split(self, drawings: Examples) -> ClassDataset:
+        lists = split_classes(self.name, self.split, drawings.class_names, {"scripts": split_by_script})
+        splits = {split: select(drawings, names) for split, names in lists.items()}
+        if self.invert:
+            splits = {split: examples.inverted() for split, examples in splits.items()}
+        return ClassDataset(self.name, splits, unnamed(self.split, lists, drawings.class_names))
 
 
 def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:

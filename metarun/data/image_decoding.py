@@ -12,8 +12,7 @@ from metarun.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # whatever the file is called
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")  # whatever the file is called
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # Pillow would cut these off at 255
 
 

@@ -3,20 +3,23 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.archive import opened
+from metarun.data.archive import empty_folders, opened
 from metarun.data.cache_file import Unwritten
-from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.contents import describe_splits
+from metarun.data.examples import SPLITS, ClassDataset, Examples, LeftOut, Split
 from metarun.data.fingerprint import content_hash
 from metarun.data.image_decoding import decode
-from metarun.data.image_layout import Classes, SplitFile, arrange
+from metarun.data.image_layout import Layout, SplitFile, arrange
+from metarun.data.image_left_out import remember_left_out
+from metarun.data.image_tables import Classes
 from metarun.data.known_images import KNOWN, KnownName
 from metarun.data.splits import read_split_file
 from metarun.data.storage import Storage, check_cache, data_root, load_or_build
@@ -25,7 +28,8 @@ from metarun.places import PathText, is_file, is_folder, path_of
 
 log = logging.getLogger(__name__)
 
-RECIPE = 1  # raise it with every change that can change a pixel or a class
+RECIPE = 1  # raise it with every change that can change a pixel or a class of a published set
+LAYOUT = 2  # raise it with every change that can change which pictures of the user's own are of which class
 _LARGEST = 1 << 28  # bytes of one picture
 _MOST_PIXELS = 2048  # of width and height: an example of 12 MB, of which a task has many
 
@@ -44,6 +48,7 @@ class ImageFolder:
         size: pixels, of width and of height.
         channels: 3 (colour) or 1 (grey).
         known: the published set that it is, of which it has to be a whole copy; None: pictures of the user's own.
+        invert: turn light to dark and dark to light, as for ink on paper beside Omniglot, which is light on dark.
         storage: "memory", or "disk": the pictures stay in the cache, for sets that are larger than memory.
 
     Raises:
@@ -61,6 +66,7 @@ class ImageFolder:
         size: int = 84,
         channels: Literal[1, 3] = 3,
         known: KnownName | None = None,
+        invert: bool = False,
         storage: Storage = "memory",
     ) -> None:
         if not 1 <= size <= _MOST_PIXELS:
@@ -68,7 +74,7 @@ class ImageFolder:
         self.root = None if root is None else path_of(root)
         self.split = split
         self.size, self.channels = size, channels
-        self.storage = storage
+        self.invert, self.storage = invert, storage
         self.known = None if known is None else KNOWN[known]
         if self.known:
             self.name, self.summary, self.licence = self.known.name, self.known.summary, self.known.licence
@@ -81,13 +87,14 @@ class ImageFolder:
         """
         place = self._place()
         key = self._key(place)
-        return ClassDataset(
-            self.name,
-            {
-                which: load_or_build(self._cache(which), key, partial(self._read, place, which), self.storage)
-                for which in SPLITS
-            },
-        )
+        layout = cache(partial(self._arrange, place))  # once, and not at all where it is not needed
+
+        def load(which: Split) -> Examples:
+            return load_or_build(self._cache(which), key, lambda: self._read(place, layout(), which), self.storage)
+
+        splits = {which: load(which) for which in SPLITS}
+        left_out = remember_left_out(self._beside("left-out.json"), key, lambda: layout().left_out if place else None)
+        return ClassDataset(self.name, splits, left_out)
 
     def where(self) -> str | None:
         """Return where the pictures would come from now; None: they are not here."""
@@ -114,13 +121,16 @@ class ImageFolder:
             whole = {which: examples for which, examples in cached.items() if examples}
             if len(whole) < len(SPLITS):
                 raise self._absent()
-            return f"{_count(whole)}: the cache is whole (the originals are not here to compare with)"
-        found = {which: self._read(place, which) for which in SPLITS}
+            told = describe_splits({which: examples.offsets for which, examples in whole.items()}, LeftOut())
+            return f"{told}: the cache is whole (the originals are not here to compare with)"
+        layout = self._arrange(place)
+        found = {which: self._read(place, layout, which) for which in SPLITS}
         for which, pictures in found.items():
             if not _agree(pictures, cached[which]):
                 raise UserError(f"{self._cache(which)} is not what {place} holds; delete the one that is wrong.")
         state = "not cached yet" if None in cached.values() else "the cache agrees"
-        return f"{_count(found)}, all decode; {state}"
+        told = describe_splits({which: pictures.offsets for which, pictures in found.items()}, layout.left_out)
+        return "; ".join([told, *layout.left_out.unasked, "all decode", state])
 
     def _place(self) -> Path | None:
         """Return the folder or zip; None: it is not here, but a cache of it may be."""
@@ -136,35 +146,46 @@ class ImageFolder:
         assert self.known is not None
         return self.known.absent()
 
-    def _read(self, place: Path | None, which: Split) -> Unwritten:
-        """Return the pictures of a split, each to be decoded when it is its turn."""
+    def _arrange(self, place: Path | None) -> Layout:
+        """Return which pictures are of which class and split."""
         if place is None:
             raise self._absent()
         with opened(place, _LARGEST) as (names, read):
-            splits = arrange(self.name, place, names, read, self._split_file())
+            layout = arrange(self.name, place, names, read, self._split_file(), empty_folders(place))
         if self.known and self.split is None:
-            self.known.check_whole(place, splits)
-        files = [file for of_class in splits[which].values() for file in of_class]
+            self.known.check_whole(place, layout.splits)
+        return layout
+
+    def _read(self, place: Path | None, layout: Layout, which: Split) -> Unwritten:
+        """Return the pictures of a split, each to be decoded when it is its turn."""
+        assert place is not None, "there is a layout of it"
+        classes = layout.splits[which]
+        files = [file for of_class in classes.values() for file in of_class]
         shape = (self.channels, self.size, self.size)
         blocks = self._decode(place, which, files)
-        return Unwritten(blocks, shape, np.dtype(np.uint8), _offsets(splits[which]), tuple(splits[which]))
+        return Unwritten(blocks, shape, np.dtype(np.uint8), _offsets(classes), tuple(classes))
 
     def _decode(self, place: Path, which: Split, files: Sequence[str]) -> Iterator[NDArray[np.uint8]]:
         log.info("Reading %s pictures of meta-%s from %s, once.", f"{len(files):,}", which, place)
         with opened(place, _LARGEST) as (_, read):
             for file in files:
-                yield decode(f"{place}: {file}", read(file), self.size, self.channels)[None]
+                picture = decode(f"{place}: {file}", read(file), self.size, self.channels)[None]
+                yield 255 - picture if self.invert else picture
 
     def _key(self, place: Path | None) -> str:
         """What the cache holds. A published set stays what it is; the user's own pictures may change."""
-        state = content_hash(place) if place and self.root else ""
-        return f"pictures-{RECIPE}-{self.size}-{self.channels}|{self.name}|{state}"
+        state = f"layout {LAYOUT}|{content_hash(place)}" if place and self.root else ""
+        return f"pictures-{RECIPE}-{self.size}-{self.channels}{'-inverted' * self.invert}|{self.name}|{state}"
 
     def _cache(self, which: Split) -> Path:
+        return self._beside(f"{which}.npz")
+
+    def _beside(self, name: str) -> Path:
+        """Return the path of a file of the cache."""
         _, lists = self._split_file() or ("", b"")
-        settings = os.fsencode(f"{self.root}|{self.size}|{self.channels}|") + lists
-        name = f"{self.name}-{hashlib.sha256(settings).hexdigest()[:8]}-{which}.npz"
-        return data_root() / "pictures" / name
+        settings = f"{self.root}|{self.size}|{self.channels}|{'inverted|' * self.invert}"
+        own = hashlib.sha256(os.fsencode(settings) + lists).hexdigest()[:8]
+        return data_root() / "pictures" / f"{self.name}-{own}-{name}"
 
     def _split_file(self) -> SplitFile | None:
         if self.split is not None:
@@ -183,10 +204,3 @@ def _agree(pictures: Unwritten, cached: Examples | None) -> bool:
 
 def _offsets(classes: Classes) -> NDArray[np.int64]:
     return np.cumsum([0, *map(len, classes.values())], dtype=np.int64)
-
-
-def _count(splits: Mapping[Split, Examples] | Mapping[Split, Unwritten]) -> str:
-    return ", ".join(
-        f"{which} {len(examples.class_names)} classes of {int(examples.offsets[-1]):,} pictures"
-        for which, examples in splits.items()
-    )

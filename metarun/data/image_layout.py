@@ -1,31 +1,40 @@
 """Which pictures of a folder or zip belong to which class and split, told from where they lie."""
 
-import csv
-import io
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from metarun.data.archive import Read
-from metarun.data.examples import SPLITS, Split, check_disjoint
-from metarun.data.image_decoding import SUFFIXES
+from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
+from metarun.data.image_left_out import at_or_above, at_other_depths, outside, skipped, without_pictures
+from metarun.data.image_tables import Classes, count_unnamed, read_tables
+from metarun.data.picture_files import SHOWN, PictureFiles, count_by_suffix, find_pictures
 from metarun.data.splits import split_by_file
 from metarun.errors import UserError
 
-Classes = dict[str, list[str]]  # the class's name -> names of its files
 SplitFile = tuple[str, bytes]  # what messages call it, its content
 SPLIT_FILE = "split.json"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The files of each class of each split, classes and files in the order of their names; and what is in none."""
+
+    splits: dict[Split, Classes]
+    left_out: LeftOut
+
+
 def arrange(
-    name: str, place: Path, names: Sequence[str], read: Read, split_file: SplitFile | None
-) -> dict[Split, Classes]:
-    """Return the files of each class of each split; classes and files in the order of their names.
+    name: str, place: Path, names: Sequence[str], read: Read, split_file: SplitFile | None, empty: Iterable[str] = ()
+) -> Layout:
+    """Return the files of each class of each split.
 
     Three layouts are known, below any number of folders that hold everything: `<train|val|test>/<class>/*`; `images/*`
-    with the tables `train.csv`, `val.csv` and `test.csv` of the columns filename and label (Ravi and Larochelle 2017);
-    and `<class>/*` with a split file (see `metarun.data.splits`), which may lie there as `split.json`.
+    with the tables `train.csv`, `val.csv` and `test.csv` of the columns filename and label (Ravi and Larochelle 2017;
+    see `metarun.data.image_tables`); and `<class>/*` with a split file (see `metarun.data.splits`), which may lie there
+    as `split.json`. A class may be a folder of folders (`Greek/alpha/*`), but none holds pictures and classes alike.
 
     Args:
         name: of the data set, for messages.
@@ -33,99 +42,164 @@ def arrange(
         names: of all files in it.
         read: returns a file's content.
         split_file: decides which classes are whose, whatever the layout; None: as the pictures lie.
+        empty: the folders in it without anything in them.
 
     Raises:
-        UserError: no such layout, a split without classes, a class in two splits, a damaged list.
+        UserError: no such layout, a split without classes, a class in two splits, a damaged list, a folder of which it
+            is not clear whether it is a class.
     """
-    pictures = [PurePosixPath(file) for file in sorted(names) if _is_picture(PurePosixPath(file))]
-    _check_names(place, pictures)
-    if not pictures:
-        raise UserError(f"{place} holds no pictures ({', '.join(SUFFIXES)}); put them there, or correct `data.root`.")
-    top = _top(pictures)
-    tables = {which: (top / f"{which}.csv").as_posix() for which in SPLITS}
-    if set(tables.values()) <= set(names):
-        splits = {which: _read_table(place, tables[which], read, pictures) for which in SPLITS}
-    elif {*SPLITS} <= {picture.relative_to(top).parts[0] for picture in pictures}:  # one alone may be a class: a train
-        splits = {which: _by_folder(place, top / which, pictures) for which in SPLITS}
+    files = find_pictures(names, read)
+    _check_names(place, files.pictures)
+    if not files.pictures:
+        only = f" that are read here, only {count_by_suffix(files.others)}" if files.others else ""
+        raise UserError(f"{place} holds no pictures ({SHOWN}){only}; put them there, or correct `data.root`.")
+    found = _look(name, place, files, names, read)
+    by_choice, splits = found.left_out.by_choice, found.splits
+    if split_file is None and not splits:
+        split_file = _find_split_file(place, found.top, names, read, files)
+    classes = {c: of_class for of_split in splits.values() for c, of_class in of_split.items()}
+    classes = classes or _by_folder(place, found.top, files.pictures)
+    if split_file is not None:
+        splits, unnamed = _choose(name, split_file, classes, files)
+        by_choice += unnamed
+    unasked = [*found.left_out.unasked]
+    if not found.tables:
+        _check_holds_no_class(place, splits, classes)
+        unasked += [*at_other_depths(splits), *without_pictures(found.roots, files, empty)]
+    others = [file for file in files.others if file not in found.tables and not file.endswith(SPLIT_FILE)]
+    return Layout(splits, LeftOut(by_choice, (*unasked, *skipped(others))))
+
+
+@dataclass(frozen=True)
+class _AsItLies:
+    """What is told by the places of pictures and tables alone.
+
+    Args:
+        top: the folder that holds everything.
+        splits: nothing where only a split file can tell.
+        roots: the folders that hold those of classes.
+        tables: names of them.
+        left_out: what is in no split.
+    """
+
+    top: str
+    splits: dict[Split, Classes]
+    roots: Sequence[str] = ()
+    tables: Collection[str] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+
+def _look(name: str, place: Path, files: PictureFiles, names: Sequence[str], read: Read) -> _AsItLies:
+    top = _top(files.pictures)
+    roots = [f"{top}{which}/" for which in SPLITS]
+    if (folder := _find_tables(top, names)) is not None:
+        splits, left_out = _by_tables(place, folder, read, files)
+        found = _AsItLies(top, splits, tables={f"{folder}{which}.csv" for which in SPLITS}, left_out=left_out)
+    elif all(any(picture.startswith(root) for picture in files.pictures) for root in roots):  # one alone may be a class
+        splits = {which: _by_folder(place, root, files.pictures) for which, root in zip(SPLITS, roots, strict=True)}
+        found = _AsItLies(top, splits, roots, left_out=LeftOut(unasked=outside(top, files.pictures)))
     else:
-        split_file = split_file or _find_split_file(place, top, names, read)
-        return _choose(name, split_file, _by_folder(place, top, pictures))
-    check_disjoint(name, {which: list(classes) for which, classes in splits.items()})
-    if split_file is None:
-        return splits
-    return _choose(name, split_file, {c: files for classes in splits.values() for c, files in classes.items()})
+        return _AsItLies(top, {}, [top])
+    check_disjoint(name, {which: list(classes) for which, classes in found.splits.items()})
+    return found
 
 
-def _check_names(place: Path, pictures: Sequence[PurePosixPath]) -> None:
+def _check_names(place: Path, pictures: Sequence[str]) -> None:
     """Refuse what is no text: a class's name is written into tables and hashes."""
     for picture in pictures:
         try:
-            str(picture).encode()
+            picture.encode()
         except UnicodeEncodeError:
-            raise UserError(f"{place} holds {str(picture)!a}, a name that is no UTF-8; give it another.") from None
+            raise UserError(f"{place} holds {picture!a}, a name that is no UTF-8; give it another.") from None
 
 
-def _is_picture(file: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
-    return file.suffix.lower() in SUFFIXES and not hidden
+def _top(pictures: Sequence[str]) -> str:
+    """Return the folder that holds everything, as zips often have one, with its slash; "" where there is none.
 
-
-def _top(pictures: Sequence[PurePosixPath]) -> PurePosixPath:
-    """Return the folder that holds everything, as zips often have one; folders of a class or a split are none."""
-    shared = os.path.commonprefix([picture.parts for picture in pictures])  # noqa: RUF071, of tuples: by part
-    shallowest = min(len(picture.parts) for picture in pictures)
+    Folders of a class or a split are none.
+    """
+    parts = [picture.split("/") for picture in (pictures[0], pictures[-1])]  # what they share, all between them do
+    shared = os.path.commonprefix(parts)  # noqa: RUF071, of lists: by part
+    shallowest = min(picture.count("/") for picture in pictures) + 1
     ends = (i for i, folder in enumerate(shared) if folder in {*SPLITS, "images"} or shallowest - i < 3)
-    return PurePosixPath(*shared[: next(ends, len(shared))])
+    return "".join(f"{folder}/" for folder in shared[: next(ends, len(shared))])
 
 
-def _by_folder(place: Path, folder: PurePosixPath, pictures: Sequence[PurePosixPath]) -> Classes:
-    classes: Classes = defaultdict(list)
-    for picture in pictures:
-        if picture.is_relative_to(folder):
-            class_name = picture.relative_to(folder).parent.as_posix()
-            if class_name == ".":
-                raise UserError(f"{picture} in {place} lies in no folder of a class; put it into one or take it away.")
-            classes[class_name].append(picture.as_posix())
-    return dict(sorted(classes.items()))
+def _find_tables(top: str, names: Sequence[str]) -> str | None:
+    """Return the folder of the three tables."""
+    there = {*names}
+    return next((a for a in at_or_above(top) if {f"{a}{which}.csv" for which in SPLITS} <= there), None)
 
 
-def _read_table(place: Path, table: str, read: Read, pictures: Sequence[PurePosixPath]) -> Classes:
-    where = {picture.name: picture.as_posix() for picture in pictures}
-    classes: Classes = defaultdict(list)
-    for filename, label in _rows(place, table, read(table)):
-        if filename not in where:
-            raise UserError(f"{table} in {place} names '{filename}', which is not there; complete your copy.")
-        classes[label].append(where[filename])
-    if not classes:
-        raise UserError(f"{table} in {place} names no pictures, but every split needs some; complete your copy.")
-    return {class_name: sorted(classes[class_name]) for class_name in sorted(classes)}
-
-
-def _rows(place: Path, table: str, content: bytes) -> Iterator[tuple[str, str]]:
-    """Yield filename and label of each row."""
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig", "replace")))
-    try:
-        if not {"filename", "label"} <= set(rows.fieldnames or ()):
-            raise UserError(f"{table} in {place} has not the columns filename and label; mend it or take it away.")
-        for row in rows:
-            if not row["filename"] or not row["label"]:
-                raise UserError(f"line {rows.line_num} of {table} in {place} lacks filename or label; mend it.")
-            yield row["filename"], row["label"]
-    except csv.Error as error:
-        raise UserError(f"{table} in {place} cannot be read ({error}); mend it or take it away.") from error
-
-
-def _find_split_file(place: Path, top: PurePosixPath, names: Sequence[str], read: Read) -> SplitFile:
-    for inside in (SPLIT_FILE, (top / SPLIT_FILE).as_posix()):
-        if inside in names:
-            return f"{place / inside}", read(inside)
-    raise UserError(
-        f"{place} has neither pictures in folders train, val and test, all three, nor a {SPLIT_FILE}; "
-        "say with `data.split=FILE` which classes are whose."
+def _by_tables(place: Path, folder: str, read: Read, files: PictureFiles) -> tuple[dict[Split, Classes], LeftOut]:
+    splits, repeated = read_tables(place, folder, read, files)
+    unnamed = count_unnamed(files, splits)
+    return splits, LeftOut(
+        (f"{unnamed:,} pictures that the tables do not name",) if unnamed else (),
+        tuple(
+            f"{count:,} rows of {which}.csv name a picture of theirs once more and count once"
+            for which, count in repeated.items()
+            if count
+        ),
     )
 
 
-def _choose(name: str, split_file: SplitFile, classes: Classes) -> dict[Split, Classes]:
-    """Return the classes that a split file gives to each split."""
-    lists = split_by_file(name, *split_file, list(classes))
-    return {which: {class_name: classes[class_name] for class_name in lists[which]} for which in SPLITS}
+def _by_folder(place: Path, folder: str, pictures: Sequence[str]) -> Classes:
+    classes: Classes = defaultdict(list)
+    for picture in pictures:
+        if picture.startswith(folder):
+            class_name, slash, _ = picture[len(folder) :].rpartition("/")
+            if not slash:
+                raise UserError(f"{picture} in {place} lies in no folder of a class; put it into one or take it away.")
+            classes[class_name].append(picture)
+    return dict(sorted(classes.items()))
+
+
+def _check_holds_no_class(place: Path, splits: Mapping[Split, Classes], classes: Classes) -> None:
+    """Refuse a class that holds folders of pictures beside its own: that they are classes too would be a guess."""
+    chosen = {_folder(files): files for of_split in splits.values() for files in of_split.values()}
+    for files in classes.values():
+        for above in at_or_above(_folder(files))[1:]:
+            if above in chosen:
+                inside = sum(_folder(others).startswith(above) for others in classes.values()) - 1
+                raise UserError(
+                    f"{above[:-1]} in {place} holds {len(chosen[above]):,} pictures and folders of pictures too "
+                    f"({inside:,}, such as {_folder(files)[:-1]} with {len(files):,}), so it is not clear which of "
+                    f"them is the class; move all pictures into {above[:-1]}, or each into a folder without folders."
+                )
+
+
+def _folder(files: Sequence[str]) -> str:
+    return f"{files[0].rpartition('/')[0]}/"
+
+
+def _find_split_file(place: Path, top: str, names: Sequence[str], read: Read, files: PictureFiles) -> SplitFile:
+    for folder in reversed(at_or_above(top)):
+        if (inside := f"{folder}{SPLIT_FILE}") in names:
+            return f"{place / inside}", read(inside)
+    tables = [f"{which}.csv" for which in SPLITS if any(f"{a}{which}.csv" in names for a in at_or_above(top))]
+    partly = f" (of the tables train.csv, val.csv and test.csv only {' and '.join(tables)})" if tables else ""
+    raise UserError(
+        f"{place} has neither pictures in folders train, val and test, all three, nor a {SPLIT_FILE}{partly}; "
+        f"say with `data.split=FILE` which classes are whose.{_hint(files)}"
+    )
+
+
+def _hint(files: PictureFiles) -> str:
+    """Say what may be the reason that something is not found."""
+    others = [file for file in files.others if not file.endswith(SPLIT_FILE)]
+    return f" (Skipped, as no pictures that are read here: {count_by_suffix(others)}.)" if others else ""
+
+
+def _choose(
+    name: str, split_file: SplitFile, classes: Classes, files: PictureFiles
+) -> tuple[dict[Split, Classes], tuple[str, ...]]:
+    """Return the classes that a split file gives to each split, and what it does not name."""
+    try:
+        lists = split_by_file(name, *split_file, list(classes))
+    except UserError as error:
+        raise UserError(f"{error}{_hint(files)}") from error
+    splits = {which: {class_name: classes[class_name] for class_name in lists[which]} for which in SPLITS}
+    rest = [len(of_class) for c, of_class in classes.items() if not any(c in lists[which] for which in SPLITS)]
+    clause = f"{len(rest):,} classes of {sum(rest):,} pictures that {Path(split_file[0]).name} does not name"
+    return splits, (clause,) if rest else ()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from metarun.data.examples import SPLITS, Split
-from metarun.data.image_layout import Classes
+from metarun.data.image_tables import Classes
 from metarun.data.storage import data_root, find_original
 from metarun.errors import UserError
 

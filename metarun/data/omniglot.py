@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
 from metarun.data.omniglot_places import fetch_part, find_part
-from metarun.data.splits import split_classes
+from metarun.data.splits import split_classes, unnamed
 from metarun.data.storage import Storage, as_stored, data_root, load_or_build, mirror, read_cache
 from metarun.errors import UserError
 from metarun.places import PathText
@@ -39,6 +40,7 @@ class Omniglot:
             or alphabets (see `metarun.data.splits`).
         rotations: per split, 1 or 4: with 4, each character turned by 90, 180 and 270 degrees counter-clockwise (as in
             the code that the published lists come from) is a class of its own, such as "Greek/character01/rot090".
+        invert: dark ink on white, not light on dark.
         storage: "memory", or "disk": see `as_stored`.
 
     Raises:
@@ -53,10 +55,11 @@ class Omniglot:
         self,
         split: Literal["vinyals", "lake"] | PathText = "vinyals",
         rotations: Mapping[str, int] | None = None,
+        invert: bool = False,
         storage: Storage = "memory",
     ) -> None:
         self.split = split
-        self.storage = storage
+        self.invert, self.storage = invert, storage
         self.rotations = dict(rotations) if rotations is not None else dict.fromkeys(SPLITS, 4)
         for which in SPLITS:
             if self.rotations.get(which) not in (1, 4):
@@ -71,11 +74,7 @@ class Omniglot:
         Raises:
             UserError: they cannot be had or are damaged, or no such split.
         """
-        characters = load_characters()
-        rules = {"lake": split_lake, "vinyals": split_vinyals}
-        lists = split_classes(self.name, self.split, characters.class_names, rules)
-        splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
-        return as_stored(ClassDataset(self.name, splits), self.storage)
+        return as_stored(self._split(load_characters()), self.storage)
 
     def where(self) -> str | None:
         """Return where the characters would come from now; None: from the official download."""
@@ -96,7 +95,16 @@ class Omniglot:
         Raises:
             UserError: neither is here, the originals are damaged, or the cache holds something else.
         """
-        return check_characters()
+        characters, told = _checked(PARTS)
+        return f"{describe(self._split(characters))}; {told}"
+
+    def _split(self, characters: Examples) -> ClassDataset:
+        rules = {"lake": split_lake, "vinyals": split_vinyals}
+        lists = split_classes(self.name, self.split, characters.class_names, rules)
+        splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
+        if self.invert:
+            splits = {split: examples.inverted() for split, examples in splits.items()}
+        return ClassDataset(self.name, splits, unnamed(self.split, lists, characters.class_names))
 
 
 def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
@@ -109,20 +117,25 @@ def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
 
 
 def check_characters(parts: Sequence[Part] = PARTS) -> str:
-    """See `Omniglot.check`."""
+    """See `Omniglot.check`, which says in front how they are split."""
+    return _checked(parts)[1]
+
+
+def _checked(parts: Sequence[Part]) -> tuple[Examples, str]:
+    """Return the characters and what there is to say of them."""
     cached = read_cache(_cache_path(), _key(parts))
     places = [place for part in parts if (place := find_part(part))]
     counts = f"{' + '.join(str(part.characters) for part in parts)} characters, {DRAWERS} images each"
     if len(places) < len(parts):
         if cached is None:
             raise UserError("omniglot is not here, or its cache is damaged; `metarun data get omniglot` fetches it.")
-        return f"{counts}: the cache is whole (the originals are not here to compare with)"
+        return cached, f"{counts}: the cache is whole (the originals are not here to compare with)"
     found = _read(places, parts)
     if cached is None:
-        return f"{counts}, all decode; not cached yet"
+        return found, f"{counts}, all decode; not cached yet"
     if cached.class_names != found.class_names or not np.array_equal(cached.values, found.values):
         raise UserError(f"{_cache_path()} is not what {places[0]} holds; delete the one that is wrong.")
-    return f"{counts}, all decode; the cache agrees"
+    return found, f"{counts}, all decode; the cache agrees"
 
 
 def split_vinyals(names: Sequence[str]) -> dict[Split, list[str]]:

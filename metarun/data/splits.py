@@ -1,11 +1,12 @@
 """Which classes are meta-train, meta-val and meta-test: by a rule of the data set, or by a file of the user's."""
 
+import unicodedata
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
-from metarun.data.examples import SPLITS, Split, check_disjoint
+from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
 from metarun.documents import parse_yaml
 from metarun.errors import UserError, did_you_mean
 from metarun.places import is_file, path_of
@@ -34,6 +35,12 @@ def split_classes(name: str, split: str, classes: Sequence[str], rules: Mapping[
     return _in_order(name, rules[split](classes), classes)
 
 
+def unnamed(split: str, lists: ClassLists, classes: Sequence[str]) -> LeftOut:
+    """Return what `split_classes` gave to no split."""
+    rest = len(classes) - sum(len(names) for names in lists.values())
+    return LeftOut((f"{rest:,} classes that {path_of(split).name} does not name",) if rest else ())
+
+
 def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str]) -> dict[Split, list[str]]:
     """Return the classes of each split, in the data set's own order, as the content of a split file says.
 
@@ -46,9 +53,16 @@ def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str])
         raise UserError(f"{where} cannot be read as JSON or YAML ({error}).") from error
     if not isinstance(written, dict) or set(written) != set(SPLITS):
         raise UserError(f"{where} must be a mapping with the keys train, val and test, each a list of class names.")
-    return _in_order(
-        name, {which: _expand(f"{where}, '{which}'", written[which], classes) for which in SPLITS}, classes
-    )
+    called = {_plain(class_name): class_name for class_name in classes}
+    if len(called) < len(classes):  # two of them differ only in how an accent is written
+        called = {class_name: class_name for class_name in classes}
+    lists = {which: _expand(f"{where}, '{which}'", written[which], called) for which in SPLITS}
+    return _in_order(name, lists, classes)
+
+
+def _plain(name: str) -> str:
+    """Write accents in the one way that a zip packed on a Mac does not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _in_order(name: str, lists: ClassLists, classes: Sequence[str]) -> dict[Split, list[str]]:
@@ -73,12 +87,13 @@ def read_split_file(name: str, split: str, rules: Sequence[str] = ()) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _expand(where: str, entries: object, classes: Sequence[str]) -> list[str]:
+def _expand(where: str, entries: object, called: Mapping[str, str]) -> list[str]:
     entries = list(entries) if isinstance(entries, dict) else entries  # {class: how many examples it has}
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries) or not entries:
         raise UserError(f"{where} must be a list of at least one class name (in quotes where YAML needs them).")
-    ordered = sorted(classes)
-    expanded = [class_name for entry in entries for class_name in _matches(where, entry, ordered)]
+    ordered = sorted(called)
+    plain = [entry if entry in called else _plain(entry) for entry in entries]
+    expanded = [called[class_name] for entry in plain for class_name in _matches(where, entry, ordered)]
     twice = [class_name for class_name, times in Counter(expanded).items() if times > 1]
     if twice:
         raise UserError(f"{where} names class '{min(twice)}' twice; name each class once.")

@@ -109,7 +109,7 @@ def as_stored(data: ClassDataset, storage: Storage) -> ClassDataset:
         path = data_root() / "splits" / f"{data.name}-{data.hash[:16]}-{split}.npz"
         return load_or_build(path, f"split-1|{data.hash}", lambda: data.splits[split], storage)
 
-    return ClassDataset(data.name, {split: put(split) for split in SPLITS})
+    return ClassDataset(data.name, {split: put(split) for split in SPLITS}, data.left_out)
 
 
 def _trusted(

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.storage import Storage, as_stored
 from metarun.data.taskset_examples import read_splits
@@ -52,10 +53,7 @@ class Tasksets:
     def check(self) -> str:
         """Read all examples and return what was found."""
         data = self.load()
-        counts = [
-            f"{len(e.class_names):,} classes of {split}, {len(e.values):,} examples" for split, e in data.splits.items()
-        ]
-        return f"{'; '.join(counts)}; {data.splits['train'].values.dtype} {data.shape}; no class stands in two splits"
+        return f"{describe(data)}; {data.splits['train'].values.dtype} {data.shape}; no class stands in two splits"
 
     def _call(self) -> object:
         """Call the user's function, with Python's random numbers as after `random.seed(0)`.

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from metarun.data.archive import opened
+from metarun.data.archive import empty_folders, opened
 from metarun.data.fingerprint import content_hash
 from metarun.errors import UserError
 from tests.data.fake_images import write_zip
@@ -96,3 +96,21 @@ def test_a_pipe_is_no_zip(tmp_path):
     os.mkfifo(tmp_path / "x.zip")
     with pytest.raises(UserError, match=r"x\.zip is neither a folder nor a file"):
         read_all(tmp_path / "x.zip")
+
+
+def test_a_zip_that_was_packed_with_backslashes_has_folders(tmp_path):
+    with zipfile.ZipFile(tmp_path / "it.zip", "w") as archive:
+        for name in ("a\\", "a\\b\\1.png", "c\\"):
+            entry = zipfile.ZipInfo("it")
+            entry.filename = name
+            archive.writestr(entry, b"x" if name.endswith("g") else b"")
+    with opened(tmp_path / "it.zip", LARGEST) as (names, read):
+        assert names == ["a/b/1.png"]
+        assert read("a/b/1.png") == b"x"
+        assert read("a/b/1.png", 0) == b""
+    assert empty_folders(tmp_path / "it.zip") == ["c"]
+
+
+def test_a_backslash_is_a_letter_where_there_are_slashes(tmp_path):
+    with opened(write_zip(tmp_path / "it.zip", {"a/b\\c": b"x"}), LARGEST) as (names, _):
+        assert names == ["a/b\\c"]

@@ -100,9 +100,10 @@ def test_rendering_again_gives_the_same_bits(data):
 def test_check_tells_a_cache_that_holds_other_drawings(root, monkeypatch):
     drawings = Examples.from_classes({unicodedata.name(c): draw_jittered(c) for c in "1აЖ"})
     monkeypatch.setattr(module, "render", lambda: drawings)
-    assert Glyphs().check() == "3 characters, 20 drawings each, no two alike; not cached yet"
+    found = "train 1 classes of 20 examples, val 1 of 20, test 1 of 20; 3 characters, 20 drawings each, no two alike"
+    assert Glyphs().check() == f"{found}; not cached yet"
     Glyphs().load()
-    assert Glyphs().check() == "3 characters, 20 drawings each, no two alike; the cache agrees"
+    assert Glyphs().check() == f"{found}; the cache agrees"
     drawings.values[0, 0, 14, 14] ^= 255
     with pytest.raises(UserError, match="does not hold what is rendered now; delete it"):
         Glyphs().check()

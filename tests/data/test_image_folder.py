@@ -229,7 +229,7 @@ def test_a_size_of_nothing_or_too_much_is_told(size):
 
 def test_check_compares_the_cache_with_the_pictures(birds):
     source = ImageFolder(str(birds), size=12)
-    counts = "train 3 classes of 12 pictures, val 2 classes of 8 pictures, test 2 classes of 8 pictures, all decode"
+    counts = "train 3 classes of 4 examples, val 2 of 4, test 2 of 4; all decode"
     assert source.check() == f"{counts}; not cached yet"
     source.load()
     assert source.check() == f"{counts}; the cache agrees"

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarun.data import SPLITS, Omniglot, omniglot_archive
+from metarun.data import SPLITS, Examples, Omniglot, omniglot_archive
 from metarun.data import omniglot_places as places
 from metarun.data.omniglot import check_characters, load_characters, rotate
 from metarun.errors import UserError
@@ -215,10 +215,30 @@ def test_split_file_of_alphabets_serves(real, tmp_path):
     assert [len(data.splits[split].class_names) for split in SPLITS] == [4 * 24, 22, 42]
 
 
+def test_invert_makes_it_ink_on_white(monkeypatch, tmp_path):
+    drawings = Examples.from_classes({name: np.full((2, 1, 28, 28), i, np.uint8) for i, name in enumerate("abc")})
+    monkeypatch.setattr("metarun.data.omniglot.load_characters", lambda: drawings)
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b"], "test": ["c"]}')
+    upright = dict.fromkeys(SPLITS, 1)
+    data = Omniglot(str(tmp_path / "split.json"), upright, invert=True).load()
+    assert [int(data.splits[split].values.min()) for split in SPLITS] == [255, 254, 253]
+
+
+def test_characters_that_a_list_does_not_name_are_counted(monkeypatch, tmp_path):
+    drawings = Examples.from_classes({name: np.zeros((2, 1, 28, 28), np.uint8) for name in "abcde"})
+    monkeypatch.setattr("metarun.data.omniglot.load_characters", lambda: drawings)
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b"], "test": ["c"]}')
+    data = Omniglot(str(tmp_path / "split.json")).load()
+    assert data.left_out.by_choice == ("2 classes that split.json does not name",)
+
+
 @pytest.mark.slow
 def test_check_of_the_real_archives_agrees_with_the_cache(real):
     Omniglot().load()
-    assert Omniglot().check() == "964 + 659 characters, 20 images each, all decode; the cache agrees"
+    assert Omniglot().check() == (
+        "train 4,112 classes of 20 examples, val 688 of 20, test 1,692 of 20; 964 + 659 characters, 20 images each, "
+        "all decode; the cache agrees"
+    )
 
 
 def test_other_drawings_under_the_same_names_are_refused(root):

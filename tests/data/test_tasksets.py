@@ -331,10 +331,9 @@ def test_data_check_and_get_read_it(monkeypatch, capsys, users_folder):
         assert cli.main() == 0
     checked, got = capsys.readouterr().out.splitlines()
     assert checked == (
-        "6 classes of train, 120 examples; 6 classes of val, 120 examples; 6 classes of test, 120 examples; "
-        "float32 (1, 28, 28); no class stands in two splits"
+        "train 6 classes of 20 examples, val 6 of 20, test 6 of 20; float32 (1, 28, 28); no class stands in two splits"
     )
-    assert got.startswith("l2l_taskset: train 6 classes, 120 examples;")
+    assert got.startswith("l2l_taskset: train 6 classes of 20 examples, val 6 of 20")
     assert build_source("l2l_taskset").where().startswith("yours: data.tasksets=")
 
 
