@@ -100,6 +100,7 @@ def describe_test(
         "interval": parts.config["test"].get("interval", "closed"),
         **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
         "steps": len(found.loss) - 1,
+        "steps_asked": steps,
         "transductive": is_transductive(algorithm, stream, steps, pause),
         "test_seconds": round(seconds, 3),
         "tasks_per_second": round(tasks / seconds, 3),

@@ -23,7 +23,7 @@ from metarun.room import check_room_for_tasks
 from metarun.row import describe_training
 from metarun.switches import switched
 from metarun.task_check import check_tasks
-from metarun.tasks import TaskShape, TaskStream
+from metarun.tasks import TaskStream
 from metarun.transduction import check_predictions
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
 
 def _training(parts: Parts, ranks: Ranks) -> Training:
     """Make ready the training that a config asks for; refuse what cannot be done."""
-    train, seed = parts.config["train"], parts.config["seed"]
-    shape = TaskShape(train["way"], train["shot"], train["query"])
+    train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
     train_stream = parts.stream("train", shape, seed)
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
     check_room_for_tasks(ranks.share_of(train["meta_batch"])[1], shape, parts.data.shape)

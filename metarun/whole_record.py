@@ -74,7 +74,9 @@ MAY: Mapping[str, Kind] = {
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
     **dict.fromkeys(("stream_hash", "data_hash", "seedless_id"), _text),
     **dict.fromkeys(("query", "train_way", "train_shot", "train_query", "parameters", "best_iteration"), _count),
-    **dict.fromkeys(("looks", "figures_seen", "duplicates_across_splits", "duplicates_within_splits"), _count),
+    **dict.fromkeys(
+        ("looks", "figures_seen", "duplicates_across_splits", "duplicates_within_splits", "steps_asked"), _count
+    ),
     "test_seed": _seed,
     **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),
     "example_shape": _list_of(_count),
