@@ -80,7 +80,7 @@ def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
 
 def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
     """Write down where and with what the run is made; of one that goes on, beside where it began."""
-    now = environment.describe(parts.config, str(parts.device), parts.data.hash)
+    now = environment.describe(parts.config, str(parts.device), parts.data_hash)
     began = run.read_environment() if going_on else None
     if going_on and began is None:
         log.warning("%s cannot be read: where this run began is not known", run.environment)

@@ -111,7 +111,7 @@ def describe_test(
         "tf32": parts.config.get("tf32", False),
         "deterministic": parts.config.get("deterministic", False),
         "stream_hash": stream.hash(tasks),
-        "data_hash": parts.data.hash,
+        "data_hash": parts.data_hash,
         **_equal_examples(parts),
         "version": __version__,
         "commit": environment.commit(),

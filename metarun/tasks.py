@@ -13,6 +13,7 @@ from torch import Tensor
 from metarun.choice_of_examples import Disjoint, WithReplacement
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
 from metarun.errors import UserError
+from metarun.families import check_family, check_functions, draw, family_hash
 from metarun.keys_in_force import followed, knobs, set_by
 from metarun.read_ahead import ReadAhead
 from metarun.stateless_random import root_key, split_key, uniform
@@ -280,6 +281,9 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+CHECKED = 100  # functions of a family that are looked at before any is learned from
+
+
 class FunctionTaskStream:
     """Regression tasks: one function of a family, seen at `shot` points and judged at `query` others."""
 
@@ -288,6 +292,7 @@ class FunctionTaskStream:
     def __init__(
         self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
     ) -> None:
+        check_family(family)
         if shape.way != 1:
             key = followed(shape.keys[0])
             ready_made = "`task=10points` or " if key == "task.way" else ""
@@ -299,20 +304,20 @@ class FunctionTaskStream:
         self._family = family
         self._key = root_key(split, seed)
         self._device, self._dtype = device, dtype
-        self._identity = f"{family.hash}|{split}|{shape}"
+        self._identity = f"{family_hash(family)}|{split}|{shape}"
+        check_functions(family, *self._uniform(0, CHECKED, 2))
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; drawn in float64, so that every precision sees the same ones."""
-        keys = split_key(self._key, torch.arange(first, first + count, device=self._device))
-        parameters = self._family.parameters(uniform(keys, self._family.parameter_count))[
-            :, None
-        ]  # (count, 1, parameters)
-        points = self.shape.shot + self.shape.query
-        x = self._family.inputs(uniform(~keys, points))[..., None]  # (count, points, 1)
-        y = self._family.outputs(parameters, x)
+        x, y = draw(self._family, *self._uniform(first, count, self.shape.shot + self.shape.query))
         x, y = x.to(self._dtype), y.to(self._dtype)
         shot = self.shape.shot
         return TaskBatch(x[:, :shot], y[:, :shot], x[:, shot:], y[:, shot:], way=1)
+
+    def _uniform(self, first: int, count: int, points: int) -> tuple[Tensor, Tensor]:
+        """Return the numbers in [0, 1) that some tasks are made of, for parameters and for points."""
+        keys = split_key(self._key, torch.arange(first, first + count, device=self._device))
+        return uniform(keys, self._family.parameter_count), uniform(~keys, points)
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over what the first `count` tasks are a pure function of."""
