@@ -77,6 +77,8 @@ class HydraOrigins:
         return group in HAND_MADE and (appended or self._is_chosen_by_hand(str(source.override_key or group)))
 
     def _is_typed(self, key: str) -> bool:
+        if any(word.lstrip("+").startswith(f"{key}=") for word in self.words):
+            return True
         typed = [override.key_or_group for override in self._defaults.config_overrides]
         return any(key == each or key.startswith(f"{each}.") for each in typed)
 
