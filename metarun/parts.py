@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +21,13 @@ from metarun.data import ClassDataset, Examples, Sinusoid, Split
 from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.durations import parse_duration
 from metarun.errors import UserError
-from metarun.families import check_family, failed, family_hash, is_own
+from metarun.families import family_hash
 from metarun.keys_in_force import followed, knob, set_by
 from metarun.loggers import Logger
 from metarun.meta_train import MOST_TASKS, Schedule
 from metarun.ranks import own_gpu
 from metarun.room import check_room_for_network, check_room_for_tasks
+from metarun.sources import load_data, made_another
 from metarun.tasks import TaskShape, TaskStream, task_stream
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Parts:
     @cached_property
     def data(self) -> ClassDataset | Sinusoid:
         """The data set, found or made, and cached for the next time."""
-        data: ClassDataset | Sinusoid = _load(self.config["data"])
+        data: ClassDataset | Sinusoid = load_data(self.config["data"])
         return data
 
     @property
@@ -120,7 +120,7 @@ class Parts:
 
     def _check_made(self, key: str, made: object, is_one: bool, wanted: str) -> None:
         if not is_one:
-            raise _made_another(key, self.config[key]["_target_"], made, wanted)
+            raise made_another(key, self.config[key]["_target_"], made, wanted)
 
     @property
     def _known_to_the_data(self) -> dict[str, int]:
@@ -196,7 +196,7 @@ class Parts:
 
         def load() -> dict[Split, Examples] | None:
             try:
-                return {**_load(node_of()).splits, "test": data.splits["test"]}
+                return {**load_data(node_of()).splits, "test": data.splits["test"]}
             except UserError as error:
                 log.warning("whether these examples were seen in training is not known: %s", error)
                 return None
@@ -243,40 +243,6 @@ class Parts:
             f"way={shape.way}{set_by(key)} but this {algo} has a head for {outputs} classes and can be given no other; "
             f"{equal}, or use a method without a fixed head, such as protonet."
         )
-
-
-def _load(node: Config) -> Any:
-    """Make a data source and load its data.
-
-    Raises:
-        UserError: it is no source, its own code fails, or what it loads is no data set and no family of functions.
-    """
-    name = node.get("_target_")
-    try:
-        source = build("data", node)
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        if str(name).startswith("metarun."):
-            raise
-        raise UserError(failed(f"data._target_={name} cannot be made", error)) from error
-    if not callable(getattr(source, "load", None)):
-        raise _made_another("data", name, source, "data source with a load()")
-    try:
-        data = source.load()
-        if not isinstance(data, ClassDataset):
-            check_family(data)
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        if is_own(source):
-            raise
-        raise UserError(failed(f"data._target_={name} cannot be loaded", error)) from error
-    return data
-
-
-def _made_another(key: str, name: Any, made: object, wanted: str) -> UserError:
-    return UserError(f"{key}._target_={name} makes a {type(made).__name__}, which is no {wanted}; name another.")
 
 
 _OF_ONE_TEST = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")
