@@ -15,7 +15,7 @@ from metarun.errors import RunFailed
 from metarun.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
 from metarun.losses import confidence, correct, per_query_loss
 from metarun.memory import ran_out
-from metarun.tasks import TaskBatch, TaskStream
+from metarun.tasks import TaskBatch, TaskShape, TaskStream
 from metarun.whole_record import LARGEST
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def judge(
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            size = _fewer(length)
+            size = _fewer(length, stream.shape)
         else:
             done += length
             judged(done, tasks)
@@ -148,12 +148,12 @@ def tasks_at_once(stream: TaskStream, examples: int) -> int:
     return max(1, min(examples, CHUNK_PIXELS // area) // (shape.way * (shape.shot + shape.query)))
 
 
-def _fewer(tasks: int) -> int:
+def _fewer(tasks: int, shape: TaskShape) -> int:
     """Return how many tasks to judge at once when so many took more memory than there is."""
     if tasks == 1:
+        sizes = shape.knob("way", "query", between=", ")
         raise RunFailed(
-            "one task does not fit the memory; lower `task.way`, `task.query` or `backbone.filters`, or choose a "
-            "device with more."
+            f"one task does not fit the memory; lower {sizes} or `backbone.filters`, or choose a device with more."
         )
     log.warning("out of memory: from here on %d tasks are judged at once, not %d", tasks // 2, tasks)
     return tasks // 2

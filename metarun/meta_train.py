@@ -14,6 +14,7 @@ from torch import Tensor
 from metarun.algorithms import Algorithm
 from metarun.checkpoint import snapshot
 from metarun.errors import RunFailed, TrainingDiverged, UserError
+from metarun.keys_in_force import followed, set_by
 from metarun.memory import ran_out
 from metarun.meta_test import Evaluation, evaluate
 from metarun.observer import Look, Observer, Pace
@@ -55,31 +56,36 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.iterations is None and self.time_budget is None:
             raise UserError(
-                "train.iterations and train.time_budget are both null; give one of them, such as train.time_budget=10m."
+                f"train.iterations{set_by('train.iterations')} and train.time_budget{set_by('train.time_budget')} are "
+                "both null; give one of them, such as train.time_budget=10m."
             )
         if self.clip_grad is not None and self.clip_grad <= 0:
-            raise UserError(f"train.clip_grad={self.clip_grad} but it must be above 0, or null for no clipping.")
+            raise UserError(f"{_asked('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
         if self.iterations is not None and self.iterations < 0:
             raise UserError(
-                f"train.iterations={self.iterations} but it cannot be negative; 0 judges what is untrained."
+                f"{_asked('iterations', self.iterations)} but it cannot be negative; 0 judges what is untrained."
             )
-        for knob in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
-            value = getattr(self, knob)
+        for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
+            value = getattr(self, name)
             if value < 1:
-                raise UserError(f"train.{knob}={value} but it must be at least 1; raise `train.{knob}`.")
+                raise UserError(f"{_asked(name, value)} but it must be at least 1; raise {_knob(name)}.")
         if self.outer_lr <= 0:
-            raise UserError(f"train.outer_lr={self.outer_lr} but a learning rate is above 0; raise `train.outer_lr`.")
+            asked = _asked("outer_lr", self.outer_lr)
+            raise UserError(f"{asked} but a learning rate is above 0; raise {_knob('outer_lr')}.")
         if self.outer_lr_end < 0:
-            raise UserError(f"train.outer_lr_end={self.outer_lr_end} but a learning rate is not negative; raise it.")
+            asked = _asked("outer_lr_end", self.outer_lr_end)
+            raise UserError(f"{asked} but a learning rate is not negative; raise {_knob('outer_lr_end')}.")
         if not 0 < self.lr_decay <= 1:
-            raise UserError(f"train.lr_decay={self.lr_decay} but a rate is multiplied by 0 to 1; 1 keeps it constant.")
+            asked = _asked("lr_decay", self.lr_decay)
+            raise UserError(f"{asked} but a rate is multiplied by 0 to 1; 1 keeps it constant.")
         if self.validate_tasks > MOST_TASKS:
             raise UserError(
-                f"train.validate_tasks={self.validate_tasks:,} but at most {MOST_TASKS:,} are judged; lower it."
+                f"{_asked('validate_tasks', f'{self.validate_tasks:,}')} but at most {MOST_TASKS:,} are judged; lower "
+                f"{_knob('validate_tasks')}."
             )
-        for knob, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
-            if getattr(self, knob) not in options:
-                raise UserError(f"train.{knob}='{getattr(self, knob)}' is not one of {', '.join(options)}.")
+        for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
+            if getattr(self, name) not in options:
+                raise UserError(f"{_asked(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
 
     def fraction_done(self, iteration: int, seconds: float) -> float:
         """Return how much of the training is over, from 0 to 1, by whichever limit is nearer."""
@@ -95,6 +101,14 @@ class Schedule:
             return self.outer_lr * self.lr_decay ** (iteration // self.lr_decay_every)
         left = 1 - fraction if self.lr_schedule == "linear" else (1 + math.cos(math.pi * fraction)) / 2
         return self.outer_lr_end + (self.outer_lr - self.outer_lr_end) * left
+
+
+def _asked(name: str, value: object) -> str:
+    return f"train.{name}={value}{set_by(f'train.{name}')}"
+
+
+def _knob(name: str) -> str:
+    return f"`{followed(f'train.{name}')}`"
 
 
 @dataclass
@@ -339,9 +353,11 @@ class Training:
         at_once = progress.at_once or self.schedule.meta_batch
         if at_once == 1 or not self.algorithm.separable:
             what = "one task" if at_once == 1 else f"a batch of train.meta_batch={at_once} tasks"
+            fewer = "" if at_once == 1 else f"{_knob('meta_batch')}, "
+            sizes = self.train.shape.knob("way", "query", between=", ")
             raise RunFailed(
-                f"{what} does not fit the memory; lower `train.meta_batch`, `train.way`, `train.query` or "
-                "`backbone.filters`, or choose a device with more."
+                f"{what} does not fit the memory; lower {fewer}{sizes} or `backbone.filters`, or choose a device "
+                "with more."
             )
         progress.at_once = at_once // 2
         self.algorithm.load_state_dict(self._before)

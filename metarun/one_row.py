@@ -82,7 +82,7 @@ def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
 
 def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
     """Write down where and with what the run is made; of one that goes on, beside where it began."""
-    now = environment.describe(parts.config, str(parts.device), parts.data.hash)
+    now = environment.describe(parts.config, str(parts.device), parts.data_hash)
     began = run.read_environment() if going_on else None
     if going_on and began is None:
         log.warning("%s cannot be read: where this run began is not known", run.environment)
@@ -97,7 +97,7 @@ def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
 
 def note_continued(run: RunDirectory, parts: Parts, shorter: RunDirectory, step: int) -> None:
     """Write down where and with what a run is made that continues a shorter one, and where that began."""
-    now = environment.describe(parts.config, str(parts.device), parts.data.hash)
+    now = environment.describe(parts.config, str(parts.device), parts.data_hash)
     began = shorter.read_environment()
     if began is None:
         log.warning("%s cannot be read: where this run began is not known", shorter.environment)

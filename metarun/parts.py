@@ -22,10 +22,12 @@ from metarun.data.contents import tell_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.durations import parse_duration
 from metarun.errors import UserError
+from metarun.keys_in_force import followed, knob, set_by
 from metarun.loggers import Logger
 from metarun.meta_train import MOST_TASKS, Schedule
 from metarun.ranks import own_gpu
 from metarun.room import check_room_for_network, check_room_for_tasks
+from metarun.sources import hash_of, load_data, made_another
 from metarun.tasks import TaskShape, TaskStream, task_stream
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Parts:
         config: the resolved one.
         loaded: whether the algorithm holds the checkpoint that is to be tested.
         features: of splits that the checkpoint's network has embedded, by the split's identity.
+        of_a_run: whether what is built is the algorithm of a finished run, which can be made no other.
         trained_on: returns the resolved `data` that the checkpoint to be tested was trained on; and those data's hash.
     """
 
@@ -46,6 +49,7 @@ class Parts:
     loaded: bool = False
     features: dict[str, Tensor] = field(default_factory=dict)
     trained_on: tuple[Callable[[], Config], str] | None = None
+    of_a_run: bool = False
 
     @cached_property
     def device(self) -> torch.device:
@@ -74,16 +78,20 @@ class Parts:
     @cached_property
     def data(self) -> ClassDataset | Sinusoid:
         """The data set, found or made, and cached for the next time."""
-        source = build("data", self.config["data"])
-        self._check_made("data", source, callable(getattr(source, "load", None)), "data source with a load()")
-        data: ClassDataset | Sinusoid = source.load()
+        data: ClassDataset | Sinusoid = load_data(self.config["data"])
         return data
+
+    @property
+    def data_hash(self) -> str:
+        """What the data are known by: equal hashes mean equal examples, or equal functions."""
+        return hash_of(self.data)
 
     @cached_property
     def algorithm(self) -> Algorithm:
         """The algorithm around its backbone, with the initial weights that `seed` stands for."""
         if not 0 <= self.config["seed"] < 2**63:
-            raise UserError(f"seed={self.config['seed']} but seeds go from 0 to 2^63 - 1; choose another `seed`.")
+            asked = f"seed={self.config['seed']}{set_by('seed')}"
+            raise UserError(f"{asked} but seeds go from 0 to 2^63 - 1; choose another `seed`.")
         check_room_for_network(self._make_algorithm)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
@@ -104,15 +112,15 @@ class Parts:
             compute_in_bfloat16(backbone)
         outputs = self.config["algo"].get("outputs")
         if isinstance(outputs, int) and outputs < 1:
-            raise UserError(f"algo.outputs={outputs} but a head has at least one output; leave it at the tasks' way.")
+            asked = f"algo.outputs={outputs}{set_by('algo.outputs')}"
+            raise UserError(f"{asked} but a head has at least one output; leave it at the tasks' way.")
         algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
         self._check_made("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
         return algorithm
 
     def _check_made(self, key: str, made: object, is_one: bool, wanted: str) -> None:
         if not is_one:
-            name = self.config[key]["_target_"]
-            raise UserError(f"{key}._target_={name} makes a {type(made).__name__}, which is no {wanted}; name another.")
+            raise made_another(key, self.config[key]["_target_"], made, wanted)
 
     @property
     def _known_to_the_data(self) -> dict[str, int]:
@@ -142,26 +150,34 @@ class Parts:
         test = self.config["test"]
         interval = test.get("interval", "closed")  # runs that were made before there was such a key are without it
         if interval not in ("closed", "open"):
-            raise UserError(f"test.interval='{interval}' is not one of closed, open.")
+            asked = f"test.interval='{interval}'{set_by('test.interval')}"
+            raise UserError(f"{asked} is not one of closed, open.")
         return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
+
+    @property
+    def train_shape(self) -> TaskShape:
+        """The setting that is meta-trained on."""
+        train = self.config["train"]
+        return TaskShape(train["way"], train["shot"], train["query"], ("train.way", "train.shot", "train.query"))
 
     @property
     def test_shape(self) -> TaskShape:
         """The setting that meta-val and meta-test judge by."""
         task, test = self.config["task"], self.config["test"]
-        return TaskShape(task["way"], task["shot"], test["query"])
+        return TaskShape(task["way"], task["shot"], test["query"], ("task.way", "task.shot", "test.query"))
 
     @cached_property
     def judging(self) -> tuple[int, int]:
         """How many meta-test tasks, at most as many as there are, and how many adaptation steps on each."""
         tasks, steps = self.config["test"]["tasks"], self.config["test"]["steps"]
         if tasks < 1:
-            raise UserError(f"test.tasks={tasks} but it must be at least 1; raise `test.tasks`.")
+            raise UserError(f"test.tasks={tasks} but it must be at least 1; raise {knob('test.tasks', tasks)}.")
         if steps < 0:
-            raise UserError(f"test.steps={steps} but it cannot be negative; raise `test.steps`.")
+            raise UserError(f"test.steps={steps} but it cannot be negative; raise {knob('test.steps', steps)}.")
         check_steps("test.steps", steps)
         if tasks > MOST_TASKS:
-            raise UserError(f"test.tasks={tasks:,} but at most {MOST_TASKS:,} are judged; lower `test.tasks`.")
+            lower = knob("test.tasks", tasks)
+            raise UserError(f"test.tasks={tasks:,} but at most {MOST_TASKS:,} are judged; lower {lower}.")
         return min(tasks, self.test_stream.available or tasks), steps
 
     @cached_property
@@ -180,7 +196,7 @@ class Parts:
 
         def load() -> dict[Split, Examples] | None:
             try:
-                return {**build("data", node_of()).load().splits, "test": data.splits["test"]}
+                return {**load_data(node_of()).splits, "test": data.splits["test"]}
             except UserError as error:
                 log.warning("whether these examples were seen in training is not known: %s", error)
                 return None
@@ -222,12 +238,18 @@ class Parts:
     def check_head(self, shape: TaskShape) -> None:
         """Raise a UserError if the algorithm's head has another size than such tasks need."""
         outputs = self.algorithm.outputs
-        if outputs is not None and outputs != shape.way:
-            algo = self.config["chosen"]["algo"]
-            raise UserError(
-                f"way={shape.way} but this {algo} has a head for {outputs} classes and can be given no other; "
-                f"meta-train one with `task.way={shape.way}`, or use a method without a fixed head, such as protonet."
-            )
+        if outputs is None or outputs == shape.way or (self.regression and shape.way != 1):
+            return  # of the last the stream says that it is no setting for a function
+        algo, key = self.config["chosen"]["algo"], followed(shape.keys[0])
+        head = followed("algo.outputs")
+        if key != head and not self.of_a_run:
+            equal = f"give `{head}`{set_by(head)} and `{key}` one value"
+        else:
+            equal = f"meta-train one with `task.way={shape.way}`"
+        raise UserError(
+            f"way={shape.way}{set_by(key)} but this {algo} has a head for {outputs} classes and can be given no other; "
+            f"{equal}, or use a method without a fixed head, such as protonet."
+        )
 
 
 _OF_ONE_TEST = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")

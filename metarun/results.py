@@ -28,7 +28,7 @@ _MOST_ROWS = 10**8  # of a tasks.parquet, which takes gigabytes
 # What a run that is had again may have otherwise. How long the machine took, and how much memory, in result.json and
 # curve.csv; and by what code and where the run was made, and which looks at its meta-test there were before.
 TIMINGS = frozenset({"train_seconds", "test_seconds", "tasks_per_second", "adapt_ms", "peak_memory_mb", "seconds"})
-CIRCUMSTANCES = frozenset({"device", "version", "commit", "looks", "figures_seen"})
+CIRCUMSTANCES = frozenset({"device", "version", "commit", "looks", "figures_seen", "steps_asked"})
 
 
 class RunDirectory:

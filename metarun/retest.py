@@ -31,7 +31,6 @@ from metarun.results import Record, RunDirectory, find_run
 from metarun.row import TRAINED_KEYS
 from metarun.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.stored_config import stored_config
-from metarun.tasks import TaskShape
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ def retest(config: DictConfig) -> Path:
     run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
     _check_weights(run, parent, asked)
     parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
+    parts.of_a_run = config.algo is None
     return once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
 
 
@@ -138,9 +138,8 @@ def _compare_brightness(parts: Parts, trained: Record) -> None:
 
 def _prepare(parts: Parts) -> None:
     """Let the head take what it needs from meta-train tasks; it sees no others."""
-    train = parts.config["train"]
     try:
-        stream = parts.stream("train", TaskShape(train["way"], train["shot"], train["query"]), parts.config["seed"])
+        stream = parts.stream("train", parts.train_shape, parts.config["seed"])
     except UserError:  # other data than the run was trained on may not have so many classes or examples
         stream = parts.stream("train", parts.test_shape, parts.config["seed"])
     parts.algorithm.eval()

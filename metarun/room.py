@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from metarun.errors import UserError
+from metarun.keys_in_force import followed, set_by
 from metarun.memory import installed
 from metarun.tasks import TaskShape
 
@@ -40,14 +41,27 @@ def check_room_for_tasks(tasks: int, shape: TaskShape, example: Sequence[int]) -
         shape: of each.
         example: the shape of an example.
     """
-    needed = tasks * shape.way * (shape.shot + shape.query) * math.prod(example) * _OF_AN_INPUT
-    if needed > installed():
-        what = "a task" if tasks == 1 else f"train.meta_batch={tasks:,} tasks, each"
-        raise UserError(
-            f"{what} of {shape.way} x ({shape.shot} + {shape.query}) examples, would take {_gigabytes(needed)} but "
-            f"there are {_gigabytes(installed())}; lower {'' if tasks == 1 else '`train.meta_batch`, '}`task.shot` or "
-            "`task.query`."
-        )
+    needed = tasks * _examples(shape) * math.prod(example) * _OF_AN_INPUT
+    if needed <= installed():
+        return
+    of_one = needed // tasks
+    what = "a task" if tasks == 1 else f"a meta-batch of {tasks:,} tasks, each"
+
+    def fits(other: TaskShape) -> bool:
+        return needed * _examples(other) // _examples(shape) <= installed()
+
+    lower = shape.to_lower("way", "shot", "query", fits=fits)
+    fewer = (
+        f"`{followed('train.meta_batch')}`{set_by('train.meta_batch')}" if of_one <= installed() and tasks > 1 else ""
+    )
+    raise UserError(
+        f"{what} of {shape.way} x ({shape.shot} + {shape.query}) examples, would take {_gigabytes(needed)} but there "
+        f"are {_gigabytes(installed())}; lower {' or '.join(filter(None, (fewer, lower))) or 'the size of an example'}."
+    )
+
+
+def _examples(shape: TaskShape) -> int:
+    return shape.way * (shape.shot + shape.query)
 
 
 def _gigabytes(size: int) -> str:

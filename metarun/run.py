@@ -26,7 +26,7 @@ from metarun.row import describe_training
 from metarun.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.switches import switched
 from metarun.task_check import check_tasks
-from metarun.tasks import TaskShape, TaskStream
+from metarun.tasks import TaskStream
 from metarun.transduction import check_predictions
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _begin_or_go_on(run: RunDirectory, parts: Parts, training: Training) -> int:
     go_on(run, training)
     step = training.progress.iteration
     begins = step == 0 and not parts.config["force"]
-    shorter = continue_shorter(run, parts.config, training, parts.data.hash) if begins else None
+    shorter = continue_shorter(run, parts.config, training, parts.data_hash) if begins else None
     if shorter is None:
         note_environment(run, parts, going_on=step > 0)
     else:
@@ -119,8 +119,7 @@ def _up_to_the_checkpoint(parts: Parts, training: Training, diverged_at: int) ->
 
 def _training(parts: Parts, ranks: Ranks) -> Training:
     """Make ready the training that a config asks for; refuse what cannot be done."""
-    train, seed = parts.config["train"], parts.config["seed"]
-    shape = TaskShape(train["way"], train["shot"], train["query"])
+    train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
     train_stream = parts.stream("train", shape, seed)
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
     check_room_for_tasks(ranks.share_of(train["meta_batch"])[1], shape, parts.data.shape)

@@ -43,6 +43,7 @@ def _setting(record: dict[str, Any]) -> str:
 def _add_figures(table: Table, record: dict[str, Any]) -> None:
     """Add what the run is judged by, over what, by step, and beside what no training has."""
     left = record["test_tasks"] - record.get("diverged", 0)
+    asked = record.get("steps_asked")
     over = f"{left:,} of " if "mse" in record and left < record["test_tasks"] else ""
     interval = f"over {over}{record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
     if record["test_tasks"] < FEW_TASKS:
@@ -54,14 +55,16 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
         table.add_row(
             "by step",
             _curve(
-                record.get("mse_by_step", []), lambda value: f"{value:.3f}" if value < A_MILLION else f"{value:.3g}"
+                record.get("mse_by_step", []),
+                asked,
+                lambda value: f"{value:.3f}" if value < A_MILLION else f"{value:.3g}",
             ),
         )
         if record.get("floor_mse") is not None:
             table.add_row("floor", f"{record['floor_mse']:.4f} (the mean of the support targets)")
     else:
         table.add_row("accuracy %", f"{figure(record)}  {interval}")
-        table.add_row("by step", _curve(record.get("accuracy_by_step", []), lambda value: percent(value, 1)))
+        table.add_row("by step", _curve(record.get("accuracy_by_step", []), asked, lambda value: percent(value, 1)))
         floor, chance = percent(record.get("floor_accuracy")), percent(record.get("chance"))
         table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
 
@@ -102,9 +105,11 @@ def _audit(audit: dict[str, Any]) -> str:
     return f"{audit['changed']:,} of {asked}, change, {audit['flipped']:,} of them to another class; {accuracy}"
 
 
-def _curve(values: list[float], write: Any) -> str:
+def _curve(values: list[float], asked: int | None, write: Any) -> str:
+    """Write a figure by step; `asked` is how many steps there might have been, None in rows that do not say so."""
     if len(values) == 1:
-        return f"{write(values[0])} (this method takes no steps)"
+        why = {None: "no steps", 0: "no steps were asked for, test.steps=0"}.get(asked, "this method takes no steps")
+        return f"{write(values[0])} ({why})"
     if len(values) > SHOWN_STEPS:  # result.json has them all
         apart = (len(values) - 1) / (SHOWN_STEPS - 1)
         values = [values[round(i * apart)] for i in range(SHOWN_STEPS)]

@@ -2,8 +2,8 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -13,8 +13,12 @@ from torch import Tensor
 from metarun.choice_of_examples import Disjoint, WithReplacement
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
 from metarun.errors import UserError
+from metarun.families import check_family, check_functions, draw, family_hash
+from metarun.keys_in_force import followed, knobs, set_by
 from metarun.read_ahead import ReadAhead
 from metarun.stateless_random import root_key, split_key, uniform
+
+_LEAST = {"way": 2, "shot": 1, "query": 1}  # of a task that tells classes apart
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class TaskShape:
         way: classes in a task (outputs of the function, in regression).
         shot: support examples per class.
         query: query examples per class.
+        keys: what those three are called where they were set: arguments, or keys of the config.
 
     Raises:
         UserError: one of them is below 1.
@@ -33,14 +38,32 @@ class TaskShape:
     way: int
     shot: int
     query: int
+    keys: tuple[str, str, str] = field(default=("way", "shot", "query"), compare=False)
 
     def __post_init__(self) -> None:
-        for knob in ("way", "shot", "query"):
-            if getattr(self, knob) < 1:
-                raise UserError(f"{knob}={getattr(self, knob)} but a task needs at least 1; raise `task.{knob}`.")
+        for name in ("way", "shot", "query"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} but a task needs at least 1; raise {self.knob(name)}.")
 
     def __str__(self) -> str:
         return f"{self.way}w{self.shot}s"
+
+    def knob(self, *names: str, between: str = " or ") -> str:
+        """Return the keys to turn for some of `way`, `shot` and `query`, with their values and who set them."""
+        keys = dict(zip(("way", "shot", "query"), self.keys, strict=True))
+        return knobs({keys[name]: getattr(self, name) for name in names}, between)
+
+    def _with(self, sizes: Mapping[str, int]) -> Self:
+        named = {"way": self.way, "shot": self.shot, "query": self.query, **sizes}
+        return replace(self, way=named["way"], shot=named["shot"], query=named["query"])
+
+    def to_lower(self, *names: str, fits: Callable[[Self], bool]) -> str:
+        """Return which of some knobs to lower, those that help by themselves if there are such; nothing: none does."""
+        least = {name: _LEAST[name] for name in names if getattr(self, name) > _LEAST[name]}
+        alone = [name for name in least if fits(self._with({name: least[name]}))]
+        if alone:
+            return self.knob(*alone)
+        return self.knob(*least, between=" and ") if least and fits(self._with(least)) else ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +123,8 @@ def task_stream(
     if isinstance(data, ClassDataset):
         return ClassTaskStream(data, split, shape, seed, device, dtype, disjoint)
     if disjoint:
-        raise UserError(f"test.interval=open but no two tasks of {data.name} share an example; leave it at closed.")
+        asked = f"test.interval=open{set_by('test.interval')}"
+        raise UserError(f"{asked} but no two tasks of {data.name} share an example; leave it at closed.")
     return FunctionTaskStream(data, split, shape, seed, device, dtype)
 
 
@@ -138,7 +162,7 @@ class ClassTaskStream:
         self._choice: Disjoint | WithReplacement
         if disjoint:
             self._choice = Disjoint.of(self._offsets, shape.way, per_class, key).on(self._offsets.device)
-            _check_enough(data.name, split, len(self._choice.table), shape)
+            _check_enough(data.name, split, len(self._choice.table), examples, shape)
         else:
             self._choice = WithReplacement(self._offsets, shape.way, per_class, key)
         self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
@@ -215,28 +239,49 @@ class ClassTaskStream:
 
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:
     classes = len(examples.class_names)
+    if classes < 2:
+        raise UserError(f"split '{split}' of {name} has 1 class, which leaves nothing to tell apart; give it more.")
     if shape.way < 2:
-        raise UserError(f"way={shape.way} leaves nothing to tell apart in {name}; raise `task.way` to 2 or more.")
+        raise UserError(
+            f"way={shape.way} leaves nothing to tell apart in {name}; raise {shape.knob('way')} to 2 or more."
+        )
     if shape.way > classes:
         raise UserError(
-            f"way={shape.way} but split '{split}' of {name} has {classes} classes; "
-            "lower `task.way` (or `train.way`) or use another split."
+            f"way={shape.way} but split '{split}' of {name} has {classes} classes; lower {shape.knob('way')} or use "
+            "another split."
         )
     smallest = int(examples.sizes.argmin())
-    if shape.shot + shape.query > examples.sizes[smallest]:
+    size = int(examples.sizes[smallest])
+    if shape.shot + shape.query > size:
+        lower = shape.to_lower("shot", "query", fits=lambda other: other.shot + other.query <= size)
         raise UserError(
             f"shot + query = {shape.shot} + {shape.query} but class '{examples.class_names[smallest]}' in split "
-            f"'{split}' of {name} has {examples.sizes[smallest]} examples; lower `task.shot` or `task.query`."
+            f"'{split}' of {name} has {counted(size, 'example')}; "
+            + (f"lower {lower}." if lower else "a task takes at least 2 of each class: add some, or leave it out.")
         )
 
 
-def _check_enough(name: str, split: Split, tasks: int, shape: TaskShape) -> None:
-    if tasks < 2:
-        raise UserError(
-            f"test.interval=open but split '{split}' of {name} has room for {tasks} task of {shape} with {shape.query} "
-            "queries without an example in two; lower `task.way`, `task.shot` or `task.query`, or use "
-            "test.interval=closed."
-        )
+def _check_enough(name: str, split: Split, tasks: int, examples: Examples, shape: TaskShape) -> None:
+    if tasks >= 2:
+        return
+
+    def fits(other: TaskShape) -> bool:
+        return int((examples.sizes // (other.shot + other.query)).sum()) >= 2 * other.way
+
+    lower = shape.to_lower("way", "shot", "query", fits=fits) or shape.knob("way", "shot", "query")
+    raise UserError(
+        f"test.interval=open{set_by('test.interval')} but split '{split}' of {name} has room for "
+        f"{counted(tasks, 'task')} of {shape} with {shape.query} queries without an example in two; lower {lower}, or "
+        "use test.interval=closed."
+    )
+
+
+def counted(number: int, what: str) -> str:
+    """Write how many of something there are."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+CHECKED = 100  # functions of a family that are looked at before any is learned from
 
 
 class FunctionTaskStream:
@@ -247,28 +292,32 @@ class FunctionTaskStream:
     def __init__(
         self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
     ) -> None:
+        check_family(family)
         if shape.way != 1:
+            key = followed(shape.keys[0])
+            ready_made = "`task=10points` or " if key == "task.way" else ""
             raise UserError(
-                f"way={shape.way} but {family.name} is a function with one output; set `task=10points` or `task.way=1`."
+                f"way={shape.way}{set_by(key)} but {family.name} is a function with one output; set {ready_made}"
+                f"`{key}=1`."
             )
         self.shape = shape
         self._family = family
         self._key = root_key(split, seed)
         self._device, self._dtype = device, dtype
-        self._identity = f"{family.hash}|{split}|{shape}"
+        self._identity = f"{family_hash(family)}|{split}|{shape}"
+        check_functions(family, *self._uniform(0, CHECKED, 2))
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; drawn in float64, so that every precision sees the same ones."""
-        keys = split_key(self._key, torch.arange(first, first + count, device=self._device))
-        parameters = self._family.parameters(uniform(keys, self._family.parameter_count))[
-            :, None
-        ]  # (count, 1, parameters)
-        points = self.shape.shot + self.shape.query
-        x = self._family.inputs(uniform(~keys, points))[..., None]  # (count, points, 1)
-        y = self._family.outputs(parameters, x)
+        x, y = draw(self._family, *self._uniform(first, count, self.shape.shot + self.shape.query))
         x, y = x.to(self._dtype), y.to(self._dtype)
         shot = self.shape.shot
         return TaskBatch(x[:, :shot], y[:, :shot], x[:, shot:], y[:, shot:], way=1)
+
+    def _uniform(self, first: int, count: int, points: int) -> tuple[Tensor, Tensor]:
+        """Return the numbers in [0, 1) that some tasks are made of, for parameters and for points."""
+        keys = split_key(self._key, torch.arange(first, first + count, device=self._device))
+        return uniform(keys, self._family.parameter_count), uniform(~keys, points)
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over what the first `count` tasks are a pure function of."""

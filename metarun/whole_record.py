@@ -84,7 +84,7 @@ MAY: Mapping[str, Kind] = {
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
     **dict.fromkeys(("stream_hash", "data_hash", "seedless_id", "checkpoint_hash"), _text),
     **dict.fromkeys(("query", "train_way", "train_shot", "train_query", "parameters", "best_iteration"), _count),
-    **dict.fromkeys(("looks", "figures_seen"), _count),
+    **dict.fromkeys(("looks", "figures_seen", "steps_asked"), _count),
     **{f"duplicates_{where}": _count for where in ("across_splits", "within_splits", "across_classes")},
     "test_seed": _seed,
     **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),

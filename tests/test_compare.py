@@ -11,6 +11,8 @@ from rich.console import Console
 
 from metarun import cli
 from metarun.command_line.pivot import cell_figure
+from metarun.command_line.tables import as_text
+from metarun.display import Best
 from metarun.results import write_json
 
 
@@ -383,3 +385,10 @@ def test_another_precision_is_told(compare):
 
 def test_the_usual_precision_is_not(compare):
     assert "precision" not in compare(records=[record(), record(id="11111111", precision="float32")])[1]
+
+
+def test_a_row_of_latex_that_begins_with_a_bracket_or_a_star_is_no_argument_of_the_line_before():
+    text = as_text(["[a]", "b"], [["[x]", "[y]"], ["* z", "1"], [Best("[w]"), "2"]], [], "latex")
+    rows = [line.split("&")[0].strip() for line in text.splitlines() if "&" in line]
+    assert rows == ["{[}a]", "{[}x]", "{*} z", r"\textbf{[w]}"]
+    assert "& [y]" in text

@@ -76,7 +76,9 @@ def test_memory_that_holds_no_task_ends_with_a_sentence():
     def out_of_memory(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(RunFailed, match=r"one task does not fit the memory; lower `task\.way`"):
+    with pytest.raises(
+        RunFailed, match=r"one task does not fit the memory; lower `way` \(5\), `query` \(3\) or `backbone"
+    ):
         judge(out_of_memory, make_stream(), 2)
 
 

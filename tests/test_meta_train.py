@@ -239,7 +239,7 @@ def out_of_memory(tasks):
 def test_memory_that_holds_no_task_ends_with_a_sentence():
     training = make_training()
     training.algorithm.meta_loss = out_of_memory
-    with pytest.raises(RunFailed, match=r"one task does not fit the memory; lower `train\.meta_batch`"):
+    with pytest.raises(RunFailed, match=r"one task does not fit the memory; lower `way` \(5\), `query`"):
         training._step()
 
 

@@ -59,8 +59,11 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("task.way=null", "task.way takes a value other than null, not 'null'."),
         ("seed.x=1", "seed.x=1: seed takes a whole number and has no keys of its own."),
         ("seed", "'seed' is not of the form key=value."),
-        ("seed=[1", "'seed=[1' cannot be read ("),
-        ("seed=1=2", "'seed=1=2' cannot be read (mismatched input '=' expecting <EOF>); quote a value"),
+        ("seed=[1", "'seed=[1' cannot be read because of the [ in the value; as text it is written 'seed=\"[1\"'"),
+        ("seed=1=2", "'seed=1=2' cannot be read because of the = in the value; as text it is written 'seed=\"1=2\"'"),
+        ("se&ed=1", "'se&ed=1' cannot be read ("),
+        ("recipe=maml_glyph", "there is no recipe=maml_glyph. Did you mean 'maml_glyphs'? Possible: maml_glyphs,"),
+        ("recipe/backbone=nope", "there is no recipe/backbone=nope. Possible: maml_glyphs_conv4, "),
         ("seed=1,2", "seed=1,2 names several values: add -m to run each of them, or write seed=[1,2]"),
         ("algo=glob(*)", "algo=glob(*) names several values: add -m"),
         ("+seed=1", "seed is a key already: write seed=… without the plus sign."),
@@ -80,6 +83,7 @@ def test_a_wrong_override_is_told_with_the_nearest_right_one(
     [
         (["-m", "task.wya=1,2"], "there is no key 'task.wya'. Did you mean 'task.way'?"),
         (["-m", "seed=1,b"], "seed takes a whole number, not 'b'."),
+        (["-m", "recipe=nope", "hydra/launcher=one_process"], "[recipe=nope] there is no recipe=nope. Possible: maml_"),
         (["-m", "algo=maml,mmal"], "there is no algo=mmal. Did you mean 'maml'?"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
         (["--config-path", "nowhere"], "--config-path nowhere: there is no such folder"),
@@ -224,3 +228,21 @@ def test_endless_words_are_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
     assert said(monkeypatch, capsys, "train", *words).startswith(sentence)
+
+
+def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [{override /recipe: nope}]\n")
+    told = said(monkeypatch, capsys, "train", "--config-dir", str(tmp_path), "experiment=mine")
+    assert told.startswith("there is no recipe=nope (named in experiment/mine.yaml). Possible: ")
+
+
+@pytest.mark.parametrize("word", ["recipe=null", "recipe/backbone=null", "experiment=null", "logger=null", "algo=anil"])
+def test_a_run_may_do_without_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr("metarun.command_line.hydra_verbs._perform", lambda _, config: seen.append(config))
+    monkeypatch.setattr(sys, "argv", ["metarun", "train", "data=image_folder", word])
+    assert cli.main() == 0
+    assert len(seen) == 1

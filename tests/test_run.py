@@ -310,9 +310,18 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
     ("words", "sentence"),
     [
         (["task.way=500"], "way=500 but split 'train' of glyphs has"),
-        (["task.way=20", "train.way=5"], "way=5 but this maml has a head for 20 classes"),
-        (["algo.outputs=0"], "algo.outputs=0 but a head has at least one output; leave it at the tasks' way."),
-        (["algo=protonet", "task.way=44"], "way=44 but split 'val' of glyphs has 43 classes; lower `task.way`"),
+        (
+            ["task.way=20", "train.way=5"],
+            "way=5 (set by the command) but this maml has a head for 20 classes and can be given no other; give `task",
+        ),
+        (
+            ["algo.outputs=0"],
+            "algo.outputs=0 (set by the command) but a head has at least one output; leave it at the tasks' way.",
+        ),
+        (
+            ["algo=protonet", "task.way=44"],
+            "way=44 but split 'val' of glyphs has 43 classes; lower `task.way` (44, set by the command) or",
+        ),
         (["task.shot=10"], "shot + query = 10 + 15 but class"),
         (["task.shot=0"], "shot=0 but a task needs at least 1"),
         (["algo=protonet", "data=sinusoid"], "algo=protonet is for classification but data=sinusoid is regression"),
@@ -337,7 +346,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
             "backbone.hidden=['a'] is not a list of which each entry is a whole number",
         ),
         (["data.split=nowhere.yaml"], "split 'nowhere.yaml' of glyphs is neither scripts nor an existing file"),
-        (["train.clip_grad=-1"], "train.clip_grad=-1.0 but it must be above 0"),
+        (["train.clip_grad=-1"], "train.clip_grad=-1.0 (set by the command) but it must be above 0"),
         (["results_dir=/dev/null/x"], "cannot be written"),
         (["data=image_folder"], "data=image_folder needs pictures; set `data.root` to a folder or a zip"),
         (["data=image_folder", "data.root=nowhere"], "data.root=nowhere is not there"),
@@ -704,3 +713,28 @@ def test_caltech_101_is_learned_from_the_real_photographs(metarun, mirror, monke
     record = read(the_run("protonet-caltech101-5w5s-*"))
     assert record["accuracy"] - record["accuracy_ci95"] > record["chance"]
     assert record["floor_accuracy"] > 0.3, "the data card measured 45.0 % with the cosine distance"
+
+
+def test_the_key_that_a_recipe_set_is_named_where_a_training_class_is_too_small(metarun, tmp_path):
+    write_pictures(tmp_path / "pictures", count=6)
+    words = ["algo=protonet", "data=image_folder", "data.root=pictures", "data.size=12", "train.way=2", "task.query=2"]
+    code, _, complaint = metarun("train", *words, "task.way=2")
+    assert code == 2
+    told = (
+        "in split 'train' of image_folder has 6 examples; lower `train.query` (15, set by recipe=protonet_miniimagenet)"
+    )
+    assert told in complaint
+    code, _, complaint = metarun("train", *words, "task.way=2", "train.query=${task.query}", "task.shot=9")
+    assert code == 2
+    assert "has 6 examples; lower `task.shot` (9, set by the command)." in complaint
+
+
+def test_a_run_that_was_asked_for_no_steps_says_so(metarun):
+    few = ["train.iterations=1", "train.validate_tasks=1", "test.tasks=2", "train.meta_batch=1"]
+    _, printed, _ = metarun("train", "algo=maml", "data=sinusoid", "test.steps=0", "task.shot=3", *few)
+    assert "(no steps were asked for, test.steps=0)" in printed
+    run = the_run()
+    assert read(run)["steps_asked"] == 0
+    code, printed, _ = metarun("test", f"run={run}", "data=sinusoid", "data.x=[0,1]", "test.steps=1")
+    assert code == 0
+    assert "3 support points" in printed, "the YAML of the data has 10"

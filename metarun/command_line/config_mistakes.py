@@ -23,6 +23,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from metarun.command_line.quoting import culprit
 from metarun.config import config_dir
 from metarun.errors import did_you_mean
 
@@ -61,7 +62,10 @@ def _unreadable_override(error: OverrideParseException) -> str:
     override = error.override
     if "=" not in override:
         return f"{override!r} is not of the form key=value."
-    return f"{override!r} cannot be read ({_first_line(error)}); quote a value that holds , = [ ] {{ }} ( ) or a space."
+    if found := culprit(override):
+        sign, written = found
+        return f"{override!r} cannot be read because of the {sign} in the value; as text it is written {written}"
+    return f"{override!r} cannot be read ({_first_line(error)})."
 
 
 def _composition(error: ConfigCompositionException) -> str:

@@ -17,11 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.command_line.mistakes import report
+from metarun.command_line.origins import HydraOrigins
+from metarun.command_line.quoting import readable
 from metarun.command_line.unreadable_file import unreadable_file
 from metarun.config import config_dir, register
 from metarun.credentials import refuse_typed
 from metarun.errors import UserError
 from metarun.events import listen_to_sweep
+from metarun.keys_in_force import told_by
 from metarun.orphan import die_with_parent
 from metarun.places import is_folder
 
@@ -83,18 +86,25 @@ def hydra_words(verb: str, words: list[str]) -> list[str]:
     if args.experimental_rerun:
         raise UserError("--experimental-rerun runs whatever code its file holds; `metarun rerun RUN` repeats a run.")
     _check_folder("--config-dir", args.config_dir)
-    _check_sweep(args.overrides)
+    overrides = [readable(_without(_as_text(override))) for override in args.overrides]
+    _check_sweep(overrides)
     flags = [word for word in words if word not in args.overrides]
     if args.config_path and "://" not in args.config_path:
         _check_folder("--config-path", args.config_path)
         flags += ["--config-path", str(Path(args.config_path).resolve())]
-    return [*map(_as_text, args.overrides), *flags]
+    return [*overrides, *flags]
 
 
 def _as_text(override: str) -> str:
     """Quote the ids in run=…: Hydra would read 12e45678 as a number."""
     runs = re.fullmatch(r"run=([\w.,/ -]+)", override)
     return "run=" + ",".join(f"'{run}'" for run in runs[1].split(",")) if runs else override
+
+
+def _without(override: str) -> str:
+    """Return how Hydra wants to be told that a group is done without: it takes null in YAML files alone."""
+    done_without = re.fullmatch(r"(recipe|recipe/backbone|experiment|logger)=null", override)
+    return f"~{done_without[1]}" if done_without else override
 
 
 def _check_folder(flag: str, folder: str | None) -> None:
@@ -126,7 +136,10 @@ def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
 
     def job(config: DictConfig) -> Path | None:
         try:
-            return _perform(verb, config)
+            origins = HydraOrigins(config)
+            origins.check_named()
+            with told_by(origins):
+                return _perform(verb, _as_asked(config, origins) if verb == "test" else config)
         except (Exception, KeyboardInterrupt) as error:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
@@ -138,6 +151,19 @@ def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
     job.__module__ = f"metarun.{verb}"
     job.failures = failures  # type: ignore[attr-defined]  # where runs in other processes put their exit codes
     return job
+
+
+def _as_asked(config: DictConfig, origins: HydraOrigins) -> DictConfig:
+    """Return the config of `metarun test` without settings of tasks that nobody asked for: the run's own stay.
+
+    A data set's YAML may set them for its training, as data=sinusoid chooses task=10points.
+    """
+    asked = config.copy()
+    for group in ("task", "test"):
+        for key, value in config[group].items():
+            if value is not None and not origins.is_by_hand(f"{group}.{key}"):
+                asked[group][key] = None
+    return asked
 
 
 def _perform(verb: str, config: DictConfig) -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ IN_LATEX = str.maketrans(
         **{"∞": r"$\infty$", "×": r"$\times$", "↓": r"$\downarrow$", "∅": r"$\emptyset$"},
     }
 )
+OPTIONAL_IN_LATEX = re.compile(r"^(\s*)([\[*])")  # at the start of a row an argument of the \\ or \midrule before it
 IN_MARKDOWN = str.maketrans({"|": r"\|"})
 
 
@@ -61,7 +63,8 @@ def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: 
         below = [f":{'-' * max(1, len(name) - 1)}" for name in names]
         text = "\n".join(f"| {' | '.join(line)} |" for line in (names, below, *lines))
         return f"{text}\n\n{' '.join(notes)}\n"
-    top, *body = (rf"{' & '.join(line)} \\" for line in _aligned([head, *rows], IN_LATEX, r"\textbf{{{}}}"))
+    lines = _aligned([head, *rows], IN_LATEX, r"\textbf{{{}}}")
+    top, *body = (OPTIONAL_IN_LATEX.sub(r"\1{\2}", rf"{' & '.join(line)} \\") for line in lines)
     table = [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", top, r"\midrule", *body, r"\bottomrule"]
     return "\n".join([f"% {' '.join(notes)}", *table, r"\end{tabular}", ""])
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.door import check_examples, check_finite
 from metarun.data.remembered import remembered
 from metarun.errors import UserError
 
@@ -74,6 +75,9 @@ class Examples:
         return self.values[self.offsets[c] : self.offsets[c + 1]]
 
 
+NO_EXAMPLES = Examples(np.empty((0, 1), np.uint8), np.zeros(1, np.int64), ())
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """What lies where a data set comes from and is not in it.
@@ -97,7 +101,8 @@ class ClassDataset:
         left_out: what lies there as well.
 
     Raises:
-        UserError: a class stands in two splits, a split is empty, or examples are not uint8 or float32 of one shape.
+        UserError: a class stands in two splits, a split is empty, or examples are not finite uint8 or float32 of one
+            shape; see `check_examples`.
     """
 
     name: str
@@ -105,34 +110,52 @@ class ClassDataset:
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise UserError(f"a data set is called {self.name!r} but a name is a text; make it one.")
+        if not isinstance(self.splits, Mapping):
+            kind = type(self.splits).__name__
+            raise UserError(f"the splits of {self.name} are a {kind} but a mapping of train, val and test is wanted.")
         for split in SPLITS:
-            if split not in self.splits or not self.splits[split].class_names:
+            if not isinstance(self.splits.get(split, NO_EXAMPLES), Examples):
+                kind = type(self.splits[split]).__name__
+                raise UserError(f"split '{split}' of {self.name} is a {kind} but metarun.data.Examples are wanted.")
+            if split not in self.splits or len(self.splits[split].class_names) == 0:
                 raise UserError(f"split '{split}' of {self.name} has no classes; every split needs some.")
             self._check_arrays(split, self.splits[split])
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
 
     def _check_arrays(self, split: Split, examples: Examples) -> None:
         """What a class of the user's own may get wrong."""
-        dtype = examples.values.dtype
-        if dtype not in (np.uint8, np.float32) or dtype != self.splits["train"].values.dtype:
+        where, values = f"split '{split}' of {self.name}", examples.values
+        check_examples(where, values, examples.offsets, examples.class_names)
+        if values.dtype != self.splits["train"].values.dtype:
             raise UserError(
-                f"split '{split}' of {self.name} holds {dtype} but examples are uint8, 0 to 255, or float32, the same "
-                "in all splits; convert them."
+                f"{where} holds {values.dtype} but 'train' {self.splits['train'].values.dtype}; convert one of them."
             )
         if examples.shape != self.shape:
             raise UserError(
                 f"split '{split}' of {self.name} has examples of shape {examples.shape} but 'train' of {self.shape}; "
                 "give all one shape."
             )
-        if len(examples.offsets) != len(examples.class_names) + 1 or examples.offsets[-1] != len(examples.values):
-            raise UserError(
-                f"the offsets of split '{split}' of {self.name} do not fit its {len(examples.values)} examples."
-            )
         if examples.on_disk and not (examples.values.flags.c_contiguous and examples.values.flags.aligned):
             raise UserError(
                 f"split '{split}' of {self.name} is a piece of a memory map, which would be copied; map it by itself, "
                 "in C order."
             )
+        if values.dtype == np.float32:
+            self._check_finite(where, split, examples)
+
+    def _check_finite(self, where: str, split: Split, examples: Examples) -> None:
+        """Look at every number; of a memory map that is kept beside its file, since it takes a while."""
+
+        def check() -> str:
+            check_finite(where, pieces(examples.values), examples.offsets, examples.class_names)
+            return "finite"
+
+        if (file := _file_of(examples)) is None:
+            check()
+        else:
+            remembered([file], f"finite|{file}|{_header(split, examples)}", check)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,91 @@
+"""What a data set of a user's own may get wrong, told in one sentence where it is made."""
+
+import numpy as np
+import pytest
+
+from metarun.data import SPLITS, ClassDataset, Examples
+from metarun.data.examples import PIECE
+from metarun.errors import UserError
+
+
+def make(split="val", values=None, offsets=None, names=None, **other) -> ClassDataset:
+    """Four examples of two classes in each split, with something else in one of them."""
+    splits = {
+        each: Examples(np.zeros((4, 3), np.float32), np.array([0, 2, 4]), (f"{each} a", f"{each} b")) for each in SPLITS
+    }
+    plain = splits[split]
+    splits[split] = Examples(
+        plain.values if values is None else values,
+        plain.offsets if offsets is None else offsets,
+        plain.class_names if names is None else names,
+    )
+    return ClassDataset(**{"name": "mine", "splits": splits, **other})
+
+
+def with_number(number: float) -> np.ndarray:
+    values = np.zeros((4, 3), np.float32)
+    values[2, 1] = number
+    return values
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"values": np.zeros(4, np.float32)}, r"holds an array of shape \(4,\) but it has one row an example"),
+        (
+            {"split": "train", "values": np.zeros(4, np.float32)},
+            r"split 'train' of mine holds an array of shape \(4,\)",
+        ),
+        ({"values": np.zeros((4, 0), np.float32)}, r"holds an array of shape \(4, 0\) but"),
+        (
+            {"values": np.zeros((4, 3))},
+            "split 'val' of mine holds float64 but examples are uint8, 0 to 255, or float32",
+        ),
+        ({"values": np.zeros((4, 3), np.uint8)}, "holds uint8 but 'train' float32; convert one of them"),
+        ({"values": [[0.0] * 3] * 4}, "holds a list but examples are a numpy array"),
+        ({"values": np.zeros((4, 2), np.float32)}, r"has examples of shape \(2,\) but 'train' of \(3,\)"),
+        (
+            {"values": with_number(np.nan)},
+            "class 'val b' of split 'val' of mine has an example with a number that is not",
+        ),
+        ({"values": with_number(-np.inf)}, "class 'val b' of split 'val' of mine has an example with a number that is"),
+        ({"offsets": np.array([0, 4, 4])}, "class 'val b' of split 'val' of mine has no examples; leave it out"),
+        ({"offsets": np.array([0, 5, 4])}, "the offsets of split 'val' of mine fall"),
+        ({"offsets": np.array([1, 2, 4])}, "offsets of split 'val' of mine do not fit its 2 classes and 4 examples"),
+        ({"offsets": np.array([0, 4])}, "offsets of split 'val' of mine do not fit its 2 classes and 4 examples"),
+        ({"offsets": [0, 2, 4]}, "has offsets of type list but they are one row of int64"),
+        ({"offsets": np.array([0, 2, 4], np.int32)}, "has offsets of type int32 but they are one row of int64"),
+        ({"names": (1, 2)}, "has a class called 1 but a name is a text"),
+        ({"names": ("a", "a")}, "has two classes called 'a'; give each a name of its own"),
+        ({"names": "ab"}, "has class names of type str but they are a tuple of texts"),
+        ({"names": ()}, "split 'val' of mine has no classes"),
+        ({"name": 3}, "a data set is called 3 but a name is a text"),
+        ({"splits": [1, 2, 3]}, "the splits of mine are a list but a mapping of train, val and test is wanted"),
+        ({"splits": {"train": 1}}, "split 'train' of mine is a int but metarun.data.Examples are wanted"),
+        ({"splits": {}}, "split 'train' of mine has no classes; every split needs some"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_is_told_where_it_is_made(wrong, message):
+    with pytest.raises(UserError, match=message):
+        make(**wrong)
+
+
+def test_the_largest_numbers_are_finite_and_a_late_piece_is_looked_at():
+    assert make(values=np.full((4, 3), np.finfo(np.float32).max)).shape == (3,)
+    rows = PIECE // 4096 + 3
+    values = np.zeros((rows, 1024), np.float32)
+    values[-1, -1] = np.nan
+    several = {each: Examples(values, np.array([0, rows - 1, rows]), (f"{each} a", f"{each} b")) for each in SPLITS}
+    with pytest.raises(UserError, match="class 'train b' of split 'train' of mine has an example"):
+        ClassDataset("mine", several)
+
+
+def test_a_memory_map_is_looked_at_once(tmp_path, monkeypatch):
+    splits = {}
+    for split in SPLITS:
+        np.save(tmp_path / f"{split}.npy", np.ones((4, 3), np.float32))
+        mapped = np.load(tmp_path / f"{split}.npy", mmap_mode="r")
+        splits[split] = Examples(mapped, np.array([0, 2, 4]), (f"{split} a", f"{split} b"))
+    ClassDataset("mine", splits)
+    monkeypatch.setattr("metarun.data.examples.check_finite", lambda *_: pytest.fail("it was read again"))
+    ClassDataset("mine", splits)
