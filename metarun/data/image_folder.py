@@ -93,8 +93,14 @@ class ImageFolder:
             return load_or_build(self._cache(which), key, lambda: self._read(place, layout(), which), self.storage)
 
         splits = {which: load(which) for which in SPLITS}
-        left_out = remember_left_out(self._beside("left-out.json"), key, lambda: layout().left_out if place else None)
-        return ClassDataset(self.name, splits, left_out)
+
+        def find_left_out() -> LeftOut | None:
+            try:
+                return layout().left_out
+            except UserError:  # a published set that is cached needs its originals no more
+                return None
+
+        return ClassDataset(self.name, splits, remember_left_out(self._beside("left-out.json"), key, find_left_out))
 
     def where(self) -> str | None:
         """Return where the pictures would come from now; None: they are not here."""

@@ -76,7 +76,7 @@ def remember_left_out(path: Path, key: str, find: Callable[[], LeftOut | None]) 
     Args:
         path: where it is kept.
         key: of the cache.
-        find: arranges the pictures; None: they are not here.
+        find: arranges the pictures; None: they are not here, or no longer whole.
     """
     try:
         kept = parse_json(path.read_bytes())

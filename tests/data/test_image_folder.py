@@ -285,6 +285,16 @@ def test_a_published_set_that_is_cached_needs_its_original_no_more(root):
 
 
 @pytest.mark.usefixtures("_small_sets")
+def test_nor_does_it_need_all_of_it(root):
+    place = write_folder(root / "miniimagenet", split_folders())
+    before = known("miniimagenet").load().hash
+    (place / "test" / "fox" / "1.png").unlink()
+    for note in (root / "pictures").glob("*left-out.json"):  # as a version left it that kept none
+        note.unlink()
+    assert known("miniimagenet").load().hash == before
+
+
+@pytest.mark.usefixtures("_small_sets")
 def test_the_official_folder_of_caltech_101_serves_but_for_its_faces(root):
     files = class_folders() | make_files(["BACKGROUND_Google", "Faces", "Faces_easy"])
     del files["split.json"]
