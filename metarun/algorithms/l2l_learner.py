@@ -4,11 +4,12 @@ Its methods differ in what the learner is and in what it sees. `Learner` stands 
 `MetaSGD`, whose `clone()` and `adapt(loss)` do the work.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarun.backbones import Backbone, asks_for_support
 from metarun.errors import UserError
@@ -43,13 +44,22 @@ def predictions(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Ten
 
 def _adapt(learner: Learner, seen: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
     """Yield one task's clone before adaptation and after each step: always the same one, which `adapt` changes."""
-    with torch.enable_grad():  # unlike torch.func.grad, `adapt` needs it
+    with torch.enable_grad(), warnings.catch_warnings():  # unlike torch.func.grad, `adapt` needs it
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # of recurrent layers
         clone = learner.clone()
     yield clone
     for _ in range(steps):
         with torch.enable_grad():
             clone.adapt(mean_loss(clone(seen), support_y))
         yield clone
+
+
+def check_adapts_each(network: nn.Module) -> None:
+    """Raise a UserError where learn2learn's Meta-SGD goes wrong: on weights that are frozen or have two names."""
+    frozen = any(not weight.requires_grad for weight in network.parameters())
+    if frozen or len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
+        which = "frozen weights (requires_grad=False)" if frozen else "weights under two names"
+        raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt; choose algo=metasgd.")
 
 
 def check_fits(over_tasks: How, backbone: Backbone) -> None:
