@@ -6,6 +6,7 @@ Its methods differ in what the learner is and in what it sees. `Learner` stands 
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,14 +45,21 @@ def predictions(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Ten
 
 def _adapt(learner: Learner, seen: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
     """Yield one task's clone before adaptation and after each step: always the same one, which `adapt` changes."""
-    with torch.enable_grad(), warnings.catch_warnings():  # unlike torch.func.grad, `adapt` needs it
-        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # of recurrent layers
+    with torch.enable_grad(), _quiet_on_recurrent_layers():  # unlike torch.func.grad, `adapt` needs it
         clone = learner.clone()
     yield clone
     for _ in range(steps):
-        with torch.enable_grad():
+        with torch.enable_grad(), _quiet_on_recurrent_layers():
             clone.adapt(mean_loss(clone(seen), support_y))
         yield clone
+
+
+@contextmanager
+def _quiet_on_recurrent_layers() -> Iterator[None]:
+    """Within the block, torch does not warn of what learn2learn does to them; it is right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+        yield
 
 
 def check_adapts_each(network: nn.Module) -> None:
