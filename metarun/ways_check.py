@@ -17,6 +17,7 @@ from metarun.backbones import Module
 from metarun.errors import UserError
 from metarun.memory import ran_out
 from metarun.over_tasks import LOOPED, reason_against
+from metarun.switches import refused
 from metarun.tasks import TaskBatch
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def check_ways(algorithm: Algorithm, tasks: TaskBatch, steps: int, learns: bool)
     Raises:
         UserError: it does not run, or `train.over_tasks=vectorised` was asked for and cannot be.
     """
-    if not _is_of_somebody(algorithm):
+    if not _is_of_somebody(getattr(algorithm, "backbone", None)):
         return
     few = _few(tasks)
     asked: list[Callable[[Algorithm], Tensor]] = [lambda method: method.eval().predict(few, min(steps, 1))]
@@ -75,10 +76,10 @@ def _looped(algorithm: Algorithm, ask: Callable[[Algorithm], Tensor]) -> Tensor:
     try:
         return ask(_in_float64(algorithm, "loop"))
     except Exception as error:
-        if isinstance(error, UserError) or ran_out(error):
+        if isinstance(error, UserError) or ran_out(error) or refused(error):
             raise
-        networks = [part for part in algorithm.modules() if isinstance(part, Module)]
-        network = type(networks[0].module if networks else algorithm.get_submodule("backbone")).__name__
+        backbone = algorithm.get_submodule("backbone")
+        network = type(backbone.module if isinstance(backbone, Module) else backbone).__name__
         remedy = "set `algo.order=1` or choose" if algorithm.order == 2 else "choose"
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise UserError(
@@ -106,10 +107,11 @@ def _gathers(algorithm: Algorithm) -> bool:
     return any(True for _ in algorithm.buffers())
 
 
-def _is_of_somebody(algorithm: nn.Module) -> bool:
-    """Whether a part is neither metarun's nor torch's, or stands in a `Module`."""
-    roots = {type(part).__module__.partition(".")[0] for part in algorithm.modules()}
-    return not roots <= {"metarun", "torch"} or any(isinstance(part, Module) for part in algorithm.modules())
+def _is_of_somebody(backbone: object) -> bool:
+    """Whether a network is not metarun's: it is in a `Module`, or has a part that is neither metarun's nor torch's."""
+    parts = list(backbone.modules()) if isinstance(backbone, nn.Module) else []
+    roots = {type(part).__module__.partition(".")[0] for part in parts}
+    return not roots <= {"metarun", "torch"} or any(isinstance(part, Module) for part in parts)
 
 
 def _few(tasks: TaskBatch) -> TaskBatch:

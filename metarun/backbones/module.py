@@ -10,6 +10,7 @@ from metarun.backbones.module_check import check_network, makes_the_same_of
 from metarun.backbones.passing_state import put_back
 from metarun.errors import UserError
 from metarun.memory import ran_out
+from metarun.switches import refused
 
 
 class Module(Backbone):
@@ -70,7 +71,7 @@ class Module(Backbone):
             try:
                 features: Tensor = self.module(x)
             except Exception as error:
-                if isinstance(error, UserError) or ran_out(error):
+                if isinstance(error, UserError) or ran_out(error) or refused(error):
                     raise
                 kind = str(x.dtype).removeprefix("torch.")
                 raise UserError(

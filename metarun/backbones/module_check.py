@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metarun.backbones.passing_state import attributes, changed, put_back
+from metarun.backbones.passing_state import attributes, changed, flat, put_back
 from metarun.errors import UserError
 
 Versions = dict[str, tuple[Tensor, int]]  # each weight and buffer, and how often it was written to
@@ -23,12 +23,13 @@ def check_network(name: str, network: nn.Module, examples: Tensor) -> None:
         examples: (2, *shape) that it takes.
 
     Raises:
-        UserError: in eval mode it changes a weight or a buffer, or draws random numbers; in training it changes what no
-            checkpoint has; it cannot be copied; or it cannot compute in float64.
+        UserError: it has weights that are not registered; in eval mode it changes a weight or a buffer, or draws random
+            numbers; in training it changes what no checkpoint has; it cannot be copied, or not compute in float64.
     """
     if any(is_lazy(weight) for weight in network.parameters()):
         raise UserError(f"backbone.module: {name} has a lazy part that no pass goes through; remove it.")
     _let_go_of_graphs(network)
+    _check_registered(name, network)
     _check_eval_mode(name, network, examples)
     twin = _copied(name, network)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -46,6 +47,24 @@ def makes_the_same_of(network: nn.Module, examples: Tensor, order: torch.memory_
     except Exception:
         return False
     return True
+
+
+def _check_registered(name: str, network: nn.Module) -> None:
+    registered = set(network.modules())
+    for part in network.modules():
+        kept = vars(part).keys() - {"_parameters", "_buffers", "_modules", "_flat_weights"}
+        for attribute in sorted(kept):
+            for item in flat(vars(part)[attribute]):
+                is_weight = isinstance(item, Tensor) and item.requires_grad
+                is_layer = (
+                    isinstance(item, nn.Module) and item not in registered and any(True for _ in item.parameters())
+                )
+                if is_weight or is_layer:
+                    raise UserError(
+                        f"backbone.module: {name} keeps weights in its attribute {attribute}, where no method finds "
+                        "them; register them by nn.Parameter, nn.ParameterList or nn.ModuleList, and compute what "
+                        "follows from them in `forward`."
+                    )
 
 
 def _check_eval_mode(name: str, network: nn.Module, examples: Tensor) -> None:
@@ -134,13 +153,16 @@ def _is_state(part: nn.Module, attribute: str, was: Any) -> bool:
 
     Hooks that compute a weight before each pass are those of weight_norm, spectral_norm and prune.
     """
-    computed = (getattr(hook, "name", getattr(hook, "_tensor_name", None)) for hook in part._forward_pre_hooks.values())
-    return isinstance(was, Tensor) and attribute not in computed
+    return isinstance(was, Tensor) and attribute not in _computed(part)
+
+
+def _computed(part: nn.Module) -> set[Any]:
+    hooks = part._forward_pre_hooks.values()
+    return {getattr(hook, "name", getattr(hook, "_tensor_name", None)) for hook in hooks}
 
 
 def _let_go_of_graphs(network: nn.Module) -> None:
     """Cut off what such hooks computed when they were made: it cannot be copied, and is computed anew anyway."""
     for part in network.modules():
-        for name, value in vars(part).items():
-            if isinstance(value, Tensor) and value.grad_fn is not None:
-                vars(part)[name] = value.detach()
+        for name in _computed(part) & vars(part).keys():
+            vars(part)[name] = vars(part)[name].detach()

@@ -38,14 +38,20 @@ def changed(before: list[tuple[nn.Module, Attributes]]) -> list[tuple[nn.Module,
         (part, name, was)
         for part, attributes in before
         for name, value in vars(part).items()
-        if (was := attributes.get(name, _NOTHING)) is not value and (holds_tensor(value) or holds_tensor(was))
+        if (was := attributes.get(name, _NOTHING)) is not value and (_holds_tensor(value) or _holds_tensor(was))
     ]
 
 
-def holds_tensor(value: Any) -> bool:
-    """Whether it is a tensor, or a list, tuple or mapping in which there is one."""
-    if isinstance(value, list | tuple):
-        return any(holds_tensor(item) for item in value)
+def flat(value: Any) -> Iterator[Any]:
+    """Yield what is in a list, tuple or mapping, and in those within it; anything else as it is."""
     if isinstance(value, Mapping):
-        return any(holds_tensor(item) for item in value.values())
-    return isinstance(value, Tensor)
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from flat(item)
+    else:
+        yield value
+
+
+def _holds_tensor(value: Any) -> bool:
+    return any(isinstance(item, Tensor) for item in flat(value))
