@@ -84,7 +84,28 @@ class Unreached(Plain):
         self.spare = nn.LazyLinear(3)
 
 
+class InAList(Plain):
+    def __init__(self):
+        super().__init__()
+        self.again = [self.top.weight]
+
+
+class LayersInAList(Plain):
+    def __init__(self):
+        super().__init__()
+        self.layers = {"extra": nn.Linear(6, 6)}
+
+
+class ComputedOnce(Plain):
+    def __init__(self):
+        super().__init__()
+        self.transposed = self.top.weight.T
+
+
 REFUSED = {
+    InAList: "InAList keeps weights in its attribute again, where no method finds them; register them",
+    LayersInAList: "LayersInAList keeps weights in its attribute layers, where no method finds them",
+    ComputedOnce: "ComputedOnce keeps weights in its attribute transposed.*compute what follows from them in `forward`",
     ChangesInEval: r"ChangesInEval changes its held in eval mode.*only `if self\.training`",
     MaxNorm: r"MaxNorm changes its table\.weight in eval mode.*leave out `max_norm`",
     AlwaysDrops: r"AlwaysDrops draws random numbers in eval mode; give F\.dropout `training=self\.training`",

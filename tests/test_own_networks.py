@@ -35,6 +35,7 @@ from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.meta_train import Schedule, Training
 from metarun.order_check import check_order
+from metarun.switches import switched
 from metarun.ways_check import check_ways
 from tests import own_networks as own
 from tests.reference import import_learn2learn
@@ -236,6 +237,7 @@ def test_a_layer_without_a_second_derivative_is_refused_with_the_order():
     with pytest.raises(UserError, match=r"MAML cannot be run with Bag: .*not implemented; set `algo\.order=1` or"):
         check_ways(make("maml", Bag), tasks(), 2, learns=True)
     check_ways(make("fomaml", Bag), tasks(), 2, learns=True)
+    check_order(make("fomaml", Bag), tasks(1))
 
 
 def test_an_error_on_the_data_is_one_sentence_that_names_the_network():
@@ -248,6 +250,17 @@ def test_an_error_on_the_data_is_one_sentence_that_names_the_network():
     for name in ("protonet", "maml"):
         with pytest.raises(UserError, match=r"backbone\.module: Sometimes fails on float64 examples of .*: 'grey'"):
             make(name, Sometimes, "auto").meta_loss(tasks())
+
+
+def test_an_operation_that_is_refused_as_not_deterministic_is_no_fault_of_the_network():
+    class Putting(own.Plain):
+        def forward(self, x):
+            y = super().forward(x)
+            return y + torch.zeros(6, dtype=y.dtype).put_(torch.tensor([0, 0]), torch.ones(2, dtype=y.dtype))
+
+    maml = make("protonet", Putting)
+    with pytest.raises(UserError, match="deterministic=true but put_ does not have"), switched(True, tf32=False):
+        check_ways(maml, tasks(), 0, learns=True)
 
 
 def test_a_network_is_asked_with_examples_of_the_data_whether_it_takes_each_alone():
@@ -276,3 +289,34 @@ def test_a_cached_tensor_is_of_no_later_pass():
     module = Module(own.SHAPE, own.Remembering())
     module(torch.rand(2, *own.SHAPE))
     assert not hasattr(module.module, "last")
+
+
+class OverMaps(nn.Module):
+    """Its norm has a weight and a bias for every place of a map."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(1, 3, 3), nn.LayerNorm([3, 4, 4])
+
+    def forward(self, x):
+        return self.norm(self.layer(x)).tanh().mean((2, 3))
+
+
+def test_a_norm_over_more_than_channels_has_its_own_weights_at_every_step_of_mamlpp():
+    method = make("mamlpp", OverMaps)
+    assert [tuple(weight.shape) for weight in method.later_norms] == [(1, 3, 4, 4), (1, 3, 4, 4)]
+    train(method)
+
+
+def test_cavia_steers_a_layer_that_has_a_bias_per_channel():
+    assert make("cavia", OverMaps).layer == "module.layer"
+
+    class Upwards(own.Plain):
+        def __init__(self):
+            super().__init__()
+            self.wider = nn.ConvTranspose2d(1, 1, 3)
+
+        def forward(self, x):
+            return self.wider(x).flatten(1)[:, :6] + super().forward(x)
+
+    assert make("cavia", Upwards).layer == "module.body.1"
