@@ -10,7 +10,7 @@ from metarun.algorithms import Algorithm
 from metarun.backbones import asks_for_support
 from metarun.tasks import ClassTaskStream, TaskStream
 
-ASKED = 4  # made-up examples by which a network is asked whether it takes each by itself
+ASKED = 4  # examples by which a network is asked whether it takes each by itself
 AT_ONCE = {"cpu": 64, "cuda": 1024}  # examples in one pass: the maps of 64 stay in a CPU's cache
 
 
@@ -38,8 +38,8 @@ def on_features(
     if stream.examples > tasks * shape.way * (shape.shot + shape.query):
         return None
     backbone = algorithm.get_submodule("backbone")
-    example = stream.draw(0, 1).query_x[0, 0]
-    if not takes_each_alone(backbone, example):
+    task = stream.draw(0, 1)
+    if not takes_each_alone(backbone, torch.cat([task.query_x[0], task.support_x[0]])):
         return None
 
     @torch.no_grad()
@@ -48,26 +48,31 @@ def on_features(
         features: Tensor = backbone(examples)
         return features
 
-    features = stream.embed(embed, AT_ONCE.get(example.device.type, AT_ONCE["cuda"]))
+    features = stream.embed(embed, AT_ONCE.get(task.query_x.device.type, AT_ONCE["cuda"]))
     kept[stream.split_identity] = features
     return _without_backbone(algorithm), stream.of_features(features)
 
 
 @torch.no_grad()
-def takes_each_alone(network: nn.Module, example: Tensor) -> bool:
-    """Whether an example's features are the same in whatever company, asked in float64 with noise.
+def takes_each_alone(network: nn.Module, examples: Tensor) -> bool:
+    """Whether an example's features are the same in whatever company, asked in float64 of a few from the data.
 
     Args:
         network: in eval mode; it stays as it is.
-        example: (*shape) one that it takes.
+        examples: (n, *shape) of several classes, class after class; two at least.
     """
     if asks_for_support(network):
         return False
     network = copy.deepcopy(network).double()
-    noise = torch.rand(ASKED, *example.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    noise = noise.to(example.device)
-    apart = torch.cat([network(half) for half in noise.chunk(2)])
-    return torch.allclose(network(noise), apart, rtol=1e-9, atol=1e-12)
+    some = examples[spread_over(len(examples), ASKED)].double()
+    apart = torch.cat([network(half) for half in some.chunk(2)])
+    return torch.allclose(network(some), apart, rtol=1e-9, atol=1e-12)
+
+
+def spread_over(many: int, few: int) -> list[int]:
+    """Return the places of so few of many, as far apart as can be; all of them where they are fewer."""
+    few = min(few, many)
+    return [i * many // few for i in range(few)]
 
 
 def _without_backbone(algorithm: Algorithm) -> Algorithm:

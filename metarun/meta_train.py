@@ -185,9 +185,15 @@ class Training:
         self._before: dict[str, Tensor] = {}  # what was learned before the work at hand, if some is
         # On the device, in float64: of the steps since the last look at meta-val.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        learned = list(algorithm.parameters()) if algorithm.learns else []
+        learned = [weight for weight in algorithm.parameters() if weight.requires_grad] if algorithm.learns else []
+        if algorithm.learns and not learned:
+            log.warning(
+                "all weights of %s are frozen (requires_grad=False): there is nothing to learn, and it is judged as it "
+                "is",
+                type(algorithm).__name__,
+            )
         optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[schedule.outer_optimizer]
-        # An optimiser refuses to be given nothing, and there is nothing to learn in an untrained floor.
+        # An optimiser refuses to be given nothing; frozen weights it would hold for nothing.
         self.optimizer = optimizer(learned or [torch.zeros(1)], lr=schedule.outer_lr)
         self._learns = bool(learned)
 

@@ -22,6 +22,7 @@ from metarun.results import Record, RunDirectory, write_json, write_parquet, wri
 from metarun.row import describe_audit, describe_test, did_not_diverge, task_columns
 from metarun.stateless_random import root_key
 from metarun.switches import switched
+from metarun.torch_warnings import torch_warnings_logged
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def _work_logged(
 ) -> Record:
     try:
         # Runs that were made before there were these two keys are without them.
-        with logging_to(run.log, console), switched(config.get("deterministic", False), config.get("tf32", False)):
+        switches = switched(config.get("deterministic", False), config.get("tf32", False))
+        with logging_to(run.log, console), torch_warnings_logged(), switches:
             return work(run, console)
     except UserError:
         run.discard_if_unused()

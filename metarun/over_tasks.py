@@ -5,6 +5,7 @@ import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,16 +16,17 @@ from torch import Tensor, nn
 import metarun
 from metarun.data.storage import data_root
 from metarun.errors import UserError
+from metarun.memory import ran_out
 from metarun.one_by_one import running_one_by_one
 
 log = logging.getLogger(__name__)
 
 How = Literal["auto", "loop", "vectorised"]
 OneTask = Callable[..., Tensor]
-Kind = tuple[object, ...]
 
 MEASURED_TASKS = 8  # of a meta-batch, at most, on which the two ways are compared
 SMALL = 0.03  # seconds; what takes less is bound by the number of operations, of which vectorising has fewer
+LOOPED = "tasks are run one by one: they cannot be vectorised (%s)"
 CLEARLY = 0.95  # a loop has to take less than this share of the time of vectorised tasks to be chosen
 
 _chosen: dict[str, How] = {}  # in this process, by the hash of what decides
@@ -40,6 +42,9 @@ class MayHaveState(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield what is learned."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield it and its parts."""
 
 
 def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tensor) -> Tensor:
@@ -67,26 +72,48 @@ def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tens
             "train.over_tasks=vectorised cannot update running statistics task by task; "
             "set `train.over_tasks=loop`, or a `backbone.norm` other than running."
         )
-    if how == "auto":
-        how = "loop" if stateful or len(tensors[0]) == 1 else _choice(one_task, module, tensors)
-    return _run(one_task, how, tensors)
+    if how != "auto":
+        return _run(one_task, how, tensors)
+    if stateful or len(tensors[0]) == 1:
+        return _run(one_task, "loop", tensors)
+    kind = _kind(one_task, module, tensors)
+    if _choice(kind, one_task, module, tensors) == "vectorised":
+        random = torch.get_rng_state()
+        try:
+            return _run(one_task, "vectorised", tensors)
+        except Exception as error:  # it was chosen before the network or the method was changed
+            log.info(LOOPED, reason_against(error))
+            torch.set_rng_state(random)
+            _chosen[kind] = "loop"
+    return _run(one_task, "loop", tensors)
 
 
 def _run(one_task: OneTask, how: How, tensors: tuple[Tensor, ...]) -> Tensor:
     if how == "loop":
         with running_one_by_one():
             return torch.stack([one_task(*task) for task in zip(*tensors, strict=True)])
-    return torch.func.vmap(one_task, randomness="different")(*tensors)
+    with warnings.catch_warnings():  # whether it is slower for that is measured
+        warnings.filterwarnings(
+            "ignore", "There is a performance drop because we have not yet implemented the batching"
+        )
+        return torch.func.vmap(one_task, randomness="different")(*tensors)
 
 
-def _choice(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
+def reason_against(error: Exception) -> str:
+    """Return in a line why tasks cannot be vectorised; raise the error again where that is not at fault."""
+    if ran_out(error):
+        raise error
+    first = error.__cause__ or error  # what a network of the user's own raised
+    return str(first).strip().partition("\n")[0].rstrip(".") or type(first).__name__
+
+
+def _choice(kind: str, one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
     """Return the way that was chosen for such tasks, in this process or an earlier one; choose where none was.
 
     An earlier choice on this machine stands, so that the same command gives the same bits.
     """
-    some = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
-    kind = hashlib.sha256(repr(_kind(one_task, module, some)).encode()).hexdigest()[:24]
     if kind not in _chosen:
+        some = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
         path = data_root() / "over_tasks" / kind
         _chosen[kind] = _remembered(path) or _remember(path, _measure(one_task, module, some))
     return _chosen[kind]
@@ -125,14 +152,17 @@ def _remember(path: Path, how: How) -> How:
     return how
 
 
-def _kind(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> Kind:
-    """What decides which way is faster."""
+def _kind(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> str:
+    """Return a hash of what decides which way is faster."""
+    tensors = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
     weights = tuple(tuple(weight.shape) for weight in module.parameters())
     shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
     threads = torch.get_num_threads() if tensors[0].device.type == "cpu" else torch.cuda.get_device_name()
     modes = (module.training, torch.is_grad_enabled())
     versions = (torch.__version__, metarun.__version__)
-    return one_task.__module__, one_task.__qualname__, weights, shapes, threads, modes, versions
+    parts = tuple(f"{type(part).__module__}.{type(part).__qualname__}" for part in module.modules())
+    kind = (one_task.__module__, one_task.__qualname__, parts, weights, shapes, threads, modes, versions)
+    return hashlib.sha256(repr(kind).encode()).hexdigest()[:24]
 
 
 def _measure(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
@@ -153,8 +183,8 @@ def _measure(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...
         try:
             seconds("vectorised")  # warms up
             vectorised = seconds("vectorised")
-        except RuntimeError as error:  # of torch.func: something in a method of the user's own cannot be vectorised
-            log.info("tasks are run one by one: they cannot be vectorised (%s)", str(error).splitlines()[0])
+        except Exception as error:  # something in a network or a method of the user's own cannot be vectorised
+            log.info(LOOPED, reason_against(error))
             return "loop"
         if vectorised < SMALL:
             return "vectorised"

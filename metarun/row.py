@@ -24,6 +24,7 @@ from metarun.results import Record
 from metarun.statistics import mean_and_ci95
 from metarun.task_check import check_tasks
 from metarun.transduction import audit, check_predictions, is_transductive
+from metarun.ways_check import TASKS, check_ways
 from metarun.whole_record import LARGEST
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def describe_test(
     algorithm, stream = parts.algorithm, parts.test_stream
     tasks, steps = parts.judging
     check_tasks(stream, tasks)
+    check_ways(algorithm, stream.draw(0, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, judged, parts.features)

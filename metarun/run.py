@@ -28,6 +28,7 @@ from metarun.switches import switched
 from metarun.task_check import check_tasks
 from metarun.tasks import TaskStream
 from metarun.transduction import check_predictions
+from metarun.ways_check import TASKS, check_ways
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ def _training(parts: Parts, ranks: Ranks) -> Training:
     check_room_for_tasks(ranks.share_of(train["meta_batch"])[1], shape, parts.data.shape)
     parts.check_head(shape)
     parts.check_head(parts.test_shape)
+    check_ways(parts.algorithm, train_stream.draw(0, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
     _check_honest(parts, train_stream, val_stream)

@@ -43,7 +43,7 @@ def switched(deterministic: bool, tf32: bool) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not deterministic or "deterministic" not in str(error):
+        if not deterministic or not refused(error):
             raise
         reason = str(error).partition(",")[0].strip()
         raise UserError(
@@ -51,6 +51,11 @@ def switched(deterministic: bool, tf32: bool) -> Iterator[None]:
         ) from error
     finally:
         _switch(*before)
+
+
+def refused(error: BaseException) -> bool:
+    """Whether an error says that an operation cannot give the same bits every time, which was asked for."""
+    return torch.are_deterministic_algorithms_enabled() and "deterministic" in str(error)
 
 
 def _of_tf32() -> list[Any]:

@@ -75,7 +75,7 @@ def test_judging_gives_the_same_figures_and_leaves_the_method_as_it_was():
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_network_is_asked_whether_it_takes_each_example_alone(norm):
     torch.manual_seed(0)
-    assert takes_each_alone(make_conv4(norm).eval(), torch.zeros(1, 16, 16)) == (norm in ALONE)
+    assert takes_each_alone(make_conv4(norm).eval(), torch.rand(4, 1, 16, 16)) == (norm in ALONE)
 
 
 def test_a_network_of_the_users_own_is_asked_too():
@@ -83,8 +83,8 @@ def test_a_network_of_the_users_own_is_asked_too():
         def forward(self, x):
             return (x - x.mean(0)).flatten(1)
 
-    assert not takes_each_alone(Centred(), torch.zeros(1, 16, 16))
-    assert takes_each_alone(nn.Flatten(), torch.zeros(1, 16, 16))
+    assert not takes_each_alone(Centred(), torch.rand(4, 1, 16, 16))
+    assert takes_each_alone(nn.Flatten(), torch.rand(4, 1, 16, 16))
 
 
 def test_what_needs_a_tasks_examples_gets_them():

@@ -9,6 +9,7 @@ from torch import nn
 from metarun import over_tasks as module_under_test
 from metarun.algorithms import MAML
 from metarun.errors import UserError
+from metarun.one_by_one import is_one_by_one
 from metarun.over_tasks import over_tasks
 from tests.gradients import make_tasks
 from tests.synthetic import make_conv4
@@ -160,3 +161,24 @@ def test_auto_is_either_of_the_two():
         losses.append(maml.meta_loss(tasks))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-10, atol=0)
     torch.testing.assert_close(losses[0], losses[2], rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, TypeError, KeyError, IndexError])
+def test_whatever_a_way_that_was_remembered_meets_now_leads_to_a_loop(monkeypatch, caplog, error):
+    """The network was edited since, or another one has weights of the same shapes."""
+
+    def fussy(x):
+        if not is_one_by_one() and stubborn:
+            raise error("not so")
+        return (x * torch.rand(())).sum()
+
+    stubborn, x = False, torch.ones(3, 2)
+    monkeypatch.setattr(module_under_test, "_measure", lambda *_: "vectorised")
+    over_tasks(fussy, nn.Linear(2, 2), "auto", x)
+    stubborn = True
+    torch.manual_seed(0)
+    with caplog.at_level(logging.INFO, "metarun"):
+        found = over_tasks(fussy, nn.Linear(2, 2), "auto", x)
+    assert "tasks are run one by one: they cannot be vectorised" in caplog.text
+    torch.manual_seed(0)
+    assert torch.equal(found, over_tasks(fussy, nn.Linear(2, 2), "loop", x)), "no random number is lost"

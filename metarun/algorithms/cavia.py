@@ -5,11 +5,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
-from metarun.backbones import Backbone, embed_queries, norm_weights
+from metarun.backbones import Backbone, embed_queries, embed_under, norm_weights
 from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.over_tasks import How, over_tasks
@@ -114,8 +113,7 @@ class CAVIA(Algorithm):
         film = {f"{self.layer}.weight": weight, f"{self.layer}.bias": gamma * bias + beta}
 
         def embed(x: Tensor) -> Tensor:
-            features: Tensor = functional_call(self.backbone, (film, of_backbone), x)
-            return features
+            return embed_under(self.backbone, of_backbone, x, film)
 
         features = embed(x) if support_x is None else embed_queries(self.backbone, support_x, x, embed)
         outputs: Tensor = self.head(features)
@@ -129,11 +127,17 @@ class CAVIA(Algorithm):
 
 def steered_layer(backbone: nn.Module) -> str:
     """Return the name of the last but one layer with a weight and a bias per channel: of its norm where it has any."""
-    parameters = dict(backbone.named_parameters())
-    layers = [name.removesuffix(".bias") for name in parameters if name.endswith(".bias")]
-    layers = [layer for layer in layers if f"{layer}.weight" in parameters]
+    layers: list[str] = [name for name, layer in backbone.named_modules() if name and _is_per_channel(layer)]
     norms = set(norm_weights(backbone))
     layers = [layer for layer in layers if f"{layer}.bias" in norms] or layers
     if not layers:
         raise UserError("algo=cavia steers a layer by weight and bias but this backbone has none; use backbone=conv4.")
     return layers[-2] if len(layers) > 1 else layers[0]
+
+
+def _is_per_channel(layer: nn.Module) -> bool:
+    """Whether a layer has a row of its weight and one number of its bias for each channel of its output."""
+    weight, bias = (layer._parameters.get(name) for name in ("weight", "bias"))
+    if weight is None or bias is None or isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return False
+    return bias.ndim == 1 and weight.ndim > 0 and len(weight) == len(bias)

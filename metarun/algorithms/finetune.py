@@ -83,7 +83,8 @@ class FineTune(Algorithm):
         def loss(weights: Parameters) -> Tensor:
             return mean_loss(outputs_under(self.backbone, weights, support_x), support_y)
 
-        weights: Parameters = dict(self.backbone.named_parameters(prefix="backbone"))
+        of_backbone = self.backbone.named_parameters(prefix="backbone")
+        weights: Parameters = {name: weight for name, weight in of_backbone if weight.requires_grad}
         weights["head.weight"] = support_x.new_zeros(way, self.backbone.features)
         weights["head.bias"] = support_x.new_zeros(way)
         first = {name: torch.zeros_like(weight) for name, weight in weights.items()}

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, grad_and_value
+from torch.func import grad, grad_and_value
 
-from metarun.backbones import Backbone, embed_queries
+from metarun.backbones import Backbone, embed_queries, embed_under
 from metarun.errors import UserError
 from metarun.losses import mean_loss
 from metarun.one_by_one import is_one_by_one
@@ -103,8 +103,7 @@ def outputs_under(backbone: Backbone, weights: Parameters, x: Tensor, support_x:
     of_backbone = {name.removeprefix("backbone."): w for name, w in weights.items() if name.startswith("backbone.")}
 
     def embed(x: Tensor) -> Tensor:
-        features: Tensor = functional_call(backbone, of_backbone, x)
-        return features
+        return embed_under(backbone, of_backbone, x)
 
     features = embed(x) if support_x is None else embed_queries(backbone, support_x, x, embed)
     return F.linear(features, weights["head.weight"], weights["head.bias"])
@@ -191,8 +190,12 @@ def dot(a: Parameters, b: Parameters) -> Tensor:
 
 
 def network_weights(method: nn.Module) -> Parameters:
-    """Return the weights of a method's backbone and head, without what it learns about adapting them."""
-    weights: Parameters = dict(method.named_parameters())
+    """Return what may be learned of a method's backbone and head: each weight once, under the first of its names.
+
+    Frozen weights (`requires_grad=False`) stay as they are in every task, and so does what a method learns about
+    adapting the others.
+    """
+    weights: Parameters = {name: weight for name, weight in method.named_parameters() if weight.requires_grad}
     return {name: weight for name, weight in weights.items() if name.split(".")[0] in ("backbone", "head")}
 
 

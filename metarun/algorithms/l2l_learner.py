@@ -4,11 +4,13 @@ Its methods differ in what the learner is and in what it sees. `Learner` stands 
 `MetaSGD`, whose `clone()` and `adapt(loss)` do the work.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarun.backbones import Backbone, asks_for_support
 from metarun.errors import UserError
@@ -43,13 +45,29 @@ def predictions(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Ten
 
 def _adapt(learner: Learner, seen: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
     """Yield one task's clone before adaptation and after each step: always the same one, which `adapt` changes."""
-    with torch.enable_grad():  # unlike torch.func.grad, `adapt` needs it
+    with torch.enable_grad(), _quiet_on_recurrent_layers():  # unlike torch.func.grad, `adapt` needs it
         clone = learner.clone()
     yield clone
     for _ in range(steps):
-        with torch.enable_grad():
+        with torch.enable_grad(), _quiet_on_recurrent_layers():
             clone.adapt(mean_loss(clone(seen), support_y))
         yield clone
+
+
+@contextmanager
+def _quiet_on_recurrent_layers() -> Iterator[None]:
+    """Within the block, torch does not warn of what learn2learn does to them; it is right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+        yield
+
+
+def check_adapts_each(network: nn.Module) -> None:
+    """Raise a UserError where learn2learn's Meta-SGD goes wrong: on weights that are frozen or have two names."""
+    frozen = any(not weight.requires_grad for weight in network.parameters())
+    if frozen or len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
+        which = "frozen weights (requires_grad=False)" if frozen else "weights under two names"
+        raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt; choose algo=metasgd.")
 
 
 def check_fits(over_tasks: How, backbone: Backbone) -> None:

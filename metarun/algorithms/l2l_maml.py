@@ -64,4 +64,6 @@ class Learn2LearnMAML(Algorithm):
     def _learner(self, first_order: bool) -> Learner:
         """Wrap the network anew: kept, the wrapper would be a second name for every weight."""
         network = nn.Sequential(self.backbone, self.head)
-        return import_learn2learn().algorithms.MAML(network, lr=self.inner_lr, first_order=first_order)
+        # Weights that are frozen, or not used for such examples, stay as they are.
+        stay = {"allow_nograd": True, "allow_unused": True}
+        return import_learn2learn().algorithms.MAML(network, lr=self.inner_lr, first_order=first_order, **stay)

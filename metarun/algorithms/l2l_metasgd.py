@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import check_inner_loop, network_weights
-from metarun.algorithms.l2l_learner import Learner, check_fits, predictions, query_loss
+from metarun.algorithms.l2l_learner import Learner, check_adapts_each, check_fits, predictions, query_loss
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.learn2learn import import_learn2learn
@@ -53,6 +53,7 @@ class Learn2LearnMetaSGD(Algorithm):
                 f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
             )
         check_fits(over_tasks, backbone)
+        check_adapts_each(backbone)
         import_learn2learn()
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)

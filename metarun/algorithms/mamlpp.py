@@ -80,12 +80,14 @@ class MAMLPlusPlus(Algorithm):
         self.second_order_from = second_order_from
         self.fraction = 0.0  # of meta-training that is over
         weights = network_weights(self)
-        self._of_steps = norm_weights(self) if per_step_norm else []  # names of what each step has for itself
+        norms = norm_weights(self) if per_step_norm else []
+        self._of_steps = [name for name in norms if name in weights]  # names of what each step has for itself
         self._adapted = [name for name in weights if name not in self._of_steps]
         rates = [torch.full((inner_steps,), float(inner_lr)) for _ in self._adapted]
         self.inner_lr = nn.ParameterList(nn.Parameter(rate, requires_grad=learn_rates) for rate in rates)
         # The first step's are the network's own.
-        later = [weights[name].detach().expand(inner_steps - 1, -1).clone() for name in self._of_steps]
+        own = [weights[name].detach() for name in self._of_steps]
+        later = [weight.expand(inner_steps - 1, *weight.shape).clone() for weight in own]
         self.later_norms = nn.ParameterList(later)
 
     def on_step(self, fraction: float) -> None:

@@ -12,6 +12,7 @@ def lay_out(algorithm: Algorithm) -> Algorithm:
     its own; their convolutions are grouped, and slower that way.
     """
     on_cpu = all(parameter.device.type == "cpu" for parameter in algorithm.parameters())
-    if on_cpu and algorithm.order is None:
+    takes_it = all(getattr(part, "takes_channels_last", True) for part in algorithm.modules())
+    if on_cpu and takes_it and algorithm.order is None:
         algorithm.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return algorithm

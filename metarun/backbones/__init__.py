@@ -6,6 +6,7 @@ from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
 from metarun.backbones.module import Module
 from metarun.backbones.norm import NORMS, Norm, norm_weights
+from metarun.backbones.other_weights import embed_under
 from metarun.backbones.resnet12 import ResNet12
 from metarun.backbones.resnet18 import ResNet18
 from metarun.backbones.task_passes import asks_for_support, embed_queries, embed_together
@@ -27,6 +28,7 @@ __all__ = [
     "compute_in_bfloat16",
     "embed_queries",
     "embed_together",
+    "embed_under",
     "norm_weights",
     "widened",
 ]

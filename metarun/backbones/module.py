@@ -1,17 +1,24 @@
 """Any network, as it is."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
 from metarun.backbones.backbone import Backbone
+from metarun.backbones.module_check import check_network, makes_the_same_of
+from metarun.backbones.passing_state import put_back
 from metarun.errors import UserError
+from metarun.memory import ran_out
+from metarun.switches import refused
 
 
 class Module(Backbone):
     """A torch module of anybody's, such as one from timm, as a backbone.
 
     Its normalisation is its own: a module with running statistics is meta-trained task by task, and `backbone.norm`
-    does not exist.
+    does not exist. Tensors that a pass leaves in the module, such as a hidden state, are put back: nothing of a task
+    stays, but for its buffers in meta-training.
 
     Args:
         input_shape: of an example.
@@ -19,35 +26,59 @@ class Module(Backbone):
 
     Attributes:
         features: how many numbers describe an example; found out by asking for the features of one zero.
+        takes_channels_last: whether it does with the numbers of a map in another order, which is faster.
 
     Raises:
-        UserError: the module cannot take such examples, or gives something other than a row of numbers for each.
+        UserError: the module cannot take such examples, gives something other than a row of numbers for each, or keeps
+            or changes what it must not, see `check_network`.
     """
 
     def __init__(self, input_shape: tuple[int, ...], module: nn.Module) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
             raise UserError(f"backbone.module is a {type(module).__name__}, not a torch.nn.Module; name another class.")
-        name = type(module).__name__
+        self._name = type(module).__name__
+        zeros = torch.zeros(2, *input_shape)
         module.eval()
         try:
-            with torch.no_grad():
-                found = module(torch.zeros(2, *input_shape))
+            with torch.no_grad(), put_back(module):
+                found = module(zeros)
         except Exception as error:
-            reason = " ".join(str(error).split())
             raise UserError(
-                f"backbone.module: {name} cannot take examples of shape {list(input_shape)}: {reason}"
+                f"backbone.module: {self._name} cannot take examples of shape {list(input_shape)}: {_reason(error)}"
             ) from error
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise UserError(
-                f"backbone.module: {name} makes {shape} of 2 examples, but a backbone makes (2, features); "
+                f"backbone.module: {self._name} makes {shape} of 2 examples, but a backbone makes (2, features); "
                 "end it with a mean over the map and without a head, in timm with num_classes: 0."
             )
+        check_network(self._name, module, zeros)
+        self.takes_channels_last = makes_the_same_of(module, zeros, torch.channels_last)
         self.module = module.train()
         self.features = found.shape[1]
+        self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *input_shape) to (n, features)."""
-        features: Tensor = self.module(x)
+        """Map (n, *input_shape) to (n, features).
+
+        Raises:
+            UserError: the module fails on these examples.
+        """
+        # cuDNN's recurrent layers have no second derivative, and in eval mode not even a first.
+        torchs = torch.backends.cudnn.flags(enabled=False) if self._recurrent and x.is_cuda else nullcontext()
+        with put_back(self.module), torchs:
+            try:
+                features: Tensor = self.module(x)
+            except Exception as error:
+                if isinstance(error, UserError) or ran_out(error) or refused(error):
+                    raise
+                kind = str(x.dtype).removeprefix("torch.")
+                raise UserError(
+                    f"backbone.module: {self._name} fails on {kind} examples of shape {list(x.shape)}: {_reason(error)}"
+                ) from error
         return features
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
