@@ -55,6 +55,9 @@ def _takes_text(hint: Any) -> bool:
 
 
 def _class_of(name: str) -> Any:
+    """Return a class of the user's own; metarun's resolve paths by themselves, and name them as they were written."""
+    if name.startswith("metarun."):
+        return None
     try:
         return hydra.utils.get_object(name)
     except Exception:  # Hydra will say so

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from metarun import checkpoint
 from metarun.algorithms import load_under_another_head
 from metarun.build import takes
 from metarun.config import (
@@ -19,7 +20,6 @@ from metarun.config import (
 )
 from metarun.data import ClassDataset
 from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
-from metarun.data.fingerprint import content_hash
 from metarun.display import Screen
 from metarun.errors import UserError
 from metarun.finished import directory_of
@@ -71,7 +71,13 @@ def _check_weights(run: RunDirectory, parent: RunDirectory, asked: Config) -> No
     """Refuse to show a row of weights that the trained run no longer holds: `force=true` may have trained it again."""
     record = None if asked["force"] else run.read_result()
     judged = (record or {}).get("checkpoint_hash")
-    if judged is not None and parent.best.is_file() and judged != content_hash(parent.best):
+    if judged is None:
+        return
+    try:
+        now = checkpoint.checksum(checkpoint.load(parent.best, parent.id)["algorithm"])
+    except (UserError, KeyError):  # damaged: what was judged when it was whole is still a row of that run
+        return
+    if now != judged:
         raise UserError(
             f"{run.path} judged other weights than {parent.best} holds now, since that run was trained again; "
             "force=true judges these."
@@ -99,17 +105,17 @@ def _retest(
     _compare_brightness(parts, trained)
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
-    if parent.best.is_file():
-        carried["checkpoint_hash"] = content_hash(parent.best)
+    weights = best_weights(parent, trained)
+    carried["checkpoint_hash"] = checkpoint.checksum(weights)
     if "seedless_id" in trained:  # runs that were made before there was that key are without it
         carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
     if asked["algo"] is not None:
         head = parts.config["chosen"]["algo"]
         carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
-        if load_under_another_head(parts.algorithm, best_weights(parent, trained), head, trained["algo"]):
+        if load_under_another_head(parts.algorithm, weights, head, trained["algo"]):
             _prepare(parts)
     elif not parts.loaded:
-        load_weights(parts.algorithm, best_weights(parent, trained), parent.best)
+        load_weights(parts.algorithm, weights, parent.best)
         parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     if "training_diverged_at" in trained:

@@ -72,6 +72,7 @@ class ImageFolder:
         if not 1 <= size <= _MOST_PIXELS:
             raise UserError(f"size={size} but pictures have 1 to {_MOST_PIXELS} pixels a side here; set `data.size`.")
         self.root = None if root is None else path_of(root)
+        self._written = root
         self.split = split
         self.size, self.channels = size, channels
         self.invert, self.storage = invert, storage
@@ -145,7 +146,9 @@ class ImageFolder:
                 raise UserError("data=image_folder needs pictures; set `data.root` to a folder or a zip.")
             return self.known.find()
         if not (is_file(self.root) or is_folder(self.root)):
-            raise UserError(f"data.root={self.root} is not there; set `data.root` to a folder or a zip of pictures.")
+            raise UserError(
+                f"data.root={self._written} is not there; set `data.root` to a folder or a zip of pictures."
+            )
         return self.root
 
     def _absent(self) -> UserError:

@@ -79,3 +79,9 @@ def closed_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written a moment ago counts as settled: what is found out about it is kept."""
+    monkeypatch.setattr("metarun.data.remembered.SETTLED", -(10**12))

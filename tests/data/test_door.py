@@ -80,7 +80,7 @@ def test_the_largest_numbers_are_finite_and_a_late_piece_is_looked_at():
         ClassDataset("mine", several)
 
 
-def test_a_memory_map_is_looked_at_once(tmp_path, monkeypatch):
+def test_a_memory_map_is_looked_at_once(settled, tmp_path, monkeypatch):
     splits = {}
     for split in SPLITS:
         np.save(tmp_path / f"{split}.npy", np.ones((4, 3), np.float32))

@@ -184,7 +184,7 @@ def test_floats_are_mapped_where_a_float_may_begin(tmp_path):
     assert found.values.flags.aligned
 
 
-def test_a_map_is_read_once_and_again_when_its_file_changed(tmp_path, monkeypatch):
+def test_a_map_is_read_once_and_again_when_its_file_changed(settled, tmp_path, monkeypatch):
     path = tmp_path / "x.npz"
     load_or_build(path, "key", make_examples)
     (tmp_path / "x.hashes.json").unlink()
@@ -213,7 +213,7 @@ def test_blocks_that_end_early_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
 
 
-def test_a_data_set_made_in_memory_goes_to_disk_once_and_keeps_its_hash(root, monkeypatch):
+def test_a_data_set_made_in_memory_goes_to_disk_once_and_keeps_its_hash(settled, root, monkeypatch):
     examples = {split: Examples.from_classes({split: make_examples(i).values}) for i, split in enumerate(SPLITS)}
     data = ClassDataset("mine", examples)
     assert as_stored(data, "memory") is data
@@ -244,7 +244,7 @@ def test_a_piece_of_a_map_is_refused_where_it_would_be_copied(tmp_path):
         ClassDataset("mine", dict.fromkeys(SPLITS, examples))
 
 
-def test_a_users_own_maps_keep_their_hash_too(tmp_path, monkeypatch):
+def test_a_users_own_maps_keep_their_hash_too(settled, tmp_path, monkeypatch):
     splits = {}
     for i, split in enumerate(SPLITS):
         np.save(tmp_path / f"{split}.npy", make_examples(i).values)
