@@ -91,7 +91,7 @@ class ImageFolder:
         layout = cache(partial(self._arrange, place))  # once, and not at all where it is not needed
 
         def load(which: Split) -> Examples:
-            return load_or_build(self._cache(which), key, lambda: self._read(place, layout(), which), self.storage)
+            return load_or_build(self._cache(which), key, lambda: self._read(place, layout(), which, key), self.storage)
 
         splits = {which: load(which) for which in SPLITS}
 
@@ -131,7 +131,7 @@ class ImageFolder:
             told = describe_splits({which: examples.offsets for which, examples in whole.items()}, LeftOut())
             return f"{told}: the cache is whole (the originals are not here to compare with)"
         layout = self._arrange(place)
-        found = {which: self._read(place, layout, which) for which in SPLITS}
+        found = {which: self._read(place, layout, which, self._key(place)) for which in SPLITS}
         for which, pictures in found.items():
             if not _agree(pictures, cached[which]):
                 raise UserError(f"{self._cache(which)} is not what {place} holds; delete the one that is wrong.")
@@ -165,21 +165,23 @@ class ImageFolder:
             self.known.check_whole(place, layout.splits)
         return layout
 
-    def _read(self, place: Path | None, layout: Layout, which: Split) -> Unwritten:
-        """Return the pictures of a split, each to be decoded when it is its turn."""
+    def _read(self, place: Path | None, layout: Layout, which: Split, key: str) -> Unwritten:
+        """Return the pictures of a split, each to be decoded when it is its turn, as long as the key is still theirs."""
         assert place is not None, "there is a layout of it"
         classes = layout.splits[which]
         files = [file for of_class in classes.values() for file in of_class]
         shape = (self.channels, self.size, self.size)
-        blocks = self._decode(place, which, files)
+        blocks = self._decode(place, which, files, key)
         return Unwritten(blocks, shape, np.dtype(np.uint8), _offsets(classes), tuple(classes))
 
-    def _decode(self, place: Path, which: Split, files: Sequence[str]) -> Iterator[NDArray[np.uint8]]:
+    def _decode(self, place: Path, which: Split, files: Sequence[str], key: str) -> Iterator[NDArray[np.uint8]]:
         log.info("Reading %s pictures of meta-%s from %s, once.", f"{len(files):,}", which, place)
         with opened(place, _LARGEST) as (_, read):
             for file in files:
                 picture = decode(f"{place}: {file}", read(file), self.size, self.channels)[None]
                 yield 255 - picture if self.invert else picture
+        if self._key(place) != key:
+            raise UserError(f"{place} has changed while it was read; run the same command again when it is complete.")
 
     def _key(self, place: Path | None) -> str:
         """What the cache holds. A published set stays what it is; the user's own pictures may change."""

@@ -120,6 +120,17 @@ def test_a_folder_that_changed_is_read_anew(birds):
     assert load(birds).splits["test"].sizes.tolist() == [3, 4]
 
 
+def test_a_folder_that_changes_while_it_is_read_is_told_and_not_cached(birds, root, monkeypatch):
+    def decode_amid_a_change(where, content, size, channels):
+        (birds / "train" / "late.txt").write_text(where)
+        return decode(where, content, size, channels)
+
+    monkeypatch.setattr("metarun.data.image_folder.decode", decode_amid_a_change)
+    with pytest.raises(UserError, match="has changed while it was read; run the same command again"):
+        load(birds)
+    assert not list(root.glob("pictures/*.npz"))
+
+
 def test_a_missing_place_is_told():
     with pytest.raises(UserError, match=r"data\.root=/no/such/place is not there; set `data\.root` to a folder"):
         load("/no/such/place")
