@@ -166,7 +166,7 @@ class ImageFolder:
         return layout
 
     def _read(self, place: Path | None, layout: Layout, which: Split, key: str) -> Unwritten:
-        """Return the pictures of a split, each to be decoded when it is its turn, as long as the key is still theirs."""
+        """Return the pictures of a split, each decoded when it is its turn, as long as the key is still theirs."""
         assert place is not None, "there is a layout of it"
         classes = layout.splits[which]
         files = [file for of_class in classes.values() for file in of_class]
