@@ -29,8 +29,8 @@ class EngineLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
-        from metarun.command_line.engines import run_on_engine
-        from metarun.credentials import mask_file
+        from metarun.sweeps.launchers import run_on_engine
+        from metarun.system.secrets import mask_file
 
         mask_file(Path(self.own_config.hydra.sweep.dir) / "multirun.yaml")
         plain = {

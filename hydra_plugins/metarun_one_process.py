@@ -24,9 +24,9 @@ class OneProcessLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See `Launcher.launch`; a run that failed has said so, and the others go on."""
-        from metarun.command_line.sweep_tables import write_tables
-        from metarun.credentials import mask_file
-        from metarun.parts import loading_once
+        from metarun.runner.components import loading_once
+        from metarun.sweeps.tables import write_tables
+        from metarun.system.secrets import mask_file
 
         mask_file(self.folder / "multirun.yaml")
         with loading_once():

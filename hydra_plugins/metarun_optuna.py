@@ -33,7 +33,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """See `Sweeper.sweep`."""
-        from metarun.command_line.search import search
+        from metarun.sweeps.search import search
 
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         found = search(self.own_config, self.config_loader, words, self.n_trials, self.study, self.seed, self.prune)

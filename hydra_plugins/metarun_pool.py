@@ -27,8 +27,8 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
-        from metarun.command_line.pool import run_pool
-        from metarun.credentials import mask_file
+        from metarun.sweeps.pool import run_pool
+        from metarun.system.secrets import mask_file
 
         mask_file(Path(self.config.hydra.sweep.dir) / "multirun.yaml")
         return run_pool(self.config, self.task_function, job_overrides, initial_job_idx, self.n_jobs)

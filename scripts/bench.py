@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from metarun.memory import keep_freed_memory
+from metarun.system.memory import keep_freed_memory
 from scripts.benchmark import commands, judging, training
 from scripts.benchmark.case import Comparison, Limit, Setting
 from scripts.benchmark.machine import describe, measure_peak

@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from metarun import checkpoint
 from metarun.algorithms import MAML, Algorithm, ProtoNet, lay_out
 from metarun.backbones import Conv4, ResNet12
-from metarun.memory import keep_freed_memory
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import ClassTaskStream, TaskShape
+from metarun.system.memory import keep_freed_memory
+from metarun.tasks.stream import ClassTaskStream, TaskShape
+from metarun.training import checkpoint
+from metarun.training.loop import Schedule, Training
 from scripts.benchmark.networks import omniglot
 from scripts.benchmark.timing import cpu_seconds, ratio_of, time_in_turns
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from metarun.data import SPLITS, ClassDataset, Examples
-from metarun.memory import keep_freed_memory
-from metarun.tasks import ClassTaskStream, TaskShape
+from metarun.system.memory import keep_freed_memory
+from metarun.tasks.stream import ClassTaskStream, TaskShape
 from scripts.benchmark.networks import Protocol, random_tasks
 from scripts.benchmark.timing import Work, time_in_turns
 from scripts.benchmark.training import make_method, outer_step

@@ -40,8 +40,9 @@ class Noise:
         return ClassDataset(self.name, {split: self._split(split) for split in SPLITS})
 
     def _split(self, split: str):
+        from metarun.data.cache import load_or_build
         from metarun.data.cache_file import Unwritten
-        from metarun.data.storage import data_root, load_or_build
+        from metarun.system.paths import data_root
 
         classes = self.classes if split == "train" else CLASSES_JUDGED
         names = tuple(f"{split} {c}" for c in range(classes))

@@ -29,9 +29,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from metarun import environment
-from metarun.results import RunDirectory
-from metarun.same_numbers import differences, numbers
+from metarun.results import provenance as environment
+from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.records import RunDirectory
 from scripts.soaking.killer import Killer
 from scripts.soaking.processes import MIB, processes_with, runs_of
 from scripts.soaking.sweeps import (

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from metarun import learn2learn
+from metarun.algorithms.learn2learn import importing as learn2learn
 
 
 def import_learn2learn() -> ModuleType:

@@ -5,7 +5,7 @@ import torch
 
 from metarun.backbones import Conv4
 from metarun.data import SPLITS, ClassDataset, Examples
-from metarun.tasks import ClassTaskStream, TaskShape
+from metarun.tasks.stream import ClassTaskStream, TaskShape
 
 
 def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:

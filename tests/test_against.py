@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarun import cli
-from metarun.results import write_json, write_parquet
+from metarun.cli import main as cli
+from metarun.results.records import write_json, write_parquet
 from tests.test_compare import record
 
 TASKS = 200

@@ -11,12 +11,12 @@ import time
 
 import pytest
 
-from metarun.alone import NO_LOCKS, alone
+from metarun.system.lock import NO_LOCKS, alone
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from metarun import alone
+from metarun.system import lock as alone
 if sys.argv[2]:
     def refuse(*_):
         raise OSError(int(sys.argv[2]), "no locks")

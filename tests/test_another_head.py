@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarun import cli
 from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_under_another_head
+from metarun.cli import main as cli
 from metarun.errors import UserError
 from tests.synthetic import make_conv4
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from metarun.atomic_file import replacing
 from metarun.errors import UserError
+from metarun.system.atomic_write import replacing
 
 
 def names(folder):

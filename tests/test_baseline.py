@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from metarun.algorithms import Baseline
-from metarun.algorithms.logistic_regression import fit_logistic_regression
+from metarun.algorithms.solvers.logistic_regression import fit_logistic_regression
 from tests.reference import import_sklearn
 from tests.synthetic import make_conv4, make_stream
 

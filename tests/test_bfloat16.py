@@ -10,7 +10,7 @@ from metarun.algorithms import MAML, R2D2, MetaOptNet, ProtoNet, RelationNet
 from metarun.backbones import NORMS, compute_in_bfloat16
 from metarun.backbones.norm import make_norm, support_first
 from metarun.errors import UserError
-from metarun.parts import Parts
+from metarun.runner.components import Parts
 from tests.gradients import assert_equal_to, flat
 from tests.synthetic import make_conv4, make_stream
 

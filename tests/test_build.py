@@ -1,7 +1,7 @@
 import pytest
 
 from metarun.algorithms import MAML, ProtoNet
-from metarun.build import build
+from metarun.config.instantiate import build
 from metarun.errors import UserError
 from tests.synthetic import make_conv4
 

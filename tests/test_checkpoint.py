@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun import checkpoint
 from metarun.errors import UserError
+from metarun.training import checkpoint
 
 STATE = {
     "run": "12345678",

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from metarun.choice_of_examples import Disjoint
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.tasks import ClassTaskStream, TaskShape, task_stream
+from metarun.tasks.sampling import Disjoint
+from metarun.tasks.stream import ClassTaskStream, TaskShape, task_stream
 from tests.synthetic import make_dataset
 
 CPU = torch.device("cpu")

@@ -10,13 +10,13 @@ import pytest
 from omegaconf import DictConfig
 
 import metarun
-from metarun import cli
-from metarun.config import Config, resolve, stored_yaml
+from metarun.cli import main as cli
+from metarun.config.schema import Config, resolve, stored_yaml
 from metarun.errors import Interrupted, RunFailed, UserError
 
 SECONDS = 60  # no command in this file takes one
 
-# What `metarun.run` and `metarun.retest` are in these tests: they show what they were called with, and fail as the way
+# What `metarun.runner.train` and `metarun.runner.retest` are in these tests: they show what they were called with, and fail as the way
 # says.
 FAILURES = {
     500: UserError("way=500 but split 'val' has 12 classes;\n  lower `task.way`."),
@@ -88,7 +88,7 @@ def test_mistyped_verb_gets_one_sentence() -> None:
 def test_light_commands_import_no_torch(words: list[str]) -> None:
     code = f"""
 import sys
-from metarun import cli
+from metarun.cli import main as cli
 sys.argv = ["metarun", *{words!r}]
 cli.main()
 heavy = {{"torch", "pandas", "matplotlib", "rich"}} & set(sys.modules)

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from metarun import cli
-from metarun.command_line.pivot import cell_figure
-from metarun.command_line.tables import as_text
-from metarun.display import Best
-from metarun.results import write_json
+from metarun.cli import main as cli
+from metarun.loggers.terminal import Best
+from metarun.reporting.tables.pivot import cell_figure
+from metarun.reporting.tables.render import as_text
+from metarun.results.records import write_json
 
 
 def record(**changes) -> dict:
@@ -154,7 +154,7 @@ def test_seeds_share_a_cell_and_their_spread_stands_apart(compare):
 
 
 def test_the_interval_of_several_seeds_covers_what_other_tasks_would_give_these_trainings(monkeypatch):
-    monkeypatch.setattr("metarun.command_line.standing.figures_by_step", lambda record: record["by_task"])
+    monkeypatch.setattr("metarun.reporting.tables.flags.figures_by_step", lambda record: record["by_task"])
     random, covered = np.random.default_rng(5), 0
     offsets = np.array([-0.02, 0.0, 0.03])  # of three trainings
     for _ in range(2000):
@@ -223,7 +223,9 @@ def test_the_head_says_which_interval_it_is(compare, intervals, sentence):
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_columns_that_a_terminal_has_no_room_for_are_named_and_nothing_is_cut(compare, monkeypatch, width):
-    monkeypatch.setattr("metarun.command_line.tables.Console", lambda **_: Console(width=width, force_terminal=True))
+    monkeypatch.setattr(
+        "metarun.reporting.tables.render.Console", lambda **_: Console(width=width, force_terminal=True)
+    )
     differing = [record(id=f"{i}" * 8, steps=i, norm=f"{i}" * 12, accuracy=0.8 + i / 100) for i in (1, 2)]
     _, printed, _ = compare(records=differing)
     table = printed[: printed.index("± is")]
@@ -237,7 +239,7 @@ def test_columns_that_a_terminal_has_no_room_for_are_named_and_nothing_is_cut(co
 def test_a_pivot_is_wider_than_a_page_or_broken_over_lines_but_never_cut(compare, monkeypatch, terminal):
     console = {"width": 80, "force_terminal": True}
     if terminal:
-        monkeypatch.setattr("metarun.command_line.tables.Console", lambda **_: Console(**console))
+        monkeypatch.setattr("metarun.reporting.tables.render.Console", lambda **_: Console(**console))
     records = [record(id=f"{i:08x}", test_way=5 + i // 2, seed=i % 2, accuracy=0.9 - i / 100) for i in range(20)]
     _, printed, _ = compare("--rows", "algo", "--columns", "test_way", records=records)
     assert "…" not in printed

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.comparison import comparisons_each, holm, over_seeds, paired, verdict
+from metarun.reporting.significance import comparisons_each, holm, over_seeds, paired, verdict
 
 
 def test_a_known_pair():
@@ -81,7 +81,9 @@ def test_without_a_difference_one_in_twenty_is_called_real():
 
 @pytest.mark.slow
 def test_the_interval_of_a_difference_covers_the_truth_about_95_times_in_100(monkeypatch):
-    monkeypatch.setattr("metarun.comparison.RESAMPLES", 9)  # of the permutation test, which has no part in it
+    monkeypatch.setattr(
+        "metarun.reporting.significance.RESAMPLES", 9
+    )  # of the permutation test, which has no part in it
     random, covered = np.random.default_rng(3), 0
     for _ in range(2000):
         hard = random.normal(0.7, 0.1, 60)

@@ -2,7 +2,7 @@
 
 from hydra import compose, initialize_config_dir
 
-from metarun.config import config_dir, overlaid, register, resolve
+from metarun.config.schema import config_dir, overlaid, register, resolve
 
 
 def config(*overrides):

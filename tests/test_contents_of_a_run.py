@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from metarun import cli
+from metarun.cli import main as cli
 from metarun.data import Glyphs
 from tests.data.fake_images import write_pictures
 

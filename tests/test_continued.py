@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarun import checkpoint, cli
 from metarun.algorithms import ProtoNet
-from metarun.continued import what_it_depends_on
-from metarun.results import RunDirectory
-from metarun.same_numbers import differences, numbers
+from metarun.cli import main as cli
+from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.records import RunDirectory
+from metarun.runner.continuation import what_it_depends_on
+from metarun.training import checkpoint
 from tests.synthetic import make_conv4
 
 SMALL = [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from metarun.credentials import masked, refuse_typed
 from metarun.errors import UserError
+from metarun.system.secrets import masked, refuse_typed
 
 SMALL = [
     *("algo=protonet", "backbone.filters=4", "train.iterations=2", "train.validate_every=1", "train.validate_tasks=2"),

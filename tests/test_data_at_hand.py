@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarun import checkpoint, cli
+from metarun.cli import main as cli
+from metarun.training import checkpoint
 from tests.data.fake_images import write_pictures
 
 SMALL = [

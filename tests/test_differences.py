@@ -2,7 +2,7 @@
 
 import yaml
 
-from metarun.command_line.differences import apart, differences, with_panels
+from metarun.reporting.tables.run_labels import apart, differences, with_panels
 from tests.test_compare import record
 
 

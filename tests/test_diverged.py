@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 import torch
 
-from metarun import cli, meta_train
 from metarun.algorithms import MAML, ProtoNet
-from metarun.command_line.compare import sorted_rows
-from metarun.command_line.standing import flags, standings
+from metarun.cli import main as cli
+from metarun.cli.compare import sorted_rows
 from metarun.errors import TrainingDiverged, UserError
-from metarun.losses import confidence, correct
-from metarun.meta_test import Evaluation
-from metarun.results import figures_by_step
-from metarun.row import task_columns
-from metarun.whole_record import what_is_wrong
+from metarun.evaluation.evaluate import Evaluation
+from metarun.reporting.tables.flags import flags, standings
+from metarun.results.record_schema import what_is_wrong
+from metarun.results.records import figures_by_step
+from metarun.runner.record import task_columns
+from metarun.tasks.losses import confidence, correct
+from metarun.training import loop as meta_train
 from tests.test_compare import record
 from tests.test_meta_train import Notes, make_training
 
@@ -262,6 +263,6 @@ def test_a_training_that_is_under_way_cannot_be_tested(metarun):
 def test_all_tasks_of_a_meta_test_diverging_is_a_failure(metarun, monkeypatch):
     code, _, _ = metarun("train", "algo=maml", *WAVES, *SMALL)
     assert code == 0
-    monkeypatch.setattr("metarun.row.evaluate", lambda *_: errors(*[math.inf] * 12))
+    monkeypatch.setattr("metarun.runner.record.evaluate", lambda *_: errors(*[math.inf] * 12))
     code, _, complaint = metarun("test", f"run={the_row()[1]['id']}", "test.seed=1")
     assert (code, "all 12 meta-test tasks diverged by step 1; lower `test.steps`" in complaint) == (1, True)

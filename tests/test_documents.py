@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun import cli
+from metarun.cli import main as cli
 from tests.data.fake_images import write_pictures
 from tests.reference import import_learn2learn
 

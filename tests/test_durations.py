@@ -1,7 +1,7 @@
 import pytest
 
-from metarun.durations import format_duration, parse_duration
 from metarun.errors import UserError
+from metarun.system.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("45", 45), ("0.5h", 1800)])

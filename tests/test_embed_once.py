@@ -16,8 +16,8 @@ from metarun.algorithms import (
     SimpleShot,
 )
 from metarun.backbones import NORMS
-from metarun.embed_once import on_features, takes_each_alone
-from metarun.meta_test import evaluate, judge
+from metarun.evaluation.evaluate import evaluate, judge
+from metarun.evaluation.feature_cache import on_features, takes_each_alone
 from tests.synthetic import make_conv4, make_stream
 
 ALONE = ("running", "layer", "instance", "group", "none")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metarun.command_line.engines import ENGINES, Command, Outcome
-from metarun.events import read_events
+from metarun.sweeps.launchers import ENGINES, Command, Outcome
+from metarun.system.events import read_events
 from tests.test_pool import SMALL, wait_for
 
 FAST = ["algo=protonet", *SMALL, "train.iterations=4"]
@@ -80,7 +80,7 @@ def at_work(word: str) -> list[int]:
 
 @pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm", "ray"])
 def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, capsys):
-    from metarun import cli
+    from metarun.cli import main as cli
 
     package = "submitit" if name.startswith("submitit") else name
     monkeypatch.setitem(sys.modules, package, None)
@@ -91,7 +91,7 @@ def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, caps
 
 
 def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
-    from metarun import cli
+    from metarun.cli import main as cli
 
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "argv", ["metarun", "train", "-m", "seed=0,1", "hydra/launcher=submitit_slurm"])
@@ -103,7 +103,7 @@ def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
 
 TELLS = """
 import os, subprocess, sys
-from metarun.events import emit, listen_to_sweep
+from metarun.system.events import emit, listen_to_sweep
 emit("phase", phase="testing", said="nobody listens yet")
 assert listen_to_sweep()
 assert "METARUN_EVENTS" not in os.environ

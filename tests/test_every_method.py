@@ -11,15 +11,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from metarun import checkpoint
 from metarun.backbones import NORMS
-from metarun.config import config_dir, register, resolve
+from metarun.config.schema import config_dir, register, resolve
 from metarun.data import Glyphs
 from metarun.errors import Interrupted, UserError
-from metarun.meta_train import Training
-from metarun.parts import Parts
-from metarun.tasks import TaskBatch, TaskShape
-from metarun.transduction import is_transductive
+from metarun.evaluation.transduction import is_transductive
+from metarun.runner.components import Parts
+from metarun.tasks.stream import TaskBatch, TaskShape
+from metarun.training import checkpoint
+from metarun.training.loop import Training
 from tests.reference import import_learn2learn
 
 pytestmark = pytest.mark.slow

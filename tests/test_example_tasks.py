@@ -4,8 +4,8 @@ import torch
 
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import UserError
-from metarun.example_tasks import SIDE, ExampleTask, can_be_shown, cut_down, load, save
-from metarun.meta_test import judge, predict_examples
+from metarun.evaluation.evaluate import judge, predict_examples
+from metarun.results.example_tasks import SIDE, ExampleTask, can_be_shown, cut_down, load, save
 from tests.synthetic import make_conv4, make_stream
 
 

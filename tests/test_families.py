@@ -9,9 +9,9 @@ import torch
 
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.families import check_family, family_hash
-from metarun.parts import Parts
-from metarun.tasks import FunctionTaskStream, TaskShape
+from metarun.runner.components import Parts
+from metarun.tasks.families import check_family, family_hash
+from metarun.tasks.stream import FunctionTaskStream, TaskShape
 
 LINES = """\
 from slopes import STEEP

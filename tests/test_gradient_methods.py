@@ -8,9 +8,9 @@ import torch
 from metarun.algorithms import ANIL, CAVIA, IMAML, MAML, Algorithm, MAMLPlusPlus, MetaSGD, Reptile
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
-from metarun.meta_test import evaluate
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import TaskBatch, TaskShape, task_stream
+from metarun.evaluation.evaluate import evaluate
+from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
+from metarun.training.loop import Schedule, Training
 from tests.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
 from tests.synthetic import make_conv4, make_stream
 

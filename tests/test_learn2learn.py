@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarun import cli
-from metarun import learn2learn as importer
 from metarun.algorithms import ANIL, MAML, Learn2LearnANIL, Learn2LearnMAML, Learn2LearnMetaSGD, MetaSGD
+from metarun.algorithms.learn2learn import importing as importer
 from metarun.backbones import MLP, NORMS
+from metarun.cli import main as cli
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.order_check import check_order
-from metarun.tasks import TaskShape, task_stream
+from metarun.tasks.stream import TaskShape, task_stream
+from metarun.training.gradient_check import check_order
 from tests.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
 from tests.reference import import_learn2learn
 from tests.synthetic import make_conv4
@@ -175,7 +175,7 @@ def in_a_new_process(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_does_not_ask_for_it_does_not_import_it():
-    used = "import sys, metarun.run, metarun.command_line.doctor; from metarun.algorithms import Learn2LearnMAML"
+    used = "import sys, metarun.runner.train, metarun.cli.doctor; from metarun.algorithms import Learn2LearnMAML"
     assert (
         in_a_new_process(f"{used}; sys.exit('learn2learn' in sys.modules or 'torchvision' in sys.modules)").returncode
         == 0
@@ -184,5 +184,7 @@ def test_what_does_not_ask_for_it_does_not_import_it():
 
 @pytest.mark.slow
 def test_it_is_imported_without_a_word():
-    done = in_a_new_process("from metarun.learn2learn import import_learn2learn; import_learn2learn().algorithms.MAML")
+    done = in_a_new_process(
+        "from metarun.algorithms.learn2learn.importing import import_learn2learn; import_learn2learn().algorithms.MAML"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

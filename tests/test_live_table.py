@@ -5,10 +5,10 @@ import logging
 
 from rich.console import Console
 
-from metarun.command_line.job import Job, jobs_of
-from metarun.command_line.live_table import live_table
-from metarun.display import Screen
-from metarun.observer import Look, Pace
+from metarun.loggers.observer import Look, Pace
+from metarun.loggers.terminal import Screen
+from metarun.sweeps.job import Job, jobs_of
+from metarun.sweeps.live_table import live_table
 
 
 def heard(number: int, *events: dict, state: str | None = None) -> Job:
@@ -68,12 +68,12 @@ def test_a_run_that_is_tested_keeps_its_last_step_and_says_how_long_it_takes():
 
 
 def test_a_run_of_a_sweep_tells_it_how_it_goes_and_keeps_that_out_of_its_log(monkeypatch, caplog):
-    monkeypatch.setattr("metarun.display.HEARTBEAT_IN_A_SWEEP", -1)
+    monkeypatch.setattr("metarun.loggers.terminal.HEARTBEAT_IN_A_SWEEP", -1)
     caplog.set_level(logging.INFO)
     told = []
-    monkeypatch.setattr("metarun.display.emit", lambda event, **facts: told.append({"event": event, **facts}))
+    monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **facts: told.append({"event": event, **facts}))
     for in_a_sweep in (False, True):
-        monkeypatch.setattr("metarun.display.in_sweep", lambda sweep=in_a_sweep: sweep)
+        monkeypatch.setattr("metarun.loggers.terminal.in_sweep", lambda sweep=in_a_sweep: sweep)
         screen = Screen(Console(file=io.StringIO(), width=80), regression=False)
         screen.trained(Pace(120, 0.5, loss=0.3, learning_rate=0.1, seconds=60))
         screen.judged(0, 1000)
@@ -86,7 +86,7 @@ def test_a_run_of_a_sweep_tells_it_how_it_goes_and_keeps_that_out_of_its_log(mon
 
 def test_what_a_run_tells_of_a_look_moves_the_table(monkeypatch):
     told = []
-    monkeypatch.setattr("metarun.display.emit", lambda event, **facts: told.append({"event": event, **facts}))
+    monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **facts: told.append({"event": event, **facts}))
     look = {"iteration": 1020, "loss": 0.7, "ci95": None, "best": True}
     Screen(Console(file=io.StringIO()), regression=False).validated(Look(value=0.5, **look))
     Screen(Console(file=io.StringIO()), regression=True).validated(Look(value=3.135, **look))

@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from metarun import cli, loggers
+from metarun import loggers
+from metarun.cli import main as cli
 from metarun.errors import Interrupted
-from metarun.interruption import Interruption
 from metarun.loggers import Logbook, LoggedRun
-from metarun.observer import Look, Pace
+from metarun.loggers.observer import Look, Pace
+from metarun.system.signals import Interruption
 
 SMALL = [
     *("algo=protonet", "backbone.filters=8", "train.way=5", "train.iterations=30", "train.validate_every=10"),
@@ -97,7 +98,7 @@ READ = {"csv": read_csv, "tensorboard": read_tensorboard, "wandb": read_wandb, "
 
 def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the next run be interrupted after that many steps, as by Ctrl-C."""
-    from metarun.meta_train import Training
+    from metarun.training.loop import Training
 
     take_step = Training._step
 

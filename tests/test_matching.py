@@ -6,8 +6,8 @@ import torch
 from metarun.algorithms import MatchingNet
 from metarun.algorithms.matching import attended_classes
 from metarun.errors import UserError
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.training.loop import Schedule, Training
 from tests.reference import import_easyfsl
 from tests.synthetic import make_conv4, make_stream
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metarun.memory import ran_out
+from metarun.system.memory import ran_out
 
 
 def test_torchs_own_error_on_this_computer_is_known():

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from metarun import meta_test
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import RunFailed
-from metarun.meta_test import adaptation_ms, evaluate, judge
+from metarun.evaluation import evaluate as meta_test
+from metarun.evaluation.evaluate import adaptation_ms, evaluate, judge
 from tests.synthetic import make_conv4, make_stream
 
 

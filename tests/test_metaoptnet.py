@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from sklearn.svm import SVC, LinearSVC
 
 from metarun.algorithms import MetaOptNet
-from metarun.algorithms.crammer_singer import dual_coefficients
+from metarun.algorithms.solvers.crammer_singer import dual_coefficients
 from metarun.errors import UserError
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.training.loop import Schedule, Training
 from tests.synthetic import make_conv4, make_stream
 
 

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 
 import metarun
-from metarun import cli
-from metarun.command_line.mistakes import report
+from metarun.cli import main as cli
+from metarun.cli.errors import report
 from metarun.errors import RunFailed, UserError
 
 
@@ -24,7 +24,7 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         setattr(stub, verb, reached)
         monkeypatch.setitem(sys.modules, f"metarun.{name}", stub)
         monkeypatch.setattr(metarun, name, stub, raising=False)
-    monkeypatch.setattr("metarun.command_line.mistakes.FULL_TRACE", False)
+    monkeypatch.setattr("metarun.cli.errors.FULL_TRACE", False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -242,7 +242,7 @@ def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
 @pytest.mark.parametrize("word", ["recipe=null", "recipe/backbone=null", "experiment=null", "logger=null", "algo=anil"])
 def test_a_run_may_do_without_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
     seen: list[object] = []
-    monkeypatch.setattr("metarun.command_line.hydra_verbs._perform", lambda _, config: seen.append(config))
+    monkeypatch.setattr("metarun.cli.hydra_app._perform", lambda _, config: seen.append(config))
     monkeypatch.setattr(sys, "argv", ["metarun", "train", "data=image_folder", word])
     assert cli.main() == 0
     assert len(seen) == 1

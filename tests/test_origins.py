@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-
 from metarun.command_line import hydra_verbs
-from metarun.command_line.hydra_verbs import run_under_hydra
-from metarun.keys_in_force import knob, knobs, set_by
+
+from metarun.cli.hydra_app import run_under_hydra
+from metarun.config.keys_in_force import knob, knobs, set_by
 
 OF_IMAGES = ("algo=protonet", "data=image_folder")
 

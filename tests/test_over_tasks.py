@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from metarun import over_tasks as module_under_test
 from metarun.algorithms import MAML
 from metarun.errors import UserError
-from metarun.one_by_one import is_one_by_one
-from metarun.over_tasks import over_tasks
+from metarun.system.execution_mode import is_one_by_one
+from metarun.tasks import vectorize as module_under_test
+from metarun.tasks.vectorize import over_tasks
 from tests.gradients import make_tasks
 from tests.synthetic import make_conv4
 

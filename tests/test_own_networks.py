@@ -30,13 +30,13 @@ from metarun.algorithms import (
     lay_out,
 )
 from metarun.backbones import Module
-from metarun.embed_once import takes_each_alone
 from metarun.errors import UserError
-from metarun.losses import mean_loss
-from metarun.meta_train import Schedule, Training
-from metarun.order_check import check_order
-from metarun.switches import switched
-from metarun.ways_check import check_ways
+from metarun.evaluation.feature_cache import takes_each_alone
+from metarun.system.determinism import switched
+from metarun.tasks.losses import mean_loss
+from metarun.training.gradient_check import check_order
+from metarun.training.loop import Schedule, Training
+from metarun.training.ways_check import check_ways
 from tests import own_networks as own
 from tests.reference import import_learn2learn
 from tests.synthetic import make_stream

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from metarun.documents import LARGEST_YAML, parse_json, parse_yaml
+from metarun.system.parsing import LARGEST_YAML, parse_json, parse_yaml
 
 
 def test_json_and_yaml_become_plain_values():

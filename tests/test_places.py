@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from metarun.errors import UserError
-from metarun.places import exists, files_below, is_file, is_folder, path_of, read_file, state_of
+from metarun.system.paths import exists, files_below, is_file, is_folder, path_of, read_file, state_of
 
 STRANGE = ["x" * 5_000, "a\0b", "~nobody-is-called-so/x", "\udcff"]
 
@@ -37,7 +37,7 @@ def test_a_file_is_read_up_to_a_size(tmp_path):
 def test_a_file_that_a_system_gives_in_pieces_is_read_whole(tmp_path, monkeypatch):
     (tmp_path / "x").write_bytes(b"0123456789")
     read = os.read
-    monkeypatch.setattr("metarun.places.os.read", lambda file, most: read(file, min(most, 3)))
+    monkeypatch.setattr("metarun.system.paths.os.read", lambda file, most: read(file, min(most, 3)))
     assert read_file(tmp_path / "x", 10) == b"0123456789"
 
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from metarun.config.values import check_plain
 from metarun.errors import UserError
-from metarun.plain_values import check_plain
 
 
 def test_what_json_can_say_may_stand_in_a_config():

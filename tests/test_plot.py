@@ -13,10 +13,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from metarun import cli
-from metarun.example_tasks import ExampleTask, save
-from metarun.results import write_json, write_parquet
-from metarun.statistics import mean_and_ci95
+from metarun.cli import main as cli
+from metarun.results.example_tasks import ExampleTask, save
+from metarun.results.records import write_json, write_parquet
+from metarun.results.statistics import mean_and_ci95
 from tests.test_compare import record
 
 TASKS = 30

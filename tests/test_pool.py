@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metarun.command_line.job import Job
-from metarun.command_line.pool import room_for
+from metarun.sweeps.job import Job
+from metarun.sweeps.pool import room_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

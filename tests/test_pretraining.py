@@ -13,9 +13,9 @@ from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import NORMS
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import TaskBatch, TaskShape, task_stream
-from metarun.transduction import is_transductive
+from metarun.evaluation.transduction import is_transductive
+from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
+from metarun.training.loop import Schedule, Training
 from tests.reference import import_sklearn
 from tests.synthetic import make_conv4, make_dataset, make_stream
 from tests.test_meta_train import SCHEDULE, Notes

@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metarun.algorithms import ProtoNet, floor
+from metarun.algorithms import ProtoNet
 from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.tasks import TaskBatch, TaskShape, task_stream
+from metarun.evaluation.floor import floor
+from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
 from tests.reference import import_easyfsl
 from tests.synthetic import make_conv4, make_stream
 

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarun.command_line.quoting import culprit, quote, readable
+from metarun.cli.quoting import culprit, quote, readable
 
 PARSER = OverridesParser.create()
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), min_size=1)

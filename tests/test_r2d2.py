@@ -7,8 +7,8 @@ from sklearn.linear_model import Ridge
 from metarun.algorithms import R2D2
 from metarun.algorithms.r2d2 import ridge_regression
 from metarun.errors import UserError
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.training.loop import Schedule, Training
 from tests.synthetic import make_conv4, make_stream
 
 

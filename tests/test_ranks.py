@@ -13,8 +13,8 @@ import torch
 from torch import multiprocessing, nn
 
 from metarun.errors import UserError
-from metarun.meta_train import Schedule, Training
-from metarun.ranks import ALONE, Ranks, joined
+from metarun.training.distributed import ALONE, Ranks, joined
+from metarun.training.loop import Schedule, Training
 from tests.synthetic import make_stream
 
 SMALL = [

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from metarun.read_ahead import ReadAhead
+from metarun.tasks.prefetch import ReadAhead
 
 
 def test_what_follows_is_read_in_another_thread_before_it_is_asked_for():

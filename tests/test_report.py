@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarun import cli
-from metarun.command_line.compare import sorted_rows
-from metarun.command_line.differences import names
-from metarun.example_tasks import ExampleTask, save
-from metarun.report.axes import Frame, evenly, spread, ticks
-from metarun.report.settings import DRAWN, settings_of
-from metarun.results import RunDirectory, read_records, write_csv, write_json, write_parquet, write_text
+from metarun.cli import main as cli
+from metarun.cli.compare import sorted_rows
+from metarun.reporting.html.axes import Frame, evenly, spread, ticks
+from metarun.reporting.html.sections import DRAWN, settings_of
+from metarun.reporting.tables.run_labels import names
+from metarun.results.example_tasks import ExampleTask, save
+from metarun.results.records import RunDirectory, read_records, write_csv, write_json, write_parquet, write_text
 from tests.test_compare import record
 
 ACCURACY = np.array([[0.2, 0.2, 0.2, 0.2], [0.6, 0.8, 0.8, 1.0]])  # (steps + 1, tasks)
@@ -351,7 +351,7 @@ def test_what_cannot_be_done_is_one_sentence(report, words, sentence):
 
 def test_no_torch_is_needed(report, tmp_path):
     write_run("1", examples=[example_task()])
-    program = "import sys; from metarun.command_line.report import main; main([]); sys.exit('torch' in sys.modules)"
+    program = "import sys; from metarun.cli.report import main; main([]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60, capture_output=True)
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from metarun import cli, environment
-from metarun.environment import differences
+from metarun.cli import main as cli
+from metarun.results import provenance as environment
+from metarun.results.provenance import differences
 
 SINUSOID = [
     *("train", "algo=fomaml", "data=sinusoid", "train.iterations=4", "train.validate_every=2"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from metarun.errors import UserError
-from metarun.results import figures_by_step, find_run, read_result, run_path
+from metarun.results.records import figures_by_step, find_run, read_result, run_path
 from tests.test_compare import record
 
 BY_STEP = np.array([[0.2, 0.25, 0.3], [0.5, 0.75, 1.0]])  # (steps + 1, tasks)
@@ -45,7 +45,7 @@ def test_figures_of_another_number_of_tasks_are_told(tmp_path):
 
 
 def test_a_table_that_is_small_and_claims_a_billion_rows_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("metarun.results._MOST_ROWS", 5)
+    monkeypatch.setattr("metarun.results.records._MOST_ROWS", 5)
     with pytest.raises(UserError, match=r"\(6 rows are more than is read\)"):
         figures_by_step(run_with(tmp_path, COLUMNS))
 

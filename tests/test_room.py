@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from metarun.errors import UserError
-from metarun.room import check_room_for_network, check_room_for_tasks
-from metarun.tasks import TaskShape
+from metarun.runner.memory_check import check_room_for_network, check_room_for_tasks
+from metarun.tasks.stream import TaskShape
 
 
 @pytest.fixture(autouse=True)
 def _a_machine_of_16_gigabytes(monkeypatch):
-    monkeypatch.setattr("metarun.room.installed", lambda: 16 * 2**30)
+    monkeypatch.setattr("metarun.runner.memory_check.installed", lambda: 16 * 2**30)
 
 
 @pytest.mark.parametrize("units", [50_000, 10**9, 2**62])

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
-from metarun import checkpoint, cli
-from metarun.results import CIRCUMSTANCES, TIMINGS
-from metarun.tasks import ClassTaskStream
+from metarun.cli import main as cli
+from metarun.results.records import CIRCUMSTANCES, TIMINGS
+from metarun.tasks.stream import ClassTaskStream
+from metarun.training import checkpoint
 from tests.data.fake_images import write_pictures
 
 SMALL = ["train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8", "backbone.filters=8"]
@@ -570,7 +571,7 @@ import numpy as np
 
 from metarun.data import SPLITS, ClassDataset
 from metarun.data.cache_file import Unwritten
-from metarun.data.storage import load_or_build
+from metarun.data.cache import load_or_build
 
 CLASSES, EXAMPLES, SHAPE = 400, 30, (3, 84, 84)  # 254 MB in meta-training
 

@@ -12,8 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from metarun.config import config_dir, register, resolve
-from metarun.run_id import data_identity, run_id, with_absolute_paths
+from metarun.config.run_id import data_identity, run_id, with_absolute_paths
+from metarun.config.schema import config_dir, register, resolve
 from tests.data.fake_images import split_folders, write_folder
 
 SPLIT = '{"train": ["a"], "val": ["b"], "test": ["c"]}'
@@ -227,7 +227,7 @@ def test_a_stored_config_holds_absolute_paths_and_has_the_same_id(here, monkeypa
 def test_metaruns_methods_networks_and_loggers_take_no_path():
     """So they need not be imported, which takes torch, to know it."""
     from metarun import algorithms, backbones, loggers
-    from metarun.arguments import hints_of, is_path
+    from metarun.config.arguments import hints_of, is_path
 
     made = [getattr(room, name) for room in (algorithms, backbones, loggers) for name in room.__all__]
     classes = [each for each in made if isinstance(each, type) and each is not loggers.LoggedRun]  # is given to them
@@ -236,7 +236,9 @@ def test_metaruns_methods_networks_and_loggers_take_no_path():
 
 
 def test_the_identity_of_metaruns_own_is_made_without_torch():
-    code = f"import sys; from metarun.run_id import run_id; run_id({config()}); assert 'torch' not in sys.modules"
+    code = (
+        f"import sys; from metarun.config.run_id import run_id; run_id({config()}); assert 'torch' not in sys.modules"
+    )
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from metarun.errors import UserError
-from metarun.results import RunDirectory
-from metarun.same_numbers import Difference, differences, numbers
+from metarun.results.bitwise_diff import Difference, differences, numbers
+from metarun.results.records import RunDirectory
 from tests.test_compare import record
 
 

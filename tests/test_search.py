@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import ThresholdPruner
 
-from metarun import cli
-from metarun.command_line.search_space import Space, chosen
+from metarun.cli import main as cli
 from metarun.errors import UserError
+from metarun.sweeps.search_space import Space, chosen
 from tests.test_pool import wait_for
 
 SMALL = ["algo=maml", "data=sinusoid", "train.validate_every=10", "train.validate_tasks=8", "test.tasks=8"]
@@ -87,7 +87,7 @@ def test_a_mistake_is_one_sentence(metarun, words, sentence):
 
 def test_without_optuna_it_says_how_to_get_it(metarun, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "metarun.command_line.search", raising=False)
+    monkeypatch.delitem(sys.modules, "metarun.sweeps.search", raising=False)
     code, _, complaint = metarun("seed=0,1")
     assert (code, complaint) == (
         2,

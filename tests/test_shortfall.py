@@ -1,8 +1,8 @@
 import pytest
 
-from metarun.command_line.standing import flags
-from metarun.shortfall import remark, shortfall
-from metarun.summary import summary
+from metarun.reporting.shortfall import remark, shortfall
+from metarun.reporting.summary import summary
+from metarun.reporting.tables.flags import flags
 from tests.test_compare import record
 
 

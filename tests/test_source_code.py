@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun.source_code import code_hash
+from metarun.config.source_code import code_hash
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_of_an_installed_package_the_version_counts(monkeypatch):
 
     before = code_hash(create_study, "optuna")
     assert before == code_hash(create_study, "optuna")
-    monkeypatch.setattr("metarun.source_code.metadata.version", lambda name: "99")
+    monkeypatch.setattr("metarun.config.source_code.metadata.version", lambda name: "99")
     assert code_hash(create_study, "optuna") != before
 
 

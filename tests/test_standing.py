@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from metarun.command_line.compare import rows_as_csv
-from metarun.command_line.published import published, published_text
-from metarun.command_line.standing import flags, standings
-from metarun.config import config_dir
+from metarun.cli.compare import rows_as_csv
+from metarun.config.schema import config_dir
+from metarun.reporting.tables.flags import flags, standings
+from metarun.reporting.tables.published import published, published_text
 from tests.test_against import compare, made, three  # noqa: F401, compare is a fixture
 from tests.test_compare import record
 
@@ -95,7 +95,7 @@ def test_without_the_tasks_of_a_run_ties_are_unknown_and_it_says_so(compare):  #
 
 
 def test_ties_are_not_looked_for_among_very_many(monkeypatch):
-    monkeypatch.setattr("metarun.command_line.standing.TESTED", 2)
+    monkeypatch.setattr("metarun.reporting.tables.flags.TESTED", 2)
     cells = [[unread(accuracy=a)] for a in (0.7, 0.9, 0.8)]
     found, sentence = standings(cells)
     assert found == ["", "best", ""]

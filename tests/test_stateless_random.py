@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from metarun.stateless_random import choose, random_bits, root_key, split_key, uniform
+from metarun.tasks.rng import choose, random_bits, root_key, split_key, uniform
 
 KEYS = st.integers(-(2**63), 2**63 - 1)
 

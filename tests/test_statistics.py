@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.statistics import calibration, mean_and_ci95
+from metarun.results.statistics import calibration, mean_and_ci95
 
 
 def test_the_interval_of_a_known_sample():

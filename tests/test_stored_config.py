@@ -9,7 +9,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from metarun import cli
+from metarun.cli import main as cli
 
 SMALL = [
     *("train.iterations=2", "train.validate_every=2", "train.validate_tasks=2", "train.meta_batch=1", "test.tasks=4"),
@@ -103,13 +103,16 @@ def test_nor_where_the_run_is_repeated(part, run, monkeypatch, capsys):
         ("algo.list", [[{"_target_": "os.system", "command": "touch trace"}]]),
         ("data.size", {"_target_": "evil.evil"}),
         ("backbone", {"_target_": "metarun.backbones.Module", "module": {"_target_": "evil.evil"}}),
-        ("backbone", {"_target_": "metarun.backbones.Module", "module": {"_target_": "metarun.environment.commit"}}),
+        (
+            "backbone",
+            {"_target_": "metarun.backbones.Module", "module": {"_target_": "metarun.results.provenance.commit"}},
+        ),
         ("data", {"_target_": "metarun.data.Tasksets", "tasksets": "evil:evil"}),
-        ("data", {"_target_": "metarun.environment.subprocess.Popen", "args": ["touch", "trace"]}),
+        ("data", {"_target_": "metarun.results.provenance.subprocess.Popen", "args": ["touch", "trace"]}),
         ("data._target_", ["os.system"]),
         ("data._target_", {"_target_": "os.system"}),
         ("algo._target_", "metarun.backbones.Conv4"),
-        ("algo._target_", "metarun.environment.commit"),
+        ("algo._target_", "metarun.results.provenance.commit"),
         ("algo._target_", "metarun.no_such.Thing"),
     ],
 )

@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from metarun import sums
 from metarun.errors import UserError
-from metarun.results import RunDirectory
+from metarun.results import checksums as sums
+from metarun.results.records import RunDirectory
 
 ROW = {"id": "0", "status": "failed", "reason": "none"}
 

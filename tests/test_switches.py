@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metarun.errors import UserError
-from metarun.switches import CUBLAS, switched
+from metarun.system.determinism import CUBLAS, switched
 
 
 def state():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarun.torch_warnings import torch_warnings_logged
+from metarun.system.torch_warnings import torch_warnings_logged
 
 OF_TORCH = str(Path(torch.__file__).parent / "nn" / "functional.py")
 

@@ -6,8 +6,8 @@ import torch
 from metarun.algorithms import MAML, ProtoNet
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
-from metarun.tasks import TaskShape, task_stream
-from metarun.transduction import Audit, audit, is_transductive
+from metarun.evaluation.transduction import Audit, audit, is_transductive
+from metarun.tasks.stream import TaskShape, task_stream
 from tests.synthetic import make_conv4, make_stream
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from metarun.whole_record import what_is_wrong
+from metarun.results.record_schema import what_is_wrong
 from tests.test_compare import record
 
 

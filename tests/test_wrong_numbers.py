@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from metarun import cli
 from metarun.algorithms import ProtoNet
-from metarun.choice_of_examples import WithReplacement
-from metarun.command_line.standing import flags
+from metarun.cli import main as cli
 from metarun.data import SPLITS, ClassDataset, Omniglot, Sinusoid
 from metarun.data.duplicates import Duplicates, find_duplicates
 from metarun.errors import UserError
-from metarun.looks import note_look
-from metarun.results import RunDirectory, read_result
-from metarun.task_check import check_tasks
-from metarun.tasks import TaskShape, task_stream
-from metarun.transduction import check_predictions
+from metarun.evaluation.transduction import check_predictions
+from metarun.reporting.tables.flags import flags
+from metarun.results.records import RunDirectory, read_result
+from metarun.results.test_uses import note_look
+from metarun.tasks.sampling import WithReplacement
+from metarun.tasks.stream import TaskShape, task_stream
+from metarun.tasks.validation import check_tasks
 from tests.data.fake_images import write_pictures
 from tests.synthetic import make_conv4, make_dataset, make_stream
 from tests.test_compare import record
@@ -293,7 +293,7 @@ def test_a_method_that_draws_random_numbers_is_not_accused():
 
 @pytest.mark.slow
 def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monkeypatch):
-    monkeypatch.setattr("metarun.row.is_transductive", lambda *_: False)
+    monkeypatch.setattr("metarun.runner.record.is_transductive", lambda *_: False)
     assert metarun("train", "algo=maml", *SMALL)[0] == 0
     wrong = the_row()
     assert wrong["transductive"] is False, "MAML's recipe takes batch statistics of the queries"
@@ -315,7 +315,7 @@ def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monke
 def test_an_accuracy_that_cannot_be_is_a_failure_not_a_row(metarun, monkeypatch, wrong):
     assert metarun("train", "algo=protonet", *SMALL)[0] == 0
     run = the_row()["id"]
-    monkeypatch.setattr("metarun.meta_test.correct", lambda _, targets: torch.full(targets.shape, wrong))
+    monkeypatch.setattr("metarun.evaluation.evaluate.correct", lambda _, targets: torch.full(targets.shape, wrong))
     code, _, complaint = metarun("test", f"run={run}", "test.seed=1")
     assert code == 1
     assert "the accuracy of 3 of 3 meta-test tasks is not between 0 and 1" in complaint

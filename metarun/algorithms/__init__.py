@@ -2,16 +2,14 @@
 
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.anil import ANIL
-from metarun.algorithms.another_head import load_under_another_head
 from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.baselinepp import BaselinePP
 from metarun.algorithms.cavia import CAVIA
 from metarun.algorithms.finetune import FineTune
-from metarun.algorithms.floors import floor
 from metarun.algorithms.imaml import IMAML
-from metarun.algorithms.l2l_anil import Learn2LearnANIL
-from metarun.algorithms.l2l_maml import Learn2LearnMAML
-from metarun.algorithms.l2l_metasgd import Learn2LearnMetaSGD
+from metarun.algorithms.learn2learn.anil import Learn2LearnANIL
+from metarun.algorithms.learn2learn.maml import Learn2LearnMAML
+from metarun.algorithms.learn2learn.metasgd import Learn2LearnMetaSGD
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.matching import MatchingNet
@@ -24,6 +22,7 @@ from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
+from metarun.algorithms.transfer import load_under_another_head
 
 __all__ = [
     "ANIL",
@@ -48,7 +47,6 @@ __all__ = [
     "RelationNet",
     "Reptile",
     "SimpleShot",
-    "floor",
     "lay_out",
     "load_under_another_head",
 ]

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
 
 Kind = Literal["classification", "regression"]
 

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.logistic_regression import fit_logistic_regression
 from metarun.algorithms.pretraining import pretraining_batch
+from metarun.algorithms.solvers.logistic_regression import fit_logistic_regression
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
-from metarun.losses import mean_loss
-from metarun.over_tasks import How
-from metarun.tasks import TaskBatch
+from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
 
 
 class Baseline(Algorithm):

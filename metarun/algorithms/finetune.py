@@ -12,9 +12,9 @@ from metarun.algorithms.inner_loop import outputs_under
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.losses import mean_loss
-from metarun.over_tasks import How, over_tasks
-from metarun.tasks import TaskBatch
+from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How, over_tasks
 
 Parameters = dict[str, Tensor]
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's

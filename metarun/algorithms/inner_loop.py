@@ -11,10 +11,10 @@ from torch.func import grad, grad_and_value
 
 from metarun.backbones import Backbone, embed_queries, embed_under
 from metarun.errors import UserError
-from metarun.losses import mean_loss
-from metarun.one_by_one import is_one_by_one
-from metarun.over_tasks import How, MayHaveState, over_tasks
-from metarun.tasks import TaskBatch
+from metarun.system.execution_mode import is_one_by_one
+from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How, MayHaveState, over_tasks
 
 MOST_STEPS = 100_000  # in one task
 Parameters = dict[str, Tensor]

@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.crammer_singer import dual_coefficients
+from metarun.algorithms.solvers.crammer_singer import dual_coefficients
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
-from metarun.losses import mean_loss
-from metarun.over_tasks import How
-from metarun.tasks import TaskBatch
+from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
 
 
 class MetaOptNet(Algorithm):

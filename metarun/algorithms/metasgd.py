@@ -19,8 +19,8 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.over_tasks import How
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
 
 
 class MetaSGD(Algorithm):

@@ -10,8 +10,8 @@ from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
-from metarun.over_tasks import How
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
 
 
 class NearestCentroid(Algorithm):

@@ -9,8 +9,8 @@ from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_queries, widened
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
-from metarun.over_tasks import How
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
 
 
 class RelationNet(Algorithm):

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from metarun.over_tasks import How, MayHaveState, over_tasks
-from metarun.tasks import TaskBatch
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How, MayHaveState, over_tasks
 
 
 class Stepless(MayHaveState, Protocol):

@@ -9,8 +9,8 @@ from metarun.backbones.backbone import Backbone
 from metarun.backbones.module_check import check_network, makes_the_same_of
 from metarun.backbones.passing_state import put_back
 from metarun.errors import UserError
-from metarun.memory import ran_out
-from metarun.switches import refused
+from metarun.system.determinism import refused
+from metarun.system.memory import ran_out
 
 
 class Module(Backbone):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metarun.backbones.batch_norm import batch_norm
 from metarun.backbones.bfloat16 import widened
 from metarun.errors import UserError
-from metarun.one_by_one import is_one_by_one
+from metarun.system.execution_mode import is_one_by_one
 
 Norm = Literal["batch", "support", "running", "layer", "instance", "group", "tasknorm", "none"]
 NORMS: tuple[Norm, ...] = ("batch", "support", "running", "layer", "instance", "group", "tasknorm", "none")

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from metarun.errors import UserError
-from metarun.places import files_below, is_file, is_folder
+from metarun.system.paths import files_below, is_file, is_folder
 
 _PIECE = 4096  # bytes of a zip at once: zipfile holds all that they unpack to, before it cuts off what was not claimed
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Examples, Split, pieces
-from metarun.data.storage import data_root
-from metarun.documents import parse_json
 from metarun.errors import UserError
+from metarun.system.parsing import parse_json
+from metarun.system.paths import data_root
 
 log = logging.getLogger(__name__)
 

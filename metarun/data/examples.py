@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.door import check_examples, check_finite
-from metarun.data.remembered import remembered
 from metarun.errors import UserError
+from metarun.system.hash_cache import remembered
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.cache import Storage, as_stored, load_or_build, read_cache
 from metarun.data.contents import describe
 from metarun.data.examples import ClassDataset, Examples, Split
 from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
 from metarun.data.splits import split_classes, unnamed
-from metarun.data.storage import Storage, as_stored, data_root, load_or_build, read_cache
 from metarun.errors import UserError
-from metarun.places import PathText
+from metarun.system.paths import PathText, data_root
 
 log = logging.getLogger(__name__)
 

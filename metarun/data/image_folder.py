@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.archive import empty_folders, opened
+from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.cache_file import Unwritten
 from metarun.data.contents import describe_splits
 from metarun.data.examples import SPLITS, ClassDataset, Examples, LeftOut, Split
-from metarun.data.fingerprint import content_hash
+from metarun.data.folder_layout import Layout, SplitFile, arrange
 from metarun.data.image_decoding import decode
-from metarun.data.image_layout import Layout, SplitFile, arrange
 from metarun.data.image_left_out import remember_left_out
 from metarun.data.image_tables import Classes
-from metarun.data.known_images import KNOWN, KnownName
+from metarun.data.published_images import KNOWN, KnownName
 from metarun.data.splits import read_split_file
-from metarun.data.storage import Storage, check_cache, data_root, load_or_build
 from metarun.errors import UserError
-from metarun.places import PathText, is_file, is_folder, path_of
+from metarun.system.fingerprint import content_hash
+from metarun.system.paths import PathText, data_root, is_file, is_folder, path_of
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _MOST_PIXELS = 2048  # of width and height: an example of 12 MB, of which a task
 
 
 class ImageFolder:
-    """A folder or a zip of pictures, one folder per class; how they may lie is told in `metarun.data.image_layout`.
+    """A folder or a zip of pictures, one folder per class; how they may lie is told in `metarun.data.folder_layout`.
 
     Pictures are (channels, size, size) uint8, decoded once, one at a time, and cached, one file per split; classes may
     differ in size.

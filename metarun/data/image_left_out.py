@@ -10,8 +10,8 @@ from pathlib import Path
 from metarun.data.examples import SPLITS, LeftOut, Split
 from metarun.data.image_tables import Classes
 from metarun.data.picture_files import PictureFiles, count_by_suffix
-from metarun.documents import parse_json
 from metarun.errors import printable
+from metarun.system.parsing import parse_json
 
 _NAMED = 5  # folders in a clause
 

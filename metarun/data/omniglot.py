@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.cache import Storage, as_stored, load_or_build, mirror, read_cache
 from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
-from metarun.data.omniglot_places import fetch_part, find_part
+from metarun.data.omniglot_download import fetch_part, find_part
 from metarun.data.splits import split_classes, unnamed
-from metarun.data.storage import Storage, as_stored, data_root, load_or_build, mirror, read_cache
 from metarun.errors import UserError
-from metarun.places import PathText
+from metarun.system.paths import PathText, data_root
 
 log = logging.getLogger(__name__)
 

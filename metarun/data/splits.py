@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
-from metarun.documents import parse_yaml
 from metarun.errors import UserError, did_you_mean
-from metarun.places import is_file, path_of
+from metarun.system.parsing import parse_yaml
+from metarun.system.paths import is_file, path_of
 
 ClassLists = Mapping[Split, Sequence[str]]
 Rule = Callable[[Sequence[str]], ClassLists]

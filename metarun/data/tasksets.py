@@ -5,10 +5,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from metarun.data.cache import Storage, as_stored
 from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
-from metarun.data.storage import Storage, as_stored
-from metarun.data.taskset_examples import read_splits
+from metarun.data.taskset_reader import read_splits
 from metarun.errors import UserError, did_you_mean
 
 NAMES: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}  # as learn2learn calls the splits
@@ -114,4 +114,4 @@ def _way_out(error: Exception) -> str:
     """What helps where torchvision is made for another torch, as after scripts/install_learn2learn.sh."""
     if "torchvision::" not in str(error):
         return ""
-    return " Import learn2learn by `metarun.learn2learn.import_learn2learn()`, which knows how to, or mend torchvision."
+    return " Import learn2learn by `metarun.algorithms.learn2learn.importing.import_learn2learn()`, which knows how to, or mend torchvision."

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from metarun.credentials import masked
 from metarun.errors import Interrupted
 from metarun.loggers.logger import LoggedRun, Logger, Outcome
-from metarun.observer import Look, Pace
-from metarun.results import Record
+from metarun.loggers.observer import Look, Pace
+from metarun.results.records import Record
+from metarun.system.secrets import masked
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.alone import alone
 from metarun.loggers.logger import LoggedRun, Outcome, import_for
+from metarun.system.lock import alone
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 AT_ONCE = 100  # parameters that one request may have

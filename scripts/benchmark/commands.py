@@ -14,8 +14,8 @@ import torch
 
 from metarun.algorithms import MAML
 from metarun.data import Omniglot
-from metarun.meta_train import Schedule, Training
-from metarun.tasks import ClassTaskStream
+from metarun.tasks.stream import ClassTaskStream
+from metarun.training.loop import Schedule, Training
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets
 from scripts.benchmark.networks import Protocol, omniglot
 from scripts.benchmark.timing import Clock, wait_for
@@ -28,7 +28,7 @@ UNTIL_THE_FIRST_STEP = """
 import os, sys
 from torch.optim.optimizer import register_optimizer_step_post_hook
 register_optimizer_step_post_hook(lambda *_: os._exit(0))
-from metarun.cli import entry
+from metarun.cli.main import entry
 entry()
 """
 

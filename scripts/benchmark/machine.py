@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from metarun import environment
+from metarun.results import provenance as environment
 from scripts.benchmark.timing import Clock, Work, time_in_turns
 
 GIGA = 1e9

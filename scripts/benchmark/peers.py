@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from metarun import learn2learn
+from metarun.algorithms.learn2learn import importing as learn2learn
 from metarun.data import Examples
-from metarun.tasks import TaskBatch, TaskShape
+from metarun.tasks.stream import TaskBatch, TaskShape
 
 import_learn2learn = learn2learn.import_learn2learn
 Learner = Any  # learn2learn has no types

@@ -84,4 +84,4 @@ def closed_port() -> int:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written a moment ago counts as settled: what is found out about it is kept."""
-    monkeypatch.setattr("metarun.data.remembered.SETTLED", -(10**12))
+    monkeypatch.setattr("metarun.system.hash_cache.SETTLED", -(10**12))

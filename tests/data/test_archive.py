@@ -5,8 +5,8 @@ import zipfile
 import pytest
 
 from metarun.data.archive import empty_folders, opened
-from metarun.data.fingerprint import content_hash
 from metarun.errors import UserError
+from metarun.system.fingerprint import content_hash
 from tests.data.fake_images import write_zip
 
 LARGEST = 1 << 20

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from metarun.data import fingerprint
-from metarun.data.fingerprint import content_hash
-from metarun.data.remembered import SETTLED
+from metarun.system.fingerprint import content_hash
+from metarun.system.hash_cache import SETTLED
 from tests.data.fake_images import split_folders, write_folder, write_zip
 
 DAY = 86_400 * 10**9
@@ -18,7 +18,7 @@ DAY = 86_400 * 10**9
 @pytest.fixture
 def pictures(root, tmp_path, monkeypatch) -> Path:
     """A folder that was recognised before; clocks of file systems tick fast enough here not to be waited for."""
-    monkeypatch.setattr("metarun.data.remembered.SETTLED", 0)
+    monkeypatch.setattr("metarun.system.hash_cache.SETTLED", 0)
     folder = write_folder(tmp_path / "pictures", split_folders())
     time.sleep(0.02)  # a tick of the kernel's clock
     content_hash(folder)

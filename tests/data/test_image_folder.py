@@ -10,7 +10,7 @@ import pytest
 from metarun.data import SPLITS as ORDER
 from metarun.data import ImageFolder
 from metarun.data.image_decoding import decode
-from metarun.data.known_images import KNOWN
+from metarun.data.published_images import KNOWN
 from metarun.errors import UserError
 from tests.data.fake_images import (
     SPLITS,

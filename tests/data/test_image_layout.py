@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun.data.image_layout import arrange
+from metarun.data.folder_layout import arrange
 from metarun.errors import UserError
 
 SPLIT_FOLDERS = [

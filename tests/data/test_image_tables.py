@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun.data.image_layout import arrange
+from metarun.data.folder_layout import arrange
 from metarun.errors import UserError
 
 PICTURES = [f"images/{label}/{i}.png" for label in ("ant", "bee", "cat") for i in range(2)]

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarun.data import SPLITS, ClassDataset, Examples, Glyphs, cache_file
+from metarun.data.cache import as_stored, check_cache, load_or_build, mirror, read_cache
 from metarun.data.cache_file import Unwritten
-from metarun.data.storage import as_stored, check_cache, data_root, load_or_build, mirror, read_cache
 from metarun.errors import UserError
+from metarun.system.paths import data_root
 
 NO_ARCHIVE = BytesIO()
 np.save(NO_ARCHIVE, np.zeros(3))

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from metarun import cli
-from metarun.command_line.data import build_source
+from metarun.cli import main as cli
+from metarun.cli.data import build_source
+from metarun.config.run_id import run_id
 from metarun.data import SPLITS, ClassDataset, Tasksets
 from metarun.errors import UserError
-from metarun.run_id import run_id
-from metarun.tasks import ClassTaskStream, TaskShape
+from metarun.tasks.stream import ClassTaskStream, TaskShape
 from tests.reference import import_learn2learn, import_torchvision
 
 CLASSES, PER_CLASS = 12, 6

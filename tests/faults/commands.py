@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from metarun import cli
+from metarun.cli import main as cli
 from scripts.soaking.processes import PROC
 
 PRELOADED = (
-    *("metarun.run", "metarun.algorithms", "metarun.backbones", "metarun.command_line.hydra_verbs", "hydra", "pandas"),
+    *("metarun.runner.train", "metarun.algorithms", "metarun.backbones", "metarun.cli.hydra_app", "hydra", "pandas"),
     "torch._dynamo",  # torch's optimisers import it when the first one is made
-    *("metarun.command_line.plot", "metarun.command_line.report", "metarun.report", "matplotlib.pyplot", "scipy.stats"),
+    *("metarun.cli.plot", "metarun.cli.report", "metarun.reporting.html", "matplotlib.pyplot", "scipy.stats"),
 )
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(list(PRELOADED))

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import pytest
 
-from metarun.results import RunDirectory
-from metarun.same_numbers import differences, numbers
+from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.records import RunDirectory
 from tests.faults.commands import Command, Ended, metarun
 
 Item = TypeVar("Item")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metarun.results import RunDirectory
-from metarun.same_numbers import differences, numbers
+from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.records import RunDirectory
 from tests.faults.bent import at_renaming, die
 from tests.faults.commands import Command, Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, share_of, the_run, undisturbed, without_traceback

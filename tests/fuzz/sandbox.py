@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from metarun import cli
+from metarun.cli import main as cli
 from metarun.errors import RunFailed, UserError
 
 SECONDS = 60.0  # that one input may take; none in these tests takes one on an idle machine, but a network may be large

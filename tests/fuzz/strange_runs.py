@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from metarun.example_tasks import ExampleTask, save
+from metarun.results.example_tasks import ExampleTask, save
 from tests.fuzz.strange import FOREIGN, NUMBERS, TEXTS, VALUES, spoilt
 
 TASKS, STEPS, QUERIES = 4, 2, 3

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config import config_dir, register, resolve
+from metarun.config.run_id import run_id
+from metarun.config.schema import config_dir, register, resolve
 from metarun.errors import UserError
-from metarun.finished import directory_of
-from metarun.parts import Parts
-from metarun.ranks import ALONE
-from metarun.run import _training
-from metarun.run_id import run_id
+from metarun.runner.components import Parts
+from metarun.runner.finished import directory_of
+from metarun.runner.train import _training
+from metarun.training.distributed import ALONE
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import ALL, tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
@@ -50,7 +50,13 @@ WORDS_OF_CONFIGS = [
     *("cpu", "auto", "meta", "cuda", "cuda:99", "mps", "xla", "privateuseone", "cpu:3", "float32", "bf16", "float64"),
     *("batch", "layer", "group", "none", "running", "per_task", "loop", "vectorised", "sgd", "adam", "cosine"),
     *("open", "closed", "90s", "1e5s", "9" * 400 + "d", "0s", "${seed}", "${task}", "${nope}", "${oc.env:NOPE}"),
-    *("metarun.algorithms.MAML", "metarun.data.Glyphs", "metarun.backbones.MLP", "metarun.run.train", "metarun.cli"),
+    *(
+        "metarun.algorithms.MAML",
+        "metarun.data.Glyphs",
+        "metarun.backbones.MLP",
+        "metarun.runner.train.train",
+        "metarun.cli.main",
+    ),
     *("os.system", "builtins.dict", "builtins.print", "torch.nn.Identity", "torch.nn.Linear", "pathlib.Path"),
 ]
 

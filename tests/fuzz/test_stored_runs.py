@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from metarun import checkpoint, environment
-from metarun.config import resolve
-from metarun.retest import retest
-from metarun.run import train
-from metarun.run_id import run_id
+from metarun.config.run_id import run_id
+from metarun.config.schema import resolve
+from metarun.results import provenance as environment
+from metarun.runner.retest import retest
+from metarun.runner.train import train
+from metarun.training import checkpoint
 from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.nested import at, paths, put

@@ -1,0 +1,67 @@
+"""Almost no inner loop, by learn2learn."""
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import check_inner_loop
+from metarun.algorithms.learn2learn.importing import import_learn2learn
+from metarun.algorithms.learn2learn.learner import Learner, check_fits, predictions, query_loss
+from metarun.backbones import Backbone
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
+
+
+class Learn2LearnANIL(Algorithm):
+    """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157) as learn2learn's examples build it.
+
+    `learn2learn.algorithms.MAML` around the head alone, over features that no task changes. Its examples send support
+    and query through the backbone together; here they go apart, as in `ANIL`, which matters only where the norm takes
+    statistics over the batch.
+
+    Args:
+        backbone: the network below the head, shared by all tasks.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr: rate of the gradient steps inside a task.
+        inner_steps: gradient steps inside a task, in meta-training.
+        order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2.
+        over_tasks: "loop" or "auto", which is a loop too.
+
+    Raises:
+        UserError: an argument is out of range, or learn2learn is not installed.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr: float,
+        inner_steps: int,
+        order: Literal[1, 2] = 2,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop(inner_steps, order)
+        check_fits(over_tasks, backbone)
+        import_learn2learn()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_lr = inner_lr
+        self.inner_steps = inner_steps
+        self.order = order
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss of the adapted heads."""
+        return query_loss(self._learner(first_order=self.order == 1), self.backbone, tasks, self.inner_steps)
+
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`."""
+        return predictions(self._learner(first_order=True), self.backbone, tasks, steps)
+
+    def _learner(self, first_order: bool) -> Learner:
+        """Wrap the head anew: kept, the wrapper would be a second name for its weights."""
+        return import_learn2learn().algorithms.MAML(self.head, lr=self.inner_lr, first_order=first_order)

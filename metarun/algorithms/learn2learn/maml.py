@@ -1,0 +1,69 @@
+"""Model-agnostic meta-learning, by learn2learn."""
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import check_inner_loop
+from metarun.algorithms.learn2learn.importing import import_learn2learn
+from metarun.algorithms.learn2learn.learner import Learner, check_fits, predictions, query_loss
+from metarun.backbones import Backbone
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
+
+
+class Learn2LearnMAML(Algorithm):
+    """MAML (Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400) by `learn2learn.algorithms.MAML`.
+
+    The method of `MAML` in somebody else's code (Arnold et al. 2020, https://arxiv.org/abs/2008.12284), so that their
+    numbers stand beside ours. The weights are called alike: either tests the checkpoint of the other.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr: rate of the gradient steps inside a task.
+        inner_steps: gradient steps inside a task, in meta-training.
+        order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2.
+        over_tasks: "loop" or "auto", which is a loop too.
+
+    Raises:
+        UserError: an argument is out of range, or learn2learn is not installed.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr: float,
+        inner_steps: int,
+        order: Literal[1, 2] = 2,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop(inner_steps, order)
+        check_fits(over_tasks, backbone)
+        import_learn2learn()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_lr = inner_lr
+        self.inner_steps = inner_steps
+        self.order = order
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss of the adapted weights."""
+        return query_loss(self._learner(first_order=self.order == 1), nn.Identity(), tasks, self.inner_steps)
+
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`."""
+        return predictions(self._learner(first_order=True), nn.Identity(), tasks, steps)
+
+    def _learner(self, first_order: bool) -> Learner:
+        """Wrap the network anew: kept, the wrapper would be a second name for every weight."""
+        network = nn.Sequential(self.backbone, self.head)
+        # Weights that are frozen, or not used for such examples, stay as they are.
+        stay = {"allow_nograd": True, "allow_unused": True}
+        return import_learn2learn().algorithms.MAML(network, lr=self.inner_lr, first_order=first_order, **stay)

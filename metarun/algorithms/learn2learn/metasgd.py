@@ -1,0 +1,77 @@
+"""Meta-SGD, by learn2learn."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.inner_loop import check_inner_loop, network_weights
+from metarun.algorithms.learn2learn.importing import import_learn2learn
+from metarun.algorithms.learn2learn.learner import Learner, check_adapts_each, check_fits, predictions, query_loss
+from metarun.backbones import Backbone
+from metarun.errors import UserError
+from metarun.tasks.stream import TaskBatch
+from metarun.tasks.vectorize import How
+
+
+class Learn2LearnMetaSGD(Algorithm):
+    """Meta-SGD (Li, Zhou, Chen, Li 2017, https://arxiv.org/abs/1707.09835) by `learn2learn.algorithms.MetaSGD`.
+
+    Its learned rates, one for each weight (its `lrs`), are called as those of `MetaSGD` and begin as they do: either
+    tests the checkpoint of the other. learn2learn's own beginning, one number for all, is a pair of equal limits.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head: the way of the tasks.
+        inner_lr_min: each rate begins as a random number from here ...
+        inner_lr_max: ... to here; equal limits make it that number.
+        inner_steps: gradient steps inside a task, in meta-training; the paper takes 1.
+        order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2; the rates are learned either way.
+        over_tasks: "loop" or "auto", which is a loop too.
+
+    Raises:
+        UserError: an argument is out of range, or learn2learn is not installed.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_lr_min: float = 0.005,
+        inner_lr_max: float = 0.1,
+        inner_steps: int = 1,
+        order: Literal[1, 2] = 2,
+        over_tasks: How = "auto",
+    ) -> None:
+        super().__init__()
+        check_inner_loop(inner_steps, order)
+        if inner_lr_min > inner_lr_max:
+            raise UserError(
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
+            )
+        check_fits(over_tasks, backbone)
+        check_adapts_each(backbone)
+        import_learn2learn()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_steps = inner_steps
+        self.order = order
+        weights = network_weights(self).values()
+        self.inner_lr = nn.ParameterList(torch.empty_like(w).uniform_(inner_lr_min, inner_lr_max) for w in weights)
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss of the adapted weights."""
+        return query_loss(self._learner(first_order=self.order == 1), nn.Identity(), tasks, self.inner_steps)
+
+    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
+        """See `Algorithm.predict`."""
+        return predictions(self._learner(first_order=True), nn.Identity(), tasks, steps)
+
+    def _learner(self, first_order: bool) -> Learner:
+        """Wrap the network anew: kept, the wrapper would be a second name for every weight."""
+        network = nn.Sequential(self.backbone, self.head)
+        return import_learn2learn().algorithms.MetaSGD(network, lrs=self.inner_lr, first_order=first_order)

@@ -1,0 +1,104 @@
+"""`metarun doctor`: what is installed, what the machine has, which data are here, and what to mend."""
+
+import importlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from metarun.cli.data import sources
+from metarun.cli.parser import WordParser
+from metarun.data.cache import mirror
+from metarun.results.provenance import processor, versions
+from metarun.system.paths import data_root
+
+IMPORTED = ("torch", "numpy", "scipy", "pandas", "pyarrow", "hydra", "omegaconf", "PIL", "matplotlib")
+ENOUGH_DISK = 1.0  # GB; a run with its two checkpoints takes a few MB
+
+
+class Finding(NamedTuple):
+    """One line of the table; `mend` is a command or a sentence where something is needed and broken."""
+
+    what: str
+    state: str
+    mend: str = ""
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the table and return the exit code: 0, or 1 where something that metarun needs is broken."""
+    parser = WordParser("metarun doctor", description="Versions, device, data; the last line says what to mend.")
+    parser.add_argument("--results-dir", default="results", help="where runs are to be written (default: results)")
+    asked = parser.parse_args(words)
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    findings = [*_packages(), *_device(), *_data(), _learn2learn(), _disk(Path(asked.results_dir))]
+    table = Table("what", "found", show_header=False)
+    for finding in findings:
+        table.add_row(escape(finding.what), escape(finding.state), style="red" if finding.mend else "")
+    console = Console()
+    console.print(table)
+    broken = [finding.mend for finding in findings if finding.mend]
+    last_line = f"To mend: {'; '.join(broken)}." if broken else "All is well."
+    console.print(last_line, markup=False, highlight=False, soft_wrap=True)
+    return 1 if broken else 0
+
+
+def _packages() -> Iterator[Finding]:
+    found = versions()
+    for package, version in found.items():
+        yield Finding(package, version)
+    for module in IMPORTED:
+        try:
+            importlib.import_module(module)
+        except (ImportError, OSError, RuntimeError) as error:  # a missing package, a missing or foreign library
+            reason = str(error).partition("\n")[0]
+            yield Finding(module, f"cannot be imported: {reason}", f"install metarun again ({module} is broken)")
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    yield Finding("processor", f"{processor()}, {torch.get_num_threads()} threads")
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    yield Finding("GPU", ", ".join(gpus) or "none; device=auto means the processor")
+
+
+def _data() -> Iterator[Finding]:
+    where = f"{data_root()}{'' if os.environ.get('METARUN_DATA') else ' (the default)'}"
+    if os.access(_nearest_folder(data_root()), os.W_OK):
+        yield Finding("METARUN_DATA", where)
+    else:
+        yield Finding("METARUN_DATA", f"{where} cannot be written to", "set METARUN_DATA to a folder of yours")
+    found = mirror()
+    if isinstance(found, Path) and not found.is_dir():
+        yield Finding("METARUN_MIRROR", f"{found}: no such folder", f"correct or unset METARUN_MIRROR={found}")
+    else:
+        yield Finding("METARUN_MIRROR", str(found or "not set; archives come from their official addresses"))
+    for name, source in sources():
+        yield Finding(f"data={name}", source.where() or f"not here: metarun data get {name}")
+
+
+def _learn2learn() -> Finding:
+    if find_spec("learn2learn"):
+        return Finding("learn2learn", "here, for algo=l2l_maml, l2l_metasgd, l2l_anil and for the tests")
+    needed = "needed by algo=l2l_maml, l2l_metasgd, l2l_anil and by some tests only"
+    return Finding("learn2learn", f"not here, {needed}: scripts/install_learn2learn.sh in a checkout")
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The folder itself if it is there, else the one above it that is, in which it would be made."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+
+
+def _disk(results_dir: Path) -> Finding:
+    folder = _nearest_folder(results_dir)
+    free = shutil.disk_usage(folder).free / 1e9
+    what = f"free disk for {results_dir}"
+    if not os.access(folder, os.W_OK):
+        return Finding(what, f"{folder} cannot be written to", "set results_dir to a folder that can be written to")
+    return Finding(what, f"{free:,.1f} GB", "" if free > ENOUGH_DISK else f"free some disk space in {folder}")

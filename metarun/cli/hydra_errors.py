@@ -1,0 +1,157 @@
+"""Hydra's and OmegaConf's errors in one sentence each: what was asked, what is possible, which key to turn."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from metarun.cli.quoting import culprit
+from metarun.config.schema import config_dir
+from metarun.errors import did_you_mean
+
+# How OmegaConf names a type, and what a user would call it.
+TYPES = {
+    "to Integer": "a whole number",
+    "to Float": "a number",
+    "valid bool": "true or false",
+    "not Optional": "a value other than null",
+}
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the sentence for a mistake in the config or its overrides, None for anything else."""
+    for kind, explanation in EXPLANATIONS:
+        if isinstance(error, kind):
+            return explanation(error)
+    return None
+
+
+def _missing_file(error: MissingConfigException) -> str:
+    asked, options = error.missing_cfg_file or "", [o for o in error.options or [] if not o.endswith("_schema")]
+    group, _, name = asked.rpartition("/")
+    asker = re.match(r"In '(?!hydra/)(\w+/.+?)'", str(error))
+    if group and not options and not asker:  # Hydra tells them for group=NAME, not for group=[NAME,…]
+        options = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    where = f" (named in {asker[1]}.yaml)" if asker else ""
+    if options:
+        return f"there is no {group}={name}{where}.{did_you_mean(name, options)} Possible: {', '.join(options)}."
+    if "primary config" in str(error):
+        return f"there is no config named {asked!r}: {asked}.yaml is neither in conf/ nor in the --config-dir given."
+    return f"there is no {asked}.yaml{where}, neither in conf/ nor in the --config-dir given."
+
+
+def _unreadable_override(error: OverrideParseException) -> str:
+    override = error.override
+    if "=" not in override:
+        return f"{override!r} is not of the form key=value."
+    if found := culprit(override):
+        sign, written = found
+        return f"{override!r} cannot be read because of the {sign} in the value; as text it is written {written}"
+    return f"{override!r} cannot be read ({_first_line(error)})."
+
+
+def _composition(error: ConfigCompositionException) -> str:
+    cause, text = error.__cause__, str(error)
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        return _unknown_key(cause)
+    if isinstance(cause, ValidationError):
+        return _wrong_type(text.removeprefix("Error merging override "), cause)
+    if asked := re.match(r"Ambiguous value for argument '(.*)'", text):
+        key, _, values = asked[1].partition("=")
+        return f"{asked[1]} names several values: add -m to run each of them, or write {key}=[{values}] for one list."
+    if asked := re.match(r"Sweep parameters '(.*)' requires", text):
+        return f"{asked[1]} names several values: add -m to run each of them."
+    if asked := re.match(r".*An item is already at '(.+?)'|(.+) appears more than once", text):
+        key = asked[1] or asked[2]
+        return f"{key} is a key already: write {key}=… without the plus sign."
+    if asked := re.search(r"Could not override '(.+?)'.\s*No match in the defaults list", text):
+        return f"no option of {asked[1]} is chosen by itself: write +{asked[1]}=… with a plus sign."
+    return f"{text} {_first_line(cause)}." if isinstance(cause, OmegaConfBaseException) else text
+
+
+def _unknown_key(cause: ConfigKeyError | ConfigAttributeError) -> str:
+    key = str(cause.full_key)
+    root = cause.parent_node._get_root() if cause.parent_node is not None else None
+    keys = list(_keys(root)) if isinstance(root, DictConfig) else []
+    group, _, leaf = key.partition(".")
+    optional = ("data", "algo", "logger")  # the first two in `metarun test`
+    if group in optional and not any(known.startswith(f"{group}.") for known in keys):
+        return f"{key} belongs to an option of {group}= and none is chosen here; name it too: {group}=NAME {key}=…."
+    leaf = key.rpartition(".")[2]
+    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]  # inner_lr= for algo.inner_lr=
+    hint = f" Did you mean '{same_leaf[0]}'?" if same_leaf else did_you_mean(key, keys)
+    return f"there is no key {key!r}.{hint} --cfg job shows every key; +{key}=… adds a new one."
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of `config`, save Hydra's own."""
+    for name in config:
+        key = f"{prefix}{name!s}"
+        if key == "hydra":
+            continue
+        yield key
+        if not OmegaConf.is_missing(config, name) and not OmegaConf.is_interpolation(config, str(name)):
+            node = config[name]
+            if isinstance(node, DictConfig):
+                yield from _keys(node, f"{key}.")
+
+
+def _wrong_type(override: str, cause: ValidationError) -> str:
+    reason = _first_line(cause)
+    wanted = next((words for phrase, words in TYPES.items() if phrase in reason), None)
+    key, _, value = override.lstrip("+").partition("=")
+    if wanted and key != cause.full_key:
+        return f"{override}: {cause.full_key} takes {wanted} and has no keys of its own."
+    return f"{key} takes {wanted}, not {value!r}." if wanted else f"{override}: {reason}."
+
+
+def _not_yaml(error: yaml.MarkedYAMLError) -> str | None:
+    mark = error.problem_mark
+    return f"{mark.name!s}, line {mark.line + 1}, is not YAML: {error.problem}." if mark else None
+
+
+def _too_large(error: OverflowError) -> str | None:
+    """An integer where a float is wanted that holds no such number: OmegaConf names the key below Python's message."""
+    key = re.search(r"full_key: (\S+)", str(error))
+    return f"{key[1]} is a number too large for a float; the largest is {sys.float_info.max:.0e}." if key else None
+
+
+def _unresolved(error: InterpolationResolutionError | MissingMandatoryValue) -> str:
+    return f"{_first_line(error)} (in the value of {error.full_key!r})."
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].removesuffix(".")
+
+
+# The first kind that fits: the special before the general.
+EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
+    (MissingConfigException, _missing_file),
+    (OverrideParseException, _unreadable_override),
+    (ConfigCompositionException, _composition),
+    (InstantiationException, lambda _: None),  # a bug, or a class's own sentence one level below
+    (HydraException, str),
+    (yaml.MarkedYAMLError, _not_yaml),
+    (InterpolationResolutionError, _unresolved),
+    (MissingMandatoryValue, _unresolved),
+    (OverflowError, _too_large),
+    (OmegaConfBaseException, lambda error: f"{_first_line(error)}."),
+)

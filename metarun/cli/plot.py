@@ -1,0 +1,220 @@
+"""`metarun plot curve | heatmap | tasks`: figures for papers, from what finished runs left behind."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metarun.cli.compare import finished_rows
+from metarun.cli.parser import WordParser
+from metarun.errors import UserError
+from metarun.loggers.terminal import percent
+from metarun.reporting.plots.curve import Curve, draw_curves
+from metarun.reporting.plots.heatmap import Cell, Panel, draw_heatmap
+from metarun.reporting.plots.style import write_figure
+from metarun.reporting.plots.tasks import draw_tasks
+from metarun.reporting.tables.flags import TRANSDUCTIVE
+from metarun.reporting.tables.render import leave_out
+from metarun.reporting.tables.run_labels import differences, label
+from metarun.reporting.tables.size_panels import SizeCell, size_panels
+from metarun.results import example_tasks
+from metarun.results.records import Record, figures_by_step, find_run, lacks_tasks
+from metarun.results.statistics import mean_and_ci95
+
+EXAMPLES = """examples:
+  metarun plot curve                                   every run under results/, a line each
+  metarun plot curve results/runs/*omniglot* -o fig2.pdf
+  metarun plot curve --against milliseconds            what the time of an adaptation buys
+  metarun plot heatmap --width 6.8 -o sizes.svg        way x shot, a panel per method, over two columns
+  metarun plot tasks RUN -o tasks.pdf                  what one run said to its first meta-test tasks"""
+MILLISECONDS = "milliseconds"
+
+
+def main(words: Sequence[str]) -> int:
+    """Draw the figure that is asked for, say where it lies, and return the exit code.
+
+    Raises:
+        UserError: a path is not there, or there is nothing to draw.
+    """
+    options = _parser().parse_args(words)
+    options.draw(options)
+    print(f"→ {options.output}")
+    return 0
+
+
+def _parser() -> WordParser:
+    parser = WordParser.with_examples(
+        "metarun plot", "Figures for papers: png, svg or pdf; the same runs give the same bytes.", EXAMPLES
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="curve | heatmap | tasks")
+    curve = _add_for_runs(
+        kinds, "curve", _draw_curve, "how good runs are while they adapt: accuracy or mse after each step"
+    )
+    against = "inner steps, or the milliseconds that they take: adapt_ms of result.json, evenly over the steps"
+    curve.add_argument("--against", choices=("steps", MILLISECONDS), default="steps", help=against)
+    _add_for_runs(
+        kinds, "heatmap", _draw_heatmap, "figures by test_way and test_shot, a panel per method; seeds are averaged"
+    )
+    tasks = _add(kinds, "tasks", _draw_tasks, "a run's first meta-test tasks: support, queries, and what was predicted")
+    tasks.add_argument("run", metavar="RUN", help="a run's directory, or the first characters of its id")
+    return parser
+
+
+def _add_for_runs(
+    kinds: "argparse._SubParsersAction[WordParser]",
+    kind: str,
+    draw: Callable[[list[Record], argparse.Namespace], None],
+    what: str,
+) -> WordParser:
+    def draw_runs(options: argparse.Namespace) -> None:
+        draw(finished_rows(options.paths), options)
+
+    parser = _add(kinds, kind, draw_runs, what)
+    parser.add_paths()
+    return parser
+
+
+def _add(
+    kinds: "argparse._SubParsersAction[WordParser]", kind: str, draw: Callable[[argparse.Namespace], None], what: str
+) -> WordParser:
+    parser = kinds.add_parser(kind, help=what, description=what)
+    parser.set_defaults(draw=draw)
+    output = Path(f"{kind}.png")
+    parser.add_argument("-o", "--output", type=Path, default=output, help=f"png, svg or pdf (default: {output})")
+    parser.add_argument("--width", type=_inches, help="in inches (default: a column, 3.3, or what it takes)")
+    return parser
+
+
+def _inches(word: str) -> float:
+    try:
+        inches = float(word)
+    except ValueError:
+        inches = math.nan
+    if not 1.5 <= inches <= 40:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of inches between 1.5 and 40")
+    return inches
+
+
+def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
+    if not any(record["steps"] for record in records):
+        raise UserError("none of these runs adapts in steps, so there is no curve; `metarun plot heatmap` draws them.")
+    regression = _is_regression(records)
+    told, keys = differences(records)
+    in_steps = options.against != MILLISECONDS
+    curves = []
+    for record in told:
+        try:
+            curves.append(_curve(record, keys or ["algo"], in_steps))
+        except UserError as error:
+            leave_out(str(error))
+    if not curves:
+        raise UserError("there is nothing to draw: no run's tasks.parquet can be read; make one again with force=true.")
+    devices = {record["device"] for record in records}
+    on = f"on {devices.pop()}" if len(devices) == 1 else "on several devices"
+    x_name = "inner steps" if in_steps else f"milliseconds per task, {on}"
+    notes = [f"Bands: 95 % intervals over {_tasks(records)} meta-test tasks (Student t)."]
+    if in_steps and not all(record["steps"] for record in records):
+        notes.append("Level lines: methods that take no steps.")
+    if diverged := sum(record["diverged"] for record in records if lacks_tasks(record)):
+        notes.append(f"Without {diverged:,} tasks that diverged: lines of mse are means over the others.")
+    notes += _marked(records)
+    y_name = "mse" if regression else "accuracy %"
+    write_figure(options.output, lambda: draw_curves(curves, x_name, y_name, notes, in_steps, options.width))
+
+
+def _curve(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
+    scale = 1 if "mse" in record else 100
+    by_step = [mean_and_ci95(scale * figures) for figures in figures_by_step(record)]
+    x = np.arange(len(by_step), dtype=np.float64)
+    if not in_steps:  # of a method without steps: its one point
+        x = record["adapt_ms"] * (x / x[-1] if x[-1] else x + 1)
+    mean, half = (np.array(values, dtype=np.float64) for values in zip(*by_step, strict=True))
+    return Curve(_with_mark(label(record, keys), record), x, mean, None if np.isnan(half).any() else half)
+
+
+def _draw_heatmap(records: list[Record], options: argparse.Namespace) -> None:
+    write_heatmap(records, options.output, options.width)
+
+
+def _draw_tasks(options: argparse.Namespace) -> None:
+    run = find_run(Path("results"), options.run)
+    record = run.read_result()
+    if record is None or not run.examples.is_file():
+        raise UserError(
+            f"{run.path} has no examples.npz: it is unfinished or older, or its data cannot be drawn; "
+            "make the run again with force=true."
+        )
+    tasks = example_tasks.load(run.examples)
+    settings = "{algo} on {test_data}, {test_way}-way {test_shot}-shot".format(**record)
+    pictures = "Below a query: right ✓ or wrong ✗, what was said instead, and the confidence in percent."
+    functions = "● support, ○ queries, × what was predicted of them."
+    notes = [
+        f"{settings}: the first meta-test tasks, after the last step.",
+        functions if tasks[0].regression else pictures,
+    ]
+    write_figure(options.output, lambda: draw_tasks(tasks, notes, options.width))
+
+
+def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
+    """Draw figures by way and shot, a panel for each method and whatever else the runs differ in but their seed.
+
+    Args:
+        records: of finished runs.
+        path: a file that ends in png, svg or pdf.
+        width: in inches; None: a paper's column, or what a panel needs.
+
+    Raises:
+        UserError: the runs are judged by accuracy and by squared error, or `path` cannot be written.
+    """
+    regression = _is_regression(records)
+    panels, meanings = size_panels(records)
+    notes = _what_figures_are([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
+    drawn = [Panel(panel.title, {size: _cell(cell) for size, cell in panel.cells.items()}) for panel in panels]
+    name = "mse" if regression else "accuracy %"
+    write_figure(path, lambda: draw_heatmap(drawn, name, regression, notes, width))
+
+
+def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
+    tasks = _tasks([sharing[0] for sharing in cells])
+    notes = [f"±: 95 % interval over {tasks} meta-test tasks (Student t)."]
+    seeds = sorted({len(sharing) for sharing in cells} - {1})
+    if seeds:
+        count = " or ".join(map(str, seeds))
+        notes.append(f"Of {count} seeds it is the mean; sd: the standard deviation over the seeds, no part of ±.")
+    return notes
+
+
+def _cell(cell: SizeCell) -> Cell:
+    found, regression = cell.figure, "mse" in cell.runs[0]
+
+    def write(figure: float) -> str:
+        return f"{figure:.3f}" if regression else percent(figure)
+
+    lines = [write(found.mean) + cell.signs]
+    if found.ci95 is not None:
+        lines.append(f"± {write(found.ci95)}")
+    if found.deviation is not None:
+        lines.append(f"sd {write(found.deviation)}")
+    return Cell(found.mean if regression else 100 * found.mean, "\n".join(lines))
+
+
+def _is_regression(records: Sequence[Record]) -> bool:
+    kinds = {"mse" in record for record in records}
+    if len(kinds) > 1:
+        raise UserError("some of these runs are judged by accuracy and some by squared error; name the ones or others.")
+    return kinds.pop()
+
+
+def _tasks(records: Sequence[Record]) -> str:
+    counts = sorted({record["test_tasks"] for record in records})
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def _with_mark(text: str, record: Record) -> str:
+    return f"{text} †" if record["transductive"] else text
+
+
+def _marked(records: Sequence[Record]) -> list[str]:
+    return [TRANSDUCTIVE] if any(record["transductive"] for record in records) else []

@@ -1,0 +1,161 @@
+"""From a node of the config that names a class by `_target_` to the object, with its mistakes told in one sentence."""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+
+from metarun.config.arguments import hints_of, with_paths
+from metarun.errors import UserError, did_you_mean
+from metarun.system.paths import IS_PATH, path_of
+
+
+def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
+    """Call the class that `node` names with the node's other keys and with `given`.
+
+    Args:
+        key: where the node stands in the config, for messages: "algo", "data", "backbone".
+        node: resolved, plain values.
+        given: arguments that no YAML file can hold, such as the backbone.
+
+    Raises:
+        UserError: there is no such class, or an argument is unknown, missing or of another type than the class says.
+    """
+    target = _target(key, node)
+    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    _check_arguments(key, target, {**arguments, **given}, arguments)
+    # Hydra would turn the tuples among `given` into lists, so it sees only what was written.
+    try:
+        make = hydra.utils.instantiate({**with_paths(node, _resolved, _class_of), "_partial_": True}, _convert_="all")
+    except InstantiationException as error:  # of a class named further down, such as backbone.module
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        where, cause = " ".join(str(error).partition(", set env var")[0].split()), str(_first_cause(error))
+        reason = where if cause in where else f"{where}: {cause.rstrip('.')}."
+        raise UserError(f"`{key}` cannot be built: {reason}") from error
+    return make(**given)
+
+
+def _resolved(path: str, hint: Any) -> str | Path:
+    """Return a path as the run's identity resolves it, so that both mean the same file."""
+    resolved = path_of(path)
+    return str(resolved) if _takes_text(hint) else resolved
+
+
+def _takes_text(hint: Any) -> bool:
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Annotated:
+        return _takes_text(options[0])
+    return hint is str or any(_takes_text(option) for option in options)
+
+
+def _class_of(name: str) -> Any:
+    """Return a class of the user's own; metarun's resolve paths by themselves, and name them as they were written."""
+    if name.startswith("metarun."):
+        return None
+    try:
+        return hydra.utils.get_object(name)
+    except Exception:  # Hydra will say so
+        return None
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong to begin with: Hydra's own message says only where."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
+    """Return whether the class that `node` names has such an argument; raises as `build` does."""
+    return argument in inspect.signature(_target(key, node)).parameters
+
+
+def _target(key: str, node: Mapping[str, Any]) -> Any:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(f"`{key}` names no class; set `{key}._target_` or choose one with `{key}=…`.")
+    name = node["_target_"]
+    try:
+        found = hydra.utils.get_object(name)
+    except Exception as error:
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+        raise UserError(f"{key}._target_={name} cannot be imported: {reason}.") from error
+    try:
+        inspect.signature(found)
+    except (TypeError, ValueError) as error:  # no callable, or one that does not say what it takes
+        raise UserError(f"{key}._target_={name} is no class whose arguments are known; name another.") from error
+    return found
+
+
+def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    parameters, called = inspect.signature(target).parameters, getattr(target, "__name__", type(target).__name__)
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in arguments:
+        if name not in parameters and not takes_any:
+            raise UserError(
+                f"`{key}.{name}` is no key of {called}, which takes {', '.join(parameters)}."
+                + did_you_mean(name, parameters)
+            )
+    for name, parameter in parameters.items():
+        variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.default is parameter.empty and not variadic and name not in arguments:
+            raise UserError(f"`{key}.{name}` is missing, and {called} has no default for it.")
+    hints = hints_of(target)
+    for name, value in written.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}, as {called} takes.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value out of YAML can stand for a parameter so annotated; True where YAML has no such values."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _fits(value, options[0])
+    if hint is Path:
+        return isinstance(value, str)
+    if origin is typing.Literal:
+        return any(type(value) is type(option) and value == option for option in options)  # True == 1, and is no 1
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in options)
+    if hint is type(None):
+        return value is None
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(_fits(item, options[1]) for item in value.values())
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return isinstance(value, list | tuple) and all(_fits(item, options[0]) for item in value)
+    return True
+
+
+def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        return "a path" if IS_PATH in hint.__metadata__ else _describe(typing.get_args(hint)[0])
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return f"a mapping of which each value is {_describe(inner[1])}"
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return f"a list of which each entry is {_describe(inner[0])}"
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        Path: "a path",
+        bool: "true or false",
+        type(None): "null",
+    }
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return (
+        " or ".join(names.get(option) or _describe(option) for option in options)
+        if len(options) > 1
+        else names.get(hint, str(hint))
+    )

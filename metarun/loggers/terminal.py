@@ -1,0 +1,211 @@
+"""What a person sees: a live bar on a terminal, plain lines anywhere else."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from metarun.loggers.observer import Look, Pace
+from metarun.system.durations import format_duration
+from metarun.system.events import emit, in_sweep
+from metarun.system.secrets import masked
+
+log = logging.getLogger(__name__)
+A_MILLION = 1e6
+HEARTBEAT = 30  # seconds between two plain lines
+HEARTBEAT_IN_A_SWEEP = 1  # seconds between two events, which move the sweep's live table
+
+
+class SteadyConsole(Console):
+    """A console that goes quiet, not down, when nobody takes what it prints: the run goes on.
+
+    Its reader may leave (`metarun train … | head`), the disk may be full (`metarun train … > log`).
+    """
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """See `Console.print`."""
+        try:
+            super().print(*objects, **how)
+        except OSError as error:
+            self.on_broken_pipe()
+            print(f"metarun: nothing more is printed ({error.strerror}); the run goes on.", file=sys.stderr)
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from here on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Screen:
+    """Tells how a run goes: implements the observer that training and meta-testing report to.
+
+    Args:
+        console: where to; a live bar if it is a terminal.
+        regression: the figure is a squared error, not an accuracy.
+    """
+
+    def __init__(self, console: Console, regression: bool) -> None:
+        self.console = console
+        self.regression = regression
+        self.best: str = "–"
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._began = self._last_line = time.monotonic()
+
+    @contextmanager
+    def phase(self, phase: str, title: str) -> Iterator[None]:
+        """Show a bar for one part of the work: training, testing or auditing."""
+        log.info("%s", title)
+        emit("phase", phase=phase, said=title)
+        self._began = self._last_line = time.monotonic()
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self._bar:
+            self._task = self._bar.add_task(title, total=1.0, note="")
+            yield
+        self._bar = None
+
+    def close(self) -> None:
+        """Take the bar away, from whatever thread, and leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def trained(self, pace: Pace) -> None:
+        """Show the pace of meta-training."""
+        step, rate, loss = f"{pace.iteration:,}", pace.iteration / pace.seconds, pace.loss
+        left = format_duration(pace.seconds * (1 - pace.fraction) / pace.fraction)
+        note = f"step {step} · {rate:.1f}/s · loss {loss:.3f} · val {self.best}"
+        line = f"step {step}, {rate:.1f} a second, loss {loss:.4f}, about {left} left"
+        self._show(pace.fraction, note, line, {"step": step, "left": left})
+
+    def validated(self, look: Look) -> None:
+        """Tell the figure on meta-val."""
+        if look.diverged:
+            log.warning("%s", said := self._diverged(look))
+            emit("diverged", said=said)
+        self._last_line = time.monotonic()
+        if not look.candidate or look.value is None:
+            return
+        name = "mse" if self.regression else "accuracy"
+        figure = squared_error(look.value) if self.regression else f"{look.value:.2%}"
+        self.best = figure if look.best else self.best
+        best = " (best so far)" if look.best else ""
+        said = f"step {look.iteration:,}: meta-val {name} {figure}{best}"
+        log.info("%s", said)
+        score, shown = (-look.value, f"mse {figure}") if self.regression else (look.value, figure)
+        emit("validated", step=look.iteration, score=score, figure=shown, said=said)
+
+    def _diverged(self, look: Look) -> str:
+        told = f"{look.diverged:,} of {look.tasks:,} meta-val tasks diverged at step {look.iteration:,}"
+        if look.candidate:
+            return f"{told}: their queries without a finite prediction count as wrong"
+        told += ": no candidate for the best checkpoint"
+        if look.value is None or not self.regression:
+            return told
+        median = "" if look.median is None else f", the median of all {squared_error(look.median)}"
+        return f"{told}; the mse of the others is {squared_error(look.value)}{median}"
+
+    def judged(self, done: int, tasks: int) -> None:
+        """Show how far meta-testing is."""
+        note = f"{done:,} of {tasks:,} tasks"
+        left = format_duration((time.monotonic() - self._began) * (tasks - done) / max(done, 1))
+        self._show(done / tasks, note, f"{note}, about {left} left" if done else note, {"left": left if done else ""})
+
+    def _show(self, fraction: float, note: str, line: str, progress: Mapping[str, str]) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=fraction, note=note)
+            return
+        if time.monotonic() - self._last_line > (HEARTBEAT_IN_A_SWEEP if in_sweep() else HEARTBEAT):
+            if in_sweep():
+                emit("progress", **progress)
+            else:
+                log.info(line)
+            self._last_line = time.monotonic()
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log lines on the console, above a live bar if there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        self.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class _FileHandler(logging.Handler):
+    """Log lines at the end of a file; one that cannot be written takes nothing down, and the console has it too."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{self.format(record)}\n")
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """A filter that lets everything pass, with `***` for passwords and tokens, such as one in a server's address."""
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
+
+
+@contextmanager
+def logging_to(path: Path, console: Console) -> Iterator[None]:
+    """Within the block, what metarun logs goes to a run's log file, with the time, and to the console."""
+    logger = logging.getLogger("metarun")
+    handlers: list[logging.Handler] = [_FileHandler(path), _ConsoleHandler(console)]
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.addFilter(_without_secrets)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(before)
+
+
+class Best(str):
+    """The text of a table's cell that stands out: the best of those that may be compared."""
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """Write a fraction in percent, without the sign: the column says it."""
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def squared_error(value: float) -> str:
+    """Write a squared error, one of a task that all but diverged in powers of ten."""
+    return f"{value:.4f}" if value < A_MILLION else f"{value:.3g}"
+
+
+def figure(record: dict[str, Any]) -> str:
+    """Write what a run is judged by, with its 95 % interval: "98.12 ± 0.21" in percent, or a squared error."""
+    if "mse" in record:
+        half = record.get("mse_ci95")
+        return f"mse {squared_error(record['mse'])}" + ("" if half is None else f" ± {squared_error(half)}")
+    half = record.get("accuracy_ci95")
+    return percent(record.get("accuracy")) + ("" if half is None else f" ± {percent(half)}")

@@ -1,0 +1,100 @@
+"""The page: everything it needs is in it, and every string that came with a run is escaped."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from metarun import __version__
+from metarun.loggers.terminal import Best, figure
+from metarun.reporting.html.examples import ShownTask, Strips, shown
+from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
+from metarun.results.records import Record, RunDirectory
+
+OPEN = 3  # settings that are open when the page is; a browser lays out the others when they are opened
+WITH_EXAMPLES = 8  # settings of which tasks are shown: pictures are what makes a page large
+LONGEST = 20_000  # characters of a file that are shown
+
+
+@dataclass(frozen=True)
+class Table:
+    """The comparison: names of the columns, one row of text for each record, and notes."""
+
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def render(
+    records: Sequence[Record],
+    table: Table,
+    names: Callable[[Sequence[Record]], list[str]],
+    maps: Sequence[SizeMap],
+    meanings: Sequence[str],
+) -> tuple[str, list[str]]:
+    """Return the page of finished runs as HTML.
+
+    Args:
+        records: of `read_records`, in the table's order.
+        table: what `metarun compare` says of them.
+        names: of some runs that are drawn together, by what tells them apart.
+        maps: accuracy by way and shot.
+        meanings: of the signs in those.
+
+    Returns:
+        The page, and a sentence for each file of a run that cannot be read.
+    """
+    settings, left_out = settings_of(records, names)
+    strips = Strips()
+    examples = [_examples(setting, strips) for setting in settings[:WITH_EXAMPLES]]
+    script = _shipped("sort_and_filter.js")
+    jinja = Environment(
+        loader=PackageLoader("metarun.reporting.html", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = jinja.get_template("page.html.j2").render(
+        figure=figure,
+        is_best=lambda cell: isinstance(cell, Best),
+        table=table,
+        settings=settings,
+        examples=examples,
+        heat_maps=heat_maps_of(maps),
+        meanings=meanings,
+        runs=[(record, _provenance(record)) for record in records],
+        open=OPEN,
+        version=__version__,
+        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        style=Markup(_shipped("style.css")),  # noqa: S704, of the package
+        strips=strips.css(),
+        script=Markup(script),  # noqa: S704, of the package
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    return page, left_out
+
+
+def _shipped(name: str) -> str:
+    return files("metarun.reporting.html").joinpath(name).read_text(encoding="utf-8")
+
+
+def _examples(setting: Setting, strips: Strips) -> list[tuple[str, int, list[ShownTask]]]:
+    """The tasks of each run of a setting, with its name and colour."""
+    return [
+        (run.name, run.colour, [shown(task, strips) for task in run.examples]) for run in setting.runs if run.examples
+    ]
+
+
+def _provenance(record: Record) -> list[tuple[str, str]]:
+    """What a run was made from and where: its files as they are."""
+    run = RunDirectory(Path(record["path"]))
+    return [(path.name, _text(path)) for path in (run.config, run.environment) if path.is_file()]
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        text = file.read(4 * LONGEST).decode("utf-8", errors="replace")
+    return text if len(text) <= LONGEST else text[:LONGEST] + "\n…"

@@ -1,0 +1,79 @@
+"""What the files of a run say, read for drawing; a file that is missing or damaged costs its own charts, no others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metarun.errors import UserError
+from metarun.results import checksums as sums
+from metarun.results.example_tasks import ExampleTask, load
+from metarun.results.record_schema import LARGEST
+from metarun.results.records import Record, RunDirectory, figures_by_step
+
+Floats = NDArray[np.float64]
+LARGEST_CURVE = 1 << 26  # bytes
+
+
+@dataclass(frozen=True)
+class DrawnRun:
+    """A run as it is drawn beside others.
+
+    Args:
+        record: its row.
+        name: what tells it from the others.
+        colour: its number, from 0 to 7.
+        by_step: (steps + 1, tasks) accuracy in percent, or squared error; None where it is not known.
+        confidence: (tasks,) mean probability given to the predicted class, after the last step; None in regression.
+        curve: the rows of curve.csv; None in rows of `metarun test`.
+        examples: a few tasks.
+    """
+
+    record: Record
+    name: str
+    colour: int
+    by_step: Floats | None
+    confidence: Floats | None
+    curve: pd.DataFrame | None
+    examples: list[ExampleTask]
+
+
+def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
+    """Read a run's files; return it, and a sentence for each file that cannot be read."""
+    run = RunDirectory(Path(record["path"]))
+    sentences: list[str] = []
+
+    def attempt(path: Path, read_file: Callable[[Path], Any], otherwise: Any) -> Any:
+        try:
+            return read_file(path) if path.is_file() else otherwise
+        except (UserError, OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            sentences.append(reason if isinstance(error, UserError) else f"{path} cannot be read ({reason})")
+            return otherwise
+
+    by_step, confidence = attempt(run.tasks, lambda _: _judged(record), (None, None))
+    curve = attempt(run.curve, _curve, None)
+    return DrawnRun(record, name, colour, by_step, confidence, curve, attempt(run.examples, load, [])), sentences
+
+
+def _judged(record: Record) -> tuple[Floats, Floats | None]:
+    if "mse" in record:
+        return figures_by_step(record), None
+    return 100 * figures_by_step(record), figures_by_step(record, "confidence")[-1]
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    """Read a curve.csv; what is no number there, or far from any that a training has, is NaN."""
+    if path.stat().st_size > LARGEST_CURVE:
+        raise ValueError("it is too large")
+    sums.check(path)
+    try:
+        curve = pd.read_csv(path, dtype={"split": str})
+        numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
+    except Exception as error:  # pandas raises many kinds on foreign text
+        raise ValueError(" ".join(str(error).split())) from error
+    return numbers.where(numbers.abs() < LARGEST).assign(split=curve["split"])

@@ -1,0 +1,117 @@
+"""Adaptation curves: how good a run is while it adapts, one line with its band per run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from metarun.errors import UserError
+from metarun.reporting.plots.style import COLUMN, LINE, text_width, wrapped, write_notes
+
+# Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":", "-.")
+MOST = len(COLOURS) * len(DASHES)
+MARKS = 12  # on one line, at most
+
+LEFT, RIGHT, TOP = 0.5, 0.1, 0.08  # margins in inches
+TALLEST = 2.8
+BELOW = 0.38  # for the ticks and the name of the x axis
+HANDLE = 0.42  # the piece of line before a label, with its space
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run.
+
+    Args:
+        label: its name in the legend.
+        x: (steps + 1,) inner steps taken, or milliseconds spent; of a method that takes no steps (1,).
+        mean: (steps + 1,) over tasks, as it is to be shown.
+        half: (steps + 1,) half-widths of its 95 % intervals; None: one task has none.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    half: NDArray[np.float64] | None
+
+
+def draw_curves(
+    curves: Sequence[Curve], x_name: str, y_name: str, notes: Sequence[str], steps_on_x: bool, width: float | None
+) -> Figure:
+    """Draw one line per curve with a band around it, and the legend below.
+
+    Args:
+        curves: in the order of the legend.
+        x_name: of the x axis.
+        y_name: of the y axis.
+        notes: lines at the foot, broken where they are too long.
+        steps_on_x: a method without steps is a level line; else it is a point.
+        width: of the figure in inches; None: a paper's column.
+
+    Raises:
+        UserError: more curves than can be told apart.
+    """
+    if len(curves) > MOST:
+        raise UserError(f"{len(curves)} lines are more than can be told apart ({MOST}); name fewer runs.")
+    width = width or COLUMN
+    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    labels = [wrapped(curve.label, width - HANDLE - 0.1) for curve in curves]
+    columns, legend = _legend_size(labels, width)
+    axes_height = min(0.58 * width, TALLEST)
+    foot = LINE * len(lines) + 0.06
+    height = TOP + axes_height + BELOW + legend + foot
+    figure = Figure((width, height))
+    across, up = (width - LEFT - RIGHT) / width, axes_height / height
+    axes = figure.add_axes((LEFT / width, 1 - TOP / height - up, across, up))
+    end = max(float(curve.x[-1]) for curve in curves)
+    shade = min(0.2, 0.8 / len(curves))  # where all bands overlap, something can still be seen
+    drawn = [_draw_line(axes, curve, i, steps_on_x, end, shade) for i, curve in enumerate(curves)]
+    axes.set(xlabel=x_name, ylabel=y_name)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=steps_on_x))
+    axes.grid(axis="y", linewidth=0.4, alpha=0.4)
+    figure.legend(
+        drawn,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0.05 / width, foot / height),
+        ncols=columns,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=0.8,
+        borderaxespad=0,
+        borderpad=0,
+    )
+    write_notes(figure, lines)
+    return figure
+
+
+def _legend_size(labels: Sequence[str], width: float) -> tuple[int, float]:
+    """Return how many columns fit, and the height in inches of as many rows as they need."""
+    longest = max(text_width(line) for label in labels for line in label.splitlines())
+    columns = max(1, min(len(labels), int(width / (HANDLE + longest))))
+    rows = -(-len(labels) // columns)
+    return columns, rows * max(label.count("\n") + 1 for label in labels) * 1.06 * LINE + 0.06
+
+
+def _draw_line(axes: Axes, curve: Curve, number: int, steps_on_x: bool, end: float, shade: float) -> Line2D:
+    colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS)]
+    marker = MARKERS[number % len(MARKERS)]
+    x, mean, half = curve.x, curve.mean, curve.half
+    if len(x) == 1 and steps_on_x:
+        x, mean, half, marker = np.array([0.0, end]), mean.repeat(2), None if half is None else half.repeat(2), ""
+    if len(x) == 1:
+        axes.errorbar(x, mean, half, color=colour, linewidth=1.2, capsize=2)
+    elif half is not None:
+        axes.fill_between(x, mean - half, mean + half, color=colour, alpha=shade, linewidth=0)
+    every = -(-len(x) // MARKS)
+    look = f"{marker}{dashes}"
+    (line,) = axes.plot(x, mean, look, color=colour, linewidth=1.2, markersize=3, markevery=every)
+    return line

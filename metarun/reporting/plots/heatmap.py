@@ -1,0 +1,154 @@
+"""Heatmaps: figures by way and shot, a panel for each method, one colour scale for all."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from metarun.errors import UserError
+from metarun.reporting.plots.style import COLUMN, LINE, SMALL, text_width, wrapped, write_notes
+
+# Margins and sizes in inches.
+LEFT, TOP, BELOW = 0.42, 0.06, 0.36
+BAR_AND_NAME = 0.45  # the right margin, but for the numbers of the colour bar
+GAP = 0.12  # between two panels
+BAR = 0.09  # the width of the colour bar
+SMALLEST = 0.46  # cell, that "± 0.46" fits into
+LINE_OF_A_CELL = 0.12
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is known for one way and shot.
+
+    Args:
+        value: gives the colour.
+        text: stands in it, a few lines.
+    """
+
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One method.
+
+    Args:
+        title: what tells it from the others.
+        cells: by way and shot.
+    """
+
+    title: str
+    cells: Mapping[tuple[int, int], Cell]
+
+
+def draw_heatmap(
+    panels: Sequence[Panel], name: str, less_is_better: bool, notes: Sequence[str], width: float | None
+) -> Figure:
+    """Draw the panels side by side, in as many rows as they need; ways down, shots across.
+
+    Args:
+        panels: from left to right.
+        name: of what the colours mean.
+        less_is_better: of two values; yellow is the better end.
+        notes: lines at the foot, broken where they are too long.
+        width: of the figure in inches; None: a paper's column, or what one panel needs.
+
+    Raises:
+        UserError: the width has no room for the figures of a panel.
+    """
+    ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}) for i in (0, 1))
+    colours = _colours(panels, less_is_better)
+    right = BAR_AND_NAME + _width_of_numbers(colours)
+    width, rows, in_a_row = _grid(len(panels), len(shots), width, LEFT + right)
+    panel_width = (width - LEFT - right + GAP) / in_a_row - GAP
+    titles = [wrapped(panel.title, panel_width) for panel in panels]
+    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    above = 1.1 * LINE * max(title.count("\n") + 1 for title in titles) + 0.06
+    cells_height = len(ways) * LINE_OF_A_CELL * (1 + _lines_of_a_cell(panels))
+    row_height = above + cells_height + GAP
+    height = TOP + rows * row_height - GAP + BELOW + LINE * len(lines) + 0.06
+    figure = Figure((width, height))
+    for i, (panel, title) in enumerate(zip(panels, titles, strict=True)):
+        row, column = divmod(i, in_a_row)
+        left = LEFT + column * (panel_width + GAP)
+        bottom = height - TOP - (row + 1) * row_height + GAP
+        box = (left / width, bottom / height, panel_width / width, cells_height / height)
+        axes = figure.add_axes(box)
+        _draw_panel(axes, panel, ways, shots, colours)
+        axes.set_title(title, pad=3, size=SMALL + 0.5)
+        _name_axes(axes, ways if column == 0 else [], shots if i + in_a_row >= len(panels) else [])
+    top, bottom = height - TOP - above, height - TOP - rows * row_height + GAP
+    bar = figure.add_axes(((width - right + GAP) / width, bottom / height, BAR / width, (top - bottom) / height))
+    _draw_bar(bar, colours).set_label(name, labelpad=2)
+    bar.spines[:].set_visible(False)
+    write_notes(figure, lines)
+    return figure
+
+
+def _grid(panels: int, shots: int, width: float | None, margins: float) -> tuple[float, int, int]:
+    """Return the width of the figure in inches, its rows of panels, and how many stand in each."""
+    needed = margins + SMALLEST * shots
+    if width is not None and width < needed:
+        enough = math.ceil(10 * needed) / 10
+        raise UserError(f"--width {width:g} has no room for {shots} shots side by side; {enough:g} inches have.")
+    width = width or max(COLUMN, needed)
+    at_most = max(1, int((width - margins + GAP) / (SMALLEST * shots + GAP)))
+    rows = math.ceil(panels / at_most)
+    return width, rows, math.ceil(panels / rows)
+
+
+def _lines_of_a_cell(panels: Sequence[Panel]) -> int:
+    return max(2, *(cell.text.count("\n") + 1 for panel in panels for cell in panel.cells.values()))
+
+
+def _colours(panels: Sequence[Panel], less_is_better: bool) -> ScalarMappable:
+    """One scale for all cells; blue to yellow, which the colour-blind see as it is, and grey prints in order."""
+    values = [cell.value for panel in panels for cell in panel.cells.values()]
+    colours = mpl.colormaps["cividis_r" if less_is_better else "cividis"]  # yellow is good
+    return ScalarMappable(Normalize(min(values), max(values)), colours)
+
+
+def _draw_bar(axes: Axes, colours: ScalarMappable) -> Colorbar:
+    return axes.figure.colorbar(colours, cax=axes, ticks=MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _width_of_numbers(colours: ScalarMappable) -> float:
+    """How many inches the numbers beside a colour bar take."""
+    bar = Figure().add_subplot()
+    _draw_bar(bar, colours)
+    numbers = zip(bar.get_yticks(), bar.get_yticklabels(), strict=True)
+    low, high = bar.get_ylim()
+    return max(text_width(label.get_text()) for at, label in numbers if low <= at <= high)
+
+
+def _draw_panel(axes: Axes, panel: Panel, ways: Sequence[int], shots: Sequence[int], colours: ScalarMappable) -> None:
+    axes.set(xlim=(-0.5, len(shots) - 0.5), ylim=(len(ways) - 0.5, -0.5))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for down, way in enumerate(ways):
+        for across, shot in enumerate(shots):
+            cell = panel.cells.get((way, shot))
+            colour = (0.93, 0.93, 0.93, 1.0) if cell is None else colours.to_rgba(np.asarray(cell.value))
+            axes.add_patch(Rectangle((across - 0.5, down - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+            luminance = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+            ink = "black" if luminance > 0.45 else "white"
+            axes.text(across, down, "–" if cell is None else cell.text, color=ink, size=SMALL, ha="center", va="center")
+
+
+def _name_axes(axes: Axes, ways: Sequence[int], shots: Sequence[int]) -> None:
+    """Name the rows on the left and the columns at the foot of the figure only."""
+    axes.set_yticks(range(len(ways)), list(map(str, ways)))
+    axes.set_xticks(range(len(shots)), list(map(str, shots)))
+    axes.set_ylabel("way" if ways else "", labelpad=2)
+    axes.set_xlabel("shot" if shots else "", labelpad=2)

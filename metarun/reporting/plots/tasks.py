@@ -1,0 +1,105 @@
+"""Example tasks: support and queries with what was predicted; of a function, its points and what was made of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from metarun.reporting.plots.style import GREY, LINE, SMALL, wrapped, write_notes
+from metarun.results.example_tasks import ExampleTask, letter
+
+RIGHT, WRONG = "#009E73", "#D55E00"  # of Okabe and Ito's colours
+WIDTH = 6.8  # inches, of a paper's two columns
+MARGIN = 0.1
+# In widths of a picture: the name of a class, the space before the queries, the space before the next task.
+NAME, BETWEEN, NEXT = 0.45, 0.35, 0.4
+WAVE_HEIGHT = 1.6
+
+
+def draw_tasks(tasks: Sequence[ExampleTask], notes: Sequence[str], width: float | None) -> Figure:
+    """Draw tasks side by side.
+
+    Args:
+        tasks: of one run, all pictures or all functions.
+        notes: lines at the foot, broken where they are too long.
+        width: of the figure in inches; None: `WIDTH`.
+    """
+    width = width or WIDTH
+    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    foot = LINE * len(lines) + 0.1
+    figure = _draw_functions(tasks, width, foot) if tasks[0].regression else _draw_pictures(tasks, width, foot)
+    write_notes(figure, lines)
+    return figure
+
+
+def _draw_pictures(tasks: Sequence[ExampleTask], width: float, foot: float) -> Figure:
+    grids = [_grid(task) for task in tasks]
+    across = sum(NAME + shot + BETWEEN + queries for _, shot, queries in grids) + NEXT * (len(grids) - 1)
+    side = (width - 2 * MARGIN) / across
+    row = side + 1.1 * LINE
+    top = LINE + MARGIN
+    height = top + row * max(len(rows) for rows, *_ in grids) + foot
+    figure = Figure((width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))  # inches, downwards
+    axes.axis("off")
+    left = MARGIN
+    for task, (rows, shot, queries) in zip(tasks, grids, strict=True):
+        support_left = left + NAME * side
+        query_left = support_left + (shot + BETWEEN) * side
+        for x, head in ((support_left, "support"), (query_left, "queries")):
+            axes.text(x, top - 0.04, head, size=SMALL, color=GREY, va="bottom")
+        for i, (label, supports, asked) in enumerate(rows):
+            y = top + i * row
+            axes.text(left, y + side / 2, letter(label), va="center")
+            for j in range(len(supports)):
+                _draw_picture(axes, task.support_x[supports[j]], support_left + j * side, y, side)
+            for j in range(len(asked)):
+                _draw_query(axes, task, int(asked[j]), query_left + j * side, y, side)
+        left = query_left + (queries + NEXT) * side
+    return figure
+
+
+def _grid(task: ExampleTask) -> tuple[list[tuple[int, NDArray[np.int64], NDArray[np.int64]]], int, int]:
+    """Return for each class its label and the numbers of its support and its queries, and the most of each."""
+    labels = [int(label) for label in np.unique(task.support_y)]
+    rows = [(label, np.flatnonzero(task.support_y == label), np.flatnonzero(task.query_y == label)) for label in labels]
+    return rows, max(len(support) for _, support, _ in rows), max(len(asked) for *_, asked in rows)
+
+
+def _draw_query(axes: Axes, task: ExampleTask, number: int, x: float, y: float, side: float) -> None:
+    right = task.predicted[number] == task.query_y[number]
+    colour = RIGHT if right else WRONG
+    _draw_picture(axes, task.query_x[number], x, y, side)
+    edge = 0.04 * side
+    box = Rectangle((x + edge, y + edge), side - 2 * edge, side - 2 * edge, fill=False, edgecolor=colour, linewidth=1)
+    axes.add_patch(box)
+    said = f"{100 * task.confidence[number]:.0f}"
+    text = f"✓ {said}" if right else f"✗ {letter(task.predicted[number])} {said}"
+    axes.text(x + side / 2, y + side, text, size=SMALL - 1, color=colour, ha="center", va="top")
+
+
+def _draw_picture(axes: Axes, picture: NDArray[Any], x: float, y: float, side: float) -> None:
+    edge = 0.04 * side
+    channels_last = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
+    extent = (x + edge, x + side - edge, y + side - edge, y + edge)
+    axes.imshow(channels_last, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", interpolation="nearest")
+
+
+def _draw_functions(tasks: Sequence[ExampleTask], width: float, foot: float) -> Figure:
+    height = WAVE_HEIGHT + foot
+    figure = Figure((width, height))
+    panel = (width - MARGIN) / len(tasks)
+    for i, task in enumerate(tasks):
+        box = ((i * panel + 0.4) / width, (foot + 0.25) / height, (panel - 0.45) / width, (WAVE_HEIGHT - 0.35) / height)
+        axes = figure.add_axes(box)
+        x, truth, said = (array.ravel() for array in (task.query_x, task.query_y, task.predicted))
+        axes.vlines(x, truth, said, color=WRONG, linewidth=0.6)  # what is squared
+        axes.plot(x, truth, "o", color=GREY, markersize=3.5, markerfacecolor="white")
+        axes.plot(x, said, "x", color=WRONG, markersize=3.5)
+        axes.plot(task.support_x.ravel(), task.support_y.ravel(), "o", color="black", markersize=3.5)
+    return figure

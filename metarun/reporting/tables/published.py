@@ -1,0 +1,48 @@
+"""What papers say of a method on a task: the `published` part of the files in conf/experiment/."""
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from metarun.config.schema import config_dir
+from metarun.loggers.terminal import percent
+from metarun.results.records import Record
+
+
+def published(record: Record) -> dict[str, Any] | None:
+    """Return the figure that a paper reports for what a run did: `accuracy` or `mse`, `ci95` (or None) and `source`.
+
+    It is compared by the keys that stand under `of` alone: a paper's tasks, splits and code are others. What was
+    trained on other data or task sizes than it is judged on has none.
+    """
+    trained, tested = ([record[prefix + key] for key in ("data", "way", "shot")] for prefix in ("", "test_"))
+    if trained != tested:
+        return None
+    for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
+        if figure_of(each) is not None and all(record.get(key) == value for key, value in each["of"].items()):
+            return dict(each)
+    return None
+
+
+def figure_of(found: dict[str, Any]) -> float | None:
+    """Return the accuracy, or else the squared error."""
+    figures = [found[key] for key in ("accuracy", "mse") if found.get(key) is not None]
+    return float(figures[0]) if figures else None
+
+
+def published_text(record: Record) -> str:
+    """Write that figure as the table does: in percent, or as a squared error."""
+    found = published(record)
+    if found is None:
+        return "–"
+    if found.get("accuracy") is None:
+        return f"mse {found['mse']:.4g}" + ("" if found["ci95"] is None else f" ± {found['ci95']:.4g}")
+    return percent(found["accuracy"], 1) + ("" if found["ci95"] is None else f" ± {percent(found['ci95'], 1)}")
+
+
+@cache
+def _in_experiments() -> list[dict[str, Any]]:
+    files = sorted((config_dir() / "experiment").glob("*.yaml"))
+    configs = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    return [config["published"] for config in configs if config.get("published")]

@@ -1,0 +1,85 @@
+"""Which examples each task is made of: drawn with replacement, or so that no two tasks share one."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from metarun.tasks.rng import choose, random_bits, root_key, split_key
+
+
+@dataclass(frozen=True)
+class WithReplacement:
+    """Endless tasks, each of which chooses from all classes and examples.
+
+    Args:
+        offsets: (classes + 1,) int64; the examples of class c are rows offsets[c] to offsets[c + 1] - 1.
+        way: classes in a task.
+        per_class: examples of each.
+        key: what the choice is a pure function of, with a task's number.
+    """
+
+    offsets: Tensor
+    way: int
+    per_class: int
+    key: int
+
+    def rows(self, first: int, count: int) -> Tensor:
+        """Return (count, way, per_class) the examples of tasks `first` to `first + count - 1`."""
+        sizes = self.offsets.diff()
+        task_keys = split_key(self.key, torch.arange(first, first + count, device=sizes.device))
+        classes = choose(task_keys, torch.full_like(task_keys, len(sizes)), self.way)  # (count, way)
+        class_keys = split_key(~task_keys[:, None], torch.arange(self.way, device=sizes.device))
+        return self.offsets[classes][..., None] + choose(class_keys, sizes[classes], self.per_class)
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same choice made on a device."""
+        return replace(self, offsets=self.offsets.to(device))
+
+
+@dataclass(frozen=True)
+class Disjoint:
+    """As many tasks as a split has room for without an example in two of them (Lafargue et al. 2024, section 3).
+
+    Args:
+        table: (tasks, way, per_class) the examples of each task.
+    """
+
+    table: Tensor
+
+    @classmethod
+    def of(cls, offsets: Tensor, way: int, per_class: int, key: int) -> Self:
+        """Choose; the arguments are those of `WithReplacement`.
+
+        The examples of a class are shuffled and cut into parts of `per_class`. In every round the classes that have a
+        part left are shuffled, and each `way` of them make a task of one part each, until fewer than `way` are left.
+        """
+        offsets = offsets.cpu()
+        sizes = offsets.diff()
+        parts = sizes // per_class
+        shuffled = _shuffled_within(sizes, root_key(key, "examples"))
+        used = torch.zeros_like(parts)
+        tasks: list[Tensor] = []
+        while len(ready := (used < parts).nonzero()[:, 0]) >= way:
+            order = random_bits(torch.tensor(root_key(key, "round", len(tasks))), len(ready)).argsort(stable=True)
+            classes = ready[order][: len(ready) // way * way]
+            starts = offsets[classes] + used[classes] * per_class
+            tasks.append(shuffled[starts[:, None] + torch.arange(per_class)].reshape(-1, way, per_class))
+            used[classes] += 1
+        return cls(torch.cat(tasks) if tasks else torch.empty(0, way, per_class, dtype=torch.int64))
+
+    def rows(self, first: int, count: int) -> Tensor:
+        """Return (count, way, per_class) the examples of some tasks; after the last one they come again."""
+        return self.table[torch.arange(first, first + count, device=self.table.device) % len(self.table)]
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same choice on a device."""
+        return replace(self, table=self.table.to(device))
+
+
+def _shuffled_within(sizes: Tensor, key: int) -> Tensor:
+    """Return the numbers of all examples, class by class, each class in random order."""
+    classes = torch.arange(len(sizes)).repeat_interleave(sizes)
+    order = random_bits(torch.tensor(key), len(classes)).argsort(stable=True)
+    return order[classes[order].argsort(stable=True)]
