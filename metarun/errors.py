@@ -1,6 +1,7 @@
 """The ends of a command that are no bugs: a user's mistake, a run that came to nothing, a signal."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,3 +59,7 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     options = [option for option in options if len(option) <= _LONGEST_WORD] if len(word) <= _LONGEST_WORD else []
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+# The user's own wish, read before `metarun train` sets the variable for Hydra.
+FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"

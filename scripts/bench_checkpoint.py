@@ -20,9 +20,11 @@ from rich.table import Table
 from metarun.algorithms import MAML, Algorithm, ProtoNet, lay_out
 from metarun.backbones import Conv4, ResNet12
 from metarun.system.memory import keep_freed_memory
-from metarun.tasks.stream import ClassTaskStream, TaskShape
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import ClassTaskStream
 from metarun.training import checkpoint
-from metarun.training.loop import Schedule, Training
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from scripts.benchmark.networks import omniglot
 from scripts.benchmark.timing import cpu_seconds, ratio_of, time_in_turns
 

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from metarun.results import provenance as environment
 from metarun.results.bitwise_diff import differences, numbers
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 from scripts.soaking.killer import Killer
 from scripts.soaking.processes import MIB, processes_with, runs_of
 from scripts.soaking.sweeps import (

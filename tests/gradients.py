@@ -8,7 +8,7 @@ from torch import nn
 
 from metarun.algorithms import Algorithm
 from metarun.backbones.norm import BatchStatistics
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from tests.synthetic import make_stream
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from metarun.cli import main as cli
-from metarun.results.records import write_json, write_parquet
+from metarun.system.atomic_write import write_json, write_parquet
 from tests.test_compare import record
 
 TASKS = 200

@@ -12,7 +12,8 @@ from metarun.backbones import NORMS, Conv4, Module, ResNet12, ResNet18, WRN28x10
 from metarun.backbones.resnet12 import drop_squares
 from metarun.config.instantiate import build
 from metarun.errors import UserError
-from metarun.training.loop import Schedule, Training
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.reference import import_torchvision
 from tests.synthetic import make_stream
 from tests.test_meta_train import SCHEDULE, Notes

@@ -9,8 +9,9 @@ from scipy import stats
 
 from metarun.data import Sinusoid
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskShape
 from metarun.tasks.sampling import Disjoint
-from metarun.tasks.stream import ClassTaskStream, TaskShape, task_stream
+from metarun.tasks.stream import ClassTaskStream, task_stream
 from tests.synthetic import make_dataset
 
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 import metarun
 from metarun.cli import main as cli
-from metarun.config.schema import Config, resolve, stored_yaml
+from metarun.config.compose import resolve, stored_yaml
+from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
 
 SECONDS = 60  # no command in this file takes one

@@ -10,10 +10,9 @@ import pytest
 from rich.console import Console
 
 from metarun.cli import main as cli
-from metarun.loggers.terminal import Best
 from metarun.reporting.tables.pivot import cell_figure
-from metarun.reporting.tables.render import as_text
-from metarun.results.records import write_json
+from metarun.reporting.tables.render import Best, as_text
+from metarun.system.atomic_write import write_json
 
 
 def record(**changes) -> dict:

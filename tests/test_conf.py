@@ -11,7 +11,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.schema import config_dir, register
+from metarun.config.compose import config_dir
+from metarun.config.schema import register
 
 CONF = config_dir()
 GROUPS = ("algo", "data", "backbone", "task", "experiment", "logger")

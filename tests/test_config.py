@@ -2,7 +2,9 @@
 
 from hydra import compose, initialize_config_dir
 
-from metarun.config.schema import config_dir, overlaid, register, resolve
+from metarun.config.compose import config_dir, resolve
+from metarun.config.overlay import overlaid
+from metarun.config.schema import register
 
 
 def config(*overrides):

@@ -10,7 +10,7 @@ import torch
 from metarun.algorithms import ProtoNet
 from metarun.cli import main as cli
 from metarun.results.bitwise_diff import differences, numbers
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 from metarun.runner.continuation import what_it_depends_on
 from metarun.training import checkpoint
 from tests.synthetic import make_conv4

@@ -12,10 +12,10 @@ import torch
 
 from metarun.algorithms import MAML, ProtoNet
 from metarun.cli import main as cli
-from metarun.cli.compare import sorted_rows
 from metarun.errors import TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.reporting.tables.flags import flags, standings
+from metarun.reporting.tables.rows import sorted_rows
 from metarun.results.record_schema import what_is_wrong
 from metarun.results.records import figures_by_step
 from metarun.runner.record import task_columns

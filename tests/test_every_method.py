@@ -12,12 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from metarun.backbones import NORMS
-from metarun.config.schema import config_dir, register, resolve
+from metarun.config.compose import config_dir, resolve
+from metarun.config.schema import register
 from metarun.data import Glyphs
 from metarun.errors import Interrupted, UserError
 from metarun.evaluation.transduction import is_transductive
 from metarun.runner.components import Parts
-from metarun.tasks.stream import TaskBatch, TaskShape
+from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.training import checkpoint
 from metarun.training.loop import Training
 from tests.reference import import_learn2learn

@@ -10,8 +10,9 @@ import torch
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.runner.components import Parts
+from metarun.tasks.batch import TaskShape
 from metarun.tasks.families import check_family, family_hash
-from metarun.tasks.stream import FunctionTaskStream, TaskShape
+from metarun.tasks.stream import FunctionTaskStream
 
 LINES = """\
 from slopes import STEEP

@@ -9,8 +9,10 @@ from metarun.algorithms import ANIL, CAVIA, IMAML, MAML, Algorithm, MAMLPlusPlus
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.evaluate import evaluate
-from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
-from metarun.training.loop import Schedule, Training
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.stream import task_stream
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
 from tests.synthetic import make_conv4, make_stream
 

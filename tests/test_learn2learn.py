@@ -15,7 +15,8 @@ from metarun.backbones import MLP, NORMS
 from metarun.cli import main as cli
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskShape, task_stream
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import task_stream
 from metarun.training.gradient_check import check_order
 from tests.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
 from tests.reference import import_learn2learn

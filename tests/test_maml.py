@@ -12,7 +12,8 @@ from metarun.algorithms import MAML
 from metarun.algorithms.inner_loop import loss_under
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.stream import task_stream
 from tests.gradients import (
     assert_equal_to,
     assert_the_meta_gradient_is_the_slope,

@@ -6,8 +6,9 @@ import torch
 from metarun.algorithms import MatchingNet
 from metarun.algorithms.matching import attended_classes
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
-from metarun.training.loop import Schedule, Training
+from metarun.tasks.batch import TaskBatch
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.reference import import_easyfsl
 from tests.synthetic import make_conv4, make_stream
 

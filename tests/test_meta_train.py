@@ -9,7 +9,8 @@ from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.training import loop as meta_train
 from metarun.training.checkpoint import checksum, snapshot
-from metarun.training.loop import Schedule, Training
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.synthetic import make_conv4, make_stream
 
 NO_MEMORY = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ..."

@@ -8,8 +8,9 @@ from sklearn.svm import SVC, LinearSVC
 from metarun.algorithms import MetaOptNet
 from metarun.algorithms.solvers.crammer_singer import dual_coefficients
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
-from metarun.training.loop import Schedule, Training
+from metarun.tasks.batch import TaskBatch
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.synthetic import make_conv4, make_stream
 
 

@@ -24,7 +24,7 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         setattr(stub, verb, reached)
         monkeypatch.setitem(sys.modules, f"metarun.{name}", stub)
         monkeypatch.setattr(metarun, name, stub, raising=False)
-    monkeypatch.setattr("metarun.cli.errors.FULL_TRACE", False)
+    monkeypatch.setattr("metarun.errors.FULL_TRACE", False)
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,7 +9,8 @@ from metarun.algorithms import ANIL, CAVIA, MAML, Algorithm, MAMLPlusPlus, MetaS
 from metarun.backbones import MLP, NORMS, Conv4
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.stream import task_stream
 from metarun.training.gradient_check import check_order
 from tests.synthetic import make_conv4, make_stream
 

@@ -35,7 +35,8 @@ from metarun.evaluation.feature_cache import takes_each_alone
 from metarun.system.determinism import switched
 from metarun.tasks.losses import mean_loss
 from metarun.training.gradient_check import check_order
-from metarun.training.loop import Schedule, Training
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from metarun.training.ways_check import check_ways
 from tests import own_networks as own
 from tests.reference import import_learn2learn

@@ -15,8 +15,8 @@ from PIL import Image
 
 from metarun.cli import main as cli
 from metarun.results.example_tasks import ExampleTask, save
-from metarun.results.records import write_json, write_parquet
 from metarun.results.statistics import mean_and_ci95
+from metarun.system.atomic_write import write_json, write_parquet
 from tests.test_compare import record
 
 TASKS = 30

@@ -14,8 +14,10 @@ from metarun.backbones import NORMS
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.evaluation.transduction import is_transductive
-from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
-from metarun.training.loop import Schedule, Training
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.stream import task_stream
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.reference import import_sklearn
 from tests.synthetic import make_conv4, make_dataset, make_stream
 from tests.test_meta_train import SCHEDULE, Notes

@@ -10,7 +10,8 @@ from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.evaluation.floor import floor
-from metarun.tasks.stream import TaskBatch, TaskShape, task_stream
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.stream import task_stream
 from tests.reference import import_easyfsl
 from tests.synthetic import make_conv4, make_stream
 

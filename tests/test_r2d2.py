@@ -7,8 +7,9 @@ from sklearn.linear_model import Ridge
 from metarun.algorithms import R2D2
 from metarun.algorithms.r2d2 import ridge_regression
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
-from metarun.training.loop import Schedule, Training
+from metarun.tasks.batch import TaskBatch
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.synthetic import make_conv4, make_stream
 
 

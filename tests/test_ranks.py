@@ -14,7 +14,8 @@ from torch import multiprocessing, nn
 
 from metarun.errors import UserError
 from metarun.training.distributed import ALONE, Ranks, joined
-from metarun.training.loop import Schedule, Training
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.synthetic import make_stream
 
 SMALL = [

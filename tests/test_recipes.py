@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from metarun.config.schema import config_dir, register, resolve
+from metarun.config.compose import config_dir, resolve
+from metarun.config.schema import register
 from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
 from metarun.runner.components import Parts
-from metarun.tasks.stream import TaskShape
+from metarun.tasks.batch import TaskShape
 
 pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from metarun.cli import main as cli
-from metarun.cli.compare import sorted_rows
 from metarun.reporting.html.axes import Frame, evenly, spread, ticks
 from metarun.reporting.html.sections import DRAWN, settings_of
+from metarun.reporting.tables.rows import sorted_rows
 from metarun.reporting.tables.run_labels import names
 from metarun.results.example_tasks import ExampleTask, save
-from metarun.results.records import RunDirectory, read_records, write_csv, write_json, write_parquet, write_text
+from metarun.results.records import read_records
+from metarun.results.run_directory import RunDirectory
+from metarun.system.atomic_write import write_csv, write_json, write_parquet, write_text
 from tests.test_compare import record
 
 ACCURACY = np.array([[0.2, 0.2, 0.2, 0.2], [0.6, 0.8, 0.8, 1.0]])  # (steps + 1, tasks)

@@ -9,8 +9,10 @@ from metarun.algorithms.reptile import by_turns
 from metarun.backbones import MLP
 from metarun.data import Sinusoid
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskShape, task_stream
-from metarun.training.loop import Schedule, Training
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import task_stream
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from tests.gradients import assert_equal_to, flat, make_tasks, meta_gradient, shaken
 from tests.synthetic import make_conv4, make_stream
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from metarun.errors import UserError
-from metarun.results.records import figures_by_step, find_run, read_result, run_path
+from metarun.results.records import figures_by_step, read_result
+from metarun.results.run_directory import find_run, run_path
 from tests.test_compare import record
 
 BY_STEP = np.array([[0.2, 0.25, 0.3], [0.5, 0.75, 1.0]])  # (steps + 1, tasks)

@@ -4,7 +4,7 @@ from torch import nn
 
 from metarun.errors import UserError
 from metarun.runner.memory_check import check_room_for_network, check_room_for_tasks
-from metarun.tasks.stream import TaskShape
+from metarun.tasks.batch import TaskShape
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from metarun.config.compose import config_dir, resolve
 from metarun.config.run_id import data_identity, run_id, with_absolute_paths
-from metarun.config.schema import config_dir, register, resolve
+from metarun.config.schema import register
 from tests.data.fake_images import split_folders, write_folder
 
 SPLIT = '{"train": ["a"], "val": ["b"], "test": ["c"]}'

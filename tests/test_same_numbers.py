@@ -6,7 +6,7 @@ import pytest
 
 from metarun.errors import UserError
 from metarun.results.bitwise_diff import Difference, differences, numbers
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 from tests.test_compare import record
 
 

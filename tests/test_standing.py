@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from metarun.cli.compare import rows_as_csv
-from metarun.config.schema import config_dir
+from metarun.config.compose import config_dir
 from metarun.reporting.tables.flags import flags, standings
 from metarun.reporting.tables.published import published, published_text
+from metarun.reporting.tables.rows import rows_as_csv
 from tests.test_against import compare, made, three  # noqa: F401, compare is a fixture
 from tests.test_compare import record
 

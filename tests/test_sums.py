@@ -6,7 +6,7 @@ import pytest
 
 from metarun.errors import UserError
 from metarun.results import checksums as sums
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 
 ROW = {"id": "0", "status": "failed", "reason": "none"}
 

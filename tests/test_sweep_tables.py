@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metarun.results.records import write_json
 from metarun.sweeps.tables import write_tables
+from metarun.system.atomic_write import write_json
 from tests.test_compare import record
 from tests.test_plot import pixels_across
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
 from metarun.data.cache import as_stored
 from metarun.errors import UserError
-from metarun.tasks.stream import ClassTaskStream, FunctionTaskStream, TaskShape, chunks, task_stream
+from metarun.tasks.batch import TaskShape, chunks
+from metarun.tasks.stream import ClassTaskStream, FunctionTaskStream, task_stream
 from tests.synthetic import make_dataset, make_stream
 
 CPU = torch.device("cpu")

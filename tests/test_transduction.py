@@ -7,7 +7,8 @@ from metarun.algorithms import MAML, ProtoNet
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.transduction import Audit, audit, is_transductive
-from metarun.tasks.stream import TaskShape, task_stream
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import task_stream
 from tests.synthetic import make_conv4, make_stream
 
 

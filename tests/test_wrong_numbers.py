@@ -16,10 +16,12 @@ from metarun.data.duplicates import Duplicates, find_duplicates
 from metarun.errors import UserError
 from metarun.evaluation.transduction import check_predictions
 from metarun.reporting.tables.flags import flags
-from metarun.results.records import RunDirectory, read_result
+from metarun.results.records import read_result
+from metarun.results.run_directory import RunDirectory
 from metarun.results.test_uses import note_look
+from metarun.tasks.batch import TaskShape
 from metarun.tasks.sampling import WithReplacement
-from metarun.tasks.stream import TaskShape, task_stream
+from metarun.tasks.stream import task_stream
 from metarun.tasks.validation import check_tasks
 from tests.data.fake_images import write_pictures
 from tests.synthetic import make_conv4, make_dataset, make_stream

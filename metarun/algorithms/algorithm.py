@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 
 Kind = Literal["classification", "regression"]
 

@@ -10,8 +10,8 @@ from torch.func import functional_call
 from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
 from metarun.backbones import Backbone, embed_queries
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How, over_tasks
 
 

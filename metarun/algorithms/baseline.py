@@ -12,8 +12,8 @@ from metarun.algorithms.solvers.logistic_regression import fit_logistic_regressi
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How
 
 

@@ -13,8 +13,8 @@ from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How, over_tasks
 
 Head = tuple[Tensor, Tensor]  # (classes, features) directions, and the scale of their cosines

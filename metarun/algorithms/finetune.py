@@ -12,8 +12,8 @@ from metarun.algorithms.inner_loop import outputs_under
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How, over_tasks
 
 Parameters = dict[str, Tensor]

@@ -12,8 +12,8 @@ from torch.func import grad, grad_and_value
 from metarun.backbones import Backbone, embed_queries, embed_under
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_one_by_one
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How, MayHaveState, over_tasks
 
 MOST_STEPS = 100_000  # in one task

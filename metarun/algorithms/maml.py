@@ -19,7 +19,7 @@ from metarun.algorithms.inner_loop import (
     recomputed_query_loss,
 )
 from metarun.backbones import Backbone
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How
 
 

@@ -17,7 +17,7 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone, norm_weights
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How, over_tasks
 
 LEAST = 0.03  # of a step's equal share in the multi-step loss: what the authors' code leaves to all but the last

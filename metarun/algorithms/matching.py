@@ -10,8 +10,8 @@ from metarun.algorithms.protonet import cosines
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How
 
 

@@ -10,7 +10,7 @@ from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 
 
 def pretraining_batch(tasks: TaskBatch) -> tuple[Tensor, Tensor]:

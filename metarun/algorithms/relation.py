@@ -9,7 +9,7 @@ from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_queries, widened
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How
 
 

@@ -12,7 +12,7 @@ from metarun.algorithms.algorithm import Algorithm, Kind
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, loss_under, network_weights, predict_along
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How, over_tasks
 
 ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8

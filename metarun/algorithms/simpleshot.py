@@ -12,8 +12,8 @@ from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import logits_of_tasks
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How
 
 MEMORY = 100  # batches: in pre-training older ones fade from the mean, since the features they had are gone

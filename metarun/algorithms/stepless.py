@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How, MayHaveState, over_tasks
 
 

@@ -6,12 +6,9 @@ import signal
 import sys
 import traceback
 
-from metarun.errors import Interrupted, RunFailed, UserError, printable
+from metarun.errors import FULL_TRACE, Interrupted, RunFailed, UserError, printable
 from metarun.system.events import emit
 from metarun.system.secrets import masked
-
-# The user's own wish, read before `metarun train` sets the variable for Hydra.
-FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 # What a system refuses whoever asks: no room, no rights, no folder there, a disk that fails.
 REFUSALS = {

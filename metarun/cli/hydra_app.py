@@ -17,16 +17,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.cli.errors import report
+from metarun.cli.hydra_errors import unreadable_file
 from metarun.cli.origins import HydraOrigins
 from metarun.cli.quoting import readable
-from metarun.cli.unreadable_file import unreadable_file
+from metarun.config.compose import config_dir
 from metarun.config.keys_in_force import told_by
-from metarun.config.schema import config_dir, register
+from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.system.events import listen_to_sweep
-from metarun.system.orphan import die_with_parent
 from metarun.system.paths import is_folder
 from metarun.system.secrets import refuse_typed
+from metarun.system.signals import die_with_parent
 
 MOST_RUNS = 100_000  # of a sweep
 PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml

@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.schema import config_dir
+from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
-from metarun.system.orphan import PARENT
+from metarun.system.signals import PARENT
 
 OF_THE_RUN = "as the run was trained"
 HAND_MADE = ("experiment", "task", "sweep")  # groups whose options, named in a command, say what is asked for

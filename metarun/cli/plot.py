@@ -5,23 +5,18 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from metarun.cli.compare import finished_rows
 from metarun.cli.parser import WordParser
 from metarun.errors import UserError
-from metarun.loggers.terminal import percent
-from metarun.reporting.plots.curve import Curve, draw_curves
-from metarun.reporting.plots.heatmap import Cell, Panel, draw_heatmap
+from metarun.reporting.plots.curve import draw_curves
+from metarun.reporting.plots.from_records import MILLISECONDS, _curve, _is_regression, _marked, _tasks, write_heatmap
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.plots.tasks import draw_tasks
-from metarun.reporting.tables.flags import TRANSDUCTIVE
 from metarun.reporting.tables.render import leave_out
-from metarun.reporting.tables.run_labels import differences, label
-from metarun.reporting.tables.size_panels import SizeCell, size_panels
+from metarun.reporting.tables.rows import finished_rows
+from metarun.reporting.tables.run_labels import differences
 from metarun.results import example_tasks
-from metarun.results.records import Record, figures_by_step, find_run, lacks_tasks
-from metarun.results.statistics import mean_and_ci95
+from metarun.results.records import Record, lacks_tasks
+from metarun.results.run_directory import find_run
 
 EXAMPLES = """examples:
   metarun plot curve                                   every run under results/, a line each
@@ -29,7 +24,6 @@ EXAMPLES = """examples:
   metarun plot curve --against milliseconds            what the time of an adaptation buys
   metarun plot heatmap --width 6.8 -o sizes.svg        way x shot, a panel per method, over two columns
   metarun plot tasks RUN -o tasks.pdf                  what one run said to its first meta-test tasks"""
-MILLISECONDS = "milliseconds"
 
 
 def main(words: Sequence[str]) -> int:
@@ -124,16 +118,6 @@ def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     write_figure(options.output, lambda: draw_curves(curves, x_name, y_name, notes, in_steps, options.width))
 
 
-def _curve(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
-    scale = 1 if "mse" in record else 100
-    by_step = [mean_and_ci95(scale * figures) for figures in figures_by_step(record)]
-    x = np.arange(len(by_step), dtype=np.float64)
-    if not in_steps:  # of a method without steps: its one point
-        x = record["adapt_ms"] * (x / x[-1] if x[-1] else x + 1)
-    mean, half = (np.array(values, dtype=np.float64) for values in zip(*by_step, strict=True))
-    return Curve(_with_mark(label(record, keys), record), x, mean, None if np.isnan(half).any() else half)
-
-
 def _draw_heatmap(records: list[Record], options: argparse.Namespace) -> None:
     write_heatmap(records, options.output, options.width)
 
@@ -155,66 +139,3 @@ def _draw_tasks(options: argparse.Namespace) -> None:
         functions if tasks[0].regression else pictures,
     ]
     write_figure(options.output, lambda: draw_tasks(tasks, notes, options.width))
-
-
-def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
-    """Draw figures by way and shot, a panel for each method and whatever else the runs differ in but their seed.
-
-    Args:
-        records: of finished runs.
-        path: a file that ends in png, svg or pdf.
-        width: in inches; None: a paper's column, or what a panel needs.
-
-    Raises:
-        UserError: the runs are judged by accuracy and by squared error, or `path` cannot be written.
-    """
-    regression = _is_regression(records)
-    panels, meanings = size_panels(records)
-    notes = _what_figures_are([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
-    drawn = [Panel(panel.title, {size: _cell(cell) for size, cell in panel.cells.items()}) for panel in panels]
-    name = "mse" if regression else "accuracy %"
-    write_figure(path, lambda: draw_heatmap(drawn, name, regression, notes, width))
-
-
-def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
-    tasks = _tasks([sharing[0] for sharing in cells])
-    notes = [f"±: 95 % interval over {tasks} meta-test tasks (Student t)."]
-    seeds = sorted({len(sharing) for sharing in cells} - {1})
-    if seeds:
-        count = " or ".join(map(str, seeds))
-        notes.append(f"Of {count} seeds it is the mean; sd: the standard deviation over the seeds, no part of ±.")
-    return notes
-
-
-def _cell(cell: SizeCell) -> Cell:
-    found, regression = cell.figure, "mse" in cell.runs[0]
-
-    def write(figure: float) -> str:
-        return f"{figure:.3f}" if regression else percent(figure)
-
-    lines = [write(found.mean) + cell.signs]
-    if found.ci95 is not None:
-        lines.append(f"± {write(found.ci95)}")
-    if found.deviation is not None:
-        lines.append(f"sd {write(found.deviation)}")
-    return Cell(found.mean if regression else 100 * found.mean, "\n".join(lines))
-
-
-def _is_regression(records: Sequence[Record]) -> bool:
-    kinds = {"mse" in record for record in records}
-    if len(kinds) > 1:
-        raise UserError("some of these runs are judged by accuracy and some by squared error; name the ones or others.")
-    return kinds.pop()
-
-
-def _tasks(records: Sequence[Record]) -> str:
-    counts = sorted({record["test_tasks"] for record in records})
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-
-
-def _with_mark(text: str, record: Record) -> str:
-    return f"{text} †" if record["transductive"] else text
-
-
-def _marked(records: Sequence[Record]) -> list[str]:
-    return [TRANSDUCTIVE] if any(record["transductive"] for record in records) else []

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.cli.compare import all_columns, finished_rows
 from metarun.cli.parser import WordParser
 from metarun.errors import UserError
-from metarun.loggers.terminal import percent
 from metarun.reporting.tables.render import leave_out
+from metarun.reporting.tables.rows import all_columns, finished_rows
 from metarun.reporting.tables.run_labels import names
 from metarun.reporting.tables.size_panels import SizeCell, size_panels
-from metarun.results.records import Record, write_bytes
+from metarun.results.format import percent
+from metarun.results.records import Record
+from metarun.system.atomic_write import write_bytes
 
 if TYPE_CHECKING:
     from metarun.reporting.html import SizeMap

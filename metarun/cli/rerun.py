@@ -13,7 +13,8 @@ from metarun.reporting.tables.render import print_table
 from metarun.results.bitwise_diff import Difference, Numbers, numbers
 from metarun.results.bitwise_diff import differences as numbers_that_differ
 from metarun.results.provenance import CHANGES_NUMBERS, PLACE, differences
-from metarun.results.records import Record, RunDirectory, find_run
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory, find_run
 
 OF_TEST = {"run", "task", "test", "train", "chosen", "algo", "data"}  # without these it is no config of `metarun test`
 

@@ -12,7 +12,6 @@ from omegaconf import OmegaConf
 from metarun.config.arguments import hints_of, with_code, with_paths
 from metarun.config.schema import Config
 from metarun.config.source_code import code_hash
-from metarun.data.cache import Storage
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import is_file, is_folder, path_of
 
@@ -26,6 +25,7 @@ NOT_IDENTITY = (
 # can change a number, and who asks for `deterministic` is not served by a row that was made without.
 CAME_LATER = {"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False}
 
+_STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`
 _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.tasks.vectorize.How`, which only torch can load
 
 # Where metarun keeps its classes that take no path and that only torch can load: they are not asked.
@@ -106,4 +106,4 @@ def _means_as_metaruns(node: Any, name: str) -> bool:
     if not isinstance(target, str) or target.startswith("metarun."):
         return True
     found = _found(target)
-    return found is not None and hints_of(found).get(name) in (Storage, _HOW)
+    return found is not None and hints_of(found).get(name) in (_STORAGE, _HOW)

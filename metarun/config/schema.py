@@ -1,18 +1,10 @@
 """The schema of a config, where the YAML tree lies, and a run's config under what a test of it asks for."""
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from metarun.config.values import check_plain
-from metarun.errors import UserError
-from metarun.system.secrets import masked
 
 Config = dict[str, Any]  # resolved: plain values only
 
@@ -186,115 +178,3 @@ def register() -> None:
     store.store(name="retest_schema", node=RetestConfig)
     OmegaConf.register_new_resolver("by_way", by_way, replace=True)
     OmegaConf.register_new_resolver("by_shot", by_shot, replace=True)
-
-
-def config_dir() -> Path:
-    """Where the YAML tree lies: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"metarun's conf/ folder is neither in {package} nor beside it; install metarun again.")
-
-
-def resolve(config: DictConfig) -> Config:
-    """Return a config as plain values, its interpolations replaced and its types checked.
-
-    Raises:
-        UserError: a key is unknown, or of the wrong type, or without a value, or with one that no run can take.
-    """
-    schema = RetestConfig if "run" in config else RunConfig
-    try:
-        typed = merged(OmegaConf.structured(schema), config)
-        resolved = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(str(error).partition("\n")[0]) from error
-    except RecursionError:
-        raise UserError("the config nests too deep, or a value of it refers to itself.") from None
-    assert isinstance(resolved, dict)
-    check_plain(resolved)
-    for key in ("data", "algo", "backbone"):
-        if not isinstance(resolved[key], dict) and not (schema is RetestConfig and resolved[key] is None):
-            raise UserError(f"`{key}` is {resolved[key]!r} but it names a class and its arguments; choose {key}=NAME.")
-    return {str(key): value for key, value in resolved.items()}
-
-
-def merged(schema: DictConfig, config: DictConfig | Config) -> DictConfig:
-    """Return a config whose values are of the types in a schema.
-
-    Raises:
-        OmegaConfBaseException: one cannot be.
-        UserError: one is a number that no float can hold.
-    """
-    try:
-        typed = OmegaConf.merge(schema, config)
-    except OverflowError:
-        raise UserError(f"a number of the config is too large; the largest is {sys.float_info.max:.0e}.") from None
-    assert isinstance(typed, DictConfig)
-    return typed
-
-
-def overlaid(trained: Any, asked: Config) -> Config:
-    """Return a trained run's config with what `metarun test` asked for laid over it; null there keeps what is."""
-    config: Config = {**trained, **{key: asked[key] for key in ("device", "results_dir", "force", "retry_failed")}}
-    config.update(_given({key: asked[key] for key in ("tf32", "deterministic")}))
-    config["task"] = {**trained["task"], **_given(asked["task"])}
-    config["test"] = {**trained["test"], **_given(asked["test"])}
-    if asked["task"]["query"] is not None:
-        config["test"]["query"] = asked["task"]["query"]
-    if asked["audit"]:
-        config["audit"] = True
-    if asked["data"] is not None:
-        config["data"] = asked["data"]
-        config["chosen"] = {**trained["chosen"], "data": asked["chosen"]["data"]}
-    return config
-
-
-def without_algo(config: DictConfig) -> DictConfig:
-    """Return what `metarun test` was asked for but its `algo`."""
-    stripped = config.copy()
-    stripped["algo"] = None
-    return stripped
-
-
-def under_another_head(config: Config, asked: DictConfig) -> Config:
-    """Return an overlaid config with the `algo` that `metarun test` asked for, if any, instead of the trained one.
-
-    What that algo takes from elsewhere, such as `${task.way}`, is what the trained run and the command settled on.
-    """
-    if OmegaConf.select(asked, "algo") is None:
-        return config
-    of_a_run = {field.name for field in fields(RunConfig)}
-    settled = {
-        **{key: value for key, value in config.items() if key in of_a_run},
-        "train": {**config["train"], "over_tasks": asked.train.over_tasks},
-    }
-    algo = OmegaConf.to_container(asked.algo, resolve=False)
-    resolved = resolve(OmegaConf.create({**settled, "algo": algo}))
-    return {**config, "algo": resolved["algo"], "chosen": {**config["chosen"], "algo": asked.chosen.algo}}
-
-
-def _given(values: Mapping[str, Any]) -> Config:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-# What keeps Hydra from leaving files of its own when a stored config is run again.
-_STORED_HEADER = """\
-# metarun {verb} --config-path FOLDER --config-name config         FOLDER: where this file lies
-defaults:
-  - _self_
-  - override hydra/job_logging: none
-  - override hydra/hydra_logging: none
-hydra:
-  run: {{dir: .}}
-  sweep: {{dir: "${{results_dir}}/sweeps", subdir: .}}
-  output_subdir: null
-  job: {{chdir: false}}
-"""
-
-
-def stored_yaml(config: Config, verb: str) -> str:
-    """Return the text of a run's `config.yaml`, from which `metarun <verb>` makes the same run again."""
-    return _STORED_HEADER.format(verb=verb) + OmegaConf.to_yaml(
-        OmegaConf.create({**masked(config), "force": False, "retry_failed": False})
-    )

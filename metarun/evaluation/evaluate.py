@@ -15,8 +15,9 @@ from metarun.evaluation.feature_cache import on_features
 from metarun.results.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
 from metarun.results.record_schema import LARGEST
 from metarun.system.memory import ran_out
+from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.losses import confidence, correct, per_query_loss
-from metarun.tasks.stream import TaskBatch, TaskShape, TaskStream
+from metarun.tasks.stream import TaskStream
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 
 
 def floor(tasks: TaskBatch) -> Tensor:

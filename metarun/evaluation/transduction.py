@@ -10,8 +10,9 @@ from torch import Tensor
 from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, UserError
 from metarun.results.record_schema import LARGEST
+from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.losses import correct, per_query_loss
-from metarun.tasks.stream import TaskBatch, TaskStream, chunks
+from metarun.tasks.stream import TaskStream
 
 PLACED = 2  # queries of a class that `check_predictions` asks about
 ASKED = 3  # queries of one task that `is_transductive` predicts alone

@@ -5,7 +5,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from metarun.loggers.logger import LoggedRun, Outcome
-from metarun.results.records import write_text
+from metarun.system.atomic_write import write_text
 
 HEADER = "step,metric,value\n"
 

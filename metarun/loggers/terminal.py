@@ -5,20 +5,18 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from metarun.loggers.observer import Look, Pace
+from metarun.results.format import squared_error
 from metarun.system.durations import format_duration
 from metarun.system.events import emit, in_sweep
-from metarun.system.secrets import masked
 
 log = logging.getLogger(__name__)
-A_MILLION = 1e6
 HEARTBEAT = 30  # seconds between two plain lines
 HEARTBEAT_IN_A_SWEEP = 1  # seconds between two events, which move the sweep's live table
 
@@ -136,76 +134,3 @@ class Screen:
             else:
                 log.info(line)
             self._last_line = time.monotonic()
-
-
-class _ConsoleHandler(logging.Handler):
-    """Log lines on the console, above a live bar if there is one."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self.console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        style = "yellow" if record.levelno >= logging.WARNING else None
-        self.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)
-
-
-class _FileHandler(logging.Handler):
-    """Log lines at the end of a file; one that cannot be written takes nothing down, and the console has it too."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{self.format(record)}\n")
-
-
-def _without_secrets(record: logging.LogRecord) -> bool:
-    """A filter that lets everything pass, with `***` for passwords and tokens, such as one in a server's address."""
-    record.msg, record.args = masked(record.getMessage()), ()
-    return True
-
-
-@contextmanager
-def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Within the block, what metarun logs goes to a run's log file, with the time, and to the console."""
-    logger = logging.getLogger("metarun")
-    handlers: list[logging.Handler] = [_FileHandler(path), _ConsoleHandler(console)]
-    before = logger.level
-    logger.setLevel(logging.INFO)
-    for handler in handlers:
-        handler.addFilter(_without_secrets)
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.setLevel(before)
-
-
-class Best(str):
-    """The text of a table's cell that stands out: the best of those that may be compared."""
-
-
-def percent(fraction: float | None, digits: int = 2) -> str:
-    """Write a fraction in percent, without the sign: the column says it."""
-    return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
-
-
-def squared_error(value: float) -> str:
-    """Write a squared error, one of a task that all but diverged in powers of ten."""
-    return f"{value:.4f}" if value < A_MILLION else f"{value:.3g}"
-
-
-def figure(record: dict[str, Any]) -> str:
-    """Write what a run is judged by, with its 95 % interval: "98.12 ± 0.21" in percent, or a squared error."""
-    if "mse" in record:
-        half = record.get("mse_ci95")
-        return f"mse {squared_error(record['mse'])}" + ("" if half is None else f" ± {squared_error(half)}")
-    half = record.get("accuracy_ci95")
-    return percent(record.get("accuracy")) + ("" if half is None else f" ± {percent(half)}")

@@ -5,8 +5,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from metarun.loggers.terminal import A_MILLION, figure, percent, squared_error
 from metarun.reporting.shortfall import remark
+from metarun.results.format import A_MILLION, figure, percent, squared_error
 from metarun.results.statistics import FEW_TASKS
 from metarun.system.durations import format_duration
 

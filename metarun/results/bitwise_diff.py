@@ -9,7 +9,8 @@ from typing import Any
 from metarun.errors import UserError
 from metarun.results import checksums as sums
 from metarun.results.record_schema import number
-from metarun.results.records import CIRCUMSTANCES, TIMINGS, RunDirectory
+from metarun.results.records import CIRCUMSTANCES, TIMINGS
+from metarun.results.run_directory import RunDirectory
 
 Numbers = dict[str, list[Any]]  # by "file: key or column": one value, or all of a list or a column
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 from metarun.results import checksums as sums
 from metarun.results.record_schema import LARGEST
-from metarun.results.records import write_bytes
+from metarun.system.atomic_write import write_bytes
 
 TASKS = 3
 WAYS = 5

@@ -26,9 +26,10 @@ from metarun.loggers import Logger
 from metarun.runner.data_loading import hash_of, load_data, made_another
 from metarun.runner.memory_check import check_room_for_network, check_room_for_tasks
 from metarun.system.durations import parse_duration
-from metarun.tasks.stream import TaskShape, TaskStream, task_stream
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import TaskStream, task_stream
 from metarun.training.distributed import own_gpu
-from metarun.training.loop import MOST_TASKS, Schedule
+from metarun.training.schedule import MOST_TASKS, Schedule
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from metarun.algorithms import Algorithm
 from metarun.config.run_id import run_id
 from metarun.config.schema import Config
 from metarun.errors import UserError
-from metarun.results.records import Record, RunDirectory
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
 from metarun.system.events import emit
 from metarun.system.parsing import parse_yaml
 from metarun.training import checkpoint

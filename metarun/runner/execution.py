@@ -11,14 +11,17 @@ from rich.console import Console
 from metarun.config.schema import Config
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import predict_examples
-from metarun.loggers.terminal import Screen, SteadyConsole, logging_to
+from metarun.loggers.run_log import logging_to
+from metarun.loggers.terminal import Screen, SteadyConsole
 from metarun.results import example_tasks
 from metarun.results import provenance as environment
-from metarun.results.records import Record, RunDirectory, write_json, write_parquet, write_text
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
 from metarun.results.test_uses import note_look
 from metarun.runner.components import Parts
 from metarun.runner.finished import found, show
 from metarun.runner.record import describe_audit, describe_test, did_not_diverge, task_columns
+from metarun.system.atomic_write import write_json, write_parquet, write_text
 from metarun.system.determinism import switched
 from metarun.system.memory import keep_freed_memory, ran_out
 from metarun.system.signals import Interruption

@@ -5,12 +5,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from metarun.config.compose import resolve
 from metarun.config.run_id import run_id
-from metarun.config.schema import Config, resolve
+from metarun.config.schema import Config
 from metarun.errors import RunFailed, UserError
 from metarun.loggers.terminal import SteadyConsole
 from metarun.reporting.summary import summary
-from metarun.results.records import Record, RunDirectory, run_path
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory, run_path
 from metarun.runner.data_at_hand import data_at_hand
 from metarun.system.events import emit
 

@@ -9,7 +9,7 @@ from torch import nn
 from metarun.config.keys_in_force import followed, set_by
 from metarun.errors import UserError
 from metarun.system.memory import installed
-from metarun.tasks.stream import TaskShape
+from metarun.tasks.batch import TaskShape
 
 _OF_A_WEIGHT = 16  # bytes: itself, its gradient, and what Adam knows of it
 _OF_AN_INPUT = 32  # bytes of a number in a task's examples, while it is drawn and worked on; features take more

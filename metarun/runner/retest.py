@@ -8,21 +8,17 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from metarun.algorithms import load_under_another_head
+from metarun.config.compose import resolve, stored_yaml
 from metarun.config.instantiate import takes
+from metarun.config.overlay import overlaid, under_another_head, without_algo
 from metarun.config.run_id import run_id, seedless_id, with_absolute_paths
-from metarun.config.schema import (
-    Config,
-    overlaid,
-    resolve,
-    stored_yaml,
-    under_another_head,
-    without_algo,
-)
+from metarun.config.schema import Config
 from metarun.data import ClassDataset
 from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
 from metarun.errors import UserError
 from metarun.loggers.terminal import Screen
-from metarun.results.records import Record, RunDirectory, find_run
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory, find_run
 from metarun.runner.components import Parts, parts_to_test
 from metarun.runner.execution import begin, meta_test, note_environment, once
 from metarun.runner.finished import directory_of

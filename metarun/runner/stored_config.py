@@ -12,12 +12,13 @@ from torch import nn
 
 from metarun.algorithms import Algorithm
 from metarun.config.arguments import NAMES_OF_CODE
+from metarun.config.compose import merged
 from metarun.config.run_id import with_absolute_paths
-from metarun.config.schema import Config, RetestConfig, RunConfig, merged
+from metarun.config.schema import Config, RetestConfig, RunConfig
 from metarun.config.values import check_plain
 from metarun.errors import UserError
 from metarun.results import checksums as sums
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 from metarun.system.parsing import parse_yaml
 
 NEEDED = {"algo", "data", "backbone", "task", "test", "train", "chosen", "seed", "precision"}

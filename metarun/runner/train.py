@@ -6,13 +6,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from metarun.config.compose import resolve, stored_yaml
 from metarun.config.run_id import run_id, seedless_id, with_absolute_paths
-from metarun.config.schema import Config, resolve, stored_yaml
+from metarun.config.schema import Config
 from metarun.errors import TrainingDiverged
 from metarun.evaluation.transduction import check_predictions
 from metarun.loggers import Logbook, LoggedRun, hyperparameters
 from metarun.loggers.terminal import Screen
-from metarun.results.records import Record, RunDirectory
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
 from metarun.runner.execution import begin, meta_test, note_continued, note_environment, once

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from metarun.system.events import DESCRIPTOR, Event, read_events
-from metarun.system.orphan import PARENT
+from metarun.system.signals import PARENT
 
 COMPLAINTS = 40  # last lines of stderr that are kept
 

@@ -13,12 +13,11 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
-from metarun.cli.errors import FULL_TRACE
-from metarun.errors import UserError
+from metarun.errors import FULL_TRACE, UserError
 from metarun.sweeps.child import Child
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.pool import command_of_one, conclude, environment_of_one
-from metarun.system.orphan import PARENT
+from metarun.system.signals import PARENT
 
 
 @dataclass(frozen=True)

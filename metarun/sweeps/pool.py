@@ -19,8 +19,7 @@ from omegaconf import DictConfig
 from rich.console import Console, Group
 from rich.live import Live
 
-from metarun.cli.errors import FULL_TRACE
-from metarun.errors import Interrupted, UserError
+from metarun.errors import FULL_TRACE, Interrupted, UserError
 from metarun.sweeps.child import Child
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.live_table import live_table

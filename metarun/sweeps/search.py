@@ -17,10 +17,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from metarun.errors import UserError
-from metarun.loggers.terminal import percent
-from metarun.results.records import Record, read_result, write_csv
+from metarun.results.format import percent
+from metarun.results.records import Record, read_result
 from metarun.sweeps.job import Job
 from metarun.sweeps.pool import Pool, room_for
+from metarun.system.atomic_write import write_csv
 from metarun.system.lock import alone
 
 try:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from metarun.cli.compare import markdown, print_rows, rows_as_csv, sorted_rows, what_figures_are
 from metarun.errors import UserError
 from metarun.reporting.tables.pivot import pivot_table
 from metarun.reporting.tables.render import as_text, leave_out, print_table
+from metarun.reporting.tables.rows import markdown, print_rows, rows_as_csv, sorted_rows, what_figures_are
 from metarun.reporting.tables.run_labels import SIZES, with_panels
-from metarun.results.records import Record, read_records, write_text
+from metarun.results.records import Record, read_records
+from metarun.system.atomic_write import write_text
 
 
 def write_tables(folder: Path, runs: list[Path]) -> None:
@@ -32,7 +33,7 @@ def write_tables(folder: Path, runs: list[Path]) -> None:
     text = markdown(records)
     if len({tuple(record[key] for key in SIZES) for record in records}) > 1:
         text += "\n" + _by_sizes(records)
-        from metarun.cli.plot import write_heatmap  # matplotlib, which other sweeps do without
+        from metarun.reporting.plots.from_records import write_heatmap  # matplotlib, which other sweeps do without
 
         try:
             write_heatmap(records, heatmap)

@@ -1,5 +1,6 @@
 """Ctrl-C and other signals as a request: the work at hand is brought to a point where it can be saved, then it ends."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -111,3 +112,19 @@ def deferred_signals(close: Callable[[], None] = _nothing) -> Iterator[Interrupt
         watch.join()
         os.close(reading)
         os.close(writing)
+
+
+PARENT = "METARUN_PARENT"  # the environment variable that holds the process id of the sweep
+
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
+
+
+def die_with_parent() -> None:
+    """Ask Linux for a SIGTERM when the sweep that started this process, if one did, is gone; elsewhere do nothing."""
+    parent = os.environ.get(PARENT)
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):  # it is gone already
+        raise SystemExit(128 + signal.SIGTERM)

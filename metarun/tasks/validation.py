@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from metarun.errors import UserError
-from metarun.tasks.stream import ClassTaskStream, FunctionTaskStream, TaskStream, chunks
+from metarun.tasks.batch import chunks
+from metarun.tasks.stream import ClassTaskStream, FunctionTaskStream, TaskStream
 
 CHECKED = 200  # tasks of a stream that are checked at the start
 IMPROBABLE = 6.0  # standard deviations: by chance once in 500 million seeds

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 
 EXAMPLES = 4  # in the support set, and in the query set
 TOLERANCE = 1e-4  # of the meta-gradient's length; without its second order it is off by about the inner rate

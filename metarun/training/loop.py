@@ -6,109 +6,28 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
-from metarun.config.keys_in_force import followed, set_by
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
 from metarun.loggers.observer import Look, Observer, Pace
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.memory import ran_out
+from metarun.tasks.batch import chunks
 from metarun.tasks.rng import root_key
-from metarun.tasks.stream import TaskStream, chunks
+from metarun.tasks.stream import TaskStream
 from metarun.tasks.vectorize import choices, stand_by
 from metarun.training.checkpoint import snapshot
 from metarun.training.distributed import ALONE, Ranks
+from metarun.training.schedule import Schedule, _knob
 
 log = logging.getLogger(__name__)
 
-MOST_TASKS = 10_000_000  # that are judged at a time: more would tell nothing more, and take days and gigabytes
 CHECK_EVERY = 10  # steps between two looks at the loss: on a GPU each look waits for the device
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and at what rate to meta-train; the keys of `train` in the config.
-
-    Raises:
-        UserError: a value is out of range, or nothing would ever stop the training.
-    """
-
-    iterations: int | None
-    time_budget: float | None  # seconds
-    meta_batch: int
-    outer_lr: float
-    lr_decay: float
-    lr_decay_every: int
-    clip_grad: float | None
-    validate_every: int
-    validate_tasks: int
-    validate_steps: int
-    outer_optimizer: Literal["adam", "sgd"] = "adam"
-    lr_schedule: Literal["step", "linear", "cosine"] = "step"
-    outer_lr_end: float = 0.0
-    checkpoint_every: float | None = None  # seconds; None: only at each look at meta-val
-
-    def __post_init__(self) -> None:
-        if self.iterations is None and self.time_budget is None:
-            raise UserError(
-                f"train.iterations{set_by('train.iterations')} and train.time_budget{set_by('train.time_budget')} are "
-                "both null; give one of them, such as train.time_budget=10m."
-            )
-        if self.clip_grad is not None and self.clip_grad <= 0:
-            raise UserError(f"{_asked('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
-        if self.iterations is not None and self.iterations < 0:
-            raise UserError(
-                f"{_asked('iterations', self.iterations)} but it cannot be negative; 0 judges what is untrained."
-            )
-        for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
-            value = getattr(self, name)
-            if value < 1:
-                raise UserError(f"{_asked(name, value)} but it must be at least 1; raise {_knob(name)}.")
-        if self.outer_lr <= 0:
-            asked = _asked("outer_lr", self.outer_lr)
-            raise UserError(f"{asked} but a learning rate is above 0; raise {_knob('outer_lr')}.")
-        if self.outer_lr_end < 0:
-            asked = _asked("outer_lr_end", self.outer_lr_end)
-            raise UserError(f"{asked} but a learning rate is not negative; raise {_knob('outer_lr_end')}.")
-        if not 0 < self.lr_decay <= 1:
-            asked = _asked("lr_decay", self.lr_decay)
-            raise UserError(f"{asked} but a rate is multiplied by 0 to 1; 1 keeps it constant.")
-        if self.validate_tasks > MOST_TASKS:
-            raise UserError(
-                f"{_asked('validate_tasks', f'{self.validate_tasks:,}')} but at most {MOST_TASKS:,} are judged; lower "
-                f"{_knob('validate_tasks')}."
-            )
-        for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
-            if getattr(self, name) not in options:
-                raise UserError(f"{_asked(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
-
-    def fraction_done(self, iteration: int, seconds: float) -> float:
-        """Return how much of the training is over, from 0 to 1, by whichever limit is nearer."""
-        if self.iterations == 0:
-            return 1.0
-        by_steps = iteration / self.iterations if self.iterations else 0.0
-        by_time = seconds / self.time_budget if self.time_budget else 0.0
-        return min(1.0, max(by_steps, by_time))
-
-    def rate(self, iteration: int, fraction: float) -> float:
-        """Return the outer learning rate of the step that follows `iteration` others, at `fraction` of the training."""
-        if self.lr_schedule == "step":
-            return self.outer_lr * self.lr_decay ** (iteration // self.lr_decay_every)
-        left = 1 - fraction if self.lr_schedule == "linear" else (1 + math.cos(math.pi * fraction)) / 2
-        return self.outer_lr_end + (self.outer_lr - self.outer_lr_end) * left
-
-
-def _asked(name: str, value: object) -> str:
-    return f"train.{name}={value}{set_by(f'train.{name}')}"
-
-
-def _knob(name: str) -> str:
-    return f"`{followed(f'train.{name}')}`"
 
 
 @dataclass

@@ -13,7 +13,9 @@ from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.loggers import Logbook
 from metarun.loggers.terminal import Screen
-from metarun.results.records import Record, RunDirectory, write_csv
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
+from metarun.system.atomic_write import write_csv
 from metarun.system.events import emit
 from metarun.system.signals import Interruption
 from metarun.training import checkpoint

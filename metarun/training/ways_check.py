@@ -17,7 +17,7 @@ from metarun.backbones import Module
 from metarun.errors import UserError
 from metarun.system.determinism import refused
 from metarun.system.memory import ran_out
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import LOOPED, reason_against
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ import torch
 from metarun.algorithms import MAML
 from metarun.data import Omniglot
 from metarun.tasks.stream import ClassTaskStream
-from metarun.training.loop import Schedule, Training
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets
 from scripts.benchmark.networks import Protocol, omniglot
 from scripts.benchmark.timing import Clock, wait_for

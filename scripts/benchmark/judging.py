@@ -10,7 +10,8 @@ from torch import nn
 from metarun.algorithms import MAML, ProtoNet, lay_out
 from metarun.algorithms.learn2learn.learner import predictions
 from metarun.evaluation.evaluate import evaluate
-from metarun.tasks.stream import ClassTaskStream, TaskShape
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import ClassTaskStream
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, omniglot, with_torchs_batch_norm
 from scripts.benchmark.peers import InMemory, easyfsl_tasks, import_easyfsl, import_learn2learn, learn2learn_tasks

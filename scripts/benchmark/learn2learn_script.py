@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.data import Glyphs, Omniglot, Split
-from metarun.tasks.stream import TaskShape
+from metarun.tasks.batch import TaskShape
 from scripts.benchmark.networks import Protocol, with_torchs_batch_norm
 from scripts.benchmark.peers import InMemory, Learner, import_learn2learn, learn2learn_tasks
 

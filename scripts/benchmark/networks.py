@@ -12,7 +12,7 @@ from torch import nn
 from metarun.backbones import Conv4, Norm
 from metarun.backbones.norm import BatchStatistics
 from metarun.data import SPLITS, ClassDataset, Examples, Omniglot
-from metarun.tasks.stream import TaskBatch, TaskShape
+from metarun.tasks.batch import TaskBatch, TaskShape
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from metarun.algorithms.learn2learn import importing as learn2learn
 from metarun.data import Examples
-from metarun.tasks.stream import TaskBatch, TaskShape
+from metarun.tasks.batch import TaskBatch, TaskShape
 
 import_learn2learn = learn2learn.import_learn2learn
 Learner = Any  # learn2learn has no types

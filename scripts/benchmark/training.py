@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, ProtoNet, lay_out
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, random_tasks, with_torchs_batch_norm
 from scripts.benchmark.peers import (

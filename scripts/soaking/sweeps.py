@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metarun.system.orphan import PARENT
+from metarun.system.signals import PARENT
 
 ROOT = Path(__file__).parents[2]
 MARK = "METARUN_SOAK"  # the environment variable by which every process of one soak is known

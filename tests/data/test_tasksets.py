@@ -18,7 +18,8 @@ from metarun.cli.data import build_source
 from metarun.config.run_id import run_id
 from metarun.data import SPLITS, ClassDataset, Tasksets
 from metarun.errors import UserError
-from metarun.tasks.stream import ClassTaskStream, TaskShape
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import ClassTaskStream
 from tests.reference import import_learn2learn, import_torchvision
 
 CLASSES, PER_CLASS = 12, 6

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from metarun.results.bitwise_diff import differences, numbers
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 from tests.faults.commands import Command, Ended, metarun
 
 Item = TypeVar("Item")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metarun.results.bitwise_diff import differences, numbers
-from metarun.results.records import RunDirectory
+from metarun.results.run_directory import RunDirectory
 from tests.faults.bent import at_renaming, die
 from tests.faults.commands import Command, Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, share_of, the_run, undisturbed, without_traceback

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from metarun.config.compose import config_dir, resolve
 from metarun.config.run_id import run_id
-from metarun.config.schema import config_dir, register, resolve
+from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.runner.components import Parts
 from metarun.runner.finished import directory_of

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from metarun.config.compose import resolve
 from metarun.config.run_id import run_id
-from metarun.config.schema import resolve
 from metarun.results import provenance as environment
 from metarun.runner.retest import retest
 from metarun.runner.train import train

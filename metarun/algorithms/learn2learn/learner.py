@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from metarun.backbones import Backbone, asks_for_support
 from metarun.errors import UserError
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import TaskBatch
 from metarun.tasks.vectorize import How
 
 Learner = Any  # learn2learn has no types

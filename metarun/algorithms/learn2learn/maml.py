@@ -9,7 +9,7 @@ from metarun.algorithms.inner_loop import check_inner_loop
 from metarun.algorithms.learn2learn.importing import import_learn2learn
 from metarun.algorithms.learn2learn.learner import Learner, check_fits, predictions, query_loss
 from metarun.backbones import Backbone
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How
 
 

@@ -11,7 +11,7 @@ from metarun.algorithms.learn2learn.importing import import_learn2learn
 from metarun.algorithms.learn2learn.learner import Learner, check_adapts_each, check_fits, predictions, query_loss
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskBatch
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import How
 
 

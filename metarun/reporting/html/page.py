@@ -12,10 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metarun import __version__
-from metarun.loggers.terminal import Best, figure
 from metarun.reporting.html.examples import ShownTask, Strips, shown
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
-from metarun.results.records import Record, RunDirectory
+from metarun.reporting.tables.render import Best
+from metarun.results.format import figure
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
 
 OPEN = 3  # settings that are open when the page is; a browser lays out the others when they are opened
 WITH_EXAMPLES = 8  # settings of which tasks are shown: pictures are what makes a page large

@@ -13,7 +13,8 @@ from metarun.errors import UserError
 from metarun.results import checksums as sums
 from metarun.results.example_tasks import ExampleTask, load
 from metarun.results.record_schema import LARGEST
-from metarun.results.records import Record, RunDirectory, figures_by_step
+from metarun.results.records import Record, figures_by_step
+from metarun.results.run_directory import RunDirectory
 
 Floats = NDArray[np.float64]
 LARGEST_CURVE = 1 << 26  # bytes

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from metarun.loggers.terminal import percent
 from metarun.reporting.html.axes import TINY
 from metarun.reporting.html.charts import (
     Histogram,
@@ -18,6 +17,7 @@ from metarun.reporting.html.charts import (
     scatter,
 )
 from metarun.reporting.html.run_files import DrawnRun, Floats, read
+from metarun.results.format import percent
 from metarun.results.records import Record, lacks_tasks
 from metarun.results.statistics import calibration, mean_and_ci95
 

@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from metarun.errors import UserError
-from metarun.results.records import write_bytes
+from metarun.system.atomic_write import write_bytes
 
 FONT = "DejaVu Sans"  # which comes with matplotlib
 FORMATS = ("png", "svg", "pdf")

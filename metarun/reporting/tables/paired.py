@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.errors import UserError
-from metarun.loggers.terminal import figure
 from metarun.reporting.significance import Paired, comparisons_each, holm, paired, verdict
 from metarun.reporting.tables.flags import without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
 from metarun.reporting.tables.render import as_csv, counted, difference_text, leave_out, p_text, print_table
 from metarun.reporting.tables.run_labels import names
+from metarun.results.format import figure
 from metarun.results.records import Record, figures_by_step, lacks_tasks
 
 NAMED = 8  # runs that are left out; of more only the number is told

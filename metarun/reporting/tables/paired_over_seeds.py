@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.loggers.terminal import percent
 from metarun.reporting.significance import OverSeeds, comparisons_each, holm, over_seeds, verdict
 from metarun.reporting.tables.render import counted, difference_text, p_text
 from metarun.reporting.tables.run_labels import names
+from metarun.results.format import percent
 from metarun.results.records import Record
 
 ByTask = Mapping[str, NDArray[np.float64]]  # (tasks,) the figures of each run, by its id

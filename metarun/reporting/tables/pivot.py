@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarun.errors import UserError, printable
-from metarun.loggers.terminal import Best, percent
 from metarun.reporting.tables.flags import (
     Standing,
     by_task,
@@ -15,7 +14,9 @@ from metarun.reporting.tables.flags import (
     same_tasks,
     standings,
 )
+from metarun.reporting.tables.render import Best
 from metarun.reporting.tables.run_labels import differences
+from metarun.results.format import percent
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from metarun.config.schema import config_dir
-from metarun.loggers.terminal import percent
+from metarun.config.compose import config_dir
+from metarun.results.format import percent
 from metarun.results.records import Record
 
 

@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from metarun.errors import printable
-from metarun.loggers.terminal import Best
 
 FORMATS = ("table", "csv", "md", "latex", "json")
 LONG = 500  # rows, for more of which rich takes seconds
@@ -119,3 +118,7 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
         table.add_row(*(f"[bold]{escape(cell)}[/]" if isinstance(cell, Best) else escape(cell) for cell in row))
     console.print(table)
     console.print("\n".join(notes), highlight=False, style="dim")
+
+
+class Best(str):
+    """The text of a table's cell that stands out: the best of those that may be compared."""
