@@ -17,8 +17,8 @@ from metarun.errors import Interrupted, RunFailed, UserError
 
 SECONDS = 60  # no command in this file takes one
 
-# What `metarun.runner.train` and `metarun.runner.retest` are in these tests: they show what they were called with, and fail as the way
-# says.
+# What `metarun.runner.train` and `metarun.runner.retest` are in these tests: they show what they were called with, and
+# fail as the way says.
 FAILURES = {
     500: UserError("way=500 but split 'val' has 12 classes;\n  lower `task.way`."),
     501: RunFailed("the loss became NaN at step 3."),

@@ -35,8 +35,8 @@ _WITHOUT_PATHS = ("metarun.algorithms.", "metarun.backbones.", "metarun.loggers.
 def run_id(config: Config) -> str:
     """Return the 8 hexadecimal digits that stand for everything in a resolved config that can change its numbers.
 
-    In place of a path that a class declares (see `metarun.system.paths.PathText`) stands what lies there, beside the name of
-    code what that code is. No other value is looked up on the disk.
+    In place of a path that a class declares (see `metarun.system.paths.PathText`) stands what lies there, beside the
+    name of code what that code is. No other value is looked up on the disk.
 
     Raises:
         UserError: what a path leads to cannot be read.

@@ -114,4 +114,5 @@ def _way_out(error: Exception) -> str:
     """What helps where torchvision is made for another torch, as after scripts/install_learn2learn.sh."""
     if "torchvision::" not in str(error):
         return ""
-    return " Import learn2learn by `metarun.algorithms.learn2learn.importing.import_learn2learn()`, which knows how to, or mend torchvision."
+    by = "metarun.algorithms.learn2learn.importing.import_learn2learn()"
+    return f" Import learn2learn by `{by}`, which knows how to, or fix torchvision."
