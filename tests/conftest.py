@@ -33,6 +33,19 @@ def _private_data(session_folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """METARUN_DATA, empty."""
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "root"))
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written a moment ago counts as settled: what is found out about it is kept."""
+    monkeypatch.setattr("metarun.system.hash_cache.SETTLED", -(10**12))
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """The folder with the real archives; a test that reads them through metarun sets METARUN_MIRROR to it."""

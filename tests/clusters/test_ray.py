@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_engines import at_work
-from tests.test_pool import SMALL, wait_for
+from tests.sweeps.test_launchers import at_work
+from tests.sweeps.test_pool import SMALL, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.test_engines import at_work
-from tests.test_pool import wait_for
+from tests.sweeps.test_launchers import at_work
+from tests.sweeps.test_pool import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -6,16 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """METARUN_DATA, empty."""
-    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "root"))
-    return tmp_path / "root"
 
 
 @dataclass
@@ -79,9 +71,3 @@ def closed_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written a moment ago counts as settled: what is found out about it is kept."""
-    monkeypatch.setattr("metarun.system.hash_cache.SETTLED", -(10**12))

@@ -7,7 +7,7 @@ import pytest
 from metarun.data.archive import empty_folders, opened
 from metarun.errors import UserError
 from metarun.system.fingerprint import content_hash
-from tests.data.fake_images import write_zip
+from tests.support.fake_images import write_zip
 
 LARGEST = 1 << 20
 

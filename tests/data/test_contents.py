@@ -8,8 +8,8 @@ from metarun.data import Examples, ImageFolder, Sinusoid
 from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
 from metarun.data.contents import describe, tell_contents
 from metarun.data.examples import LeftOut
-from tests.data.fake_images import make_picture, split_folders, write_folder
-from tests.synthetic import make_dataset
+from tests.support.fake_images import make_picture, split_folders, write_folder
+from tests.support.synthetic import make_dataset
 
 
 @pytest.fixture(autouse=True)

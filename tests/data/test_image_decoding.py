@@ -8,7 +8,7 @@ from PIL import Image
 
 from metarun.data.image_decoding import decode
 from metarun.errors import UserError
-from tests.data.fake_images import make_picture
+from tests.support.fake_images import make_picture
 
 
 def as_bytes(image, kind="PNG", **options):

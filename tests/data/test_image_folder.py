@@ -12,7 +12,7 @@ from metarun.data import ImageFolder
 from metarun.data.image_decoding import decode
 from metarun.data.published_images import KNOWN
 from metarun.errors import UserError
-from tests.data.fake_images import (
+from tests.support.fake_images import (
     SPLITS,
     class_folders,
     make_files,

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from metarun.data import SPLITS, Examples, Omniglot, omniglot_archive
-from metarun.data import omniglot_places as places
+from metarun.data import omniglot_download as places
 from metarun.data.omniglot import check_characters, load_characters, rotate
 from metarun.errors import UserError
-from tests.data.fake_omniglot import CHARACTERS, PARTS, make_files, write_folders, write_zips, zip_bytes
+from tests.support.fake_omniglot import CHARACTERS, PARTS, make_files, write_folders, write_zips, zip_bytes
 
 NAMES = [name for part in CHARACTERS.values() for name in part]
 

@@ -3,7 +3,7 @@ import pytest
 
 from metarun.data.omniglot_archive import read_part
 from metarun.errors import UserError
-from tests.data.fake_omniglot import PARTS, make_files, make_png, zip_bytes
+from tests.support.fake_omniglot import PARTS, make_files, make_png, zip_bytes
 
 BACKGROUND = PARTS[0]
 ONE = "images_background/Greek/character02/0002_07.png"

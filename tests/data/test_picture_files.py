@@ -6,7 +6,7 @@ from PIL import Image
 
 from metarun.data.archive import empty_folders, opened
 from metarun.data.picture_files import count_by_suffix, find_pictures
-from tests.data.fake_images import make_picture, write_folder, write_zip
+from tests.support.fake_images import make_picture, write_folder, write_zip
 
 KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 

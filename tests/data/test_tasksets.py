@@ -20,7 +20,7 @@ from metarun.data import SPLITS, ClassDataset, Tasksets
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import ClassTaskStream
-from tests.reference import import_learn2learn, import_torchvision
+from tests.support.reference import import_learn2learn, import_torchvision
 
 CLASSES, PER_CLASS = 12, 6
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.fake_images import write_pictures
 from tests.faults.bent import (
     BALLAST,
     at_renaming,
@@ -23,6 +22,7 @@ from tests.faults.bent import (
 )
 from tests.faults.commands import Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, the_run, undisturbed, without_traceback
+from tests.support.fake_images import write_pictures
 
 RENAMINGS = range(1, 15, 3)  # some of those of TINY's files: the last ones may not come
 

@@ -13,8 +13,8 @@ from typing import Any
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.fake_images import class_folders, split_folders, tables
 from tests.fuzz.strange import FOREIGN, TEXTS, spoilt
+from tests.support.fake_images import class_folders, split_folders, tables
 
 Files = dict[str, bytes]
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F")

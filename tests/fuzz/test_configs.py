@@ -21,11 +21,11 @@ from metarun.runner.components import Parts
 from metarun.runner.finished import directory_of
 from metarun.runner.train import _training
 from metarun.training.distributed import ALONE
-from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import ALL, tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
 from tests.fuzz.sandbox import command, taken_or_told
 from tests.fuzz.strange import FOREIGN, HUGE, NUMBERS, TEXTS, VALUES, dumped, spoilt
+from tests.support.fake_images import split_folders, write_folder
 
 SIZES = [f"{part}.{size}" for part in ("task", "train") for size in ("way=2", "shot=1", "query=1")]
 SMALL = [*SIZES, "data=image_folder", "data.root=pictures", "data.size=8"]

@@ -23,13 +23,13 @@ from metarun.results import provenance as environment
 from metarun.runner.retest import retest
 from metarun.runner.train import train
 from metarun.training import checkpoint
-from tests.data.fake_images import split_folders, write_folder
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
 from tests.fuzz.sandbox import taken_or_told
 from tests.fuzz.strange import FOREIGN, NUMBERS, TEXTS, VALUES, spoilt
 from tests.fuzz.strange_runs import strange_rows
 from tests.fuzz.test_configs import ALWAYS, NETWORK, SMALL, composed
+from tests.support.fake_images import split_folders, write_folder
 
 WORDS = [
     *("algo=maml", *SMALL, *NETWORK, "algo.inner_steps=1", "test.steps=1", "test.tasks=2", "train.validate_tasks=2"),

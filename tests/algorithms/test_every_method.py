@@ -1,0 +1,271 @@
+"""What holds for every method in conf/algo with every normalisation; the folder is listed, so none is missed."""
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from metarun.backbones import NORMS
+from metarun.config.compose import config_dir, resolve
+from metarun.config.schema import register
+from metarun.data import Glyphs
+from metarun.errors import Interrupted, UserError
+from metarun.evaluation.transduction import is_transductive
+from metarun.runner.components import Parts
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.training import checkpoint
+from metarun.training.loop import Training
+from tests.support.reference import import_learn2learn
+
+pytestmark = pytest.mark.slow
+ALGOS = sorted(path.stem for path in (Path(config_dir()) / "algo").glob("*.yaml"))
+# RelationNet's own network compares pairs, and learn2learn passes queries alone: they refuse these two norms.
+COMBINATIONS = [
+    (algo, norm)
+    for algo in ALGOS
+    for norm in NORMS
+    if norm not in ("support", "tasknorm") or not algo.startswith(("relation", "l2l_"))
+]
+EVERY = pytest.mark.parametrize(("algo", "norm"), COMBINATIONS)
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    return Glyphs().load()
+
+
+@cache
+def composed(algo: str, backbone: str) -> DictConfig:
+    register()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        words = [f"algo={algo}", f"chosen.algo={algo}", "chosen.data=glyphs", f"backbone={backbone}", "device=cpu"]
+        return compose("config", [*words, "chosen.backbone=conv4"])
+
+
+@pytest.fixture
+def make(glyphs):
+    """Build the parts of a small run in float64, as `metarun train` would, with the data set at hand."""
+
+    def build(algo: str, norm: str | None, *overrides: str, backbone: str = "conv4") -> Parts:
+        if algo.startswith("l2l_"):
+            import_learn2learn()
+        words = ["train.way=5", "train.query=2", "train.meta_batch=2", "test.query=3", "precision=float64"]
+        words += ["train.iterations=3", "train.validate_every=3", "train.validate_tasks=2", f"test.steps={STEPS}"]
+        words += ["backbone.filters=8"] if backbone == "conv4" else []
+        words += [] if norm is None else [f"backbone.norm={norm}"]
+        config = OmegaConf.merge(composed(algo, backbone), OmegaConf.from_dotlist([*words, *overrides]))
+        parts = Parts(resolve(config))
+        parts.data = glyphs
+        return parts
+
+    return build
+
+
+def drawn(parts: Parts, count: int = 3) -> TaskBatch:
+    return parts.stream("test", parts.test_shape, 0).draw(0, count)
+
+
+def part_of(tasks: TaskBatch, which: slice, queries: slice = slice(None)) -> TaskBatch:
+    part = copy.copy(tasks)
+    for name, value in vars(tasks).items():
+        if isinstance(value, Tensor):
+            chosen = value[which]
+            object.__setattr__(part, name, chosen[:, queries] if name.startswith("query") else chosen)
+    return part
+
+
+def assert_close(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9)
+
+
+@EVERY
+def test_a_tasks_prediction_does_not_depend_on_its_neighbours(make, algo, norm):
+    parts = make(algo, norm)
+    algorithm, tasks = parts.algorithm.eval(), drawn(parts)
+    together = algorithm.predict(tasks, STEPS)
+    assert not together.requires_grad
+    assert together.shape[1:] == (3, 15, 5)
+    assert_close(together[:, 1:2], algorithm.predict(part_of(tasks, slice(1, 2)), STEPS))
+
+
+FAST = [(algo, norm) for algo, norm in COMBINATIONS if not algo.startswith("l2l_")]  # those know loops only
+
+
+@pytest.mark.parametrize(("algo", "norm"), FAST)
+def test_looped_and_vectorised_predict_alike(make, algo, norm):
+    predictions = []
+    for how in ("loop", "vectorised"):
+        parts = make(algo, norm, f"train.over_tasks={how}")
+        predictions.append(parts.algorithm.eval().predict(drawn(parts), STEPS))
+    torch.testing.assert_close(*predictions, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("algo", "norm"), [(algo, norm) for algo, norm in FAST if norm != "running"])
+def test_looped_and_vectorised_have_the_same_loss_and_gradient(make, algo, norm):
+    found = []
+    for how in ("loop", "vectorised"):
+        parts = make(algo, norm, f"train.over_tasks={how}")
+        if not parts.algorithm.learns:
+            return
+        shape = TaskShape(*(parts.config["train"][key] for key in ("way", "shot", "query")))
+        loss = parts.algorithm.train().meta_loss(parts.stream("train", shape, 0).draw(0, 3))
+        learned = [weight for weight in parts.algorithm.parameters() if weight.requires_grad]
+        gradients = torch.autograd.grad(loss, learned, materialize_grads=True)
+        found.append((loss, torch.cat([gradient.flatten() for gradient in gradients])))
+    (looped, its_gradient), (vectorised, other_gradient) = found
+    torch.testing.assert_close(vectorised, looped, rtol=1e-10, atol=0)
+    # Reptile's Adam divides the gradient of a bias before batch statistics, which is 0 but for rounding, by itself;
+    # MetaOptNet inverts its kernel, which is nearly singular where no norm spreads the features.
+    tolerance = {"reptile": 1e-7, "metaoptnet": 1e-8}.get(algo, 1e-10)
+    assert (other_gradient - its_gradient).norm() <= tolerance * its_gradient.norm()
+
+
+@EVERY
+def test_transductive_is_what_predicting_every_query_alone_says(make, algo, norm):
+    parts = make(algo, norm)
+    algorithm, tasks = parts.algorithm.eval(), drawn(parts, 1)
+    some = range(0, 15, 3)  # of the queries
+    together = algorithm.predict(tasks, STEPS)[:, :, some]
+    alone = [algorithm.predict(part_of(tasks, slice(None), slice(j, j + 1)), STEPS) for j in some]
+    differs = not torch.allclose(torch.cat(alone, 2), together, rtol=1e-6, atol=1e-8)
+    assert is_transductive(algorithm, parts.stream("test", parts.test_shape, 0), STEPS) == differs
+    has_network = parts.config["algo"].get("inputs") != "raw"
+    assert differs == (norm == "batch" and has_network), "batch statistics, and they alone, let queries see each other"
+
+
+NARROW = {"resnet12": (8, 16, 24, 32), "resnet18": (8, 16, 24, 32), "wrn28_10": (24, 32, 40)}  # channels, for speed
+
+
+def refusal(algo: str, backbone: str, norm: str | None) -> str | None:
+    """What a combination that makes no sense is told; None: it makes sense."""
+    if backbone == "mlp" and norm in ("instance", "group", "tasknorm"):
+        return rf"backbone\.norm={norm} needs feature maps"
+    if algo == "relation" and backbone != "conv4":
+        return "algo=relation compares feature maps and .* has none"
+    if algo == "relation" and norm in ("support", "tasknorm"):
+        return rf"algo\.norm={norm} but the relation module compares pairs"
+    if algo.startswith("l2l_") and norm in ("support", "tasknorm"):
+        return r"takes statistics of the support set but learn2learn passes queries without it"
+    if algo == "cavia" and backbone in NARROW and norm == "none":
+        return "algo=cavia steers a layer by weight and bias but this backbone has none"
+    return None
+
+
+BACKBONES = ("conv4", "mlp", *NARROW)
+THOROUGH = ("maml",)  # is tried with every backbone and norm; the others with every backbone, norms in turn
+TRAINED = [
+    (algo, backbone, norm)
+    for i, algo in enumerate(ALGOS)
+    for j, backbone in enumerate(BACKBONES)
+    for k, norm in enumerate(NORMS)
+    if algo in THOROUGH or k == (i + j) % len(NORMS)
+]
+
+
+@pytest.mark.parametrize(("algo", "backbone", "norm"), [*TRAINED, *((algo, "module", None) for algo in ALGOS)])
+def test_it_trains_three_steps_on_every_backbone_or_says_why_not(make, monkeypatch, algo, backbone, norm):
+    if backbone in NARROW:
+        monkeypatch.setattr(f"metarun.backbones.{backbone}.WIDTHS", NARROW[backbone])
+    words = ["precision=float32", "train.way=2", "task.way=2", "train.query=1", "test.query=1", "train.meta_batch=1"]
+    words += ["train.validate_tasks=1", "test.steps=1"]
+    if backbone == "module":
+        words.append("backbone.module._target_=tests.algorithms.test_every_method.Anybodys")
+    parts = make(algo, norm, *words, backbone=backbone)
+    if sentence := refusal(algo, backbone, norm):
+        with pytest.raises(UserError, match=sentence):
+            _ = parts.algorithm
+        return
+    before = copy.deepcopy(dict(parts.algorithm.named_parameters()))
+    assert train(parts).progress.iteration == (3 if parts.algorithm.learns else 0)
+    changed = [not torch.equal(before[name], weight) for name, weight in parts.algorithm.named_parameters()]
+    assert any(changed) == parts.algorithm.learns
+    assert all(weight.isfinite().all() for weight in parts.algorithm.parameters())
+
+
+class Anybodys(torch.nn.Module):
+    """A network that nobody wrote for metarun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(1, 8, 5, stride=3)
+        self.norm = torch.nn.GroupNorm(2, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.convolution(x)).relu().mean((2, 3))
+
+
+def training_of(parts: Parts) -> Training:
+    shape = TaskShape(*(parts.config["train"][key] for key in ("way", "shot", "query")))
+    val = parts.stream("val", parts.test_shape, 0)
+    return Training(parts.algorithm, parts.schedule, parts.stream("train", shape, 0), val)
+
+
+def train(parts: Parts) -> Training:
+    training = training_of(parts)
+    training.run(lambda: None, [], lambda: None)
+    return training
+
+
+WAYS_TO_TRAIN = {
+    "as usual": [],
+    "a falling rate": ["train.lr_schedule=cosine", "train.outer_optimizer=sgd", "train.clip_grad=0.01"],
+    "bfloat16": ["precision=bf16", "train.lr_schedule=linear", "backbone.norm=running"],
+}
+STOPPED = [*((algo, "conv4", *way) for algo in ALGOS for way in WAYS_TO_TRAIN.items())]
+DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
+
+
+@pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING)
+def test_stopped_after_every_step_it_comes_to_the_bits_of_an_undisturbed_training(
+    make, monkeypatch, tmp_path, algo, backbone, way, words
+):
+    monkeypatch.setattr("metarun.backbones.resnet12.WIDTHS", NARROW["resnet12"])
+    words = ["precision=float32", "train.iterations=5", "train.validate_every=2", *words]
+    undisturbed = train(make(algo, None, *words, backbone=backbone))
+    lives = 0
+    while True:
+        training = training_of(make(algo, None, *words, backbone=backbone))
+        if lives:
+            training.restore(checkpoint.load(tmp_path / "last.pt", "of this run"))
+        lives += 1
+        torch.manual_seed(lives)  # another process draws other numbers by itself
+        try:
+            training.run(lambda: None, [], after_one_step_or_look_of(training))
+            break
+        except Interrupted:
+            checkpoint.save(tmp_path / "last.pt", {"run": "of this run", **training.state()})
+    assert lives == (9 if training.algorithm.learns else 2), "5 steps and 3 looks at meta-val"
+    assert [bits(state_of_all(each)) for each in (training, undisturbed)] == [bits(state_of_all(undisturbed))] * 2
+
+
+def after_one_step_or_look_of(training: Training) -> Callable[[], None]:
+    def where() -> tuple[int, int]:
+        return training.progress.iteration, len(training.progress.curve)
+
+    begun_at = where()
+
+    def stop() -> None:
+        if where() != begun_at:
+            raise Interrupted(2)
+
+    return stop
+
+
+def bits(state: dict) -> dict[str, str]:
+    """What tells each part of a state from another, so that a test says which part differs."""
+    return {name: checkpoint.checksum(part) for name, part in state.items()}
+
+
+def state_of_all(training: Training) -> dict:
+    state = checkpoint.snapshot(training.state())
+    state["progress"]["seconds"] = 0.0
+    for row in state["progress"]["curve"]:
+        row["seconds"] = 0.0
+    return state

@@ -1,0 +1,103 @@
+"""`metarun test run=… algo=…`: a checkpoint's backbone under the head of another method."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_under_another_head
+from metarun.cli import main as cli
+from metarun.errors import UserError
+from tests.support.synthetic import make_conv4
+
+SMALL = ["train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8", "backbone.filters=8"]
+
+
+@pytest.fixture
+def metarun(monkeypatch, capsys, tmp_path):
+    """Run a command in this process and an empty folder; return its exit code, and what it complained of."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["metarun", *words])
+        return cli.main(), capsys.readouterr().err
+
+    return run
+
+
+def rows() -> dict[str, dict]:
+    """The rows under results/, by their algo."""
+    read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    return {row["algo"]: row for row in read}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["simpleshot", "baseline", "baselinepp", "finetune", "protonet", "nearest_centroid"])
+def test_a_maml_checkpoint_is_tested_under_every_head_that_learns_nothing_of_its_own(metarun, head):
+    assert metarun("train", "algo=maml", *SMALL) == (0, "")
+    trained = rows()["maml"]
+    words = ["test", f"run={trained['id']}", f"algo={head}", "task.way=7", "test.steps=2"]
+    assert metarun(*words) == (0, "")
+    row = rows()[head]
+    assert (row["trained_by"], row["trained_algo"], row["order"]) == (trained["id"], "maml", None)
+    assert (row["way"], row["test_way"], row["norm"]) == (5, 7, "batch")
+    assert row["steps"] == (2 if head in ("baselinepp", "finetune") else 0)
+    (path,) = Path("results/runs").glob(f"{head}-glyphs-7w1s-*")
+    written = (path / "result.json").stat().st_mtime_ns
+    assert metarun("test", "--config-path", str(path), "--config-name", "config") == (0, "")
+    assert (path / "result.json").stat().st_mtime_ns == written, "its config makes the same row"
+
+
+@pytest.mark.slow
+def test_a_knob_of_the_head_makes_another_row(metarun):
+    metarun("train", "algo=simpleshot", *SMALL)
+    trained = rows()["simpleshot"]
+    metarun("test", f"run={trained['id']}", "algo=simpleshot")
+    metarun("test", f"run={trained['id']}", "algo=simpleshot", "algo.transform=UN")
+    read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    assert len({row["id"] for row in read}) == 3
+    retested = [row["accuracy"] for row in read if row["id"] != trained["id"]]
+    assert trained["accuracy"] in retested, "its own head under its own checkpoint is what was trained"
+
+
+@pytest.mark.slow
+def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
+    metarun("train", "algo=protonet", *SMALL)
+    trained = rows()["protonet"]
+    for words, sentence in [
+        (
+            ["algo=maml"],
+            "algo=maml has weights of its own that it must learn (head.weight, head.bias), which a checkpoint",
+        ),
+        (["algo=simpelshot"], "Did you mean 'simpleshot'"),
+        (["algo=simpleshot", "algo.transform=CL3N"], "algo.transform='CL3N' is not one of UN, L2N, CL2N"),
+    ]:
+        code, complaint = metarun("test", f"run={trained['id']}", *words)
+        assert (code, complaint.count("\n"), sentence in complaint) == (2, 1, True), complaint
+    code, complaint = metarun("train", "algo=simpleshot", "data=sinusoid")
+    assert (code, "algo=simpleshot is trained to tell the meta-train classes apart" in complaint) == (2, True)
+    assert len(list(Path("results/runs").glob("*"))) == 1, "nothing is left behind"
+
+
+def test_the_same_form_of_head_is_taken_over():
+    torch.manual_seed(0)
+    trained, other = MAML(make_conv4(), 5, 0.1, 1), MAML(make_conv4(), 5, 0.5, 3, order=1)
+    assert not load_under_another_head(other, trained.state_dict(), "fomaml", "maml")
+    assert all(torch.equal(value, trained.state_dict()[key]) for key, value in other.state_dict().items())
+    with pytest.raises(UserError, match=r"algo=maml has weights of its own .*head\.weight, head\.bias"):
+        load_under_another_head(MAML(make_conv4(), 4, 0.1, 1), trained.state_dict(), "maml", "maml")
+
+
+def test_a_mean_is_taken_over_with_its_count_or_not_at_all():
+    trained, same, more = SimpleShot(make_conv4(), 12), SimpleShot(make_conv4(), 12), SimpleShot(make_conv4(), 30)
+    trained.mean += 1
+    trained.batches += 7
+    assert not load_under_another_head(same, trained.state_dict(), "simpleshot", "simpleshot")
+    assert same.batches == 7
+    assert load_under_another_head(more, trained.state_dict(), "simpleshot", "simpleshot")
+    assert more.batches == 0
+    assert not more.mean.any()
+    assert load_under_another_head(SimpleShot(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
+    assert load_under_another_head(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")

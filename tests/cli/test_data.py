@@ -1,0 +1,107 @@
+"""`metarun data` and `metarun doctor`, on data sources that are built in an instant."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarun.cli import data as data_command
+from metarun.cli import doctor
+from metarun.data import ClassDataset, Examples
+from metarun.errors import UserError
+
+
+class Drawn:
+    """A data source of four classes, three examples each."""
+
+    name, summary, licence = "drawn", "four drawn classes", "MIT"
+
+    def __init__(self, here: bool = True) -> None:
+        self.here = here
+
+    def load(self) -> ClassDataset:
+        examples = {name: np.zeros((3, 1, 4, 4), np.uint8) for name in "abcd"}
+        one, two, rest = ({name: examples[name] for name in names} for names in ("a", "b", "cd"))
+        return ClassDataset(
+            "drawn",
+            {
+                "train": Examples.from_classes(rest),
+                "val": Examples.from_classes(one),
+                "test": Examples.from_classes(two),
+            },
+        )
+
+    def where(self) -> str | None:
+        return "drawn here" if self.here else None
+
+    def check(self) -> str:
+        return "drawn: 12 examples, all well."
+
+
+@pytest.fixture
+def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_command, "names", lambda: ["drawn", "far"])
+    monkeypatch.setattr(data_command, "build_source", lambda name, settings=(): Drawn(here=name == "drawn"))
+
+
+@pytest.mark.usefixtures("_drawn")
+def test_list_says_where_each_set_is_or_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert data_command.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert "four drawn classes" in shown
+    assert "drawn here" in shown
+    assert "metarun data get far" in shown
+
+
+@pytest.mark.usefixtures("_drawn")
+def test_get_says_what_each_split_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_command.main(["get", "drawn"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == "drawn: train 2 classes of 3 examples, val 1 of 3, test 1 of 3\n"
+
+
+@pytest.mark.usefixtures("_drawn")
+def test_check_prints_what_the_source_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_command.main(["check", "drawn"]) == 0
+    assert capsys.readouterr().out == "drawn: 12 examples, all well.\n"
+
+
+def test_every_packaged_data_set_is_listed() -> None:
+    listed = dict(data_command.sources())
+    assert set(listed) == set(data_command.names())
+    assert all(source.summary and source.licence for source in listed.values())
+
+
+def test_a_setting_goes_into_the_data_source() -> None:
+    assert data_command.build_source("omniglot", ["split=lake"]).split == "lake"  # type: ignore[attr-defined]
+
+
+def test_an_unknown_data_set_is_told_with_the_nearest_one() -> None:
+    with pytest.raises(UserError, match=r"there is no data set 'glyfs'\. Did you mean 'glyphs'\?"):
+        data_command.build_source("glyfs")
+
+
+def test_doctor_finds_all_well_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("METARUN_MIRROR", raising=False)
+    assert doctor.main(["--results-dir", str(tmp_path / "results")]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("torch", "processor", "METARUN_DATA", "data=glyphs", "learn2learn"))
+    assert shown.splitlines()[-1] == "All is well."
+
+
+def test_doctor_says_what_to_mend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("METARUN_MIRROR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(doctor, "IMPORTED", ("numpy", "no_such_module"))
+    assert doctor.main(["--results-dir", str(tmp_path)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(
+        "To mend: install metarun again (no_such_module is broken); correct or unset METARUN_MIRROR="
+    )

@@ -1,0 +1,370 @@
+"""Wrong numbers, planted: data, tasks, methods and measures are broken on purpose, and the check for it fires."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metarun.algorithms import ProtoNet
+from metarun.cli import main as cli
+from metarun.data import SPLITS, ClassDataset, Omniglot, Sinusoid
+from metarun.data.duplicates import Duplicates, find_duplicates
+from metarun.errors import UserError
+from metarun.evaluation.transduction import check_predictions
+from metarun.reporting.tables.flags import flags
+from metarun.results.records import read_result
+from metarun.results.run_directory import RunDirectory
+from metarun.results.test_uses import note_look
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.sampling import WithReplacement
+from metarun.tasks.stream import task_stream
+from metarun.tasks.validation import check_tasks
+from tests.cli.test_compare import record
+from tests.support.fake_images import write_pictures
+from tests.support.synthetic import make_conv4, make_dataset, make_stream
+
+SMALL = [
+    *("train.iterations=1", "train.validate_every=1", "train.validate_tasks=2", "train.meta_batch=1", "train.way=5"),
+    *("test.tasks=3", "backbone.filters=4"),
+]
+
+
+@pytest.fixture
+def metarun(monkeypatch, capsys, tmp_path):
+    """Run a command in this process; return its exit code, what it printed and what it complained of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["metarun", *words])
+        return cli.main(), *capsys.readouterr()
+
+    return run
+
+
+def rows() -> dict[str, dict]:
+    found = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    return {each["id"]: each for each in found}
+
+
+def the_row() -> dict:
+    (row,) = rows().values()
+    return row
+
+
+# Data: what is judged on must be new.
+
+
+def changed(data: ClassDataset, split: str, row: int, value: np.ndarray) -> ClassDataset:
+    values = data.splits[split].values.copy()
+    values[row] = value
+    return ClassDataset(data.name, {**data.splits, split: replace(data.splits[split], values=values)})
+
+
+def duplicates(data: ClassDataset) -> Duplicates:
+    found = find_duplicates(data.name, data.hash, lambda: data.splits)
+    assert found is not None
+    return found
+
+
+def test_a_class_in_two_splits_is_an_error():
+    data = make_dataset()
+    names = (*data.splits["test"].class_names[:-1], data.splits["train"].class_names[0])
+    with pytest.raises(UserError, match="class 'train 0' stands in both 'train' and 'test' of synthetic"):
+        ClassDataset("synthetic", {**data.splits, "test": replace(data.splits["test"], class_names=names)})
+
+
+def test_a_class_in_two_splits_under_two_names_is_an_error():
+    data = make_dataset()
+    data = changed(data, "test", slice(20, 40), data.splits["train"].values[60:80])
+    with pytest.raises(
+        UserError,
+        match=r"class 'train 3' in 'train' of synthetic and class 'test 1' in 'test' hold the same 20 examples; give",
+    ):
+        duplicates(data)
+
+
+def test_an_example_in_two_splits_is_counted_and_named():
+    data = make_dataset()
+    assert duplicates(data) == Duplicates()
+    data = changed(data, "test", 25, data.splits["train"].values[61])
+    between = "number 2 of class 'train 3' in 'train' and number 6 of class 'test 1' in 'test'"
+    assert duplicates(data) == Duplicates(across_splits=1, between=between)
+    assert duplicates(data) == Duplicates(across_splits=1, between=between), "as it is kept"
+
+
+def test_equal_examples_of_one_split_are_counted_apart():
+    data = make_dataset()
+    data = changed(data, "val", 1, data.splits["val"].values[0])
+    data = changed(data, "val", 45, data.splits["val"].values[100])
+    between = "number 6 of class 'val 2' in 'val' and number 1 of class 'val 5' in 'val'"
+    assert duplicates(data) == Duplicates(across_classes=1, within_a_class=1, between_classes=between)
+
+
+def test_an_answer_of_an_older_version_that_names_no_two_classes_is_counted_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path))
+    data = make_dataset()
+    data = changed(data, "val", 45, data.splits["val"].values[100])
+    found = duplicates(data)
+    (kept,) = tmp_path.glob("duplicates/*.json")
+    answer = json.loads(kept.read_text())
+    del answer["between_classes"]
+    kept.write_text(json.dumps(answer))
+    assert duplicates(data) == found
+
+
+def test_of_a_test_on_other_data_only_what_is_tested_on_counts():
+    data = make_dataset(seed=32)
+    data = changed(data, "train", 1, data.splits["train"].values[0])  # in one class of what was trained on
+    data = changed(data, "train", 45, data.splits["train"].values[100])  # in two of its classes
+    data = changed(data, "val", 7, data.splits["train"].values[7])  # in two of its splits
+    data = changed(data, "test", 25, data.splits["test"].values[100])
+    data = changed(data, "test", 60, data.splits["val"].values[8])
+    found = find_duplicates("both", data.hash, lambda: data.splits, test_alone=True)
+    assert found == Duplicates(
+        across_splits=1,
+        across_classes=1,
+        between="number 9 of class 'val 0' in 'val' and number 1 of class 'test 3' in 'test'",
+        between_classes="number 6 of class 'test 1' in 'test' and number 1 of class 'test 5' in 'test'",
+    )
+    assert duplicates(data).across_splits == 2, "as one data set"
+
+
+def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
+    write_pictures(Path("my_pictures"), count=20)
+    Path("my_pictures/test/dark pink/7.png").write_bytes(Path("my_pictures/test/dark grey/3.png").read_bytes())
+    few = ["train.query=2", "task.query=2", "task.way=2", "train.way=2"]
+    code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
+    assert code == 0
+    two = "number 14 of class 'dark grey' in 'test' and number 18 of class 'dark pink' in 'test'"
+    assert f"examples in more than one class of a split of image_folder: 1, such as {two}; no method can" in printed
+    assert the_row()["duplicates_across_classes"] == 1
+    _, printed, _ = metarun("compare")
+    assert "⁂ some examples stand in several classes of a split: no method can tell of which they are." in printed
+
+
+def test_a_picture_in_two_splits_is_told_and_flagged(metarun):
+    write_pictures(Path("my_pictures"), count=20)
+    Path("my_pictures/test/dark pink/7.png").write_bytes(Path("my_pictures/train/grey/3.png").read_bytes())
+    few = ["train.query=2", "task.query=2", "task.way=2", "train.way=2"]
+    code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
+    assert code == 0
+    two = "number 14 of class 'grey' in 'train' and number 18 of class 'dark pink' in 'test'"
+    assert f"examples in more than one split of image_folder: 1, such as {two}; meta-test may have been seen" in printed
+    assert the_row()["duplicates_across_splits"] == 1
+    _, printed, _ = metarun("compare")
+    assert "‖ some examples stand in more than one split: meta-test may have been seen in training." in printed
+
+
+def test_a_test_on_classes_that_were_trained_on_is_refused(metarun):
+    Path("mine.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK]\n")
+    Path("other.yaml").write_text("train: [GREEK]\nval: [GEORGIAN]\ntest: [LATIN]\n")
+    assert metarun("train", "algo=protonet", "data.split=mine.yaml", *SMALL)[0] == 0
+    code, _, complaint = metarun("test", f"run={the_row()['id']}", "data=glyphs", "data.split=other.yaml")
+    assert code == 2
+    assert "in 'train' of what was trained and is tested on, glyphs, and class 'LATIN" in complaint
+    assert len(rows()) == 1
+
+
+def test_a_test_beside_data_that_are_gone_says_that_it_does_not_know(metarun):
+    Path("mine.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK]\n")
+    assert metarun("train", "algo=protonet", "data.split=mine.yaml", *SMALL)[0] == 0
+    Path("mine.yaml").unlink()
+    code, printed, _ = metarun("test", f"run={the_row()['id']}", "data=glyphs")
+    assert code == 0
+    assert "whether these examples were seen in training is not known: split '" in printed
+    assert "mine.yaml' of glyphs is neither scripts nor an existing file" in printed
+
+
+def test_the_equal_drawings_within_a_class_of_omniglot_are_noted(mirror, monkeypatch, tmp_path):
+    monkeypatch.setenv("METARUN_MIRROR", str(mirror))
+    for split in ("vinyals", "lake"):
+        upright = Omniglot(split, dict.fromkeys(SPLITS, 1)).load()
+        assert duplicates(upright) == Duplicates(within_a_class=1), "one pair in all of Omniglot"
+
+
+# Tasks: no query in its support, no label that stands for a class.
+
+
+def planted(monkeypatch, change):
+    """Change the (tasks, way, shot + query) rows of every stream."""
+    draw = WithReplacement.rows
+    monkeypatch.setattr(WithReplacement, "rows", lambda self, first, count: change(draw(self, first, count)))
+    return make_stream(way=3, query=4)
+
+
+def in_both(rows):
+    rows[7, 2, 3] = rows[7, 2, 0]
+    return rows
+
+
+def in_stored_order(rows):
+    return rows.sort(dim=1).values
+
+
+def mixed(rows):
+    rows[9, 0, 2], rows[9, 1, 2] = rows[9, 1, 2].clone(), rows[9, 0, 2].clone()
+    return rows
+
+
+def one_class_twice(rows):
+    rows[0, 0], rows[0, 1] = torch.arange(5), torch.arange(5, 10)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (in_both, "task 7 has an example twice, such as in its support and in its query set: the code that draws"),
+        (mixed, "task 9 has a label that means several classes"),
+        (one_class_twice, "task 0 has two labels that mean one class"),
+        (in_stored_order, r"labels follow the order in which classes are stored \(correlation 1.00 over 200 tasks\)"),
+    ],
+)
+def test_a_task_that_gives_itself_away_is_refused(monkeypatch, change, sentence):
+    check_tasks(make_stream(way=3, query=4))
+    with pytest.raises(UserError, match=sentence):
+        check_tasks(planted(monkeypatch, change))
+
+
+def test_a_query_at_a_support_point_is_refused(monkeypatch):
+    def stream():
+        return task_stream(Sinusoid(), "test", TaskShape(1, 3, 4), 0, torch.device("cpu"), torch.float32)
+
+    check_tasks(stream())
+    monkeypatch.setattr(Sinusoid, "inputs", lambda self, uniform: (4 * uniform).round())
+    with pytest.raises(UserError, match="has a query at a point of its support set"):
+        check_tasks(stream())
+
+
+def test_a_run_on_such_tasks_leaves_no_row(metarun, monkeypatch):
+    planted(monkeypatch, in_stored_order)
+    code, _, complaint = metarun("train", "algo=protonet", *SMALL)
+    assert (code, "labels follow the order" in complaint) == (2, True)
+    assert not list(Path("results/runs").glob("*"))
+
+
+# Methods: a prediction comes from the query alone.
+
+BY_PLACE = """
+import torch
+
+from metarun.algorithms import ProtoNet
+
+
+class ByPlace(ProtoNet):
+    def predict(self, tasks, steps):
+        places = torch.arange(tasks.query_x.shape[1]) * tasks.way // tasks.query_x.shape[1]
+        return torch.nn.functional.one_hot(places, tasks.way).expand(1, len(tasks), -1, -1).to(tasks.query_x)
+"""
+
+
+class Peeking(ProtoNet):
+    def predict(self, tasks, steps):
+        return torch.nn.functional.one_hot(tasks.query_y, tasks.way).to(tasks.query_x)[None]
+
+
+class Noisy(ProtoNet):
+    def predict(self, tasks, steps):
+        predictions = super().predict(tasks, steps)
+        return predictions + torch.randn_like(predictions)
+
+
+def test_a_method_that_goes_by_the_places_of_queries_is_refused(metarun):
+    Path("by_place.py").write_text(BY_PLACE)
+    code, _, complaint = metarun("train", "algo=protonet", "algo._target_=by_place.ByPlace", *SMALL)
+    assert (code, "the predictions of ByPlace change with the order or the labels" in complaint) == (2, True)
+    assert not list(Path("results/runs").glob("*"))
+
+
+def test_a_method_that_looks_at_the_labels_of_queries_is_refused():
+    with pytest.raises(UserError, match="the predictions of Peeking change with the order or the labels"):
+        check_predictions(Peeking(make_conv4()), make_stream(), 0)
+
+
+def test_a_method_that_draws_random_numbers_is_not_accused():
+    noisy = Noisy(make_conv4())
+    before = torch.random.get_rng_state()
+    check_predictions(noisy, make_stream(), 0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.slow
+def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monkeypatch):
+    monkeypatch.setattr("metarun.runner.record.is_transductive", lambda *_: False)
+    assert metarun("train", "algo=maml", *SMALL)[0] == 0
+    wrong = the_row()
+    assert wrong["transductive"] is False, "MAML's recipe takes batch statistics of the queries"
+    code, printed, _ = metarun("test", f"run={wrong['id']}", "audit=true")
+    assert code == 0
+    assert "the audit disagrees with what a few queries said: 225 of 225 predictions change in company" in printed
+    audited = next(row for row in rows().values() if row["id"] != wrong["id"])
+    assert audited["transductive"] is True
+    _, printed, _ = metarun("compare", "--format", "json")
+
+    flagged = {row["id"] for row in json.loads(printed) if "audit" in row["flags"]}
+    assert flagged == {wrong["id"]}
+
+
+# Measures.
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1.5])
+def test_an_accuracy_that_cannot_be_is_a_failure_not_a_row(metarun, monkeypatch, wrong):
+    assert metarun("train", "algo=protonet", *SMALL)[0] == 0
+    run = the_row()["id"]
+    monkeypatch.setattr("metarun.evaluation.evaluate.correct", lambda _, targets: torch.full(targets.shape, wrong))
+    code, _, complaint = metarun("test", f"run={run}", "test.seed=1")
+    assert code == 1
+    assert "the accuracy of 3 of 3 meta-test tasks is not between 0 and 1" in complaint
+
+
+def test_a_row_with_a_nan_in_it_is_no_row(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(record(accuracy=float("nan"))))
+    with pytest.raises(UserError, match=r"result.json cannot be read .NaN is no number of JSON.; delete it"):
+        read_result(path)
+
+
+def test_an_interval_over_few_tasks_is_flagged_wherever_it_stands(metarun):
+    assert flags([record(test_tasks=29), record(test_tasks=30)]) == [["few_tasks"], []]
+    _, printed, _ = metarun("train", "algo=protonet", *SMALL)
+    assert "fewer than 30 tasks say little" in " ".join(printed.replace("│", "").split())
+    _, printed, _ = metarun("compare")
+    assert "¶ an interval over fewer than 30 tasks, which says little." in printed
+    _, printed, _ = metarun("compare", "--format", "csv")
+    assert ",few_tasks chance," in printed
+
+
+def test_every_look_at_the_meta_test_is_counted_and_several_figures_are_flagged(metarun):
+    words = ["train", "algo=protonet", *SMALL]
+    assert metarun(*words)[0] == 0
+    first = the_row()
+    assert (first["looks"], first["figures_seen"]) == (1, 1)
+    metarun(*words, "force=true")
+    again = the_row()
+    assert (again["looks"], again["figures_seen"]) == (2, 1), "to the same figure: there is nothing to choose from"
+    metarun("test", f"run={first['id']}", "task.shot=2")
+    assert {row["figures_seen"] for row in rows().values()} == {1}, "another setting"
+    _, printed, _ = metarun("test", f"run={first['id']}", "test.seed=1")
+    assert "this is look 4 at the meta-test of this training, and it has shown 2 figures in this setting" in printed
+    log = RunDirectory(next(Path("results/runs").glob(f"*-{first['id']}"))).looks
+    assert [json.loads(line)["row"] for line in log.read_text().splitlines()][:2] == [first["id"]] * 2
+    _, printed, _ = metarun("compare", "--format", "json")
+    flagged = {row["id"]: "looks" in row["flags"] for row in json.loads(printed)}
+    assert sum(flagged.values()) == 2, "both of that setting"
+    assert flagged[first["id"]]
+
+
+def test_looks_are_counted_past_a_line_that_was_cut_off_and_where_none_can_be_written(tmp_path, caplog):
+    path = tmp_path / "looks.jsonl"
+    row = record(stream_hash="a", data_hash="b")
+    assert note_look(path, row) == {"looks": 1, "figures_seen": 1}
+    path.write_text(path.read_text() + '{"row": "0000\n[]\n' + "[" * 100_000 + "\n")
+    assert note_look(path, {**row, "accuracy": 0.91}) == {"looks": 2, "figures_seen": 2}
+    assert note_look(tmp_path / "nowhere" / "looks.jsonl", row) == {"looks": 1, "figures_seen": 1}
+    assert "cannot be written (No such file or directory): this look at the meta-test is not counted" in caplog.text

@@ -1,0 +1,62 @@
+import pytest
+
+from metarun.algorithms import MAML, ProtoNet
+from metarun.config.instantiate import build
+from metarun.errors import UserError
+from tests.support.synthetic import make_conv4
+
+
+def test_the_class_is_called_with_its_keys_and_what_is_given():
+    node = {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 1, "inner_steps": 2}
+    maml = build("algo", node, backbone=make_conv4())
+    assert isinstance(maml, MAML)
+    assert (maml.outputs, maml.inner_lr, maml.inner_steps, maml.order) == (5, 1, 2, 2)
+    assert isinstance(build("algo", {"_target_": "metarun.algorithms.ProtoNet"}, backbone=make_conv4()), ProtoNet)
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({}, "`algo` names no class; set `algo._target_` or choose one with `algo=…`"),
+        ({"_target_": "no.such.Class"}, r"algo\._target_=no\.such\.Class cannot be imported"),
+        (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5},
+            r"`algo\.inner_lr` is missing, and MAML has no default",
+        ),
+        (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "oder": 2},
+            r"`algo\.oder` is no key of MAML, which takes .* Did you mean 'order'\?",
+        ),
+        (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 0.1, "inner_steps": 1.5},
+            r"algo\.inner_steps=1\.5 is not a whole number, as MAML takes",
+        ),
+        (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": True, "inner_steps": 1},
+            r"algo\.inner_lr=True is not a number",
+        ),
+        (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "order": True},
+            r"algo\.order=True is not one of 1, 2",
+        ),
+        (
+            {"_target_": "metarun.algorithms.ProtoNet", "over_tasks": "fast"},
+            r"algo\.over_tasks='fast' is not one of auto, loop, vectorised",
+        ),
+    ],
+)
+def test_a_node_that_cannot_be_built_is_one_sentence(node, message):
+    with pytest.raises(UserError, match=message):
+        build("algo", node, backbone=make_conv4())
+
+
+@pytest.mark.parametrize("target", ["metarun.__version__", "builtins.dict", "builtins.type"])
+def test_what_does_not_say_what_it_takes_cannot_be_built(target):
+    with pytest.raises(UserError, match=rf"^algo\._target_={target} is no class whose arguments are known"):
+        build("algo", {"_target_": target})
+
+
+@pytest.mark.parametrize("node", [5, "maml", None, ["_target_"]])
+def test_a_node_that_is_no_mapping_names_no_class(node):
+    with pytest.raises(UserError, match=r"`algo` names no class; set `algo\._target_`"):
+        build("algo", node)

@@ -1,0 +1,248 @@
+"""What makes two runs the same run."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from metarun.config.compose import config_dir, resolve
+from metarun.config.run_id import data_identity, run_id, with_absolute_paths
+from metarun.config.schema import register
+from tests.support.fake_images import split_folders, write_folder
+
+SPLIT = '{"train": ["a"], "val": ["b"], "test": ["c"]}'
+
+
+def config(*overrides):
+    register()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        words = [f"chosen.{part}=x" for part in ("algo", "data", "backbone")]
+        return resolve(compose("config", [*words, *overrides]))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The folder where commands are run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "of metarun"))
+    return tmp_path
+
+
+def users_module(monkeypatch, name: str, text: str) -> None:
+    Path(f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+# The ids that metarun gave before content stood for folders.
+EARLIER = {
+    ("algo=maml",): "ac38503f",
+    ("algo=protonet", "data=omniglot", "task=20way5shot"): "069abad3",
+    ("algo=maml", "data=sinusoid"): "9fc2d42c",
+    ("algo=protonet", "data=caltech101", "backbone=resnet12"): "8772fce8",
+    ("data=omniglot", "data.split=split.json"): "34d9e567",
+    ("data=image_folder", "data.root=pics.zip"): "d842a586",
+    ("data=image_folder", "data.root=pics.zip", "data.split=split.json"): "a710ebaf",
+    ("data=glyphs", "data.split=split.json"): "8e761e4f",
+    ("algo=reptile", "backbone=module", "backbone.module._target_=own_net_xyz.Net"): "524c6d96",
+    ("experiment=maml_omniglot_5w1s",): "76f1c94a",
+    ("data=l2l_taskset", "data.tasksets=own_net_xyz:Net"): "28f58963",
+}
+
+
+@pytest.mark.parametrize("words", EARLIER, ids=" ".join)
+def test_a_run_that_was_made_before_is_found(here, monkeypatch, words):
+    (here / "split.json").write_text(SPLIT)
+    with zipfile.ZipFile("pics.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a.txt"), b"x")
+    users_module(monkeypatch, "own_net_xyz", "import torch\n\n\nclass Net(torch.nn.Flatten):\n    pass\n")
+    assert run_id(config(*words)) == EARLIER[words]
+
+
+def test_keys_that_came_later_leave_ids_as_they_were():
+    now = config()
+    earlier = {key: value for key, value in now.items() if key not in ("tf32", "deterministic")}
+    earlier["data"] = {key: value for key, value in now["data"].items() if key not in ("storage", "invert")}
+    assert run_id(now) == run_id(earlier)
+    assert resolve(OmegaConf.create(earlier)) == {**now, "data": earlier["data"]}
+
+
+@pytest.mark.parametrize("word", ["data.storage=disk", "device=cpu", "train.over_tasks=loop", "logger=[csv,wandb]"])
+def test_what_cannot_change_a_number_is_no_part_of_a_runs_identity(word):
+    assert run_id(config(word)) == run_id(config())
+
+
+def test_what_can_change_a_number_is():
+    words = [(), *((word,) for word in ("precision=bf16", "precision=float64", "tf32=true", "deterministic=true"))]
+    words.append(("data.invert=true",))
+    assert len({run_id(config(*each)) for each in words}) == len(words)
+
+
+def leaves(value) -> list[str]:
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in (str(key), *leaves(item))]
+    if isinstance(value, list):
+        return [text for item in value for text in leaves(item)]
+    return [str(value)]
+
+
+@pytest.mark.parametrize("words", [(), ("data=omniglot",), ("data=sinusoid",), ("data=image_folder", "data.root=pics")])
+def test_files_that_are_called_like_the_values_of_a_config_change_nothing(here, words):
+    write_folder(here / "pics", split_folders())
+    before = config(*words)
+    identity = run_id(before)
+    for name in {text for text in leaves(before) if "/" not in text} - {"pics"}:
+        (here / name).write_text(name)
+    assert run_id(config(*words)) == identity
+
+
+def test_two_norms_are_two_runs_whatever_files_are_called_so(here):
+    for name in ("batch", "layer"):
+        (here / name).touch()
+    assert run_id(config("backbone.norm=batch")) != run_id(config("backbone.norm=layer"))
+
+
+def test_one_byte_of_one_picture_is_another_run(here):
+    write_folder(here / "pics", split_folders())
+    before = config("data=image_folder", "data.root=pics")
+    identity, data = run_id(before), data_identity(before)
+    file = here / "pics/test/fox/0.png"
+    state = file.stat()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert run_id(before) != identity
+    assert data_identity(before) != data
+
+
+def test_where_a_folder_lies_and_how_that_is_written_is_no_part_of_it(here, monkeypatch):
+    write_folder(here / "pics", split_folders())
+    shutil.copytree(here / "pics", here / "home" / "copy")
+    (here / "link").symlink_to("pics")
+    monkeypatch.setenv("HOME", str(here / "home"))
+    roots = ["pics", "./pics/../pics", str(here / "pics"), "link", "~/copy"]
+    assert len({run_id({**config("data=image_folder"), "data": {**DATA, "root": root}}) for root in roots}) == 1
+
+
+DATA = {"_target_": "metarun.data.ImageFolder", "split": None, "size": 84, "channels": 3}
+
+
+def test_another_content_behind_a_tilde_is_another_run(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "s.json").write_text(SPLIT)
+    asked = config("data.split='~/s.json'")
+    before = run_id(asked)
+    (here / "s.json").write_text(SPLIT.replace("a", "A"))
+    assert run_id(asked) != before
+
+
+OWN = """
+from pathlib import Path
+from typing import Any
+import metarun.data
+from helper_of_users import LOWEST
+
+class Data:
+    name = "own"
+    def __init__(self, root: Path, list_of: dict[str, list[Path]] | None = None, note: str = "", over_tasks: str = "",
+                 storage: str = "") -> None: ...
+
+class Pictures(metarun.data.ImageFolder):
+    def __init__(self, *, note: str = "", **rest: Any) -> None:
+        super().__init__(**rest)
+"""
+
+
+@pytest.fixture
+def own(here, monkeypatch):
+    users_module(monkeypatch, "helper_of_users", "LOWEST = 1\n")
+    users_module(monkeypatch, "own_data_of_users", OWN)
+
+    def identity(name="Data", **arguments):
+        return run_id({**config(), "data": {"_target_": f"own_data_of_users.{name}", **arguments}})
+
+    return identity
+
+
+@pytest.mark.parametrize("name", ["Data", "Pictures"])
+def test_a_class_of_the_users_says_which_of_its_keys_are_paths(own, here, name):
+    for file in ("a.csv", "b.csv", "c.csv"):
+        (here / file).write_text(file)
+    arguments = {"root": "a.csv", "note": "b.csv"}
+    before = own(name, **arguments)
+    (here / "b.csv").write_text("a note is no path")
+    assert own(name, **arguments) == before
+    (here / "a.csv").write_text("a root is")
+    assert own(name, **arguments) != before
+
+
+def test_paths_in_lists_and_mappings_are_paths_too(own, here):
+    (here / "c.csv").write_text("1")
+    before = own(root="c.csv", list_of={"train": ["c.csv"]})
+    (here / "c.csv").write_text("2")
+    after = own(root="nothing", list_of={"train": ["c.csv"]})
+    (here / "c.csv").write_text("3")
+    assert len({before, after, own(root="nothing", list_of={"train": ["c.csv"]})}) == 3
+
+
+def test_a_line_of_a_module_that_a_class_of_the_users_imports_is_another_run(own):
+    before = own(root="x")
+    assert own(root="x") == before
+    Path("helper_of_users.py").write_text("LOWEST = 2\n")
+    assert own(root="x") != before
+
+
+@pytest.mark.parametrize("key", ["storage", "note"])
+def test_a_key_of_the_users_own_class_may_be_called_like_one_that_changes_nothing(own, key):
+    assert own(root="x", **{key: "a"}) != own(root="x", **{key: "b"})
+
+
+def test_code_that_hydra_looks_up_by_a_path_is_in_the_identity(own):
+    node = {"_target_": "metarun.backbones.Module", "module": {"_target_": "torch.nn.Flatten"}}
+    node["module"]["norm"] = {"_target_": "hydra.utils.get_class", "path": "own_data_of_users.Data"}
+    before = run_id({**config(), "backbone": node})
+    Path("helper_of_users.py").write_text("LOWEST = 3\n")
+    assert run_id({**config(), "backbone": node}) != before
+
+
+def test_a_stored_config_holds_absolute_paths_and_has_the_same_id(here, monkeypatch):
+    write_folder(here / "pics", split_folders())
+    asked = config("data=image_folder", "data.root=pics")
+    stored = with_absolute_paths(asked)
+    assert stored["data"]["root"] == str(here / "pics")
+    before = run_id(asked)
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert run_id(stored) == before
+    assert with_absolute_paths(asked, here) == stored
+
+
+def test_metaruns_methods_networks_and_loggers_take_no_path():
+    """So they need not be imported, which takes torch, to know it."""
+    from metarun import algorithms, backbones, loggers
+    from metarun.config.arguments import hints_of, is_path
+
+    made = [getattr(room, name) for room in (algorithms, backbones, loggers) for name in room.__all__]
+    classes = [each for each in made if isinstance(each, type) and each is not loggers.LoggedRun]  # is given to them
+    assert len(classes) > 25
+    assert not [(each, name) for each in classes for name, hint in hints_of(each).items() if is_path("x", hint)]
+
+
+def test_the_identity_of_metaruns_own_is_made_without_torch():
+    code = (
+        f"import sys; from metarun.config.run_id import run_id; run_id({config()}); assert 'torch' not in sys.modules"
+    )
+    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
+
+
+def test_an_id_is_a_hash_of_what_is_written_where_nothing_is_a_path():
+    plain = {"data": {"a": 1}, "algo": {}, "backbone": {}, "train": {}, "test": {}, "seed": 0}
+    assert run_id(plain) == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

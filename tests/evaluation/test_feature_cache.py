@@ -1,0 +1,107 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from metarun.algorithms import (
+    ANIL,
+    MAML,
+    R2D2,
+    Baseline,
+    MatchingNet,
+    NearestCentroid,
+    ProtoNet,
+    RelationNet,
+    SimpleShot,
+)
+from metarun.backbones import NORMS
+from metarun.evaluation.evaluate import evaluate, judge
+from metarun.evaluation.feature_cache import on_features, takes_each_alone
+from tests.support.synthetic import make_conv4, make_stream
+
+ALONE = ("running", "layer", "instance", "group", "none")
+MAKERS = {
+    "protonet": ProtoNet,
+    "protonet, cosine": lambda backbone: ProtoNet(backbone, distance="cosine", learn_scale=True),
+    "matching": lambda backbone: MatchingNet(backbone, full_context=True),
+    "r2d2": R2D2,
+    "simpleshot": lambda backbone: SimpleShot(backbone, 12),
+    "baseline": lambda backbone: Baseline(backbone, 12),
+    "anil": lambda backbone: ANIL(backbone, 5, inner_lr=0.1, inner_steps=2),
+    "features": lambda backbone: NearestCentroid(backbone, "features"),
+}
+
+
+def shown_enough(dtype=torch.float64):
+    """A stream of which 30 tasks show more examples than there are."""
+    return make_stream(way=5, shot=2, query=3, dtype=dtype)
+
+
+def make_method(name, norm):
+    torch.manual_seed(0)
+    method = MAKERS[name](make_conv4(norm)).double()
+    for parameter in method.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return method.eval()
+
+
+@pytest.mark.parametrize("norm", ALONE)
+@pytest.mark.parametrize("name", MAKERS)
+def test_predictions_from_features_are_those_from_examples(name, norm):
+    method, stream = make_method(name, norm), shown_enough()
+    on, features = on_features(method, stream, 30, lambda: None, {})
+    torch.testing.assert_close(
+        on.predict(features.draw(3, 4), 2), method.predict(stream.draw(3, 4), 2), rtol=1e-10, atol=1e-10
+    )
+    assert torch.equal(features.draw(3, 4).query_y, stream.draw(3, 4).query_y)
+    assert features.hash(30) == stream.hash(30)
+
+
+def test_judging_gives_the_same_figures_and_leaves_the_method_as_it_was():
+    method, stream = make_method("protonet", "running"), shown_enough()
+    before = copy.deepcopy(method)
+    told = []
+    found = evaluate(method, stream, 30, 0, lambda done, tasks: told.append((done, tasks)))
+    plain = judge(lambda batch: method.predict(batch, 0), stream, 30)
+    assert torch.equal(found.accuracy, plain.accuracy)
+    torch.testing.assert_close(found.loss, plain.loss, rtol=1e-10, atol=1e-12)
+    assert told[0] == (0, 30), "who may want to stop is asked while examples are embedded"
+    assert told[-1] == (30, 30)
+    assert str(method) == str(before)
+    assert all(torch.equal(a, b) for a, b in zip(method.parameters(), before.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_network_is_asked_whether_it_takes_each_example_alone(norm):
+    torch.manual_seed(0)
+    assert takes_each_alone(make_conv4(norm).eval(), torch.rand(4, 1, 16, 16)) == (norm in ALONE)
+
+
+def test_a_network_of_the_users_own_is_asked_too():
+    class Centred(nn.Module):
+        def forward(self, x):
+            return (x - x.mean(0)).flatten(1)
+
+    assert not takes_each_alone(Centred(), torch.rand(4, 1, 16, 16))
+    assert takes_each_alone(nn.Flatten(), torch.rand(4, 1, 16, 16))
+
+
+def test_what_needs_a_tasks_examples_gets_them():
+    stream = shown_enough()
+    maml = MAML(make_conv4("layer"), 5, 0.1, 1).double().eval()
+    relation = RelationNet(make_conv4("layer")).double().eval()
+    for method in (
+        maml,
+        relation,
+        make_method("protonet", "batch"),
+        NearestCentroid(make_conv4("layer"), "raw").eval(),
+    ):
+        assert on_features(method, stream, 30, lambda: None, {}) is None
+
+
+def test_a_split_larger_than_what_the_tasks_show_is_not_embedded():
+    method, stream = make_method("protonet", "layer"), shown_enough()
+    assert stream.examples == 12 * 20
+    assert on_features(method, stream, 9, lambda: None, {}) is None  # 9 tasks of 25
+    assert on_features(method, stream, 10, lambda: None, {}) is not None

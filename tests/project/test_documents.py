@@ -1,0 +1,86 @@
+"""Every command and every file that the README and docs/ show is tried, made short."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metarun.cli import main as cli
+from tests.support.fake_images import write_pictures
+from tests.support.reference import import_learn2learn
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3", "train.meta_batch=2"]
+
+
+def blocks(language: str, document: Path) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)
+
+
+def shown_commands(document: Path) -> list[str]:
+    lines = [line for block in blocks("console", document) for line in block.splitlines()]
+    return [line.removeprefix("$ ").split("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+    _, *words = shlex.split(command)
+    if words[0] == "train" and "--cfg" not in words:
+        words += SHORT if "query" in command else [*SHORT, "task.query=2"]
+        if "hydra/sweeper=optuna" in words:
+            words += ["hydra.sweeper.n_trials=2"]
+        elif "-m" in words or "+sweep=" in command:
+            # In this process, which is faster; test_pool, test_engines and clusters/ try the launchers themselves.
+            words = [word for word in words if not word.startswith(("hydra.launcher.", "hydra/launcher="))]
+            words += ["hydra/launcher=basic"]
+    if words[0] == "test" or "RUN" in words:
+        trained = next(Path("results/runs").glob("protonet-*/result.json"))
+        words = [re.sub(r"\bRUN\b", json.loads(trained.read_text())["id"], word) for word in words]
+    monkeypatch.setattr(sys, "argv", ["metarun", *words])
+    return cli.main()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
+    monkeypatch.chdir(tmp_path)
+    if document.stem == "learn2learn":
+        import_learn2learn()
+    for text in [*blocks("python", document), *blocks("yaml", document)]:
+        path = Path(re.search(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)[1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for command in shown_commands(document):
+        if "omniglot" in command or "caltech101" in command:
+            monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
+        if "my_pictures" in command:
+            write_pictures(Path("my_pictures"), count=20)
+        if command.startswith("metarun "):
+            assert metarun(monkeypatch, command) == 0, command
+        elif command.startswith("make "):
+            subprocess.run(
+                ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60
+            )
+        elif command.startswith("torchrun "):
+            shared = [sys.executable, "-m", "torch.distributed.run", *shlex.split(command)[1:], *SHORT]
+            subprocess.run(shared, check=True, capture_output=True, timeout=120)
+        else:
+            assert command.startswith("git clone "), f"no test knows how to try {command!r}"
+
+
+def test_the_readme_opens_with_the_two_commands():
+    assert [command for command in shown_commands(ROOT / "README.md") if command.startswith("make")] == [
+        "make run",
+        "make test",
+    ]
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"

@@ -1,0 +1,110 @@
+"""Nothing reaches the network but a command that says so: every Python that is started here is held to it.
+
+A program that is not Python, as wandb's own, is told of a proxy, which notes who comes.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+HOOK = Path(__file__).parents[1] / "support" / "without_network"
+SMALL = [
+    *("algo=protonet", "backbone.filters=4", "train.iterations=2", "train.validate_every=1", "train.validate_tasks=2"),
+    *("train.meta_batch=1", "test.tasks=3"),
+]
+LOGGERS = "logger=[csv,tensorboard,wandb,mlflow]"
+PROXIES = [name for way in ("http", "https", "all") for name in (f"{way}_proxy", f"{way}_proxy".upper())]
+NOT_HANDED_ON = ("no_proxy", "METARUN_MIRROR", "WANDB", "MLFLOW", "DO_NOT_TRACK")  # what a user has not set
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers nobody, and notes what was asked for."""
+
+    asked: list[str]
+
+    def handle_one_request(self) -> None:
+        self.asked.append(self.rfile.readline().decode(errors="replace"))
+        self.close_connection = True
+
+
+class Offline:
+    """Runs commands without a network and knows what they tried to reach."""
+
+    def __init__(self, folder: Path, port: int, asked: list[str]) -> None:
+        self.folder, self.asked = folder, asked
+        self.attempts = folder / "attempts"
+        kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(tuple(map(str.upper, NOT_HANDED_ON)))}
+        self.environment = {
+            **kept,
+            **dict.fromkeys(PROXIES, f"http://127.0.0.1:{port}"),
+            "ATTEMPTS": str(self.attempts),
+            "PYTHONPATH": os.pathsep.join([str(HOOK), os.environ.get("PYTHONPATH", "")]),
+        }
+
+    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *words]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=280
+        )
+
+    def metarun(self, *words: str) -> None:
+        done = self.python("-m", "metarun", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert self.tried() == [], words
+
+    def tried(self) -> list[str]:
+        return [*(self.attempts.read_text().splitlines() if self.attempts.exists() else []), *self.asked]
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Iterator[Offline]:
+    handler = type("Handler", (Proxy,), {"asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield Offline(tmp_path, server.server_port, handler.asked)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_does_try_is_noticed(offline):
+    offline.environment["METARUN_DATA"] = str(offline.folder)
+    request = "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('https://example.org')"
+    assert "the test lets nothing reach example.org" in offline.python("-c", request).stderr
+    assert len(offline.tried()) == 1
+    got = offline.python("-m", "metarun", "data", "get", "omniglot")
+    assert (got.returncode, "could not be fetched" in got.stderr) == (2, True)
+    assert any(line.startswith("CONNECT github.com") for line in offline.asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["--help"], ["data", "list"], ["doctor"], ["train", "--cfg", "job"]])
+def test_a_verb_that_only_tells_reaches_nothing(words, offline):
+    offline.metarun(*words)
+
+
+@pytest.mark.slow
+def test_a_run_with_every_logger_reaches_nothing(offline):
+    offline.metarun("train", *SMALL, LOGGERS)
+
+
+@pytest.mark.slow
+def test_no_other_verb_reaches_anything(offline):
+    offline.metarun("train", "-m", *SMALL, LOGGERS, "seed=0,1")
+    offline.metarun("train", "-m", *SMALL, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "train.outer_lr=0.1,0.2")
+    offline.metarun("train", "-m", *SMALL, "hydra/launcher=joblib", "seed=2,3")
+    run = next((offline.folder / "results" / "runs").iterdir())
+    offline.metarun("test", f"run={run}", "task.way=3")
+    offline.metarun("rerun", run.name)
+    offline.metarun("compare")
+    offline.metarun("report")
+    offline.metarun("plot", "heatmap", "-o", "heatmap.pdf")
+    offline.metarun("plot", "tasks", run.name, "-o", "tasks.png")
+    offline.metarun("data", "check", "glyphs")

@@ -1,0 +1,75 @@
+"""What leaves the checkout: the wheel with its config tree, and files of a size that a repository can bear."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 120
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that `python -m build` makes from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, timeout=SECONDS, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_carries_every_config_and_no_test(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    packaged = {f"metarun/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert packaged <= names
+    assert {f"metarun/report/{name}" for name in ("page.html.j2", "style.css", "sort_and_filter.js")} <= names
+    assert not [name for name in names if name.startswith(("tests/", "conf/"))]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_composes_its_own_config_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([*install, str(wheel)], check=True, timeout=SECONDS, capture_output=True)
+
+    def shown(*words: str) -> str:
+        command = [str(site / "bin" / "metarun"), *words]
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        return subprocess.run(
+            command, cwd=empty, env=environment, timeout=SECONDS, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "_target_: metarun.algorithms.MAML" in shown("train", "--cfg", "job")
+    assert str(site / "metarun" / "conf") in shown("train", "--info", "searchpath")
+    assert not list(empty.iterdir())
+
+
+def test_no_tracked_file_is_over_a_megabyte() -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: nothing is tracked here")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=SECONDS)
+    files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    assert not [str(path) for path in files if path.is_file() and path.stat().st_size > MEGABYTE]
+
+
+def test_make_alone_explains_itself() -> None:
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
+    for target in ("run", "test", "test-all", "check", "clean"):
+        assert f"make {target} " in shown
+
+
+def test_an_old_python_is_told_in_one_sentence(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text(f"#!/bin/sh\nshift\nexec {sys.executable} -c 'import sys; sys.version_info = (3, 9, 1); '\"$1\"\n")
+    old.chmod(0o755)
+    command = ["make", "run", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert failed.returncode != 0
+    assert "metarun needs Python 3.11 or newer" in failed.stderr
+    assert "is 3.9; name a newer one, e.g. make PYTHON=python3.12" in failed.stderr

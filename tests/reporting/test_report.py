@@ -1,0 +1,366 @@
+"""The page of `metarun report`: what it shows of known figures, and that nothing in a run can break or leave it."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarun.cli import main as cli
+from metarun.reporting.html.axes import Frame, evenly, spread, ticks
+from metarun.reporting.html.sections import DRAWN, settings_of
+from metarun.reporting.tables.rows import sorted_rows
+from metarun.reporting.tables.run_labels import names
+from metarun.results.example_tasks import ExampleTask, save
+from metarun.results.records import read_records
+from metarun.results.run_directory import RunDirectory
+from metarun.system.atomic_write import write_csv, write_json, write_parquet, write_text
+from tests.cli.test_compare import record
+
+ACCURACY = np.array([[0.2, 0.2, 0.2, 0.2], [0.6, 0.8, 0.8, 1.0]])  # (steps + 1, tasks)
+
+
+def example_task() -> ExampleTask:
+    labels = np.array([0, 1], dtype=np.int16)
+    pictures = np.zeros((2, 1, 4, 4), dtype=np.uint8)
+    return ExampleTask(
+        pictures, labels, pictures, labels, np.array([0, 0], dtype=np.int16), np.array([0.9, 0.6], dtype=np.float32)
+    )
+
+
+def wave_task() -> ExampleTask:
+    x = np.array([[0.0], [1.0]], dtype=np.float32)
+    return ExampleTask(x, x, x, x, x + 1, np.empty(0, dtype=np.float32))
+
+
+def write_run(name="0", by_step=ACCURACY, examples=(), files=True, **changes) -> Path:
+    """Write what a run leaves behind, of which every figure is known."""
+    run = RunDirectory(Path("results/runs") / name)
+    run.path.mkdir(parents=True)
+    steps, tasks = by_step.shape
+    own = record(id=f"{int(name):08x}", steps=steps - 1, test_tasks=tasks, stream_hash="same", **changes)
+    columns = {"task": np.tile(np.arange(tasks), steps), "step": np.repeat(np.arange(steps), tasks)}
+    if "mse" in own:
+        own = {key: value for key, value in own.items() if "accuracy" not in key} | {"floor_mse": 4.0}
+        columns |= {"loss": by_step.ravel()}
+    else:
+        columns |= {"loss": by_step.ravel(), "accuracy": by_step.ravel(), "confidence": by_step.ravel() * 0.9}
+    if files:
+        write_parquet(run.tasks, columns)
+        rows = [
+            {"iteration": i, "split": split, "loss": 2 - i / 100, "accuracy": i / 100 if split == "val" else None}
+            for i in (10, 20)
+            for split in ("train", "val")
+        ]
+        write_csv(run.curve, rows, ["iteration", "split", "loss", "accuracy", "seconds"])
+        write_text(run.config, "algo: maml\n")
+        write_json(run.environment, {"host": "here"})
+    if examples:
+        save(run.examples, examples)
+    write_json(run.result, own)
+    return run.path
+
+
+@pytest.fixture
+def report(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["metarun", "report", *words])
+        code = cli.main()
+        printed, complaint = capsys.readouterr()
+        return code, printed, complaint
+
+    return run
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of table cells and of everything."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.cell = tag in ("td", "th") or (self.cell and tag in ("a", "button"))
+
+    def handle_data(self, data):
+        self.text += data
+        if self.cell:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self.cell = self.cell and tag not in ("td", "th")
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page() -> Page:
+    return Page(Path("report.html").read_text())
+
+
+def test_the_table_says_what_compare_says(report, monkeypatch, capsys):
+    write_run("1")
+    write_run("2", algo="protonet", by_step=ACCURACY[1:], order=None, transductive=False)
+    code, printed, _ = report()
+    assert (code, printed[:23]) == (0, "→ report.html (2 runs, ")
+    monkeypatch.setattr(sys, "argv", ["metarun", "compare", "--format", "md"])
+    cli.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    compared = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| :")]
+    assert page().rows[:3] == compared
+
+
+def test_each_part_is_there(report):
+    write_run("1", examples=[example_task()] * 3)
+    write_run("2", test_way=10)
+    report()
+    shown = page().text
+    for title in (
+        *("All runs", "Adaptation by step", "Adaptation by time", "Meta-validation", "Training loss", "Task by task"),
+        *("Calibration over tasks", "Example tasks", "Way and shot", "Provenance", "glyphs, 10-way 1-shot"),
+    ):
+        assert title in shown
+    assert "3 of the 6 queries shown are right" in shown
+    labels = [tag.get("aria-label") for tag in page().all("span") if tag.get("role") == "img"]
+    assert labels[:3] == [
+        "support A",
+        "query A, predicted A, confidence 90 percent",
+        "support B",
+    ]
+    assert "query B, predicted A, confidence 60 percent" in labels
+    assert '"host": "here"' in shown
+
+
+def test_regression_is_drawn_as_errors_and_waves(report):
+    errors = np.array([[4.0, 3.0, 5.0], [1.0, 2.0, 0.5]])
+    write_run("1", by_step=errors, examples=[wave_task()], mse=1.17, test_data="sinusoid", data="sinusoid", test_way=1)
+    assert report()[0] == 0
+    shown = page().text
+    assert "sinusoid, 1 support points" in shown
+    assert "mean squared error" in shown
+    assert "Calibration" not in shown
+    assert "support points, the function, and what was predicted" in [t.get("aria-label") for t in page().all("svg")]
+
+
+def test_it_needs_no_network_and_runs_no_script_but_its_own(report):
+    write_run("1", examples=[example_task()])
+    report()
+    text, parsed = Path("report.html").read_text(), page()
+    for tag, attributes in parsed.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"<{tag} {name}>"
+            if name in ("src", "href", "srcset", "data", "action"):
+                assert value.startswith("#"), f"<{tag} {name}={value}>"
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert "@import" not in text
+    assert all(url.startswith("data:image/png;base64,") for url in re.findall(r"url\((.*?)\)", text))
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(tag["content"] for tag in parsed.all("meta") if tag.get("http-equiv") == "Content-Security-Policy")
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in policy
+
+
+def test_what_a_run_says_is_shown_as_text(report):
+    evil = "</style></script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    path = write_run("1", algo=evil, norm=evil, data=evil, test_data=evil, backbone=evil, examples=[example_task()])
+    write_run("2", algo=evil, norm="layer", data=evil, test_data=evil, test_shot=5)
+    (path / "config.yaml").write_text(f"evil: {evil}")
+    (path / "environment.json").write_text(json.dumps({"command": evil}))
+    report()
+    parsed = page()
+    assert len(parsed.all("script")) == 1
+    assert len(parsed.all("style")) == 1
+    assert not parsed.all("img")
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+    assert parsed.rows[1][0] == evil
+    assert f"evil: {evil}" in parsed.text
+
+
+def test_a_curve_that_is_no_curve_is_left_out(report):
+    path = write_run("1")
+    (path / "curve.csv").write_text("iteration,split,loss,accuracy\n1e999,val,1e308,-1e308\n2,val,x,y\n")
+    code, _, complaint = report()
+    assert code == 0
+    assert "left out: results/runs/1/curve.csv cannot be read (could not convert string to float" in complaint
+
+
+def test_a_page_of_runs_in_a_folder_whose_name_is_no_utf_8_is_written(report):
+    write_run("1").rename("results/runs/\udcff")
+    code, _, _ = report()
+    assert code == 0
+    assert "results/runs/?" in page().text
+
+
+@pytest.mark.parametrize("damaged", ["tasks.parquet", "curve.csv", "examples.npz"])
+def test_a_damaged_file_costs_its_own_charts_only(report, damaged):
+    path = write_run("1", examples=[example_task()])
+    (path / damaged).write_bytes(b"\xff no such file")
+    code, _, complaint = report()
+    assert code == 0
+    assert f"left out: results/runs/1/{damaged} cannot be read" in complaint.replace("\n", " ")
+    shown = page().text
+    assert ("Adaptation by step" in shown) == (damaged != "tasks.parquet")
+    assert ("Training loss" in shown) == (damaged != "curve.csv")
+    assert ("Example tasks" in shown) == (damaged != "examples.npz")
+
+
+def test_a_run_of_which_only_the_row_is_left_is_in_the_table(report):
+    write_run("1", files=False)
+    assert report()[0] == 0
+    assert page().rows[1][0] == "maml"
+
+
+@pytest.mark.slow
+def test_a_hundred_runs_make_a_page_that_opens_fast(report):
+    random = np.random.default_rng(0)
+    for i in range(100):
+        accuracy = random.integers(40, 76, (4, 200)) / 75
+        write_run(str(i), accuracy, [example_task()] * 3, algo=f"method{i % 10}", seed=i, test_shot=1 + i % 25)
+    report()
+    assert Path("report.html").stat().st_size < 2_000_000
+    assert len(page().all("details")) >= 100
+    assert len(page().all("details")) - len([tag for tag in page().all("details") if "open" in tag]) > 100
+
+
+def test_of_many_runs_the_best_of_each_method_is_drawn_first(report, tmp_path):  # protonet is the worst of all
+    for i in range(12):
+        write_run(str(i), algo="maml" if i else "protonet", seed=i, accuracy=0.8 + i / 100)
+    (setting,), _ = settings_of(sorted_rows(read_records([tmp_path])[0]), names)
+    assert len(setting.runs) == DRAWN
+    assert [run.record["algo"] for run in setting.runs] == ["maml"] * (DRAWN - 1) + ["protonet"]
+    assert "8 of 12 runs are drawn, the best of each method first" in setting.note
+
+
+def test_runs_are_named_by_what_tells_them_apart():
+    unread = {"path": "nowhere"}
+    changes = ({}, {"seed": 1}, {"algo": "anil"}, {"norm": "layer"})
+    assert names([record(id=f"{i}", **unread, **each) for i, each in enumerate(changes)]) == [
+        "maml, norm=batch, seed 0",
+        "maml, norm=batch, seed 1",
+        "anil",
+        "maml, norm=layer, seed 0",
+    ]
+
+
+def test_runs_that_nothing_tells_apart_have_their_ids(report):
+    write_run(str(0x1234ABCD), algo="protonet")
+    write_run(str(0xABCD1234), algo="protonet")
+    assert report()[0] == 0
+    page = Path("report.html").read_text()
+    assert "protonet 1234abcd" in page
+    assert "protonet abcd1234" in page
+
+
+def test_a_heat_map_needs_two_cells_and_only_seeds_share_one(report):
+    write_run("1", accuracy=0.9)
+    write_run("2", accuracy=0.8, seed=1)
+    write_run("3", accuracy=0.95, test_shot=5)
+    write_run("4", algo="anil")
+    write_run("5", accuracy=0.7, norm="layer", test_shot=5)
+    assert report()[0] == 0
+    page = Path("report.html").read_text()
+    sizes = page[page.index('id="sizes"') : page.index('id="runs"')]
+    assert re.findall("<h4>(.*?)</h4>", sizes) == ["maml, norm=batch"]
+    written = re.findall("<text[^>]*middle[^>]*>(.*?)</text>", sizes)
+    assert written == ["1", "5", "85.0 † ¶", "± 26.0", "sd 7.1", "95.0 † ¶", "± 0.4"]
+    assert "† transductive: queries see each other." in sizes
+
+
+def test_the_worst_twentieth_of_the_tasks_is_marked(report, tmp_path):
+    accuracy = np.concatenate([np.full(57, 0.8), np.full(3, 0.4)])[None]  # 60 tasks: 3 are the worst
+    write_run("1", accuracy)
+    (setting,), _ = settings_of(read_records([tmp_path])[0], names)
+    chart = next(chart for chart in setting.charts if chart.title == "Task by task")
+    assert "worst 5 %: 40.0" in chart.drawing
+    bars = re.findall(r'<path class="(bar.*?) c0" d="(.*?)"', chart.drawing)
+    assert [(kind, path.count("z")) for kind, path in bars] == [("bar", 2), ("bar marked", 1)]
+
+
+def test_the_axis_of_time_ends_at_the_time_of_one_task(report, tmp_path):
+    write_run("1", adapt_ms=40.0)
+    (setting,), _ = settings_of(read_records([tmp_path])[0], names)
+    chart = next(chart for chart in setting.charts if chart.title == "Adaptation by time")
+    assert ">40</text>" in chart.drawing
+    assert ">80</text>" in chart.drawing  # the mean accuracy at the end, in percent
+
+
+def test_numbers_find_their_places():
+    frame = Frame((0, 10), (0, 100), "steps", "accuracy, %")
+    assert (frame.px(0), frame.px(10)) == (34, frame.end)
+    assert frame.py(0) == frame.bottom
+    assert frame.py(100) == 24
+    assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert ticks(57.3, 91.2) == [60, 70, 80, 90]
+    assert evenly(5, 10) == [0, 1, 2, 3, 4]
+    assert evenly(101, 3) == [0, 50, 100]
+    assert spread([10, 11, 50], 10, 0, 100) == [10, 20, 50]
+    assert spread([95, 96, 97], 10, 0, 100) == [80, 90, 100]
+
+
+@pytest.mark.parametrize("by_step", [np.ones((2, 4)), np.zeros((1, 4)), np.full((2, 1), 0.5), np.full((12, 1), 0.0)])
+@pytest.mark.parametrize("regression", [False, True])
+def test_figures_without_spread_are_drawn_too(report, by_step, regression):
+    write_run("1", by_step, **({"mse": 0.0, "test_way": 1} if regression else {}))
+    assert report()[::2] == (0, "")
+    text = Path("report.html").read_text()
+    assert not re.search(r'"[^"]*\b(nan|inf)\b[^"]*"', text)
+
+
+def test_other_folders_and_another_file_can_be_named(report):
+    write_run("1")
+    write_run("2")
+    code, printed, _ = report("results/runs/2", "-o", "two.html")
+    assert code == 0
+    assert "→ two.html (1 run, " in printed
+    assert "00000001" not in Path("two.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "there is no nowhere here; `metarun train` writes to results/"),
+        (
+            ["-o", "missing/report.html"],
+            "missing/report.html cannot be written (No such file or directory); name another file with -o.",
+        ),
+        (["-o", "results"], "results cannot be written (Is a directory); name another file with -o."),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(report, words, sentence):
+    write_run("1")
+    code, _, complaint = report(*words)
+    assert code == 2
+    assert sentence in " ".join(complaint.split())
+
+
+def test_no_torch_is_needed(report, tmp_path):
+    write_run("1", examples=[example_task()])
+    program = "import sys; from metarun.cli.report import main; main([]); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+
+
+def test_two_copies_of_a_run_do_not_cost_the_page(report):
+    write_run("1")
+    shutil.copytree("results/runs/1", "results/runs/2")
+    code, _, complaint = report()
+    assert code == 0
+    assert "left out: figures by way and shot: runs 00000001, 00000001 differ in more than their seed" in complaint
+    assert len(page().rows) == 3

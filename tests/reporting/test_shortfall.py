@@ -1,0 +1,64 @@
+import pytest
+
+from metarun.reporting.shortfall import remark, shortfall
+from metarun.reporting.summary import summary
+from metarun.reporting.tables.flags import flags
+from tests.cli.test_compare import record
+
+
+def row(accuracy: float = 0.21, **changed) -> dict:
+    """One of classification in which the floor is 40 % and chance 20 %."""
+    figures = {"accuracy": accuracy, "accuracy_ci95": 0.02, "floor_accuracy": 0.4, "chance": 0.2, "val_accuracy": 0.2}
+    losses = {"train_loss_first": 1.609, "train_loss_last": 1.612}
+    return {**record(), **figures, **losses, **changed}
+
+
+def wave(mse: float, **changed) -> dict:
+    made = {**row(), "mse": mse, "mse_ci95": 0.2, "floor_mse": 4.0, **changed}
+    return {key: value for key, value in made.items() if not key.startswith("accuracy")}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (row(0.5), None),
+        (row(0.39), None),  # 41 % at most
+        (row(0.3), "floor"),
+        (row(0.219), "chance"),
+        (row(0.1), "chance"),
+        (row(0.1, accuracy_ci95=None), None),  # of one task
+        (row(0.1, iterations=0), None),  # nobody trained it, such as algo=nearest_centroid
+        (row(0.3, floor_accuracy=None), None),
+        (wave(3.0), None),
+        (wave(4.1), None),
+        (wave(4.3), "floor"),
+        (wave(9.0, iterations=0), None),
+        (wave(9.0, floor_mse=None), None),
+    ],
+)
+def test_a_row_falls_short_if_its_whole_interval_is_below_the_floor_or_reaches_down_to_chance(found, expected):
+    assert shortfall(found) == expected
+    assert flags([found])[0] == ([expected] if expected else [])
+    assert (remark(found) is None) == (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (row(), "the training loss did not fall (1.61 → 1.61): try other rates (`train.outer_lr`, `algo.inner_lr`)"),
+        (row(order=None), "did not fall (1.61 → 1.61): try other rates (`train.outer_lr`) and more steps."),
+        (row(order=None, training_diverged_at=9), "its training diverged: try lower rates (`train.outer_lr`), or"),
+        (row(train_loss_first=None), "take more steps (`train.iterations`)"),
+        (row(train_loss_first=1.612), "take more steps (`train.iterations`)"),
+        (row(train_loss_last=0.1), "the training loss fell (1.61 → 0.1) and meta-val did not follow: more training"),
+        (row(train_loss_last=0.1, best_iteration=9), "and meta-val was at its best in the end: take more steps"),
+        (row(train_loss_last=0.1, val_accuracy=0.8), "and meta-val did better, so see how meta-test differs from it"),
+        (wave(9.0, train_loss_last=0.1, val_mse=4.0), "and meta-val did better, so see how meta-test differs from it"),
+        (row(train_loss_last=0.1, test_data="digits"), "so see how digits differs from glyphs: polarity, contrast"),
+        (row(0.3), "below the floor: a nearest centroid of raw inputs, which needs no training, does better; the"),
+        (wave(9.0), "below the floor: the mean of the support targets, which needs no training, is nearer; the"),
+    ],
+)
+def test_the_remark_says_what_to_look_at(found, told):
+    assert told in remark(found)
+    assert "remark" in {cell for column in summary(found).columns for cell in column.cells}

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from metarun.algorithms import MAML, ProtoNet
+from metarun.errors import UserError
+from metarun.evaluation.evaluate import judge, predict_examples
+from metarun.results.example_tasks import SIDE, ExampleTask, can_be_shown, cut_down, load, save
+from tests.support.synthetic import make_conv4, make_stream
+
+
+def whole_task(way=2, per_class=1, side=8, channels=1):
+    labels = np.repeat(np.arange(way), per_class)
+    x = np.random.default_rng(0).random((len(labels), channels, side, side), dtype=np.float32)
+    return ExampleTask(x, labels, x, labels, labels[::-1], np.linspace(0, 1, len(labels), dtype=np.float32))
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    tasks = [cut_down(whole_task()), cut_down(whole_task(way=3))]
+    save(tmp_path / "examples.npz", tasks)
+    for saved, loaded in zip(tasks, load(tmp_path / "examples.npz"), strict=True):
+        for name, array in vars(saved).items():
+            np.testing.assert_array_equal(array, getattr(loaded, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["examples.npz"]
+
+
+def test_at_most_five_classes_and_three_examples_of_each_are_kept():
+    kept = cut_down(whole_task(way=7, per_class=4))
+    assert kept.query_y.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert kept.support_x.shape == (15, 1, 8, 8)
+    assert kept.predicted[:3].tolist() == [6, 6, 6], "a class that is not shown can be predicted"
+
+
+def test_a_pixel_of_a_shrunk_picture_is_the_mean_of_a_square():
+    task = whole_task(side=2 * SIDE + 1, channels=3)
+    kept = cut_down(task)
+    assert kept.query_x.shape == (2, 3, 28, 28)  # 85 pixels, three to one
+    assert kept.query_x[1, 2, 5, 6] == round(float(task.query_x[1, 2, 15:18, 18:21].mean()) * 255)
+
+
+def test_numbers_beyond_0_and_1_are_rescaled_for_all_pictures_of_a_task_alike():
+    task = whole_task()
+    task.query_x[0, 0, 0, 0], task.query_x[1, 0, 0, 0] = -1.0, 3.0
+    kept = cut_down(task)
+    assert kept.query_x[:, 0, 0, 0].tolist() == [0, 255]
+    assert kept.support_x[1, 0, 0, 1] == np.rint((task.support_x[1, 0, 0, 1] + 1) / 4 * 255)
+
+
+@pytest.mark.parametrize(
+    ("shape", "regression", "shown"),
+    [
+        ((1, 28, 28), False, True),
+        ((3, 84, 60), False, True),
+        ((4, 28, 28), False, False),
+        ((1, 1, 500), False, False),
+        ((64,), False, False),
+        ((1,), False, False),
+        ((1,), True, True),
+        ((2,), True, False),
+    ],
+)
+def test_only_pictures_and_points_of_a_function_are_shown(shape, regression, shown):
+    assert can_be_shown(shape, regression) == shown
+
+
+@pytest.mark.parametrize("method", [ProtoNet, lambda backbone: MAML(backbone, 5, 0.1, 1)])
+def test_the_predictions_are_those_that_the_run_is_judged_by(method):
+    torch.manual_seed(0)
+    algorithm, stream = method(make_conv4()), make_stream(query=2)
+    shown = predict_examples(algorithm, stream, 2, range(9))
+    judged = judge(lambda batch: algorithm.predict(batch, 2), stream, 3)
+    assert [(task.predicted == task.query_y).mean() for task in shown] == judged.accuracy[-1].tolist()
+    np.testing.assert_allclose([task.confidence.mean() for task in shown], judged.confidence[-1], rtol=1e-5)
+
+
+def test_there_are_no_more_of_them_than_the_run_is_judged_on():
+    assert len(predict_examples(ProtoNet(make_conv4()), make_stream(), 0, range(2))) == 2
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "text", "npy", "pickle", "labels", "halves", "nan", "bomb", "shapes"])
+def test_a_damaged_file_is_one_sentence_and_runs_no_code(spoil, tmp_path):
+    path = tmp_path / "examples.npz"
+    task = cut_down(whole_task())
+    save(path, [task])
+    arrays = {f"{name}_0": array for name, array in vars(task).items()}
+    if spoil == "truncate":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif spoil == "text":
+        path.write_text("no archive")
+    elif spoil == "npy":
+        with path.open("wb") as file:
+            np.save(file, task.query_x)
+    elif spoil == "pickle":
+        np.savez(path, **{**arrays, "query_y_0": np.array([{}, None], dtype=object)})
+    elif spoil == "labels":
+        np.savez(path, **{**arrays, "predicted_0": np.array(["<b>", "x"])})
+    elif spoil == "halves":
+        np.savez(path, **{**arrays, "predicted_0": task.predicted + 0.5})
+    elif spoil == "nan":
+        np.savez(path, **{**arrays, "confidence_0": task.confidence * np.float32("nan")})
+    elif spoil == "bomb":
+        np.savez_compressed(path, **{**arrays, "support_x_0": np.zeros((100_000, 1, 42, 42), np.uint8)})
+    else:
+        np.savez(path, **{**arrays, "query_x_0": task.query_x[:1]})
+    with pytest.raises(UserError, match=r"examples\.npz cannot be read \(.+\); delete it"):
+        load(path)

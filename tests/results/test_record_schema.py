@@ -1,0 +1,50 @@
+import pytest
+
+from metarun.results.record_schema import what_is_wrong
+from tests.cli.test_compare import record
+
+
+def test_a_row_that_metarun_wrote_is_whole():
+    assert what_is_wrong(record()) is None
+    regression = {key: value for key, value in record().items() if "accuracy" not in key}
+    assert (
+        what_is_wrong({**regression, "mse": 0.3, "mse_ci95": None, "floor_mse": 2.0, "mse_by_step": [3.0, 0.3]}) is None
+    )
+    assert what_is_wrong({"status": "failed", "reason": "the loss became NaN"}) is None
+
+
+def test_a_row_may_say_more_than_is_known_today():
+    assert what_is_wrong(record(more=[1, {"a": None}])) is None
+
+
+@pytest.mark.parametrize("broken", [None, [], "done", {}, {"status": "running"}, {"status": ["done"]}])
+def test_what_is_no_row_says_why(broken):
+    assert what_is_wrong(broken) == "its status is neither done nor failed"
+
+
+def test_a_key_that_is_missing_is_named():
+    assert what_is_wrong({key: value for key, value in record().items() if key != "test_way"}) == "it has no test_way"
+    assert what_is_wrong({"status": "failed"}) == "it has no reason"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("accuracy", value) for value in ("0.9", True, None, -0.1, 1.1, float("nan"), [0.9])),
+        *(("accuracy_ci95", value) for value in ("0.1", -0.1, float("inf"))),
+        *(("mse", value) for value in (-1, float("inf"), 1e101, "0")),
+        *(("algo", value) for value in (5, None, "a\nb", "\x1b[2J", "\u202ex", "\ud800")),
+        *(("test_way", value) for value in (0, -5, 5.0, True, 10**10, "5")),
+        *(("steps", value) for value in (-1, None)),
+        *(("order", value) for value in (1.5, "2")),
+        *(("transductive", value) for value in (1, "no", None)),
+        *(("train_seconds", value) for value in (-1, float("nan"), 10**400)),
+        *(("seed", value) for value in (0.0, 2**64, None)),
+        *(("stream_hash", value) for value in (1, ["a"])),
+        *(("published", value) for value in ({}, "0.9", {"accuracy": 0.9, "source": "x", "of": []})),
+        *(("accuracy_by_step", value) for value in ([], [2], 0.5)),
+        *(("audit", value) for value in ({}, {"tasks": 3})),
+    ],
+)
+def test_a_key_that_holds_something_else_is_named(key, value):
+    assert what_is_wrong(record(**{key: value})) == f"its {key} is none"

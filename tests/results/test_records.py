@@ -1,0 +1,96 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metarun.errors import UserError
+from metarun.results.records import figures_by_step, read_result
+from metarun.results.run_directory import find_run, run_path
+from tests.cli.test_compare import record
+
+BY_STEP = np.array([[0.2, 0.25, 0.3], [0.5, 0.75, 1.0]])  # (steps + 1, tasks)
+COLUMNS = {"task": [0, 1, 2, 0, 1, 2], "step": [0, 0, 0, 1, 1, 1], "accuracy": BY_STEP.ravel()}
+
+
+def run_with(folder, columns):
+    pd.DataFrame(columns).to_parquet(folder / "tasks.parquet")
+    return record(path=str(folder), test_tasks=3, steps=1)
+
+
+def test_figures_come_in_order_whatever_the_order_of_the_rows(tmp_path):
+    shuffled = {name: np.asarray(values)[[4, 0, 5, 2, 3, 1]] for name, values in COLUMNS.items()}
+    assert figures_by_step(run_with(tmp_path, shuffled)).tolist() == BY_STEP.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"task": [0, 1, 1, 0, 1, 2]}, "some task has no figure for some step, or two"),
+        ({"task": [0, 1, 10**12, 0, 1, 2]}, "some task has no figure for some step, or two"),
+        ({"step": [0, 0, 0, 5, 5, 5]}, "some task has no figure for some step, or two"),
+        ({"accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, np.nan]}, "a figure in column accuracy is none"),
+        ({"accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, 1.5]}, "a figure in column accuracy is none"),
+        ({"accuracy": ["a"] * 6}, "could not convert string to float"),
+        ({"accuracy": [[1]] * 6}, "setting an array element with a sequence"),
+    ],
+)
+def test_figures_that_are_not_what_the_row_says_are_told(tmp_path, changed, reason):
+    with pytest.raises(UserError, match=rf"tasks\.parquet cannot be read \({reason}.*\); make the run again"):
+        figures_by_step(run_with(tmp_path, {**COLUMNS, **changed}))
+
+
+def test_figures_of_another_number_of_tasks_are_told(tmp_path):
+    with pytest.raises(UserError, match=r"\(4 rows are not of 3 tasks, as the row says\)"):
+        figures_by_step(run_with(tmp_path, {name: values[:4] for name, values in COLUMNS.items()}))
+
+
+def test_a_table_that_is_small_and_claims_a_billion_rows_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("metarun.results.records._MOST_ROWS", 5)
+    with pytest.raises(UserError, match=r"\(6 rows are more than is read\)"):
+        figures_by_step(run_with(tmp_path, COLUMNS))
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_table_and_no_row(tmp_path):
+    for name in ("tasks.parquet", "result.json"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=r"tasks\.parquet cannot be read \(it is not there\)"):
+        figures_by_step(record(path=str(tmp_path)))
+    assert read_result(tmp_path / "result.json") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[" * 100_000, r"cannot be read \(it nests too deep\)"),
+        (b'{"status": "done", "accuracy": NaN}', r"cannot be read \(NaN is no number of JSON\)"),
+        (b"\xff\xfe", r"cannot be read \('utf-8' codec can't decode"),
+        (b'{"seed": ' + b"9" * 5_000 + b"}", r"cannot be read \(Exceeds the limit \(4300 digits\)"),
+        (b"[]", r"is no whole result of metarun \(its status is neither done nor failed\)"),
+        (b'{"status": "done"}', r"is no whole result of metarun \(it has no id\)"),
+    ],
+    ids=["deep", "NaN", "bytes", "digits", "list", "empty"],
+)
+def test_a_row_that_cannot_be_one_is_told(tmp_path, content, reason):
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"result\.json {reason}.*delete it and run the same command again"):
+        read_result(tmp_path / "result.json")
+
+
+def test_a_row_of_many_megabytes_is_not_read(tmp_path):
+    with (tmp_path / "result.json").open("wb") as file:
+        file.truncate(1 << 27)
+    with pytest.raises(UserError, match=r"result\.json cannot be read \(it is too large\)"):
+        read_result(tmp_path / "result.json")
+
+
+@pytest.mark.parametrize("run", ["x" * 5_000, "\udcff", "~nobody/x", "[", "**"])
+def test_the_strangest_name_of_a_run_names_none(tmp_path, run):
+    with pytest.raises(UserError, match="is neither a run's directory nor the start of an id in"):
+        find_run(tmp_path, run)
+
+
+def test_a_name_leads_to_no_other_folder(tmp_path):
+    path = run_path(tmp_path, "../../maml", "birds/small\x1b", 5, 1, "0123abcd")
+    assert path == tmp_path / "runs" / "..-..-maml-birds-small\\x1b-5w1s-0123abcd"

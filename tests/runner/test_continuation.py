@@ -1,0 +1,182 @@
+"""A longer run goes on from where a shorter one of the same training ended, to the bits of a run from the start."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarun.algorithms import ProtoNet
+from metarun.cli import main as cli
+from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.run_directory import RunDirectory
+from metarun.runner.continuation import what_it_depends_on
+from metarun.training import checkpoint
+from tests.support.synthetic import make_conv4
+
+SMALL = [
+    *("algo=protonet", "train.validate_every=2", "train.validate_tasks=4", "train.meta_batch=1", "train.way=5"),
+    *("test.tasks=4", "backbone.filters=4"),
+]
+
+
+class Ageing(ProtoNet):
+    """A ProtoNet that is told how much of its training is over."""
+
+    def on_step(self, fraction):
+        self.fraction = fraction
+
+
+class Unlucky(ProtoNet):
+    """One whose loss is no number from its fourth task on."""
+
+    def meta_loss(self, tasks):
+        self.seen = getattr(self, "seen", 0) + 1
+        return super().meta_loss(tasks) * (float("nan") if self.seen > 3 else 1.0)
+
+
+@pytest.fixture
+def train(monkeypatch, capsys, tmp_path):
+    """Train in this process so many steps; return the exit code, what was printed, and the run's directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(steps, *words, results="results"):
+        before = set(Path(results, "runs").glob("*"))
+        every = ["metarun", "train", *SMALL, f"train.iterations={steps}", f"results_dir={results}", *words]
+        monkeypatch.setattr(sys, "argv", every)
+        code = cli.main()
+        made = set(Path(results, "runs").glob("*")) - before
+        return code, "".join(capsys.readouterr()), RunDirectory(made.pop()) if made else None
+
+    return run
+
+
+def content(run: RunDirectory) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(run.path.iterdir())}
+
+
+@pytest.mark.parametrize(
+    "words", [[], pytest.param(["algo=maml", "train.lr_decay=0.5", "train.lr_decay_every=3"], marks=pytest.mark.slow)]
+)
+def test_a_run_that_continues_a_shorter_one_has_the_bits_of_one_from_the_start(train, words):
+    _, _, shorter = train(4, *words)
+    before = content(shorter)
+    _, printed, longer = train(8, *words)
+    assert f"continuing from step 4 of {shorter.path.name}, whose training is the same up to there" in printed
+    assert content(shorter) == before
+    _, printed, anew = train(8, *words, results="anew")
+    assert "continuing" not in printed
+    assert differences(numbers(anew), numbers(longer)) == []
+    ours, theirs = (torch.load(run.last, weights_only=True) for run in (longer, anew))
+    assert all(torch.equal(ours["algorithm"][name], theirs["algorithm"][name]) for name in theirs["algorithm"])
+    rows = [run.read_result() for run in (shorter, longer)]
+    assert rows[1]["train_seconds"] > rows[0]["train_seconds"], "the seconds of both add up"
+    came_from = json.loads(longer.environment.read_text())["continued_from"]
+    assert (came_from["run"], came_from["step"]) == (shorter.id, 4)
+    assert came_from["environment"] == json.loads(shorter.environment.read_text())
+
+
+@pytest.mark.slow
+def test_the_longest_of_several_is_continued_and_one_with_another_key_is_not(train):
+    _, _, first = train(2)
+    _, _, second = train(4)
+    train(6, "seed=1")
+    _, printed, _ = train(8)
+    assert f"continuing from step 4 of {second.path.name}" in printed
+    assert first.path.name not in printed
+
+
+@pytest.mark.slow
+def test_a_shorter_run_does_not_continue_a_longer_one_and_force_begins_anew(train):
+    _, _, longer = train(4)
+    assert "continuing" not in train(2)[1]
+    assert "continuing" not in train(4, "force=true")[1]
+    assert longer.read_result()["iterations"] == 4
+
+
+@pytest.mark.parametrize(
+    ("train", "method", "reason"),
+    [
+        ({"lr_schedule": "cosine"}, ProtoNet, "train.lr_schedule=cosine depends on the end"),
+        ({"lr_schedule": "linear"}, ProtoNet, "train.lr_schedule=linear depends on the end"),
+        ({"time_budget": "1h"}, ProtoNet, "train.time_budget=1h depends on the clock"),
+        ({}, Ageing, "Ageing depends on how much of the training is over"),
+        ({}, ProtoNet, None),
+    ],
+)
+def test_some_trainings_depend_on_their_end(train, method, reason):
+    config = {"train": {"lr_schedule": "step", "time_budget": None, **train}}
+    assert what_it_depends_on(config, method(make_conv4())) == reason
+
+
+def test_a_training_that_depends_on_its_end_begins_at_the_start_and_says_why(train):
+    _, _, shorter = train(2, "train.lr_schedule=cosine")
+    _, printed, _ = train(4, "train.lr_schedule=cosine")
+    told = "trained 2 steps of this, but train.lr_schedule=cosine depends on the end: training from the start"
+    assert f"{shorter.path.name} {told}" in printed
+    assert "continuing" not in printed
+
+
+def test_a_last_look_off_the_beat_is_one_that_the_longer_run_does_not_take(train):
+    _, _, shorter = train(3)
+    _, printed, _ = train(4)
+    assert (
+        f"{shorter.path.name} is a shorter run of this, but cannot be continued: it looked at meta-val at step 3"
+        in (printed)
+    )
+
+
+def test_a_shorter_run_that_diverged_is_not_continued(train):
+    code, _, shorter = train(4, "algo._target_=tests.runner.test_continuation.Unlucky")
+    assert code == 1
+    _, printed, _ = train(6, "algo._target_=tests.runner.test_continuation.Unlucky")
+    assert f"{shorter.path.name} is a shorter run of this, but cannot be continued: it failed (the meta" in printed
+
+
+def drop(run: RunDirectory) -> None:
+    run.last.unlink()
+
+
+def cut(run: RunDirectory) -> None:
+    run.last.write_bytes(run.last.read_bytes()[:1000])
+
+
+def of_another(run: RunDirectory) -> None:
+    state = torch.load(run.last, weights_only=True)
+    torch.save({**state, "run": "ffffffff"}, run.last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damage", "reason"), [(drop, "last.pt is not there"), (cut, "last.pt cannot be read"), (of_another, "last.pt")]
+)
+def test_a_checkpoint_that_cannot_be_used_lets_the_run_begin_at_the_start(train, damage, reason):
+    _, _, shorter = train(2)
+    _, _, undisturbed = train(4, results="anew")
+    damage(shorter)
+    code, printed, run = train(4)
+    assert code == 0
+    assert f"cannot be continued: {shorter.path}/{reason}" in printed
+    assert differences(numbers(undisturbed), numbers(run)) == []
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_network_leaves_no_trace(train):
+    _, _, shorter = train(2)
+    _, _, other = train(2, "backbone.filters=8", results="other")
+    _, _, undisturbed = train(4, results="anew")
+    state = torch.load(other.last, weights_only=True)
+    state.pop("checksum")
+    checkpoint.save(shorter.last, {**state, "run": shorter.id})
+    code, printed, run = train(4)
+    assert (code, "does not fit this run" in printed) == (0, True)
+    assert differences(numbers(undisturbed), numbers(run)) == []
+
+
+@pytest.mark.slow
+def test_a_run_under_way_is_not_continued(train):
+    _, _, shorter = train(2)
+    shorter.result.unlink()
+    _, printed, _ = train(4)
+    assert "continu" not in printed

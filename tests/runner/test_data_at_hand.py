@@ -1,0 +1,134 @@
+"""A row is shown, and a run goes on, only on the data that it was made from, wherever the command is run."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metarun.cli import main as cli
+from metarun.training import checkpoint
+from tests.support.fake_images import write_pictures
+
+SMALL = [
+    *("task.query=1", "test.tasks=4", "train.iterations=2", "train.validate_every=1", "train.validate_tasks=2"),
+    *("data.size=12", "backbone.filters=4", "backbone.downsample=stride", "train.way=5", "train.query=1"),
+]
+PROTONET = ["train", "algo=protonet", "data=image_folder", "data.root=pics", *SMALL]
+OWN = """
+from pathlib import Path
+import numpy as np
+from metarun.data import ClassDataset, Examples
+
+class Hidden:
+    name, summary, licence = "hidden", "", ""
+    def load(self):
+        random = np.random.default_rng(int(Path("number.txt").read_text()))
+        def split(name):
+            return Examples.from_classes({f"{name}{c}": random.random((4, 1, 12, 12), np.float32) for c in range(5)})
+        return ClassDataset("hidden", {name: split(name) for name in ("train", "val", "test")})
+"""
+
+
+@pytest.fixture
+def metarun(monkeypatch, capsys, tmp_path):
+    """Run a command in this process; return its exit code and all that it said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "root"))
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["metarun", *words])
+        return cli.main(), "".join(capsys.readouterr())
+
+    return run
+
+
+def rows() -> list[Path]:
+    return sorted(Path("results/runs").glob("*/result.json"))
+
+
+def test_changed_pictures_are_another_run_and_the_same_elsewhere_are_the_same(metarun):
+    write_pictures(Path("pics"))
+    assert metarun(*PROTONET)[0] == 0
+    shutil.copytree("pics", "copy")
+    code, said = metarun(*PROTONET, "data.root=./copy")
+    assert code == 0
+    assert "Already finished" in said
+    write_pictures(Path("pics"), first=7)
+    code, said = metarun(*PROTONET)
+    assert code == 0
+    assert "Already finished" not in said
+    assert len({json.loads(row.read_text())["data_hash"] for row in rows()}) == len(rows()) == 2
+
+
+def test_a_row_of_other_data_than_are_here_is_not_shown(metarun, monkeypatch):
+    """A class of the user's own may read what no key names."""
+    Path("users_hidden.py").write_text(OWN)
+    Path("number.txt").write_text("1")
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.delitem(sys.modules, "users_hidden", raising=False)
+    Path("my_conf/data").mkdir(parents=True)
+    Path("my_conf/data/hidden.yaml").write_text("_target_: users_hidden.Hidden\n")
+    words = ["train", "--config-dir", "my_conf", "algo=protonet", "data=hidden", "task.query=1", "test.tasks=4"]
+    words += [
+        "train.iterations=2",
+        "train.validate_every=1",
+        "train.validate_tasks=2",
+        "backbone.filters=4",
+        "backbone.downsample=stride",
+    ]
+    code, said = metarun(*words)
+    assert code == 0, said
+    assert "Already finished" in metarun(*words)[1]
+    Path("number.txt").write_text("2")
+    code, said = metarun(*words)
+    assert code == 2
+    assert "was made by the same config from other data: their hash is" in said
+    assert metarun(*words, "force=true")[0] == 0
+    rows()[0].unlink()  # as if it had been stopped just before its end
+    Path("number.txt").write_text("3")
+    code, said = metarun(*words)
+    assert code == 2
+    assert "was begun on other data than are here now; force=true begins it again on these" in said
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["as stored now", "as stored before"])
+def test_a_run_knows_its_folder_wherever_it_is_repeated_or_tested(metarun, monkeypatch, tmp_path, older):
+    write_pictures(Path("pics"))
+    assert metarun(*PROTONET)[0] == 0
+    (run,) = Path("results/runs").iterdir()
+    if older:
+        stored = yaml.safe_load((run / "config.yaml").read_text())
+        stored["data"]["root"] = "pics"
+        (run / "config.yaml").write_text(yaml.safe_dump(stored))
+        (run / "SHA256SUMS").unlink()
+    Path("elsewhere/pics").mkdir(parents=True)  # a folder of that name
+    monkeypatch.chdir("elsewhere")
+    code, said = metarun("rerun", f"../results/runs/{run.name}")
+    assert code == 0, said
+    assert "The same, bit for bit" in said
+    code, said = metarun("test", f"run=../results/runs/{run.name}", "test.tasks=3", "results_dir=../results")
+    assert code == 0, said
+    assert len(list((tmp_path / "results/runs").glob("*/result.json"))) == 2
+
+
+def test_a_row_of_weights_that_were_trained_again_is_not_shown(metarun):
+    words = ["train", "algo=fomaml", "data=sinusoid", "train.iterations=2", "train.validate_every=1", "test.steps=1"]
+    words += ["train.validate_tasks=2", "test.tasks=3"]
+    metarun(*words)
+    (run,) = Path("results/runs").iterdir()
+    judge = ["test", f"run={run.name[-8:]}", "test.steps=2"]
+    assert metarun(*judge)[0] == 0
+    metarun(*words, "force=true")
+    assert "Already finished" in metarun(*judge)[1], "the same bits"
+    weights = checkpoint.load(run / "best.pt", run.name[-8:])["algorithm"]
+    others = {name: 2 * weight for name, weight in weights.items()}  # as another version of metarun would train them
+    checkpoint.save(run / "best.pt", {"run": run.name[-8:], "algorithm": others})
+    code, said = metarun(*judge)
+    assert code == 2
+    assert "judged other weights than" in said
+    code, said = metarun(*judge, "force=true")
+    assert code == 0
+    assert "Already finished" in metarun(*judge)[1]

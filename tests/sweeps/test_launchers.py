@@ -1,0 +1,126 @@
+"""Sweeps on joblib and submitit: what one run suffers is suffered by that run alone; tests/clusters/ has Slurm."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from metarun.sweeps.launchers import ENGINES, Command, Outcome
+from metarun.system.events import read_events
+from tests.sweeps.test_pool import SMALL, wait_for
+
+FAST = ["algo=protonet", *SMALL, "train.iterations=4"]
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def sweep(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "metarun", "train", "-m", *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=250)
+
+
+def done() -> list[dict]:
+    read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
+    return [row for row in read if row["status"] == "done"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["joblib", "submitit_local"])
+def test_one_that_fails_is_named_and_the_others_finish(engine):
+    words = [*FAST, f"hydra/launcher={engine}", "hydra.sweep.dir=results/sweeps/mine"]
+    found = sweep(*words, "algo.distance=cosine,nonsense,squared_euclidean")
+    assert found.returncode == 1
+    assert len(done()) == 2
+    assert "[algo.distance=nonsense] algo.distance='nonsense' is not one of" in found.stderr
+    assert "Traceback" not in found.stderr + found.stdout
+    assert "1 of 3 runs failed" in found.stderr
+    assert len(pd.read_csv("results/sweeps/mine/table.csv")) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_submitit_takes_nothing_with_it_and_the_sweep_goes_on():
+    words = ["algo=protonet", *SMALL, "train.iterations=150", "seed=0,1", "hydra/launcher=submitit_local"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "metarun", "train", "-m", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: list(Path("results/runs").glob("*/last.pt")))
+    os.kill(at_work("seed=0")[0], signal.SIGKILL)
+    _, complaint = first.communicate(timeout=200)
+    assert first.returncode == 1
+    assert "[seed=0] killed by SIGKILL" in complaint
+    assert [row["seed"] for row in done()] == [1]
+    assert sweep(*words).returncode == 0
+    assert sorted(row["seed"] for row in done()) == [0, 1]
+
+
+def at_work(word: str) -> list[int]:
+    """The processes of metarun that make a run with such a word in the folder at hand."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words, folder = (process / "cmdline").read_text().split("\0"), (process / "cwd").readlink()
+        except OSError:
+            continue
+        if word in words and "hydra.mode=RUN" in words and folder == Path.cwd():
+            found.append(int(process.name))
+    return found
+
+
+@pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm", "ray"])
+def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, capsys):
+    from metarun.cli import main as cli
+
+    package = "submitit" if name.startswith("submitit") else name
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "argv", ["metarun", "train", "-m", "seed=0,1", f"hydra/launcher={name}"])
+    assert cli.main() == 2
+    sentence = f"hydra/launcher={name} needs {package}: pip install 'metarun[{ENGINES[name][0]}]'."
+    assert sentence in capsys.readouterr().err
+
+
+def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
+    from metarun.cli import main as cli
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "argv", ["metarun", "train", "-m", "seed=0,1", "hydra/launcher=submitit_slurm"])
+    assert cli.main() == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("metarun: error: hydra/launcher=submitit_slurm: ")
+    assert "Traceback" not in complaint
+
+
+TELLS = """
+import os, subprocess, sys
+from metarun.system.events import emit, listen_to_sweep
+emit("phase", phase="testing", said="nobody listens yet")
+assert listen_to_sweep()
+assert "METARUN_EVENTS" not in os.environ
+emit("phase", phase="training", said="meta-training x")
+print("→ what is printed is for people")
+emit("finished", path="a/b")
+subprocess.run([sys.executable, "-c", "import os; os.fdopen(3, 'w').write('{}')"], stderr=subprocess.DEVNULL)
+sys.exit("no.")
+"""
+
+
+def test_a_command_brings_back_what_it_told(capfd):
+    outcome = Command(3, "seed=1", [sys.executable, "-c", TELLS], ".", full_trace=False, variables={})()
+    assert outcome == Outcome(3, 1, "a/b", "no.")
+    assert capfd.readouterr().out == "[3: seed=1] meta-training x\n"
+
+
+def test_a_line_that_a_kill_cut_off_is_no_event():
+    lines = b'{"event": "phase", "phase": "training"}\n[1]\nnot json\n{"event": 3}\n{"event": "finis'
+    assert list(read_events(io.BytesIO(lines))) == [{"event": "phase", "phase": "training"}]

@@ -1,0 +1,137 @@
+"""Searches: what may be tried, pruned, failed and killed trials, and that a search goes on to its number of trials."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import ThresholdPruner
+
+from metarun.cli import main as cli
+from metarun.errors import UserError
+from metarun.sweeps.search_space import Space, chosen
+from tests.sweeps.test_pool import wait_for
+
+SMALL = ["algo=maml", "data=sinusoid", "train.validate_every=10", "train.validate_tasks=8", "test.tasks=8"]
+OPTUNA = ["-m", "hydra/sweeper=optuna", "hydra.launcher.n_jobs=2", "hydra.sweeper.study=mine"]
+FOLDER = Path("results/sweeps/mine")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("algo.inner_lr=tag(log,interval(1e-3,1))", FloatDistribution(1e-3, 1, log=True)),
+        ("algo.inner_lr=interval(0,1)", FloatDistribution(0, 1)),
+        ("algo.inner_steps=int(interval(1,10))", IntDistribution(1, 10)),
+        ("algo.inner_steps=range(1,10,3)", IntDistribution(1, 7, step=3)),
+        ("seed=range(3)", IntDistribution(0, 2)),
+        ("algo=maml,protonet", CategoricalDistribution(["maml", "protonet"])),
+        ("algo=choice(maml,protonet)", CategoricalDistribution(["maml", "protonet"])),
+    ],
+)
+def test_hydras_words_are_optunas_distributions(word, expected):
+    key, _, _ = word.partition("=")
+    space = Space.of([word, "data=glyphs", "algo.x=[1,2]"], None)
+    assert space.free == {key: expected}
+    assert space.fixed == ["data=glyphs", "algo.x=[1,2]"]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9))
+def test_values_are_written_as_hydra_reads_them(value):
+    (word,) = chosen({"algo.inner_lr": value})
+    assert OverridesParser.create().parse_override(word).value() == value
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["data=glyphs"], "nothing is left to search; give a key several values or a range"),
+        (["algo.inner_lr=tag(log,interval(0,1))"], "cannot be searched: `low > 0` must hold"),
+        (["algo.inner_lr=interval(2,1)"], r"algo.inner_lr=interval\(2,1\) cannot be searched"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(words, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Space.of(words, None)
+
+
+@pytest.fixture
+def metarun(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["metarun", "train", *OPTUNA, *SMALL, *words])
+        return cli.main(), *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["algo.inner_lr=interval(0.001,0.1)", "algoo.x=1"], "there is no key 'algoo'"),
+        (["algo.inner_lr=0.1"], "nothing is left to search"),
+    ],
+)
+def test_a_mistake_is_one_sentence(metarun, words, sentence):
+    code, _, complaint = metarun(*words)
+    assert (code, sentence in complaint) == (2, True), complaint
+
+
+def test_without_optuna_it_says_how_to_get_it(metarun, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "metarun.sweeps.search", raising=False)
+    code, _, complaint = metarun("seed=0,1")
+    assert (code, complaint) == (
+        2,
+        "metarun: error: hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.\n",
+    )
+
+
+def trials() -> pd.DataFrame:
+    return pd.read_csv(FOLDER / "trials.csv")
+
+
+@pytest.mark.slow
+def test_failed_and_pruned_trials_are_told_apart_and_the_best_is_named(metarun, monkeypatch):
+    pruner = ThresholdPruner(lower=1.0, n_warmup_steps=10)  # no minus squared error is as good
+    monkeypatch.setattr("optuna.pruners.MedianPruner", lambda: pruner)
+    words = ["train.iterations=2000", "algo.inner_lr=1e-9,1e30", "hydra.sweeper.n_trials=4"]
+    code, printed, complaint = metarun(*words, "hydra.sweeper.params={}")
+    assert complaint == ""
+    assert code == 1, "no trial came to its end"
+    assert {"pruned", "failed"} == set(trials().state)
+    assert "pruned" in printed
+    assert "the meta-training loss became nan" in trials().reason.dropna().iloc[0]
+    assert "failed: algo.inner_lr=1e+30: " in printed
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_to_its_number_of_trials(metarun):
+    words = ["train.iterations=60", "algo.inner_lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=5"]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "metarun", "train", *OPTUNA, *SMALL, *words], stdout=subprocess.DEVNULL
+    )
+    wait_for(lambda: len(list(Path("results/runs").glob("*/result.json"))) >= 2)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    code, printed, complaint = metarun(*words)
+    assert (code, complaint) == (0, "")
+    assert len(trials()) == 5
+    assert set(trials().state) == {"done"}
+    assert trials()["algo.inner_lr"].is_unique
+    assert len(list(Path("results/runs").iterdir())) == 5, "what was begun was gone on with"
+    best = trials().sort_values("figure").iloc[0]
+    assert f"best on meta-val: algo.inner_lr={best['algo.inner_lr']}, mse {best.figure:.4f} → " in printed
+    assert best.id in printed.splitlines()[-1]
+    assert metarun(*words)[0] == 0, "there is nothing left to do"
+    assert len(trials()) == 5
+    code, _, complaint = metarun(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
+    assert (code, "results/sweeps/mine holds another search" in complaint) == (2, True), complaint

@@ -1,0 +1,152 @@
+"""Families of functions of a user's own: checked at the door, and known by their code."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from metarun.data import Sinusoid
+from metarun.errors import UserError
+from metarun.runner.components import Parts
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.families import check_family, family_hash
+from metarun.tasks.stream import FunctionTaskStream
+
+LINES = """\
+from slopes import STEEP
+
+from metarun.data import Sinusoid
+
+
+class Lines(Sinusoid):
+    def outputs(self, parameters, x):
+        return STEEP * parameters[..., 0:1] * x
+"""
+
+
+def stream_of(family) -> FunctionTaskStream:
+    return FunctionTaskStream(family, "train", TaskShape(1, 3, 2), 0, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def lines_of(tmp_path, monkeypatch):
+    """Return a function that writes the modules of a family of lines and returns one."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(steep: str = "2", code: str = LINES):
+        (tmp_path / "slopes.py").write_text(f"STEEP = {steep}\n")
+        (tmp_path / "my_lines.py").write_text(code)
+        for name in ("slopes", "my_lines"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module("my_lines").Lines()
+
+    yield make
+    for name in ("slopes", "my_lines"):
+        sys.modules.pop(name, None)
+
+
+def test_a_familys_hash_covers_its_code_what_that_imports_and_its_attributes(lines_of):
+    hashes = [stream_of(Sinusoid()).hash(5), stream_of(lines_of()).hash(5)]
+    hashes += [stream_of(lines_of(code=LINES.replace("* x", "- x"))).hash(5), stream_of(lines_of("3.0")).hash(5)]
+    changed = lines_of()
+    assert stream_of(changed).hash(5) == hashes[1], "the same code has the same hash"
+    for table in (np.arange(3), np.arange(4), [1, {"a": torch.ones(2)}], [1, {"a": torch.zeros(2)}]):
+        changed.table = table
+        hashes.append(stream_of(changed).hash(5))
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_metaruns_own_family_keeps_its_hash():
+    assert family_hash(Sinusoid()) == Sinusoid().hash == KNOWN
+    assert stream_of(Sinusoid()).hash(3) == KNOWN_STREAM
+
+
+KNOWN = "20dfc04bc5501c6940690faf5aa91f51f26d219e8dd44a37474d061cb61da417"
+KNOWN_STREAM = "0583b1b828f179ebf2d54cb1bf34e49073e51369f641dffbb89c2bd3e2a8bf2d"
+
+
+class Wrong(Sinusoid):
+    """A sinusoid with something else in a place."""
+
+    def __init__(self, **other) -> None:
+        super().__init__()
+        for name, value in other.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"shape": (2,)}, r"Wrong\.shape is \(2,\) but a function takes one number to one number; set it to \(1,\)"),
+        ({"parameter_count": 0}, r"Wrong\.parameter_count is 0 but it is a whole number from 1"),
+        ({"outputs": None}, "Wrong is no family of functions: it lacks outputs"),
+        ({"name": 5}, r"Wrong\.name is of type int but it is a text"),
+        (
+            {"outputs": lambda p, x: x[..., 0]},
+            r"Wrong\.outputs\(\) returns the shape \(100, 2\) where \(100, 2, 1\) is",
+        ),
+        ({"outputs": lambda p, x: x.log()}, r"Wrong\.outputs\(\) returns a number that is not finite"),
+        ({"outputs": lambda p, x: x.numpy()}, r"Wrong\.outputs\(\) returns a ndarray but is to return a tensor"),
+        ({"inputs": lambda u: u / 0}, r"Wrong\.inputs\(\) returns a number that is not finite"),
+        ({"parameters": lambda u: u[0]}, r"Wrong\.parameters\(\) returns the shape \(2,\) where \(100, 2\) is wanted"),
+        (
+            {"parameters": lambda u: {}["a"]},
+            r"Wrong cannot draw a function \(KeyError: 'a'\); HYDRA_FULL_ERROR=1 shows",
+        ),
+    ],
+)
+def test_a_family_that_is_none_is_refused(other, message):
+    with pytest.raises(UserError, match=message):
+        stream_of(Wrong(**other))
+
+
+def test_a_hash_is_a_text_and_what_lacks_everything_is_told():
+    class Numbered(Sinusoid):
+        hash = 7
+
+    with pytest.raises(UserError, match=r"Numbered\.hash is of type int but it is a text"):
+        check_family(Numbered())
+    with pytest.raises(UserError, match="dict is no family of functions: it lacks parameters, inputs, outputs, name, "):
+        check_family({})
+
+
+class Fails:
+    """A source of a user's own that fails when it is made, or when it is loaded."""
+
+    def __init__(self, made: bool = True) -> None:
+        if not made:
+            raise RuntimeError("no luck\nat all.")
+
+    def load(self):
+        return np.load("/nowhere/at/all.npy")
+
+
+class Empty(Fails):
+    def load(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (
+            {"_target_": "tests.tasks.test_families.Fails"},
+            r"Fails cannot be loaded \(FileNotFoundError: .*; HYDRA_FULL_ERROR=1",
+        ),
+        (
+            {"_target_": "tests.tasks.test_families.Fails", "made": False},
+            r"cannot be made \(RuntimeError: no luck at all\); H",
+        ),
+        (
+            {"_target_": "tests.tasks.test_families.Empty"},
+            "NoneType is no family of functions: .*or let load.* a metarun",
+        ),
+        ({"_target_": "tests.tasks.test_families.stream_of", "family": 1}, "int is no family of functions: it lacks"),
+    ],
+)
+def test_what_a_source_of_the_users_own_does_wrong_is_one_sentence(node, message):
+    with pytest.raises(UserError, match=message):
+        _ = Parts({"data": node}).data
