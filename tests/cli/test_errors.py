@@ -63,6 +63,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("seed=1=2", "'seed=1=2' cannot be read because of the = in the value; as text it is written 'seed=\"1=2\"'"),
         ("se&ed=1", "'se&ed=1' cannot be read ("),
         ("recipe=maml_glyph", "there is no recipe=maml_glyph. Did you mean 'maml_glyphs'? Possible: maml_glyphs,"),
+        ("debug=smok", "there is no debug=smok. Did you mean 'smoke'? Possible: smoke."),
         ("seed=1,2", "seed=1,2 names several values: add -m to run each of them, or write seed=[1,2]"),
         ("algo=glob(*)", "algo=glob(*) names several values: add -m"),
         ("+seed=1", "seed is a key already: write seed=… without the plus sign."),
@@ -246,7 +247,7 @@ def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
 
 
 @pytest.mark.parametrize(
-    "word", [*(f"{group}=null" for group in ("recipe", "experiment", "logger")), "algo=anil"]
+    "word", [*(f"{group}=null" for group in ("recipe", "experiment", "local", "debug", "logger")), "algo=anil"]
 )
 def test_a_run_may_do_without_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
     seen: list[object] = []

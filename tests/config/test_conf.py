@@ -15,7 +15,7 @@ from metarun.config.compose import config_dir
 from metarun.config.schema import register
 
 CONF = config_dir()
-GROUPS = ("algo", "data", "backbone", "task", "experiment", "logger")
+GROUPS = ("algo", "data", "backbone", "task", "experiment", "debug", "logger")
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 RECIPES = sorted((CONF / "recipe").glob("*.yaml"))  # recipe/maml_omniglot.yaml
@@ -69,6 +69,8 @@ def test_a_finished_run_can_be_tested_on_every_data_set(option: str) -> None:
         (["algo=l2l_maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32}),
         (["algo=maml", "data=omniglot", "~recipe"], {"algo.inner_lr": 0.1, "backbone.downsample": "pool"}),
         (["algo=maml", "data=omniglot", "backbone.downsample=pool"], {"backbone.downsample": "pool"}),
+        (["algo=maml", "data=omniglot", "debug=smoke"], {"train.meta_batch": 2, "algo.inner_lr": 0.4}),
+        (["data=omniglot", "debug=smoke", "train.meta_batch=3"], {"train.meta_batch": 3, "train.query": 2}),
         (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
     ],
 )
