@@ -1,16 +1,19 @@
 """What classes and functions say of their arguments: of which type each is, and which of them name files or folders."""
 
+import builtins
+import functools
 import inspect
 import os
-import re
+import pathlib
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.system.paths import IS_PATH
+from metarun.system.paths import IS_PATH, PathText
 
+MAKING = ("__init__", "__new__")  # the functions that get what an object is made with
 NAMES_OF_CODE = ("_target_", "tasksets")  # keys whose value may name a class or a function of the user's own
 # Where Hydra's own functions look code up that a config names.
 _LOOK_UPS = {f"hydra.utils.get_{kind}" for kind in ("class", "method", "static_method", "object")}
@@ -29,15 +32,16 @@ def hints_of(target: Any) -> Mapping[str, Any]:
 
 def _called(target: Any) -> Iterator[Any]:
     """Yield the functions that get a call's arguments: the constructor, and those of base classes that it may call."""
+    while isinstance(target, functools.partial):
+        target = target.func
     if not inspect.isclass(target):
         yield target
         return
     for each in target.__mro__:
-        if "__init__" in vars(each):
-            function = vars(each)["__init__"]
-            yield function
-            if not _passes_keywords_on(function):
-                return
+        own = [getattr(vars(each)[name], "__func__", vars(each)[name]) for name in MAKING if name in vars(each)]
+        yield from own
+        if own and not any(map(_passes_keywords_on, own)):
+            return
 
 
 def _passes_keywords_on(function: Any) -> bool:
@@ -49,12 +53,28 @@ def _passes_keywords_on(function: Any) -> bool:
 
 
 def _hints(function: Any) -> Mapping[str, Any]:
-    """Return the hints of one function; of annotations that cannot be evaluated, those that are paths by their name."""
+    """Return the hints of one function, `Any` for each name in them that is known to type checkers only."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # of names in annotations of anybody's
         written = getattr(function, "__annotations__", {})
-        return {name: Path for name, hint in written.items() if re.search(r"\bPath(Text|Like)?\b", str(hint))}
+        names = _Names(getattr(function, "__globals__", {}))
+        return {name: _evaluated(hint, names) for name, hint in written.items()}
+
+
+class _Names(dict[str, Any]):
+    """The names that an annotation may use: a module's own, those of paths, and anything else for `Any`."""
+
+    def __missing__(self, name: str) -> Any:
+        known = {"Path": Path, "PathLike": os.PathLike, "PathText": PathText, "pathlib": pathlib, "os": os}
+        return known.get(name, vars(builtins).get(name, Any))
+
+
+def _evaluated(hint: Any, names: _Names) -> Any:
+    try:
+        return eval(hint, {}, names) if isinstance(hint, str) else hint  # noqa: S307, code of a module that was imported
+    except Exception:  # such as an attribute of what only type checkers know
+        return Any
 
 
 def is_path(value: Any, hint: Any) -> bool:

@@ -41,6 +41,8 @@ def code_hash(found: Any, named: str = "") -> str | None:
 
 
 def _module_of(found: Any) -> str:
+    while isinstance(found, functools.partial):
+        found = found.func
     return getattr(inspect.unwrap(found) if callable(found) else found, "__module__", None) or ""
 
 

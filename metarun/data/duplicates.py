@@ -1,9 +1,7 @@
 """Equal examples in a data set: between its splits, where meta-test has been seen in training, and within them."""
 
 import hashlib
-import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Examples, Split, pieces
 from metarun.errors import UserError
-from metarun.system.parsing import parse_json
+from metarun.system.hash_cache import keep, kept
 from metarun.system.paths import data_root
 
 log = logging.getLogger(__name__)
@@ -72,7 +70,7 @@ def find_duplicates(
         places = _places(splits)
         _check_no_class_twice(name, splits, places)
         found = _count(splits, places, test_alone)
-        _keep(path, found)
+        keep(path, asdict(found))
     return found
 
 
@@ -201,21 +199,11 @@ def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
 
 
 def _kept(path: Path) -> Duplicates | None:
-    try:
-        kept = parse_json(path.read_bytes())
-        found = Duplicates(**kept) if isinstance(kept, dict) else None
-        unnamed = found is not None and found.across_classes > 0 and not found.between_classes  # an older version's
-        return None if unnamed else found
-    except (OSError, ValueError, TypeError):
+    if not (answers := kept(path)):
         return None
-
-
-def _keep(path: Path, found: Duplicates) -> None:
-    """Where the cache cannot be written to, the next run counts again."""
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(asdict(found)))
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
+        found = Duplicates(**answers)  # type: ignore[arg-type]  # a file of anybody's
+        unnamed = found.across_classes > 0 and not found.between_classes  # an older version's
+    except TypeError:
+        return None
+    return None if unnamed else found

@@ -1,7 +1,5 @@
 """What to say of what lies among pictures and is in no class, or looks like an oversight."""
 
-import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +9,7 @@ from metarun.data.examples import SPLITS, LeftOut, Split
 from metarun.data.image_tables import Classes
 from metarun.data.picture_files import PictureFiles, count_by_suffix
 from metarun.errors import printable
-from metarun.system.parsing import parse_json
+from metarun.system.hash_cache import keep, kept
 
 _NAMED = 5  # folders in a clause
 
@@ -78,18 +76,11 @@ def remember_left_out(path: Path, key: str, find: Callable[[], LeftOut | None]) 
         key: of the cache.
         find: arranges the pictures; None: they are not here, or no longer whole.
     """
-    try:
-        kept = parse_json(path.read_bytes())
-        if isinstance(kept, dict) and kept["key"] == key:
-            return LeftOut(tuple(map(str, kept["by_choice"])), tuple(map(str, kept["unasked"])))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    before = kept(path)
+    clauses = [before.get("by_choice"), before.get("unasked")]
+    if before.get("key") == key and all(isinstance(each, list) for each in clauses):
+        return LeftOut(*(tuple(map(str, each)) for each in clauses if isinstance(each, list)))
     if (found := find()) is None:
         return LeftOut()
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(json.dumps({"key": key, **asdict(found)}))
-        unfinished.replace(path)
-    except OSError:  # the next run looks again
-        unfinished.unlink(missing_ok=True)
+    keep(path, {"key": key, **asdict(found)})
     return found

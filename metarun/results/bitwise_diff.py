@@ -41,7 +41,9 @@ def numbers(run: RunDirectory) -> Numbers:
         UserError: a file is missing or damaged.
     """
     record = run.read_result()
-    if record is None or record["status"] != "done":
+    if record is not None and record["status"] == "failed":
+        raise UserError(f"{run.path} failed ({record['reason'].rstrip('.')}): only a finished run can be repeated.")
+    if record is None:
         raise UserError(f"{run.path} is no finished run; finish it with `metarun train`.")
     found = {
         f"result.json: {key}": value if isinstance(value, list) else [value]

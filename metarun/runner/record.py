@@ -202,7 +202,8 @@ def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
     loss_by_step = found.loss_by_step
     mean, half = mean_and_ci95(found.headline.numpy())
     if found.accuracy is None:
-        floor_mse = float(floor_found.headline.mean()) if len(floor_found.headline) else None
+        beside = floor_found.loss[-1][~(found.diverged | floor_found.diverged)]  # of the tasks that the mean is over
+        floor_mse = float(beside.double().mean()) if len(beside) else None
         return {
             "mse": mean,
             "mse_ci95": half,

@@ -47,6 +47,11 @@ def retest(config: DictConfig) -> Path:
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
     if trained is None or not _has_checkpoint(trained) or not weights:
+        if trained is not None and trained["status"] == "failed":
+            raise UserError(
+                f"run={asked['run']} failed before meta-val chose a checkpoint ({trained['reason'].rstrip('.')}); name "
+                "one that `metarun train` finished."
+            )
         raise UserError(
             f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
         )

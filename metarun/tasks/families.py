@@ -14,6 +14,8 @@ from metarun.data import Sinusoid
 from metarun.errors import UserError
 
 FUNCTIONS = ("parameters", "inputs", "outputs")
+SAMPLED = 8  # functions of which so many points are in a family's hash
+GOLDEN = (5**0.5 - 1) / 2  # its multiples, but for their whole parts, fill [0, 1) evenly
 
 
 def check_family(family: Any) -> None:
@@ -104,8 +106,8 @@ def is_own(made: object) -> bool:
 def family_hash(family: Sinusoid) -> str:
     """Return a SHA-256: families of which it is equal have equal tasks.
 
-    metarun's own say themselves what theirs are. Of others the code is part of it, and the attributes: a subclass
-    inherits the hash of its parent.
+    metarun's own say themselves what theirs are. Of others the code is part of it, the attributes, and some functions
+    as they are drawn: a subclass inherits the hash of its parent.
     """
     if is_own(family):
         return family.hash
@@ -113,7 +115,16 @@ def family_hash(family: Sinusoid) -> str:
     digest = hashlib.sha256(f"{family.hash}|{kind.__module__}.{kind.__qualname__}|".encode())
     digest.update((code_hash(kind) or _source(kind)).encode())
     _add(digest, getattr(family, "__dict__", {}), [])
+    digest.update(_some_values(family).encode())
     return digest.hexdigest()
+
+
+def _some_values(family: Sinusoid) -> str:
+    """Return points and values of a few functions, to the digits in which machines agree."""
+    steps = torch.arange(1, SAMPLED * (family.parameter_count + SAMPLED) + 1, dtype=torch.float64) * GOLDEN % 1
+    of_parameters, of_points = steps[: -SAMPLED * SAMPLED], steps[-SAMPLED * SAMPLED :]
+    drawn = draw(family, of_parameters.reshape(SAMPLED, -1), of_points.reshape(SAMPLED, SAMPLED))
+    return " ".join(f"{value:.6g}" for values in drawn for value in values.flatten().tolist())
 
 
 def _source(kind: type) -> str:
@@ -125,10 +136,10 @@ def _source(kind: type) -> str:
 
 
 def _add(digest: Any, value: Any, above: list[object]) -> None:
-    """Add what a value holds to a digest: arrays by their bytes, objects by their class and attributes."""
+    """Add what a value holds to a digest: arrays by their bytes, objects by what pickle would make them of."""
     digest.update(f"|{type(value).__qualname__}:".encode())
     if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy() if value.dtype != torch.bfloat16 else value.float().numpy()
+        value = value.detach().cpu().numpy() if value.dtype != torch.bfloat16 else value.detach().float().numpy()
     if isinstance(value, np.ndarray) and value.dtype != object:
         digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     elif isinstance(value, str | bytes | int | float | complex | np.generic | None):
@@ -146,6 +157,21 @@ def _parts(value: Any) -> list[tuple[Any, Any]]:
         return list(enumerate(value))
     if isinstance(value, set | frozenset):
         return list(enumerate(sorted(value, key=repr)))
-    if callable(value):
-        return [("name", f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}")]
-    return sorted(getattr(value, "__dict__", {}).items())
+    if inspect.isclass(value) or inspect.isbuiltin(value):
+        return [("name", f"{value.__module__}.{value.__qualname__}")]
+    if inspect.isfunction(value):
+        held = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+        code = code_hash(value) or value.__code__.co_code
+        return [
+            ("name", value.__qualname__),
+            ("code", code),
+            ("held", [held, value.__defaults__, value.__kwdefaults__]),
+        ]
+    if inspect.ismethod(value):
+        return [("of", value.__self__), ("function", value.__func__)]
+    if attributes := getattr(value, "__dict__", None):
+        return sorted(attributes.items())
+    try:
+        return list(enumerate(value.__reduce_ex__(4)))  # what has slots, and what is written in C
+    except Exception:  # of anybody's; how it shows is in the values that are drawn
+        return []

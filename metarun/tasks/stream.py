@@ -233,8 +233,8 @@ class FunctionTaskStream:
         self._family = family
         self._key = root_key(split, seed)
         self._device, self._dtype = device, dtype
-        self._identity = f"{family_hash(family)}|{split}|{shape}"
         check_functions(family, *self._uniform(0, CHECKED, 2))
+        self._identity = f"{family_hash(family)}|{split}|{shape}"
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; drawn in float64, so that every precision sees the same ones."""

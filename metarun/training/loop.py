@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.config.keys_in_force import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
 from metarun.loggers.observer import Look, Observer, Pace
@@ -293,12 +294,17 @@ class Training:
         mean = float(self._loss_sum) / max(1, self.progress.iteration - self.progress.validated_at)
         if not math.isfinite(mean):
             step = self.progress.iteration
-            raise TrainingDiverged(
-                f"the meta-training loss became {mean} by step {step}; "
-                "lower `train.outer_lr` or `algo.inner_lr`, or set `train.clip_grad=10`.",
-                step,
-            )
+            raise TrainingDiverged(f"the meta-training loss became {mean} by step {step}; {self._remedy()}.", step)
         return mean
+
+    def _remedy(self) -> str:
+        """Say which keys make a training steadier, and their values; only those that this method has."""
+        schedule, has_inner_rate = self.schedule, hasattr(self.algorithm, "inner_lr")
+        rates = [knob("train.outer_lr", schedule.outer_lr), *(["`algo.inner_lr`"] if has_inner_rate else [])]
+        clip = "or set `train.clip_grad=10`"
+        if schedule.clip_grad is not None:
+            clip = f"or {knob('train.clip_grad', schedule.clip_grad)}"
+        return f"lower {' or '.join(rates)}, {clip}"
 
     def _tell(self, observers: Sequence[Observer]) -> None:
         progress = self.progress

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.config.keys_in_force import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.loggers import Logbook
 from metarun.loggers.terminal import Screen
@@ -108,9 +109,12 @@ def meta_train(
     writer.finish()
     _keep_chosen(run, training)
     if training.progress.best_value is None:
+        schedule, last = training.schedule, training.progress.curve[-1]["diverged"]
+        knobs = [knob("test.steps", schedule.validate_steps), knob("train.outer_lr", schedule.outer_lr)]
         raise RunFailed(
-            f"at every look some of the {training.schedule.validate_tasks:,} meta-val tasks diverged, so that no "
-            "checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` or `train.outer_lr`."
+            f"meta-val tasks diverged at every look, at the last one {last:,} of {schedule.validate_tasks:,}, so that "
+            f"no checkpoint could be chosen; lower {'`algo.inner_lr`, ' if training.algorithm.order else ''}"
+            f"{' or '.join(knobs)}."
         )
 
 

@@ -208,13 +208,16 @@ def test_a_run_of_which_no_look_was_finite_fails_and_leaves_its_last_weights(met
     )
     assert code == 1
     assert "of 8 meta-val tasks diverged at step 2: no candidate for the best checkpoint" in printed
-    assert "at every look some of the 8 meta-val tasks diverged, so that no checkpoint could be chosen" in complaint
+    assert "meta-val tasks diverged at every look, at the last one " in complaint
+    assert "of 8, so that no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
     run, row = the_row()
     assert row["status"] == "failed"
     assert (run / "last.pt").is_file()
     assert not (run / "best.pt").is_file()
     code, _, complaint = metarun("test", f"run={row['id']}", "trust=[tests.commands.test_diverged.Exploding]")
-    assert (code, "is no finished training" in complaint) == (2, True)
+    assert (code, "failed before meta-val chose a checkpoint (meta-val tasks diverged" in complaint) == (2, True)
+    code, _, complaint = metarun("rerun", row["id"])
+    assert (code, "failed (meta-val tasks diverged at every look" in complaint) == (2, True)
 
 
 def test_classes_that_diverge_count_as_wrong_and_the_run_is_done(metarun):

@@ -236,6 +236,37 @@ def test_a_class_of_the_users_says_which_of_its_keys_are_paths(own, here, name):
     assert own(name, **arguments) != before
 
 
+LATE = """
+from __future__ import annotations
+import functools
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from pathlib import Path
+    from nowhere import Unknown
+
+class Late:
+    def __init__(self, roots: list[Path], other: Unknown | None = None, by_name: dict[str, Path] | None = None): ...
+
+class New:
+    def __new__(cls, roots: list[Path]): ...
+
+def make(roots: list[Path]): ...
+
+part = functools.partial(make)
+"""
+
+
+@pytest.mark.parametrize("name", ["Late", "New", "make", "part"])
+def test_a_path_is_known_however_it_is_declared(here, monkeypatch, name):
+    users_module(monkeypatch, "late_of_users", LATE)
+    (here / "a.csv").write_text("1")
+    node = {"_target_": f"late_of_users.{name}", "roots": ["a.csv"]}
+    before = run_id({**config(), "data": node})
+    (here / "a.csv").write_text("2")
+    assert run_id({**config(), "data": node}) != before
+    assert with_absolute_paths({"data": node})["data"]["roots"] == [str(here / "a.csv")]
+
+
 def test_paths_in_lists_and_mappings_are_paths_too(own, here):
     (here / "c.csv").write_text("1")
     before = own(root="c.csv", list_of={"train": ["c.csv"]})

@@ -1,7 +1,11 @@
 """Families of functions of a user's own: checked at the door, and known by their code."""
 
+import copy
+import datetime
+import functools
 import importlib
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -46,6 +50,71 @@ def lines_of(tmp_path, monkeypatch):
     yield make
     for name in ("slopes", "my_lines"):
         sys.modules.pop(name, None)
+
+
+def power(x, degree):
+    return x**degree
+
+
+class Slotted:
+    __slots__ = ("slope",)
+
+    def __init__(self, slope):
+        self.slope = slope
+
+
+class Holding(Sinusoid):
+    """A family whose tasks are made by something that it holds."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+
+    def outputs(self, parameters, x):
+        return parameters[..., 0:1] * x
+
+
+def net(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return torch.nn.Linear(1, 3)
+
+
+def raised_to(degree):
+    return lambda x: x**degree
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (net(0), net(1)),
+        (functools.partial(power, degree=1), functools.partial(power, degree=2)),
+        (range(1, 2), range(1, 4)),
+        (raised_to(1), raised_to(2)),
+        (Slotted(1), Slotted(2)),
+        (Slotted, Holding),
+        (Fraction(1, 2), Fraction(1, 3)),
+        (datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)),
+    ],
+    ids=["network", "partial", "range", "closure", "slots", "class", "fraction", "date"],
+)
+def test_whatever_a_family_holds_is_in_its_hash(one, other):
+    assert family_hash(Holding(one)) == family_hash(Holding(copy.deepcopy(one)))
+    assert family_hash(Holding(one)) != family_hash(Holding(other))
+
+
+STEEPNESS = {}
+
+
+def test_functions_that_are_drawn_otherwise_are_another_family_whatever_is_hidden():
+    class Hidden(Sinusoid):
+        def outputs(self, parameters, x):
+            return STEEPNESS["now"] * x
+
+    hashes = []
+    for STEEPNESS["now"] in (1.0, 2.0):
+        hashes.append(family_hash(Hidden()))
+    assert len(set(hashes)) == 2
 
 
 def test_a_familys_hash_covers_its_code_what_that_imports_and_its_attributes(lines_of):
