@@ -104,7 +104,7 @@ def _as_text(override: str) -> str:
 
 def _without(override: str) -> str:
     """Return how Hydra wants to be told that a group is done without: it takes null in YAML files alone."""
-    done_without = re.fullmatch(r"(recipe|recipe/backbone|experiment|logger)=null", override)
+    done_without = re.fullmatch(r"(recipe|experiment|local|debug|logger)=null", override)
     return f"~{done_without[1]}" if done_without else override
 
 

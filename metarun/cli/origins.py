@@ -127,7 +127,8 @@ class HydraOrigins:
             missing = [each for each in names if not self.loader.repository.config_exists(f"{group}/{each}")]
             if missing and (chosen := self._defaults.overrides.override_metadata.get(group)) is not None:
                 options = self.loader.get_group_options(group)
-                of_the_algo = [each for each in options if each.startswith(f"{choices['algo']}_")]
+                algo = choices.get("recipe_algo", choices["algo"])
+                of_the_algo = [each for each in options if each.startswith(f"{algo}_")]
                 where = "" if chosen.external_override else f" (named in {chosen.containing_config_path}.yaml)"
                 raise UserError(
                     f"there is no {group}={missing[0]}{where}.{did_you_mean(missing[0], options)} "

@@ -1,7 +1,9 @@
 """Where the YAML tree lies, and a composed config as plain values."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -10,6 +12,8 @@ from metarun.config.schema import Config, RetestConfig, RunConfig
 from metarun.config.values import check_plain
 from metarun.errors import UserError
 from metarun.system.secrets import masked
+
+FORMER_NORM = "default_norm"  # in the configs of earlier runs
 
 
 def config_dir() -> Path:
@@ -29,7 +33,7 @@ def resolve(config: DictConfig) -> Config:
     """
     schema = RetestConfig if "run" in config else RunConfig
     try:
-        typed = merged(OmegaConf.structured(schema), config)
+        typed = merged(OmegaConf.structured(schema), with_current_keys(config) if FORMER_NORM in config else config)
         resolved = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(str(error).partition("\n")[0]) from error
@@ -41,6 +45,13 @@ def resolve(config: DictConfig) -> Config:
         if not isinstance(resolved[key], dict) and not (schema is RetestConfig and resolved[key] is None):
             raise UserError(f"`{key}` is {resolved[key]!r} but it names a class and its arguments; choose {key}=NAME.")
     return {str(key): value for key, value in resolved.items()}
+
+
+def with_current_keys(config: Mapping[Any, Any]) -> Config:
+    """Return a stored config, of any version, under current keys: `default_norm` became `paper_backbone.norm`."""
+    current: Config = {str(key): value for key, value in config.items() if key != FORMER_NORM}
+    norm = config.get(FORMER_NORM)
+    return current if norm is None else {"paper_backbone": {"norm": norm}, **current}
 
 
 def merged(schema: DictConfig, config: DictConfig | Config) -> DictConfig:

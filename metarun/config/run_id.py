@@ -17,7 +17,7 @@ from metarun.system.paths import is_file, is_folder, path_of
 
 # Keys that cannot change a run's numbers, or only say again what another key holds.
 NOT_IDENTITY = (
-    *("device", "results_dir", "force", "retry_failed", "logger", "default_norm", "published"),
+    *("device", "results_dir", "force", "retry_failed", "logger", "paper_backbone", "published"),
     *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
 )
 

@@ -55,6 +55,15 @@ class TestConfig:
 
 
 @dataclass
+class PaperBackboneConfig:
+    """`paper_backbone`: the network as the method's paper has it, for the options of `backbone` to read."""
+
+    norm: str = "batch"
+    filters: int = 64
+    downsample: str = "pool"
+
+
+@dataclass
 class ChosenConfig:
     """`chosen`: the names of the group options, for tables and directory names."""
 
@@ -93,7 +102,7 @@ class RunConfig:
     logger: dict[str, Any] = field(default_factory=dict)  # each names a class, whose signature is its schema
     train: TrainConfig = field(default_factory=TrainConfig)
     test: TestConfig = field(default_factory=TestConfig)
-    default_norm: str = MISSING
+    paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)
     published: PublishedConfig | None = None
     chosen: ChosenConfig = field(default_factory=ChosenConfig)
 
@@ -146,7 +155,7 @@ class RetestConfig:
     task: RetestTaskConfig = field(default_factory=RetestTaskConfig)
     train: RetestTrainConfig = field(default_factory=RetestTrainConfig)
     test: RetestTestConfig = field(default_factory=RetestTestConfig)
-    default_norm: str | None = None
+    paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)  # not used: as `backbone`
     audit: bool = MISSING
     device: str = MISSING
     tf32: bool | None = None

@@ -12,7 +12,7 @@ from torch import nn
 
 from metarun.algorithms import Algorithm
 from metarun.config.arguments import NAMES_OF_CODE
-from metarun.config.compose import merged
+from metarun.config.compose import merged, with_current_keys
 from metarun.config.run_id import with_absolute_paths
 from metarun.config.schema import Config, RetestConfig, RunConfig
 from metarun.config.values import check_plain
@@ -55,7 +55,7 @@ def stored_config(
     missing = set(needed).difference(config if isinstance(config, dict) else ())
     if not isinstance(config, dict) or missing:
         raise UserError(f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train it again.")
-    plain = {str(key): value for key, value in config.items()}
+    plain = with_current_keys(config)
     for key, value in _leaves({key: plain[key] for key in plain if key not in OF_HYDRA}):
         if isinstance(value, str) and "${" in value:  # it could ask for an environment variable
             raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved; train that run again.")

@@ -63,7 +63,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
         ("seed=1=2", "'seed=1=2' cannot be read because of the = in the value; as text it is written 'seed=\"1=2\"'"),
         ("se&ed=1", "'se&ed=1' cannot be read ("),
         ("recipe=maml_glyph", "there is no recipe=maml_glyph. Did you mean 'maml_glyphs'? Possible: maml_glyphs,"),
-        ("recipe/backbone=nope", "there is no recipe/backbone=nope. Possible: maml_glyphs_conv4, "),
+        ("debug=smok", "there is no debug=smok. Did you mean 'smoke'? Possible: smoke."),
         ("seed=1,2", "seed=1,2 names several values: add -m to run each of them, or write seed=[1,2]"),
         ("algo=glob(*)", "algo=glob(*) names several values: add -m"),
         ("+seed=1", "seed is a key already: write seed=… without the plus sign."),
@@ -230,6 +230,13 @@ def test_endless_words_are_told(
     assert said(monkeypatch, capsys, "train", *words).startswith(sentence)
 
 
+def test_a_method_that_uses_the_recipes_of_another_is_told_of_those(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(monkeypatch, capsys, "train", "algo=l2l_anil", "recipe=nope")
+    assert told.startswith("there is no recipe=nope. Possible: anil_glyphs, anil_miniimagenet, anil_omniglot.")
+
+
 def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -239,7 +246,9 @@ def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
     assert told.startswith("there is no recipe=nope (named in experiment/mine.yaml). Possible: ")
 
 
-@pytest.mark.parametrize("word", ["recipe=null", "recipe/backbone=null", "experiment=null", "logger=null", "algo=anil"])
+@pytest.mark.parametrize(
+    "word", [*(f"{group}=null" for group in ("recipe", "experiment", "local", "debug", "logger")), "algo=anil"]
+)
 def test_a_run_may_do_without_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
     seen: list[object] = []
     monkeypatch.setattr("metarun.cli.hydra_app._perform", lambda _, config: seen.append(config))

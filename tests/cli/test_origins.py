@@ -39,6 +39,16 @@ def test_a_default_the_command_and_a_recipe_are_told_apart(asked):
     ]
 
 
+def test_the_users_local_file_beats_recipes_and_a_debug_file_beats_both(asked, tmp_path: Path):
+    (tmp_path / "own" / "local").mkdir(parents=True)
+    (tmp_path / "own" / "local" / "default.yaml").write_text("# @package _global_\ntrain: {query: 3, outer_lr: 0.5}\n")
+    words = [*OF_IMAGES, "--config-dir", "own", "debug=smoke"]
+    assert asked("train", *words, keys=["train.query", "train.outer_lr"]) == [
+        "`task.query` (…, set by debug=smoke)",
+        "`train.outer_lr` (…, set by local=default)",
+    ]
+
+
 def test_a_key_that_follows_another_names_that_one(asked):
     told = asked(
         "train", *OF_IMAGES, "train.query=${task.query}", "task=20way5shot", keys=["train.query", "train.shot"]

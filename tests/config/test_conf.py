@@ -15,11 +15,10 @@ from metarun.config.compose import config_dir
 from metarun.config.schema import register
 
 CONF = config_dir()
-GROUPS = ("algo", "data", "backbone", "task", "experiment", "logger")
+GROUPS = ("algo", "data", "backbone", "task", "experiment", "debug", "logger")
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-# recipe/maml_omniglot.yaml, recipe/backbone/maml_omniglot_conv4.yaml
-RECIPES = sorted((CONF / "recipe").rglob("*.yaml"))
+RECIPES = sorted((CONF / "recipe").glob("*.yaml"))  # recipe/maml_omniglot.yaml
 
 
 @cache
@@ -67,6 +66,11 @@ def test_a_finished_run_can_be_tested_on_every_data_set(option: str) -> None:
         (["algo=protonet", "data=miniimagenet", "task.shot=5"], {"train.way": 20, "train.query": 15}),
         (["algo=maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32, "data.known": "caltech101"}),
         (["algo=mamlpp", "data=image_folder"], {"algo.multi_step_until": 0.15, "backbone.filters": 48}),
+        (["algo=l2l_maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32}),
+        (["algo=maml", "data=omniglot", "~recipe"], {"algo.inner_lr": 0.1, "backbone.downsample": "pool"}),
+        (["algo=maml", "data=omniglot", "backbone.downsample=pool"], {"backbone.downsample": "pool"}),
+        (["algo=maml", "data=omniglot", "debug=smoke"], {"train.meta_batch": 2, "algo.inner_lr": 0.4}),
+        (["data=omniglot", "debug=smoke", "train.meta_batch=3"], {"train.meta_batch": 3, "train.query": 2}),
         (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
     ],
 )
@@ -81,18 +85,17 @@ def test_recipes_come_by_themselves_and_the_command_line_beats_them(
 
 @pytest.mark.parametrize("path", RECIPES, ids=relative)
 def test_every_recipe_is_for_an_algo_and_a_data_set_that_exist(path: Path) -> None:
-    groups = ("algo", "data", "backbone") if path.parent.name == "backbone" else ("algo", "data")
-    for group, option in zip(groups, path.stem.rsplit("_", len(groups) - 1), strict=True):
+    for group, option in zip(("algo", "data"), path.stem.rsplit("_", 1), strict=True):
         assert (CONF / group / f"{option}.yaml").is_file(), f"{relative(path)} names no option of {group}"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=relative)
 def test_a_recipe_sets_only_keys_that_exist(path: Path) -> None:
-    algo, data, *_ = path.stem.rsplit("_", 2 if path.parent.name == "backbone" else 1)
+    algo, data = path.stem.rsplit("_", 1)
     config = composed(f"algo={algo}", f"data={data}")
     without = composed(f"algo={algo}", "data=glyphs")
     written = yaml.safe_load(path.read_text())
-    for part, values in written.items() if "defaults" not in written else ():  # else it is another recipe
+    for part, values in written.items():
         for key in values:
             assert key in config[part], f"{part}.{key}"
             assert key in without[part], f"{part}.{key} is known to the recipe alone"
@@ -111,7 +114,8 @@ def test_learn2learns_methods_get_what_ours_get(method: str, data: str) -> None:
 @pytest.mark.parametrize("data", ["omniglot", "miniimagenet"])
 def test_every_method_that_learns_has_a_recipe(data: str) -> None:
     algos = {path.stem for path in (CONF / "algo").glob("*.yaml")}
-    without = {algo for algo in algos if not (CONF / "recipe" / f"{algo}_{data}.yaml").is_file()}
+    recipes = {algo: f"{algo.removeprefix('l2l_')}_{data}.yaml" for algo in algos}
+    without = {algo for algo in algos if not (CONF / "recipe" / recipes[algo]).is_file()}
     assert without <= {"nearest_centroid", "metaoptnet"}, "a floor learns nothing; MetaOptNet's paper has no Omniglot"
     assert data == "omniglot" or without == {"nearest_centroid"}
 

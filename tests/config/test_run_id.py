@@ -54,6 +54,13 @@ EARLIER = {
     ("algo=reptile", "backbone=module", "backbone.module._target_=own_net_xyz.Net"): "524c6d96",
     ("experiment=maml_omniglot_5w1s",): "76f1c94a",
     ("data=l2l_taskset", "data.tasksets=own_net_xyz:Net"): "28f58963",
+    ("algo=l2l_maml", "data=omniglot", "task=20way1shot"): "bf5c6c8e",
+    ("algo=relation", "data=glyphs"): "b5d207a2",
+    ("algo=mamlpp", "data=miniimagenet"): "4fc1fc0e",
+    ("algo=anil", "data=caltech101"): "ecfc5909",
+    ("experiment=maml_miniimagenet_5w1s",): "9be6a4a2",
+    ("experiment=maml_sinusoid_5points",): "8979ddd8",
+    ("experiment=protonet_omniglot_5w1s",): "7f856bf2",
 }
 
 
@@ -64,6 +71,51 @@ def test_a_run_that_was_made_before_is_found(here, monkeypatch, words):
         archive.writestr(zipfile.ZipInfo("a.txt"), b"x")
     users_module(monkeypatch, "own_net_xyz", "import torch\n\n\nclass Net(torch.nn.Flatten):\n    pass\n")
     assert run_id(config(*words)) == EARLIER[words]
+
+
+DATA_SETS = ("caltech101", "glyphs", "image_folder", "l2l_taskset", "miniimagenet", "omniglot", "sinusoid")
+# Of each algo, a hash of its ids in these settings, as they were while recipes of backbones had files of their own.
+SETTINGS = [
+    *((f"data={data}", f"backbone={backbone}") for data in DATA_SETS for backbone in ("conv4", "mlp")),
+    *(("data=miniimagenet", word) for word in ("backbone=resnet12", "task=5way5shot")),
+    *(("data=omniglot", word) for word in ("task=20way1shot", "task=20way5shot")),
+]
+IDS_OF_AN_ALGO = {
+    "anil": "2aff2cc1",
+    "baseline": "b7a3cb62",
+    "baselinepp": "1c478b4e",
+    "cavia": "6b61ae6a",
+    "finetune": "89499af5",
+    "fomaml": "baa915f2",
+    "imaml": "09365ae9",
+    "l2l_anil": "1c96f1a1",
+    "l2l_maml": "4ec587be",
+    "l2l_metasgd": "b07788f6",
+    "maml": "9f8bfd99",
+    "mamlpp": "5e028b3f",
+    "matching": "e4fec8a0",
+    "metaoptnet": "cb0ef02e",
+    "metasgd": "bf6a0166",
+    "nearest_centroid": "327c7635",
+    "protonet": "fa5a4ea9",
+    "r2d2": "0e09ef52",
+    "relation": "a0a647c3",
+    "reptile": "69b869f2",
+    "simpleshot": "0352b711",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", IDS_OF_AN_ALGO)
+def test_every_algo_makes_the_runs_that_it_made(here, algo):
+    ids = " ".join(run_id(config(f"algo={algo}", *words)) for words in SETTINGS)
+    assert hashlib.sha256(ids.encode()).hexdigest()[:8] == IDS_OF_AN_ALGO[algo]
+
+
+def test_a_config_of_an_earlier_version_is_read_under_current_keys():
+    now = config("algo=protonet")
+    earlier = {key: value for key, value in now.items() if key != "paper_backbone"}
+    assert resolve(OmegaConf.create({**earlier, "default_norm": "running"})) == now
 
 
 def test_keys_that_came_later_leave_ids_as_they_were():

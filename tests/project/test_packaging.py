@@ -26,9 +26,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_every_config_and_no_test(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     packaged = {f"metarun/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
-    assert packaged <= names
-    assert {f"metarun/report/{name}" for name in ("page.html.j2", "style.css", "sort_and_filter.js")} <= names
-    assert not [name for name in names if name.startswith(("tests/", "conf/"))]
+    assert {name for name in packaged if "/local/" not in name} <= names, "local/ is of one checkout"
+    assert {f"metarun/reporting/html/{name}" for name in ("page.html.j2", "style.css", "sort_and_filter.js")} <= names
+    assert not [name for name in names if name.startswith(("tests/", "conf/", "metarun/conf/local/default"))]
 
 
 @pytest.mark.slow

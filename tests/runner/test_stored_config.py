@@ -64,6 +64,13 @@ def rewrite(run: Path, key: str, value: object) -> None:
     (run / "SHA256SUMS").unlink(missing_ok=True)  # as whoever means harm would
 
 
+def as_before_paper_backbone(run: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["default_norm"] = config.pop("paper_backbone")["norm"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "SHA256SUMS").unlink()
+
+
 def retest(monkeypatch, capsys, run: Path, *words: str) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["metarun", "test", f"run={run}", "test.tasks=3", *words])
     return cli.main(), capsys.readouterr().err
@@ -179,6 +186,18 @@ def test_whom_a_command_trusts_is_no_part_of_the_rows_id(run, monkeypatch, capsy
     assert retest(monkeypatch, capsys, run, "trust=[os.system]") == (0, "")
     assert len(list(Path("results").rglob("result.json"))) == 1
     assert json.loads(next(Path("results").rglob("result.json")).read_text())["status"] == "done"
+
+
+def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced(run, monkeypatch, capsys):
+    as_before_paper_backbone(run)
+    assert retest(monkeypatch, capsys, run) == (0, "")
+    row = next(Path("results/runs").iterdir())
+    shown = ["train", "--config-path", str(run), "--config-name", "config", "results_dir=theirs"]
+    for words in (shown, ["rerun", str(run)], ["rerun", str(row)]):
+        monkeypatch.setattr(sys, "argv", ["metarun", *words])
+        assert cli.main() == 0, capsys.readouterr().err
+    assert len(list(run.parent.iterdir())) == 1, "its id is what it was"
+    assert capsys.readouterr().out.count("The same, bit for bit") == 2
 
 
 @pytest.mark.parametrize(
