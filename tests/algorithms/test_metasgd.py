@@ -27,6 +27,7 @@ def make_metasgd(norm="batch", order=2, steps=1, how="auto", downsample="stride"
     return shaken(MetaSGD(make_conv4(norm, downsample), 5, 0.1, 0.4, steps, order, how))
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("order", [1, 2])

@@ -68,6 +68,7 @@ def test_every_norm_is_in_every_place(kind, norm):
     assert ("BatchNorm2d" in kinds) == (norm == "running")
 
 
+@pytest.mark.peers
 def test_resnet18_is_torchvisions():
     torchvision = import_torchvision()
     torch.manual_seed(0)

@@ -12,6 +12,8 @@ from tests.faults.bent import have_no_locks, let_the_clock_jump_back, stop_the_c
 from tests.faults.commands import Command, Ended
 from tests.faults.conftest import TINY, assert_same_numbers, the_run, undisturbed, without_traceback
 
+pytestmark = pytest.mark.command
+
 WRITERS = 8
 
 

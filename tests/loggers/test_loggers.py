@@ -15,11 +15,11 @@ import pytest
 from filelock import FileLock
 
 from metarun import loggers
-from metarun.cli import main as cli
 from metarun.errors import Interrupted
 from metarun.loggers import Logbook, LoggedRun
 from metarun.loggers.observer import Look, Pace
 from metarun.system.signals import Interruption
+from tests.support.commands import run_here
 
 SMALL = [
     *("algo=protonet", "backbone.filters=8", "train.way=5", "train.iterations=30", "train.validate_every=10"),
@@ -110,12 +110,6 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "_step", step_or_stop)
 
 
-def metarun(*words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["metarun", *words])
-        return cli.main()
-
-
 @pytest.fixture(scope="session")
 def logged(session_folder: Path) -> Path:
     """A run that all loggers listened to: stopped at step 15, gone on with to its end, and found again."""
@@ -134,10 +128,10 @@ def _train_logged(folder: Path) -> None:
         patch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
         with pytest.MonkeyPatch.context() as stop:
             stopped_at(15, stop)
-            assert metarun("train", *SMALL, WITH_ALL) == 130
-        assert metarun("train", *SMALL, WITH_ALL) == 0
-        assert metarun("train", *SMALL, WITH_ALL) == 0
-        assert metarun("train", *SMALL, "results_dir=unlogged") == 0
+            assert run_here("train", *SMALL, WITH_ALL) == 130
+        assert run_here("train", *SMALL, WITH_ALL) == 0
+        assert run_here("train", *SMALL, WITH_ALL) == 0
+        assert run_here("train", *SMALL, "results_dir=unlogged") == 0
 
 
 @pytest.mark.slow
@@ -342,7 +336,7 @@ def test_a_wrong_logger_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert metarun("train", *SMALL, *words) == 2
+    assert run_here("train", *SMALL, *words) == 2
     assert capsys.readouterr().err.startswith(f"metarun: error: {sentence}")
     assert not list(tmp_path.glob("results/runs/*"))
 
@@ -356,7 +350,7 @@ def test_a_logger_that_is_not_installed_says_how_to_install_it(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    assert metarun("train", *SMALL, f"logger={logger}") == 2
+    assert run_here("train", *SMALL, f"logger={logger}") == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
     assert complaint.endswith(f"install it with: pip install 'metarun[{logger}]'\n")
