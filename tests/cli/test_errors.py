@@ -8,6 +8,8 @@ from metarun.cli.errors import report
 from metarun.errors import RunFailed, UserError
 from tests.support.commands import replace_runs, run_here
 
+pytestmark = pytest.mark.command
+
 
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

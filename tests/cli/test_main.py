@@ -15,6 +15,8 @@ from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
 from tests.support.commands import replace_runs, run_here, run_process
 
+pytestmark = pytest.mark.command
+
 SECONDS = 60  # no command in this file takes one
 
 # What `metarun.runner.train` and `metarun.runner.retest` are in these tests: they show what they were called with, and

@@ -169,7 +169,14 @@ def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(meta
     assert "resumed" not in json.loads((the_run() / "environment.json").read_text())
 
 
-@pytest.mark.parametrize("damaged", ["{", "5", '{"resumed": 5}', '{"resumed": [5]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "{",
+        "[" * 100_000,
+        *(pytest.param(text, marks=pytest.mark.slow) for text in ("5", '{"resumed": 5}', '{"resumed": [5]}')),
+    ],
+)
 def test_a_damaged_environment_is_told_and_ends_nothing(metarun, damaged):
     metarun(*SINUSOID)
     (the_run() / "environment.json").write_text(damaged)

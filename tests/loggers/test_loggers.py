@@ -167,11 +167,13 @@ def test_who_listens_changes_neither_the_id_nor_a_number(logged: Path) -> None:
     assert not {"metrics.csv", "tensorboard", "wandb"} & {path.name for path in plain.iterdir()}
 
 
+@pytest.mark.slow
 def test_no_secret_is_written(logged: Path) -> None:
     files = [path for path in logged.parents[2].rglob("*") if path.is_file()]
     assert [path for path in files if b"0123456789abcdef0123456789" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_the_config_is_logged_as_hyper_parameters(logged: Path) -> None:
     client = mlflow_client(logged)
     (found,) = client.search_runs([client.get_experiment_by_name("metarun").experiment_id])

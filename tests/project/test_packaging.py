@@ -13,6 +13,8 @@ import yaml
 
 import metarun
 
+pytestmark = pytest.mark.command
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
 MEGABYTE = 1_000_000

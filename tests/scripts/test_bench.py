@@ -37,6 +37,7 @@ def records_of(duel: Duel, repeats: int = 2) -> list[dict]:
     return compare("case", case, 3, duel, times)
 
 
+@pytest.mark.cross
 @pytest.mark.peers
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("method", ["maml", "fomaml", "anil", "metasgd"])

@@ -16,6 +16,8 @@ from metarun.system.events import read_events
 from tests.support.commands import run_here, run_process
 from tests.sweeps.test_pool import SMALL, wait_for
 
+pytestmark = pytest.mark.command
+
 FAST = ["algo=protonet", *SMALL, "train.iterations=4"]
 
 
