@@ -115,6 +115,7 @@ def test_it_learns_to_classify(name):
     assert_learns(METHODS[name](make_conv4(), 5, "auto"), lambda split: make_stream(split=split), **OUTER.get(name, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_it_learns_to_regress(name):
     def stream_of(split):

@@ -170,6 +170,7 @@ def test_a_test_beside_data_that_are_gone_says_that_it_does_not_know(metarun):
     assert "mine.yaml' of glyphs is neither scripts nor an existing file" in printed
 
 
+@pytest.mark.slow
 def test_the_equal_drawings_within_a_class_of_omniglot_are_noted(mirror, monkeypatch, tmp_path):
     monkeypatch.setenv("METARUN_MIRROR", str(mirror))
     for split in ("vinyals", "lake"):

@@ -69,6 +69,7 @@ def test_a_file_system_without_locks_is_worked_on_all_the_same(number, folder, r
     assert json.loads((the_run(folder) / "result.json").read_text())["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_changes_no_number_and_no_duration(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     place = folder / "jumping"
