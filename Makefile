@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-clusters test-all lint check bench bench-short bench-scale lock audit clean
+.PHONY: help run test test-fast test-slow test-clusters test-all lint check bench bench-short bench-scale lock audit clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ run: $(INSTALLED)  ## set up where needed, meta-train MAML and ProtoNet on built
 test: $(REFERENCES)  ## set up where needed, then the tests that take seconds
 	$(PYTEST) -m "not slow and not cluster"
 	@$(MAKE) --no-print-directory what-did-not-run
+
+test-fast: $(INSTALLED)  ## the quickest of them, within a minute; no whole commands, no learn2learn or easyfsl
+	$(PYTEST) -m "not (slow or cluster or command or peers or cross)"
 
 test-slow: $(REFERENCES)  ## the tests that take longer
 	$(PYTEST) -m slow

@@ -2,10 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.commands import Output, run_here
 
 NOT_RUN = "METARUN_MIRROR is not set: real-data tests did not run"
 NO_BROWSER = "there is no chromium on this machine: the test that clicks through a report did not run"
@@ -41,6 +45,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def metarun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Output]:
+    """Run a command in this process; the test begins in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: Output(run_here(*words), *capsys.readouterr())
+
+
+@pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written a moment ago counts as settled: what is found out about it is kept."""
     monkeypatch.setattr("metarun.system.hash_cache.SETTLED", -(10**12))
@@ -63,6 +76,21 @@ def chromium() -> str:
     if found is None:
         pytest.skip(NO_BROWSER)
     return found
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Add the markers that `pyproject.toml` says are automatic."""
+    shown: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for item in sorted(items, key=lambda item: zlib.crc32(item.nodeid.encode())):  # neighbours would share values
+        if "metarun" in item.fixturenames:
+            item.add_marker("command")
+        if item.get_closest_marker("cross"):
+            test = item.nodeid.partition("[")[0]
+            values = {(name, repr(value)) for name, value in item.callspec.params.items()}
+            if values <= shown[test]:
+                item.add_marker("slow")
+            shown[test] |= values
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -51,7 +51,12 @@ def empty_folders(place: Path) -> list[str]:
         return [Path(here).relative_to(place).as_posix() for here, folders, names in walk if not (folders or names)]
     with _open_zip(place) as archive:
         names = [name for name, _ in _entries(archive)]
-    holding = {folder for name in names for folder in PurePosixPath(name).parents}
+    holding: set[PurePosixPath] = set()
+    for name in names:
+        for folder in PurePosixPath(name).parents:
+            if folder in holding:  # so are the folders above it
+                break
+            holding.add(folder)
     folders = [PurePosixPath(name) for name in names if name.endswith("/")]
     return [folder.as_posix() for folder in folders if folder not in holding]
 

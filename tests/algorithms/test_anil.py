@@ -26,6 +26,8 @@ def make_anil(norm="batch", order=2, steps=1, how="auto", downsample="stride") -
     return shaken(ANIL(make_conv4(norm, downsample), 5, inner_lr=0.3, inner_steps=steps, order=order, over_tasks=how))
 
 
+@pytest.mark.peers
+@pytest.mark.cross
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("order", [1, 2])
@@ -51,6 +53,7 @@ def test_loss_meta_gradient_and_adapted_head_are_learn2learns(shot, steps, order
     assert_equal_to(flat(adapted.values()), flat(learner.parameters()))
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])

@@ -37,6 +37,7 @@ def by_a_hook(cavia: CAVIA, context: torch.Tensor, x: torch.Tensor) -> torch.Ten
     return outputs
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 @pytest.mark.parametrize("order", [1, 2])
@@ -57,6 +58,7 @@ def test_loss_meta_gradient_and_predictions_are_the_papers_written_out(steps, or
     torch.testing.assert_close(cavia.predict(tasks, steps)[-1], torch.stack(logits), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 3])

@@ -11,6 +11,7 @@ from metarun.algorithms import FineTune
 from tests.support.synthetic import make_conv4, make_stream
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.3), ("adam", 0.01)])
 @pytest.mark.parametrize("norm", ["running", "batch", "layer"])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])

@@ -44,6 +44,7 @@ def make(name, norm="batch", how="auto", way=5) -> Algorithm:
     return shaken(METHODS[name](make_conv4(norm), way, how))
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "running"])
 @pytest.mark.parametrize("name", METHODS)
 def test_looped_and_vectorised_agree(name, norm):
@@ -114,6 +115,7 @@ def test_it_learns_to_classify(name):
     assert_learns(METHODS[name](make_conv4(), 5, "auto"), lambda split: make_stream(split=split), **OUTER.get(name, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_it_learns_to_regress(name):
     def stream_of(split):

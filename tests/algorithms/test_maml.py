@@ -35,6 +35,8 @@ def make_maml(norm="batch", order=2, steps=1, how="auto", downsample="stride", w
     return shaken(maml)
 
 
+@pytest.mark.peers
+@pytest.mark.cross
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("order", [1, 2])
@@ -60,6 +62,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
     assert_equal_to(torch.cat([weight.flatten() for weight in adapted.values()]), their_weights)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])
@@ -69,6 +72,7 @@ def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, nor
     assert_the_meta_gradient_is_the_slope(maml, tasks)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("norm", "how"), [(norm, how) for norm in NORMS for how in ("loop", "vectorised")])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_recomputing_the_inner_steps_gives_the_same_meta_gradient(steps, norm, how):
@@ -117,6 +121,7 @@ def test_recomputing_takes_the_memory_of_one_step_and_not_of_all():
     assert recomputed[1] < plain[1] / 5
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "running"])
 @pytest.mark.parametrize("order", [1, 2])
 def test_looped_and_vectorised_agree(order, norm):

@@ -27,6 +27,7 @@ def make_mamlpp(norm="batch", order=2, steps=3, how="auto", **switches) -> MAMLP
     return MAMLPlusPlus(make_conv4(norm), 5, 0.125, steps, order, **{**OFF, **switches}, over_tasks=how).double()
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3])

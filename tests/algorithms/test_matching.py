@@ -34,6 +34,7 @@ def theirs_with_the_weights_of(ours: MatchingNet):
     return theirs
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4), (2, 2)])
 def test_probabilities_with_full_context_are_easyfsls(way, shot):
     # easyfsl reads as often as there are support examples, leaves the query's length alone, and adds 1e-6 to each
@@ -48,6 +49,7 @@ def test_probabilities_with_full_context_are_easyfsls(way, shot):
         torch.testing.assert_close(ours.predict(tasks, 0)[0, t].exp(), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.peers
 def test_full_context_embeddings_are_easyfsls():
     ours = make_matching(full_context=True, read_steps=6)
     theirs, support, query = theirs_with_the_weights_of(ours), torch.randn(6, 8).double(), torch.randn(4, 8).double()

@@ -137,6 +137,7 @@ def test_a_tasks_prediction_does_not_depend_on_its_neighbours():
     torch.testing.assert_close(metaoptnet.predict(tasks, 0)[:, 2:3], metaoptnet.predict(alone, 0), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_meta_training_in_32_bits_lowers_the_loss():
     torch.manual_seed(0)
     metaoptnet, stream = MetaOptNet(make_conv4("running"), c=1.0), make_stream(5, 2)

@@ -27,6 +27,8 @@ def make_metasgd(norm="batch", order=2, steps=1, how="auto", downsample="stride"
     return shaken(MetaSGD(make_conv4(norm, downsample), 5, 0.1, 0.4, steps, order, how))
 
 
+@pytest.mark.cross
+@pytest.mark.peers
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("order", [1, 2])
@@ -52,6 +54,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
     assert_equal_to(flat(adapted.values()), flat(learner.module.parameters()))
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])

@@ -122,6 +122,7 @@ def steps_of_torchs_sgd(method, task, steps):
     return torch.stack(found).detach()
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("network", [own.Plain, own.TwoNames, own.Twice, *NETWORKS])
 @pytest.mark.parametrize("name", INNER)
 def test_the_inner_loop_is_torchs_own_optimiser_on_a_copy(name, network):
@@ -132,6 +133,7 @@ def test_the_inner_loop_is_torchs_own_optimiser_on_a_copy(name, network):
         torch.testing.assert_close(method.predict(tasks(), 3), torch.stack(expected, 1), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize(("strange", "plain"), [(own.TwoNames, own.Plain), (own.Tied, own.Twice)])
 @pytest.mark.parametrize("name", METHODS)
@@ -173,6 +175,8 @@ def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradie
     copy.deepcopy(method)
 
 
+@pytest.mark.cross
+@pytest.mark.peers
 @pytest.mark.parametrize("network", [own.Plain, own.TwoNames, own.Tied, own.Frozen, own.AllFrozen, own.Recurrent])
 @pytest.mark.parametrize("order", [1, 2])
 def test_learn2learn_comes_to_the_same_meta_gradient(order, network):
@@ -186,6 +190,7 @@ def test_learn2learn_comes_to_the_same_meta_gradient(order, network):
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(("network", "what"), [(own.Frozen, "frozen weights"), (own.Tied, "weights under two names")])
 def test_learn2learns_meta_sgd_refuses_what_it_would_get_wrong(network, what):
     import_learn2learn()
@@ -193,6 +198,7 @@ def test_learn2learns_meta_sgd_refuses_what_it_would_get_wrong(network, what):
         Learn2LearnMetaSGD(Module(own.SHAPE, network()), WAY)
 
 
+@pytest.mark.peers
 def test_learn2learns_anil_takes_a_frozen_network():
     import_learn2learn()
     method = Learn2LearnANIL(Module(own.SHAPE, own.AllFrozen()), WAY, RATE, 2).double()

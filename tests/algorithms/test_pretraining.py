@@ -81,6 +81,7 @@ def test_the_loss_is_the_cross_entropy_among_all_meta_train_classes(method):
     torch.testing.assert_close(made.meta_loss(tasks), expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_looped_and_vectorised_agree(method, norm):
@@ -101,6 +102,7 @@ def test_permuting_labels_permutes_predictions(method):
     )
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_only_batch_statistics_make_it_transductive(method, norm):

@@ -62,6 +62,7 @@ def test_looped_and_vectorised_agree(norm, distance):
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
 def test_squared_distances_are_easyfsls_distances_squared(way, shot):
     # easyfsl's scores are the distances themselves, the paper's (equation 2) their squares.
@@ -72,6 +73,7 @@ def test_squared_distances_are_easyfsls_distances_squared(way, shot):
     torch.testing.assert_close(ours.predict(tasks, 0)[0, 0], -theirs(tasks.query_x[0]).square(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("learn_scale", [True, False])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
 def test_cosines_are_easyfsls(way, shot, learn_scale):

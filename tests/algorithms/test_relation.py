@@ -49,6 +49,7 @@ class SumsForMeans(nn.Module):
         return self.relation(torch.cat([self.shot * means, queries], 1)).sigmoid()
 
 
+@pytest.mark.peers
 @DOWNSAMPLES
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])

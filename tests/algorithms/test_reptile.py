@@ -37,6 +37,7 @@ def trained_as_usual(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:
     return flat(network.parameters())
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("inner_optimizer", ["adam", "sgd"])

@@ -34,6 +34,7 @@ def test_logits_follow_the_formulas(way, shot, transform):
         np.testing.assert_allclose(predictions[0, t], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(("transform", "centred", "power"), [("UN", False, None), ("L2N", False, 2), ("CL2N", True, 2)])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 5)])
 def test_features_and_centroids_are_easyfsls(way, shot, transform, centred, power):

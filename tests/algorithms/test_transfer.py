@@ -1,30 +1,16 @@
 """`metarun test run=… algo=…`: a checkpoint's backbone under the head of another method."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_under_another_head
-from metarun.cli import main as cli
 from metarun.errors import UserError
 from tests.support.synthetic import make_conv4
 
 SMALL = ["train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8", "backbone.filters=8"]
-
-
-@pytest.fixture
-def metarun(monkeypatch, capsys, tmp_path):
-    """Run a command in this process and an empty folder; return its exit code, and what it complained of."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        return cli.main(), capsys.readouterr().err
-
-    return run
 
 
 def rows() -> dict[str, dict]:
@@ -36,17 +22,17 @@ def rows() -> dict[str, dict]:
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["simpleshot", "baseline", "baselinepp", "finetune", "protonet", "nearest_centroid"])
 def test_a_maml_checkpoint_is_tested_under_every_head_that_learns_nothing_of_its_own(metarun, head):
-    assert metarun("train", "algo=maml", *SMALL) == (0, "")
+    assert metarun("train", "algo=maml", *SMALL)[::2] == (0, "")
     trained = rows()["maml"]
     words = ["test", f"run={trained['id']}", f"algo={head}", "task.way=7", "test.steps=2"]
-    assert metarun(*words) == (0, "")
+    assert metarun(*words)[::2] == (0, "")
     row = rows()[head]
     assert (row["trained_by"], row["trained_algo"], row["order"]) == (trained["id"], "maml", None)
     assert (row["way"], row["test_way"], row["norm"]) == (5, 7, "batch")
     assert row["steps"] == (2 if head in ("baselinepp", "finetune") else 0)
     (path,) = Path("results/runs").glob(f"{head}-glyphs-7w1s-*")
     written = (path / "result.json").stat().st_mtime_ns
-    assert metarun("test", "--config-path", str(path), "--config-name", "config") == (0, "")
+    assert metarun("test", "--config-path", str(path), "--config-name", "config")[::2] == (0, "")
     assert (path / "result.json").stat().st_mtime_ns == written, "its config makes the same row"
 
 
@@ -74,9 +60,9 @@ def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
         (["algo=simpelshot"], "Did you mean 'simpleshot'"),
         (["algo=simpleshot", "algo.transform=CL3N"], "algo.transform='CL3N' is not one of UN, L2N, CL2N"),
     ]:
-        code, complaint = metarun("test", f"run={trained['id']}", *words)
+        code, _, complaint = metarun("test", f"run={trained['id']}", *words)
         assert (code, complaint.count("\n"), sentence in complaint) == (2, 1, True), complaint
-    code, complaint = metarun("train", "algo=simpleshot", "data=sinusoid")
+    code, _, complaint = metarun("train", "algo=simpleshot", "data=sinusoid")
     assert (code, "algo=simpleshot is trained to tell the meta-train classes apart" in complaint) == (2, True)
     assert len(list(Path("results/runs").glob("*"))) == 1, "nothing is left behind"
 

@@ -58,6 +58,7 @@ def test_the_wide_network_halves_its_map_twice():
         assert network(torch.rand(2, 1, 16, 16)).shape == (2, 640)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("kind", [ResNet12, ResNet18, WRN28x10])
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_norm_is_in_every_place(kind, norm):
@@ -68,6 +69,7 @@ def test_every_norm_is_in_every_place(kind, norm):
     assert ("BatchNorm2d" in kinds) == (norm == "running")
 
 
+@pytest.mark.peers
 def test_resnet18_is_torchvisions():
     torchvision = import_torchvision()
     torch.manual_seed(0)

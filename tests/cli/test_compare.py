@@ -1,7 +1,6 @@
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from metarun.cli import main as cli
 from metarun.reporting.tables.pivot import cell_figure
 from metarun.reporting.tables.render import Best, as_text
 from metarun.system.atomic_write import write_json
@@ -36,16 +34,13 @@ def record(**changes) -> dict:
 
 
 @pytest.fixture
-def compare(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
+def compare(metarun):
     def run(*words, records=()):
         for i, each in enumerate(records):
             folder = Path(f"results/runs/{i}")
             folder.mkdir(parents=True)
             write_json(folder / "result.json", each)
-        monkeypatch.setattr(sys, "argv", ["metarun", "compare", *words])
-        return cli.main(), *capsys.readouterr()
+        return metarun("compare", *words)
 
     return run
 

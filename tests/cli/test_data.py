@@ -10,6 +10,8 @@ from metarun.cli import doctor
 from metarun.data import ClassDataset, Examples
 from metarun.errors import UserError
 
+pytestmark = pytest.mark.command
+
 
 class Drawn:
     """A data source of four classes, three examples each."""

@@ -1,15 +1,14 @@
 """What the user reads after a mistake: one line, the nearest right word, exit code 2."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-import metarun
-from metarun.cli import main as cli
 from metarun.cli.errors import report
 from metarun.errors import RunFailed, UserError
+from tests.support.commands import replace_runs, run_here
+
+pytestmark = pytest.mark.command
 
 
 @pytest.fixture(autouse=True)
@@ -19,19 +18,14 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def reached(_: object) -> None:
         pytest.fail("the mistake went unnoticed")
 
-    for name, verb in (("run", "train"), ("retest", "retest")):
-        stub = ModuleType(f"metarun.{name}")
-        setattr(stub, verb, reached)
-        monkeypatch.setitem(sys.modules, f"metarun.{name}", stub)
-        monkeypatch.setattr(metarun, name, stub, raising=False)
+    replace_runs(monkeypatch, reached)
     monkeypatch.setattr("metarun.errors.FULL_TRACE", False)
     monkeypatch.chdir(tmp_path)
 
 
-def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Run `metarun` with words that hold a mistake; return its sentence."""
-    monkeypatch.setattr(sys, "argv", ["metarun", *words])
-    assert cli.main() == 2
+    assert run_here(*words) == 2
     line = capsys.readouterr().err
     assert line.startswith("metarun: error: ")
     assert line.count("\n") == 1, line
@@ -73,9 +67,9 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
     ],
 )
 def test_a_wrong_override_is_told_with_the_nearest_right_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, sentence: str
+    capsys: pytest.CaptureFixture[str], override: str, sentence: str
 ) -> None:
-    assert said(monkeypatch, capsys, "train", override).startswith(sentence)
+    assert said(capsys, "train", override).startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -93,24 +87,20 @@ def test_a_wrong_override_is_told_with_the_nearest_right_one(
         (["-m", "--cfg", "job"], "metarun train -m --cfg job: Only one of"),
     ],
 )
-def test_a_wrong_flag_or_sweep_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
-) -> None:
-    assert said(monkeypatch, capsys, "train", *words).startswith(sentence)
+def test_a_wrong_flag_or_sweep_is_told(capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert said(capsys, "train", *words).startswith(sentence)
 
 
 @pytest.mark.parametrize(("group", "key"), [("data", "data.split"), ("algo", "algo.scale")])
 def test_a_key_of_a_group_of_which_nothing_is_chosen_asks_for_the_choice(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str, key: str
+    capsys: pytest.CaptureFixture[str], group: str, key: str
 ) -> None:
-    told = said(monkeypatch, capsys, "test", "run=12345678", f"{key}=3")
+    told = said(capsys, "test", "run=12345678", f"{key}=3")
     assert told.startswith(f"{key} belongs to an option of {group}= and none is chosen here; name it too: {group}=NAME")
 
 
-def test_metarun_test_without_a_run_says_what_a_run_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert said(monkeypatch, capsys, "test", "task.way=5").startswith("run=RUN is needed: a run's directory or")
+def test_metarun_test_without_a_run_says_what_a_run_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "test", "task.way=5").startswith("run=RUN is needed: a run's directory or")
 
 
 @pytest.mark.parametrize(
@@ -126,11 +116,11 @@ def test_metarun_test_without_a_run_says_what_a_run_is(
     ],
 )
 def test_a_broken_file_of_the_users_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str
 ) -> None:
     (tmp_path / "own" / "data").mkdir(parents=True)
     (tmp_path / "own" / "data" / "mine.yaml").write_text(text)
-    assert sentence in said(monkeypatch, capsys, "train", "--config-dir", "own", "data=mine")
+    assert sentence in said(capsys, "train", "--config-dir", "own", "data=mine")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +137,9 @@ def test_a_broken_file_of_the_users_is_named(
     ],
 )
 def test_a_wrong_word_of_a_plain_verb_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+    capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
-    assert said(monkeypatch, capsys, *words).startswith(sentence)
+    assert said(capsys, *words).startswith(sentence)
 
 
 def test_a_mistake_that_a_constructor_finds_is_told_as_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,26 +163,20 @@ def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "metarun: stopped by Ctrl-C.\n"
 
 
-def test_what_a_sentence_quotes_cannot_move_the_cursor_or_fill_the_screen(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = said(monkeypatch, capsys, "train", "seed=\x1b[2J\u202e\x07" + "x" * 5_000)
+def test_what_a_sentence_quotes_cannot_move_the_cursor_or_fill_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "train", "seed=\x1b[2J\u202e\x07" + "x" * 5_000)
     assert told.isprintable()
     assert len(told) < 2_100
     assert r"\x1b[2J\u202e\x07xxx" in told
 
 
-def test_a_sweep_without_end_is_told_before_it_is_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = said(monkeypatch, capsys, "train", "-m", "seed=range(1,1000000000)", "task.way=range(1,1000000000)")
+def test_a_sweep_without_end_is_told_before_it_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "train", "-m", "seed=range(1,1000000000)", "task.way=range(1,1000000000)")
     assert told == "these words ask for a sweep of more than 100,000 runs; name fewer values."
 
 
-def test_a_flag_that_would_run_the_code_in_a_file_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = said(monkeypatch, capsys, "train", "--experimental-rerun", "config.pickle")
+def test_a_flag_that_would_run_the_code_in_a_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "train", "--experimental-rerun", "config.pickle")
     assert told.startswith("--experimental-rerun runs whatever code its file holds")
 
 
@@ -209,11 +193,11 @@ def test_a_flag_that_would_run_the_code_in_a_file_is_refused(
     ids=["bytes", "bell", "deep", "number", "itself", "surrogate"],
 )
 def test_a_file_of_the_users_that_cannot_be_read_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, sentence: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     (tmp_path / "own" / "data").mkdir(parents=True)
     (tmp_path / "own" / "data" / "mine.yaml").write_bytes(content)
-    assert said(monkeypatch, capsys, "train", "--config-dir", "own", "data=mine").startswith(sentence)
+    assert said(capsys, "train", "--config-dir", "own", "data=mine").startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -224,10 +208,8 @@ def test_a_file_of_the_users_that_cannot_be_read_is_named(
         (["seed=" + "[" * 2_000], "'seed=[[["),
     ],
 )
-def test_endless_words_are_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
-) -> None:
-    assert said(monkeypatch, capsys, "train", *words).startswith(sentence)
+def test_endless_words_are_told(capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert said(capsys, "train", *words).startswith(sentence)
 
 
 def test_a_method_that_uses_the_recipes_of_another_is_told_of_those(
@@ -238,11 +220,11 @@ def test_a_method_that_uses_the_recipes_of_another_is_told_of_those(
 
 
 def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [{override /recipe: nope}]\n")
-    told = said(monkeypatch, capsys, "train", "--config-dir", str(tmp_path), "experiment=mine")
+    told = said(capsys, "train", "--config-dir", str(tmp_path), "experiment=mine")
     assert told.startswith("there is no recipe=nope (named in experiment/mine.yaml). Possible: ")
 
 
@@ -252,6 +234,5 @@ def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
 def test_a_run_may_do_without_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
     seen: list[object] = []
     monkeypatch.setattr("metarun.cli.hydra_app._perform", lambda _, config: seen.append(config))
-    monkeypatch.setattr(sys, "argv", ["metarun", "train", "data=image_folder", word])
-    assert cli.main() == 0
+    assert run_here("train", "data=image_folder", word) == 0
     assert len(seen) == 1

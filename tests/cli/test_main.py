@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from omegaconf import DictConfig
@@ -14,6 +13,9 @@ from metarun.cli import main as cli
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
+from tests.support.commands import replace_runs, run_here, run_process
+
+pytestmark = pytest.mark.command
 
 SECONDS = 60  # no command in this file takes one
 
@@ -39,35 +41,15 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
         if config.task.way in FAILURES:
             raise FAILURES[config.task.way]
 
-    for name, verb in (("run", "train"), ("retest", "retest")):
-        stub = ModuleType(f"metarun.{name}")
-        setattr(stub, verb, record)
-        monkeypatch.setitem(sys.modules, f"metarun.{name}", stub)
-        monkeypatch.setattr(metarun, name, stub, raising=False)
+    replace_runs(monkeypatch, record)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     return seen
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["metarun", *words])
-    return cli.main()
-
-
-def metarun_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "metarun", *words],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env={**os.environ, **environment},
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_help_shows_every_verb_and_examples(words: list[str]) -> None:
-    shown = metarun_process(*words)
+    shown = run_process(*words)
     assert shown.returncode == 0
     assert all(f"  {verb} " in shown.stdout for verb in cli.VERBS)
     assert "metarun train algo=maml" in shown.stdout
@@ -75,11 +57,11 @@ def test_help_shows_every_verb_and_examples(words: list[str]) -> None:
 
 
 def test_version_is_the_packages() -> None:
-    assert metarun_process("--version").stdout == f"metarun {metarun.__version__}\n"
+    assert run_process("--version").stdout == f"metarun {metarun.__version__}\n"
 
 
 def test_mistyped_verb_gets_one_sentence() -> None:
-    failed = metarun_process("trian")
+    failed = run_process("trian")
     assert failed.returncode == 2
     assert failed.stderr.startswith("metarun: error: there is no verb 'trian'. Did you mean 'train'?")
     assert failed.stderr.count("\n") == 1
@@ -106,11 +88,9 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert not shown.stderr
 
 
-def test_train_and_test_hand_the_composed_config_to_the_run(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(monkeypatch, "train", "algo=protonet", "task=20way5shot", "seed=3") == 0
-    assert run(monkeypatch, "test", "run=0a1b", "task.way=7") == 0
+def test_train_and_test_hand_the_composed_config_to_the_run(calls: list[Config]) -> None:
+    assert run_here("train", "algo=protonet", "task=20way5shot", "seed=3") == 0
+    assert run_here("test", "run=0a1b", "task.way=7") == 0
     trained, retested = calls
     assert (trained["seed"], trained["task"]["way"], trained["task"]["shot"]) == (3, 20, 5)
     assert trained["chosen"]["algo"] == "protonet"
@@ -118,8 +98,8 @@ def test_train_and_test_hand_the_composed_config_to_the_run(
     assert not list(Path.cwd().iterdir()), "Hydra left files behind"
 
 
-def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5", BASIC) == 0
+def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config]) -> None:
+    assert run_here("train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5", BASIC) == 0
     assert [(c["task"]["way"], c["seed"], c["task"]["shot"]) for c in calls] == [
         (3, 1, 1),
         (3, 1, 5),
@@ -137,30 +117,25 @@ def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config], monkey
     ],
 )
 def test_expected_failures_are_one_line_and_an_exit_code(
-    calls: list[Config],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    way: int,
-    code: int,
-    sentence: str,
+    calls: list[Config], capsys: pytest.CaptureFixture[str], way: int, code: int, sentence: str
 ) -> None:
-    assert run(monkeypatch, "train", f"task.way={way}") == code
+    assert run_here("train", f"task.way={way}") == code
     assert capsys.readouterr().err == sentence
 
 
 def test_a_bug_keeps_its_traceback_without_hydras_frames(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    calls: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "train", "task.way=503") == 1
+    assert run_here("train", "task.way=503") == 1
     shown = capsys.readouterr().err
     assert "KeyError: 'a bug'" in shown
     assert "/hydra/" not in shown
 
 
 def test_a_sweep_goes_on_after_a_failed_job_and_exits_with_its_code(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    calls: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "train", "-m", "task.way=2,501,500,3", BASIC) == 1
+    assert run_here("train", "-m", "task.way=2,501,500,3", BASIC) == 1
     assert [c["task"]["way"] for c in calls] == [2, 501, 500, 3]
     shown = capsys.readouterr().err
     assert "metarun: error: [task.way=501] the loss became NaN at step 3.\n" in shown
@@ -168,64 +143,58 @@ def test_a_sweep_goes_on_after_a_failed_job_and_exits_with_its_code(
     assert "Traceback" not in shown
 
 
-def test_a_signal_ends_a_sweep(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "train", "-m", "task.way=2,502,3", BASIC) == 143
+def test_a_signal_ends_a_sweep(calls: list[Config]) -> None:
+    assert run_here("train", "-m", "task.way=2,502,3", BASIC) == 143
     assert [c["task"]["way"] for c in calls] == [2, 502]
 
 
 @pytest.mark.parametrize("words", [["train"], ["train", "-m"]])
 def test_a_sweep_that_lives_in_yaml_needs_no_flag_and_the_command_line_beats_it(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch, words: list[str]
+    calls: list[Config], words: list[str]
 ) -> None:
-    assert run(monkeypatch, *words, "+sweep=task_sizes", "task.shot=2,3", "algo=protonet", BASIC) == 0
+    assert run_here(*words, "+sweep=task_sizes", "task.shot=2,3", "algo=protonet", BASIC) == 0
     assert [(c["task"]["way"], c["task"]["shot"]) for c in calls] == [(5, 2), (5, 3), (20, 2), (20, 3)]
     assert {c["chosen"]["algo"] for c in calls} == {"protonet"}
 
 
-def test_two_sweeps_that_live_in_yaml_are_multiplied(calls: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "train", "+sweep=[task_sizes,seeds]", "task.shot=1", BASIC) == 0
+def test_two_sweeps_that_live_in_yaml_are_multiplied(calls: list[Config]) -> None:
+    assert run_here("train", "+sweep=[task_sizes,seeds]", "task.shot=1", BASIC) == 0
     assert [(c["task"]["way"], c["seed"]) for c in calls] == [(way, seed) for way in (5, 20) for seed in range(3)]
 
 
-def test_a_finished_run_is_tested_on_a_sweep_of_task_sizes(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(monkeypatch, "test", "run=0a1b", "+sweep=task_sizes", "task.way=5", BASIC) == 0
+def test_a_finished_run_is_tested_on_a_sweep_of_task_sizes(calls: list[Config]) -> None:
+    assert run_here("test", "run=0a1b", "+sweep=task_sizes", "task.way=5", BASIC) == 0
     assert [(c["run"], c["task"]["way"], c["task"]["shot"]) for c in calls] == [("0a1b", 5, 1), ("0a1b", 5, 5)]
 
 
-def test_a_sweep_of_the_users_own_names_its_folder_and_sets_keys(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_of_the_users_own_names_its_folder_and_sets_keys(calls: list[Config]) -> None:
     Path("own/sweep").mkdir(parents=True)
     Path("own/sweep/mine.yaml").write_text(
         "# @package _global_\n"
         "train: {iterations: 7}\n"
         "hydra: {mode: MULTIRUN, sweep: {dir: mine}, sweeper: {params: {seed: '3,4'}}}\n"
     )
-    assert run(monkeypatch, "train", "+sweep=mine", "--config-dir", "own", BASIC) == 0
+    assert run_here("train", "+sweep=mine", "--config-dir", "own", BASIC) == 0
     assert [(c["seed"], c["train"]["iterations"]) for c in calls] == [(3, 7), (4, 7)]
     assert Path("mine").is_dir()
     assert not Path("results").exists()
 
 
-def test_a_stored_config_runs_again_and_leaves_nothing_behind(
-    calls: list[Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(monkeypatch, "train", "algo=protonet", "data=omniglot", "task.way=7") == 0
+def test_a_stored_config_runs_again_and_leaves_nothing_behind(calls: list[Config]) -> None:
+    assert run_here("train", "algo=protonet", "data=omniglot", "task.way=7") == 0
     folder = Path("runs") / "one"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(stored_yaml(calls[0], "train"))
     before = sorted(Path.cwd().rglob("*"))
-    assert run(monkeypatch, "train", "--config-path", "runs/one", "--config-name", "config") == 0
-    assert run(monkeypatch, "train", "-cp", "runs/one", "task.way=9") == 0
+    assert run_here("train", "--config-path", "runs/one", "--config-name", "config") == 0
+    assert run_here("train", "-cp", "runs/one", "task.way=9") == 0
     assert calls[1] == calls[0]
     assert calls[2]["task"]["way"] == 9
     assert sorted(Path.cwd().rglob("*")) == before
 
 
 def test_hydra_full_error_of_the_user_shows_everything() -> None:
-    failed = metarun_process("train", "task.wya=5", HYDRA_FULL_ERROR="1")
+    failed = run_process("train", "task.wya=5", HYDRA_FULL_ERROR="1")
     assert failed.returncode == 2
     assert "ConfigCompositionException" in failed.stderr
 
@@ -255,13 +224,13 @@ def test_completion_offers_what_may_follow(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, offered: list[str]
 ) -> None:
     monkeypatch.setenv("COMP_LINE", line)
-    assert run(monkeypatch, "-sc", "query=bash") == 0
+    assert run_here("-sc", "query=bash") == 0
     assert capsys.readouterr().out.split() == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_installed_for_the_command_alone(shell: str) -> None:
-    script = metarun_process("-sc", f"install={shell}").stdout
+    script = run_process("-sc", f"install={shell}").stdout
     assert "metarun" in script
     assert "metarun train" not in script
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from metarun.cli import main as cli
 from metarun.results.example_tasks import ExampleTask, save
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.atomic_write import write_json, write_parquet
@@ -34,9 +32,8 @@ def accuracies(run: dict) -> np.ndarray:
 
 
 @pytest.fixture
-def draw(monkeypatch, capsys, tmp_path):
+def draw(metarun, monkeypatch):
     """Write runs, run `metarun plot` on them; return its code, what it printed and complained of, and the figure."""
-    monkeypatch.chdir(tmp_path)
     drawn: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **how: (drawn.append(figure), save(figure, *to, **how)))
@@ -52,8 +49,7 @@ def draw(monkeypatch, capsys, tmp_path):
             step, task = (index.ravel() for index in np.indices(values.shape))
             columns = {"task": task, "step": step, "accuracy": values.ravel(), "loss": 3 * values.ravel()}
             write_parquet(folder / "tasks.parquet", columns)
-        monkeypatch.setattr(sys, "argv", ["metarun", "plot", *words])
-        return cli.main(), *capsys.readouterr(), drawn[-1] if drawn else None
+        return *metarun("plot", *words), drawn[-1] if drawn else None
 
     return run
 

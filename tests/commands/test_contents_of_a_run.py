@@ -1,13 +1,11 @@
 """What a run says of its data: how much there is, what was left out, and whether they look like those of training."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from metarun.cli import main as cli
 from metarun.data import Glyphs
 from tests.support.fake_images import write_pictures
 
@@ -19,14 +17,13 @@ INK = ["data=image_folder", "data.root=ink", "data.size=28", "data.channels=1"]
 
 
 @pytest.fixture
-def metarun(monkeypatch, capsys, tmp_path):
-    """Run a command in this process; return what it printed."""
-    monkeypatch.chdir(tmp_path)
+def printed_by(metarun):
+    """Run a command in this process; return what it printed, on one line."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        assert cli.main() == 0
-        return " ".join(capsys.readouterr().out.split())
+        code, printed, _ = metarun(*words)
+        assert code == 0
+        return " ".join(printed.split())
 
     return run
 
@@ -47,7 +44,7 @@ def write_ink(classes: int) -> None:
                 Image.fromarray(255 - drawing[0]).save(folder / f"{i}.png")
 
 
-def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(metarun):
+def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(printed_by):
     write_pictures(Path("mine"))
     Path("mine/train/blue/1.heic").write_bytes(b"x")
     Path("mine/test/light red").mkdir()
@@ -57,58 +54,58 @@ def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(m
         "image_folder: skipped, as no pictures that are read here: 1 .heic",
     ]
     for seed in (0, 1):
-        printed = metarun("train", "algo=protonet", "data=image_folder", "data.root=mine", f"seed={seed}", *SMALL)
+        printed = printed_by("train", "algo=protonet", "data=image_folder", "data.root=mine", f"seed={seed}", *SMALL)
         assert all(each in printed for each in told)
     for log in Path("results/runs").glob("*/run.log"):
         assert all(each in log.read_text() for each in told)
 
 
-def test_a_run_on_functions_says_what_is_drawn(metarun):
+def test_a_run_on_functions_says_what_is_drawn(printed_by):
     words = ["data=sinusoid", "train.iterations=1", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=2"]
-    assert "data: amplitude 0.1 to 5, phase 0 to 3.14159, x -5 to 5" in metarun("train", "algo=maml", *words)
+    assert "data: amplitude 0.1 to 5, phase 0 to 3.14159, x -5 to 5" in printed_by("train", "algo=maml", *words)
 
 
-def test_a_test_on_ink_of_a_run_on_light_strokes_warns_and_names_the_key(metarun):
+def test_a_test_on_ink_of_a_run_on_light_strokes_warns_and_names_the_key(printed_by):
     write_ink(2)
-    metarun("train", "algo=protonet", *SMALL)
+    printed_by("train", "algo=protonet", *SMALL)
     trained = row(test_data="glyphs")
     assert trained["example_mean"] == pytest.approx(0.076, abs=0.01)
     told = "image_folder: its pictures have a mean brightness of 0.93 but those of training had 0.08; set data.invert="
-    assert f"{told}true if light and dark" in metarun("test", f"run={trained['id']}", *INK)
-    assert "mean brightness" not in metarun("test", f"run={trained['id']}", *INK, "data.invert=true")
-    printed = metarun("test", f"run={trained['id']}", "data=glyphs", "data.invert=true")
+    assert f"{told}true if light and dark" in printed_by("test", f"run={trained['id']}", *INK)
+    assert "mean brightness" not in printed_by("test", f"run={trained['id']}", *INK, "data.invert=true")
+    printed = printed_by("test", f"run={trained['id']}", "data=glyphs", "data.invert=true")
     assert "glyphs: its pictures have a mean brightness of 0.92" in printed
     assert "set data.invert=false if" in printed
 
 
 @pytest.mark.slow
-def test_data_invert_gives_a_run_on_light_strokes_the_accuracy_it_has_on_ink(metarun):
+def test_data_invert_gives_a_run_on_light_strokes_the_accuracy_it_has_on_ink(printed_by):
     write_ink(20)
-    metarun("train", "algo=protonet", "train.iterations=150", "train.validate_every=150", "backbone.filters=16")
+    printed_by("train", "algo=protonet", "train.iterations=150", "train.validate_every=150", "backbone.filters=16")
     trained = row()["id"]
-    metarun("test", f"run={trained}", *INK, "test.tasks=100")
+    printed_by("test", f"run={trained}", *INK, "test.tasks=100")
     as_it_is = row(test_data="image_folder")["accuracy"]
-    metarun("test", f"run={trained}", *INK, "test.tasks=101", "data.invert=true")
+    printed_by("test", f"run={trained}", *INK, "test.tasks=101", "data.invert=true")
     assert row(test_tasks=101)["accuracy"] > as_it_is + 0.2
 
 
-def test_duplicates_of_the_training_data_are_not_those_of_the_test_data(metarun):
+def test_duplicates_of_the_training_data_are_not_those_of_the_test_data(printed_by):
     write_pictures(Path("mine"), count=4)
     write_pictures(Path("other"), first=1_000, count=4)
     Path("mine/train/blue/0.png").write_bytes(Path("mine/train/red/0.png").read_bytes())
     Path("mine/train/pink/1.png").write_bytes(Path("mine/train/pink/0.png").read_bytes())
     Path("mine/val/light red/1.png").write_bytes(Path("mine/train/grey/0.png").read_bytes())
-    metarun("train", "algo=protonet", "data=image_folder", "data.root=mine", *SMALL)
+    printed_by("train", "algo=protonet", "data=image_folder", "data.root=mine", *SMALL)
     trained = row()
     assert (trained["duplicates_within_splits"], trained["duplicates_across_splits"]) == (2, 1)
     assert trained["duplicates_across_classes"] == 1
-    printed = metarun("test", f"run={trained['id']}", "data=image_folder", "data.root=other")
+    printed = printed_by("test", f"run={trained['id']}", "data=image_folder", "data.root=other")
     assert "examples in more than" not in printed
     assert "examples more than once" not in printed
     tested = row(trained_by=trained["id"])
     keys = ("duplicates_within_splits", "duplicates_across_splits", "duplicates_across_classes")
     assert [tested[key] for key in keys] == [0, 0, 0]
     Path("other/test/dark red/0.png").write_bytes(Path("mine/train/red/2.png").read_bytes())
-    printed = metarun("test", f"run={trained['id']}", "data=image_folder", "data.root=other")
+    printed = printed_by("test", f"run={trained['id']}", "data=image_folder", "data.root=other")
     two = "number 3 of class 'red' in 'train' and number 1 of class 'dark red' in 'test'"
     assert f"examples of image_folder that were trained on: 1, such as {two}; meta-test may have been seen" in printed

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from metarun.algorithms import MAML, ProtoNet
-from metarun.cli import main as cli
 from metarun.errors import TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.reporting.tables.flags import flags, standings
@@ -53,18 +51,6 @@ class Bursting(ProtoNet):
 
     def meta_loss(self, tasks):
         return super().meta_loss(tasks) * (math.nan if self.burst else 1.0)
-
-
-@pytest.fixture
-def metarun(monkeypatch, capsys, tmp_path):
-    """Run a command in this process; return its exit code, what it printed and what it complained of."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        return cli.main(), *capsys.readouterr()
-
-    return run
 
 
 def the_row(pattern: str = "*") -> tuple[Path, dict]:

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import torch
 
-from metarun.cli import main as cli
 from metarun.results.records import CIRCUMSTANCES, TIMINGS
 from metarun.tasks.stream import ClassTaskStream
 from metarun.training import checkpoint
@@ -44,18 +43,6 @@ FILES = {
 @pytest.fixture(autouse=True)
 def _empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def metarun(monkeypatch, capsys):
-    """Run a command in this process; return its exit code, what it printed and what it complained of."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        code = cli.main()
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def the_run(pattern="*") -> Path:

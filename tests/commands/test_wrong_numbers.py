@@ -1,7 +1,6 @@
 """Wrong numbers, planted: data, tasks, methods and measures are broken on purpose, and the check for it fires."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from metarun.algorithms import ProtoNet
-from metarun.cli import main as cli
 from metarun.data import SPLITS, ClassDataset, Omniglot, Sinusoid
 from metarun.data.duplicates import Duplicates, find_duplicates
 from metarun.errors import UserError
@@ -33,17 +31,9 @@ SMALL = [
 ]
 
 
-@pytest.fixture
-def metarun(monkeypatch, capsys, tmp_path):
-    """Run a command in this process; return its exit code, what it printed and what it complained of."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(tmp_path))
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        return cli.main(), *capsys.readouterr()
-
-    return run
 
 
 def rows() -> dict[str, dict]:
@@ -180,6 +170,7 @@ def test_a_test_beside_data_that_are_gone_says_that_it_does_not_know(metarun):
     assert "mine.yaml' of glyphs is neither scripts nor an existing file" in printed
 
 
+@pytest.mark.slow
 def test_the_equal_drawings_within_a_class_of_omniglot_are_noted(mirror, monkeypatch, tmp_path):
     monkeypatch.setenv("METARUN_MIRROR", str(mirror))
     for split in ("vinyals", "lake"):

@@ -209,6 +209,7 @@ def test_lake_split_keeps_the_evaluation_alphabets_for_meta_test(real):
     assert data.shape == (1, 28, 28)
 
 
+@pytest.mark.slow
 def test_split_file_of_alphabets_serves(real, tmp_path):
     (tmp_path / "split.json").write_text('{"train": ["Greek"], "val": ["Hebrew"], "test": ["Tibetan"]}')
     data = Omniglot(str(tmp_path / "split.json"), {"train": 4, "val": 1, "test": 1}).load()

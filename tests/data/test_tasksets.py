@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from metarun.cli import main as cli
 from metarun.cli.data import build_source
 from metarun.config.run_id import run_id
 from metarun.data import SPLITS, ClassDataset, Tasksets
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import ClassTaskStream
+from tests.support.commands import run_here
 from tests.support.reference import import_learn2learn, import_torchvision
+
+pytestmark = pytest.mark.peers
 
 CLASSES, PER_CLASS = 12, 6
 
@@ -307,29 +309,21 @@ def users_folder(monkeypatch, tmp_path) -> str:
 
 
 @pytest.mark.slow
-def test_a_whole_run_from_the_users_folder(monkeypatch, capsys, users_folder):
+def test_a_whole_run_from_the_users_folder(capsys, users_folder):
     small = ["train.iterations=3", "train.validate_every=3", "train.validate_tasks=6", "test.tasks=8"]
     words = ["algo=l2l_anil", "data=l2l_taskset", f"data.tasksets={users_folder}:tasksets", "backbone.filters=8"]
-    monkeypatch.setattr(sys, "argv", ["metarun", "train", *words, *small, "task.query=5"])
-    assert cli.main() == 0, capsys.readouterr().err
+    assert run_here("train", *words, *small, "task.query=5") == 0, capsys.readouterr().err
     (path,) = Path("results/runs").glob("l2l_anil-l2l_taskset-5w1s-*")
     row = json.loads((path / "result.json").read_text())
     assert (row["status"], row["test_way"], row["example_shape"]) == ("done", 5, [1, 28, 28])
     assert row["floor_accuracy"] > 0.9, "pictures of a class resemble each other"
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        ["metarun", "test", f"run={row['id']}", f"trust=[{users_folder}:tasksets]", "algo=anil", "test.seed=1"],
-    )
-    assert cli.main() == 0, capsys.readouterr().err
+    words = [f"run={row['id']}", f"trust=[{users_folder}:tasksets]", "algo=anil", "test.seed=1"]
+    assert run_here("test", *words) == 0, capsys.readouterr().err
 
 
-def test_data_check_and_get_read_it(monkeypatch, capsys, users_folder):
+def test_data_check_and_get_read_it(capsys, users_folder):
     for action in ("check", "get"):
-        monkeypatch.setattr(
-            sys, "argv", ["metarun", "data", action, "l2l_taskset", f"tasksets={users_folder}:tasksets"]
-        )
-        assert cli.main() == 0
+        assert run_here("data", action, "l2l_taskset", f"tasksets={users_folder}:tasksets") == 0
     checked, got = capsys.readouterr().out.splitlines()
     assert checked == (
         "train 6 classes of 20 examples, val 6 of 20, test 6 of 20; float32 (1, 28, 28); no class stands in two splits"

@@ -46,6 +46,7 @@ def make_method(name, norm):
     return method.eval()
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", ALONE)
 @pytest.mark.parametrize("name", MAKERS)
 def test_predictions_from_features_are_those_from_examples(name, norm):

@@ -30,6 +30,7 @@ def test_transductive_is_found_by_asking(method, norm):
     assert next(algorithm.parameters()).dtype == torch.float32
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("method", ["maml", "protonet"])
 def test_the_audit_agrees_with_the_flag(method, norm):

@@ -12,6 +12,8 @@ from tests.faults.bent import have_no_locks, let_the_clock_jump_back, stop_the_c
 from tests.faults.commands import Command, Ended
 from tests.faults.conftest import TINY, assert_same_numbers, the_run, undisturbed, without_traceback
 
+pytestmark = pytest.mark.command
+
 WRITERS = 8
 
 
@@ -67,6 +69,7 @@ def test_a_file_system_without_locks_is_worked_on_all_the_same(number, folder, r
     assert json.loads((the_run(folder) / "result.json").read_text())["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_changes_no_number_and_no_duration(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     place = folder / "jumping"

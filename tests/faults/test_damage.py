@@ -16,6 +16,8 @@ from tests.faults.bent import at_renaming, die
 from tests.faults.commands import Command, Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, share_of, the_run, undisturbed, without_traceback
 
+pytestmark = pytest.mark.command
+
 Damage = Callable[[bytes, random.Random], bytes]
 
 

@@ -24,6 +24,8 @@ from tests.faults.commands import Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, the_run, undisturbed, without_traceback
 from tests.support.fake_images import write_pictures
 
+pytestmark = pytest.mark.command
+
 RENAMINGS = range(1, 15, 3)  # some of those of TINY's files: the last ones may not come
 
 

@@ -21,6 +21,8 @@ from tests.faults.conftest import (
     without_traceback,
 )
 
+pytestmark = pytest.mark.command
+
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 SMALL = ["train.validate_every=4", "train.validate_tasks=6", "test.tasks=12", "test.steps=2", "task.query=5"]
 CONV4 = ["backbone.filters=8", "train.iterations=32", *SMALL]

@@ -27,6 +27,8 @@ from tests.fuzz.sandbox import command, taken_or_told
 from tests.fuzz.strange import FOREIGN, HUGE, NUMBERS, TEXTS, VALUES, dumped, spoilt
 from tests.support.fake_images import split_folders, write_folder
 
+pytestmark = pytest.mark.command
+
 SIZES = [f"{part}.{size}" for part in ("task", "train") for size in ("way=2", "shot=1", "query=1")]
 SMALL = [*SIZES, "data=image_folder", "data.root=pictures", "data.size=8"]
 FUNCTION = ["data=sinusoid", "task=10points"]

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from metarun.data import ImageFolder
@@ -13,6 +14,8 @@ from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.sandbox import taken_or_told
 from tests.fuzz.strange import TEXTS, spoilt
 from tests.fuzz.strange_pictures import CONTENTS, add_links, strange_files, strange_zips, write_files
+
+pytestmark = pytest.mark.command
 
 SIZE = 4
 

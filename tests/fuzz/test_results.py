@@ -13,6 +13,8 @@ from tests.fuzz.sandbox import command
 from tests.fuzz.strange import TEXTS
 from tests.fuzz.strange_runs import RESULTS, ROW, strange_runs
 
+pytestmark = pytest.mark.command
+
 RUNS = Path("results/runs")
 
 

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from metarun.data.splits import split_by_file, split_classes
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.sandbox import taken_or_told
 from tests.fuzz.strange import FOREIGN, TEXTS, VALUES, dumped, spoilt
+
+pytestmark = pytest.mark.command
 
 CLASSES = [f"{group}/character{number:02}" for group in ("Greek", "Latin", "日本語") for number in range(4)]
 ENTRIES = st.one_of(st.sampled_from([*CLASSES, "Greek", "Latin", "日本語", "Greec"]), TEXTS)

@@ -31,6 +31,8 @@ from tests.fuzz.strange_runs import strange_rows
 from tests.fuzz.test_configs import ALWAYS, NETWORK, SMALL, composed
 from tests.support.fake_images import split_folders, write_folder
 
+pytestmark = pytest.mark.command
+
 WORDS = [
     *("algo=maml", *SMALL, *NETWORK, "algo.inner_steps=1", "test.steps=1", "test.tasks=2", "train.validate_tasks=2"),
     *("train.iterations=2", "train.validate_every=1", "train.over_tasks=loop"),

@@ -15,11 +15,11 @@ import pytest
 from filelock import FileLock
 
 from metarun import loggers
-from metarun.cli import main as cli
 from metarun.errors import Interrupted
 from metarun.loggers import Logbook, LoggedRun
 from metarun.loggers.observer import Look, Pace
 from metarun.system.signals import Interruption
+from tests.support.commands import run_here
 
 SMALL = [
     *("algo=protonet", "backbone.filters=8", "train.way=5", "train.iterations=30", "train.validate_every=10"),
@@ -110,12 +110,6 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "_step", step_or_stop)
 
 
-def metarun(*words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["metarun", *words])
-        return cli.main()
-
-
 @pytest.fixture(scope="session")
 def logged(session_folder: Path) -> Path:
     """A run that all loggers listened to: stopped at step 15, gone on with to its end, and found again."""
@@ -134,10 +128,10 @@ def _train_logged(folder: Path) -> None:
         patch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
         with pytest.MonkeyPatch.context() as stop:
             stopped_at(15, stop)
-            assert metarun("train", *SMALL, WITH_ALL) == 130
-        assert metarun("train", *SMALL, WITH_ALL) == 0
-        assert metarun("train", *SMALL, WITH_ALL) == 0
-        assert metarun("train", *SMALL, "results_dir=unlogged") == 0
+            assert run_here("train", *SMALL, WITH_ALL) == 130
+        assert run_here("train", *SMALL, WITH_ALL) == 0
+        assert run_here("train", *SMALL, WITH_ALL) == 0
+        assert run_here("train", *SMALL, "results_dir=unlogged") == 0
 
 
 @pytest.mark.slow
@@ -173,11 +167,13 @@ def test_who_listens_changes_neither_the_id_nor_a_number(logged: Path) -> None:
     assert not {"metrics.csv", "tensorboard", "wandb"} & {path.name for path in plain.iterdir()}
 
 
+@pytest.mark.slow
 def test_no_secret_is_written(logged: Path) -> None:
     files = [path for path in logged.parents[2].rglob("*") if path.is_file()]
     assert [path for path in files if b"0123456789abcdef0123456789" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_the_config_is_logged_as_hyper_parameters(logged: Path) -> None:
     client = mlflow_client(logged)
     (found,) = client.search_runs([client.get_experiment_by_name("metarun").experiment_id])
@@ -342,7 +338,7 @@ def test_a_wrong_logger_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert metarun("train", *SMALL, *words) == 2
+    assert run_here("train", *SMALL, *words) == 2
     assert capsys.readouterr().err.startswith(f"metarun: error: {sentence}")
     assert not list(tmp_path.glob("results/runs/*"))
 
@@ -356,7 +352,7 @@ def test_a_logger_that_is_not_installed_says_how_to_install_it(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    assert metarun("train", *SMALL, f"logger={logger}") == 2
+    assert run_here("train", *SMALL, f"logger={logger}") == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
     assert complaint.endswith(f"install it with: pip install 'metarun[{logger}]'\n")

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from metarun.cli import main as cli
+from tests.support.commands import run_here
 from tests.support.fake_images import write_pictures
 from tests.support.reference import import_learn2learn
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+ON_GITHUB = "https://github.com/metarun/metarun/blob/main/"
 SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3", "train.meta_batch=2"]
 
 
@@ -27,7 +31,8 @@ def shown_commands(document: Path) -> list[str]:
     return [line.removeprefix("$ ").split("  #")[0].strip() for line in lines if line.startswith("$ ")]
 
 
-def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+def shortened(command: str) -> list[str]:
+    """Return the words of a metarun command, with keys that make it short."""
     _, *words = shlex.split(command)
     if words[0] == "train" and "--cfg" not in words:
         words += SHORT if "query" in command else [*SHORT, "task.query=2"]
@@ -40,10 +45,10 @@ def metarun(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     if words[0] == "test" or "RUN" in words:
         trained = next(Path("results/runs").glob("protonet-*/result.json"))
         words = [re.sub(r"\bRUN\b", json.loads(trained.read_text())["id"], word) for word in words]
-    monkeypatch.setattr(sys, "argv", ["metarun", *words])
-    return cli.main()
+    return words
 
 
+@pytest.mark.peers
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -61,7 +66,7 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
         if "my_pictures" in command:
             write_pictures(Path("my_pictures"), count=20)
         if command.startswith("metarun "):
-            assert metarun(monkeypatch, command) == 0, command
+            assert run_here(*shortened(command)) == 0, command
         elif command.startswith("make "):
             subprocess.run(
                 ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60
@@ -82,5 +87,12 @@ def test_the_readme_opens_with_the_two_commands():
 
 def test_every_link_to_a_file_leads_somewhere():
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+            if target.startswith(ON_GITHUB):
+                assert (ROOT / target.removeprefix(ON_GITHUB)).exists(), f"{document.name} links to {target}"
+            elif not target.startswith("https://"):
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_readme_has_only_links_that_work_on_pypi():
+    assert re.findall(r"\]\((?!https://)([^)]+)", (ROOT / "README.md").read_text()) == []

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.command
+
 HOOK = Path(__file__).parents[1] / "support" / "without_network"
 SMALL = [
     *("algo=protonet", "backbone.filters=4", "train.iterations=2", "train.validate_every=1", "train.validate_tasks=2"),

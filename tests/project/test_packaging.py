@@ -1,6 +1,7 @@
 """What leaves the checkout: the wheel with its config tree, and files of a size that a repository can bear."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +9,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+import metarun
+
+pytestmark = pytest.mark.command
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
 MEGABYTE = 1_000_000
+LINTERS = tuple(f".venv/bin/{tool}" for tool in ("ruff", "mypy", "lint-imports"))
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +35,7 @@ def test_the_wheel_carries_every_config_and_no_test(wheel: Path) -> None:
     packaged = {f"metarun/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert {name for name in packaged if "/local/" not in name} <= names, "local/ is of one checkout"
     assert {f"metarun/reporting/html/{name}" for name in ("page.html.j2", "style.css", "sort_and_filter.js")} <= names
+    assert "metarun/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "conf/", "metarun/conf/local/default"))]
 
 
@@ -58,9 +66,30 @@ def test_no_tracked_file_is_over_a_megabyte() -> None:
     assert not [str(path) for path in files if path.is_file() and path.stat().st_size > MEGABYTE]
 
 
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    words = ["make", "-n", "lint", "VENV=.venv"]
+    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
+    lint = [re.sub(r" (\.|--check)", "", line) for line in shown.splitlines() if line.startswith(LINTERS)]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in local["hooks"]] == lint
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (metarun.__version__, "MIT")
+
+
+@pytest.mark.parametrize("form", ["bug", "feature"])
+def test_an_issue_template_asks_for_what_a_report_needs(form: str) -> None:
+    template = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text())
+    assert {"name", "description", "body"} <= set(template)
+    asked = {field["id"]: field for field in template["body"]}
+    assert {"command", "doctor"} <= set(asked)
+
+
 def test_make_alone_explains_itself() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
-    for target in ("run", "test", "test-all", "check", "clean"):
+    for target in ("run", "test", "test-fast", "test-all", "check", "clean"):
         assert f"make {target} " in shown
 
 

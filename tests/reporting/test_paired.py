@@ -2,14 +2,12 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from metarun.cli import main as cli
 from metarun.system.atomic_write import write_json, write_parquet
 from tests.cli.test_compare import record
 
@@ -27,9 +25,7 @@ def made(run_id: str, algo: str, gain: float, noise: float = 0.02, **changes) ->
 
 
 @pytest.fixture
-def compare(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
+def compare(metarun):
     def run(*words, runs=()):
         for each in runs:
             by_task = each.pop("by_task")
@@ -41,8 +37,7 @@ def compare(monkeypatch, capsys, tmp_path):
             shuffled = np.random.default_rng(0).permutation(2 * TASKS)
             columns = {"task": task, "step": step, "loss": 1 - values, "accuracy": values}
             write_parquet(folder / "tasks.parquet", {name: column[shuffled] for name, column in columns.items()})
-        monkeypatch.setattr(sys, "argv", ["metarun", "compare", *words])
-        return cli.main(), *capsys.readouterr()
+        return metarun("compare", *words)
 
     return run
 

@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metarun.cli import main as cli
 from metarun.reporting.html.axes import Frame, evenly, spread, ticks
 from metarun.reporting.html.sections import DRAWN, settings_of
 from metarun.reporting.tables.rows import sorted_rows
@@ -69,16 +69,8 @@ def write_run(name="0", by_step=ACCURACY, examples=(), files=True, **changes) ->
 
 
 @pytest.fixture
-def report(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", "report", *words])
-        code = cli.main()
-        printed, complaint = capsys.readouterr()
-        return code, printed, complaint
-
-    return run
+def report(metarun):
+    return partial(metarun, "report")
 
 
 class Page(HTMLParser):
@@ -116,14 +108,12 @@ def page() -> Page:
     return Page(Path("report.html").read_text())
 
 
-def test_the_table_says_what_compare_says(report, monkeypatch, capsys):
+def test_the_table_says_what_compare_says(report, metarun):
     write_run("1")
     write_run("2", algo="protonet", by_step=ACCURACY[1:], order=None, transductive=False)
     code, printed, _ = report()
     assert (code, printed[:23]) == (0, "→ report.html (2 runs, ")
-    monkeypatch.setattr(sys, "argv", ["metarun", "compare", "--format", "md"])
-    cli.main()
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    lines = [line for line in metarun("compare", "--format", "md").out.splitlines() if line.startswith("|")]
     compared = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| :")]
     assert page().rows[:3] == compared
 

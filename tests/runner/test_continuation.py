@@ -1,14 +1,12 @@
 """A longer run goes on from where a shorter one of the same training ended, to the bits of a run from the start."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from metarun.algorithms import ProtoNet
-from metarun.cli import main as cli
 from metarun.results.bitwise_diff import differences, numbers
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.continuation import what_it_depends_on
@@ -37,17 +35,14 @@ class Unlucky(ProtoNet):
 
 
 @pytest.fixture
-def train(monkeypatch, capsys, tmp_path):
+def train(metarun):
     """Train in this process so many steps; return the exit code, what was printed, and the run's directory."""
-    monkeypatch.chdir(tmp_path)
 
     def run(steps, *words, results="results"):
         before = set(Path(results, "runs").glob("*"))
-        every = ["metarun", "train", *SMALL, f"train.iterations={steps}", f"results_dir={results}", *words]
-        monkeypatch.setattr(sys, "argv", every)
-        code = cli.main()
+        code, *said = metarun("train", *SMALL, f"train.iterations={steps}", f"results_dir={results}", *words)
         made = set(Path(results, "runs").glob("*")) - before
-        return code, "".join(capsys.readouterr()), RunDirectory(made.pop()) if made else None
+        return code, "".join(said), RunDirectory(made.pop()) if made else None
 
     return run
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarun.cli import main as cli
 from metarun.training import checkpoint
 from tests.support.fake_images import write_pictures
 
@@ -32,17 +31,9 @@ class Hidden:
 """
 
 
-@pytest.fixture
-def metarun(monkeypatch, capsys, tmp_path):
-    """Run a command in this process; return its exit code and all that it said."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "root"))
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        return cli.main(), "".join(capsys.readouterr())
-
-    return run
+@pytest.fixture(autouse=True)
+def _no_cache_of_others(root):
+    """No test finds the cache of another."""
 
 
 def rows() -> list[Path]:
@@ -51,15 +42,15 @@ def rows() -> list[Path]:
 
 def test_changed_pictures_are_another_run_and_the_same_elsewhere_are_the_same(metarun):
     write_pictures(Path("pics"))
-    assert metarun(*PROTONET)[0] == 0
+    assert metarun(*PROTONET).code == 0
     shutil.copytree("pics", "copy")
-    code, said = metarun(*PROTONET, "data.root=./copy")
+    code, printed, _ = metarun(*PROTONET, "data.root=./copy")
     assert code == 0
-    assert "Already finished" in said
+    assert "Already finished" in printed
     write_pictures(Path("pics"), first=7)
-    code, said = metarun(*PROTONET)
+    code, printed, _ = metarun(*PROTONET)
     assert code == 0
-    assert "Already finished" not in said
+    assert "Already finished" not in printed
     assert len({json.loads(row.read_text())["data_hash"] for row in rows()}) == len(rows()) == 2
 
 
@@ -79,25 +70,25 @@ def test_a_row_of_other_data_than_are_here_is_not_shown(metarun, monkeypatch):
         "backbone.filters=4",
         "backbone.downsample=stride",
     ]
-    code, said = metarun(*words)
-    assert code == 0, said
-    assert "Already finished" in metarun(*words)[1]
+    code, _, complaint = metarun(*words)
+    assert code == 0, complaint
+    assert "Already finished" in metarun(*words).out
     Path("number.txt").write_text("2")
-    code, said = metarun(*words)
+    code, _, complaint = metarun(*words)
     assert code == 2
-    assert "was made by the same config from other data: their hash is" in said
-    assert metarun(*words, "force=true")[0] == 0
+    assert "was made by the same config from other data: their hash is" in complaint
+    assert metarun(*words, "force=true").code == 0
     rows()[0].unlink()  # as if it had been stopped just before its end
     Path("number.txt").write_text("3")
-    code, said = metarun(*words)
+    code, _, complaint = metarun(*words)
     assert code == 2
-    assert "was begun on other data than are here now; force=true begins it again on these" in said
+    assert "was begun on other data than are here now; force=true begins it again on these" in complaint
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["as stored now", "as stored before"])
 def test_a_run_knows_its_folder_wherever_it_is_repeated_or_tested(metarun, monkeypatch, tmp_path, older):
     write_pictures(Path("pics"))
-    assert metarun(*PROTONET)[0] == 0
+    assert metarun(*PROTONET).code == 0
     (run,) = Path("results/runs").iterdir()
     if older:
         stored = yaml.safe_load((run / "config.yaml").read_text())
@@ -106,11 +97,11 @@ def test_a_run_knows_its_folder_wherever_it_is_repeated_or_tested(metarun, monke
         (run / "SHA256SUMS").unlink()
     Path("elsewhere/pics").mkdir(parents=True)  # a folder of that name
     monkeypatch.chdir("elsewhere")
-    code, said = metarun("rerun", f"../results/runs/{run.name}")
-    assert code == 0, said
-    assert "The same, bit for bit" in said
-    code, said = metarun("test", f"run=../results/runs/{run.name}", "test.tasks=3", "results_dir=../results")
-    assert code == 0, said
+    code, printed, complaint = metarun("rerun", f"../results/runs/{run.name}")
+    assert code == 0, complaint
+    assert "The same, bit for bit" in printed
+    code, _, complaint = metarun("test", f"run=../results/runs/{run.name}", "test.tasks=3", "results_dir=../results")
+    assert code == 0, complaint
     assert len(list((tmp_path / "results/runs").glob("*/result.json"))) == 2
 
 
@@ -120,15 +111,15 @@ def test_a_row_of_weights_that_were_trained_again_is_not_shown(metarun):
     metarun(*words)
     (run,) = Path("results/runs").iterdir()
     judge = ["test", f"run={run.name[-8:]}", "test.steps=2"]
-    assert metarun(*judge)[0] == 0
+    assert metarun(*judge).code == 0
     metarun(*words, "force=true")
-    assert "Already finished" in metarun(*judge)[1], "the same bits"
+    assert "Already finished" in metarun(*judge).out, "the same bits"
     weights = checkpoint.load(run / "best.pt", run.name[-8:])["algorithm"]
     others = {name: 2 * weight for name, weight in weights.items()}  # as another version of metarun would train them
     checkpoint.save(run / "best.pt", {"run": run.name[-8:], "algorithm": others})
-    code, said = metarun(*judge)
+    code, _, complaint = metarun(*judge)
     assert code == 2
-    assert "judged other weights than" in said
-    code, said = metarun(*judge, "force=true")
+    assert "judged other weights than" in complaint
+    code, _, _ = metarun(*judge, "force=true")
     assert code == 0
-    assert "Already finished" in metarun(*judge)[1]
+    assert "Already finished" in metarun(*judge).out

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from metarun.cli import main as cli
+from tests.support.commands import run_here
 
 SMALL = [
     *("train.iterations=2", "train.validate_every=2", "train.validate_tasks=2", "train.meta_batch=1", "test.tasks=4"),
@@ -37,8 +37,7 @@ def trained(session_folder: Path) -> Path:
     with FileLock(folder / ".lock"), pytest.MonkeyPatch.context() as patch:
         if not (folder / "results").exists():
             patch.chdir(folder)
-            patch.setattr(sys, "argv", ["metarun", "train", "algo=protonet", *SMALL])
-            assert cli.main() == 0
+            assert run_here("train", "algo=protonet", *SMALL) == 0
     return folder / "results"
 
 
@@ -71,9 +70,15 @@ def as_before_paper_backbone(run: Path) -> None:
     (run / "SHA256SUMS").unlink()
 
 
-def retest(monkeypatch, capsys, run: Path, *words: str) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["metarun", "test", f"run={run}", "test.tasks=3", *words])
-    return cli.main(), capsys.readouterr().err
+@pytest.fixture
+def retest(metarun):
+    """Test a run; return the exit code and what it complained of."""
+
+    def retest(run: Path, *words: str) -> tuple[int, str]:
+        code, _, complaint = metarun("test", f"run={run}", "test.tasks=3", *words)
+        return code, complaint
+
+    return retest
 
 
 def assert_nothing_was_run(run: Path) -> None:
@@ -84,9 +89,9 @@ def assert_nothing_was_run(run: Path) -> None:
 
 @pytest.mark.parametrize("name", ["os.system", "builtins.exec", "subprocess.Popen", "evil.Evil", "theirs.evil.Evil"])
 @pytest.mark.parametrize("part", ["algo", "backbone", "data"])
-def test_no_part_of_a_run_is_built_from_code_that_its_config_brings(part, name, run, monkeypatch, capsys):
+def test_no_part_of_a_run_is_built_from_code_that_its_config_brings(part, name, run, retest):
     rewrite(run, part, {"_target_": name, "command": "touch trace", "args": ["touch", "trace"]})
-    code, complaint = retest(monkeypatch, capsys, run)
+    code, complaint = retest(run)
     assert code == 2
     assert f"names code that is no method, network or data set of metarun's ({part}._target_={name})" in complaint
     assert f"if you know that code, add `trust=[{name}]`" in complaint
@@ -95,11 +100,11 @@ def test_no_part_of_a_run_is_built_from_code_that_its_config_brings(part, name, 
 
 
 @pytest.mark.parametrize("part", ["algo", "backbone", "data"])
-def test_nor_where_the_run_is_repeated(part, run, monkeypatch, capsys):
+def test_nor_where_the_run_is_repeated(part, run, metarun):
     rewrite(run, part, {"_target_": "os.system", "command": "touch trace"})
-    monkeypatch.setattr(sys, "argv", ["metarun", "rerun", str(run)])
-    assert cli.main() == 2
-    assert f"({part}._target_=os.system)" in capsys.readouterr().err
+    code, _, complaint = metarun("rerun", str(run))
+    assert code == 2
+    assert f"({part}._target_=os.system)" in complaint
     assert_nothing_was_run(run)
 
 
@@ -123,81 +128,81 @@ def test_nor_where_the_run_is_repeated(part, run, monkeypatch, capsys):
         ("algo._target_", "metarun.no_such.Thing"),
     ],
 )
-def test_nor_from_what_stands_further_down_or_is_no_such_part(key, value, run, monkeypatch, capsys):
+def test_nor_from_what_stands_further_down_or_is_no_such_part(key, value, run, retest):
     rewrite(run, key, value)
-    code, complaint = retest(monkeypatch, capsys, run)
+    code, complaint = retest(run)
     assert code == 2
     assert "names code that is no method, network or data set of metarun's" in complaint
     assert_nothing_was_run(run)
 
 
-def test_positional_arguments_are_no_way_around(run, monkeypatch, capsys):
+def test_positional_arguments_are_no_way_around(run, retest):
     rewrite(run, "data", {"_target_": "metarun.data.Tasksets", "_args_": ["evil:evil"]})
-    code, complaint = retest(monkeypatch, capsys, run)
+    code, complaint = retest(run)
     assert (code, "`data._args_` is no key of Tasksets" in complaint) == (2, True)
     assert_nothing_was_run(run)
 
 
-def test_a_stored_config_asks_for_no_environment_variable(run, monkeypatch, capsys):
+def test_a_stored_config_asks_for_no_environment_variable(run, monkeypatch, retest):
     monkeypatch.setenv("MY_TOKEN", "secret")
     rewrite(run, "chosen.data", "${oc.env:MY_TOKEN}")
-    code, complaint = retest(monkeypatch, capsys, run)
+    code, complaint = retest(run)
     assert code == 2
     assert "holds chosen.data=${oc.env:MY_TOKEN} but a run's config is resolved" in complaint
 
 
-def test_a_python_tag_is_not_executed(run, monkeypatch, capsys):
+def test_a_python_tag_is_not_executed(run, retest):
     with (run / "config.yaml").open("a") as file:
         file.write("bad: !!python/object/apply:os.system ['touch trace']\n")
-    code, complaint = retest(monkeypatch, capsys, run)
+    code, complaint = retest(run)
     assert (code, "cannot be read" in complaint) == (2, True)
     assert_nothing_was_run(run)
 
 
-def test_what_the_command_chooses_itself_is_not_asked_of_the_run(run, monkeypatch, capsys):
+def test_what_the_command_chooses_itself_is_not_asked_of_the_run(run, retest):
     for part in ("algo", "data"):
         rewrite(run, part, {"_target_": "os.system"})
-    assert retest(monkeypatch, capsys, run, "algo=simpleshot", "data=glyphs") == (0, "")
+    assert retest(run, "algo=simpleshot", "data=glyphs") == (0, "")
 
 
-def test_ones_own_code_is_run_where_the_command_vouches_for_it(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_ones_own_code_is_run_where_the_command_vouches_for_it(metarun, retest, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())
     Path("own.py").write_text(OWN)
     words = ["train", "algo=protonet", "algo._target_=own.Mine", "backbone=module", "train.iterations=2"]
     words += ["backbone.module._target_=own.network", "+backbone.module.features=4", "test.tasks=4", *SMALL[:4]]
-    monkeypatch.setattr(sys, "argv", ["metarun", *words])
-    assert cli.main() == 0
+    assert metarun(*words).code == 0
     own = next(Path("results/runs").iterdir())
-    code, complaint = retest(monkeypatch, capsys, own, "trust=[own.Mine]")
+    code, complaint = retest(own, "trust=[own.Mine]")
     assert (code, "(backbone.module._target_=own.network)" in complaint) == (2, True)
-    assert retest(monkeypatch, capsys, own, "trust=[own.Mine,own.network]") == (0, "")
+    assert retest(own, "trust=[own.Mine,own.network]") == (0, "")
 
 
-def test_what_is_vouched_for_has_to_be_what_its_key_stands_for(run, monkeypatch, capsys):
+def test_what_is_vouched_for_has_to_be_what_its_key_stands_for(run, retest):
     rewrite(run, "data", {"_target_": "os.system", "command": "touch trace"})
-    code, complaint = retest(monkeypatch, capsys, run, "trust=[os.system]")
+    code, complaint = retest(run, "trust=[os.system]")
     assert (code, "names data._target_=os.system, which cannot be the `data` of a run" in complaint) == (2, True)
     assert not Path("trace").exists()
 
 
-def test_whom_a_command_trusts_is_no_part_of_the_rows_id(run, monkeypatch, capsys):
-    assert retest(monkeypatch, capsys, run) == (0, "")
-    assert retest(monkeypatch, capsys, run, "trust=[os.system]") == (0, "")
+def test_whom_a_command_trusts_is_no_part_of_the_rows_id(run, retest):
+    assert retest(run) == (0, "")
+    assert retest(run, "trust=[os.system]") == (0, "")
     assert len(list(Path("results").rglob("result.json"))) == 1
     assert json.loads(next(Path("results").rglob("result.json")).read_text())["status"] == "done"
 
 
-def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced(run, monkeypatch, capsys):
+def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced(run, retest, metarun):
     as_before_paper_backbone(run)
-    assert retest(monkeypatch, capsys, run) == (0, "")
+    assert retest(run) == (0, "")
     row = next(Path("results/runs").iterdir())
     shown = ["train", "--config-path", str(run), "--config-name", "config", "results_dir=theirs"]
+    printed = ""
     for words in (shown, ["rerun", str(run)], ["rerun", str(row)]):
-        monkeypatch.setattr(sys, "argv", ["metarun", *words])
-        assert cli.main() == 0, capsys.readouterr().err
+        code, said, complaint = metarun(*words)
+        assert code == 0, complaint
+        printed += said
     assert len(list(run.parent.iterdir())) == 1, "its id is what it was"
-    assert capsys.readouterr().out.count("The same, bit for bit") == 2
+    assert printed.count("The same, bit for bit") == 2
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced
         ("chosen.data", ["x"], "is no config of a run"),
     ],
 )
-def test_a_value_that_no_run_has_is_told(key, value, sentence, run, monkeypatch, capsys):
+def test_a_value_that_no_run_has_is_told(key, value, sentence, run, retest):
     rewrite(run, key, value)
-    code, complaint = retest(monkeypatch, capsys, run)
+    code, complaint = retest(run)
     assert (code, sentence in complaint) == (2, True), complaint

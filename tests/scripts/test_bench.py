@@ -37,6 +37,8 @@ def records_of(duel: Duel, repeats: int = 2) -> list[dict]:
     return compare("case", case, 3, duel, times)
 
 
+@pytest.mark.cross
+@pytest.mark.peers
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("method", ["maml", "fomaml", "anil", "metasgd"])
 def test_a_gradient_methods_step_is_compared_at_the_same_loss(method, downsample, setting):
@@ -51,6 +53,7 @@ def test_a_gradient_methods_step_is_compared_at_the_same_loss(method, downsample
     assert record["gflop"] > 0
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("method", ["maml", "metasgd"])
 def test_both_sides_take_the_same_outer_gradient(method, setting):
     import_learn2learn()
@@ -63,6 +66,7 @@ def test_both_sides_take_the_same_outer_gradient(method, setting):
     torch.testing.assert_close(mine.norm(), theirs.norm(), rtol=1e-3, atol=0)  # the order of weights differs
 
 
+@pytest.mark.peers
 def test_protonets_step_is_compared_with_both_peers_at_the_same_loss(setting):
     import_learn2learn(), import_easyfsl()
     protocol = replace(TINY, meta_batch=1, downsample="pool", norm="running")
@@ -72,6 +76,7 @@ def test_protonets_step_is_compared_with_both_peers_at_the_same_loss(setting):
     assert records[1]["note"]
 
 
+@pytest.mark.peers
 def test_judging_and_drawing_are_compared(setting):
     import_learn2learn(), import_easyfsl()
     small = replace(judging.PROTONET, filters=4)

@@ -13,6 +13,8 @@ from scripts.soaking.processes import Look, look_at, processes_with, runs_of
 from scripts.soaking.sweeps import ROOT, Place
 from scripts.soaking.watcher import Seen, at_their_most, trend_of
 
+pytestmark = pytest.mark.command
+
 
 def seen(seconds: float, own: float, files: int = 5, pid: int = 1, role: str = "lasting sweep") -> Seen:
     return Seen(role, seconds, Look(pid, began=pid, own=own, resident=own, files=files, threads=1))

@@ -13,7 +13,10 @@ import pytest
 
 from metarun.sweeps.launchers import ENGINES, Command, Outcome
 from metarun.system.events import read_events
+from tests.support.commands import run_here, run_process
 from tests.sweeps.test_pool import SMALL, wait_for
+
+pytestmark = pytest.mark.command
 
 FAST = ["algo=protonet", *SMALL, "train.iterations=4"]
 
@@ -24,8 +27,7 @@ def _empty_folder(monkeypatch, tmp_path):
 
 
 def sweep(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "metarun", "train", "-m", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=250)
+    return run_process("train", "-m", *words, timeout=250)
 
 
 def done() -> list[dict]:
@@ -80,22 +82,16 @@ def at_work(word: str) -> list[int]:
 
 @pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm", "ray"])
 def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, capsys):
-    from metarun.cli import main as cli
-
     package = "submitit" if name.startswith("submitit") else name
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr(sys, "argv", ["metarun", "train", "-m", "seed=0,1", f"hydra/launcher={name}"])
-    assert cli.main() == 2
+    assert run_here("train", "-m", "seed=0,1", f"hydra/launcher={name}") == 2
     sentence = f"hydra/launcher={name} needs {package}: pip install 'metarun[{ENGINES[name][0]}]'."
     assert sentence in capsys.readouterr().err
 
 
 def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
-    from metarun.cli import main as cli
-
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(sys, "argv", ["metarun", "train", "-m", "seed=0,1", "hydra/launcher=submitit_slurm"])
-    assert cli.main() == 2
+    assert run_here("train", "-m", "seed=0,1", "hydra/launcher=submitit_slurm") == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("metarun: error: hydra/launcher=submitit_slurm: ")
     assert "Traceback" not in complaint

@@ -16,6 +16,7 @@ import pytest
 
 from metarun.sweeps.job import Job
 from metarun.sweeps.pool import room_for
+from tests.support.commands import run_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -31,8 +32,7 @@ def _empty_folder(monkeypatch, tmp_path):
 
 
 def sweep(*words: str, flags: Sequence[str] = ("-m",)) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "metarun", "train", *flags, *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+    return run_process("train", *flags, *words, timeout=500)
 
 
 def started(*words: str) -> subprocess.Popen[str]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import ThresholdPruner
 
-from metarun.cli import main as cli
 from metarun.errors import UserError
 from metarun.sweeps.search_space import Space, chosen
 from tests.sweeps.test_pool import wait_for
@@ -63,14 +63,9 @@ def test_what_cannot_be_searched_is_refused(words, sentence):
 
 
 @pytest.fixture
-def metarun(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["metarun", "train", *OPTUNA, *SMALL, *words])
-        return cli.main(), *capsys.readouterr()
-
-    return run
+def search(metarun):
+    """Run a small search in this process."""
+    return partial(metarun, "train", *OPTUNA, *SMALL)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +75,15 @@ def metarun(monkeypatch, capsys, tmp_path):
         (["algo.inner_lr=0.1"], "nothing is left to search"),
     ],
 )
-def test_a_mistake_is_one_sentence(metarun, words, sentence):
-    code, _, complaint = metarun(*words)
+def test_a_mistake_is_one_sentence(search, words, sentence):
+    code, _, complaint = search(*words)
     assert (code, sentence in complaint) == (2, True), complaint
 
 
-def test_without_optuna_it_says_how_to_get_it(metarun, monkeypatch):
+def test_without_optuna_it_says_how_to_get_it(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "metarun.sweeps.search", raising=False)
-    code, _, complaint = metarun("seed=0,1")
+    code, _, complaint = search("seed=0,1")
     assert (code, complaint) == (
         2,
         "metarun: error: hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.\n",
@@ -100,11 +95,11 @@ def trials() -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_failed_and_pruned_trials_are_told_apart_and_the_best_is_named(metarun, monkeypatch):
+def test_failed_and_pruned_trials_are_told_apart_and_the_best_is_named(search, monkeypatch):
     pruner = ThresholdPruner(lower=1.0, n_warmup_steps=10)  # no minus squared error is as good
     monkeypatch.setattr("optuna.pruners.MedianPruner", lambda: pruner)
     words = ["train.iterations=2000", "algo.inner_lr=1e-9,1e30", "hydra.sweeper.n_trials=4"]
-    code, printed, complaint = metarun(*words, "hydra.sweeper.params={}")
+    code, printed, complaint = search(*words, "hydra.sweeper.params={}")
     assert complaint == ""
     assert code == 1, "no trial came to its end"
     assert {"pruned", "failed"} == set(trials().state)
@@ -114,7 +109,7 @@ def test_failed_and_pruned_trials_are_told_apart_and_the_best_is_named(metarun, 
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_to_its_number_of_trials(metarun):
+def test_a_killed_search_goes_on_to_its_number_of_trials(search):
     words = ["train.iterations=60", "algo.inner_lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=5"]
     parent = subprocess.Popen(
         [sys.executable, "-m", "metarun", "train", *OPTUNA, *SMALL, *words], stdout=subprocess.DEVNULL
@@ -122,7 +117,7 @@ def test_a_killed_search_goes_on_to_its_number_of_trials(metarun):
     wait_for(lambda: len(list(Path("results/runs").glob("*/result.json"))) >= 2)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    code, printed, complaint = metarun(*words)
+    code, printed, complaint = search(*words)
     assert (code, complaint) == (0, "")
     assert len(trials()) == 5
     assert set(trials().state) == {"done"}
@@ -131,7 +126,7 @@ def test_a_killed_search_goes_on_to_its_number_of_trials(metarun):
     best = trials().sort_values("figure").iloc[0]
     assert f"best on meta-val: algo.inner_lr={best['algo.inner_lr']}, mse {best.figure:.4f} → " in printed
     assert best.id in printed.splitlines()[-1]
-    assert metarun(*words)[0] == 0, "there is nothing left to do"
+    assert search(*words)[0] == 0, "there is nothing left to do"
     assert len(trials()) == 5
-    code, _, complaint = metarun(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
+    code, _, complaint = search(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
     assert (code, "results/sweeps/mine holds another search" in complaint) == (2, True), complaint
