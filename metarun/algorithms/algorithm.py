@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.vectorize import How
 
 Kind = Literal["classification", "regression"]
 
@@ -24,6 +25,8 @@ class Algorithm(nn.Module):
             features in the examples' place, where each example goes through the network once for all tasks.
         not_needed: beginnings of the names of those weights that `predict` does without or `prepare` provides: the
             checkpoint of another method need not have them.
+        how: the tasks of a batch are run, for `over_tasks`; the run sets what `train.over_tasks` says. A method that
+            can only take one task after the other says "loop" in its class.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
@@ -31,6 +34,7 @@ class Algorithm(nn.Module):
     learns: ClassVar[bool] = True
     judges_features: bool = False
     not_needed: ClassVar[tuple[str, ...]] = ()
+    how: How = "auto"
     order: int | None = None
     outputs: int | None = None
 

@@ -12,7 +12,7 @@ from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient
 from metarun.backbones import Backbone, embed_queries
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 
 class ANIL(Algorithm):
@@ -30,7 +30,6 @@ class ANIL(Algorithm):
         inner_lr: rate of the gradient steps inside a task.
         inner_steps: gradient steps inside a task, in meta-training.
         order: of the meta-gradient, 1 or 2.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -46,7 +45,6 @@ class ANIL(Algorithm):
         inner_lr: float,
         inner_steps: int,
         order: Literal[1, 2] = 2,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
@@ -56,7 +54,6 @@ class ANIL(Algorithm):
         self.inner_lr = inner_lr
         self.inner_steps = inner_steps
         self.order = order
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted heads."""

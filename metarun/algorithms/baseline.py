@@ -2,19 +2,17 @@
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.solvers.logistic_regression import fit_logistic_regression
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import predict_at_once
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 
 class Baseline(Algorithm):
@@ -32,7 +30,6 @@ class Baseline(Algorithm):
         train_classes: how many meta-train classes there are; known from the data.
         cost: inverse strength of the head's penalty, scikit-learn's C.
         normalise: divide each feature vector by its length before the head is fitted (RFS) or do not (Chen et al.).
-        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -48,11 +45,9 @@ class Baseline(Algorithm):
         train_classes: int,
         cost: float = 1.0,
         normalise: bool = True,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if cost <= 0:
             raise UserError(f"algo.cost={cost} but it must be above 0; 1 is scikit-learn's and RFS's.")
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
@@ -64,10 +59,7 @@ class Baseline(Algorithm):
         x, classes = pretraining_batch(tasks)
         return mean_loss(self.classifier(self.backbone(x)), classes)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`: of the head that fits the support set best."""

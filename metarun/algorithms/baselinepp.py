@@ -15,7 +15,7 @@ from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 Head = tuple[Tensor, Tensor]  # (classes, features) directions, and the scale of their cosines
 
@@ -36,7 +36,6 @@ class BaselinePP(Algorithm):
         train_classes: how many meta-train classes there are; known from the data.
         inner_lr: rate of the gradient steps of a task's head.
         scale: of the cosines, at first.
-        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -52,7 +51,6 @@ class BaselinePP(Algorithm):
         train_classes: int,
         inner_lr: float = 0.01,
         scale: float = 10.0,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         if scale <= 0:
@@ -64,7 +62,6 @@ class BaselinePP(Algorithm):
         self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # likewise
         self.inner_lr = inner_lr
         self.scale = scale
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""

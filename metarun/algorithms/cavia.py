@@ -12,7 +12,7 @@ from metarun.backbones import Backbone, embed_queries, embed_under, norm_weights
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 
 class CAVIA(Algorithm):
@@ -33,7 +33,6 @@ class CAVIA(Algorithm):
         inner_steps: gradient steps inside a task, in meta-training.
         context: how many numbers a task is.
         order: of the meta-gradient, 1 or 2.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range, or the backbone has no layer to steer.
@@ -49,7 +48,6 @@ class CAVIA(Algorithm):
         inner_steps: int,
         context: int,
         order: Literal[1, 2] = 2,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
@@ -66,7 +64,6 @@ class CAVIA(Algorithm):
         self.inner_steps = inner_steps
         self.context = context
         self.order = order
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss with the adapted contexts (equation 4)."""

@@ -14,7 +14,7 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 Parameters = dict[str, Tensor]
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
@@ -34,7 +34,6 @@ class FineTune(Algorithm):
         train_classes: how many meta-train classes there are; known from the data.
         inner_lr: rate of the steps inside a task.
         optimizer: of the steps inside a task, "sgd" or "adam".
-        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -49,7 +48,6 @@ class FineTune(Algorithm):
         train_classes: int,
         inner_lr: float = 0.001,
         optimizer: Literal["sgd", "adam"] = "adam",
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         if optimizer not in ("sgd", "adam"):
@@ -60,7 +58,6 @@ class FineTune(Algorithm):
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.inner_lr = inner_lr
         self.optimizer = optimizer
-        self.how = over_tasks
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""

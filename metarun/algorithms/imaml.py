@@ -24,7 +24,7 @@ from metarun.algorithms.inner_loop import (
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 
 class IMAML(Algorithm):
@@ -45,7 +45,6 @@ class IMAML(Algorithm):
         prox: how strongly a task's weights are held near the initial ones (lambda).
         cg_steps: of conjugate gradients.
         cg_damping: added to the system's diagonal, as the authors' code does against indefinite Hessians; 0: exact.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -62,7 +61,6 @@ class IMAML(Algorithm):
         prox: float,
         cg_steps: int,
         cg_damping: float = 0.0,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order=2)
@@ -70,7 +68,6 @@ class IMAML(Algorithm):
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
         self.inner_steps = inner_steps
-        self.how = over_tasks
         if prox <= 0:
             raise UserError(f"algo.prox={prox} but it must be above 0; raise `algo.prox`.")
         if cg_steps < 1:

@@ -20,7 +20,6 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How
 
 
 class MAML(Algorithm):
@@ -37,7 +36,6 @@ class MAML(Algorithm):
         inner_steps: gradient steps inside a task, in meta-training.
         order: of the meta-gradient, 1 or 2.
         recompute: take the second-order meta-gradient in the memory of one inner step, for about a third more time.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -53,7 +51,6 @@ class MAML(Algorithm):
         inner_steps: int,
         order: Literal[1, 2] = 2,
         recompute: bool = False,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
@@ -62,7 +59,6 @@ class MAML(Algorithm):
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
-        self.how = over_tasks
         self.inner_lr = inner_lr
         self.recompute = recompute
 

@@ -18,7 +18,7 @@ from metarun.algorithms.inner_loop import (
 from metarun.backbones import Backbone, norm_weights
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 LEAST = 0.03  # of a step's equal share in the multi-step loss: what the authors' code leaves to all but the last
 
@@ -44,7 +44,6 @@ class MAMLPlusPlus(Algorithm):
             last; 0: after the last step only.
         per_step_norm: learn scale and shift of the normalisation for every step, and do not adapt them inside a task.
         second_order_from: until this fraction of the training the meta-gradient is of first order.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -63,7 +62,6 @@ class MAMLPlusPlus(Algorithm):
         multi_step_until: float = 0.1,
         per_step_norm: bool = True,
         second_order_from: float = 0.0,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
@@ -72,7 +70,6 @@ class MAMLPlusPlus(Algorithm):
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
-        self.how = over_tasks
         for knob, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
             if not 0 <= value <= 1:
                 raise UserError(f"algo.{knob}={value} is no fraction of the training; give a number from 0 to 1.")

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.inner_loop import check_steps
 from metarun.algorithms.protonet import cosines
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 
 class MatchingNet(Algorithm):
@@ -33,7 +32,6 @@ class MatchingNet(Algorithm):
         scale: what cosines are multiplied by.
         normalise_query: take cosines; false: divide by the support's length only, so that a query's own length makes
             its attention sharp, as easyfsl does.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -48,11 +46,9 @@ class MatchingNet(Algorithm):
         read_steps: int = 5,
         scale: float = 1.0,
         normalise_query: bool = True,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if read_steps < 1:
             raise UserError(f"algo.read_steps={read_steps} but a query reads at least once; raise `algo.read_steps`.")
         check_steps("algo.read_steps", read_steps)
@@ -66,10 +62,7 @@ class MatchingNet(Algorithm):
         """Return the mean negative log-probability of the queries' labels (equation 6)."""
         return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way) log-probabilities, there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equation 1): log-probabilities."""

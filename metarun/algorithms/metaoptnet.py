@@ -6,12 +6,11 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.solvers.crammer_singer import dual_coefficients
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 
 class MetaOptNet(Algorithm):
@@ -31,7 +30,6 @@ class MetaOptNet(Algorithm):
         c: the price of a margin that is not kept; the authors' 0.1.
         init_scale: of the logits, to begin with.
         label_smoothing: probability that the outer loss's targets give to the other classes, shared evenly.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -45,11 +43,9 @@ class MetaOptNet(Algorithm):
         c: float = 0.1,
         init_scale: float = 1.0,
         label_smoothing: float = 0.0,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if c <= 0:
             raise UserError(f"algo.c={c} but the price of a missed margin is above 0; raise `algo.c`.")
         if init_scale <= 0:
@@ -69,10 +65,7 @@ class MetaOptNet(Algorithm):
         surprise_of_others = -(others * logits.log_softmax(-1)).sum(-1).mean() / (tasks.way - 1)
         return (1 - self.label_smoothing) * mean_loss(logits, tasks.query_y) + self.label_smoothing * surprise_of_others
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equation 12)."""

@@ -20,7 +20,6 @@ from metarun.algorithms.inner_loop import (
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How
 
 
 class MetaSGD(Algorithm):
@@ -36,7 +35,6 @@ class MetaSGD(Algorithm):
         inner_lr_max: ... to here; equal limits make it that number.
         inner_steps: gradient steps inside a task, in meta-training; the paper takes 1.
         order: of the meta-gradient, 1 or 2; the rates are learned either way.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -52,7 +50,6 @@ class MetaSGD(Algorithm):
         inner_lr_max: float = 0.1,
         inner_steps: int = 1,
         order: Literal[1, 2] = 2,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
@@ -61,7 +58,6 @@ class MetaSGD(Algorithm):
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
-        self.how = over_tasks
         if inner_lr_min > inner_lr_max:
             raise UserError(
                 f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."

@@ -2,16 +2,14 @@
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import predict_at_once
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How
 
 
 class NearestCentroid(Algorithm):
@@ -24,7 +22,6 @@ class NearestCentroid(Algorithm):
     Args:
         backbone: used for inputs="features" only.
         inputs: "raw": the numbers of an example as they are; "features": what the backbone makes of them.
-        over_tasks: how a batch of tasks is run, see `over_tasks`.
 
     Raises:
         UserError: `inputs` has no such value.
@@ -32,12 +29,9 @@ class NearestCentroid(Algorithm):
 
     learns: ClassVar[bool] = False
 
-    def __init__(
-        self, backbone: Backbone, inputs: Literal["raw", "features"] = "raw", over_tasks: How = "auto"
-    ) -> None:
+    def __init__(self, backbone: Backbone, inputs: Literal["raw", "features"] = "raw") -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if inputs not in ("raw", "features"):
             raise UserError(f"algo.inputs='{inputs}' is not one of raw, features.")
         self.inputs = inputs
@@ -47,10 +41,7 @@ class NearestCentroid(Algorithm):
         """Refuse: there is nothing to train."""
         raise UserError("algo=nearest_centroid has nothing to train; for a learned space use algo=protonet.")
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 
 class ProtoNet(Algorithm):
@@ -24,7 +23,6 @@ class ProtoNet(Algorithm):
 
     Args:
         backbone: maps examples to the space in which distances are taken.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
         distance: "squared_euclidean", or "cosine": the logits are `scale` times the cosine between query and prototype,
             which the paper compares with in section 2.7 and figure 2.
         scale: of cosines, which lie in [-1, 1] and as logits could never be sure; distances have a scale already.
@@ -39,14 +37,12 @@ class ProtoNet(Algorithm):
     def __init__(
         self,
         backbone: Backbone,
-        over_tasks: How = "auto",
         distance: Literal["squared_euclidean", "cosine"] = "squared_euclidean",
         scale: float = 10.0,
         learn_scale: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if distance not in ("squared_euclidean", "cosine"):
             raise UserError(f"algo.distance='{distance}' is not one of squared_euclidean, cosine.")
         if scale <= 0:
@@ -60,10 +56,7 @@ class ProtoNet(Algorithm):
         """Return the mean cross-entropy of the queries (algorithm 1)."""
         return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equation 2)."""

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 
 class R2D2(Algorithm):
@@ -30,7 +29,6 @@ class R2D2(Algorithm):
         init_lambda: the regularisation to begin with.
         learn_lambda: meta-learn it, by its logarithm; the paper does, the code's default is not to.
         init_scale: alpha to begin with; it is meta-learned, as is beta, which begins at 0.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -44,11 +42,9 @@ class R2D2(Algorithm):
         init_lambda: float = 1.0,
         learn_lambda: bool = True,
         init_scale: float = 1.0,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if init_lambda <= 0:
             raise UserError(f"algo.init_lambda={init_lambda} but ridge regression needs more than 0; raise it.")
         if init_scale <= 0:
@@ -61,10 +57,7 @@ class R2D2(Algorithm):
         """Return the mean cross-entropy of the queries (algorithm 1)."""
         return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equations 6 and 7)."""

@@ -10,7 +10,6 @@ from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_qu
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How
 
 
 class RelationNet(Algorithm):
@@ -29,16 +28,14 @@ class RelationNet(Algorithm):
         backbone: has feature maps (`HasFeatureMap`).
         hidden: units of the layer before the score.
         norm: of the relation module, see `make_norm`.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: the backbone has no feature maps, or an argument is out of range.
     """
 
-    def __init__(self, backbone: Backbone, hidden: int = 8, norm: Norm = "batch", over_tasks: How = "auto") -> None:
+    def __init__(self, backbone: Backbone, hidden: int = 8, norm: Norm = "batch") -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if not isinstance(backbone, HasFeatureMap):
             raise UserError(
                 f"algo=relation compares feature maps and {type(backbone).__name__} has none; use backbone=conv4."

@@ -13,7 +13,7 @@ from metarun.algorithms.inner_loop import Parameters, check_inner_loop, loss_und
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
@@ -38,7 +38,6 @@ class Reptile(Algorithm):
         inner_batch: examples per inner step, in meta-training.
         test_batch: examples per step at meta-val and meta-test.
         inner_optimizer: adam (without momentum, beta1 = 0, as the paper's) or sgd.
-        over_tasks: how a meta-batch is run, see `over_tasks`.
 
     Raises:
         UserError: an argument is out of range.
@@ -55,7 +54,6 @@ class Reptile(Algorithm):
         inner_batch: int,
         test_batch: int,
         inner_optimizer: Literal["adam", "sgd"] = "adam",
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order=1)
@@ -63,7 +61,6 @@ class Reptile(Algorithm):
         self.head = nn.Linear(backbone.features, outputs)
         self.outputs = outputs
         self.inner_steps = inner_steps
-        self.how = over_tasks
         if min(inner_batch, test_batch) < 1:
             raise UserError(
                 f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but a step needs an example; "

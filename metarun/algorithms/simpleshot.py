@@ -9,12 +9,11 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.stepless import predict_at_once
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 MEMORY = 100  # batches: in pre-training older ones fade from the mean, since the features they had are gone
 
@@ -33,7 +32,6 @@ class SimpleShot(Algorithm):
         backbone: the network whose features are compared.
         train_classes: how many meta-train classes there are; known from the data.
         transform: of the features; "UN": none, "L2N": length 1, "CL2N": centred, then length 1.
-        over_tasks: how a batch of tasks is run at meta-test, see `over_tasks`.
 
     Raises:
         UserError: `transform` has no such value.
@@ -50,11 +48,9 @@ class SimpleShot(Algorithm):
         backbone: Backbone,
         train_classes: int,
         transform: Literal["UN", "L2N", "CL2N"] = "CL2N",
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.how = over_tasks
         if transform not in ("UN", "L2N", "CL2N"):
             raise UserError(f"algo.transform='{transform}' is not one of UN, L2N, CL2N.")
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
@@ -79,10 +75,7 @@ class SimpleShot(Algorithm):
         share = 1 / self.batches if memory is None else 1 / self.batches.clamp(max=memory)
         self.mean += share * (features.mean(0) - self.mean)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way), there are no steps."""
-        return logits_of_tasks(self, tasks)[None]
+    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from metarun.tasks.batch import TaskBatch
@@ -35,3 +36,13 @@ def logits_of_tasks(method: Stepless, tasks: TaskBatch) -> Tensor:
         return method.logits(support_x, support_y, query_x, tasks.way)
 
     return over_tasks(of_one_task, method, method.how, tasks.support_x, tasks.support_y, tasks.query_x)
+
+
+@torch.no_grad()
+def predict_at_once(method: Stepless, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG001, no steps are taken
+    """See `Algorithm.predict`, which this is for methods whose logits are their predictions.
+
+    Returns:
+        (1, T, way * query, way) logits; the first dimension is 1 because there are no steps.
+    """
+    return logits_of_tasks(method, tasks)[None]

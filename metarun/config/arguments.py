@@ -30,6 +30,11 @@ def hints_of(target: Any) -> Mapping[str, Any]:
     return found
 
 
+def takes_argument(target: Any, argument: str) -> bool:
+    """Whether a class or function has such an argument, of its own or of a base class that it passes keywords on to."""
+    return any(argument in _parameters(function) for function in (target, *_called(target)))
+
+
 def _called(target: Any) -> Iterator[Any]:
     """Yield the functions that get a call's arguments: the constructor, and those of base classes that it may call."""
     while isinstance(target, functools.partial):
@@ -45,11 +50,14 @@ def _called(target: Any) -> Iterator[Any]:
 
 
 def _passes_keywords_on(function: Any) -> bool:
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in _parameters(function).values())
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return False
-    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        return {}
 
 
 def _hints(function: Any) -> Mapping[str, Any]:

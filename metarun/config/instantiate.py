@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 from hydra.errors import InstantiationException
 
-from metarun.config.arguments import hints_of, with_paths
+from metarun.config.arguments import hints_of, takes_argument, with_paths
 from metarun.errors import UserError, did_you_mean
 from metarun.system.paths import IS_PATH, path_of
 
@@ -73,7 +73,7 @@ def _first_cause(error: BaseException) -> BaseException:
 
 def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
     """Return whether the class that `node` names has such an argument; raises as `build` does."""
-    return argument in inspect.signature(_target(key, node)).parameters
+    return takes_argument(_target(key, node), argument)
 
 
 def _target(key: str, node: Mapping[str, Any]) -> Any:

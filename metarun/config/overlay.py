@@ -14,8 +14,8 @@ def overlaid(trained: Any, asked: Config) -> Config:
     """Return a trained run's config with what `metarun test` asked for laid over it; null there keeps what is."""
     config: Config = {**trained, **{key: asked[key] for key in ("device", "results_dir", "force", "retry_failed")}}
     config.update(_given({key: asked[key] for key in ("tf32", "deterministic")}))
-    config["task"] = {**trained["task"], **_given(asked["task"])}
-    config["test"] = {**trained["test"], **_given(asked["test"])}
+    for group in ("task", "train", "test"):
+        config[group] = {**trained[group], **_given(asked[group])}
     if asked["task"]["query"] is not None:
         config["test"]["query"] = asked["task"]["query"]
     if asked["audit"]:
@@ -41,10 +41,7 @@ def under_another_head(config: Config, asked: DictConfig) -> Config:
     if OmegaConf.select(asked, "algo") is None:
         return config
     of_a_run = {field.name for field in fields(RunConfig)}
-    settled = {
-        **{key: value for key, value in config.items() if key in of_a_run},
-        "train": {**config["train"], "over_tasks": asked.train.over_tasks},
-    }
+    settled = {key: value for key, value in config.items() if key in of_a_run}
     algo = OmegaConf.to_container(asked.algo, resolve=False)
     resolved = resolve(OmegaConf.create({**settled, "algo": algo}))
     return {**config, "algo": resolved["algo"], "chosen": {**config["chosen"], "algo": asked.chosen.algo}}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import hydra
 from omegaconf import OmegaConf
 
-from metarun.config.arguments import hints_of, with_code, with_paths
+from metarun.config.arguments import hints_of, takes_argument, with_code, with_paths
 from metarun.config.schema import Config
 from metarun.config.source_code import code_hash
 from metarun.system.fingerprint import content_hash
@@ -101,9 +101,15 @@ def _found(name: str) -> Any:
 
 
 def _means_as_metaruns(node: Any, name: str) -> bool:
-    """Whether an argument of a class has the meaning that it has in metarun's own, and so cannot change a number."""
+    """Whether a key of a class has the meaning that it has in metarun's own, and so cannot change a number.
+
+    A method need not take `over_tasks` for that: then it is the run that heeds it.
+    """
     target = node.get("_target_") if isinstance(node, Mapping) else None
     if not isinstance(target, str) or target.startswith("metarun."):
         return True
     found = _found(target)
-    return found is not None and hints_of(found).get(name) in (_STORAGE, _HOW)
+    if found is None:
+        return False
+    heeded_by_the_run = name == "over_tasks" and not takes_argument(found, name)
+    return heeded_by_the_run or hints_of(found).get(name) in (_STORAGE, _HOW)

@@ -130,9 +130,9 @@ class RetestTestConfig:
 
 @dataclass
 class RetestTrainConfig:
-    """`train` of `metarun test`: nothing is trained, but a method may be told how to run its tasks."""
+    """`train` of `metarun test`, which trains nothing: null keeps what the run was made with."""
 
-    over_tasks: str = MISSING
+    over_tasks: str | None = None
 
 
 @dataclass

@@ -28,6 +28,7 @@ from metarun.runner.memory_check import check_room_for_network, check_room_for_t
 from metarun.system.durations import parse_duration
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import TaskStream, task_stream
+from metarun.tasks.vectorize import check_how
 from metarun.training.distributed import own_gpu
 from metarun.training.schedule import MOST_TASKS, Schedule
 
@@ -115,9 +116,27 @@ class Parts:
         if isinstance(outputs, int) and outputs < 1:
             asked = f"algo.outputs={outputs}{set_by('algo.outputs')}"
             raise UserError(f"{asked} but a head has at least one output; leave it at the tasks' way.")
-        algorithm: Algorithm = build("algo", self.config["algo"], backbone=backbone, **self._known_to_the_data)
+        node = self.config["algo"]
+        chooses_itself = takes("algo", node, "over_tasks")
+        given = node if chooses_itself else {key: value for key, value in node.items() if key != "over_tasks"}
+        algorithm: Algorithm = build("algo", given, backbone=backbone, **self._known_to_the_data)
         self._check_made("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
+        if not chooses_itself:
+            self._set_how(algorithm)
         return algorithm
+
+    def _set_how(self, algorithm: Algorithm) -> None:
+        """Say how tasks are run, unless the method runs them in one way only."""
+        # Configs that were made before the method was told so by the run have it among the method's arguments.
+        how = self.config["algo"].get("over_tasks", self.config["train"].get("over_tasks", "auto"))
+        check_how(how)
+        if algorithm.how == "auto":
+            algorithm.how = how
+        elif how not in ("auto", algorithm.how):
+            raise UserError(
+                f"train.over_tasks={how} but {type(algorithm).__name__} takes one task after the other; set "
+                "`train.over_tasks=loop`, or choose another method, such as algo=maml."
+            )
 
     def _check_made(self, key: str, made: object, is_one: bool, wanted: str) -> None:
         if not is_one:

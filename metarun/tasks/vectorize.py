@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,7 @@ def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tens
     Raises:
         UserError: "vectorised" was asked for where only a loop can be right.
     """
-    if how not in ("auto", "loop", "vectorised"):
-        raise UserError(f"train.over_tasks='{how}' is not one of auto, loop, vectorised.")
+    check_how(how)
     stateful = module.training and any(True for _ in module.buffers())
     if stateful and how == "vectorised":
         raise UserError(
@@ -86,6 +85,12 @@ def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tens
             torch.set_rng_state(random)
             _chosen[kind] = "loop"
     return _run(one_task, "loop", tensors)
+
+
+def check_how(how: str) -> None:
+    """Raise a UserError if there is no such way to run tasks."""
+    if how not in get_args(How):
+        raise UserError(f"train.over_tasks='{how}' is not one of {', '.join(get_args(How))}.")
 
 
 def _run(one_task: OneTask, how: How, tensors: tuple[Tensor, ...]) -> Tensor:

@@ -18,7 +18,7 @@ from metarun.errors import UserError
 from metarun.system.determinism import refused
 from metarun.system.memory import ran_out
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import LOOPED, reason_against
+from metarun.tasks.vectorize import LOOPED, How, reason_against
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def check_ways(algorithm: Algorithm, tasks: TaskBatch, steps: int, learns: bool)
 
 
 def _check_one(algorithm: Algorithm, ask: Callable[[Algorithm], Tensor]) -> None:
-    how = getattr(algorithm, "how", "loop")
+    how = algorithm.how
     with torch.random.fork_rng(devices=[]):
         begin = torch.get_rng_state()
         looped = _looped(algorithm, ask)
@@ -69,7 +69,7 @@ def _check_one(algorithm: Algorithm, ask: Callable[[Algorithm], Tensor]) -> None
     if how == "vectorised":
         raise UserError(f"train.over_tasks=vectorised cannot be with this network: {reason}; set it to `loop`.")
     log.info(LOOPED, reason)
-    algorithm.how = "loop"  # type: ignore[assignment]
+    algorithm.how = "loop"
 
 
 def _looped(algorithm: Algorithm, ask: Callable[[Algorithm], Tensor]) -> Tensor:
@@ -94,11 +94,10 @@ def _gradient(method: Algorithm, tasks: TaskBatch) -> Tensor:
     return torch.cat([loss.detach().flatten(), *(gradient.flatten() for gradient in gradients)])
 
 
-def _in_float64(algorithm: Algorithm, how: str) -> Algorithm:
+def _in_float64(algorithm: Algorithm, how: How) -> Algorithm:
     method = copy.deepcopy(algorithm).double()
     method.on_step(1.0)  # the order in the end, where it rises on the way
-    if hasattr(method, "how"):
-        method.how = how  # type: ignore[assignment]
+    method.how = how
     return method
 
 

@@ -18,12 +18,12 @@ from tests.support.gradients import (
     with_torchs_batch_norm,
 )
 from tests.support.reference import import_learn2learn
-from tests.support.synthetic import make_conv4
+from tests.support.synthetic import make_conv4, run_by
 
 
 def make_anil(norm="batch", order=2, steps=1, how="auto", downsample="stride") -> ANIL:
     torch.manual_seed(0)
-    return shaken(ANIL(make_conv4(norm, downsample), 5, inner_lr=0.3, inner_steps=steps, order=order, over_tasks=how))
+    return shaken(run_by(how, ANIL(make_conv4(norm, downsample), 5, inner_lr=0.3, inner_steps=steps, order=order)))
 
 
 @pytest.mark.peers

@@ -14,19 +14,19 @@ from metarun.tasks.stream import task_stream
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 METHODS = {
-    "maml": lambda backbone, outputs, how: MAML(backbone, outputs, rate(outputs), 2, over_tasks=how),
-    "fomaml": lambda backbone, outputs, how: MAML(backbone, outputs, rate(outputs), 2, order=1, over_tasks=how),
-    "anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, over_tasks=how),
-    "first-order anil": lambda backbone, outputs, how: ANIL(backbone, outputs, rate(outputs), 2, 1, how),
-    "cavia": lambda backbone, outputs, how: CAVIA(backbone, outputs, 5 * rate(outputs), 2, 7, over_tasks=how),
-    "imaml": lambda backbone, outputs, how: IMAML(backbone, outputs, rate(outputs), 3, 2.0, 3, 1.0, how),
-    "mamlpp": lambda backbone, outputs, how: MAMLPlusPlus(backbone, outputs, rate(outputs), 2, over_tasks=how),
-    "metasgd": lambda backbone, outputs, how: MetaSGD(backbone, outputs, inner_steps=2, over_tasks=how),
-    "reptile": lambda backbone, outputs, how: Reptile(backbone, outputs, 0.01, 3, 5, 5, over_tasks=how),
-    "reptile by sgd": lambda backbone, outputs, how: Reptile(backbone, outputs, rate(outputs), 3, 5, 5, "sgd", how),
+    "maml": lambda backbone, outputs: MAML(backbone, outputs, rate(outputs), 2),
+    "fomaml": lambda backbone, outputs: MAML(backbone, outputs, rate(outputs), 2, order=1),
+    "anil": lambda backbone, outputs: ANIL(backbone, outputs, rate(outputs), 2),
+    "first-order anil": lambda backbone, outputs: ANIL(backbone, outputs, rate(outputs), 2, 1),
+    "cavia": lambda backbone, outputs: CAVIA(backbone, outputs, 5 * rate(outputs), 2, 7),
+    "imaml": lambda backbone, outputs: IMAML(backbone, outputs, rate(outputs), 3, 2.0, 3, 1.0),
+    "mamlpp": lambda backbone, outputs: MAMLPlusPlus(backbone, outputs, rate(outputs), 2),
+    "metasgd": lambda backbone, outputs: MetaSGD(backbone, outputs, inner_steps=2),
+    "reptile": lambda backbone, outputs: Reptile(backbone, outputs, 0.01, 3, 5, 5),
+    "reptile by sgd": lambda backbone, outputs: Reptile(backbone, outputs, rate(outputs), 3, 5, 5, "sgd"),
 }
 OUTER = {
     "imaml": {"outer_lr": 0.002},
@@ -41,7 +41,7 @@ def rate(outputs) -> float:
 
 def make(name, norm="batch", how="auto", way=5) -> Algorithm:
     torch.manual_seed(0)
-    return shaken(METHODS[name](make_conv4(norm), way, how))
+    return shaken(run_by(how, METHODS[name](make_conv4(norm), way)))
 
 
 @pytest.mark.cross
@@ -112,7 +112,7 @@ def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_it_learns_to_classify(name):
     torch.manual_seed(0)
-    assert_learns(METHODS[name](make_conv4(), 5, "auto"), lambda split: make_stream(split=split), **OUTER.get(name, {}))
+    assert_learns(METHODS[name](make_conv4(), 5), lambda split: make_stream(split=split), **OUTER.get(name, {}))
 
 
 @pytest.mark.slow
@@ -122,4 +122,4 @@ def test_it_learns_to_regress(name):
         return task_stream(Sinusoid(), split, TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32)
 
     torch.manual_seed(0)
-    assert_learns(METHODS[name](MLP((1,), [40, 40]), 1, "auto"), stream_of, **OUTER.get(name, {}))
+    assert_learns(METHODS[name](MLP((1,), [40, 40]), 1), stream_of, **OUTER.get(name, {}))

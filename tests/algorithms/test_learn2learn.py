@@ -96,13 +96,6 @@ def test_predicting_leaves_no_graph_and_changes_nothing(name):
 
 
 @EVERY_PAIR
-def test_tasks_cannot_be_vectorised(name):
-    _, their_class, rates = PAIRS[name]
-    with pytest.raises(UserError, match=r"train\.over_tasks=vectorised but learn2learn adapts to one task after"):
-        their_class(make_conv4(), outputs=5, inner_steps=1, over_tasks="vectorised", **rates)
-
-
-@EVERY_PAIR
 @pytest.mark.parametrize("norm", ["support", "tasknorm"])
 def test_statistics_of_the_support_set_are_refused(name, norm):
     _, their_class, rates = PAIRS[name]

@@ -24,15 +24,15 @@ from tests.support.gradients import (
     with_torchs_batch_norm,
 )
 from tests.support.reference import import_learn2learn
-from tests.support.synthetic import make_conv4
+from tests.support.synthetic import make_conv4, run_by
 
 ROOT = Path(__file__).parents[2]
 
 
 def make_maml(norm="batch", order=2, steps=1, how="auto", downsample="stride", way=5) -> MAML:
     torch.manual_seed(0)
-    maml = MAML(make_conv4(norm, downsample), way, inner_lr=0.3, inner_steps=steps, order=order, over_tasks=how)
-    return shaken(maml)
+    maml = MAML(make_conv4(norm, downsample), way, inner_lr=0.3, inner_steps=steps, order=order)
+    return shaken(run_by(how, maml))
 
 
 @pytest.mark.peers
@@ -99,7 +99,8 @@ def peak():  # of this program in KiB; getrusage counts that of its parent too, 
 torch.manual_seed(0)
 steps, recompute = int(sys.argv[1]), sys.argv[2] == "recompute"
 tasks = make_stream(5, 5, query=1, shape=(1, 28, 28)).draw(0, 4)
-maml = MAML(Conv4((1, 28, 28), 32), 5, 0.1, 1, recompute=recompute, over_tasks="loop")
+maml = MAML(Conv4((1, 28, 28), 32), 5, 0.1, 1, recompute=recompute)
+maml.how = "loop"
 maml.meta_loss(tasks).backward()
 before = peak()
 maml.inner_steps = steps

@@ -17,14 +17,14 @@ from tests.support.gradients import (
     shaken,
     smooth,
 )
-from tests.support.synthetic import make_conv4
+from tests.support.synthetic import make_conv4, run_by
 
 OFF = {"learn_rates": False, "multi_step_until": 0.0, "per_step_norm": False, "second_order_from": 0.0}
 
 
 def make_mamlpp(norm="batch", order=2, steps=3, how="auto", **switches) -> MAMLPlusPlus:
     torch.manual_seed(0)
-    return MAMLPlusPlus(make_conv4(norm), 5, 0.125, steps, order, **{**OFF, **switches}, over_tasks=how).double()
+    return run_by(how, MAMLPlusPlus(make_conv4(norm), 5, 0.125, steps, order, **{**OFF, **switches})).double()
 
 
 @pytest.mark.cross

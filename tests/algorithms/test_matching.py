@@ -10,14 +10,14 @@ from metarun.tasks.batch import TaskBatch
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.reference import import_easyfsl
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 CONTEXTS = pytest.mark.parametrize("full_context", [False, True])
 
 
 def make_matching(norm="layer", how="auto", **options) -> MatchingNet:
     torch.manual_seed(0)
-    return MatchingNet(make_conv4(norm), **{"read_steps": 3, **options}, over_tasks=how).double()
+    return run_by(how, MatchingNet(make_conv4(norm), **{"read_steps": 3, **options})).double()
 
 
 def make_tasks(count=3, way=5, shot=2) -> TaskBatch:

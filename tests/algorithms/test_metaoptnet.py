@@ -11,12 +11,12 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 
 def make_metaoptnet(norm="layer", how="auto", **options) -> MetaOptNet:
     torch.manual_seed(0)
-    return MetaOptNet(make_conv4(norm), **{"init_scale": 3.0, **options}, over_tasks=how).double()
+    return run_by(how, MetaOptNet(make_conv4(norm), **{"init_scale": 3.0, **options})).double()
 
 
 def make_tasks(count=3, way=5, shot=2) -> TaskBatch:

@@ -19,7 +19,7 @@ from tests.support.gradients import (
     with_torchs_batch_norm,
 )
 from tests.support.reference import import_learn2learn
-from tests.support.synthetic import make_conv4
+from tests.support.synthetic import make_conv4, run_by
 
 
 def make_metasgd(norm="batch", order=2, steps=1, how="auto", downsample="stride") -> MetaSGD:
@@ -68,8 +68,8 @@ def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, nor
 def test_with_one_rate_for_all_it_is_maml():
     torch.manual_seed(0)
     rates = {"inner_lr_min": 0.25, "inner_lr_max": 0.25}
-    metasgd = MetaSGD(make_conv4(), 5, **rates, inner_steps=3, over_tasks="vectorised").double()
-    maml = MAML(metasgd.backbone, 5, inner_lr=0.25, inner_steps=3, over_tasks="vectorised").double()
+    metasgd = run_by("vectorised", MetaSGD(make_conv4(), 5, **rates, inner_steps=3)).double()
+    maml = run_by("vectorised", MAML(metasgd.backbone, 5, inner_lr=0.25, inner_steps=3)).double()
     tasks = make_tasks()
     maml.head = metasgd.head
     assert torch.equal(metasgd.predict(tasks, 4), maml.predict(tasks, 4))

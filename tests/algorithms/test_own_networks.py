@@ -40,7 +40,7 @@ from metarun.training.schedule import Schedule
 from metarun.training.ways_check import check_ways
 from tests.support import own_networks as own
 from tests.support.reference import import_learn2learn
-from tests.support.synthetic import make_stream
+from tests.support.synthetic import make_stream, run_by
 
 WAY, RATE = 3, 0.25
 INNER = {
@@ -87,8 +87,7 @@ def tasks(count=2):
 def make(name, network, how="loop"):
     torch.manual_seed(0)
     method = METHODS[name](Module(own.SHAPE, network())).double()
-    if hasattr(method, "how"):
-        method.how = how
+    method.how = how
     return method
 
 
@@ -184,7 +183,7 @@ def test_learn2learn_comes_to_the_same_meta_gradient(order, network):
     found = []
     for kind in (MAML, Learn2LearnMAML):
         torch.manual_seed(0)
-        method = kind(Module(own.SHAPE, network()), WAY, RATE, 2, order, over_tasks="loop").double()
+        method = run_by("loop", kind(Module(own.SHAPE, network()), WAY, RATE, 2, order)).double()
         learned = [weight for weight in method.parameters() if weight.requires_grad]
         found.append(torch.cat([each.flatten() for each in torch.autograd.grad(method.meta_loss(tasks()), learned)]))
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)

@@ -19,7 +19,7 @@ from metarun.tasks.stream import task_stream
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.reference import import_sklearn
-from tests.support.synthetic import make_conv4, make_dataset, make_stream
+from tests.support.synthetic import make_conv4, make_dataset, make_stream, run_by
 from tests.training.test_loop import SCHEDULE, Notes
 
 CLASSES = 12  # of make_dataset
@@ -30,13 +30,11 @@ METHODS = [*PRETRAINED, "raw", "features"]
 def make(method, norm="layer", how="auto"):
     torch.manual_seed(0)
     backbone = make_conv4(norm)
-    if method in ("raw", "features"):
-        made = NearestCentroid(backbone, method, how)
-    else:
-        made = PRETRAINED[method](backbone, CLASSES, over_tasks=how)
+    floors = ("raw", "features")
+    made = NearestCentroid(backbone, method) if method in floors else PRETRAINED[method](backbone, CLASSES)
     for parameter in made.parameters():  # scales of 1 and shifts of 0 would hide a mistake in either
         parameter.data += 0.1 * torch.randn_like(parameter)
-    return made.double().eval()
+    return run_by(how, made).double().eval()
 
 
 def make_tasks(way=5, shot=2, count=3) -> TaskBatch:

@@ -10,12 +10,12 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 
 def make_r2d2(norm="layer", how="auto", **options) -> R2D2:
     torch.manual_seed(0)
-    r2d2 = R2D2(make_conv4(norm), **{"init_lambda": 0.7, "init_scale": 3.0, **options}, over_tasks=how).double()
+    r2d2 = run_by(how, R2D2(make_conv4(norm), **{"init_lambda": 0.7, "init_scale": 3.0, **options})).double()
     r2d2.log_lambda.data = torch.tensor(0.7, dtype=torch.float64).log()  # it was made in 32 bits
     return r2d2
 

@@ -12,14 +12,14 @@ from metarun.tasks.batch import TaskBatch
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.reference import import_easyfsl
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 DOWNSAMPLES = pytest.mark.parametrize("downsample", ["pool", "stride", "pool_twice"])
 
 
 def make_relation(norm="layer", how="auto", downsample="pool_twice", **options) -> RelationNet:
     torch.manual_seed(0)
-    return RelationNet(make_conv4(norm, downsample), norm=norm, over_tasks=how, **options).double()
+    return run_by(how, RelationNet(make_conv4(norm, downsample), norm=norm, **options)).double()
 
 
 def make_tasks(count=3, way=5, shot=2) -> TaskBatch:

@@ -12,7 +12,7 @@ from metarun.backbones.norm import make_norm, support_first
 from metarun.errors import UserError
 from metarun.runner.components import Parts
 from tests.support.gradients import assert_equal_to, flat
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 TOLERANCE = 0.03  # bfloat16 has 8 bits: 0.4 % each time a number is rounded
 
@@ -26,8 +26,8 @@ def make(method, norm="batch", seed=0, in_bfloat16=True, **keys):
 
 
 def make_maml(in_bfloat16, norm="batch", inner_lr=0.4, order=2, how="auto"):
-    keys = {"outputs": 5, "inner_lr": inner_lr, "inner_steps": 1, "order": order, "over_tasks": how}
-    return make(MAML, norm, in_bfloat16=in_bfloat16, **keys).train()
+    keys = {"outputs": 5, "inner_lr": inner_lr, "inner_steps": 1, "order": order}
+    return run_by(how, make(MAML, norm, in_bfloat16=in_bfloat16, **keys)).train()
 
 
 def meta_gradient(method, tasks):
@@ -50,7 +50,7 @@ def seen_by(module: nn.Module) -> set[torch.dtype]:
 @pytest.mark.parametrize("method", [ProtoNet, R2D2, MetaOptNet, RelationNet])
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 def test_convolutions_are_in_bfloat16_and_predictions_in_float32(method, how):
-    algorithm = make(method, over_tasks=how)
+    algorithm = run_by(how, make(method))
     seen = seen_by(algorithm)
     predictions = algorithm.eval().predict(make_stream().draw(0, 3), 1)
     assert seen == {torch.bfloat16}
@@ -75,7 +75,7 @@ def test_loss_and_gradient_are_those_of_float32_but_for_rounding(kind, how):
     ours, theirs = (
         make_maml(in_bfloat16, "layer", inner_lr=0.05, how=how)
         if kind == "maml"
-        else make(ProtoNet, "layer", in_bfloat16=in_bfloat16, over_tasks=how)
+        else run_by(how, make(ProtoNet, "layer", in_bfloat16=in_bfloat16))
         for in_bfloat16 in (True, False)
     )
     assert ours.meta_loss(tasks).item() == pytest.approx(theirs.meta_loss(tasks).item(), rel=TOLERANCE)

@@ -206,7 +206,7 @@ def test_hydra_full_error_of_the_user_shows_everything() -> None:
         ("metarun tr", ["train"]),
         ("metarun train ta", ["task.", "task="]),
         ("metarun train task=5", ["task=5way1shot", "task=5way5shot"]),
-        ("metarun train algo=protonet algo.ov", ["algo.over_tasks="]),
+        ("metarun train algo=protonet algo.di", ["algo.distance="]),
         ("metarun train +sw", ["+sweep="]),
         ("metarun train +sweep=ta", ["+sweep=task_sizes"]),
         ("metarun test ru", ["run="]),

@@ -322,7 +322,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["device=gpu"], "device=gpu cannot be used here"),
         (["precision=float8"], "precision=float8 is not one of float32, bf16, float64"),
         (["data.storage=tape"], "data.storage='tape' is not one of memory, disk, as Glyphs takes"),
-        (["train.over_tasks=sideways"], "algo.over_tasks='sideways' is not one of auto, loop, vectorised"),
+        (["train.over_tasks=sideways"], "train.over_tasks='sideways' is not one of auto, loop, vectorised"),
         (["train.time_budget=soon"], "train.time_budget='soon' is no length of time; write it like 90s"),
         (["test.tasks=0"], "test.tasks=0 but it must be at least 1"),
         (["~seed"], "seed"),

@@ -40,8 +40,8 @@ def test_the_class_is_called_with_its_keys_and_what_is_given():
             r"algo\.order=True is not one of 1, 2",
         ),
         (
-            {"_target_": "metarun.algorithms.ProtoNet", "over_tasks": "fast"},
-            r"algo\.over_tasks='fast' is not one of auto, loop, vectorised",
+            {"_target_": "metarun.algorithms.ProtoNet", "distance": "manhattan"},
+            r"algo\.distance='manhattan' is not one of squared_euclidean, cosine",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from metarun.algorithms import Algorithm
 from metarun.backbones import Conv4
 from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.tasks.batch import TaskShape
@@ -29,3 +30,9 @@ def make_stream(way=5, shot=1, query=3, split="train", seed=0, dtype=torch.float
 
 def make_conv4(norm="batch", downsample="stride", filters=8, shape=(1, 16, 16)) -> Conv4:
     return Conv4(shape, filters, downsample, norm)
+
+
+def run_by(how: str, method: Algorithm) -> Algorithm:
+    """The method with its tasks run as `train.over_tasks` might say."""
+    method.how = how
+    return method

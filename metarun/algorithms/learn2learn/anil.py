@@ -26,13 +26,13 @@ class Learn2LearnANIL(Algorithm):
         inner_lr: rate of the gradient steps inside a task.
         inner_steps: gradient steps inside a task, in meta-training.
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2.
-        over_tasks: "loop" or "auto", which is a loop too.
 
     Raises:
         UserError: an argument is out of range, or learn2learn is not installed.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+    how: How = "loop"
 
     def __init__(
         self,
@@ -41,11 +41,10 @@ class Learn2LearnANIL(Algorithm):
         inner_lr: float,
         inner_steps: int,
         order: Literal[1, 2] = 2,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
-        check_fits(over_tasks, backbone)
+        check_fits(backbone)
         import_learn2learn()
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)

@@ -16,7 +16,6 @@ from metarun.backbones import Backbone, asks_for_support
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How
 
 Learner = Any  # learn2learn has no types
 See = Callable[[Tensor], Tensor]  # from examples to what the learner is given, once per set
@@ -70,13 +69,8 @@ def check_adapts_each(network: nn.Module) -> None:
         raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt; choose algo=metasgd.")
 
 
-def check_fits(over_tasks: How, backbone: Backbone) -> None:
-    """Raise a UserError where learn2learn cannot follow: it takes task by task, and each set by itself."""
-    if over_tasks not in ("auto", "loop"):
-        raise UserError(
-            f"train.over_tasks={over_tasks} but learn2learn adapts to one task after the other; "
-            "set `train.over_tasks=loop`, or choose a method of metarun's own, such as algo=maml."
-        )
+def check_fits(backbone: Backbone) -> None:
+    """Raise a UserError where learn2learn cannot follow: it takes each set by itself."""
     if asks_for_support(backbone):
         raise UserError(
             "this backbone.norm takes statistics of the support set but learn2learn passes queries without it; "

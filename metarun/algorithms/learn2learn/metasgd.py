@@ -28,13 +28,13 @@ class Learn2LearnMetaSGD(Algorithm):
         inner_lr_max: ... to here; equal limits make it that number.
         inner_steps: gradient steps inside a task, in meta-training; the paper takes 1.
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2; the rates are learned either way.
-        over_tasks: "loop" or "auto", which is a loop too.
 
     Raises:
         UserError: an argument is out of range, or learn2learn is not installed.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+    how: How = "loop"
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Learn2LearnMetaSGD(Algorithm):
         inner_lr_max: float = 0.1,
         inner_steps: int = 1,
         order: Literal[1, 2] = 2,
-        over_tasks: How = "auto",
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
@@ -52,7 +51,7 @@ class Learn2LearnMetaSGD(Algorithm):
             raise UserError(
                 f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
             )
-        check_fits(over_tasks, backbone)
+        check_fits(backbone)
         check_adapts_each(backbone)
         import_learn2learn()
         self.backbone = backbone
