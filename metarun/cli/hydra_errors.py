@@ -83,8 +83,9 @@ def _composition(error: ConfigCompositionException) -> str:
         return f"{asked[1]} names several values: add -m to run each of them, or write {key}=[{values}] for one list."
     if asked := re.match(r"Sweep parameters '(.*)' requires", text):
         return f"{asked[1]} names several values: add -m to run each of them."
-    if asked := re.match(r".*An item is already at '(.+?)'|(.+) appears more than once", text):
-        key = asked[1] or asked[2]
+    twice = r".*An item is already at '(.+?)'|(.+) appears more than once|Multiple values for (\S+)\. To override"
+    if asked := re.match(twice, text):
+        key = asked[1] or asked[2] or asked[3]
         return f"{key} is a key already: write {key}=… without the plus sign."
     if asked := re.search(r"Could not override '(.+?)'.\s*No match in the defaults list", text):
         return f"no option of {asked[1]} is chosen by itself: write +{asked[1]}=… with a plus sign."

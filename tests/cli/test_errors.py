@@ -57,6 +57,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("seed=1=2", "'seed=1=2' cannot be read because of the = in the value; as text it is written 'seed=\"1=2\"'"),
         ("se&ed=1", "'se&ed=1' cannot be read ("),
         ("recipe=maml_glyph", "there is no recipe=maml_glyph. Did you mean 'maml_glyphs'? Possible: maml_glyphs,"),
+        ("+debug=smoke", "debug is a key already: write debug=… without the plus sign."),
         ("debug=smok", "there is no debug=smok. Did you mean 'smoke'? Possible: smoke."),
         ("seed=1,2", "seed=1,2 names several values: add -m to run each of them, or write seed=[1,2]"),
         ("algo=glob(*)", "algo=glob(*) names several values: add -m"),
