@@ -21,6 +21,7 @@ def relative(ours, theirs) -> float:
     return ((ours - theirs).norm() / theirs.norm()).item()
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("way", "shot", "features"), [(3, 1, 4), (5, 1, 64), (5, 5, 64), (5, 5, 10), (20, 1, 40)])
 @pytest.mark.parametrize("cost", [1.0, 10.0])
 @pytest.mark.parametrize("length", [1.0, 5.0])
@@ -34,6 +35,7 @@ def test_decision_values_are_scikit_learns(way, shot, features, cost, length):
     assert relative(query @ weights.T + offsets, their_decision_values(support, labels, query, cost)) < 1e-9
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("way", [2, 5])
 @pytest.mark.parametrize("cost", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("length", [0.1, 1.0, 30.0])
@@ -67,6 +69,7 @@ def test_examples_that_repeat_each_other_are_no_difficulty():
     assert (support @ weights.T + offsets).argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
 def test_a_tasks_predictions_are_scikit_learns_on_the_backbones_features(way, shot, normalise):

@@ -104,6 +104,7 @@ def test_the_order_of_the_meta_gradient_rises_when_told():
     assert torch.equal(gradient(rising), gradient(make_mamlpp(order=2)))
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(norm):
     mamlpp = smooth(shaken(make_mamlpp(norm, learn_rates=True, multi_step_until=0.5, per_step_norm=True)))

@@ -36,6 +36,7 @@ def crammer_singer(support, labels, c) -> LinearSVC:
     return machine.fit(support.numpy(), labels.numpy())
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("c", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize(
     ("way", "shot", "features", "scale"),

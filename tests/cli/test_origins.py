@@ -8,6 +8,8 @@ from metarun.cli import hydra_app as hydra_verbs
 from metarun.cli.hydra_app import run_under_hydra
 from metarun.config.keys_in_force import knob, knobs, set_by
 
+pytestmark = pytest.mark.command
+
 OF_IMAGES = ("algo=protonet", "data=image_folder")
 
 

@@ -37,6 +37,7 @@ def test_a_run_that_comes_out_the_same_is_said_to_and_its_repetition_is_removed(
     assert not Path("reruns").exists()
 
 
+@pytest.mark.slow
 def test_a_row_of_metarun_test_is_repeated_too_also_where_all_was_moved(metarun, tmp_path):
     metarun(*SINUSOID)
     trained = the_run().name

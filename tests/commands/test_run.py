@@ -147,6 +147,7 @@ class Putting(ProtoNet):
 """
 
 
+@pytest.mark.slow
 def test_the_stored_config_makes_the_same_run_again(metarun):
     metarun("train", *SMALL)
     path = the_run()
@@ -360,6 +361,7 @@ def test_a_refused_force_loses_nothing(metarun):
     assert numbers(the_run()) == before
 
 
+@pytest.mark.slow
 def test_another_content_of_a_split_list_is_another_run(metarun):
     small = ["train", "algo=protonet", *SMALL, "train.way=5", "data.split=lists.yaml"]
     for test in ("GREEK", "CYRILLIC"):

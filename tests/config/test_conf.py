@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from metarun.config.compose import config_dir
 from metarun.config.schema import register
 
+pytestmark = pytest.mark.command
+
 CONF = config_dir()
 GROUPS = ("algo", "data", "backbone", "task", "experiment", "debug", "logger")
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -101,6 +103,7 @@ def test_a_recipe_sets_only_keys_that_exist(path: Path) -> None:
             assert key in without[part], f"{part}.{key} is known to the recipe alone"
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("data", ["glyphs", "omniglot", "miniimagenet", "sinusoid"])
 @pytest.mark.parametrize("method", ["maml", "anil", "metasgd"])
 def test_learn2learns_methods_get_what_ours_get(method: str, data: str) -> None:

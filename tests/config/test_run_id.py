@@ -17,6 +17,8 @@ from metarun.config.run_id import data_identity, run_id, with_absolute_paths
 from metarun.config.schema import register
 from tests.support.fake_images import split_folders, write_folder
 
+pytestmark = pytest.mark.command
+
 SPLIT = '{"train": ["a"], "val": ["b"], "test": ["c"]}'
 
 

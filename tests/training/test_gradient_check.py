@@ -55,6 +55,7 @@ def sinusoids() -> TaskBatch:
     return task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32).draw(0, 1)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("rate", [1e-3, 0.4])
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
@@ -65,6 +66,7 @@ def test_a_method_that_is_what_it_says_passes(name, order, norm, downsample, rat
     check_order(METHODS[name](make_conv4(norm, downsample), 5, order, rate), make_stream().draw(0, 1))
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("norm", ["none", "batch", "running", "layer"])
 @pytest.mark.parametrize("order", [1, 2])
@@ -74,6 +76,7 @@ def test_a_method_that_is_what_it_says_passes_in_regression(name, order, norm, s
     check_order(METHODS[name](MLP((1,), [40, 40], norm), 1, order, 0.01), sinusoids())
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.4])
 @pytest.mark.parametrize("norm", NORMS)

@@ -61,6 +61,7 @@ def make_training(algorithm=MAML, norm="batch", **schedule) -> Training:
     return Training(made, Schedule(**{**SCHEDULE, **schedule}), *streams)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", ["batch", "running"])
 @pytest.mark.parametrize("algorithm", [MAML, ProtoNet])
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
@@ -204,6 +205,7 @@ def test_clipping_bounds_each_entry_of_the_meta_gradient():
     assert largest == pytest.approx(1e-4)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", ["batch", "running"])
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError(NO_MEMORY)]
