@@ -51,6 +51,18 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def failed(what: str, error: Exception) -> str:
+    """Return the sentence for an exception out of a user's own code."""
+    told = " ".join(str(error).split()).rstrip(".")
+    return f"{what} ({type(error).__name__}{told and ': '}{told}); HYDRA_FULL_ERROR=1 shows where."
+
+
+def counted(number: int, what: str) -> str:
+    """Write how many of something there are: "1 class", "2 classes"."""
+    plural = "es" if what.endswith("s") else "s"
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
 _LONGEST_WORD = 100  # characters; to compare longer ones takes long and helps nobody
 
 

@@ -10,7 +10,7 @@ from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # numpy: `data get <Tab>` needs only the names
-    from metarun.data import DataSource
+    from metarun.data import ClassDataset, DataSource, Sinusoid
 
 EXAMPLES = """\
 examples:
@@ -34,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     else:
         sys.path.append(str(Path.cwd()))  # a user's own Tasksets are found where the command is run
         source = build_source(asked.name, asked.setting)
-        print(source.check() if asked.action == "check" else f"{asked.name}: {_got(source)}")
+        print(_checked(source) if asked.action == "check" else f"{asked.name}: {_got(source)}")
     return 0
 
 
@@ -69,13 +69,28 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
     return source
 
 
+def _checked(source: "DataSource") -> str:
+    """Return what the check of a data set found, and below it what a run would warn of."""
+    found = source.check()  # first: to load may cache, and it says whether what is cached agrees
+    return "\n".join([found, *_duplicates(source.load())])
+
+
 def _got(source: "DataSource") -> str:
-    """Return what a data set holds once it is here, and below it what was left out though nobody said so."""
+    """Return what a data set holds once it is here, and below it what a run would warn of."""
     from metarun.data import ClassDataset
     from metarun.data.contents import describe
 
     data = source.load()
-    return "\n".join([describe(data), *(data.left_out.unasked if isinstance(data, ClassDataset) else ())])
+    left_out = data.left_out.unasked if isinstance(data, ClassDataset) else ()
+    return "\n".join([describe(data), *left_out, *_duplicates(data)])
+
+
+def _duplicates(data: "ClassDataset | Sinusoid") -> Iterator[str]:
+    from metarun.data import ClassDataset
+    from metarun.data.duplicates import describe_duplicates, find_duplicates
+
+    if isinstance(data, ClassDataset) and (found := find_duplicates(data.name, data.hash, lambda: data.splits)):
+        yield from describe_duplicates(data.name, found)
 
 
 def sources() -> Iterator[tuple[str, "DataSource"]]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, ClassDataset, LeftOut, Split
 from metarun.data.sinusoid import Sinusoid
+from metarun.errors import counted
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +30,15 @@ def describe_splits(splits: Mapping[Split, Offsets], left_out: LeftOut) -> str:
         splits: the offsets of each, as of `Examples`.
         left_out: of which the line says what a list left out; the rest is for warnings.
     """
-    words = (" classes", " examples")  # the first time
-    told = []
+    told: list[str] = []
     for split, offsets in splits.items():
         sizes = np.diff(offsets)
         smallest, largest = int(sizes.min()), int(sizes.max())
-        size = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
-        told.append(f"{split} {len(sizes):,}{words[0]} of {size}{words[1]}")
-        words = ("", "")
+        least = "" if smallest == largest else f"{smallest:,} to "
+        if told:
+            told.append(f"{split} {len(sizes):,} of {least}{largest:,}")
+        else:  # the words are said once
+            told.append(f"{split} {counted(len(sizes), 'class')} of {least}{counted(largest, 'example')}")
     return "; not used: ".join([", ".join(told), *([", ".join(left_out.by_choice)] if left_out.by_choice else [])])
 
 

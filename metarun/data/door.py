@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 
 
 def check_examples(where: str, values: Any, offsets: Any, class_names: Any) -> None:
@@ -49,8 +49,9 @@ def _check_offsets(where: str, examples: int, offsets: Any, class_names: Any) ->
         raise UserError(f"{where} has offsets of type {told} but they are one row of int64; convert them.")
     if len(offsets) != len(class_names) + 1 or offsets[0] != 0 or offsets[-1] != examples:
         raise UserError(
-            f"the offsets of {where} do not fit its {len(class_names)} classes and {examples} examples; let them go "
-            "from 0 to the number of examples, one more than there are classes."
+            f"the offsets of {where} do not fit its {counted(len(class_names), 'class')} and "
+            f"{counted(examples, 'example')}; let them go from 0 to the number of examples, one more than there are "
+            "classes."
         )
     sizes = np.diff(offsets)
     if (sizes < 0).any():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Examples, Split, pieces
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 from metarun.system.hash_cache import keep, kept
 from metarun.system.paths import data_root
 
@@ -75,32 +75,41 @@ def find_duplicates(
 
 
 def tell(name: str, found: Duplicates, of_other_data: bool = False) -> None:
-    """Log what there is to say of equal examples.
+    """Log the clauses of `describe_duplicates`, whose arguments these are, as warnings."""
+    for clause in describe_duplicates(name, found, of_other_data):
+        log.warning("%s", clause)
+    if found.within_a_class:
+        log.info("%s more than once in a class of %s", counted(found.within_a_class, "example"), name)
+
+
+def describe_duplicates(name: str, found: Duplicates, of_other_data: bool = False) -> Iterator[str]:
+    """Yield what there is to warn of in equal examples, each a clause.
 
     Args:
         name: of the data set.
         found: in it; or in its meta-test, and between that and what was trained on.
         of_other_data: it is the latter.
     """
-    if found.across_splits:
-        log.warning(
-            "%s: %s, such as %s; meta-test may have been seen in training, and the row says so",
-            f"examples of {name} that were trained on"
+    if count := found.across_splits:
+        seen = (
+            f"of {name} {'was' if count == 1 else 'were'} trained on"
             if of_other_data
-            else f"examples in more than one split of {name}",
-            f"{found.across_splits:,}",
-            found.between,
+            else f"in more than one split of {name}"
         )
-    if found.across_classes:
-        log.warning(
-            "examples in more than one class of a split of %s: %s, such as %s; no method can tell of which class they "
-            "are, and the row says so",
-            name,
-            f"{found.across_classes:,}",
-            found.between_classes,
+        yield (
+            f"{counted(count, 'example')} {seen}{_such(count)} {found.between}; meta-test may have been seen in "
+            "training, and the row says so"
         )
-    if found.within_a_class:
-        log.info("examples more than once in a class of %s: %s", name, f"{found.within_a_class:,}")
+    if count := found.across_classes:
+        yield (
+            f"{counted(count, 'example')} in more than one class of a split of {name}{_such(count)} "
+            f"{found.between_classes}; no method can tell of which class {'it is' if count == 1 else 'they are'}, and "
+            "the row says so"
+        )
+
+
+def _such(count: int) -> str:
+    return ":" if count == 1 else ", such as"
 
 
 def _places(splits: Splits) -> _Places:

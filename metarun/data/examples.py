@@ -40,10 +40,17 @@ class Examples:
 
     @classmethod
     def from_classes(cls, classes: Mapping[str, Values]) -> Self:
-        """Stack `{class name: (examples, *shape)}`, in the order of the mapping."""
-        sizes = [len(images) for images in classes.values()]
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        return cls(np.concatenate(list(classes.values())), offsets, tuple(classes))
+        """Stack `{class name: (examples, *shape)}`, in the order of the mapping.
+
+        Raises:
+            UserError: a class is no array, or its examples differ in shape, from each other or from another class's.
+        """
+        if not classes:
+            return cls(NO_EXAMPLES.values, NO_EXAMPLES.offsets, ())
+        arrays = {name: _as_array(name, values) for name, values in classes.items()}
+        _check_one_shape(arrays)
+        offsets = np.cumsum([0, *map(len, arrays.values())], dtype=np.int64)
+        return cls(np.concatenate([*arrays.values()]), offsets, tuple(arrays))
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -73,6 +80,26 @@ class Examples:
         """(examples, *shape) the examples of one class."""
         c = self.class_names.index(name)
         return self.values[self.offsets[c] : self.offsets[c + 1]]
+
+
+def _as_array(name: str, values: object) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"class '{name}' has examples of several shapes; give all one shape.") from error
+    if array.ndim == 0:
+        raise UserError(f"class '{name}' is a {type(values).__name__} but its examples are an array; convert them.")
+    return array
+
+
+def _check_one_shape(arrays: Mapping[str, NDArray[Any]]) -> None:
+    first = next(iter(arrays))
+    for name, values in arrays.items():
+        if values.shape[1:] != arrays[first].shape[1:]:
+            raise UserError(
+                f"class '{name}' has examples of shape {values.shape[1:]} but '{first}' of {arrays[first].shape[1:]}; "
+                "give all one shape."
+            )
 
 
 NO_EXAMPLES = Examples(np.empty((0, 1), np.uint8), np.zeros(1, np.int64), ())

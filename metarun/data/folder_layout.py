@@ -9,13 +9,14 @@ from pathlib import Path
 from metarun.data.archive import Read
 from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
 from metarun.data.image_left_out import at_or_above, at_other_depths, outside, skipped, without_pictures
-from metarun.data.image_tables import Classes, count_unnamed, read_tables
+from metarun.data.image_tables import TABLES, Classes, count_unnamed, read_tables
 from metarun.data.picture_files import SHOWN, PictureFiles, count_by_suffix, find_pictures
 from metarun.data.splits import split_by_file
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 
 SplitFile = tuple[str, bytes]  # what messages call it, its content
 SPLIT_FILE = "split.json"
+_SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _look(name: str, place: Path, files: PictureFiles, names: Sequence[str], rea
     roots = [f"{top}{which}/" for which in SPLITS]
     if (folder := _find_tables(top, names)) is not None:
         splits, left_out = _by_tables(place, folder, read, files)
-        found = _AsItLies(top, splits, tables={f"{folder}{which}.csv" for which in SPLITS}, left_out=left_out)
+        found = _AsItLies(top, splits, tables={f"{folder}{table}" for table in TABLES.values()}, left_out=left_out)
     elif all(any(picture.startswith(root) for picture in files.pictures) for root in roots):  # one alone may be a class
         splits = {which: _by_folder(place, root, files.pictures) for which, root in zip(SPLITS, roots, strict=True)}
         found = _AsItLies(top, splits, roots, left_out=LeftOut(unasked=outside(top, files.pictures)))
@@ -128,16 +129,18 @@ def _top(pictures: Sequence[str]) -> str:
 def _find_tables(top: str, names: Sequence[str]) -> str | None:
     """Return the folder of the three tables."""
     there = {*names}
-    return next((a for a in at_or_above(top) if {f"{a}{which}.csv" for which in SPLITS} <= there), None)
+    return next((a for a in at_or_above(top) if {f"{a}{table}" for table in TABLES.values()} <= there), None)
 
 
 def _by_tables(place: Path, folder: str, read: Read, files: PictureFiles) -> tuple[dict[Split, Classes], LeftOut]:
     splits, repeated = read_tables(place, folder, read, files)
     unnamed = count_unnamed(files, splits)
     return splits, LeftOut(
-        (f"{unnamed:,} pictures that the tables do not name",) if unnamed else (),
+        (f"{counted(unnamed, 'picture')} that the tables do not name",) if unnamed else (),
         tuple(
-            f"{count:,} rows of {which}.csv name a picture of theirs once more and count once"
+            f"1 row of {which}.csv names a picture once more and counts once"
+            if count == 1
+            else f"{count:,} rows of {which}.csv name a picture of theirs once more and count once"
             for which, count in repeated.items()
             if count
         ),
@@ -161,9 +164,10 @@ def _check_holds_no_class(place: Path, splits: Mapping[Split, Classes], classes:
     for files in classes.values():
         for above in at_or_above(_folder(files))[1:]:
             if above in chosen:
+                own = counted(len(chosen[above]), "picture")
                 inside = sum(_folder(others).startswith(above) for others in classes.values()) - 1
                 raise UserError(
-                    f"{above[:-1]} in {place} holds {len(chosen[above]):,} pictures and folders of pictures too "
+                    f"{above[:-1]} in {place} holds {own} and folders of pictures too "
                     f"({inside:,}, such as {_folder(files)[:-1]} with {len(files):,}), so it is not clear which of "
                     f"them is the class; move all pictures into {above[:-1]}, or each into a folder without folders."
                 )
@@ -177,12 +181,40 @@ def _find_split_file(place: Path, top: str, names: Sequence[str], read: Read, fi
     for folder in reversed(at_or_above(top)):
         if (inside := f"{folder}{SPLIT_FILE}") in names:
             return f"{place / inside}", read(inside)
-    tables = [f"{which}.csv" for which in SPLITS if any(f"{a}{which}.csv" in names for a in at_or_above(top))]
-    partly = f" (of the tables train.csv, val.csv and test.csv only {' and '.join(tables)})" if tables else ""
+    _check_spelling(place / top, {picture[len(top) :].partition("/")[0] for picture in files.pictures})
+    for folder in at_or_above(top):
+        _check_tables_complete(place / folder, {name[len(folder) :] for name in names if name.startswith(folder)})
     raise UserError(
-        f"{place} has neither pictures in folders train, val and test, all three, nor a {SPLIT_FILE}{partly}; "
+        f"{place} has neither pictures in folders train, val and test, all three, nor a {SPLIT_FILE}; "
         f"say with `data.split=FILE` which classes are whose.{_hint(files)}"
     )
+
+
+def _check_tables_complete(folder: Path, names: Collection[str]) -> None:
+    """Refuse some of the three tables without the rest."""
+    _check_spelling(folder, {name.removesuffix(".csv") for name in names if name.endswith(".csv")}, ".csv")
+    there = [table for table in TABLES.values() if table in names]
+    if there:
+        absent = [table for table in TABLES.values() if table not in names]
+        are, them = ("is", "it") if len(absent) == 1 else ("are", "them")
+        raise UserError(
+            f"{_listed(absent)} {are} missing beside {_listed(there)} in {folder}; add {them}, or say with "
+            "`data.split=FILE` which classes are whose."
+        )
+
+
+def _check_spelling(folder: Path, names: Collection[str], suffix: str = "") -> None:
+    """Refuse folders, or tables, that would be the three if they were called `train`, `val` and `test`."""
+    absent = [which for which in SPLITS if which not in names]
+    meant = {_SPELLINGS.get(name.casefold(), name.casefold()): name for name in sorted(names) if name not in SPLITS}
+    if absent and all(which in meant for which in absent):
+        are, them = ("is", "it") if len(absent) == 1 else ("are", "them")
+        found, wanted = ([f"'{name}{suffix}'" for name in each] for each in ([meant[a] for a in absent], absent))
+        raise UserError(f"in {folder} there {are} {_listed(found)}; rename {them} to {_listed(wanted)}.")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([part for part in (", ".join(words[:-1]), words[-1]) if part])
 
 
 def _hint(files: PictureFiles) -> str:
@@ -201,5 +233,6 @@ def _choose(
         raise UserError(f"{error}{_hint(files)}") from error
     splits = {which: {class_name: classes[class_name] for class_name in lists[which]} for which in SPLITS}
     rest = [len(of_class) for c, of_class in classes.items() if not any(c in lists[which] for which in SPLITS)]
-    clause = f"{len(rest):,} classes of {sum(rest):,} pictures that {Path(split_file[0]).name} does not name"
+    count = f"{counted(len(rest), 'class')} of {counted(sum(rest), 'picture')}"
+    clause = f"{count} that {Path(split_file[0]).name} does not name"
     return splits, (clause,) if rest else ()

@@ -22,7 +22,7 @@ from metarun.data.image_left_out import remember_left_out
 from metarun.data.image_tables import Classes
 from metarun.data.published_images import KNOWN, KnownName
 from metarun.data.splits import read_split_file
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, data_root, is_file, is_folder, path_of
 
@@ -175,7 +175,7 @@ class ImageFolder:
         return Unwritten(blocks, shape, np.dtype(np.uint8), _offsets(classes), tuple(classes))
 
     def _decode(self, place: Path, which: Split, files: Sequence[str], key: str) -> Iterator[NDArray[np.uint8]]:
-        log.info("Reading %s pictures of meta-%s from %s, once.", f"{len(files):,}", which, place)
+        log.info("Reading %s of meta-%s from %s, once.", counted(len(files), "picture"), which, place)
         with opened(place, _LARGEST) as (_, read):
             for file in files:
                 picture = decode(f"{place}: {file}", read(file), self.size, self.channels)[None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from metarun.data.examples import SPLITS, LeftOut, Split
 from metarun.data.image_tables import Classes
 from metarun.data.picture_files import PictureFiles, count_by_suffix
-from metarun.errors import printable
+from metarun.errors import counted, printable
 from metarun.system.hash_cache import keep, kept
 
 _NAMED = 5  # folders in a clause
@@ -18,7 +18,9 @@ def outside(top: str, pictures: Sequence[str]) -> tuple[str, ...]:
     """Name the folders of pictures beside those of the splits."""
     beside = Counter(picture[len(top) :].partition("/")[0] for picture in pictures)
     other = {folder: count for folder, count in beside.items() if folder not in SPLITS}
-    clause = f"{sum(other.values()):,} pictures beside train, val and test are in no split ({_few(list(other))})"
+    count = sum(other.values())
+    verb = "is" if count == 1 else "are"
+    clause = f"{counted(count, 'picture')} beside train, val and test {verb} in no split ({_few(list(other))})"
     return (clause,) if other else ()
 
 
@@ -32,8 +34,9 @@ def at_other_depths(splits: Mapping[Split, Classes]) -> tuple[str, ...]:
         return ()
     usual = max(depths, key=lambda depth: len(depths[depth]))
     odd = [class_name for depth in sorted(depths) if depth != usual for class_name in depths[depth]]
+    verb = "lies" if len(odd) == 1 else "lie"
     return (
-        f"{len(odd):,} of the classes lie deeper than the other {len(depths[usual]):,}, or less deep ({_few(odd)})",
+        f"{len(odd):,} of the classes {verb} deeper than the other {len(depths[usual]):,}, or less deep ({_few(odd)})",
     )
 
 
@@ -55,7 +58,8 @@ def without_pictures(roots: Sequence[str], files: PictureFiles, empty: Iterable[
         and f"{folder}/" not in above
         and not any(a[:-1] in holding for a in at_or_above(f"{folder}/"))
     )
-    return (f"{len(found)} folders have no picture in them and are no classes ({_few(found)})",) if found else ()
+    rest = "has no picture in it and is no class" if len(found) == 1 else "have no picture in them and are no classes"
+    return (f"{counted(len(found), 'folder')} {rest} ({_few(found)})",) if found else ()
 
 
 def _few(names: Sequence[str]) -> str:

@@ -2,11 +2,15 @@
 
 import csv
 import io
+import ntpath
+import os
 import posixpath
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +18,10 @@ from metarun.data.archive import Read
 from metarun.data.examples import SPLITS, Split
 from metarun.data.picture_files import SHOWN, PictureFiles
 from metarun.errors import UserError
+from metarun.system.paths import is_folder, path_of
 
+TABLES: dict[Split, str] = {which: f"{which}.csv" for which in SPLITS}
+_MOST_PARTS = 64  # of a path whose every end is tried
 Classes = dict[str, list[str]]  # the class's name -> names of its files
 
 
@@ -32,7 +39,8 @@ def read_tables(
 
     A row's file name is the path of a picture from the tables' own folder, or the end of the path of one below it,
     whole folders only. Of several the one in the folder that is named like the label is meant. Backslashes serve, and
-    so does any way to write an accent.
+    so does any way to write an accent. An absolute path is followed through all links to where it lies in `place`; of
+    one with a drive of Windows, which may be another computer's, the longest end that there is counts.
 
     Args:
         place: the folder or zip, for messages.
@@ -45,7 +53,7 @@ def read_tables(
             picture is given to two classes or two splits.
     """
     rows = {which: list(_rows(place, f"{folder}{which}.csv", read)) for which in SPLITS}
-    pictures = _Pictures(folder, files, [row for of_split in rows.values() for row in of_split])
+    pictures = _Pictures(place, folder, files, [row for of_split in rows.values() for row in of_split])
     taken: dict[str, tuple[Split, _Row]] = {}
     splits: dict[Split, Classes] = {}
     repeated = dict.fromkeys(SPLITS, 0)
@@ -85,10 +93,11 @@ class _Pictures:
     There may be a million rows, and as many pictures of one name: all lists are looked up, none is gone through.
     """
 
-    def __init__(self, folder: str, files: PictureFiles, rows: Sequence[_Row]) -> None:
-        self._folder = folder
+    def __init__(self, place: Path, folder: str, files: PictureFiles, rows: Sequence[_Row]) -> None:
+        self._place, self._folder = place, folder
+        self._below = cache(partial(_below, path_of(str(place))))
         self._labels = {_plain(row.label) for row in rows}
-        lengths = {depth for row in rows for depth in _depths(_wanted(row.filename))}
+        lengths = {depth for row in rows for end in _possible_ends(row.filename) for depth in [end.count("/") + 1]}
         self._written = set(files.pictures)
         self._paths: dict[str, list[str]] = defaultdict(list)  # by the plain way to write them
         self._ends: dict[str, list[str]] = defaultdict(list)  # by the last so many parts of that
@@ -107,8 +116,11 @@ class _Pictures:
         """Return the picture that a row means."""
         if (exact := f"{self._folder}{row.filename}") in self._written:
             return exact
-        wanted = _wanted(row.filename)
-        found = self._ends.get(wanted) or self._ends.get(wanted := wanted.removeprefix("images/"), [])
+        if Path(row.filename).is_absolute():
+            return self._at(row)
+        ends = _possible_ends(row.filename)
+        wanted = next((end for end in ends if end in self._ends), ends[-1])
+        found = self._ends.get(wanted, [])
         if not found:
             self._raise_absent(row, wanted)
         if len(found) > 1:
@@ -116,6 +128,21 @@ class _Pictures:
             return exactly[0] if len(exactly) == 1 else self._of_label(found, row, wanted)
         if "/" not in wanted:
             self._check_folder(found[0], row)
+        return found[0]
+
+    def _at(self, row: _Row) -> str:
+        """Return the picture at an absolute path."""
+        folder, filename = os.path.split(os.path.normpath(row.filename))
+        if (below := self._below(folder)) is None:
+            raise UserError(
+                f"{row.where} names '{row.filename}', which lies outside {self._place}; put the picture there, or "
+                "write paths from the folder of the table."
+            )
+        path = posixpath.normpath(f"{below}/{filename}")
+        if path in self._written:
+            return path
+        if not (found := self._paths.get(_plain(path))):
+            self._raise_absent(row, _plain(path))
         return found[0]
 
     def _of_label(self, found: Sequence[str], row: _Row, wanted: str) -> str:
@@ -166,11 +193,27 @@ def _wanted(filename: str) -> str:
     return posixpath.normpath(_plain(filename.replace("\\", "/")))
 
 
-def _depths(wanted: str) -> Iterator[int]:
-    """Yield how many parts a path has, with and without a folder called `images` before the rest."""
-    yield wanted.count("/") + 1
-    if wanted.startswith("images/"):
-        yield wanted.count("/")
+def _possible_ends(filename: str) -> list[str]:
+    """Return the ends of a path that may be a picture's, the longest first."""
+    wanted = _wanted(filename)
+    if ntpath.splitdrive(filename)[0]:
+        parts = wanted.split("/")[-_MOST_PARTS:]
+        return ["/".join(parts[i:]) for i in range(len(parts))]
+    return [wanted, *([wanted.removeprefix("images/")] if wanted.startswith("images/") else [])]
+
+
+def _below(root: Path, folder: str) -> str | None:
+    """Return where an absolute path of a folder leads, as a path from `root`, which is one without links.
+
+    It is followed only until it is below `root`, where a class may be a link to elsewhere. None: it leads outside.
+    """
+    path = Path(folder)
+    for above in (*reversed(path.parents), path):
+        if not is_folder(above):
+            return None
+        if (real := path_of(str(above))).is_relative_to(root):
+            return (real.relative_to(root) / path.relative_to(above)).as_posix()
+    return None
 
 
 def _by_folders(pictures: Iterable[str], length: int) -> dict[str, list[str]]:
@@ -189,9 +232,8 @@ def _rows(place: Path, table: str, read: Read) -> Iterator[_Row]:
     try:
         if not {"filename", "label"} <= set(rows.fieldnames or ()):
             found = ", ".join(f"'{column}'" for column in rows.fieldnames or ()) or "nothing"
-            raise UserError(
-                f"{table} in {place} has not the columns filename and label but {found[:100]}; mend it or take it away."
-            )
+            remedy = _remedy(rows.fieldnames or ())
+            raise UserError(f"{table} in {place} has not the columns filename and label but {found[:100]}; {remedy}.")
         for row in rows:
             where = f"line {rows.line_num} of {table} in {place}"
             if not row["filename"] or not row["label"]:
@@ -199,6 +241,20 @@ def _rows(place: Path, table: str, read: Read) -> Iterator[_Row]:
             yield _Row(where, row["filename"], row["label"])
     except csv.Error as error:
         raise UserError(f"{table} in {place} cannot be read ({error}); mend it or take it away.") from error
+
+
+def _remedy(columns: Sequence[str]) -> str:
+    """Return what helps where the columns are not filename and label, which may only be written otherwise."""
+    words = re.split(r"[,;\t|]", ",".join(columns))
+    meant = [word for word in words if word.strip().casefold() in ("filename", "label")]
+    if {word.strip().casefold() for word in meant} != {"filename", "label"}:
+        return "mend it or take it away"
+    how = {
+        "in lower case": any(word.strip().casefold() != word.strip() for word in meant),
+        "without spaces": any(word != word.strip() for word in meant),
+        "with a comma between": len(words) > len(columns),
+    }
+    return f"write them {' and '.join(each for each, differs in how.items() if differs)}"
 
 
 def count_unnamed(files: PictureFiles, splits: Mapping[Split, Classes]) -> int:

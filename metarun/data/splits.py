@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
-from metarun.errors import UserError, did_you_mean
+from metarun.errors import UserError, counted, did_you_mean
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file, path_of
 
@@ -38,7 +38,7 @@ def split_classes(name: str, split: str, classes: Sequence[str], rules: Mapping[
 def unnamed(split: str, lists: ClassLists, classes: Sequence[str]) -> LeftOut:
     """Return what `split_classes` gave to no split."""
     rest = len(classes) - sum(len(names) for names in lists.values())
-    return LeftOut((f"{rest:,} classes that {path_of(split).name} does not name",) if rest else ())
+    return LeftOut((f"{counted(rest, 'class')} that {path_of(split).name} does not name",) if rest else ())
 
 
 def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str]) -> dict[Split, list[str]]:

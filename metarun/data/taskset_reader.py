@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Split, Values
-from metarun.errors import UserError
+from metarun.errors import UserError, failed
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +85,10 @@ def _filters(where: str, transforms: Any) -> Iterator[Collection[Any]]:
 
 
 def _read_class(where: str, dataset: Any, indices: Collection[int]) -> Values:
-    examples = [_as_array(where, dataset[index][0]) for index in indices]
+    examples = [_as_array(where, _example(where, dataset, index)) for index in indices]
     if len({(example.shape, example.dtype) for example in examples}) > 1:
         raise UserError(f"{where} has examples of several shapes or types; give all one.")
-    if not np.array_equal(examples[0], _as_array(where, dataset[next(iter(indices))][0])):
+    if not np.array_equal(examples[0], _as_array(where, _example(where, dataset, next(iter(indices))))):
         raise UserError(
             f"{where} has an example that is another one each time it is read; take the random transform off its "
             "dataset: metarun reads each example once."
@@ -100,6 +100,13 @@ def _read_class(where: str, dataset: Any, indices: Collection[int]) -> Values:
     if np.all((levels >= 0) & (levels <= 255) & (np.abs(values * 255 - levels) <= ROUNDING)):
         return levels.astype(np.uint8)
     return values.astype(np.float32)
+
+
+def _example(where: str, dataset: Any, index: int) -> Any:
+    try:
+        return dataset[index][0]
+    except Exception as error:  # of a user's own code
+        raise UserError(failed(f"{where} has an example that cannot be read", error)) from error
 
 
 def _as_array(where: str, example: Any) -> NDArray[Any]:

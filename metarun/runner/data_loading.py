@@ -5,8 +5,8 @@ from typing import Any
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.data import ClassDataset
-from metarun.errors import UserError
-from metarun.tasks.families import check_family, failed, family_hash, is_own
+from metarun.errors import UserError, failed
+from metarun.tasks.families import check_family, family_hash, is_own
 
 
 def load_data(node: Config) -> Any:

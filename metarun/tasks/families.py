@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarun.config.source_code import code_hash
 from metarun.data import Sinusoid
-from metarun.errors import UserError
+from metarun.errors import UserError, failed
 
 FUNCTIONS = ("parameters", "inputs", "outputs")
 SAMPLED = 8  # functions of which so many points are in a family's hash
@@ -90,12 +90,6 @@ def _of_shape(family: Any, what: str, made: Any, wanted: Tensor) -> Tensor:
     if made.shape != wanted.shape:
         raise UserError(f"{name} returns the shape {tuple(made.shape)} where {tuple(wanted.shape)} is wanted.")
     return made
-
-
-def failed(what: str, error: Exception) -> str:
-    """Return the sentence for an exception out of a user's own code."""
-    told = " ".join(str(error).split()).rstrip(".")
-    return f"{what} ({type(error).__name__}{told and ': '}{told}); HYDRA_FULL_ERROR=1 shows where."
 
 
 def is_own(made: object) -> bool:

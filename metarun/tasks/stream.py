@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarun.config.keys_in_force import followed, set_by
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.families import check_family, check_functions, draw, family_hash
 from metarun.tasks.prefetch import ReadAhead
@@ -203,11 +203,6 @@ def _check_enough(name: str, split: Split, tasks: int, examples: Examples, shape
         f"{counted(tasks, 'task')} of {shape} with {shape.query} queries without an example in two; lower {lower}, or "
         "use test.interval=closed."
     )
-
-
-def counted(number: int, what: str) -> str:
-    """Write how many of something there are."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 CHECKED = 100  # functions of a family that are looked at before any is learned from

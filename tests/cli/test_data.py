@@ -1,5 +1,6 @@
 """`metarun data` and `metarun doctor`, on data sources that are built in an instant."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from metarun.cli import data as data_command
 from metarun.cli import doctor
 from metarun.data import ClassDataset, Examples
+from metarun.data.duplicates import find_duplicates, tell
 from metarun.errors import UserError
 
 pytestmark = pytest.mark.command
@@ -18,11 +20,15 @@ class Drawn:
 
     name, summary, licence = "drawn", "four drawn classes", "MIT"
 
-    def __init__(self, here: bool = True) -> None:
+    def __init__(self, here: bool = True, alike: Sequence[int] = ()) -> None:
         self.here = here
+        self.alike = alike
 
     def load(self) -> ClassDataset:
-        examples = {name: np.zeros((3, 1, 4, 4), np.uint8) for name in "abcd"}
+        drawn = np.arange(12, dtype=np.uint8).repeat(16)
+        drawn = drawn.reshape(4, 3, 1, 4, 4)
+        drawn[self.alike, 0] = 99
+        examples = dict(zip("abcd", drawn, strict=True))
         one, two, rest = ({name: examples[name] for name in names} for names in ("a", "b", "cd"))
         return ClassDataset(
             "drawn",
@@ -69,6 +75,40 @@ def test_get_says_what_each_split_holds(capsys: pytest.CaptureFixture[str]) -> N
 def test_check_prints_what_the_source_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert data_command.main(["check", "drawn"]) == 0
     assert capsys.readouterr().out == "drawn: 12 examples, all well.\n"
+
+
+@pytest.mark.parametrize(
+    ("alike", "told"),
+    [
+        (
+            (0, 1),
+            "1 example in more than one split of drawn: number 1 of class 'a' in 'val' and number 1 of class 'b' in "
+            "'test'; meta-test may have been seen in training, and the row says so",
+        ),
+        (
+            (2, 3),
+            "1 example in more than one class of a split of drawn: number 1 of class 'c' in 'train' and number "
+            "1 of class 'd' in 'train'; no method can tell of which class it is, and the row says so",
+        ),
+    ],
+)
+def test_get_and_check_tell_of_equal_examples_as_a_run_does(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    alike: Sequence[int],
+    told: str,
+) -> None:
+    source = Drawn(alike=alike)
+    monkeypatch.setattr(data_command, "build_source", lambda name, settings=(): source)
+    for action in ("get", "check"):
+        assert data_command.main([action, "drawn"]) == 0
+        assert capsys.readouterr().out.splitlines()[1:] == [told]
+    data = source.load()
+    found = find_duplicates(data.name, data.hash, lambda: data.splits)
+    assert found is not None
+    tell("drawn", found)
+    assert caplog.messages == [told]
 
 
 def test_every_packaged_data_set_is_listed() -> None:

@@ -50,7 +50,7 @@ def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(p
     Path("mine/test/light red").mkdir()
     told = [
         "data: train 5 classes of 4 examples, val 5 of 4, test 5 of 4",
-        "image_folder: 1 folders have no picture in them and are no classes (test/light red)",
+        "image_folder: 1 folder has no picture in it and is no class (test/light red)",
         "image_folder: skipped, as no pictures that are read here: 1 .heic",
     ]
     for seed in (0, 1):
@@ -100,12 +100,11 @@ def test_duplicates_of_the_training_data_are_not_those_of_the_test_data(printed_
     assert (trained["duplicates_within_splits"], trained["duplicates_across_splits"]) == (2, 1)
     assert trained["duplicates_across_classes"] == 1
     printed = printed_by("test", f"run={trained['id']}", "data=image_folder", "data.root=other")
-    assert "examples in more than" not in printed
-    assert "examples more than once" not in printed
+    assert not any(words in printed for words in ("in more than", "more than once", "trained on:"))
     tested = row(trained_by=trained["id"])
     keys = ("duplicates_within_splits", "duplicates_across_splits", "duplicates_across_classes")
     assert [tested[key] for key in keys] == [0, 0, 0]
     Path("other/test/dark red/0.png").write_bytes(Path("mine/train/red/2.png").read_bytes())
     printed = printed_by("test", f"run={trained['id']}", "data=image_folder", "data.root=other")
     two = "number 3 of class 'red' in 'train' and number 1 of class 'dark red' in 'test'"
-    assert f"examples of image_folder that were trained on: 1, such as {two}; meta-test may have been seen" in printed
+    assert f"1 example of image_folder was trained on: {two}; meta-test may have been seen" in printed

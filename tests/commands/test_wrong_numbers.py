@@ -10,7 +10,7 @@ import torch
 
 from metarun.algorithms import ProtoNet
 from metarun.data import SPLITS, ClassDataset, Omniglot, Sinusoid
-from metarun.data.duplicates import Duplicates, find_duplicates
+from metarun.data.duplicates import Duplicates, describe_duplicates, find_duplicates
 from metarun.errors import UserError
 from metarun.evaluation.transduction import check_predictions
 from metarun.reporting.tables.flags import flags
@@ -131,10 +131,21 @@ def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
     code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
     assert code == 0
     two = "number 14 of class 'dark grey' in 'test' and number 18 of class 'dark pink' in 'test'"
-    assert f"examples in more than one class of a split of image_folder: 1, such as {two}; no method can" in printed
+    told = f"1 example in more than one class of a split of image_folder: {two}; no method can tell of which"
+    assert told in printed
     assert the_row()["duplicates_across_classes"] == 1
     _, printed, _ = metarun("compare")
     assert "⁂ some examples stand in several classes of a split: no method can tell of which they are." in printed
+
+
+def test_many_are_told_with_one_of_them():
+    clauses = [*describe_duplicates("birds", Duplicates(2, 1_000, 0, "these", "those"))]
+    assert [clause.partition(";")[0] for clause in clauses] == [
+        "2 examples in more than one split of birds, such as these",
+        "1,000 examples in more than one class of a split of birds, such as those",
+    ]
+    (clause,) = describe_duplicates("birds", Duplicates(2, between="these"), of_other_data=True)
+    assert clause.startswith("2 examples of birds were trained on, such as these; meta-test may have been seen")
 
 
 def test_a_picture_in_two_splits_is_told_and_flagged(metarun):
@@ -144,7 +155,8 @@ def test_a_picture_in_two_splits_is_told_and_flagged(metarun):
     code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
     assert code == 0
     two = "number 14 of class 'grey' in 'train' and number 18 of class 'dark pink' in 'test'"
-    assert f"examples in more than one split of image_folder: 1, such as {two}; meta-test may have been seen" in printed
+    told = f"1 example in more than one split of image_folder: {two}; meta-test may have been seen in training"
+    assert told in printed
     assert the_row()["duplicates_across_splits"] == 1
     _, printed, _ = metarun("compare")
     assert "‖ some examples stand in more than one split: meta-test may have been seen in training." in printed

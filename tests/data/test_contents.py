@@ -28,7 +28,7 @@ def test_what_a_list_left_out_stands_in_the_line_and_the_rest_is_warned_of(caplo
     data = dataclasses.replace(make_dataset(sizes=(3,)), left_out=LeftOut(("2 classes",), ("skipped: 3 .txt",)))
     tell_contents(data)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", "data: train 1 classes of 3 examples, val 1 of 3, test 1 of 3; not used: 2 classes"),
+        ("INFO", "data: train 1 class of 3 examples, val 1 of 3, test 1 of 3; not used: 2 classes"),
         ("WARNING", "synthetic: skipped: 3 .txt"),
     ]
 

@@ -35,3 +35,24 @@ def test_examples_of_another_kind_are_refused(dtypes, message):
 def test_examples_of_another_shape_are_refused():
     with pytest.raises(UserError, match=r"'test' of mine has examples of shape \(1, 4, 5\) but 'train' of \(1, 4, 4\)"):
         make(*(np.zeros((3, 1, 4, width), np.uint8) for width in (4, 4, 5)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((2, 4)), r"^class 'train2' has examples of shape \(4,\) but 'train0' of \(3,\); give all one shape"),
+        (np.zeros((2, 3, 1)), r"^class 'train2' has examples of shape \(3, 1\) but 'train0' of \(3,\)"),
+        ([np.zeros(3), np.zeros(4)], r"^class 'train2' has examples of several shapes; give all one shape"),
+        (None, r"^class 'train2' is a NoneType but its examples are an array; convert them"),
+    ],
+)
+def test_a_class_of_another_shape_is_named(wrong, message):
+    classes = {f"train{c}": np.zeros((2, 3)) for c in range(4)}
+    with pytest.raises(UserError, match=message):
+        Examples.from_classes({**classes, "train2": wrong})
+
+
+def test_a_split_without_classes_is_named():
+    some = Examples.from_classes({"a": np.zeros((2, 3), np.uint8)})
+    with pytest.raises(UserError, match="split 'val' of mine has no classes; every split needs some"):
+        ClassDataset("mine", {"train": some, "val": Examples.from_classes({}), "test": some})

@@ -33,7 +33,7 @@ def moved(names, count, *, of="test0/", to="test0/more/"):
 def test_a_folder_of_both_pictures_and_folders_of_pictures_is_refused(names, lists, folder):
     where = f"{folder}test/test0" if lists is None else f"{folder}test0"
     sentence = (
-        rf"^{where} in birds holds 1 pictures and folders of pictures too \(1, such as {where}/more with 2\), so it is "
+        rf"^{where} in birds holds 1 picture and folders of pictures too \(1, such as {where}/more with 2\), so it is "
         rf"not clear which of them is the class; move all pictures into {where}, or each into a folder without "
         r"folders\.$"
     )
@@ -42,7 +42,7 @@ def test_a_folder_of_both_pictures_and_folders_of_pictures_is_refused(names, lis
 
 
 def test_however_deep_the_other_folder_is():
-    with pytest.raises(UserError, match=r"^test/test0 in birds holds 1 pictures and .* test/test0/a/b with 2"):
+    with pytest.raises(UserError, match=r"^test/test0 in birds holds 1 picture and .* test/test0/a/b with 2"):
         lay(moved(SPLIT_FOLDERS, 2, to="test0/a/b/"))
 
 
@@ -50,7 +50,7 @@ def test_a_list_may_choose_the_inner_class():
     names = moved(CLASS_FOLDERS, 2)
     layout = lay(names, {**LISTS, "test": ["test0/more", "test1"]})
     assert list(layout.splits["test"]) == ["test0/more", "test1"]
-    assert layout.left_out.by_choice == ("1 classes of 1 pictures that split.json does not name",)
+    assert layout.left_out.by_choice == ("1 class of 1 picture that split.json does not name",)
 
 
 def test_a_list_that_leaves_out_both_asks_for_neither():
@@ -68,7 +68,7 @@ def test_classes_in_folders_of_folders_are_legal(pictures):
 def test_a_class_that_lies_deeper_than_the_others_is_told():
     layout = lay(moved(SPLIT_FOLDERS, 3))
     assert list(layout.splits["test"]) == ["test0/more", "test1"]
-    assert layout.left_out.unasked == ("1 of the classes lie deeper than the other 5, or less deep (test0/more)",)
+    assert layout.left_out.unasked == ("1 of the classes lies deeper than the other 5, or less deep (test0/more)",)
 
 
 def test_what_is_no_picture_is_counted_by_suffix():
@@ -96,6 +96,11 @@ def test_pictures_beside_the_folders_of_the_splits_are_told():
     assert layout.left_out.unasked == (
         "2 pictures beside train, val and test are in no split (unlabelled, validation)",
     )
+    layout = lay([*SPLIT_FOLDERS, "unlabelled/x/1.png"], empty=["val/val8"])
+    assert layout.left_out.unasked == (
+        "1 picture beside train, val and test is in no split (unlabelled)",
+        "1 folder has no picture in it and is no class (val/val8)",
+    )
 
 
 def test_a_split_without_a_picture_that_is_read_says_what_is_there():
@@ -114,12 +119,40 @@ def test_no_picture_that_is_read_at_all_says_what_is_there():
         lay([name.replace(".png", ".avif") for name in SPLIT_FOLDERS])
 
 
-def test_a_missing_table_is_named():
-    tables = ["train.csv", "test.csv"]
-    with pytest.raises(
-        UserError, match=r"\(of the tables train\.csv, val\.csv and test\.csv only train\.csv and test\.csv"
-    ):
-        lay(["images/a/1.png", "images/b/1.png", *tables])
+@pytest.mark.parametrize("folder", ["", "some/folder/"])
+@pytest.mark.parametrize(
+    ("tables", "sentence"),
+    [
+        (["train.csv", "test.csv"], r"val\.csv is missing beside train\.csv and test\.csv in {}; add it, or"),
+        (["val.csv"], r"train\.csv and test\.csv are missing beside val\.csv in {}; add them, or"),
+        (["train.csv", "test.csv", "valid.csv"], r"in {} there is 'valid\.csv'; rename it to 'val\.csv'\.$"),
+    ],
+)
+def test_a_missing_table_is_named(tables, sentence, folder):
+    where = (Path("birds") / folder).as_posix()
+    with pytest.raises(UserError, match=f"^{sentence.format(where)}(?!.*Skipped)"):
+        lay(["images/a/1.png", "images/b/1.png", "images/b/1.txt", *tables], folder=folder)
+
+
+@pytest.mark.parametrize("folder", ["", "some/folder/"])
+@pytest.mark.parametrize(
+    ("spelt", "sentence"),
+    [
+        (("train", "valid", "test"), "there is 'valid'; rename it to 'val'"),
+        (("train", "Validation", "test"), "there is 'Validation'; rename it to 'val'"),
+        (("training", "val", "TEST"), "there are 'training' and 'TEST'; rename them to 'train' and 'test'"),
+        (("Train", "Val", "Test"), "there are 'Train', 'Val' and 'Test'; rename them to 'train', 'val' and 'test'"),
+    ],
+)
+def test_folders_of_splits_that_are_written_otherwise_are_named(spelt, sentence, folder):
+    names = [f"{dict(zip(LISTS, spelt, strict=True))[name[: name.index('/')]]}/{name}" for name in SPLIT_FOLDERS]
+    with pytest.raises(UserError, match=rf"^in {(Path('birds') / folder).as_posix()} {sentence}\.$"):
+        lay(names, folder=folder)
+
+
+def test_a_class_that_is_called_like_a_split_is_no_reason_to_rename():
+    with pytest.raises(UserError, match="has neither pictures in folders train, val and test, all three, nor a"):
+        lay(["ant/1.png", "validation/1.png", "Test/1.png"])
 
 
 def test_a_list_may_write_accents_otherwise_than_the_folders():

@@ -100,7 +100,7 @@ def test_rendering_again_gives_the_same_bits(data):
 def test_check_tells_a_cache_that_holds_other_drawings(root, monkeypatch):
     drawings = Examples.from_classes({unicodedata.name(c): draw_jittered(c) for c in "1აЖ"})
     monkeypatch.setattr(module, "render", lambda: drawings)
-    found = "train 1 classes of 20 examples, val 1 of 20, test 1 of 20; 3 characters, 20 drawings each, no two alike"
+    found = "train 1 class of 20 examples, val 1 of 20, test 1 of 20; 3 characters, 20 drawings each, no two alike"
     assert Glyphs().check() == f"{found}; not cached yet"
     Glyphs().load()
     assert Glyphs().check() == f"{found}; the cache agrees"

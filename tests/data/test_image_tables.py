@@ -120,6 +120,8 @@ def test_a_row_that_stands_twice_counts_once_and_is_told():
     layout = place(train=[*TABLES["train"], TABLES["train"][0], "images/ant/0.png,ant"])
     assert layout.splits == place().splits
     assert layout.left_out.unasked == ("2 rows of train.csv name a picture of theirs once more and count once",)
+    layout = place(train=[*TABLES["train"], TABLES["train"][0]])
+    assert layout.left_out.unasked == ("1 row of train.csv names a picture once more and counts once",)
 
 
 def test_a_picture_of_two_classes_is_told():
@@ -137,7 +139,7 @@ def test_a_picture_of_two_splits_is_told():
 
 
 def test_a_picture_that_no_table_names_is_counted():
-    assert place([*PICTURES, "images/emu/0.png"]).left_out.by_choice == ("1 pictures that the tables do not name",)
+    assert place([*PICTURES, "images/emu/0.png"]).left_out.by_choice == ("1 picture that the tables do not name",)
 
 
 def test_a_file_that_is_there_and_no_picture_is_told_apart():
@@ -148,6 +150,82 @@ def test_a_file_that_is_there_and_no_picture_is_told_apart():
 def test_the_columns_that_are_there_are_named():
     with pytest.raises(UserError, match=r"has not the columns filename and label but 'file', 'class'; mend it"):
         place(head="file,class")
+
+
+@pytest.mark.parametrize(
+    ("head", "remedy"),
+    [
+        ("Filename,Label", "write them in lower case"),
+        ("filename;label", "write them with a comma between"),
+        ("filename\tlabel", "write them with a comma between"),
+        ("filename, label", "write them without spaces"),
+        ("Filename; label", "write them in lower case and without spaces and with a comma between"),
+        ("Filename,class", "mend it or take it away"),
+    ],
+)
+def test_columns_that_are_only_written_otherwise_are_told_apart(head, remedy):
+    with pytest.raises(UserError, match=rf"^train\.csv in birds has not the columns .*; {remedy}\.$"):
+        place(head=head)
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """The pictures as files, as absolute paths are followed in the file system."""
+    for picture in PICTURES:
+        path = tmp_path / "birds" / picture
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "birds"
+
+
+def at(birds, *rows, pictures=PICTURES):
+    """Arrange the pictures of a folder with other rows of train.csv; return those of training."""
+    tables = {
+        f"{split}.csv": "\n".join(["filename,label", *lines]) for split, lines in {**TABLES, "train": rows}.items()
+    }
+    read = {name: table.encode() for name, table in tables.items()}
+    return arrange("birds", birds, [*pictures, *tables], lambda name, first=None: read.get(name, b"x"), None).splits[
+        "train"
+    ]
+
+
+def test_an_absolute_path_below_the_root_is_read_there(birds):
+    assert at(birds, f"{birds}/images/ant/0.png,ant") == {"ant": ["images/ant/0.png"]}
+    assert at(birds, f"{birds}/images/./bee/../ant/0.png,ant") == {"ant": ["images/ant/0.png"]}
+    with pytest.raises(UserError, match=r"names '.*/images/ant/7\.png', which is not there; complete your copy"):
+        at(birds, f"{birds}/images/ant/7.png,ant")
+    with pytest.raises(UserError, match=r"which is no picture that is read here \(.*\); convert it"):
+        at(birds, f"{birds}/images/ant/7.heic,ant", pictures=[*PICTURES, "images/ant/7.heic"])
+
+
+def test_an_absolute_path_is_followed_through_links_to_the_root_and_in_it(birds, tmp_path):
+    (tmp_path / "link").symlink_to(birds)
+    (tmp_path / "ants").symlink_to(birds / "images" / "ant")
+    for where in ("link/images/ant", "ants"):
+        assert at(birds, f"{tmp_path}/{where}/0.png,ant") == {"ant": ["images/ant/0.png"]}
+    (tmp_path / "emus").mkdir()
+    (birds / "images" / "emu").symlink_to(tmp_path / "emus")
+    pictures = [*PICTURES, "images/emu/0.png"]
+    assert at(birds, f"{birds}/images/emu/0.png,emu", pictures=pictures) == {"emu": ["images/emu/0.png"]}
+
+
+def test_an_absolute_path_outside_the_root_is_refused_whatever_its_end(birds, tmp_path):
+    for where in (f"{tmp_path}/images/ant", "/home/nobody/images/ant", f"{birds}2/images/ant", f"/{'a/' * 9_000}"):
+        with pytest.raises(
+            UserError, match=r"^line 2 of train\.csv in .* names '/.*', which lies outside .*/birds; put"
+        ):
+            at(birds, f"{where}/0.png,ant")
+
+
+def test_of_a_path_with_a_drive_the_longest_end_that_is_there_counts():
+    drive = [f"C:\\data\\birds\\images\\ant\\{i}.png,ant" for i in range(2)]
+    assert place(train=drive).splits == place().splits
+    assert place(folder="a/", train=drive).splits["train"] == {"ant": ["a/images/ant/0.png", "a/images/ant/1.png"]}
+    photos = [picture.replace("images", "photos") for picture in PICTURES]
+    assert place(photos, train=drive).splits["train"] == {"ant": ["photos/ant/0.png", "photos/ant/1.png"]}
+    with pytest.raises(UserError, match=r"names 'D:/x/ant/7\.png', which is not there; complete your copy"):
+        place(train=["D:/x/ant/7.png,ant"])
+    assert place(train=[f"D:/{'x/' * 50_000}ant/1.png,ant"]).splits["train"] == {"ant": ["images/ant/1.png"]}
 
 
 def test_folders_within_classes_are_legal_where_tables_decide():
