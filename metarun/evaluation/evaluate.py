@@ -13,6 +13,7 @@ from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed
 from metarun.evaluation.feature_cache import on_features
 from metarun.results.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
+from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
 from metarun.system.memory import ran_out
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -40,6 +41,11 @@ class Evaluation:
     loss: Tensor
     accuracy: Tensor | None
     confidence: Tensor | None
+
+    @property
+    def metric(self) -> Metric:
+        """What the algorithm is judged by."""
+        return MSE if self.accuracy is None else ACCURACY
 
     @property
     def diverged(self) -> Tensor:
@@ -77,13 +83,12 @@ class Evaluation:
     def score(self) -> float:
         """The mean headline, signed so that more is better; -inf where it cannot stand for all tasks.
 
-        So it is if no task has a loss, and in regression if one has none.
+        So it is if no task has a loss, and if one has none where those that diverged do not count.
         """
         diverged = self.diverged
-        if bool(diverged.all()) or (self.accuracy is None and bool(diverged.any())):
+        if bool(diverged.all()) or (not self.metric.counts_diverged and bool(diverged.any())):
             return -math.inf
-        mean = float(self.headline.double().mean())
-        return -mean if self.accuracy is None else mean
+        return self.metric.score(float(self.headline.double().mean()))
 
 
 def _nobody_asks(done: int, tasks: int) -> None:
