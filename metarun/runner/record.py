@@ -20,7 +20,7 @@ from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, jud
 from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import audit, check_predictions, is_transductive
 from metarun.results import provenance as environment
-from metarun.results.metrics import METRICS
+from metarun.results.metrics import METRICS, MSE
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
@@ -154,8 +154,8 @@ def did_not_diverge(found: Evaluation) -> list[int]:
 
 def _check_figures(found: Evaluation) -> None:
     """Raise a RunFailed for an accuracy or a confidence outside of [0, 1], NaN included, whose loss is a number."""
-    for name, figures in (("accuracy", found.accuracy), ("confidence", found.confidence)):
-        if figures is not None and (wrong := int((~((figures >= 0) & (figures <= 1 + ROUNDING))).any(0).sum())):
+    for name, figures in found.values.items():
+        if name != "loss" and (wrong := int((~((figures >= 0) & (figures <= 1 + ROUNDING))).any(0).sum())):
             raise RunFailed(
                 f"the {name} of {wrong} of {figures.shape[1]} meta-test tasks is not between 0 and 1: the code that "
                 "measures it is wrong, and no row is written."
@@ -204,10 +204,10 @@ def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
     metric = found.metric
     mean, half = mean_and_ci95(found.headline.numpy())
     figures: Record = {metric.key: mean, metric.ci95: half}
-    if found.accuracy is None:
+    if metric is MSE:
         figures |= {metric.by_step: found.loss_by_step, metric.median: found.median}
     else:
-        by_step = [mean_and_ci95(accuracy)[0] for accuracy in found.accuracy.numpy()]
+        by_step = [mean_and_ci95(values)[0] for values in found.values[metric.column].numpy()]
         figures |= {metric.by_step: by_step, "loss_by_step": found.loss_by_step, "chance": 1 / way}
     floor = float(floor_found.headline.mean()) if len(floor_found.headline) else None
     return {**figures, metric.floor: floor}
@@ -225,10 +225,10 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
         "step": torch.arange(steps).repeat_interleave(tasks).numpy(),
         "loss": loss.masked_fill(~(loss < LARGEST), math.nan).flatten().numpy(),
     }
-    if found.accuracy is not None and found.confidence is not None:
-        columns["accuracy"] = found.accuracy.flatten().numpy()
+    if "accuracy" in found.values:
+        columns["accuracy"] = found.values["accuracy"].flatten().numpy()
         columns["nll"] = columns["loss"]
-        columns["confidence"] = found.confidence.flatten().double().numpy()
+        columns["confidence"] = found.values["confidence"].flatten().double().numpy()
     return columns
 
 

@@ -15,6 +15,7 @@ from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
 from metarun.loggers.observer import Look, Observer, Pace
+from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.memory import ran_out
 from metarun.tasks.batch import chunks
@@ -323,7 +324,7 @@ class Training:
             **common,
             "split": "val",
             "loss": look.loss,
-            "accuracy": None if found.accuracy is None else look.value,
+            "accuracy": look.value if found.metric is ACCURACY else None,
             "median": look.median,
             "diverged": look.diverged,
         }

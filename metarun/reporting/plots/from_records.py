@@ -59,14 +59,8 @@ def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
 
 
 def _cell(cell: SizeCell) -> Cell:
-    found, metric = cell.figure, metric_of(cell.runs[0])
-    digits = min(metric.digits, CELL_DIGITS)
-    lines = [metric.fixed(found.mean, digits) + cell.signs]
-    if found.ci95 is not None:
-        lines.append(f"± {metric.fixed(found.ci95, digits)}")
-    if found.deviation is not None:
-        lines.append(f"sd {metric.fixed(found.deviation, digits)}")
-    return Cell(metric.scale * found.mean, "\n".join(lines))
+    metric = metric_of(cell.runs[0])
+    return Cell(metric.scale * cell.figure.mean, "\n".join(cell.lines(min(metric.digits, CELL_DIGITS))))
 
 
 def common_metric(records: Sequence[Record]) -> Metric:
