@@ -8,7 +8,7 @@ from pathlib import Path
 from metarun.cli.parser import WordParser
 from metarun.errors import UserError
 from metarun.reporting.plots.curve import draw_curves
-from metarun.reporting.plots.from_records import MILLISECONDS, _curve, _is_regression, _marked, _tasks, write_heatmap
+from metarun.reporting.plots.from_records import MILLISECONDS, _curve, _marked, _tasks, common_metric, write_heatmap
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.plots.tasks import draw_tasks
 from metarun.reporting.tables.render import leave_out
@@ -94,7 +94,7 @@ def _inches(word: str) -> float:
 def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     if not any(record["steps"] for record in records):
         raise UserError("none of these runs adapts in steps, so there is no curve; `metarun plot heatmap` draws them.")
-    regression = _is_regression(records)
+    metric = common_metric(records)
     told, keys = differences(records)
     in_steps = options.against != MILLISECONDS
     curves = []
@@ -112,10 +112,9 @@ def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     if in_steps and not all(record["steps"] for record in records):
         notes.append("Level lines: methods that take no steps.")
     if diverged := sum(record["diverged"] for record in records if lacks_tasks(record)):
-        notes.append(f"Without {diverged:,} tasks that diverged: lines of mse are means over the others.")
+        notes.append(f"Without {diverged:,} tasks that diverged: lines of {metric.key} are means over the others.")
     notes += _marked(records)
-    y_name = "mse" if regression else "accuracy %"
-    write_figure(options.output, lambda: draw_curves(curves, x_name, y_name, notes, in_steps, options.width))
+    write_figure(options.output, lambda: draw_curves(curves, x_name, metric.title, notes, in_steps, options.width))
 
 
 def _draw_heatmap(records: list[Record], options: argparse.Namespace) -> None:

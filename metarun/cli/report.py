@@ -10,8 +10,8 @@ from metarun.errors import UserError
 from metarun.reporting.tables.render import leave_out
 from metarun.reporting.tables.rows import all_columns, finished_rows
 from metarun.reporting.tables.run_labels import names
-from metarun.reporting.tables.size_panels import SizeCell, size_panels
-from metarun.results.format import percent
+from metarun.reporting.tables.size_panels import size_panels
+from metarun.results.metrics import ACCURACY, metric_of
 from metarun.results.records import Record
 from metarun.system.atomic_write import write_bytes
 
@@ -62,22 +62,15 @@ def _size_maps(records: list[Record]) -> "tuple[list[SizeMap], list[str]]":
     """Return accuracies by way and shot, as they are written, and what their signs mean."""
     from metarun.reporting.html import SizeMap
 
-    panels, meanings = size_panels([record for record in records if "mse" not in record])
+    panels, meanings = size_panels([record for record in records if metric_of(record) is ACCURACY])
     maps = [
-        SizeMap(panel.title, {size: (100 * cell.figure.mean, _lines(cell)) for size, cell in panel.cells.items()})
+        SizeMap(
+            panel.title,
+            {size: (100 * cell.figure.mean, cell.lines(ACCURACY.brief_digits)) for size, cell in panel.cells.items()},
+        )
         for panel in panels
     ]
     return maps, meanings
-
-
-def _lines(cell: SizeCell) -> list[str]:
-    found = cell.figure
-    lines = [percent(found.mean, 1) + cell.signs]
-    if found.ci95 is not None:
-        lines.append(f"± {percent(found.ci95, 1)}")
-    if found.deviation is not None:
-        lines.append(f"sd {percent(found.deviation, 1)}")
-    return lines
 
 
 def _short_names(records: Sequence[Record]) -> list[str]:

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed
 from metarun.evaluation.feature_cache import on_features
 from metarun.results.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
+from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
 from metarun.system.memory import ran_out
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -32,14 +33,19 @@ class Evaluation:
     """What was measured on each of T tasks before adaptation and after each step.
 
     Args:
-        loss: (steps + 1, T) mean over the queries: cross-entropy in nats, or squared error.
-        accuracy: (steps + 1, T) in [0, 1]; None in regression.
-        confidence: (steps + 1, T) mean probability given to the predicted class; None in regression.
+        values: (steps + 1, T) each, by column of `tasks.parquet`, means over the queries: `loss`, cross-entropy in nats
+            or squared error; of classes also `accuracy` and `confidence`, the probability given to the predicted
+            class, in [0, 1].
+        metric: which of them the algorithm is judged by.
     """
 
-    loss: Tensor
-    accuracy: Tensor | None
-    confidence: Tensor | None
+    values: Mapping[str, Tensor]
+    metric: Metric
+
+    @property
+    def loss(self) -> Tensor:
+        """(steps + 1, T) the loss."""
+        return self.values["loss"]
 
     @property
     def diverged(self) -> Tensor:
@@ -54,7 +60,8 @@ class Evaluation:
             (T,) the accuracy of each task, where a query without a finite prediction is wrong; or the squared error of
             each task that did not diverge.
         """
-        return self.loss[-1][~self.diverged] if self.accuracy is None else self.accuracy[-1]
+        values = self.values[self.metric.column][-1]
+        return values if self.metric.counts_diverged else values[~self.diverged]
 
     @property
     def loss_by_step(self) -> list[float]:
@@ -64,11 +71,11 @@ class Evaluation:
 
     @property
     def median(self) -> float | None:
-        """The median squared error over all tasks, those that diverged above all; None in classification.
+        """The median squared error over all tasks, those that diverged above all; None where these count in the mean.
 
         None as well where so many diverged that it is no number.
         """
-        if self.accuracy is not None:
+        if self.metric.counts_diverged:
             return None
         median = float(self.loss[-1].double().masked_fill(self.diverged, math.inf).quantile(0.5))
         return median if math.isfinite(median) else None
@@ -77,13 +84,12 @@ class Evaluation:
     def score(self) -> float:
         """The mean headline, signed so that more is better; -inf where it cannot stand for all tasks.
 
-        So it is if no task has a loss, and in regression if one has none.
+        So it is if no task has a loss, and if one has none where those that diverged do not count.
         """
         diverged = self.diverged
-        if bool(diverged.all()) or (self.accuracy is None and bool(diverged.any())):
+        if bool(diverged.all()) or (not self.metric.counts_diverged and bool(diverged.any())):
             return -math.inf
-        mean = float(self.headline.double().mean())
-        return -mean if self.accuracy is None else mean
+        return self.metric.score(float(self.headline.double().mean()))
 
 
 def _nobody_asks(done: int, tasks: int) -> None:
@@ -125,7 +131,7 @@ def judge(
         at_once: examples in a chunk; default: `CHUNK_EXAMPLES`.
     """
     size, done = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), 0
-    found: list[tuple[Tensor, ...]] = []
+    found: list[Evaluation] = []
     while done < tasks:
         length = min(size, tasks - done)
         try:
@@ -137,9 +143,8 @@ def judge(
         else:
             done += length
             judged(done, tasks)
-    loss, *rest = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
-    accuracy, sureness = rest or (None, None)
-    return Evaluation(loss, accuracy, sureness)
+    columns = {name: torch.cat([part.values[name] for part in found], dim=1) for name in found[0].values}
+    return Evaluation(columns, found[0].metric)
 
 
 def tasks_at_once(stream: TaskStream, examples: int) -> int:
@@ -161,14 +166,13 @@ def _fewer(tasks: int, shape: TaskShape) -> int:
 
 
 @torch.no_grad()
-def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> tuple[Tensor, ...]:
+def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> Evaluation:
     predictions = predict(batch)  # (steps + 1, T, queries, way)
     targets = batch.query_y.expand(len(predictions), *batch.query_y.shape)
-    loss = per_query_loss(predictions, targets).mean(-1).cpu()
-    if targets.is_floating_point():
-        return (loss,)
-    accuracy = correct(predictions, targets).double().mean(-1).cpu()
-    return loss, accuracy, confidence(predictions).mean(-1).cpu()
+    per_query = {"loss": per_query_loss(predictions, targets)}
+    if not (regression := targets.is_floating_point()):
+        per_query |= {"accuracy": correct(predictions, targets).double(), "confidence": confidence(predictions)}
+    return Evaluation({name: each.mean(-1).cpu() for name, each in per_query.items()}, MSE if regression else ACCURACY)
 
 
 def adaptation_ms(

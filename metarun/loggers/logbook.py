@@ -9,6 +9,7 @@ from typing import Any
 from metarun.errors import Interrupted
 from metarun.loggers.logger import LoggedRun, Logger, Outcome
 from metarun.loggers.observer import Look, Pace
+from metarun.results.metrics import METRICS, Metric
 from metarun.results.records import Record
 from metarun.system.secrets import masked
 
@@ -16,10 +17,10 @@ log = logging.getLogger(__name__)
 
 # What is logged of the row in the end.
 FIGURES = (
-    *("accuracy", "accuracy_ci95", "floor_accuracy", "mse", "mse_ci95", "mse_median", "floor_mse", "diverged"),
-    "adapt_ms",
+    *(key for metric in METRICS for key in (metric.key, metric.ci95, metric.median, metric.floor)),
+    *("diverged", "adapt_ms"),
 )
-CURVES = ("accuracy_by_step", "mse_by_step", "loss_by_step")
+CURVES = (*(metric.by_step for metric in METRICS), "loss_by_step")
 
 NOT_HYPERPARAMETERS = {"logger", "results_dir", "force", "retry_failed"}
 PATIENCE = 1.0  # seconds that a signal lets a logger finish what it is about
@@ -30,12 +31,12 @@ class Logbook:
 
     Args:
         loggers: by the name under which they were chosen.
-        regression: the figure is a squared error, not an accuracy.
+        metric: what meta-val is judged by.
     """
 
-    def __init__(self, loggers: Mapping[str, Logger], regression: bool) -> None:
+    def __init__(self, loggers: Mapping[str, Logger], metric: Metric) -> None:
         self._loggers = dict(loggers)
-        self._figure = "mse" if regression else "accuracy"
+        self._metric = metric
         self._telling = threading.RLock()
 
     @contextmanager
@@ -65,8 +66,9 @@ class Logbook:
 
     def validated(self, look: Look) -> None:
         """Log the figures on meta-val."""
-        figures = {"val/loss": look.loss, f"val/{self._figure}": look.value, f"val/{self._figure}_ci95": look.ci95}
-        more = {f"val/{self._figure}_median": look.median, "val/diverged": look.diverged or None}
+        metric = self._metric
+        figures = {"val/loss": look.loss, f"val/{metric.key}": look.value, f"val/{metric.ci95}": look.ci95}
+        more = {f"val/{metric.median}": look.median, "val/diverged": look.diverged or None}
         self._log(look.iteration, {**figures, **more})
 
     def tested(self, record: Record) -> None:

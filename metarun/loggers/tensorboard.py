@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metarun.loggers.logger import LoggedRun, Outcome, import_for
+from metarun.results.metrics import METRICS
 
 
 class TensorBoard:
@@ -28,7 +29,8 @@ class TensorBoard:
         self._writer = self._library.SummaryWriter(str(folder), purge_step=run.step + 1 if run.step else None)
         if run.step == 0:
             # SummaryWriter.add_hparams would want the final figures now and make a folder beside the others.
-            described = self._library.summary.hparams(dict(run.hyperparameters), {"test/accuracy": 0, "test/mse": 0})
+            figures = {f"test/{metric.key}": 0 for metric in METRICS}
+            described = self._library.summary.hparams(dict(run.hyperparameters), figures)
             for summary in described:
                 self._writer.file_writer.add_summary(summary)
             self._writer.flush()

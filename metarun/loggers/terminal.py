@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from metarun.loggers.observer import Look, Pace
-from metarun.results.format import squared_error
+from metarun.results.metrics import Metric
 from metarun.system.durations import format_duration
 from metarun.system.events import emit, in_sweep
 
@@ -46,12 +46,12 @@ class Screen:
 
     Args:
         console: where to; a live bar if it is a terminal.
-        regression: the figure is a squared error, not an accuracy.
+        metric: what meta-val is judged by.
     """
 
-    def __init__(self, console: Console, regression: bool) -> None:
+    def __init__(self, console: Console, metric: Metric) -> None:
         self.console = console
-        self.regression = regression
+        self.metric = metric
         self.best: str = "–"
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -99,13 +99,13 @@ class Screen:
         self._last_line = time.monotonic()
         if not look.candidate or look.value is None:
             return
-        name = "mse" if self.regression else "accuracy"
-        figure = squared_error(look.value) if self.regression else f"{look.value:.2%}"
+        metric = self.metric
+        figure = metric.text(look.value) + metric.unit
         self.best = figure if look.best else self.best
         best = " (best so far)" if look.best else ""
-        said = f"step {look.iteration:,}: meta-val {name} {figure}{best}"
+        said = f"step {look.iteration:,}: meta-val {metric.key} {figure}{best}"
         log.info("%s", said)
-        score, shown = (-look.value, f"mse {figure}") if self.regression else (look.value, figure)
+        score, shown = metric.score(look.value), metric.prefix + figure
         emit("validated", step=look.iteration, score=score, figure=shown, said=said)
 
     def _diverged(self, look: Look) -> str:
@@ -113,10 +113,10 @@ class Screen:
         if look.candidate:
             return f"{told}: their queries without a finite prediction count as wrong"
         told += ": no candidate for the best checkpoint"
-        if look.value is None or not self.regression:
+        if look.value is None or self.metric.counts_diverged:
             return told
-        median = "" if look.median is None else f", the median of all {squared_error(look.median)}"
-        return f"{told}; the mse of the others is {squared_error(look.value)}{median}"
+        median = "" if look.median is None else f", the median of all {self.metric.text(look.median)}"
+        return f"{told}; the {self.metric.key} of the others is {self.metric.text(look.value)}{median}"
 
     def judged(self, done: int, tasks: int) -> None:
         """Show how far meta-testing is."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from metarun.results.metrics import metric_of
+
 FELL = 0.98  # of the training loss at first: what is above did not fall
 POINTS = 0.1  # of accuracy, and
 TWICE = 2  # times the squared error: between meta-val and meta-test no chance
@@ -17,15 +19,14 @@ def shortfall(record: Mapping[str, Any]) -> Shortfall | None:
     """
     if not record["iterations"]:
         return None
-    if "mse" in record:
-        half, floor = record.get("mse_ci95"), record.get("floor_mse")
-        return "floor" if half is not None and floor is not None and record["mse"] - half > floor else None
-    half, floor, chance = (record.get(key) for key in ("accuracy_ci95", "floor_accuracy", "chance"))
+    metric = metric_of(record)
+    half, floor, chance = (record.get(key) for key in (metric.ci95, metric.floor, "chance"))
     if half is None:
         return None
-    if chance is not None and record["accuracy"] - half <= chance:
+    score = metric.score(record[metric.key])
+    if chance is not None and score - half <= chance:
         return "chance"
-    return "floor" if floor is not None and record["accuracy"] + half < floor else None
+    return "floor" if floor is not None and score + half < metric.score(floor) else None
 
 
 def remark(record: Mapping[str, Any]) -> str | None:
@@ -35,10 +36,8 @@ def remark(record: Mapping[str, Any]) -> str | None:
         return None
     if found == "chance":
         said = f"no better than chance, as far as {record['test_tasks']:,} tasks tell: nothing was learned"
-    elif "mse" in record:
-        said = "below the floor: the mean of the support targets, which needs no training, is nearer"
     else:
-        said = "below the floor: a nearest centroid of raw inputs, which needs no training, does better"
+        said = f"below the floor: {metric_of(record).floor_is}, which needs no training, does better"
     return f"{said}; {_what_to_look_at(record)}."
 
 
@@ -64,6 +63,6 @@ def _what_to_look_at(record: Mapping[str, Any]) -> str:
 
 def _better_on_meta_val(record: Mapping[str, Any]) -> bool:
     """Whether the checkpoint did much better there than at meta-test."""
-    if "mse" in record:
-        return record.get("val_mse") is not None and record["mse"] > TWICE * record["val_mse"]
-    return record.get("val_accuracy") is not None and record["val_accuracy"] - record["accuracy"] > POINTS
+    metric = metric_of(record)
+    val, test = record.get(metric.val), record[metric.key]
+    return val is not None and (val - test > POINTS if metric.higher_is_better else test > TWICE * val)

@@ -185,8 +185,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def verdict(difference: float, corrected: float, less_is_better: bool) -> Verdict:
-    """Say what a difference means, given its corrected p-value."""
+def verdict(gain: float, corrected: float) -> Verdict:
+    """Say what a difference means, signed so that more is better, given its corrected p-value."""
     if corrected >= LEVEL:
         return "cannot tell"
-    return "better" if (difference < 0) == less_is_better else "worse"
+    return "better" if gain > 0 else "worse"

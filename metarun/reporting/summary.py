@@ -6,7 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from metarun.reporting.shortfall import remark
-from metarun.results.format import A_MILLION, figure, percent, squared_error
+from metarun.results.metrics import figure, metric_of
+from metarun.results.records import lacks_tasks
 from metarun.results.statistics import FEW_TASKS
 from metarun.system.durations import format_duration
 
@@ -23,7 +24,7 @@ def summary(record: dict[str, Any]) -> Table:
     _add_warnings(table, record)
     table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
     if "audit" in record:
-        table.add_row("audit", _audit(record["audit"]))
+        table.add_row("audit", _audit(record))
     table.add_row("adapting", f"{record['adapt_ms']:.1f} ms a task on {record['device']}")
     numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
     trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
@@ -32,41 +33,29 @@ def summary(record: dict[str, Any]) -> Table:
 
 
 def _setting(record: dict[str, Any]) -> str:
-    if "mse" in record:
-        setting = f"{record['test_shot']} support points, {record['test_query']} query points"
-    else:
-        setting = f"{record['test_way']}-way {record['test_shot']}-shot, {record['test_query']} queries a class"
+    metric = metric_of(record)
+    setting = f"{metric.setting.format_map(record)}, {record['test_query']} {metric.queries}"
     other = record.get("test_data", record["data"]) != record["data"]
     return f"{setting}, on {record['test_data']}" if other else setting
 
 
 def _add_figures(table: Table, record: dict[str, Any]) -> None:
     """Add what the run is judged by, over what, by step, and beside what no training has."""
+    metric = metric_of(record)
     left = record["test_tasks"] - record.get("diverged", 0)
-    asked = record.get("steps_asked")
-    over = f"{left:,} of " if "mse" in record and left < record["test_tasks"] else ""
+    over = f"{left:,} of " if lacks_tasks(record) else ""
     interval = f"over {over}{record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
     if record["test_tasks"] < FEW_TASKS:
         interval += f"; fewer than {FEW_TASKS} tasks say little"
-    if "mse" in record:
-        table.add_row("squared error", f"{figure(record)[4:]}  {interval}")
-        if record.get("mse_median") is not None:
-            table.add_row("median", squared_error(record["mse_median"]))
-        table.add_row(
-            "by step",
-            _curve(
-                record.get("mse_by_step", []),
-                asked,
-                lambda value: f"{value:.3f}" if value < A_MILLION else f"{value:.3g}",
-            ),
-        )
-        if record.get("floor_mse") is not None:
-            table.add_row("floor", f"{record['floor_mse']:.4f} (the mean of the support targets)")
-    else:
-        table.add_row("accuracy %", f"{figure(record)}  {interval}")
-        table.add_row("by step", _curve(record.get("accuracy_by_step", []), asked, lambda value: percent(value, 1)))
-        floor, chance = percent(record.get("floor_accuracy")), percent(record.get("chance"))
-        table.add_row("floor, chance %", f"{floor} (nearest centroid of raw inputs, same tasks), {chance}")
+    table.add_row(metric.axis, f"{figure(record).removeprefix(metric.prefix)}  {interval}")
+    if record.get(metric.median) is not None:
+        table.add_row("median", metric.text(record[metric.median]))
+    by_step = [metric.text(value, metric.brief_digits) for value in record.get(metric.by_step, [])]
+    table.add_row("by step", _curve(by_step, record.get("steps_asked")))
+    if record.get(metric.floor) is not None:
+        table.add_row("floor", f"{metric.text(record[metric.floor])} ({metric.floor_is}, same tasks)")
+    if record.get("chance") is not None:
+        table.add_row("chance", metric.text(record["chance"]))
 
 
 def _add_warnings(table: Table, record: dict[str, Any]) -> None:
@@ -91,26 +80,26 @@ def _add_warnings(table: Table, record: dict[str, Any]) -> None:
 def _diverged(record: dict[str, Any]) -> str:
     """Say what the tasks that diverged mean for the figures."""
     told = f"{record['diverged']:,} of {record['test_tasks']:,} tasks by step {record['steps']}"
-    if "mse" in record:
-        return f"{told}: the mean is over the others, the median over all of them"
-    return f"{told}: a query without a finite prediction counts as wrong"
+    if metric_of(record).counts_diverged:
+        return f"{told}: a query without a finite prediction counts as wrong"
+    return f"{told}: the mean is over the others, the median over all of them"
 
 
-def _audit(audit: dict[str, Any]) -> str:
+def _audit(record: dict[str, Any]) -> str:
     """Say what predicting every query by itself changed."""
+    audit, metric = record["audit"], metric_of(record)
     asked = f"{audit['queries']:,} queries of {audit['tasks']} tasks, each predicted by itself"
-    if audit["flipped"] is None:
-        return f"{audit['changed']:,} of {asked}, change; mse {audit['together']:.4f} → {audit['alone']:.4f}"
-    accuracy = f"accuracy {percent(audit['together'], 1)} → {percent(audit['alone'], 1)}"
-    return f"{audit['changed']:,} of {asked}, change, {audit['flipped']:,} of them to another class; {accuracy}"
+    flipped = "" if audit["flipped"] is None else f", {audit['flipped']:,} of them to another class"
+    figures = " → ".join(metric.text(audit[key]) for key in ("together", "alone"))
+    return f"{audit['changed']:,} of {asked}, change{flipped}; {metric.key} {figures}"
 
 
-def _curve(values: list[float], asked: int | None, write: Any) -> str:
-    """Write a figure by step; `asked` is how many steps there might have been, None in rows that do not say so."""
+def _curve(values: list[str], asked: int | None) -> str:
+    """Write figures by step; `asked` is how many steps there might have been, None in rows that do not say so."""
     if len(values) == 1:
         why = {None: "no steps", 0: "no steps were asked for, test.steps=0"}.get(asked, "this method takes no steps")
-        return f"{write(values[0])} ({why})"
+        return f"{values[0]} ({why})"
     if len(values) > SHOWN_STEPS:  # result.json has them all
         apart = (len(values) - 1) / (SHOWN_STEPS - 1)
         values = [values[round(i * apart)] for i in range(SHOWN_STEPS)]
-    return " → ".join(write(value) for value in values)
+    return " → ".join(values)

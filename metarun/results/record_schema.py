@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from metarun.results.metrics import metric_of
+
 Kind = Callable[[Any], bool]
 MOST = 10**9  # of what is counted
 LARGEST = 1e100  # of what is measured: differences and squares of such numbers are numbers still
@@ -106,7 +108,7 @@ def what_is_wrong(record: object) -> str | None:
     if record["status"] == "failed":
         needed: tuple[str, ...] = ("reason", *(TRAINED if "training_status" in record else ()))
     else:
-        needed = (*NEEDED, "mse" if "mse" in record else "accuracy")
+        needed = (*NEEDED, metric_of(record).key)
     if missing := [key for key in needed if key not in record]:
         return f"it has no {missing[0]}"
     wrong = [key for key, value in record.items() if key in KINDS and not KINDS[key](value)]

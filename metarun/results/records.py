@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metarun.errors import UserError
 from metarun.results import checksums as sums
+from metarun.results.metrics import metric_of
 from metarun.results.record_schema import LARGEST, what_is_wrong
 from metarun.system.parsing import parse_json
 from metarun.system.paths import is_file, read_file
@@ -50,11 +51,11 @@ def read_result(path: Path) -> Record | None:
 
 
 def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.float64]:
-    """Read what each meta-test task says of a run: its accuracies, or in regression its squared errors.
+    """Read what each meta-test task says of a run, by its metric.
 
     Args:
         record: as `read_records` returns it, with its `path`.
-        column: of `tasks.parquet`, another than these.
+        column: of `tasks.parquet`, another than the metric's.
 
     Returns:
         (steps + 1, tasks), before adaptation and after each step; of losses only the tasks that did not diverge.
@@ -63,7 +64,8 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         UserError: the file is not there or is not what the record says.
     """
     path = Path(record["path"]) / "tasks.parquet"
-    column = column or ("loss" if "mse" in record else "accuracy")
+    metric = metric_of(record)
+    column = column or metric.column
     try:
         sums.check(path)
         steps, tasks, figures = _read_columns(path, ["step", "task", column])
@@ -73,9 +75,9 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         steps, tasks, figures = (each[in_order].reshape(-1, record["test_tasks"]) for each in (steps, tasks, figures))
         if (steps.T - np.arange(len(steps))).any() or (tasks - np.arange(record["test_tasks"])).any():
             raise ValueError("some task has no figure for some step, or two")
-        if column == "loss":
+        if not metric.counts_diverged:
             figures = _of_those_that_did_not_diverge(figures, record.get("diverged", 0))
-        if not ((figures >= 0) & (figures <= (LARGEST if column == "loss" else 1))).all():  # a NaN is neither
+        if not ((figures >= 0) & (figures <= min(metric.most, LARGEST))).all():  # a NaN is neither
             raise ValueError(f"a figure in column {column} is none")
     except UserError:
         raise
@@ -93,8 +95,8 @@ def _of_those_that_did_not_diverge(figures: NDArray[np.float64], diverged: int) 
 
 
 def lacks_tasks(record: Record) -> bool:
-    """Whether a row's figure is not over all its tasks: a squared error, where some of them diverged."""
-    return "mse" in record and record.get("diverged", 0) > 0
+    """Whether a row's figure is not over all its tasks: some of them diverged and have none."""
+    return not metric_of(record).counts_diverged and record.get("diverged", 0) > 0
 
 
 def _read_columns(path: Path, names: list[str]) -> list[NDArray[np.float64]]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 from metarun.system.parsing import parse_json
 from metarun.system.paths import is_file
@@ -37,7 +38,7 @@ def note_look(path: Path, record: Record) -> dict[str, int]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "row": record["id"],
         **{key: record.get(key) for key in (*SETTING, "test_seed", "test_tasks", "stream_hash", "commit")},
-        "figure": record["mse"] if "mse" in record else record["accuracy"],
+        "figure": record[metric_of(record).key],
     }
     _append(path, json.dumps(look, allow_nan=False) + "\n")
     looks = [*_read(path)] or [look]

@@ -23,6 +23,7 @@ from metarun.data.contents import tell_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.errors import UserError
 from metarun.loggers import Logger
+from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.runner.data_loading import hash_of, load_data, made_another
 from metarun.runner.memory_check import check_room_for_network, check_room_for_tasks
 from metarun.system.durations import parse_duration
@@ -246,9 +247,9 @@ class Parts:
         return Schedule(**train, validate_steps=steps)
 
     @property
-    def regression(self) -> bool:
-        """Whether tasks are functions to regress, not classes to tell apart."""
-        return not isinstance(self.data, ClassDataset)
+    def metric(self) -> Metric:
+        """What a run on these data is judged by."""
+        return ACCURACY if isinstance(self.data, ClassDataset) else MSE
 
     @property
     def loggers(self) -> dict[str, Logger]:
@@ -258,7 +259,7 @@ class Parts:
     def check_head(self, shape: TaskShape) -> None:
         """Raise a UserError if the algorithm's head has another size than such tasks need."""
         outputs = self.algorithm.outputs
-        if outputs is None or outputs == shape.way or (self.regression and shape.way != 1):
+        if outputs is None or outputs == shape.way or (not isinstance(self.data, ClassDataset) and shape.way != 1):
             return  # of the last the stream says that it is no setting for a function
         algo, key = self.config["chosen"]["algo"], followed(shape.keys[0])
         head = followed("algo.outputs")

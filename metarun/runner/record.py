@@ -20,6 +20,7 @@ from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, jud
 from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import audit, check_predictions, is_transductive
 from metarun.results import provenance as environment
+from metarun.results.metrics import METRICS, MSE
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
@@ -36,7 +37,8 @@ ROUNDING = 1e-6  # of a mean of float32 probabilities
 # What a row of `metarun test` takes over from the row of the run it tests.
 TRAINED_KEYS = (
     *("algo", "data", "backbone", "way", "shot", "query", "seed", "train_way", "train_shot", "train_query"),
-    *("val_accuracy", "val_mse", "best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
+    *(metric.val for metric in METRICS),
+    *("best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
     *("example_shape", "example_mean", "example_sd"),
 )
@@ -58,7 +60,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "train_way": train["way"],
         "train_shot": train["shot"],
         "train_query": train["query"],
-        "val_accuracy" if not parts.regression else "val_mse": progress.best_value,
+        parts.metric.val: progress.best_value,
         "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
         "train_loss_first": losses[0] if losses else None,
         "train_loss_last": losses[-1] if losses else None,
@@ -152,8 +154,8 @@ def did_not_diverge(found: Evaluation) -> list[int]:
 
 def _check_figures(found: Evaluation) -> None:
     """Raise a RunFailed for an accuracy or a confidence outside of [0, 1], NaN included, whose loss is a number."""
-    for name, figures in (("accuracy", found.accuracy), ("confidence", found.confidence)):
-        if figures is not None and (wrong := int((~((figures >= 0) & (figures <= 1 + ROUNDING))).any(0).sum())):
+    for name, figures in found.values.items():
+        if name != "loss" and (wrong := int((~((figures >= 0) & (figures <= 1 + ROUNDING))).any(0).sum())):
             raise RunFailed(
                 f"the {name} of {wrong} of {figures.shape[1]} meta-test tasks is not between 0 and 1: the code that "
                 "measures it is wrong, and no row is written."
@@ -199,26 +201,23 @@ def describe_audit(
 
 def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
     """Means over the tasks, with the interval of the one that counts; losses without those that diverged."""
-    loss_by_step = found.loss_by_step
+    metric = found.metric
     mean, half = mean_and_ci95(found.headline.numpy())
-    if found.accuracy is None:
-        beside = floor_found.loss[-1][~(found.diverged | floor_found.diverged)]  # of the tasks that the mean is over
-        floor_mse = float(beside.double().mean()) if len(beside) else None
-        return {
-            "mse": mean,
-            "mse_ci95": half,
-            "mse_by_step": loss_by_step,
-            "mse_median": found.median,
-            "floor_mse": floor_mse,
-        }
-    return {
-        "accuracy": mean,
-        "accuracy_ci95": half,
-        "accuracy_by_step": [mean_and_ci95(accuracy)[0] for accuracy in found.accuracy.numpy()],
-        "loss_by_step": loss_by_step,
-        "chance": 1 / way,
-        "floor_accuracy": float(floor_found.headline.mean()),
-    }
+    figures: Record = {metric.key: mean, metric.ci95: half}
+    if metric is MSE:
+        figures |= {metric.by_step: found.loss_by_step, metric.median: found.median}
+    else:
+        by_step = [mean_and_ci95(values)[0] for values in found.values[metric.column].numpy()]
+        figures |= {metric.by_step: by_step, "loss_by_step": found.loss_by_step, "chance": 1 / way}
+    return {**figures, metric.floor: _floor(found, floor_found)}
+
+
+def _floor(found: Evaluation, floor_found: Evaluation) -> float | None:
+    """Return the floor's mean over the tasks that the figure beside it is a mean of; None: of none."""
+    last = floor_found.values[found.metric.column][-1]
+    if found.metric is MSE:
+        last = last[~(found.diverged | floor_found.diverged)]
+    return float(last.double().mean()) if len(last) else None
 
 
 def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
@@ -233,10 +232,10 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
         "step": torch.arange(steps).repeat_interleave(tasks).numpy(),
         "loss": loss.masked_fill(~(loss < LARGEST), math.nan).flatten().numpy(),
     }
-    if found.accuracy is not None and found.confidence is not None:
-        columns["accuracy"] = found.accuracy.flatten().numpy()
+    if "accuracy" in found.values:
+        columns["accuracy"] = found.values["accuracy"].flatten().numpy()
         columns["nll"] = columns["loss"]
-        columns["confidence"] = found.confidence.flatten().double().numpy()
+        columns["confidence"] = found.values["confidence"].flatten().double().numpy()
     return columns
 
 

@@ -124,7 +124,7 @@ def _retest(
         log.warning("its training diverged by step %s; what is judged is the checkpoint of step %s", *steps)
     begin(run, parts, stored_yaml(with_absolute_paths(asked), "test"))
     note_environment(run, parts, going_on=False)
-    screen = Screen(console, parts.regression)
+    screen = Screen(console, parts.metric)
     with deferred_signals(screen.close) as interruption:
         return meta_test(run, parent, parts, carried, screen, interruption)
 

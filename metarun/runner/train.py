@@ -71,9 +71,9 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
         log.info("there are %s meta-test tasks without an example in two", f"{tasks:,}")
     if ranks.count > 1:
         log.info("each meta-batch is split among %d processes", ranks.count)
-    logbook = Logbook(parts.loggers, parts.regression)
+    logbook = Logbook(parts.loggers, parts.metric)
     begin(run, parts, stored_yaml(with_absolute_paths(config), "train"))
-    screen = Screen(console, parts.regression)
+    screen = Screen(console, parts.metric)
 
     def close() -> None:
         screen.close()

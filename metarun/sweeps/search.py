@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from metarun.errors import UserError
-from metarun.results.format import percent
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record, read_result
 from metarun.sweeps.job import Job
 from metarun.sweeps.pool import Pool, room_for
@@ -156,7 +156,8 @@ def _in_state(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
 
 
 def _score(record: Record) -> float:
-    return float(-record["val_mse"] if "val_mse" in record else record["val_accuracy"])
+    metric = metric_of(record)
+    return metric.score(float(record[metric.val]))
 
 
 def _report(study: optuna.Study, folder: Path) -> bool:
@@ -177,9 +178,9 @@ def _report(study: optuna.Study, folder: Path) -> bool:
         return False
     best = study.best_trial
     run = Path(best.user_attrs["run"])
-    record = read_result(run / "result.json") or {}
-    figure = f"mse {-best.values[0]:.4f}" if "val_mse" in record else f"accuracy {percent(best.values[0])} %"
-    print(f"best on meta-val: {' '.join(chosen(best.params))}, {figure} → {run}")
+    metric = metric_of(read_result(run / "result.json") or {})
+    figure = metric.text(metric.score(best.values[0])) + metric.unit
+    print(f"best on meta-val: {' '.join(chosen(best.params))}, {metric.key} {figure} → {run}")
     return True
 
 

@@ -16,6 +16,7 @@ from metarun.config.keys_in_force import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
 from metarun.loggers.observer import Look, Observer, Pace
+from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.memory import ran_out
 from metarun.tasks.batch import chunks
@@ -329,7 +330,7 @@ class Training:
             **common,
             "split": "val",
             "loss": look.loss,
-            "accuracy": None if found.accuracy is None else look.value,
+            "accuracy": look.value if found.metric is ACCURACY else None,
             "median": look.median,
             "diverged": look.diverged,
         }

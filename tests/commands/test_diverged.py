@@ -14,6 +14,7 @@ from metarun.errors import TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.reporting.tables.flags import flags, standings
 from metarun.reporting.tables.rows import sorted_rows
+from metarun.results.metrics import ACCURACY, MSE
 from metarun.results.record_schema import what_is_wrong
 from metarun.results.records import figures_by_step
 from metarun.runner.record import task_columns
@@ -60,13 +61,13 @@ def the_row(pattern: str = "*") -> tuple[Path, dict]:
 
 def errors(*last: float) -> Evaluation:
     """What was measured in a regression of one step, of tasks whose error was 1 before it."""
-    return Evaluation(torch.tensor([[1.0] * len(last), last]), None, None)
+    return Evaluation({"loss": torch.tensor([[1.0] * len(last), last])}, MSE)
 
 
 def test_a_task_diverged_if_its_loss_is_no_number_after_any_step():
-    found = Evaluation(torch.tensor([[1.0, math.nan, 1.0, 1.0], [2.0, 2.0, math.inf, 1e30]]), None, None)
+    found = Evaluation({"loss": torch.tensor([[1.0, math.nan, 1.0, 1.0], [2.0, 2.0, math.inf, 1e30]])}, MSE)
     assert found.diverged.tolist() == [False, True, True, False]
-    too_large = Evaluation(torch.tensor([[1e99, 1e101]], dtype=torch.float64), None, None)
+    too_large = Evaluation({"loss": torch.tensor([[1e99, 1e101]], dtype=torch.float64)}, MSE)
     assert too_large.diverged.tolist() == [False, True], "or no row could be read back"
 
 
@@ -82,9 +83,10 @@ def test_the_mean_is_over_the_tasks_that_did_not_diverge_and_the_median_over_all
 def test_no_look_with_a_task_that_diverged_is_a_candidate_in_regression():
     assert errors(1.0, 3.0).score == -2.0
     assert errors(1.0, math.nan).score == -math.inf
-    accuracy, sure = torch.tensor([[0.5, 0.0]], dtype=torch.float64), torch.zeros(1, 2)
-    assert Evaluation(torch.tensor([[1.0, math.nan]]), accuracy, sure).score == 0.25
-    assert Evaluation(torch.tensor([[math.inf, math.nan]]), accuracy, sure).score == -math.inf
+    accuracy = torch.tensor([[0.5, 0.0]], dtype=torch.float64)
+    assert Evaluation({"loss": torch.tensor([[1.0, math.nan]]), "accuracy": accuracy}, ACCURACY).score == 0.25
+    none_is_left = {"loss": torch.tensor([[math.inf, math.nan]]), "accuracy": accuracy}
+    assert Evaluation(none_is_left, ACCURACY).score == -math.inf
 
 
 def test_a_query_without_a_finite_prediction_is_wrong_whatever_the_largest_logit_is():

@@ -22,10 +22,10 @@ def oracle(sure_of):
 def test_accuracy_loss_and_confidence_of_known_predictions():
     stream = make_stream(way=3, shot=1, query=2)
     found = judge(oracle(3), stream, 4)  # classes 0 0 1 right, 1 wrong, 2 2 wrong
-    assert found.accuracy.tolist() == [[0.5] * 4]
+    assert found.values["accuracy"].tolist() == [[0.5] * 4]
     sure = torch.log_softmax(torch.tensor([5.0, 0, 0], dtype=torch.float64), 0)
     assert found.loss[0, 0].item() == pytest.approx(-(3 * sure[0] + 3 * sure[1]).item() / 6)
-    assert found.confidence[0, 0].item() == pytest.approx(sure[0].exp().item())
+    assert found.values["confidence"][0, 0].item() == pytest.approx(sure[0].exp().item())
     assert found.score == 0.5
 
 
@@ -38,7 +38,7 @@ def test_chunks_do_not_change_a_tasks_result(norm, monkeypatch):
     told = []
     parts = evaluate(maml, stream, 7, 3, lambda done, tasks: told.append((done, tasks)))
     assert told == [(2, 7), (4, 7), (6, 7), (7, 7)]
-    assert torch.equal(whole.accuracy, parts.accuracy)
+    assert torch.equal(whole.values["accuracy"], parts.values["accuracy"])
     torch.testing.assert_close(whole.loss, parts.loss, rtol=1e-10, atol=1e-12)
     assert whole.loss.shape == (4, 7)
 
@@ -68,7 +68,7 @@ def test_out_of_memory_judges_fewer_tasks_at_once_to_the_same_result(caplog):
     found = evaluate(maml, stream, 20, 1, lambda done, tasks: told.append(done))
     assert asked == [20, 10, 5, 5, 5, 5]
     assert told[-4:] == [5, 10, 15, 20]
-    assert torch.equal(found.accuracy, expected.accuracy)
+    assert torch.equal(found.values["accuracy"], expected.values["accuracy"])
     assert "out of memory: from here on 5 tasks are judged at once, not 10" in caplog.text
 
 

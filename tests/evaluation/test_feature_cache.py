@@ -65,7 +65,7 @@ def test_judging_gives_the_same_figures_and_leaves_the_method_as_it_was():
     told = []
     found = evaluate(method, stream, 30, 0, lambda done, tasks: told.append((done, tasks)))
     plain = judge(lambda batch: method.predict(batch, 0), stream, 30)
-    assert torch.equal(found.accuracy, plain.accuracy)
+    assert torch.equal(found.values["accuracy"], plain.values["accuracy"])
     torch.testing.assert_close(found.loss, plain.loss, rtol=1e-10, atol=1e-12)
     assert told[0] == (0, 30), "who may want to stop is asked while examples are embedded"
     assert told[-1] == (30, 30)

@@ -18,6 +18,7 @@ from metarun import loggers
 from metarun.errors import Interrupted
 from metarun.loggers import Logbook, LoggedRun
 from metarun.loggers.observer import Look, Pace
+from metarun.results.metrics import ACCURACY, MSE
 from metarun.system.signals import Interruption
 from tests.support.commands import run_here
 
@@ -268,7 +269,7 @@ def test_a_logger_that_fails_is_warned_of_once_and_the_others_go_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     breaking, csv = Breaking(), loggers.Csv()
-    logbook = Logbook({"breaking": breaking, "csv": csv}, regression=False)
+    logbook = Logbook({"breaking": breaking, "csv": csv}, ACCURACY)
     run = logged_run(tmp_path, 0)
     with caplog.at_level(logging.WARNING, "metarun"), logbook.open_for(run):
         for step in (10, 20, 30):
@@ -288,7 +289,7 @@ def test_a_logger_that_fails_is_warned_of_once_and_the_others_go_on(
 @pytest.mark.parametrize(("error", "outcome"), [(Interrupted(2), "interrupted"), (ValueError("bug"), "failed")])
 def test_loggers_are_told_how_it_ended(tmp_path: Path, error: BaseException, outcome: str) -> None:
     logger = Breaking()
-    with pytest.raises(type(error)), Logbook({"it": logger}, regression=True).open_for(logged_run(tmp_path, 0)):
+    with pytest.raises(type(error)), Logbook({"it": logger}, MSE).open_for(logged_run(tmp_path, 0)):
         raise error
     assert logger.told == ["begin", outcome]
 
@@ -297,7 +298,7 @@ def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_fo
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     idle, busy = Breaking(), Breaking()
-    logbook = Logbook({"idle": idle}, regression=False)
+    logbook = Logbook({"idle": idle}, ACCURACY)
     with logbook.open_for(logged_run(tmp_path, 0)):
         thread = threading.Thread(target=logbook.interrupt)
         thread.start()
@@ -306,7 +307,7 @@ def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_fo
     assert idle.told == ["begin", "interrupted"]
 
     monkeypatch.setattr("metarun.loggers.logbook.PATIENCE", 0.05)
-    logbook = Logbook({"busy": busy}, regression=False)
+    logbook = Logbook({"busy": busy}, ACCURACY)
 
     def begin(run: LoggedRun) -> None:
         thread = threading.Thread(target=logbook.interrupt)

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from metarun.reporting.significance import comparisons_each, holm, over_seeds, paired, verdict
+from metarun.results.metrics import ACCURACY, MSE
 
 
 def test_a_known_pair():
@@ -32,7 +33,7 @@ def test_the_t_test_is_scipys():
 def test_equal_runs_do_not_differ():
     found = paired([0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
     assert (found.difference, found.p_t, found.p_permutation, found.tasks_to_tell()) == (0.0, 1.0, 1.0, None)
-    assert verdict(found.difference, 1.0, less_is_better=False) == "cannot tell"
+    assert verdict(found.difference, 1.0) == "cannot tell"
 
 
 def test_the_same_runs_give_the_same_p_value_twice():
@@ -58,17 +59,17 @@ def test_holm_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("difference", "corrected", "less_is_better", "expected"),
+    ("difference", "corrected", "metric", "expected"),
     [
-        (0.01, 0.01, False, "better"),
-        (-0.01, 0.01, False, "worse"),
-        (-0.01, 0.01, True, "better"),
-        (0.01, 0.01, True, "worse"),
-        (0.01, 0.05, False, "cannot tell"),
+        (0.01, 0.01, ACCURACY, "better"),
+        (-0.01, 0.01, ACCURACY, "worse"),
+        (-0.01, 0.01, MSE, "better"),
+        (0.01, 0.01, MSE, "worse"),
+        (0.01, 0.05, ACCURACY, "cannot tell"),
     ],
 )
-def test_verdicts(difference, corrected, less_is_better, expected):
-    assert verdict(difference, corrected, less_is_better) == expected
+def test_verdicts(difference, corrected, metric, expected):
+    assert verdict(metric.score(difference), corrected) == expected
 
 
 def test_without_a_difference_one_in_twenty_is_called_real():

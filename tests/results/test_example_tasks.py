@@ -69,8 +69,8 @@ def test_the_predictions_are_those_that_the_run_is_judged_by(method):
     algorithm, stream = method(make_conv4()), make_stream(query=2)
     shown = predict_examples(algorithm, stream, 2, range(9))
     judged = judge(lambda batch: algorithm.predict(batch, 2), stream, 3)
-    assert [(task.predicted == task.query_y).mean() for task in shown] == judged.accuracy[-1].tolist()
-    np.testing.assert_allclose([task.confidence.mean() for task in shown], judged.confidence[-1], rtol=1e-5)
+    assert [(task.predicted == task.query_y).mean() for task in shown] == judged.values["accuracy"][-1].tolist()
+    np.testing.assert_allclose([task.confidence.mean() for task in shown], judged.values["confidence"][-1], rtol=1e-5)
 
 
 def test_there_are_no_more_of_them_than_the_run_is_judged_on():

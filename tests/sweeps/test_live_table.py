@@ -7,6 +7,7 @@ from rich.console import Console
 
 from metarun.loggers.observer import Look, Pace
 from metarun.loggers.terminal import Screen
+from metarun.results.metrics import ACCURACY, MSE
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.live_table import live_table
 
@@ -74,7 +75,7 @@ def test_a_run_of_a_sweep_tells_it_how_it_goes_and_keeps_that_out_of_its_log(mon
     monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **facts: told.append({"event": event, **facts}))
     for in_a_sweep in (False, True):
         monkeypatch.setattr("metarun.loggers.terminal.in_sweep", lambda sweep=in_a_sweep: sweep)
-        screen = Screen(Console(file=io.StringIO(), width=80), regression=False)
+        screen = Screen(Console(file=io.StringIO(), width=80), ACCURACY)
         screen.trained(Pace(120, 0.5, loss=0.3, learning_rate=0.1, seconds=60))
         screen.judged(0, 1000)
         screen.judged(500, 1000)
@@ -88,8 +89,8 @@ def test_what_a_run_tells_of_a_look_moves_the_table(monkeypatch):
     told = []
     monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **facts: told.append({"event": event, **facts}))
     look = {"iteration": 1020, "loss": 0.7, "ci95": None, "best": True}
-    Screen(Console(file=io.StringIO()), regression=False).validated(Look(value=0.5, **look))
-    Screen(Console(file=io.StringIO()), regression=True).validated(Look(value=3.135, **look))
+    Screen(Console(file=io.StringIO()), ACCURACY).validated(Look(value=0.5, **look))
+    Screen(Console(file=io.StringIO()), MSE).validated(Look(value=3.135, **look))
     job = Job(3, ["algo=maml"], "algo=maml")
     assert [job.update(event) for event in told] == [(1020, 0.5), (1020, -3.135)]
     assert [event["said"] for event in told] == [

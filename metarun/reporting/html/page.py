@@ -15,7 +15,7 @@ from metarun import __version__
 from metarun.reporting.html.examples import ShownTask, Strips, shown
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.reporting.tables.render import Best
-from metarun.results.format import figure
+from metarun.results.metrics import figure
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 

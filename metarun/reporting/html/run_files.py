@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 from metarun.results import checksums as sums
 from metarun.results.example_tasks import ExampleTask, load
+from metarun.results.metrics import ACCURACY, metric_of
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record, figures_by_step
 from metarun.results.run_directory import RunDirectory
@@ -28,7 +29,7 @@ class DrawnRun:
         record: its row.
         name: what tells it from the others.
         colour: its number, from 0 to 7.
-        by_step: (steps + 1, tasks) accuracy in percent, or squared error; None where it is not known.
+        by_step: (steps + 1, tasks) values of its metric, accuracies in percent; None where they are not known.
         confidence: (tasks,) mean probability given to the predicted class, after the last step; None in regression.
         curve: the rows of curve.csv; None in rows of `metarun test`.
         examples: a few tasks.
@@ -62,9 +63,9 @@ def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
 
 
 def _judged(record: Record) -> tuple[Floats, Floats | None]:
-    if "mse" in record:
-        return figures_by_step(record), None
-    return 100 * figures_by_step(record), figures_by_step(record, "confidence")[-1]
+    metric = metric_of(record)
+    confidence = figures_by_step(record, "confidence")[-1] if metric is ACCURACY else None
+    return metric.scale * figures_by_step(record), confidence
 
 
 def _curve(path: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from metarun.reporting.html.charts import (
     scatter,
 )
 from metarun.reporting.html.run_files import DrawnRun, Floats, read
-from metarun.results.format import percent
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record, lacks_tasks
 from metarun.results.statistics import calibration, mean_and_ci95
 
@@ -60,7 +60,7 @@ def settings_of(
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         keys = ("test_data", "test_way", "test_shot", "test_query")
-        groups.setdefault((*(record[key] for key in keys), "mse" in record), []).append(record)
+        groups.setdefault((*(record[key] for key in keys), metric_of(record)), []).append(record)
     settings, left_out = [], []
     for group in groups.values():
         runs = []
@@ -84,14 +84,11 @@ def _drawn(group: Sequence[Record], names: Callable[[Sequence[Record]], list[str
 
 
 def _title(record: Record) -> str:
-    if "mse" in record:
-        return f"{record['test_data']}, {record['test_shot']} support points"
-    return f"{record['test_data']}, {record['test_way']}-way {record['test_shot']}-shot"
+    return f"{record['test_data']}, {metric_of(record).setting.format_map(record)}"
 
 
 def _note(group: Sequence[Record], runs: Sequence[DrawnRun]) -> str:
-    queries = "query points" if "mse" in group[0] else "queries a class"
-    told = [f"{group[0]['test_query']} {queries}"]
+    told = [f"{group[0]['test_query']} {metric_of(group[0]).queries}"]
     if len(group) > len(runs):
         told.append(f"{len(runs)} of {len(group)} runs are drawn, the best of each method first")
     if len({record.get("stream_hash") for record in group}) > 1:
@@ -115,20 +112,8 @@ def _charts(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
             yield _calibration(sure)
 
 
-def _unit(run: DrawnRun) -> str:
-    return "mean squared error" if _regression(run) else "accuracy, %"
-
-
-def _regression(run: DrawnRun) -> bool:
-    return "mse" in run.record
-
-
-def _limits(run: DrawnRun) -> tuple[float, float]:
-    return (0.0, math.inf) if _regression(run) else (0.0, 100.0)
-
-
 def _adaptation(judged: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
-    first = judged[0][0]
+    metric = metric_of(judged[0][0].record)
     steps: list[Series] = []
     times: list[Series] = []
     for run, by_step in judged:
@@ -139,39 +124,38 @@ def _adaptation(judged: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
         along = [ms * step / taken for step in range(taken + 1)] if taken else [ms]
         steps.append(Series(run.name, run.colour, range(taken + 1), means, half))
         times.append(Series(run.name, run.colour, along, means, half))
-    look = {"limits": _limits(first), "reference": _floor([run.record for run, _ in judged])}
+    look = {"limits": (0.0, metric.scale * metric.most), "reference": _floor([run.record for run, _ in judged])}
     if any(len(each.x) > 1 for each in steps):
         yield Chart(
             "Adaptation by step",
-            line_chart(steps, "inner steps", _unit(first), **look),  # type: ignore[arg-type]
+            line_chart(steps, "inner steps", metric.axis, **look),  # type: ignore[arg-type]
             "Mean over the meta-test tasks with its 95 % interval; a single dot: a method that takes no steps.",
         )
     yield Chart(
         "Adaptation by time",
-        line_chart(times, "ms for one task", _unit(first), from_zero=True, **look),  # type: ignore[arg-type]
+        line_chart(times, "ms for one task", metric.axis, from_zero=True, **look),  # type: ignore[arg-type]
         "The measured time of one task, spread evenly over its steps.",
     )
 
 
 def _floor(records: Sequence[Record]) -> tuple[str, float] | None:
     """The floor, where it is the same for all."""
-    regression = "mse" in records[0]
-    floors = {record.get("floor_mse" if regression else "floor_accuracy") for record in records}
+    metric = metric_of(records[0])
+    floors = {record.get(metric.floor) for record in records}
     if len(floors) != 1 or not isinstance(floor := floors.pop(), float):
         return None
-    return "floor", floor if regression else 100 * floor
+    return "floor", metric.scale * floor
 
 
 def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
-    regression = _regression(runs[0])
-    value = "loss" if regression else "accuracy"
+    metric = metric_of(runs[0].record)
     charts = (
         (
             "Meta-validation",
             "val",
-            value,
-            1 if regression else 100,
-            _unit(runs[0]),
+            metric.column,
+            metric.scale,
+            metric.axis,
             "On meta-val, at every look; errors without tasks that diverged.",
         ),
         ("Training loss", "train", "loss", 1, "loss", "Mean over the steps since the look before."),
@@ -188,22 +172,23 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
 
 
 def _distribution(judged: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
-    first = judged[0][0]
-    regression = _regression(first)
+    first = judged[0][0].record
+    metric = metric_of(first)
+    unbounded = math.isinf(metric.most)
     finals = [by_step[-1] for _, by_step in judged]
-    edges = _error_edges(finals) if regression else _accuracy_edges(finals, first.record)
+    edges = _error_edges(finals) if unbounded else _accuracy_edges(finals, first)
     rows = []
     for (run, _), values in zip(judged, finals, strict=True):
-        ranked = np.sort(values)[:: -1 if regression else 1]
+        ranked = np.sort(values)[:: 1 if metric.higher_is_better else -1]
         worst = ranked[: math.ceil(WORST * len(ranked))]
         counts, marked = (np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] for each in (values, worst))
         mean = min(float(values.mean()), edges[-1])
-        note = f"worst 5 %: {worst.mean():.2f}" if regression else f"worst 5 %: {worst.mean():.1f}"
+        note = f"worst 5 %: {worst.mean():.{2 if unbounded else 1}f}"
         rows.append(Histogram(run.name, note, run.colour, counts.tolist(), marked.tolist(), mean))
     note = "After the last step. Solid: the worst 5 % of the tasks, whose mean is written; the upright line: the mean."
-    if regression:
+    if unbounded:
         note += " Errors beyond the axis are counted in the last bar."
-    return Chart("Task by task", histograms(rows, edges, _unit(first)), note)
+    return Chart("Task by task", histograms(rows, edges, metric.axis), note)
 
 
 def _accuracy_edges(finals: Sequence[Floats], record: Record) -> list[float]:
@@ -227,7 +212,7 @@ def _calibration(sure: Sequence[tuple[DrawnRun, Floats, Floats]]) -> Chart:
     for run, accuracy, confidence in sure:
         found = calibration(confidence, accuracy / 100)
         radius = 1.5 + 4.5 * np.sqrt(found.count / found.count.sum())
-        label = f"{percent(found.error, 1)} {run.name}"
+        label = f"{100 * found.error:.1f} {run.name}"
         x, y = (100 * found.confidence).tolist(), (100 * found.accuracy).tolist()
         series.append(Series(label, run.colour, x, y, dots=radius.tolist()))
     return Chart(

@@ -12,15 +12,16 @@ from metarun.reporting.plots.style import write_figure
 from metarun.reporting.tables.flags import TRANSDUCTIVE
 from metarun.reporting.tables.run_labels import label
 from metarun.reporting.tables.size_panels import SizeCell, size_panels
-from metarun.results.format import percent
+from metarun.results.metrics import Metric, metric_of
 from metarun.results.records import Record, figures_by_step
 from metarun.results.statistics import mean_and_ci95
 
 MILLISECONDS = "milliseconds"
+CELL_DIGITS = 3  # after the point, at most, of a figure in a cell
 
 
 def _curve(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
-    scale = 1 if "mse" in record else 100
+    scale = metric_of(record).scale
     by_step = [mean_and_ci95(scale * figures) for figures in figures_by_step(record)]
     x = np.arange(len(by_step), dtype=np.float64)
     if not in_steps:  # of a method without steps: its one point
@@ -40,12 +41,11 @@ def write_heatmap(records: Sequence[Record], path: Path, width: float | None = N
     Raises:
         UserError: the runs are judged by accuracy and by squared error, or `path` cannot be written.
     """
-    regression = _is_regression(records)
+    metric = common_metric(records)
     panels, meanings = size_panels(records)
     notes = _what_figures_are([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
     drawn = [Panel(panel.title, {size: _cell(cell) for size, cell in panel.cells.items()}) for panel in panels]
-    name = "mse" if regression else "accuracy %"
-    write_figure(path, lambda: draw_heatmap(drawn, name, regression, notes, width))
+    write_figure(path, lambda: draw_heatmap(drawn, metric.title, metric.higher_is_better, notes, width))
 
 
 def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
@@ -59,24 +59,20 @@ def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
 
 
 def _cell(cell: SizeCell) -> Cell:
-    found, regression = cell.figure, "mse" in cell.runs[0]
-
-    def write(figure: float) -> str:
-        return f"{figure:.3f}" if regression else percent(figure)
-
-    lines = [write(found.mean) + cell.signs]
-    if found.ci95 is not None:
-        lines.append(f"± {write(found.ci95)}")
-    if found.deviation is not None:
-        lines.append(f"sd {write(found.deviation)}")
-    return Cell(found.mean if regression else 100 * found.mean, "\n".join(lines))
+    metric = metric_of(cell.runs[0])
+    return Cell(metric.scale * cell.figure.mean, "\n".join(cell.lines(min(metric.digits, CELL_DIGITS))))
 
 
-def _is_regression(records: Sequence[Record]) -> bool:
-    kinds = {"mse" in record for record in records}
-    if len(kinds) > 1:
+def common_metric(records: Sequence[Record]) -> Metric:
+    """Return what all of some runs are judged by.
+
+    Raises:
+        UserError: they are judged by several.
+    """
+    metrics = set(map(metric_of, records))
+    if len(metrics) > 1:
         raise UserError("some of these runs are judged by accuracy and some by squared error; name the ones or others.")
-    return kinds.pop()
+    return metrics.pop()
 
 
 def _tasks(records: Sequence[Record]) -> str:

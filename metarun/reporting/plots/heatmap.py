@@ -53,14 +53,14 @@ class Panel:
 
 
 def draw_heatmap(
-    panels: Sequence[Panel], name: str, less_is_better: bool, notes: Sequence[str], width: float | None
+    panels: Sequence[Panel], name: str, higher_is_better: bool, notes: Sequence[str], width: float | None
 ) -> Figure:
     """Draw the panels side by side, in as many rows as they need; ways down, shots across.
 
     Args:
         panels: from left to right.
         name: of what the colours mean.
-        less_is_better: of two values; yellow is the better end.
+        higher_is_better: of two values; yellow is the better end.
         notes: lines at the foot, broken where they are too long.
         width: of the figure in inches; None: a paper's column, or what one panel needs.
 
@@ -68,7 +68,7 @@ def draw_heatmap(
         UserError: the width has no room for the figures of a panel.
     """
     ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}) for i in (0, 1))
-    colours = _colours(panels, less_is_better)
+    colours = _colours(panels, higher_is_better)
     right = BAR_AND_NAME + _width_of_numbers(colours)
     width, rows, in_a_row = _grid(len(panels), len(shots), width, LEFT + right)
     panel_width = (width - LEFT - right + GAP) / in_a_row - GAP
@@ -112,10 +112,10 @@ def _lines_of_a_cell(panels: Sequence[Panel]) -> int:
     return max(2, *(cell.text.count("\n") + 1 for panel in panels for cell in panel.cells.values()))
 
 
-def _colours(panels: Sequence[Panel], less_is_better: bool) -> ScalarMappable:
+def _colours(panels: Sequence[Panel], higher_is_better: bool) -> ScalarMappable:
     """One scale for all cells; blue to yellow, which the colour-blind see as it is, and grey prints in order."""
     values = [cell.value for panel in panels for cell in panel.cells.values()]
-    colours = mpl.colormaps["cividis_r" if less_is_better else "cividis"]  # yellow is good
+    colours = mpl.colormaps["cividis" if higher_is_better else "cividis_r"]  # yellow is good
     return ScalarMappable(Normalize(min(values), max(values)), colours)
 
 

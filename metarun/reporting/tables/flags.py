@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from metarun.errors import UserError
 from metarun.reporting.shortfall import shortfall
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record, figures_by_step, lacks_tasks
 from metarun.results.statistics import FEW_TASKS
 from metarun.results.test_uses import SETTING
@@ -179,10 +180,11 @@ def without_figures(record: Record) -> str:
 def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: list[int], test: bool) -> str:
     """Note the best of some cells and, if they are to be tested, its ties; return what the marks mean."""
 
-    def loss(i: int) -> float:
-        return float(np.mean([record["mse"] if "mse" in record else -record["accuracy"] for record in cells[i]]))
+    def score(i: int) -> float:
+        metric = metric_of(cells[i][0])
+        return metric.score(float(np.mean([record[metric.key] for record in cells[i]])))
 
-    best, *others = sorted(members, key=loss)
+    best, *others = sorted(members, key=score, reverse=True)
     found[best] = "best"
     if not test:
         return f"{BEST}; ties are not looked for among more than {TESTED} runs: name fewer."

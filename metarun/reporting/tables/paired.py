@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.errors import UserError
-from metarun.reporting.significance import Paired, comparisons_each, holm, paired, verdict
+from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, verdict
 from metarun.reporting.tables.flags import without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
-from metarun.reporting.tables.render import as_csv, counted, difference_text, leave_out, p_text, print_table
+from metarun.reporting.tables.render import as_csv, counted, leave_out, p_text, print_table
 from metarun.reporting.tables.run_labels import names
-from metarun.results.format import figure
+from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, figures_by_step, lacks_tasks
 
 NAMED = 8  # runs that are left out; of more only the number is told
@@ -106,13 +106,13 @@ def _names(record: Record, base: Record, name: str) -> list[str]:
 
 
 def _row(base: Record, name: str, record: Record, found: Paired, corrected: float, to_tell: int | None) -> list[str]:
-    difference = difference_text(found.difference, found.ci95, "mse" in record)
-    says = _words(found, corrected, to_tell, "mse" in record)
+    metric = metric_of(record)
+    difference = metric.difference_text(found.difference, found.ci95)
+    says = _words(found, verdict(metric.score(found.difference), corrected), to_tell)
     return [*_names(record, base, name), difference, p_text(found.p_t), p_text(corrected), says, record["id"]]
 
 
-def _words(found: Paired, corrected: float, to_tell: int | None, less_is_better: bool) -> str:
-    says = verdict(found.difference, corrected, less_is_better)
+def _words(found: Paired, says: Verdict, to_tell: int | None) -> str:
     if says != "cannot tell" or to_tell is None:
         return says
     return f"cannot tell with {found.tasks:,} tasks; about {max(to_tell, found.tasks + 1):,} would"
@@ -129,7 +129,7 @@ def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tel
         "p_t": found.p_t,
         "p_permutation": found.p_permutation,
         "p_holm": corrected,
-        "verdict": verdict(found.difference, corrected, "mse" in record),
+        "verdict": verdict(metric_of(record).score(found.difference), corrected),
         "tasks_to_tell": to_tell,
     }
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.reporting.significance import OverSeeds, comparisons_each, holm, over_seeds, verdict
-from metarun.reporting.tables.render import counted, difference_text, p_text
+from metarun.reporting.significance import OverSeeds, Verdict, comparisons_each, holm, over_seeds, verdict
+from metarun.reporting.tables.render import counted, p_text
 from metarun.reporting.tables.run_labels import names
-from metarun.results.format import percent
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 
 ByTask = Mapping[str, NDArray[np.float64]]  # (tasks,) the figures of each run, by its id
@@ -37,10 +37,10 @@ class MethodComparison:
 
     def _row(self, name: str, runs: list[Record], found: OverSeeds, corrected: float, to_tell: int | None) -> list[str]:
         mark = " †" if runs[0]["transductive"] != self.base[0]["transductive"] else ""
-        regression = "mse" in runs[0]
-        difference = difference_text(found.difference, found.ci95, regression)
-        says = _words(found, corrected, to_tell, regression)
-        return [name + mark, *_figures(runs), difference, _write(found.ci95_tasks, regression), p_text(corrected), says]
+        metric = metric_of(runs[0])
+        difference = metric.difference_text(found.difference, found.ci95)
+        says = _words(found, verdict(metric.score(found.difference), corrected), to_tell)
+        return [name + mark, *_figures(runs), difference, metric.fixed(found.ci95_tasks), p_text(corrected), says]
 
     def _notes(self) -> list[str]:
         return [
@@ -67,7 +67,7 @@ class MethodComparison:
                 "difference_ci95_tasks": found.ci95_tasks,
                 "p_t": found.p,
                 "p_holm": corrected,
-                "verdict": verdict(found.difference, corrected, "mse" in runs[0]),
+                "verdict": verdict(metric_of(runs[0]).score(found.difference), corrected),
                 "seeds_to_tell": to_tell,
             }
             for runs, found, corrected, to_tell in self.rows
@@ -101,17 +101,12 @@ def _ids(runs: Sequence[Record]) -> str:
 
 def _figures(runs: Sequence[Record]) -> list[str]:
     """How many runs, their mean, and their standard deviation."""
-    regression = "mse" in runs[0]
-    values = [record["mse" if regression else "accuracy"] for record in runs]
-    return [str(len(runs)), *(_write(float(each), regression) for each in (np.mean(values), np.std(values, ddof=1)))]
+    metric = metric_of(runs[0])
+    values = [record[metric.key] for record in runs]
+    return [str(len(runs)), *(metric.fixed(float(each)) for each in (np.mean(values), np.std(values, ddof=1)))]
 
 
-def _write(value: float, regression: bool) -> str:
-    return f"{value:.4f}" if regression else percent(value)
-
-
-def _words(found: OverSeeds, corrected: float, to_tell: int | None, less_is_better: bool) -> str:
-    says = verdict(found.difference, corrected, less_is_better)
+def _words(found: OverSeeds, says: Verdict, to_tell: int | None) -> str:
     if says != "cannot tell" or not found.difference:
         return says
     if to_tell is None:

@@ -16,7 +16,7 @@ from metarun.reporting.tables.flags import (
 )
 from metarun.reporting.tables.render import Best
 from metarun.reporting.tables.run_labels import differences
-from metarun.results.format import percent
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 
@@ -141,10 +141,10 @@ class CellFigure:
 
 def cell_figure(records: Sequence[Record]) -> CellFigure:
     """Return the figure of a cell, with what its tasks and, apart from that, what its seeds say about its spread."""
-    key = "mse" if "mse" in records[0] else "accuracy"
+    metric = metric_of(records[0])
     if len(records) == 1:
-        return CellFigure(records[0][key], records[0].get(f"{key}_ci95"), None)
-    by_seed = [record[key] for record in records]
+        return CellFigure(records[0][metric.key], records[0].get(metric.ci95), None)
+    by_seed = [record[metric.key] for record in records]
     return CellFigure(statistics.fmean(by_seed), _over_tasks(records), statistics.stdev(by_seed))
 
 
@@ -167,21 +167,17 @@ def _sortable(value: Any) -> tuple[bool, Any]:
 
 
 def _figures(records: list[Record]) -> dict[str, Any]:
-    found, key = cell_figure(records), "mse" if "mse" in records[0] else "accuracy"
-    return {key: found.mean, "ci95": found.ci95, "sd": found.deviation, "seeds": len(records)}
+    found = cell_figure(records)
+    return {metric_of(records[0]).key: found.mean, "ci95": found.ci95, "sd": found.deviation, "seeds": len(records)}
 
 
 def _text(records: list[Record], signs: str, standing: Standing) -> str:
-    found, regression = cell_figure(records), "mse" in records[0]
-
-    def write(value: float) -> str:
-        return f"{value:.4f}" if regression else percent(value)
-
-    text = ("mse " if regression else "") + write(found.mean)
+    found, metric = cell_figure(records), metric_of(records[0])
+    text = metric.prefix + metric.fixed(found.mean)
     if found.ci95 is not None:
-        text += f" ± {write(found.ci95)}"
+        text += f" ± {metric.fixed(found.ci95)}"
     if found.deviation is not None:
-        text += f" (sd {write(found.deviation)}, {len(records)} seeds)"
+        text += f" (sd {metric.fixed(found.deviation)}, {len(records)} seeds)"
     text += signs + (" ≈" if standing == "tie" else "")
     return Best(text) if standing == "best" else text
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from metarun.config.compose import config_dir
-from metarun.results.format import percent
+from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.records import Record
 
 
@@ -27,8 +27,8 @@ def published(record: Record) -> dict[str, Any] | None:
 
 def figure_of(found: dict[str, Any]) -> float | None:
     """Return the accuracy, or else the squared error."""
-    figures = [found[key] for key in ("accuracy", "mse") if found.get(key) is not None]
-    return float(figures[0]) if figures else None
+    figure = found.get(_metric(found).key)
+    return None if figure is None else float(figure)
 
 
 def published_text(record: Record) -> str:
@@ -36,9 +36,13 @@ def published_text(record: Record) -> str:
     found = published(record)
     if found is None:
         return "–"
-    if found.get("accuracy") is None:
-        return f"mse {found['mse']:.4g}" + ("" if found["ci95"] is None else f" ± {found['ci95']:.4g}")
-    return percent(found["accuracy"], 1) + ("" if found["ci95"] is None else f" ± {percent(found['ci95'], 1)}")
+    metric = _metric(found)
+    told = [value for value in (found[metric.key], found["ci95"]) if value is not None]
+    return metric.prefix + " ± ".join(f"{value:.4g}" if metric is MSE else metric.text(value, 1) for value in told)
+
+
+def _metric(found: dict[str, Any]) -> Metric:
+    return MSE if found.get(ACCURACY.key) is None else ACCURACY
 
 
 @cache

@@ -37,12 +37,6 @@ def p_text(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def difference_text(difference: float, half: float, regression: bool) -> str:
-    """Write a difference of accuracies, in percentage points, or of squared errors, with its 95 % interval."""
-    scale, digits = (1, 4) if regression else (100, 2)
-    return f"{scale * difference:+.{digits}f} ± {scale * half:.{digits}f}"
-
-
 def console_of_any_width(needed: int = 0) -> Console:
     """The terminal; where there is none, a page as wide as `needed`: rich would take it for 80 columns wide."""
     console = Console()

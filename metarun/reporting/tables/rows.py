@@ -20,7 +20,7 @@ from metarun.reporting.tables.render import (
     table_width,
 )
 from metarun.reporting.tables.run_labels import apart
-from metarun.results.format import figure, percent
+from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, lacks_tasks, read_records
 from metarun.system.paths import exists
 
@@ -52,9 +52,9 @@ def sorted_rows(records: list[Record]) -> list[Record]:
 
 def _order(record: Record) -> tuple[Any, ...]:
     """Equal settings stand together, the best first, and last those whose figure is not over all tasks."""
-    score = -record["mse"] if "mse" in record else record["accuracy"]
+    metric = metric_of(record)
     setting = record["test_data"], record["test_way"], record["test_shot"], record["test_query"]
-    return *setting, lacks_tasks(record), -score
+    return *setting, lacks_tasks(record), -metric.score(record[metric.key])
 
 
 def _setting(record: Record) -> str:
@@ -68,10 +68,8 @@ def _data(record: Record) -> str:
 
 
 def _floor(record: Record) -> str:
-    if "mse" not in record:
-        return percent(record.get("floor_accuracy"), 1)
-    floor = record.get("floor_mse")
-    return "–" if floor is None else f"{floor:.3f}"
+    metric = metric_of(record)
+    return metric.fixed(record.get(metric.floor), metric.brief_digits)
 
 
 COLUMNS: dict[str, Callable[[Record], str]] = {
@@ -181,9 +179,8 @@ def _without_room(values: dict[str, list[str]], width: float) -> list[str]:
 
 
 def _what_floors_are(records: list[Record]) -> str:
-    kinds = {"mse" in record for record in records}
-    told = {False: "the nearest centroid of raw inputs", True: "the mean of the support targets"}
-    return f"The floor is {', in regression '.join(told[kind] for kind in sorted(kinds))}."
+    used = set(map(metric_of, records))
+    return f"The floor is {', in regression '.join(metric.floor_is for metric in METRICS if metric in used)}."
 
 
 def _settings_column(records: list[Record]) -> dict[str, Callable[[Record], str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from metarun.reporting.tables.flags import marks_of_cells
 from metarun.reporting.tables.pivot import CellFigure, cell_figure, in_order, pivot
 from metarun.reporting.tables.run_labels import SIZES, label, with_panels
+from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 
 
@@ -22,6 +23,13 @@ class SizeCell:
     runs: list[Record]
     figure: CellFigure
     signs: str
+
+    def lines(self, digits: int) -> list[str]:
+        """Write the mean with the signs, then the interval over tasks and the deviation over seeds, where known."""
+        figure, metric = self.figure, metric_of(self.runs[0])
+        spread = (("±", figure.ci95), ("sd", figure.deviation))
+        told = [f"{sign} {metric.fixed(half, digits)}" for sign, half in spread if half is not None]
+        return [metric.fixed(figure.mean, digits) + self.signs, *told]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+
+from metarun.results.metrics import ACCURACY, METRICS, MSE, figure, metric_of
+
+
+def test_a_record_says_what_its_run_is_judged_by():
+    assert metric_of({"accuracy": 0.5, "loss_by_step": [1.0]}) is ACCURACY
+    assert metric_of({"mse": 0.5, "mse_by_step": [0.5]}) is MSE
+
+
+def test_the_keys_of_result_json_are_pinned():
+    keys = [(m.key, m.ci95, m.by_step, m.median, m.floor, m.val, m.column) for m in METRICS]
+    assert keys == [
+        (
+            "accuracy",
+            "accuracy_ci95",
+            "accuracy_by_step",
+            "accuracy_median",
+            "floor_accuracy",
+            "val_accuracy",
+            "accuracy",
+        ),
+        ("mse", "mse_ci95", "mse_by_step", "mse_median", "floor_mse", "val_mse", "loss"),
+    ]
+
+
+def test_a_score_is_higher_where_a_run_is_better():
+    assert ACCURACY.score(0.9) > ACCURACY.score(0.8)
+    assert MSE.score(0.8) > MSE.score(0.9)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"accuracy": 0.98123, "accuracy_ci95": 0.0021}, "98.12 ± 0.21"),
+        ({"accuracy": 0.5, "accuracy_ci95": None}, "50.00"),
+        ({"mse": 0.35124, "mse_ci95": 0.012}, "mse 0.3512 ± 0.0120"),
+        ({"mse": 3e7, "mse_ci95": 999_999.0}, "mse 3e+07 ± 999999.0000"),
+    ],
+)
+def test_a_figure_is_written_in_percent_or_as_a_squared_error(record, expected):
+    assert figure(record) == expected
+
+
+def test_values_have_as_many_digits_as_are_asked_for():
+    assert [ACCURACY.fixed(1 / 3), ACCURACY.text(1 / 3, 1), MSE.fixed(1 / 3), MSE.text(1 / 3, 3)] == [
+        *("33.33", "33.3", "0.3333", "0.333")
+    ]
+    assert MSE.fixed(None) == MSE.text(None) == "–"
+    assert (MSE.fixed(2e6), MSE.text(2e6), MSE.text(math.nan)) == ("2000000.0000", "2e+06", "nan")
+
+
+def test_a_difference_of_accuracies_is_in_points():
+    assert ACCURACY.difference_text(0.0123, 0.004) == "+1.23 ± 0.40"
+    assert MSE.difference_text(-0.0123, 0.004) == "-0.0123 ± 0.0040"
