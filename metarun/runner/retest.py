@@ -108,6 +108,8 @@ def _retest(
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
     weights = best_weights(parent, trained)
     carried["checkpoint_hash"] = checkpoint.checksum(weights)
+    if "data_hash" in trained:
+        carried["trained_data_hash"] = trained["data_hash"]
     if "seedless_id" in trained:  # runs that were made before there was that key are without it
         carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
     if asked["algo"] is not None:

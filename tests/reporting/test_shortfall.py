@@ -34,6 +34,8 @@ def wave(mse: float, **changed) -> dict:
         (wave(4.3), "floor"),
         (wave(9.0, iterations=0), None),
         (wave(9.0, floor_mse=None), None),
+        (wave(3.6e6, mse_ci95=7.3e6, mse_median=3.4), "floor"),  # a few tasks all but diverged
+        (wave(3.0, mse_ci95=7.0), None),  # of few tasks, yet better than the floor
     ],
 )
 def test_a_row_falls_short_if_its_whole_interval_is_below_the_floor_or_reaches_down_to_chance(found, expected):
@@ -54,7 +56,18 @@ def test_a_row_falls_short_if_its_whole_interval_is_below_the_floor_or_reaches_d
         (row(train_loss_last=0.1, best_iteration=9), "and meta-val was at its best in the end: take more steps"),
         (row(train_loss_last=0.1, val_accuracy=0.8), "and meta-val did better, so see how meta-test differs from it"),
         (wave(9.0, train_loss_last=0.1, val_mse=4.0), "and meta-val did better, so see how meta-test differs from it"),
-        (row(train_loss_last=0.1, test_data="digits"), "so see how digits differs from glyphs: polarity, contrast"),
+        (
+            row(train_loss_last=0.1, test_data="digits"),
+            "; see how digits differs from glyphs: polarity (`data",
+        ),
+        (row(train_loss_first=1.612, test_data="digits"), "; see how digits differs from glyphs: polarity"),
+        (row(data_hash="a", trained_data_hash="b"), "see how these examples of glyphs differ from those of training"),
+        (row(steps_asked=0), "this method has to adapt, and no steps were asked for: raise `test.steps`"),
+        (row(floor_accuracy=0.196), "raw inputs are at chance too, so look at the labels and the examples first"),
+        (
+            wave(3.6e6, mse_ci95=7e6, mse_median=3.4),
+            "because of a few tasks, the median is 3.4000; lower `test.steps`",
+        ),
         (row(0.3), "below the floor: the nearest centroid of raw inputs, which needs no training, does better; the"),
         (wave(9.0), "below the floor: the mean of the support targets, which needs no training, does better; the"),
     ],
