@@ -18,12 +18,12 @@ from tests.support.gradients import (
     shaken,
     smooth,
 )
-from tests.support.synthetic import make_conv4
+from tests.support.synthetic import make_conv4, run_by
 
 
 def make_cavia(norm="batch", order=2, steps=2, how="auto", downsample="stride") -> CAVIA:
     torch.manual_seed(0)
-    return shaken(CAVIA(make_conv4(norm, downsample), 5, 0.5, steps, 7, order, how))
+    return shaken(run_by(how, CAVIA(make_conv4(norm, downsample), 5, 0.5, steps, 7, order)))
 
 
 def by_a_hook(cavia: CAVIA, context: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

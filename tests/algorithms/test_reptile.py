@@ -14,12 +14,12 @@ from metarun.tasks.stream import task_stream
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, shaken
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 
 def make_reptile(inner_optimizer="adam", how="auto", steps=4, norm="batch", batch=6) -> Reptile:
     torch.manual_seed(0)
-    reptile = Reptile(make_conv4(norm), 5, 0.01, steps, batch, 3, inner_optimizer, how)
+    reptile = run_by(how, Reptile(make_conv4(norm), 5, 0.01, steps, batch, 3, inner_optimizer))
     return shaken(reptile)
 
 
