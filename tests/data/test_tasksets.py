@@ -244,7 +244,7 @@ def test_what_is_no_tasksets_is_refused(load, returned, message):
         ("users_tasks:make", r"data\.tasksets=users_tasks:make failed \(OSError: no data\); HYDRA_FULL_ERROR=1"),
         (
             "broken_tasks:make",
-            r"torchvision::nms does not exist\)\. Import learn2learn by `metarun\.learn2learn\.import",
+            r"nms does not exist\)\. Import learn2learn by `metarun\.algorithms\.learn2learn\.importing\.import_",
         ),
     ],
 )
