@@ -85,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in sorted(items, key=lambda item: zlib.crc32(item.nodeid.encode())):  # neighbours would share values
         if "metarun" in item.fixturenames:
             item.add_marker("command")
-        if item.get_closest_marker("cross"):
+        if item.get_closest_marker("cross") and not item.get_closest_marker("slow"):
             test = item.nodeid.partition("[")[0]
             values = {(name, repr(value)) for name, value in item.callspec.params.items()}
             if values <= shown[test]:

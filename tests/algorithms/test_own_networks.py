@@ -150,6 +150,7 @@ def test_training_comes_to_the_weights_of_the_same_network_written_plainly(name,
     torch.testing.assert_close(one.eval().predict(tasks(), 2), other.eval().predict(tasks(), 2), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("name", "network"), CROSS)
 def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradient_is_right(name, network):
     if name == "cavia" and network in (own.Ids, own.Recurrent):
