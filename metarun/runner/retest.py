@@ -33,8 +33,12 @@ log = logging.getLogger(__name__)
 PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judges another method's features
 
 
-def retest(config: DictConfig) -> Path:
+def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     """Meta-test a finished run on other tasks or data, or under another head, and write one more row.
+
+    Args:
+        config: of `metarun test`, as it was composed.
+        shared: see `parts_to_test`; None for a test by itself.
 
     Returns:
         The new row's directory.
@@ -58,7 +62,11 @@ def retest(config: DictConfig) -> Path:
     asked["run"] = str(parent.path.resolve())
     run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
     _check_weights(run, parent, asked)
-    parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
+    parts = (
+        Parts(resolved)
+        if config.algo is not None
+        else parts_to_test(resolved, parent.path, {} if shared is None else shared)
+    )
     parts.of_a_run = config.algo is None
     return once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
 
