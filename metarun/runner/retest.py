@@ -20,7 +20,7 @@ from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, find_run
 from metarun.runner.components import Parts, parts_to_test
-from metarun.runner.execution import begin, meta_test, note_environment, once
+from metarun.runner.execution import meta_test, once, surroundings
 from metarun.runner.finished import directory_of
 from metarun.runner.record import TRAINED_KEYS
 from metarun.runner.stored_config import stored_config
@@ -125,8 +125,8 @@ def _retest(
     if "training_diverged_at" in trained:
         steps = (f"{trained[key]:,}" for key in ("training_diverged_at", "best_iteration"))
         log.warning("its training diverged by step %s; what is judged is the checkpoint of step %s", *steps)
-    begin(run, parts, stored_yaml(with_absolute_paths(asked), "test"))
-    note_environment(run, parts, going_on=False)
+    run.start(stored_yaml(with_absolute_paths(asked), "test"), anew=parts.config["force"])
+    run.record_environment(surroundings(parts))
     screen = Screen(console, parts.regression)
     with deferred_signals(screen.close) as interruption:
         return meta_test(run, parent, parts, carried, screen, interruption)
