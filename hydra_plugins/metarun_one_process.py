@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
@@ -20,17 +22,17 @@ class OneProcessLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """See `Launcher.setup`."""
         self.basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.task_function: Any = task_function
         self.folder = Path(config.hydra.sweep.dir)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See `Launcher.launch`; a run that failed has said so, and the others go on."""
-        from metarun.runner.components import loading_once
         from metarun.sweeps.tables import write_tables
         from metarun.system.secrets import mask_file
 
         mask_file(self.folder / "multirun.yaml")
-        with loading_once():
-            jobs = [self._launch_one(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
+        self.basic.task_function = partial(self.task_function, shared={})
+        jobs = [self._launch_one(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
         write_tables(
             self.folder, [job.return_value for job in jobs if job.status == JobStatus.COMPLETED and job.return_value]
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -133,14 +134,17 @@ def _folders(words: list[str]) -> list[Path]:
 
 
 def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
-    """Return the task function for Hydra, which says by itself what goes wrong in it and notes its exit code."""
+    """Return the task function for Hydra, which says by itself what goes wrong in it and notes its exit code.
 
-    def job(config: DictConfig) -> Path | None:
+    A launcher that runs one job after another in this process hands in `shared`, where tests keep what they loaded.
+    """
+
+    def job(config: DictConfig, shared: dict[str, Any] | None = None) -> Path | None:
         try:
             origins = HydraOrigins(config)
             origins.check_named()
             with told_by(origins):
-                return _perform(verb, _as_asked(config, origins) if verb == "test" else config)
+                return _perform(verb, _as_asked(config, origins) if verb == "test" else config, shared)
         except (Exception, KeyboardInterrupt) as error:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
@@ -167,7 +171,7 @@ def _as_asked(config: DictConfig, origins: HydraOrigins) -> DictConfig:
     return asked
 
 
-def _perform(verb: str, config: DictConfig) -> Path:
+def _perform(verb: str, config: DictConfig, shared: dict[str, Any] | None) -> Path:
     """Do the verb's work; return the directory of the run."""
     if missing := min(OmegaConf.missing_keys(config), default=None):
         raise UserError(NEEDED.get(missing, f"{missing}= is needed: no default stands for it."))
@@ -185,7 +189,7 @@ def _perform(verb: str, config: DictConfig) -> Path:
         return train(config)
     from metarun.runner.retest import retest
 
-    return retest(config)
+    return retest(config, shared)
 
 
 @contextmanager

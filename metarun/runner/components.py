@@ -2,9 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -274,24 +272,17 @@ class Parts:
 
 
 _OF_ONE_TEST = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")
-_shared: ContextVar[dict[str, Parts] | None] = ContextVar("shared", default=None)
 
 
-@contextmanager
-def loading_once() -> Iterator[None]:
-    """Within the block, tests that follow each other share checkpoint, data and features where those are the same."""
-    token = _shared.set({})
-    try:
-        yield
-    finally:
-        _shared.reset(token)
+def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
+    """Return the parts for a test of a run's checkpoint.
 
-
-def parts_to_test(config: Config, run: Path) -> Parts:
-    """Return the parts for a test of a run's checkpoint, which `loading_once` may let it share with the one before."""
-    parts, shared = Parts(config), _shared.get()
-    if shared is None:
-        return parts
+    Args:
+        config: the resolved one.
+        run: whose checkpoint it is.
+        shared: what the test before this one loaded, which is used again where it is the same; holds this test's then.
+    """
+    parts = Parts(config)
     alike = {key: value for key, value in config.items() if key not in _OF_ONE_TEST}
     key = json.dumps([str(run), alike], sort_keys=True)
     before = shared.get(key)

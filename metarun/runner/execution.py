@@ -1,7 +1,7 @@
 """What makes a row, whether its weights were trained for it or before: done once, logged, written last and whole."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,12 @@ from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import predict_examples
 from metarun.loggers.run_log import logging_to
 from metarun.loggers.terminal import Screen, SteadyConsole
-from metarun.results import example_tasks
 from metarun.results import provenance as environment
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
-from metarun.results.test_uses import note_look
 from metarun.runner.components import Parts
 from metarun.runner.finished import found, show
-from metarun.runner.record import describe_audit, describe_test, did_not_diverge, task_columns
-from metarun.system.atomic_write import write_json, write_parquet, write_text
+from metarun.runner.record import describe_audit, describe_conditions, describe_test, did_not_diverge, task_columns
 from metarun.system.determinism import switched
 from metarun.system.memory import keep_freed_memory, ran_out
 from metarun.system.signals import Interruption
@@ -75,47 +72,12 @@ def _work_logged(
 def _note_failure(run: RunDirectory, failure: RunFailed) -> None:
     """Let the same command say so again, until it is told to try again."""
     trained = failure.trained if isinstance(failure, TrainingDiverged) else {}
-    run.finish({"id": run.id, "status": "failed", "reason": str(failure), **trained})
+    run.write_result({"id": run.id, "status": "failed", "reason": str(failure), **trained})
 
 
-def begin(run: RunDirectory, parts: Parts, config_yaml: str) -> None:
-    """Nothing was refused: only now may an earlier run of this config be given up."""
-    if parts.config["force"]:
-        run.forget()
-    run.sums.unlink(missing_ok=True)  # of a run that was killed amid its finish: its files change again
-    write_text(run.config, config_yaml)
-
-
-def note_environment(run: RunDirectory, parts: Parts, going_on: bool) -> None:
-    """Write down where and with what the run is made; of one that goes on, beside where it began."""
-    now = environment.describe(parts.config, str(parts.device), parts.data_hash)
-    began = run.read_environment() if going_on else None
-    if going_on and began is None:
-        log.warning("%s cannot be read: where this run began is not known", run.environment)
-    if began is None:
-        write_json(run.environment, now)
-        return
-    if began.get("data_hash", now["data_hash"]) != now["data_hash"]:
-        raise UserError(f"{run.path} was begun on other data than are here now; force=true begins it again on these.")
-    _tell_changes(began, now)
-    write_json(run.environment, {**began, "resumed": [*began.get("resumed", []), now]})
-
-
-def note_continued(run: RunDirectory, parts: Parts, shorter: RunDirectory, step: int) -> None:
-    """Write down where and with what a run is made that continues a shorter one, and where that began."""
-    now = environment.describe(parts.config, str(parts.device), parts.data_hash)
-    began = shorter.read_environment()
-    if began is None:
-        log.warning("%s cannot be read: where this run began is not known", shorter.environment)
-    else:
-        _tell_changes(began, now)
-    write_json(run.environment, {**now, "continued_from": {"run": shorter.id, "step": step, "environment": began}})
-
-
-def _tell_changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    if changed := environment.differences(began, now):
-        told = ", ".join(f"{key} {how}" for key, how in changed.items())
-        log.warning("not all is as it was when this run began (%s): its numbers may be others than undisturbed", told)
+def surroundings(parts: Parts) -> dict[str, Any]:
+    """Return where and with what a run is made, for its `environment.json`."""
+    return environment.describe(parts.config, str(parts.device), parts.data_hash)
 
 
 def meta_test(
@@ -132,19 +94,15 @@ def meta_test(
         interruption.check()
         screen.judged(done, tasks)
 
+    algorithm, stream, (tasks, steps) = parts.algorithm, parts.test_stream, parts.judging
     torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a method of the user's own may draw
     with screen.phase("testing", f"meta-testing {run.path.name}"):
-        tested, found = describe_test(parts, judged, interruption.check)
+        tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, judged, interruption.check)
+    tested = {**tested, **describe_conditions(parts)}
     sane = did_not_diverge(found)
     if parts.config.get("audit"):
         with screen.phase("auditing", f"auditing {run.path.name}"):
-            tested = {**tested, **describe_audit(parts, sane, judged, tested["transductive"])}
-    write_parquet(run.tasks, task_columns(found))
-    _, steps = parts.judging
-    if examples := predict_examples(parts.algorithm, parts.test_stream, steps, sane, interruption.check):
-        example_tasks.save(run.examples, examples)
+            tested = {**tested, **describe_audit(algorithm, stream, sane, steps, judged, tested["transductive"])}
+    examples = predict_examples(algorithm, stream, steps, sane, interruption.check)
     record = {"id": run.id, "status": "done", **trained, **tested}
-    record = {**record, **note_look(training.looks, record)}
-    run.finish(record)
-    run.previous.unlink(missing_ok=True)  # one will do from now on
-    return record
+    return run.finish(record, task_columns(found), examples, training)

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metarun import __version__
+from metarun.algorithms import Algorithm
 from metarun.data import ClassDataset
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed
@@ -25,6 +27,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
+from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
 from metarun.training.loop import Progress
 from metarun.training.ways_check import TASKS, check_ways
@@ -83,12 +86,22 @@ def _brightness(parts: Parts) -> Record:
 
 
 def describe_test(
-    parts: Parts, judged: Callable[[int, int], None], pause: Callable[[], None]
+    algorithm: Algorithm,
+    stream: TaskStream,
+    tasks: int,
+    steps: int,
+    features: dict[str, Tensor],
+    judged: Callable[[int, int], None],
+    pause: Callable[[], None],
 ) -> tuple[Record, Evaluation]:
-    """Judge the checkpoint on the meta-test tasks; return what the row says of that, and every task's figures.
+    """Judge a checkpoint on meta-test tasks; return what the row says of that, and every task's figures.
 
     Args:
-        parts: with the checkpoint loaded.
+        algorithm: with the checkpoint loaded.
+        stream: the tasks.
+        tasks: how many of them.
+        steps: of adaptation, for methods that take steps.
+        features: of splits that its network has embedded, by the split's identity; what is embedded is added.
         judged: told how many of how many tasks are done.
         pause: called now and then; raises when the user wants to stop.
 
@@ -96,24 +109,19 @@ def describe_test(
         UserError: the tasks, or how queries are predicted, can make no honest figure.
         RunFailed: all tasks diverged, or a figure cannot be one.
     """
-    algorithm, stream = parts.algorithm, parts.test_stream
-    tasks, steps = parts.judging
     check_tasks(stream, tasks)
     check_ways(algorithm, stream.draw(0, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
-    found = evaluate(algorithm, stream, tasks, steps, judged, parts.features)
+    found = evaluate(algorithm, stream, tasks, steps, judged, features)
     seconds = time.perf_counter() - started
     _check_diverged(found)
     _check_figures(found)
     record: Record = {
-        "test_data": parts.config["chosen"]["data"],
         "test_way": stream.shape.way,
         "test_shot": stream.shape.shot,
         "test_query": stream.shape.query,
         "test_tasks": tasks,
-        "test_seed": parts.config["test"]["seed"],
-        "interval": parts.config["test"].get("interval", "closed"),
         **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
@@ -122,18 +130,28 @@ def describe_test(
         "test_seconds": round(seconds, 3),
         "tasks_per_second": round(tasks / seconds, 3),
         "adapt_ms": round(adaptation_ms(algorithm, stream, steps, pause), 3),
+        "stream_hash": stream.hash(tasks),
+    }
+    return record, found
+
+
+def describe_conditions(parts: Parts) -> Record:
+    """Return what the row says of that on which and by which a checkpoint was tested, after it was."""
+    config, test = parts.config, parts.config["test"]
+    return {
+        "test_data": config["chosen"]["data"],
+        "test_seed": test["seed"],
+        "interval": test.get("interval", "closed"),
         "peak_memory_mb": round(_peak_memory_mb(parts.device), 1),
         "device": str(parts.device),
-        "precision": parts.config["precision"],
-        "tf32": parts.config.get("tf32", False),
-        "deterministic": parts.config.get("deterministic", False),
-        "stream_hash": stream.hash(tasks),
+        "precision": config["precision"],
+        "tf32": config.get("tf32", False),
+        "deterministic": config.get("deterministic", False),
         "data_hash": parts.data_hash,
         **_equal_examples(parts),
         "version": __version__,
         "commit": environment.commit(),
     }
-    return record, found
 
 
 def _check_diverged(found: Evaluation) -> None:
@@ -176,18 +194,24 @@ def _equal_examples(parts: Parts) -> Record:
 
 
 def describe_audit(
-    parts: Parts, tasks: Sequence[int], audited: Callable[[int, int], None], transductive: bool
+    algorithm: Algorithm,
+    stream: TaskStream,
+    tasks: Sequence[int],
+    steps: int,
+    audited: Callable[[int, int], None],
+    transductive: bool,
 ) -> Record:
     """Return what the row says after every query of some meta-test tasks was predicted by itself.
 
     Args:
-        parts: with the checkpoint loaded.
+        algorithm: with the checkpoint loaded.
+        stream: the tasks.
         tasks: the numbers of those that did not diverge.
+        steps: of adaptation.
         audited: told how many of how many tasks are done; raises when the user wants to stop.
         transductive: what a few queries of one task said; where the audit says otherwise, a single change is enough.
     """
-    _, steps = parts.judging
-    found = audit(parts.algorithm, parts.test_stream, steps, tasks[:AUDITED_TASKS], audited)
+    found = audit(algorithm, stream, steps, tasks[:AUDITED_TASKS], audited)
     if (found.changed > 0) != transductive:
         log.warning(
             "the audit disagrees with what a few queries said: %s of %s predictions change in company, and the row of "

@@ -20,7 +20,7 @@ from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, find_run
 from metarun.runner.components import Parts, parts_to_test
-from metarun.runner.execution import begin, meta_test, note_environment, once
+from metarun.runner.execution import meta_test, once, surroundings
 from metarun.runner.finished import directory_of
 from metarun.runner.record import TRAINED_KEYS
 from metarun.runner.stored_config import stored_config
@@ -33,8 +33,12 @@ log = logging.getLogger(__name__)
 PREPARING_TASKS = 200  # meta-train tasks that a head may look at before it judges another method's features
 
 
-def retest(config: DictConfig) -> Path:
+def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     """Meta-test a finished run on other tasks or data, or under another head, and write one more row.
+
+    Args:
+        config: of `metarun test`, as it was composed.
+        shared: see `parts_to_test`; None for a test by itself.
 
     Returns:
         The new row's directory.
@@ -63,7 +67,11 @@ def retest(config: DictConfig) -> Path:
     asked["run"] = str(parent.path.resolve())
     run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
     _check_weights(run, parent, asked)
-    parts = Parts(resolved) if config.algo is not None else parts_to_test(resolved, parent.path)
+    parts = (
+        Parts(resolved)
+        if config.algo is not None
+        else parts_to_test(resolved, parent.path, {} if shared is None else shared)
+    )
     parts.of_a_run = config.algo is None
     return once(run, resolved, lambda run, console: _retest(run, parent, trained, asked, parts, console))
 
@@ -124,8 +132,8 @@ def _retest(
     if "training_diverged_at" in trained:
         steps = (f"{trained[key]:,}" for key in ("training_diverged_at", "best_iteration"))
         log.warning("its training diverged by step %s; what is judged is the checkpoint of step %s", *steps)
-    begin(run, parts, stored_yaml(with_absolute_paths(asked), "test"))
-    note_environment(run, parts, going_on=False)
+    run.start(stored_yaml(with_absolute_paths(asked), "test"), anew=parts.config["force"])
+    run.record_environment(surroundings(parts))
     screen = Screen(console, parts.metric)
     with deferred_signals(screen.close) as interruption:
         return meta_test(run, parent, parts, carried, screen, interruption)

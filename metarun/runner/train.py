@@ -17,7 +17,7 @@ from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
-from metarun.runner.execution import begin, meta_test, note_continued, note_environment, once
+from metarun.runner.execution import meta_test, once, surroundings
 from metarun.runner.finished import directory_of
 from metarun.runner.memory_check import check_room_for_tasks
 from metarun.runner.record import describe_training
@@ -72,7 +72,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
     if ranks.count > 1:
         log.info("each meta-batch is split among %d processes", ranks.count)
     logbook = Logbook(parts.loggers, parts.metric)
-    begin(run, parts, stored_yaml(with_absolute_paths(config), "train"))
+    run.start(stored_yaml(with_absolute_paths(config), "train"), anew=config["force"])
     screen = Screen(console, parts.metric)
 
     def close() -> None:
@@ -103,9 +103,9 @@ def _begin_or_go_on(run: RunDirectory, parts: Parts, training: Training) -> int:
     begins = step == 0 and not parts.config["force"]
     shorter = continue_shorter(run, parts.config, training, parts.data_hash) if begins else None
     if shorter is None:
-        note_environment(run, parts, going_on=step > 0)
+        run.record_environment(surroundings(parts), resumed=step > 0)
     else:
-        note_continued(run, parts, shorter.run, shorter.steps)
+        run.record_continuation(surroundings(parts), shorter.run, shorter.steps)
     return step
 
 

@@ -16,7 +16,6 @@ from metarun.loggers import Logbook
 from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
-from metarun.system.atomic_write import write_csv
 from metarun.system.events import emit
 from metarun.system.signals import Interruption
 from metarun.training import checkpoint
@@ -24,8 +23,6 @@ from metarun.training.distributed import Ranks
 from metarun.training.loop import Training
 
 log = logging.getLogger(__name__)
-
-CURVE = ["iteration", "split", "loss", "accuracy", "seconds", "median", "diverged"]
 
 
 def go_on(run: RunDirectory, training: Training) -> None:
@@ -81,7 +78,7 @@ def meta_train(
 
     def write(state: checkpoint.State) -> None:
         checkpoint.save(run.last, state, before=run.previous)
-        write_csv(run.curve, state["progress"]["curve"], CURVE)
+        run.write_curve(state["progress"]["curve"])
 
     writer = checkpoint.InBackground(write)
 
@@ -120,7 +117,7 @@ def meta_train(
 
 def _keep_chosen(run: RunDirectory, training: Training) -> None:
     """Write the curve, as a kill may have come between the last checkpoint and it, and what meta-val chose, if any."""
-    write_csv(run.curve, training.progress.curve, CURVE)
+    run.write_curve(training.progress.curve)
     if training.progress.best_value is not None:
         checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
 

@@ -13,12 +13,12 @@ from metarun.evaluation.floor import floor
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.stream import task_stream
 from tests.support.reference import import_easyfsl
-from tests.support.synthetic import make_conv4, make_stream
+from tests.support.synthetic import make_conv4, make_stream, run_by
 
 
 def make_protonet(norm="running", how="auto", **options) -> ProtoNet:
     torch.manual_seed(0)
-    return ProtoNet(make_conv4(norm), how, **options).double()
+    return run_by(how, ProtoNet(make_conv4(norm), **options)).double()
 
 
 def make_tasks(count=3) -> TaskBatch:

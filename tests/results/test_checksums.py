@@ -17,7 +17,7 @@ def run(tmp_path):
     run = RunDirectory(tmp_path)
     run.curve.write_text("iteration,loss\n1,0.5\n")
     run.config.write_text("seed: 0\n")
-    run.finish(ROW)
+    run.write_result(ROW)
     return run
 
 
