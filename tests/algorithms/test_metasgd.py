@@ -24,7 +24,7 @@ from tests.support.synthetic import make_conv4, run_by
 
 def make_metasgd(norm="batch", order=2, steps=1, how="auto", downsample="stride") -> MetaSGD:
     torch.manual_seed(0)
-    return shaken(MetaSGD(make_conv4(norm, downsample), 5, 0.1, 0.4, steps, order, how))
+    return shaken(run_by(how, MetaSGD(make_conv4(norm, downsample), 5, 0.1, 0.4, steps, order)))
 
 
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
