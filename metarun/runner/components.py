@@ -40,14 +40,14 @@ class Parts:
 
     Args:
         config: the resolved one.
-        loaded: whether the algorithm holds the checkpoint that is to be tested.
+        loaded: the checksum of the weights that are to be tested, once the algorithm holds them.
         features: of splits that the checkpoint's network has embedded, by the split's identity.
         of_a_run: whether what is built is the algorithm of a finished run, which can be made no other.
         trained_on: returns the resolved `data` that the checkpoint to be tested was trained on; and those data's hash.
     """
 
     config: Config
-    loaded: bool = False
+    loaded: str | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     trained_on: tuple[Callable[[], Config], str] | None = None
     of_a_run: bool = False
@@ -287,7 +287,7 @@ def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
     key = json.dumps([str(run), alike], sort_keys=True)
     before = shared.get(key)
     if before is not None and before.loaded:
-        parts.loaded, parts.features = True, before.features
+        parts.loaded, parts.features = before.loaded, before.features
         parts.data, parts.algorithm = before.data, before.algorithm
     shared.clear()  # the memory holds one
     shared[key] = parts

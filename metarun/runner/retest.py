@@ -114,20 +114,21 @@ def _retest(
     _compare_brightness(parts, trained)
     tasks, _ = parts.judging
     carried = {"trained_by": trained["id"], **{key: trained[key] for key in TRAINED_KEYS if key in trained}}
-    weights = best_weights(parent, trained)
-    carried["checkpoint_hash"] = checkpoint.checksum(weights)
     if "data_hash" in trained:
         carried["trained_data_hash"] = trained["data_hash"]
     if "seedless_id" in trained:  # runs that were made before there was that key are without it
         carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
+    if parts.loaded is None:
+        weights = best_weights(parent, trained)
+        if asked["algo"] is None:
+            load_weights(parts.algorithm, weights, parent.best)
+        elif load_under_another_head(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
+            _prepare(parts)
+        parts.loaded = checkpoint.checksum(weights)
+    carried["checkpoint_hash"] = parts.loaded
     if asked["algo"] is not None:
         head = parts.config["chosen"]["algo"]
         carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
-        if load_under_another_head(parts.algorithm, weights, head, trained["algo"]):
-            _prepare(parts)
-    elif not parts.loaded:
-        load_weights(parts.algorithm, weights, parent.best)
-        parts.loaded = True
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     if "training_diverged_at" in trained:
         steps = (f"{trained[key]:,}" for key in ("training_diverged_at", "best_iteration"))

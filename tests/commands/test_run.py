@@ -177,7 +177,7 @@ def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
 def test_a_finished_run_is_shown_without_torch(metarun):
     metarun("train", "algo=protonet", *SMALL)
     words = ["metarun", "train", "algo=protonet", *SMALL]
-    program = f"import sys; sys.argv = {words}; from metarun import cli; cli.main(); sys.exit('torch' in sys.modules)"
+    program = f"import sys; sys.argv = {words}; from metarun.cli import main as cli; cli.main(); sys.exit('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", program], check=False, timeout=60, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "Already finished" in shown.stdout
@@ -453,7 +453,7 @@ def test_a_run_that_cannot_serve_is_refused(metarun):
     path = the_run()
     for words, sentence in [
         (["run=zzz"], "run=zzz is neither a run's directory nor the start of an id"),
-        ([f"run={path.name[-8:]}", "task.way=20"], "way=20 but this maml has a head for 5 classes"),
+        ([f"run={path.name[-8:]}", "task.way=20"], "way=20 (set by the command) but this maml has a head for 5"),
         (
             [f"run={path.name[-8:]}", "data=sinusoid", "task=10points"],
             "has examples of shape [1] but the run was trained on [1, 28, 28]",
