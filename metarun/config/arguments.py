@@ -80,7 +80,8 @@ class _Names(dict[str, Any]):
 
 def _evaluated(hint: Any, names: _Names) -> Any:
     try:
-        return eval(hint, {}, names) if isinstance(hint, str) else hint  # noqa: S307, code of a module that was imported
+        one = types.SimpleNamespace(__annotations__={"it": hint})
+        return typing.get_type_hints(one, globalns={}, localns=names, include_extras=True)["it"]
     except Exception:  # such as an attribute of what only type checkers know
         return Any
 

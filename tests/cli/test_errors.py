@@ -213,10 +213,8 @@ def test_endless_words_are_told(capsys: pytest.CaptureFixture[str], words: list[
     assert said(capsys, "train", *words).startswith(sentence)
 
 
-def test_a_method_that_uses_the_recipes_of_another_is_told_of_those(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = said(monkeypatch, capsys, "train", "algo=l2l_anil", "recipe=nope")
+def test_a_method_that_uses_the_recipes_of_another_is_told_of_those(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "train", "algo=l2l_anil", "recipe=nope")
     assert told.startswith("there is no recipe=nope. Possible: anil_glyphs, anil_miniimagenet, anil_omniglot.")
 
 
@@ -234,6 +232,6 @@ def test_a_recipe_that_an_experiment_of_the_users_own_names_must_be_there(
 )
 def test_a_run_may_do_without_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
     seen: list[object] = []
-    monkeypatch.setattr("metarun.cli.hydra_app._perform", lambda _, config: seen.append(config))
+    monkeypatch.setattr("metarun.cli.hydra_app._perform", lambda _, config, *rest: seen.append(config))
     assert run_here("train", "data=image_folder", word) == 0
     assert len(seen) == 1

@@ -36,7 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
     """The resolved configs that the stubbed `train` and `retest` were called with, in an empty current folder."""
     seen: list[Config] = []
 
-    def record(config: DictConfig) -> None:
+    def record(config: DictConfig, *_: object) -> None:
         seen.append(resolve(config))
         if config.task.way in FAILURES:
             raise FAILURES[config.task.way]

@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def ask(verb: str, *words: str, keys: list[str]) -> list[str]:
         told: list[str] = []
 
-        def perform(_: str, config: object) -> None:
+        def perform(*_: object) -> None:
             told.extend(knob(key, "…") for key in keys)
 
         monkeypatch.setattr(hydra_verbs, "_perform", perform)
@@ -105,6 +105,6 @@ def test_a_data_set_of_a_test_leaves_the_runs_tasks_as_they_are(monkeypatch, tmp
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "five.yaml").write_text("# @package _global_\ntask: {shot: 5}\n")
     seen = []
-    monkeypatch.setattr(hydra_verbs, "_perform", lambda _, config: seen.append(dict(config.task)))
+    monkeypatch.setattr(hydra_verbs, "_perform", lambda _, config, *rest: seen.append(dict(config.task)))
     assert run_under_hydra("test", ["run=1", "--config-dir", str(tmp_path), *words]) == 0
     assert {key: seen[0][key] for key in kept} == kept

@@ -177,7 +177,9 @@ def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
 def test_a_finished_run_is_shown_without_torch(metarun):
     metarun("train", "algo=protonet", *SMALL)
     words = ["metarun", "train", "algo=protonet", *SMALL]
-    program = f"import sys; sys.argv = {words}; from metarun.cli import main as cli; cli.main(); sys.exit('torch' in sys.modules)"
+    program = (
+        f"import sys; sys.argv = {words}; from metarun.cli.main import main; main(); sys.exit('torch' in sys.modules)"
+    )
     shown = subprocess.run([sys.executable, "-c", program], check=False, timeout=60, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "Already finished" in shown.stdout
