@@ -171,7 +171,7 @@ def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
     closed = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
     assert sorted((each["interval"], each["test_tasks"]) for each in closed)[0] == ("closed", 20)
     code, _, complaint = metarun("train", *SMALL, "test.interval=ajar")
-    assert (code, "test.interval='ajar' is not one of closed, open" in complaint) == (2, True)
+    assert (code, "test.interval='ajar' (set by the command) is not one of closed, open" in complaint) == (2, True)
 
 
 def test_a_finished_run_is_shown_without_torch(metarun):
