@@ -88,7 +88,7 @@ def limited(gigabytes: float) -> Path | None:
 def train(asked: argparse.Namespace, folder: str) -> None:
     group = limited(asked.limit) if asked.limit else None
     words = [sys.executable, "-m", "metarun", "train", "algo=protonet", "data._target_=larger_than_memory.Noise"]
-    words += ["~data.split", f"+data.gigabytes={asked.gigabytes}", f"data.storage={asked.storage}"]
+    words += ["~data.split", "~data.invert", f"+data.gigabytes={asked.gigabytes}", f"data.storage={asked.storage}"]
     words += ["train.way=5", "train.query=5", "task.query=5", "train.meta_batch=4", f"train.iterations={asked.steps}"]
     words += [f"train.validate_every={asked.steps}", "train.validate_tasks=20", "test.tasks=20", *asked.words]
     search = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])

@@ -562,7 +562,7 @@ import numpy as np
 
 from metarun.data import SPLITS, ClassDataset
 from metarun.data.cache_file import Unwritten
-from metarun.data.cache import load_or_build
+from metarun.data.cache import Storage, load_or_build
 
 CLASSES, EXAMPLES, SHAPE = 400, 30, (3, 84, 84)  # 254 MB in meta-training
 
@@ -584,7 +584,7 @@ def watch(before):
 class Big:
     name = "big"
 
-    def __init__(self, storage):
+    def __init__(self, storage: Storage):
         self.storage = storage
 
     def load(self):
@@ -609,7 +609,15 @@ class Big:
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells how much memory is anonymous")
 def test_from_disk_data_take_a_small_part_of_the_memory_that_they_are():
     Path("big.py").write_text(BIG)
-    words = ["train", "algo=protonet", "data._target_=big.Big", "~data.split", "backbone=mlp", "backbone.hidden=[8]"]
+    words = [
+        "train",
+        "algo=protonet",
+        "data._target_=big.Big",
+        "~data.split",
+        "~data.invert",
+        "backbone=mlp",
+        "backbone.hidden=[8]",
+    ]
     words += ["train.way=5", "train.query=2", "task.query=2", "train.meta_batch=2", "train.validate_tasks=5"]
     words += ["train.iterations=20", "train.validate_every=10", "test.tasks=5", "force=true"]
     most, rows = {}, {}
