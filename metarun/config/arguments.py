@@ -150,7 +150,8 @@ def with_code(node: Any, change: Callable[[str], Any]) -> Any:
         return [with_code(item, change) for item in node]
     if not isinstance(node, Mapping):
         return node
-    looked_up = ("path",) if node.get("_target_") in _LOOK_UPS else ()
+    target = node.get("_target_")
+    looked_up = ("path",) if isinstance(target, str) and target in _LOOK_UPS else ()
     return {
         name: change(value)
         if isinstance(value, str) and name in (*NAMES_OF_CODE, *looked_up)
