@@ -56,11 +56,14 @@ def _takes_text(hint: Any) -> bool:
 
 def _class_of(name: str) -> Any:
     """Return a class of the user's own; metarun's resolve paths by themselves, and name them as they were written."""
-    if name.startswith("metarun."):
-        return None
+    return None if name.startswith("metarun.") else found_by_name(name)
+
+
+def found_by_name(name: Any) -> Any:
+    """Return what a name such as `package.module.Class` stands for; None where it cannot be imported."""
     try:
         return hydra.utils.get_object(name)
-    except Exception:  # Hydra will say so
+    except Exception:  # whatever an import of anybody's may raise: it is told when it is built
         return None
 
 

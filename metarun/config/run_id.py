@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import hydra
 from omegaconf import OmegaConf
 
 from metarun.config.arguments import hints_of, takes_argument, with_code, with_paths
+from metarun.config.instantiate import found_by_name
 from metarun.config.schema import Config
 from metarun.config.source_code import code_hash
 from metarun.system.fingerprint import content_hash
@@ -94,10 +94,7 @@ def _class_of(target: str) -> Any:
 
 
 def _found(name: str) -> Any:
-    try:
-        return hydra.utils.get_object(name.replace(":", "."))
-    except Exception:  # of a module of anybody's; it will be told when it is built
-        return None
+    return found_by_name(name.replace(":", "."))
 
 
 def _means_as_metaruns(node: Any, name: str) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
@@ -13,6 +12,7 @@ from torch import nn
 from metarun.algorithms import Algorithm
 from metarun.config.arguments import NAMES_OF_CODE
 from metarun.config.compose import merged, with_current_keys
+from metarun.config.instantiate import found_by_name
 from metarun.config.run_id import with_absolute_paths
 from metarun.config.schema import Config, RetestConfig, RunConfig
 from metarun.config.values import check_plain
@@ -121,7 +121,7 @@ def _check_vouched_for(run: RunDirectory, built: Config, trust: Collection[str])
         )
     for key, name in named:
         part, _, rest = key.partition(".")
-        if rest == "_target_" and not _stands_for(part, _found(name)):
+        if rest == "_target_" and not _stands_for(part, found_by_name(name)):
             raise UserError(f"{run.config} names {key}={name}, which cannot be the `{part}` of a run; train it again.")
 
 
@@ -142,15 +142,8 @@ def _is_own(key: str, name: Any) -> bool:
     part, _, rest = key.partition(".")
     if rest != "_target_" or not isinstance(name, str) or not name.startswith("metarun."):
         return False
-    found = _found(name)  # metarun.results.provenance.subprocess.Popen begins with "metarun." too
+    found = found_by_name(name)  # metarun.results.provenance.subprocess.Popen begins with "metarun." too
     return _stands_for(part, found) and str(found.__module__).startswith("metarun.")
-
-
-def _found(name: str) -> Any:
-    try:
-        return hydra.utils.get_object(name)
-    except Exception:  # whatever an import may raise: it will be told when it is built
-        return None
 
 
 def _stands_for(part: str, found: Any) -> bool:
