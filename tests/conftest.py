@@ -17,6 +17,7 @@ REMEDIES = {
     NOT_RUN: "Set it to a folder that holds omniglot/*.zip and caltech101/*.zip.",
     NO_BROWSER: "Install the system's package chromium.",
 }
+CROSSES_SHARE = float(os.environ.get("CROSSES_SHARE", "1"))  # of the slow crosses, of which CI tries a sample
 _MIRROR = os.environ.get("METARUN_MIRROR")
 _BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
@@ -79,9 +80,10 @@ def chromium() -> str:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the markers that `pyproject.toml` says are automatic."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the markers that `pyproject.toml` says are automatic; drop the crosses beyond CROSSES_SHARE."""
     shown: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    dropped: list[pytest.Item] = []
     for item in sorted(items, key=lambda item: zlib.crc32(item.nodeid.encode())):  # neighbours would share values
         if "metarun" in item.fixturenames:
             item.add_marker("command")
@@ -90,7 +92,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             values = {(name, repr(value)) for name, value in item.callspec.params.items()}
             if values <= shown[test]:
                 item.add_marker("slow")
+                if zlib.crc32(item.nodeid.encode()[::-1]) > CROSSES_SHARE * 2**32:
+                    dropped.append(item)
             shown[test] |= values
+    if dropped:
+        unwanted = set(dropped)
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in unwanted]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

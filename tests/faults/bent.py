@@ -1,5 +1,6 @@
 """Faults as a process sees them: each function bends the process that calls it, before its command begins or later."""
 
+import contextlib
 import ctypes
 import datetime
 import fcntl
@@ -70,14 +71,21 @@ def lose_rights(*folders: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it."""
-    shutil.rmtree(folder)
+    """Remove a folder with all that is in it, at once: a thread that writes into it meanwhile must not make it last."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def replace_by_a_file(folder: Path) -> None:
     """Put a file where a folder was."""
-    shutil.rmtree(folder)
-    folder.write_text("no folder")
+    file = folder.with_name(f"{folder.name}.file")
+    file.write_text("no folder")
+    while not folder.is_file():
+        if folder.exists():
+            remove(folder)
+        with contextlib.suppress(IsADirectoryError):  # a thread has made the folder again
+            file.rename(folder)
 
 
 def print_to(path: str) -> None:
