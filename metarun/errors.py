@@ -3,15 +3,27 @@
 import difflib
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 
 class UserError(ValueError):
-    """Something the user asked for that cannot be done.
+    """A request that metarun cannot carry out.
 
-    The message is one sentence: what was asked, what is possible, which knob to turn. The command line prints it
-    without a traceback and exits with code 2; anything else that is raised is a bug and keeps its traceback.
+    The message is one sentence. The command line prints it without a traceback and exits with code 2; any other
+    exception is a bug and keeps its traceback.
+
+    Args:
+        problem: what was asked and why it cannot be done.
+        remedy: what is possible instead, and which key to change.
     """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.problem, self.remedy)
 
 
 class RunFailed(Exception):  # noqa: N818, it is no error of anybody's

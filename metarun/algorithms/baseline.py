@@ -49,7 +49,7 @@ class Baseline(Algorithm):
         super().__init__()
         self.backbone = backbone
         if cost <= 0:
-            raise UserError(f"algo.cost={cost} but it must be above 0; 1 is scikit-learn's and RFS's.")
+            raise UserError(f"algo.cost={cost} but it must be above 0", "1 is scikit-learn's and RFS's.")
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.cost = cost
         self.normalise = normalise

@@ -54,9 +54,9 @@ class BaselinePP(Algorithm):
     ) -> None:
         super().__init__()
         if scale <= 0:
-            raise UserError(f"algo.scale={scale} but it must be above 0; the paper's code has 2 and 10.")
+            raise UserError(f"algo.scale={scale} but it must be above 0", "the paper's code has 2 and 10.")
         if inner_lr <= 0:
-            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0; raise `algo.inner_lr`.")
+            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0", "raise `algo.inner_lr`.")
         self.backbone = backbone
         self.directions = nn.Parameter(torch.randn(train_classes, backbone.features))  # used in pre-training only
         self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # likewise

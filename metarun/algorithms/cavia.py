@@ -52,7 +52,7 @@ class CAVIA(Algorithm):
         super().__init__()
         check_inner_loop(inner_steps, order)
         if context < 1:
-            raise UserError(f"algo.context={context} but a task is at least 1 number; raise `algo.context`.")
+            raise UserError(f"algo.context={context} but a task is at least 1 number", "raise `algo.context`.")
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
         self.layer = steered_layer(backbone)
@@ -128,7 +128,9 @@ def steered_layer(backbone: nn.Module) -> str:
     norms = set(norm_weights(backbone))
     layers = [layer for layer in layers if f"{layer}.bias" in norms] or layers
     if not layers:
-        raise UserError("algo=cavia steers a layer by weight and bias but this backbone has none; use backbone=conv4.")
+        raise UserError(
+            "algo=cavia steers a layer by weight and bias but this backbone has none", "use backbone=conv4."
+        )
     return layers[-2] if len(layers) > 1 else layers[0]
 
 

@@ -53,7 +53,7 @@ class FineTune(Algorithm):
         if optimizer not in ("sgd", "adam"):
             raise UserError(f"algo.optimizer='{optimizer}' is not one of sgd, adam.")
         if inner_lr <= 0:
-            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0; raise `algo.inner_lr`.")
+            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0", "raise `algo.inner_lr`.")
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.inner_lr = inner_lr

@@ -69,9 +69,11 @@ class IMAML(Algorithm):
         self.outputs = outputs
         self.inner_steps = inner_steps
         if prox <= 0:
-            raise UserError(f"algo.prox={prox} but it must be above 0; raise `algo.prox`.")
+            raise UserError(f"algo.prox={prox} but it must be above 0", "raise `algo.prox`.")
         if cg_steps < 1:
-            raise UserError(f"algo.cg_steps={cg_steps} but conjugate gradients take at least 1; raise `algo.cg_steps`.")
+            raise UserError(
+                f"algo.cg_steps={cg_steps} but conjugate gradients take at least 1", "raise `algo.cg_steps`."
+            )
         check_steps("algo.cg_steps", cg_steps)
         self.inner_lr = inner_lr
         self.prox = prox

@@ -205,7 +205,7 @@ def check_inner_loop(inner_steps: int, order: int) -> None:
         raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
     if inner_steps < 1:
         raise UserError(
-            f"algo.inner_steps={inner_steps} but an inner loop has at least 1 step; raise `algo.inner_steps`."
+            f"algo.inner_steps={inner_steps} but an inner loop has at least 1 step", "raise `algo.inner_steps`."
         )
     check_steps("algo.inner_steps", inner_steps)
 
@@ -213,4 +213,4 @@ def check_inner_loop(inner_steps: int, order: int) -> None:
 def check_steps(knob: str, steps: int) -> None:
     """Raise a UserError if a loop within one task is so long that for hours nothing would be seen of it."""
     if steps > MOST_STEPS:
-        raise UserError(f"{knob}={steps:,} but no task is given more than {MOST_STEPS:,}; lower `{knob}`.")
+        raise UserError(f"{knob}={steps:,} but no task is given more than {MOST_STEPS:,}", f"lower `{knob}`.")

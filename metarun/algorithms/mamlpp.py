@@ -72,7 +72,7 @@ class MAMLPlusPlus(Algorithm):
         self.order = order
         for knob, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
             if not 0 <= value <= 1:
-                raise UserError(f"algo.{knob}={value} is no fraction of the training; give a number from 0 to 1.")
+                raise UserError(f"algo.{knob}={value} is no fraction of the training", "give a number from 0 to 1.")
         self.multi_step_until = multi_step_until
         self.second_order_from = second_order_from
         self.fraction = 0.0  # of meta-training that is over

@@ -50,10 +50,10 @@ class MatchingNet(Algorithm):
         super().__init__()
         self.backbone = backbone
         if read_steps < 1:
-            raise UserError(f"algo.read_steps={read_steps} but a query reads at least once; raise `algo.read_steps`.")
+            raise UserError(f"algo.read_steps={read_steps} but a query reads at least once", "raise `algo.read_steps`.")
         check_steps("algo.read_steps", read_steps)
         if scale <= 0:
-            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
+            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0", "raise `algo.scale`.")
         self.context = FullContext(backbone.features, read_steps) if full_context else None
         self.scale = scale
         self.normalise_query = normalise_query

@@ -47,9 +47,9 @@ class MetaOptNet(Algorithm):
         super().__init__()
         self.backbone = backbone
         if c <= 0:
-            raise UserError(f"algo.c={c} but the price of a missed margin is above 0; raise `algo.c`.")
+            raise UserError(f"algo.c={c} but the price of a missed margin is above 0", "raise `algo.c`.")
         if init_scale <= 0:
-            raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0; raise `algo.init_scale`.")
+            raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0", "raise `algo.init_scale`.")
         if not 0 <= label_smoothing < 1:
             raise UserError(f"algo.label_smoothing={label_smoothing} is not a probability from 0 to below 1.")
         self.c = c

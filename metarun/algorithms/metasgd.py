@@ -60,7 +60,7 @@ class MetaSGD(Algorithm):
         self.order = order
         if inner_lr_min > inner_lr_max:
             raise UserError(
-                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}", "lower the first."
             )
         weights = network_weights(self).values()
         self.inner_lr = nn.ParameterList(torch.empty_like(w).uniform_(inner_lr_min, inner_lr_max) for w in weights)

@@ -39,7 +39,7 @@ class NearestCentroid(Algorithm):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:  # noqa: ARG002, there is none
         """Refuse: there is nothing to train."""
-        raise UserError("algo=nearest_centroid has nothing to train; for a learned space use algo=protonet.")
+        raise UserError("algo=nearest_centroid has nothing to train", "for a learned space use algo=protonet.")
 
     predict = predict_at_once
 

@@ -14,7 +14,7 @@ def pretraining_batch(tasks: TaskBatch) -> tuple[Tensor, Tensor]:
         (T * way * (shot + query), *shape) examples; as many int64 class numbers.
     """
     if tasks.classes is None:
-        raise UserError("these tasks do not say which meta-train classes they are made of; use `data` with classes.")
+        raise UserError("these tasks do not say which meta-train classes they are made of", "use `data` with classes.")
     x = torch.cat([tasks.support_x, tasks.query_x], 1)  # (T, way * (shot + query), *shape)
     labels = torch.cat([tasks.support_y, tasks.query_y], 1)
     return x.flatten(0, 1), tasks.classes.gather(1, labels).flatten()

@@ -46,7 +46,7 @@ class ProtoNet(Algorithm):
         if distance not in ("squared_euclidean", "cosine"):
             raise UserError(f"algo.distance='{distance}' is not one of squared_euclidean, cosine.")
         if scale <= 0:
-            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0; raise `algo.scale`.")
+            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0", "raise `algo.scale`.")
         self.distance = distance
         # Only where it is used: a parameter that never gets a gradient would say something else in `parameters`.
         learned = learn_scale and distance == "cosine"

@@ -46,9 +46,9 @@ class R2D2(Algorithm):
         super().__init__()
         self.backbone = backbone
         if init_lambda <= 0:
-            raise UserError(f"algo.init_lambda={init_lambda} but ridge regression needs more than 0; raise it.")
+            raise UserError(f"algo.init_lambda={init_lambda} but ridge regression needs more than 0", "raise it.")
         if init_scale <= 0:
-            raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0; raise `algo.init_scale`.")
+            raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0", "raise `algo.init_scale`.")
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)), requires_grad=learn_lambda)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))  # alpha
         self.bias = nn.Parameter(torch.tensor(0.0))  # beta; no softmax sees it, it is the paper's all the same

@@ -38,14 +38,14 @@ class RelationNet(Algorithm):
         self.backbone = backbone
         if not isinstance(backbone, HasFeatureMap):
             raise UserError(
-                f"algo=relation compares feature maps and {type(backbone).__name__} has none; use backbone=conv4."
+                f"algo=relation compares feature maps and {type(backbone).__name__} has none", "use backbone=conv4."
             )
         if hidden < 1:
-            raise UserError(f"algo.hidden={hidden} but the layer needs units; raise `algo.hidden`.")
+            raise UserError(f"algo.hidden={hidden} but the layer needs units", "raise `algo.hidden`.")
         if norm in ("support", "tasknorm"):
             raise UserError(
-                f"algo.norm={norm} but the relation module compares pairs, among which is no support set; "
-                "set `algo.norm` to another, such as layer."
+                f"algo.norm={norm} but the relation module compares pairs, among which is no support set",
+                "set `algo.norm` to another, such as layer.",
             )
         self.feature_map = backbone.feature_map
         self.relation = relation_module(backbone.map_shape, hidden, norm)

@@ -63,8 +63,8 @@ class Reptile(Algorithm):
         self.inner_steps = inner_steps
         if min(inner_batch, test_batch) < 1:
             raise UserError(
-                f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but a step needs an example; "
-                "give both at least 1."
+                f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but a step needs an example",
+                "give both at least 1.",
             )
         if inner_optimizer not in ("adam", "sgd"):
             raise UserError(f"algo.inner_optimizer='{inner_optimizer}' is not one of adam, sgd.")

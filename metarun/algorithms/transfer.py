@@ -27,8 +27,9 @@ def load_under_another_head(algorithm: Algorithm, state: dict[str, Tensor], name
     if needed:
         raise UserError(
             f"algo={name} has weights of its own that it must learn ({', '.join(needed[:3])}), which a checkpoint of "
-            f"{trained} does not have in that form; meta-train it with `metarun train algo={name}`, or test by a head "
-            "that needs none, such as protonet, simpleshot or baseline."
+            f"{trained} does not have in that form",
+            f"meta-train it with `metarun train algo={name}`, or test by a head "
+            "that needs none, such as protonet, simpleshot or baseline.",
         )
     fresh = (
         algorithm.not_needed if missing else ()

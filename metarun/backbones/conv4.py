@@ -38,16 +38,18 @@ class Conv4(Backbone):
         super().__init__()
         if len(input_shape) != 3:
             raise UserError(
-                f"backbone=conv4 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
+                f"backbone=conv4 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
             )
         if downsample not in ("pool", "stride", "pool_twice"):
             raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride, pool_twice.")
         if filters < 1:
-            raise UserError(f"backbone.filters={filters} but a convolution needs at least 1; raise `backbone.filters`.")
+            raise UserError(
+                f"backbone.filters={filters} but a convolution needs at least 1", "raise `backbone.filters`."
+            )
         channels, height, width = input_shape
         if downsample == "pool" and min(height, width) < 16:
             raise UserError(
-                f"backbone=conv4 halves images four times but they are {height}x{width}; use downsample=stride."
+                f"backbone=conv4 halves images four times but they are {height}x{width}", "use downsample=stride."
             )
         widths = [channels, filters, filters, filters, filters]
         halving = [downsample, downsample, "none", "none"] if downsample == "pool_twice" else [downsample] * 4

@@ -30,7 +30,7 @@ class MLP(Backbone):
         super().__init__()
         if not hidden or min(hidden) < 1:
             raise UserError(
-                f"backbone.hidden={list(hidden)} but every layer needs units and there must be one; give [40, 40]."
+                f"backbone.hidden={list(hidden)} but every layer needs units and there must be one", "give [40, 40]."
             )
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, units in pairwise([math.prod(input_shape), *hidden]):

@@ -36,7 +36,9 @@ class Module(Backbone):
     def __init__(self, input_shape: tuple[int, ...], module: nn.Module) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
-            raise UserError(f"backbone.module is a {type(module).__name__}, not a torch.nn.Module; name another class.")
+            raise UserError(
+                f"backbone.module is a {type(module).__name__}, not a torch.nn.Module", "name another class."
+            )
         self._name = type(module).__name__
         zeros = torch.zeros(2, *input_shape)
         module.eval()
@@ -50,8 +52,8 @@ class Module(Backbone):
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise UserError(
-                f"backbone.module: {self._name} makes {shape} of 2 examples, but a backbone makes (2, features); "
-                "end it with a mean over the map and without a head, in timm with num_classes: 0."
+                f"backbone.module: {self._name} makes {shape} of 2 examples, but a backbone makes (2, features)",
+                "end it with a mean over the map and without a head, in timm with num_classes: 0.",
             )
         check_network(self._name, module, zeros)
         self.takes_channels_last = makes_the_same_of(module, zeros, torch.channels_last)

@@ -27,7 +27,7 @@ def check_network(name: str, network: nn.Module, examples: Tensor) -> None:
             numbers; in training it changes what no checkpoint has; it cannot be copied, or not compute in float64.
     """
     if any(is_lazy(weight) for weight in network.parameters()):
-        raise UserError(f"backbone.module: {name} has a lazy part that no pass goes through; remove it.")
+        raise UserError(f"backbone.module: {name} has a lazy part that no pass goes through", "remove it.")
     _let_go_of_graphs(network)
     _check_registered(name, network)
     _check_eval_mode(name, network, examples)
@@ -62,8 +62,9 @@ def _check_registered(name: str, network: nn.Module) -> None:
                 if is_weight or is_layer:
                     raise UserError(
                         f"backbone.module: {name} keeps weights in its attribute {attribute}, where no method finds "
-                        "them; register them by nn.Parameter, nn.ParameterList or nn.ModuleList, and compute what "
-                        "follows from them in `forward`."
+                        "them",
+                        "register them by nn.Parameter, nn.ParameterList or nn.ModuleList, and compute what "
+                        "follows from them in `forward`.",
                     )
 
 
@@ -74,12 +75,13 @@ def _check_eval_mode(name: str, network: nn.Module, examples: Tensor) -> None:
     if wrong := _written(before, network):
         raise UserError(
             f"backbone.module: {name} changes its {wrong[0]} in eval mode, so that a prediction depends on those "
-            "before it; change it only `if self.training`, and leave out `max_norm`."
+            "before it",
+            "change it only `if self.training`, and leave out `max_norm`.",
         )
     if not torch.equal(random, torch.get_rng_state()):
         raise UserError(
-            f"backbone.module: {name} draws random numbers in eval mode; give F.dropout `training=self.training`, or "
-            "use nn.Dropout."
+            f"backbone.module: {name} draws random numbers in eval mode",
+            "give F.dropout `training=self.training`, or use nn.Dropout.",
         )
 
 
@@ -93,18 +95,18 @@ def _check_training(name: str, network: nn.Module, examples: Tensor) -> None:
         return
     if not isinstance(found, Tensor):
         raise UserError(
-            f"backbone.module: {name} makes a {type(found).__name__} in training, but a backbone makes (n, features); "
-            "turn its auxiliary outputs off."
+            f"backbone.module: {name} makes a {type(found).__name__} in training, but a backbone makes (n, features)",
+            "turn its auxiliary outputs off.",
         )
     if lost := [each for each in _written(before, network) if each not in kept]:
         raise UserError(
-            f"backbone.module: {name} changes its buffer {lost[0]} in training, which no checkpoint has; register it "
-            "with `persistent=True`."
+            f"backbone.module: {name} changes its buffer {lost[0]} in training, which no checkpoint has",
+            "register it with `persistent=True`.",
         )
     if others:
         raise UserError(
-            f"backbone.module: {name} changes its attribute {others[0]} in training, which no checkpoint has; make it "
-            f"a buffer with `register_buffer('{others[0]}', …)`."
+            f"backbone.module: {name} changes its attribute {others[0]} in training, which no checkpoint has",
+            f"make it a buffer with `register_buffer('{others[0]}', …)`.",
         )
 
 
@@ -117,8 +119,8 @@ def _check_float64(name: str, twin: nn.Module, examples: Tensor) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"backbone.module: {name} does not take float64, in which metarun checks a method: {reason}; "
-            "let it compute in the type of its weights, with constants as buffers and without `.float()`."
+            f"backbone.module: {name} does not take float64, in which metarun checks a method: {reason}",
+            "let it compute in the type of its weights, with constants as buffers and without `.float()`.",
         ) from error
 
 

@@ -58,7 +58,7 @@ def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
         return BatchStatistics(channels) if norm == "batch" else SupportStatistics(channels)
     if norm in ("instance", "group", "tasknorm") and not spatial:
         raise UserError(
-            f"backbone.norm={norm} needs feature maps; use batch, support, running, layer or none with this backbone."
+            f"backbone.norm={norm} needs feature maps", "use batch, support, running, layer or none with this backbone."
         )
     if norm == "tasknorm":
         return TaskNorm(channels)

@@ -39,11 +39,11 @@ class ResNet12(Backbone):
         super().__init__()
         if len(input_shape) != 3:
             raise UserError(
-                f"backbone=resnet12 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
+                f"backbone=resnet12 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
             )
         channels, height, width = input_shape
         if min(height, width) < 16:
-            raise UserError(f"backbone=resnet12 halves images four times but they are {height}x{width}; use conv4.")
+            raise UserError(f"backbone=resnet12 halves images four times but they are {height}x{width}", "use conv4.")
         if not 0 < keep_rate <= 1:
             raise UserError(
                 f"backbone.keep_rate={keep_rate} but it must be above 0 and at most 1, which drops nothing."

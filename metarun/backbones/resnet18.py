@@ -37,7 +37,7 @@ class ResNet18(Backbone):
         super().__init__()
         if len(input_shape) != 3:
             raise UserError(
-                f"backbone=resnet18 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
+                f"backbone=resnet18 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
             )
         if first not in ("7x7", "3x3"):
             raise UserError(f"backbone.first='{first}' is not one of 7x7, 3x3.")

@@ -31,7 +31,7 @@ class WRN28x10(Backbone):
         super().__init__()
         if len(input_shape) != 3:
             raise UserError(
-                f"backbone=wrn28_10 needs images but the data has examples of shape {input_shape}; use backbone=mlp."
+                f"backbone=wrn28_10 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
             )
         layers: list[nn.Module] = [nn.Conv2d(input_shape[0], 16, 3, padding=1, bias=False)]
         channels = 16

@@ -82,11 +82,11 @@ def hydra_words(verb: str, words: list[str]) -> list[str]:
     try:
         args, unknown = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:
-        raise UserError(f"{error}; `metarun {verb} --hydra-help` lists the flags.") from None
+        raise UserError(f"{error}", f"`metarun {verb} --hydra-help` lists the flags.") from None
     if unknown:
-        raise UserError(f"there is no flag {unknown[0]!r}; `metarun {verb} --hydra-help` lists the flags.")
+        raise UserError(f"there is no flag {unknown[0]!r}", f"`metarun {verb} --hydra-help` lists the flags.")
     if args.experimental_rerun:
-        raise UserError("--experimental-rerun runs whatever code its file holds; `metarun rerun RUN` repeats a run.")
+        raise UserError("--experimental-rerun runs whatever code its file holds", "`metarun rerun RUN` repeats a run.")
     _check_folder("--config-dir", args.config_dir)
     overrides = [readable(_without(_as_text(override))) for override in args.overrides]
     _check_sweep(overrides)
@@ -111,7 +111,7 @@ def _without(override: str) -> str:
 
 def _check_folder(flag: str, folder: str | None) -> None:
     if folder and "://" not in folder and not is_folder(Path(folder)):
-        raise UserError(f"{flag} {folder}: there is no such folder; it is taken from where the command is run.")
+        raise UserError(f"{flag} {folder}: there is no such folder", "it is taken from where the command is run.")
 
 
 def _check_sweep(overrides: Sequence[str]) -> None:
@@ -124,7 +124,7 @@ def _check_sweep(overrides: Sequence[str]) -> None:
     except Exception:  # Hydra will say what is wrong with them
         return
     if runs > MOST_RUNS:
-        raise UserError(f"these words ask for a sweep of more than {MOST_RUNS:,} runs; name fewer values.")
+        raise UserError(f"these words ask for a sweep of more than {MOST_RUNS:,} runs", "name fewer values.")
 
 
 def _folders(words: list[str]) -> list[Path]:

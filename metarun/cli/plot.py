@@ -93,7 +93,9 @@ def _inches(word: str) -> float:
 
 def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     if not any(record["steps"] for record in records):
-        raise UserError("none of these runs adapts in steps, so there is no curve; `metarun plot heatmap` draws them.")
+        raise UserError(
+            "none of these runs adapts in steps, so there is no curve", "`metarun plot heatmap` draws them."
+        )
     metric = common_metric(records)
     told, keys = differences(records)
     in_steps = options.against != MILLISECONDS
@@ -104,7 +106,9 @@ def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
         except UserError as error:
             leave_out(str(error))
     if not curves:
-        raise UserError("there is nothing to draw: no run's tasks.parquet can be read; make one again with force=true.")
+        raise UserError(
+            "there is nothing to draw: no run's tasks.parquet can be read", "make one again with force=true."
+        )
     devices = {record["device"] for record in records}
     on = f"on {devices.pop()}" if len(devices) == 1 else "on several devices"
     x_name = "inner steps" if in_steps else f"milliseconds per task, {on}"
@@ -126,8 +130,8 @@ def _draw_tasks(options: argparse.Namespace) -> None:
     record = run.read_result()
     if record is None or not run.examples.is_file():
         raise UserError(
-            f"{run.path} has no examples.npz: it is unfinished or older, or its data cannot be drawn; "
-            "make the run again with force=true."
+            f"{run.path} has no examples.npz: it is unfinished or older, or its data cannot be drawn",
+            "make the run again with force=true.",
         )
     tasks = example_tasks.load(run.examples)
     settings = "{algo} on {test_data}, {test_way}-way {test_shot}-shot".format(**record)

@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
     try:
         write_bytes(options.output, page.encode("utf-8", "replace"))  # a path may hold bytes that are no UTF-8
     except UserError as error:
-        raise UserError(f"{str(error).partition(';')[0]}; name another file with -o.") from None
+        raise UserError(f"{str(error).partition(';')[0]}", "name another file with -o.") from None
     runs = "1 run" if len(records) == 1 else f"{len(records):,} runs"
     print(f"→ {options.output} ({runs}, {options.output.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
     before = numbers(run)
     record = run.read_result() or {}
     if asked.into.resolve() in run.path.resolve().parents:
-        raise UserError(f"{run.path} lies in {asked.into}; name another folder for its repetition with --into.")
+        raise UserError(f"{run.path} lies in {asked.into}", "name another folder for its repetition with --into.")
     trust = _names(asked.trust)
     again = RunDirectory(_repeat(run, record, asked.into, asked.device or record["device"], trust))
     gaps = numbers_that_differ(before, numbers(again))
@@ -71,7 +71,7 @@ def _names(word: str) -> list[str]:
         return []
     if not (found := re.fullmatch(r"trust=\[(.*)\]", word)):
         raise UserError(
-            f"metarun rerun takes a run and perhaps trust=[NAME,…], not {word}; --help shows what it takes."
+            f"metarun rerun takes a run and perhaps trust=[NAME,…], not {word}", "--help shows what it takes."
         )
     return [name.strip() for name in found[1].split(",")]
 

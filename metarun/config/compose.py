@@ -43,7 +43,9 @@ def resolve(config: DictConfig) -> Config:
     check_plain(resolved)
     for key in ("data", "algo", "backbone"):
         if not isinstance(resolved[key], dict) and not (schema is RetestConfig and resolved[key] is None):
-            raise UserError(f"`{key}` is {resolved[key]!r} but it names a class and its arguments; choose {key}=NAME.")
+            raise UserError(
+                f"`{key}` is {resolved[key]!r} but it names a class and its arguments", f"choose {key}=NAME."
+            )
     return {str(key): value for key, value in resolved.items()}
 
 
@@ -64,7 +66,7 @@ def merged(schema: DictConfig, config: DictConfig | Config) -> DictConfig:
     try:
         typed = OmegaConf.merge(schema, config)
     except OverflowError:
-        raise UserError(f"a number of the config is too large; the largest is {sys.float_info.max:.0e}.") from None
+        raise UserError("a number of the config is too large", f"the largest is {sys.float_info.max:.0e}.") from None
     assert isinstance(typed, DictConfig)
     return typed
 

@@ -81,7 +81,7 @@ def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
 
 def _target(key: str, node: Mapping[str, Any]) -> Any:
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise UserError(f"`{key}` names no class; set `{key}._target_` or choose one with `{key}=…`.")
+        raise UserError(f"`{key}` names no class", f"set `{key}._target_` or choose one with `{key}=…`.")
     name = node["_target_"]
     try:
         found = hydra.utils.get_object(name)
@@ -91,7 +91,7 @@ def _target(key: str, node: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(found)
     except (TypeError, ValueError) as error:  # no callable, or one that does not say what it takes
-        raise UserError(f"{key}._target_={name} is no class whose arguments are known; name another.") from error
+        raise UserError(f"{key}._target_={name} is no class whose arguments are known", "name another.") from error
     return found
 
 

@@ -14,7 +14,7 @@ def check_plain(value: Any, key: str = "") -> None:
     if isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str):
-                raise UserError(f"{key or 'the config'} has a key {name!r}, which is no text; put it in quotes.")
+                raise UserError(f"{key or 'the config'} has a key {name!r}, which is no text", "put it in quotes.")
             check_plain(item, f"{key}.{name}" if key else name)
     elif isinstance(value, list):
         for i, item in enumerate(value):

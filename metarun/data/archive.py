@@ -63,14 +63,14 @@ def empty_folders(place: Path) -> list[str]:
 
 def _read_file(path: Path, largest: int, first: int | None) -> bytes:
     if not is_file(path):
-        raise UserError(f"{path} is no file but a link to nothing, a pipe or a device; take it away.")
+        raise UserError(f"{path} is no file but a link to nothing, a pipe or a device", "take it away.")
     try:
         if first is not None:
             with path.open("rb", buffering=0) as file:
                 return file.read(first)
         size = path.stat().st_size
         if size > largest:
-            raise UserError(f"{path} has {size:,} bytes, more than any that is expected here; take it away.")
+            raise UserError(f"{path} has {size:,} bytes, more than any that is expected here", "take it away.")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
@@ -78,7 +78,7 @@ def _read_file(path: Path, largest: int, first: int | None) -> bytes:
 
 def _open_zip(place: Path) -> zipfile.ZipFile:
     if not is_file(place):
-        raise UserError(f"{place} is neither a folder nor a file; name one of them.")
+        raise UserError(f"{place} is neither a folder nor a file", "name one of them.")
     try:
         return zipfile.ZipFile(place)
     except Exception as error:  # zipfile raises a dozen kinds on foreign bytes
@@ -94,7 +94,7 @@ def _members(place: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo
         if written.endswith("/"):  # a folder
             continue
         if name in members:
-            raise UserError(f"{place} holds '{name}' twice; fetch it again, or pack it anew.")
+            raise UserError(f"{place} holds '{name}' twice", "fetch it again, or pack it anew.")
         members[name] = entry
     return members
 
@@ -122,12 +122,12 @@ def _read_member(
 
 
 def _damaged(place: Path, reason: object) -> UserError:
-    return UserError(f"{place} is no whole zip archive ({reason}); fetch it again or delete it.")
+    return UserError(f"{place} is no whole zip archive ({reason})", "fetch it again or delete it.")
 
 
 def _check_stays_inside(place: Path, name: str) -> None:
     steps = name.replace("\\", "/").split("/")
     if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", name):
         raise UserError(
-            f"{place} holds '{name}', a path that leads out of its folder; fetch it from a place you trust."
+            f"{place} holds '{name}', a path that leads out of its folder", "fetch it from a place you trust."
         )

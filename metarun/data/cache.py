@@ -65,7 +65,7 @@ def load_or_build(
             _write(path, key, unwritten(built) if isinstance(built, Examples) else built)
             cached = built if isinstance(built, Examples) and storage == "memory" else read_cache(path, key, storage)
         if cached is None:
-            raise UserError(f"{path} was damaged while it was written; is the disk in order?")
+            raise UserError(f"{path} was damaged while it was written", "is the disk in order?")
         return cached
 
 
@@ -149,4 +149,4 @@ def _write(path: Path, key: str, examples: Unwritten) -> None:
 
 def _unwritable(path: Path, error: OSError) -> UserError:
     reason = error.strerror or error
-    return UserError(f"{path} cannot be written ({reason}); set METARUN_DATA to a folder that you may write to.")
+    return UserError(f"{path} cannot be written ({reason})", "set METARUN_DATA to a folder that you may write to.")

@@ -22,11 +22,11 @@ def check_examples(where: str, values: Any, offsets: Any, class_names: Any) -> N
         UserError: one of them is of another type or shape than is said there, or a class is empty.
     """
     if not isinstance(values, np.ndarray):
-        raise UserError(f"{where} holds a {type(values).__name__} but examples are a numpy array; convert them.")
+        raise UserError(f"{where} holds a {type(values).__name__} but examples are a numpy array", "convert them.")
     if values.dtype not in (np.uint8, np.float32):
         raise UserError(
-            f"{where} holds {values.dtype} but examples are uint8, 0 to 255, or float32, the same in all splits; "
-            "convert them."
+            f"{where} holds {values.dtype} but examples are uint8, 0 to 255, or float32, the same in all splits",
+            "convert them.",
         )
     if values.ndim < 2 or 0 in values.shape[1:]:
         raise UserError(
@@ -40,24 +40,26 @@ def _check_offsets(where: str, examples: int, offsets: Any, class_names: Any) ->
     if isinstance(class_names, str) or not isinstance(class_names, Sequence):
         raise UserError(f"{where} has class names of type {type(class_names).__name__} but they are a tuple of texts.")
     if wrong := [name for name in class_names if not isinstance(name, str)]:
-        raise UserError(f"{where} has a class called {wrong[0]!r} but a name is a text; make it one, such as by str().")
+        raise UserError(
+            f"{where} has a class called {wrong[0]!r} but a name is a text", "make it one, such as by str()."
+        )
     if len(set(class_names)) < len(class_names):
         twice = next(name for name in class_names if class_names.count(name) > 1)
-        raise UserError(f"{where} has two classes called '{twice}'; give each a name of its own.")
+        raise UserError(f"{where} has two classes called '{twice}'", "give each a name of its own.")
     if not isinstance(offsets, np.ndarray) or offsets.dtype != np.int64 or offsets.ndim != 1:
         told = offsets.dtype if isinstance(offsets, np.ndarray) else type(offsets).__name__
-        raise UserError(f"{where} has offsets of type {told} but they are one row of int64; convert them.")
+        raise UserError(f"{where} has offsets of type {told} but they are one row of int64", "convert them.")
     if len(offsets) != len(class_names) + 1 or offsets[0] != 0 or offsets[-1] != examples:
         raise UserError(
             f"the offsets of {where} do not fit its {counted(len(class_names), 'class')} and "
-            f"{counted(examples, 'example')}; let them go from 0 to the number of examples, one more than there are "
-            "classes."
+            f"{counted(examples, 'example')}",
+            "let them go from 0 to the number of examples, one more than there are classes.",
         )
     sizes = np.diff(offsets)
     if (sizes < 0).any():
-        raise UserError(f"the offsets of {where} fall, but class after class they rise; correct them.")
+        raise UserError(f"the offsets of {where} fall, but class after class they rise", "correct them.")
     if (sizes == 0).any():
-        raise UserError(f"class '{class_names[int(sizes.argmin())]}' of {where} has no examples; leave it out.")
+        raise UserError(f"class '{class_names[int(sizes.argmin())]}' of {where} has no examples", "leave it out.")
 
 
 def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: Sequence[str]) -> None:
@@ -72,6 +74,6 @@ def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: S
             row = first + int((~np.isfinite(piece.reshape(len(piece), -1)).all(1)).argmax())
             name = class_names[int(np.searchsorted(offsets, row, side="right")) - 1]
             raise UserError(
-                f"class '{name}' of {where} has an example with a number that is not finite; correct or drop it."
+                f"class '{name}' of {where} has an example with a number that is not finite", "correct or drop it."
             )
         first += len(piece)

@@ -50,7 +50,7 @@ def download(url: str, path: Path) -> None:
         part.touch()
     except OSError as error:
         raise UserError(
-            f"{part} cannot be written ({error.strerror}); set METARUN_DATA to a folder that you may write to."
+            f"{part} cannot be written ({error.strerror})", "set METARUN_DATA to a folder that you may write to."
         ) from error
     try:
         _fetch_rest(url, part)

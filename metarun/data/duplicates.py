@@ -203,7 +203,8 @@ def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
         if split != other_split and 1 < count == min(sizes[one], sizes[other]):
             raise UserError(
                 f"class '{class_name}' in '{split}' of {name} and class '{other_name}' in '{other_split}' hold the "
-                f"same {count} examples; give each class to one split."
+                f"same {count} examples",
+                "give each class to one split.",
             )
 
 

@@ -86,9 +86,9 @@ def _as_array(name: str, values: object) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise UserError(f"class '{name}' has examples of several shapes; give all one shape.") from error
+        raise UserError(f"class '{name}' has examples of several shapes", "give all one shape.") from error
     if array.ndim == 0:
-        raise UserError(f"class '{name}' is a {type(values).__name__} but its examples are an array; convert them.")
+        raise UserError(f"class '{name}' is a {type(values).__name__} but its examples are an array", "convert them.")
     return array
 
 
@@ -97,8 +97,8 @@ def _check_one_shape(arrays: Mapping[str, NDArray[Any]]) -> None:
     for name, values in arrays.items():
         if values.shape[1:] != arrays[first].shape[1:]:
             raise UserError(
-                f"class '{name}' has examples of shape {values.shape[1:]} but '{first}' of {arrays[first].shape[1:]}; "
-                "give all one shape."
+                f"class '{name}' has examples of shape {values.shape[1:]} but '{first}' of {arrays[first].shape[1:]}",
+                "give all one shape.",
             )
 
 
@@ -138,7 +138,7 @@ class ClassDataset:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise UserError(f"a data set is called {self.name!r} but a name is a text; make it one.")
+            raise UserError(f"a data set is called {self.name!r} but a name is a text", "make it one.")
         if not isinstance(self.splits, Mapping):
             kind = type(self.splits).__name__
             raise UserError(f"the splits of {self.name} are a {kind} but a mapping of train, val and test is wanted.")
@@ -147,7 +147,7 @@ class ClassDataset:
                 kind = type(self.splits[split]).__name__
                 raise UserError(f"split '{split}' of {self.name} is a {kind} but metarun.data.Examples are wanted.")
             if split not in self.splits or len(self.splits[split].class_names) == 0:
-                raise UserError(f"split '{split}' of {self.name} has no classes; every split needs some.")
+                raise UserError(f"split '{split}' of {self.name} has no classes", "every split needs some.")
             self._check_arrays(split, self.splits[split])
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
 
@@ -157,17 +157,17 @@ class ClassDataset:
         check_examples(where, values, examples.offsets, examples.class_names)
         if values.dtype != self.splits["train"].values.dtype:
             raise UserError(
-                f"{where} holds {values.dtype} but 'train' {self.splits['train'].values.dtype}; convert one of them."
+                f"{where} holds {values.dtype} but 'train' {self.splits['train'].values.dtype}", "convert one of them."
             )
         if examples.shape != self.shape:
             raise UserError(
-                f"split '{split}' of {self.name} has examples of shape {examples.shape} but 'train' of {self.shape}; "
-                "give all one shape."
+                f"split '{split}' of {self.name} has examples of shape {examples.shape} but 'train' of {self.shape}",
+                "give all one shape.",
             )
         if examples.on_disk and not (examples.values.flags.c_contiguous and examples.values.flags.aligned):
             raise UserError(
-                f"split '{split}' of {self.name} is a piece of a memory map, which would be copied; map it by itself, "
-                "in C order."
+                f"split '{split}' of {self.name} is a piece of a memory map, which would be copied",
+                "map it by itself, in C order.",
             )
         if values.dtype == np.float32:
             self._check_finite(where, split, examples)
@@ -234,6 +234,6 @@ def check_disjoint(name: str, classes: Mapping[Split, Sequence[str]]) -> None:
         shared = sorted(set(classes[one]) & set(classes[other]))
         if shared:
             raise UserError(
-                f"class '{shared[0]}' stands in both '{one}' and '{other}' of {name} ({len(shared)} shared in all); "
-                "give each class to one split."
+                f"class '{shared[0]}' stands in both '{one}' and '{other}' of {name} ({len(shared)} shared in all)",
+                "give each class to one split.",
             )

@@ -53,7 +53,7 @@ def arrange(
     _check_names(place, files.pictures)
     if not files.pictures:
         only = f" that are read here, only {count_by_suffix(files.others)}" if files.others else ""
-        raise UserError(f"{place} holds no pictures ({SHOWN}){only}; put them there, or correct `data.root`.")
+        raise UserError(f"{place} holds no pictures ({SHOWN}){only}", "put them there, or correct `data.root`.")
     found = _look(name, place, files, names, read)
     by_choice, splits = found.left_out.by_choice, found.splits
     if split_file is None and not splits:
@@ -111,7 +111,7 @@ def _check_names(place: Path, pictures: Sequence[str]) -> None:
         try:
             picture.encode()
         except UnicodeEncodeError:
-            raise UserError(f"{place} holds {picture!a}, a name that is no UTF-8; give it another.") from None
+            raise UserError(f"{place} holds {picture!a}, a name that is no UTF-8", "give it another.") from None
 
 
 def _top(pictures: Sequence[str]) -> str:
@@ -153,7 +153,9 @@ def _by_folder(place: Path, folder: str, pictures: Sequence[str]) -> Classes:
         if picture.startswith(folder):
             class_name, slash, _ = picture[len(folder) :].rpartition("/")
             if not slash:
-                raise UserError(f"{picture} in {place} lies in no folder of a class; put it into one or take it away.")
+                raise UserError(
+                    f"{picture} in {place} lies in no folder of a class", "put it into one or take it away."
+                )
             classes[class_name].append(picture)
     return dict(sorted(classes.items()))
 
@@ -169,7 +171,8 @@ def _check_holds_no_class(place: Path, splits: Mapping[Split, Classes], classes:
                 raise UserError(
                     f"{above[:-1]} in {place} holds {own} and folders of pictures too "
                     f"({inside:,}, such as {_folder(files)[:-1]} with {len(files):,}), so it is not clear which of "
-                    f"them is the class; move all pictures into {above[:-1]}, or each into a folder without folders."
+                    f"them is the class",
+                    f"move all pictures into {above[:-1]}, or each into a folder without folders.",
                 )
 
 
@@ -185,8 +188,8 @@ def _find_split_file(place: Path, top: str, names: Sequence[str], read: Read, fi
     for folder in at_or_above(top):
         _check_tables_complete(place / folder, {name[len(folder) :] for name in names if name.startswith(folder)})
     raise UserError(
-        f"{place} has neither pictures in folders train, val and test, all three, nor a {SPLIT_FILE}; "
-        f"say with `data.split=FILE` which classes are whose.{_hint(files)}"
+        f"{place} has neither pictures in folders train, val and test, all three, nor a {SPLIT_FILE}",
+        f"say with `data.split=FILE` which classes are whose.{_hint(files)}",
     )
 
 
@@ -198,8 +201,8 @@ def _check_tables_complete(folder: Path, names: Collection[str]) -> None:
         absent = [table for table in TABLES.values() if table not in names]
         are, them = ("is", "it") if len(absent) == 1 else ("are", "them")
         raise UserError(
-            f"{_listed(absent)} {are} missing beside {_listed(there)} in {folder}; add {them}, or say with "
-            "`data.split=FILE` which classes are whose."
+            f"{_listed(absent)} {are} missing beside {_listed(there)} in {folder}",
+            f"add {them}, or say with `data.split=FILE` which classes are whose.",
         )
 
 
@@ -210,7 +213,7 @@ def _check_spelling(folder: Path, names: Collection[str], suffix: str = "") -> N
     if absent and all(which in meant for which in absent):
         are, them = ("is", "it") if len(absent) == 1 else ("are", "them")
         found, wanted = ([f"'{name}{suffix}'" for name in each] for each in ([meant[a] for a in absent], absent))
-        raise UserError(f"in {folder} there {are} {_listed(found)}; rename {them} to {_listed(wanted)}.")
+        raise UserError(f"in {folder} there {are} {_listed(found)}", f"rename {them} to {_listed(wanted)}.")
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ class Glyphs:
             return f"{found}; not cached yet"
         if cached.class_names != rendered.class_names or not np.array_equal(cached.values, rendered.values):
             raise UserError(
-                f"{_cache_path()} does not hold what is rendered now; delete it, the next use renders anew."
+                f"{_cache_path()} does not hold what is rendered now", "delete it, the next use renders anew."
             )
         return f"{found}; the cache agrees"
 

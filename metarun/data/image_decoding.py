@@ -40,7 +40,7 @@ def decode(where: str, content: bytes, size: int, channels: int) -> NDArray[np.u
             flat = _on_white(ImageOps.exif_transpose(image)).convert("RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow's plugins raise a dozen kinds on foreign bytes, DecompressionBombError is one
         reason = "no picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-        raise UserError(f"{where} cannot be decoded ({reason}); mend it or take it away.") from error
+        raise UserError(f"{where} cannot be decoded ({reason})", "mend it or take it away.") from error
     if flat.size != (size, size):
         flat = flat.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(flat).reshape(size, size, channels).transpose(2, 0, 1)

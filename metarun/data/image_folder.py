@@ -70,7 +70,7 @@ class ImageFolder:
         storage: Storage = "memory",
     ) -> None:
         if not 1 <= size <= _MOST_PIXELS:
-            raise UserError(f"size={size} but pictures have 1 to {_MOST_PIXELS} pixels a side here; set `data.size`.")
+            raise UserError(f"size={size} but pictures have 1 to {_MOST_PIXELS} pixels a side here", "set `data.size`.")
         self.root = None if root is None else path_of(root)
         self._written = root
         self.split = split
@@ -134,7 +134,7 @@ class ImageFolder:
         found = {which: self._read(place, layout, which, self._key(place)) for which in SPLITS}
         for which, pictures in found.items():
             if not _agree(pictures, cached[which]):
-                raise UserError(f"{self._cache(which)} is not what {place} holds; delete the one that is wrong.")
+                raise UserError(f"{self._cache(which)} is not what {place} holds", "delete the one that is wrong.")
         state = "not cached yet" if None in cached.values() else "the cache agrees"
         told = describe_splits({which: pictures.offsets for which, pictures in found.items()}, layout.left_out)
         return "; ".join([told, *layout.left_out.unasked, "all decode", state])
@@ -143,11 +143,11 @@ class ImageFolder:
         """Return the folder or zip; None: it is not here, but a cache of it may be."""
         if self.root is None:
             if self.known is None:
-                raise UserError("data=image_folder needs pictures; set `data.root` to a folder or a zip.")
+                raise UserError("data=image_folder needs pictures", "set `data.root` to a folder or a zip.")
             return self.known.find()
         if not (is_file(self.root) or is_folder(self.root)):
             raise UserError(
-                f"data.root={self._written} is not there; set `data.root` to a folder or a zip of pictures."
+                f"data.root={self._written} is not there", "set `data.root` to a folder or a zip of pictures."
             )
         return self.root
 
@@ -181,7 +181,7 @@ class ImageFolder:
                 picture = decode(f"{place}: {file}", read(file), self.size, self.channels)[None]
                 yield 255 - picture if self.invert else picture
         if self._key(place) != key:
-            raise UserError(f"{place} has changed while it was read; run the same command again when it is complete.")
+            raise UserError(f"{place} has changed while it was read", "run the same command again when it is complete.")
 
     def _key(self, place: Path | None) -> str:
         """What the cache holds. A published set stays what it is; the user's own pictures may change."""

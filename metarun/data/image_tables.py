@@ -69,7 +69,7 @@ def read_tables(
             repeated[which] += 1
         if not classes:
             raise UserError(
-                f"{folder}{which}.csv in {place} names no pictures, but every split needs some; complete your copy."
+                f"{folder}{which}.csv in {place} names no pictures, but every split needs some", "complete your copy."
             )
         splits[which] = {class_name: sorted(classes[class_name]) for class_name in sorted(classes)}
     return splits, repeated
@@ -80,11 +80,11 @@ def _check_same(picture: str, one: tuple[Split, _Row], other: tuple[Split, _Row]
     (split, row), (other_split, again) = one, other
     if row.label != again.label:
         raise UserError(
-            f"{again.where} gives {picture} to class '{again.label}' but {row.where} gave it to '{row.label}'; give "
-            "each picture to one class."
+            f"{again.where} gives {picture} to class '{again.label}' but {row.where} gave it to '{row.label}'",
+            "give each picture to one class.",
         )
     if split != other_split:
-        raise UserError(f"{again.where} names {picture}, as {row.where} does; give each picture to one split.")
+        raise UserError(f"{again.where} names {picture}, as {row.where} does", "give each picture to one split.")
 
 
 class _Pictures:
@@ -135,8 +135,8 @@ class _Pictures:
         folder, filename = os.path.split(os.path.normpath(row.filename))
         if (below := self._below(folder)) is None:
             raise UserError(
-                f"{row.where} names '{row.filename}', which lies outside {self._place}; put the picture there, or "
-                "write paths from the folder of the table."
+                f"{row.where} names '{row.filename}', which lies outside {self._place}",
+                "put the picture there, or write paths from the folder of the table.",
             )
         path = posixpath.normpath(f"{below}/{filename}")
         if path in self._written:
@@ -163,7 +163,8 @@ class _Pictures:
         raise UserError(
             f"{row.where} names '{row.filename}', which may be {first} or {second}"
             f"{f' or one of {len(more):,} more' if more else ''}, {'all' if chosen else 'none'} in a folder named "
-            f"'{row.label}'; write the path into the table."
+            f"'{row.label}'",
+            "write the path into the table.",
         )
 
     def _check_folder(self, picture: str, row: _Row) -> None:
@@ -172,15 +173,16 @@ class _Pictures:
         if folder in self._labels and folder != _plain(row.label):
             raise UserError(
                 f"{row.where} gives '{row.filename}' to class '{row.label}' but the only one lies in the folder of "
-                f"another, {picture}; complete your copy, or write the path into the table."
+                f"another, {picture}",
+                "complete your copy, or write the path into the table.",
             )
 
     def _raise_absent(self, row: _Row, wanted: str) -> NoReturn:
         if any(f"/{other}".endswith(f"/{wanted}") for other in self._others):
             raise UserError(
-                f"{row.where} names '{row.filename}', which is no picture that is read here ({SHOWN}); convert it."
+                f"{row.where} names '{row.filename}', which is no picture that is read here ({SHOWN})", "convert it."
             )
-        raise UserError(f"{row.where} names '{row.filename}', which is not there; complete your copy.")
+        raise UserError(f"{row.where} names '{row.filename}', which is not there", "complete your copy.")
 
 
 def _plain(path: str) -> str:
@@ -233,14 +235,16 @@ def _rows(place: Path, table: str, read: Read) -> Iterator[_Row]:
         if not {"filename", "label"} <= set(rows.fieldnames or ()):
             found = ", ".join(f"'{column}'" for column in rows.fieldnames or ()) or "nothing"
             remedy = _remedy(rows.fieldnames or ())
-            raise UserError(f"{table} in {place} has not the columns filename and label but {found[:100]}; {remedy}.")
+            raise UserError(
+                f"{table} in {place} has not the columns filename and label but {found[:100]}", f"{remedy}."
+            )
         for row in rows:
             where = f"line {rows.line_num} of {table} in {place}"
             if not row["filename"] or not row["label"]:
-                raise UserError(f"{where} lacks filename or label; mend it.")
+                raise UserError(f"{where} lacks filename or label", "mend it.")
             yield _Row(where, row["filename"], row["label"])
     except csv.Error as error:
-        raise UserError(f"{table} in {place} cannot be read ({error}); mend it or take it away.") from error
+        raise UserError(f"{table} in {place} cannot be read ({error})", "mend it or take it away.") from error
 
 
 def _remedy(columns: Sequence[str]) -> str:

@@ -64,8 +64,8 @@ class Omniglot:
         for which in SPLITS:
             if self.rotations.get(which) not in (1, 4):
                 raise UserError(
-                    f"rotations of split '{which}' are {self.rotations.get(which)} but 1 (upright) and 4 are possible; "
-                    f"set `data.rotations.{which}`."
+                    f"rotations of split '{which}' are {self.rotations.get(which)} but 1 (upright) and 4 are possible",
+                    f"set `data.rotations.{which}`.",
                 )
 
     def load(self) -> ClassDataset:
@@ -128,13 +128,13 @@ def _checked(parts: Sequence[Part]) -> tuple[Examples, str]:
     counts = f"{' + '.join(str(part.characters) for part in parts)} characters, {DRAWERS} images each"
     if len(places) < len(parts):
         if cached is None:
-            raise UserError("omniglot is not here, or its cache is damaged; `metarun data get omniglot` fetches it.")
+            raise UserError("omniglot is not here, or its cache is damaged", "`metarun data get omniglot` fetches it.")
         return cached, f"{counts}: the cache is whole (the originals are not here to compare with)"
     found = _read(places, parts)
     if cached is None:
         return found, f"{counts}, all decode; not cached yet"
     if cached.class_names != found.class_names or not np.array_equal(cached.values, found.values):
-        raise UserError(f"{_cache_path()} is not what {places[0]} holds; delete the one that is wrong.")
+        raise UserError(f"{_cache_path()} is not what {places[0]} holds", "delete the one that is wrong.")
     return found, f"{counts}, all decode; the cache agrees"
 
 
@@ -181,7 +181,7 @@ def _read(places: Sequence[Path], parts: Sequence[Part]) -> Examples:
     for place, part in zip(places, parts, strict=True):
         drawings = read_part(place, part)
         if both := sorted(set(classes) & set(drawings)):
-            raise UserError(f"{both[0]} is in {place} and in {places[0]} as well; fetch both again.")
+            raise UserError(f"{both[0]} is in {place} and in {places[0]} as well", "fetch both again.")
         classes |= drawings
     return Examples.from_classes(classes)
 

@@ -76,7 +76,8 @@ def read_part(place: Path, part: Part) -> dict[str, NDArray[np.uint8]]:
     if part.pixels and pixels.hexdigest() != part.pixels:
         raise UserError(
             f"{place} has the files of {part.name} but other drawings: the sha256 of their pixels is "
-            f"{pixels.hexdigest()} where {part.pixels} is expected; delete it, fetch it again from a place you trust."
+            f"{pixels.hexdigest()} where {part.pixels} is expected",
+            "delete it, fetch it again from a place you trust.",
         )
     return decoded
 
@@ -88,7 +89,7 @@ def _group(place: Path, names: list[str]) -> dict[str, dict[str, str]]:
         if found := _DRAWING.fullmatch(name):
             character, drawer = found.groups()
             if drawer in characters[character]:
-                raise UserError(f"{place} holds drawing {drawer} of {character} twice; fetch it again.")
+                raise UserError(f"{place} holds drawing {drawer} of {character} twice", "fetch it again.")
             characters[character][drawer] = name
     return characters
 
@@ -98,13 +99,14 @@ def _check_complete(place: Path, part: Part, characters: Mapping[str, Mapping[st
         if wrong := sorted({*_DRAWERS} ^ set(drawings)):
             state = "lacks" if wrong[0] in _DRAWERS else "has a surplus"
             raise UserError(
-                f"{character} in {place} {state} drawing {wrong[0]}, {DRAWERS} are expected; fetch it again."
+                f"{character} in {place} {state} drawing {wrong[0]}, {DRAWERS} are expected", "fetch it again."
             )
     alphabets = {character.partition("/")[0] for character in characters}
     if (len(alphabets), len(characters)) != (part.alphabets, part.characters):
         raise UserError(
             f"{place} holds {len(characters)} characters in {len(alphabets)} alphabets{_first_gap(characters)} but "
-            f"{part.name} has {part.characters} in {part.alphabets}; fetch it again."
+            f"{part.name} has {part.characters} in {part.alphabets}",
+            "fetch it again.",
         )
 
 
@@ -133,7 +135,7 @@ def _decode(where: str, content: bytes, pixels: "hashlib._Hash") -> NDArray[np.u
     except Exception as error:  # Pillow raises a dozen kinds on foreign bytes
         reason = "no PNG" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise UserError(
-            f"{where} is not a PNG of {_SCAN_SIDE}x{_SCAN_SIDE} pixels ({reason}); fetch the archive again."
+            f"{where} is not a PNG of {_SCAN_SIDE}x{_SCAN_SIDE} pixels ({reason})", "fetch the archive again."
         ) from error
     pixels.update(original.tobytes())
     return 255 - np.asarray(small)[None]

@@ -27,7 +27,7 @@ def fetch_part(part: Part) -> Path:
     there = mirror()
     if isinstance(there, Path) and not there.is_dir():
         raise UserError(
-            f"METARUN_MIRROR is '{there}', neither an http(s) URL nor an existing folder; correct or unset it."
+            f"METARUN_MIRROR is '{there}', neither an http(s) URL nor an existing folder", "correct or unset it."
         )
     bases = [f"{there}/omniglot", there, OFFICIAL] if isinstance(there, str) else [OFFICIAL]
     zip_path = data_root() / "omniglot" / f"{part.name}.zip"
@@ -39,8 +39,8 @@ def fetch_part(part: Part) -> Path:
             failures.append(str(error))
     zips = " and ".join(f"{part.name}.zip" for part in PARTS)
     raise UserError(
-        f"omniglot is not here and could not be fetched ({'; '.join(failures)}); put {zips} into {zip_path.parent}, "
-        "or use data=glyphs, which needs nothing."
+        f"omniglot is not here and could not be fetched ({'; '.join(failures)})",
+        f"put {zips} into {zip_path.parent}, or use data=glyphs, which needs nothing.",
     )
 
 

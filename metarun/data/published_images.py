@@ -43,8 +43,9 @@ class Known:
     def absent(self) -> UserError:
         """Return the sentence to raise where the set is not."""
         return UserError(
-            f"{self.name} is not here; put {self.advice} into {data_root() / self.name}, "
-            "name its place with `data.root`, or use data=glyphs, which needs nothing."
+            f"{self.name} is not here",
+            f"put {self.advice} into {data_root() / self.name}, "
+            "name its place with `data.root`, or use data=glyphs, which needs nothing.",
         )
 
     def check_whole(self, place: Path, splits: Mapping[Split, Classes]) -> None:
@@ -57,7 +58,8 @@ class Known:
                 raise UserError(
                     f"split '{which}' of {self.name} in {place} has {len(sizes)} classes of {sizes[smallest]} "
                     f"('{smallest}') to {sizes[largest]} ('{largest}') pictures but {classes} of {least} to {most} "
-                    "are expected; complete your copy, or use data=image_folder for a set of your own."
+                    "are expected",
+                    "complete your copy, or use data=image_folder for a set of your own.",
                 )
 
 

@@ -81,5 +81,7 @@ class Sinusoid:
 
 def _range(knob: str, bounds: Sequence[float]) -> tuple[float, float]:
     if len(bounds) != 2 or not -math.inf < bounds[0] < bounds[1] < math.inf:
-        raise UserError(f"{knob}={list(bounds)} but a range is [low, high] with low below high; correct `data.{knob}`.")
+        raise UserError(
+            f"{knob}={list(bounds)} but a range is [low, high] with low below high", f"correct `data.{knob}`."
+        )
     return float(bounds[0]), float(bounds[1])

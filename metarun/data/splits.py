@@ -80,7 +80,9 @@ def read_split_file(name: str, split: str, rules: Sequence[str] = ()) -> bytes:
     path = path_of(split)
     if not is_file(path):
         possible = f"neither {' nor '.join(rules)} nor an existing file" if rules else "no existing file"
-        raise UserError(f"split '{split}' of {name} is {possible}; correct `data.split`.{did_you_mean(split, rules)}")
+        raise UserError(
+            f"split '{split}' of {name} is {possible}", f"correct `data.split`.{did_you_mean(split, rules)}"
+        )
     try:
         return path.read_bytes()
     except OSError as error:
@@ -96,7 +98,7 @@ def _expand(where: str, entries: object, called: Mapping[str, str]) -> list[str]
     expanded = [called[class_name] for entry in plain for class_name in _matches(where, entry, ordered)]
     twice = [class_name for class_name, times in Counter(expanded).items() if times > 1]
     if twice:
-        raise UserError(f"{where} names class '{min(twice)}' twice; name each class once.")
+        raise UserError(f"{where} names class '{min(twice)}' twice", "name each class once.")
     return expanded
 
 

@@ -66,7 +66,7 @@ def _read(where: str, taskset: Any, prefix: str) -> Classes:
         if len(indices) and all(label in kept for kept in filters):
             classes[f"{prefix}{label}"] = _read_class(f"class '{label}' in {where}", taskset.dataset, indices)
     if not classes:
-        raise UserError(f"{where} has no class that its filters leave; correct their labels.")
+        raise UserError(f"{where} has no class that its filters leave", "correct their labels.")
     return classes
 
 
@@ -87,11 +87,11 @@ def _filters(where: str, transforms: Any) -> Iterator[Collection[Any]]:
 def _read_class(where: str, dataset: Any, indices: Collection[int]) -> Values:
     examples = [_as_array(where, _example(where, dataset, index)) for index in indices]
     if len({(example.shape, example.dtype) for example in examples}) > 1:
-        raise UserError(f"{where} has examples of several shapes or types; give all one.")
+        raise UserError(f"{where} has examples of several shapes or types", "give all one.")
     if not np.array_equal(examples[0], _as_array(where, _example(where, dataset, next(iter(indices))))):
         raise UserError(
-            f"{where} has an example that is another one each time it is read; take the random transform off its "
-            "dataset: metarun reads each example once."
+            f"{where} has an example that is another one each time it is read",
+            "take the random transform off its dataset: metarun reads each example once.",
         )
     values: Values = np.stack(examples)
     if values.dtype == np.uint8:
@@ -112,14 +112,14 @@ def _example(where: str, dataset: Any, index: int) -> Any:
 def _as_array(where: str, example: Any) -> NDArray[Any]:
     if not hasattr(example, "shape"):
         raise UserError(
-            f"{where} has a {type(example).__name__} for an example; give its dataset a transform that makes a tensor, "
-            "such as ToTensor."
+            f"{where} has a {type(example).__name__} for an example",
+            "give its dataset a transform that makes a tensor, such as ToTensor.",
         )
     array: NDArray[Any] = np.asarray(example.detach().cpu() if hasattr(example, "detach") else example)
     if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise UserError(f"{where} has examples of type {array.dtype}; make them uint8, 0 to 255, or floats.")
+        raise UserError(f"{where} has examples of type {array.dtype}", "make them uint8, 0 to 255, or floats.")
     if not np.all(np.isfinite(array)):
-        raise UserError(f"{where} has an example with a number that is not finite; correct its dataset.")
+        raise UserError(f"{where} has an example with a number that is not finite", "correct its dataset.")
     return array
 
 
@@ -143,6 +143,6 @@ def _check_examples_differ(name: str, read: Mapping[Split, Classes]) -> None:
             other, other_name = seen.setdefault(hashlib.sha256(b"".join(rows)).digest(), (split, class_name))
             if other != split and other_name != class_name:
                 raise UserError(
-                    f"class '{class_name}' in '{split}' of {name} has the very examples of '{other_name}' in "
-                    f"'{other}'; give each class to one Taskset."
+                    f"class '{class_name}' in '{split}' of {name} has the very examples of '{other_name}' in '{other}'",
+                    "give each class to one Taskset.",
                 )

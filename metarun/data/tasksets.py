@@ -74,8 +74,9 @@ class Tasksets:
     def _function(self) -> Callable[[], object]:
         if self.tasksets is None:
             raise UserError(
-                f"data={self.name} reads Tasksets of yours; set `data.tasksets=package.module:function` to a function "
-                "that returns those of meta-training, meta-validation and meta-test."
+                f"data={self.name} reads Tasksets of yours",
+                "set `data.tasksets=package.module:function` to a function "
+                "that returns those of meta-training, meta-validation and meta-test.",
             )
         module_name, colon, function_name = self.tasksets.partition(":")
         if not (module_name and colon and function_name):
@@ -98,8 +99,8 @@ class Tasksets:
         if isinstance(returned, tuple | list) and len(returned) == len(SPLITS):
             return dict(zip(SPLITS, returned, strict=True))
         raise UserError(
-            f"data.tasksets={self.tasksets} returned a {type(returned).__name__}; return three Tasksets, "
-            "(train, validation, test)."
+            f"data.tasksets={self.tasksets} returned a {type(returned).__name__}",
+            "return three Tasksets, (train, validation, test).",
         )
 
 

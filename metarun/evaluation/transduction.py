@@ -84,8 +84,8 @@ def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> N
             return  # it draws random numbers, and cannot be asked so
     raise UserError(
         f"the predictions of {type(algorithm).__name__} change with the order or the labels of the queries, which come "
-        "class by class, so that a place gives its label away; let `predict` look at `query_x` alone and treat all "
-        "places alike."
+        "class by class, so that a place gives its label away",
+        "let `predict` look at `query_x` alone and treat all places alike.",
     )
 
 

@@ -61,6 +61,6 @@ def import_for(logger: str, module: str) -> Any:
         return importlib.import_module(module)
     except Exception as error:  # a broken installation raises many kinds
         raise UserError(
-            f"logger={logger} needs a package that cannot be imported ({error}); "
-            f"install it with: pip install 'metarun[{logger}]'"
+            f"logger={logger} needs a package that cannot be imported ({error})",
+            f"install it with: pip install 'metarun[{logger}]'",
         ) from error

@@ -44,7 +44,7 @@ def numbers(run: RunDirectory) -> Numbers:
     if record is not None and record["status"] == "failed":
         raise UserError(f"{run.path} failed ({record['reason'].rstrip('.')}): only a finished run can be repeated.")
     if record is None:
-        raise UserError(f"{run.path} is no finished run; finish it with `metarun train`.")
+        raise UserError(f"{run.path} is no finished run", "finish it with `metarun train`.")
     found = {
         f"result.json: {key}": value if isinstance(value, list) else [value]
         for key, value in record.items()
@@ -84,7 +84,7 @@ def _columns(path: Path) -> Numbers:
         raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error
+        raise UserError(f"{path} cannot be read ({reason})", "make the run again with force=true.") from error
     return {str(column): table[column].tolist() for column in table if column not in TIMINGS}
 
 

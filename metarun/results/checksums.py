@@ -51,9 +51,9 @@ def check(path: Path, content: bytes | None = None) -> None:
     lines = [LINE.fullmatch(line) for line in text.decode("ascii", "replace").splitlines()]
     stated = {line[2]: line[1] for line in lines if line}
     if not all(lines) or OF_A_ROW not in stated:
-        raise UserError(f"{sums} is damaged, so that nobody knows of {path.name}; {REMEDY}")
+        raise UserError(f"{sums} is damaged, so that nobody knows of {path.name}", f"{REMEDY}")
     if path.name not in stated:
         return
     found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
     if found != stated[path.name]:
-        raise UserError(f"{path} is not what it was when the run was finished; {REMEDY}")
+        raise UserError(f"{path} is not what it was when the run was finished", f"{REMEDY}")

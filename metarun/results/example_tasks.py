@@ -126,7 +126,7 @@ def load(path: Path) -> list[ExampleTask]:
     except Exception as error:  # numpy and zipfile raise a dozen kinds on foreign bytes
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{path} cannot be read ({reason}); delete it, or make the run again with force=true."
+            f"{path} cannot be read ({reason})", "delete it, or make the run again with force=true."
         ) from None
     return tasks
 

@@ -43,9 +43,9 @@ def read_result(path: Path) -> Record | None:
     except UserError:
         raise
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
+        raise UserError(f"{path} cannot be read ({error})", "delete it and run the same command again.") from None
     if wrong := what_is_wrong(record):
-        raise UserError(f"{path} is no whole result of metarun ({wrong}); delete it and run the same command again.")
+        raise UserError(f"{path} is no whole result of metarun ({wrong})", "delete it and run the same command again.")
     assert isinstance(record, dict)
     return record
 
@@ -83,7 +83,7 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         raise
     except Exception as error:  # pyarrow raises many kinds on foreign bytes
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason}); make the run again with force=true.") from error
+        raise UserError(f"{path} cannot be read ({reason})", "make the run again with force=true.") from error
     return figures
 
 

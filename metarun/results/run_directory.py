@@ -55,7 +55,7 @@ class RunDirectory:
             except OSError as error:
                 reason = error.strerror or error
                 raise UserError(
-                    f"{self.path} cannot be written ({reason}); set `results_dir` to a folder of yours."
+                    f"{self.path} cannot be written ({reason})", "set `results_dir` to a folder of yours."
                 ) from None
             yield
 
@@ -109,7 +109,7 @@ class RunDirectory:
             return
         if began.get("data_hash", now["data_hash"]) != now["data_hash"]:
             raise UserError(
-                f"{self.path} was begun on other data than are here now; force=true begins it again on these."
+                f"{self.path} was begun on other data than are here now", "force=true begins it again on these."
             )
         _tell_changes(began, now)
         write_json(self.environment, {**began, "resumed": [*began.get("resumed", []), now]})
@@ -200,7 +200,7 @@ def find_run(results_dir: Path, run: str) -> RunDirectory:
         return RunDirectory(found[0])
     if found:
         raise UserError(
-            f"run={run} could be {' or '.join(path.name for path in found)}; give more characters of the id."
+            f"run={run} could be {' or '.join(path.name for path in found)}", "give more characters of the id."
         )
     known = f"there are {', '.join(path.name for path in runs[-5:])}" if runs else "there is none yet"
-    raise UserError(f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs; {known}.")
+    raise UserError(f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs", f"{known}.")

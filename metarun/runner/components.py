@@ -65,7 +65,7 @@ class Parts:
             torch.empty(0, device=device)
         except Exception as error:  # of whatever back end it asks for
             reason = str(error).partition("\n")[0].rstrip(".")
-            raise UserError(f"device={name} cannot be used here ({reason}); use device=cpu or device=auto.") from None
+            raise UserError(f"device={name} cannot be used here ({reason})", "use device=cpu or device=auto.") from None
         return device
 
     @cached_property
@@ -92,7 +92,7 @@ class Parts:
         """The algorithm around its backbone, with the initial weights that `seed` stands for."""
         if not 0 <= self.config["seed"] < 2**63:
             asked = f"seed={self.config['seed']}{set_by('seed')}"
-            raise UserError(f"{asked} but seeds go from 0 to 2^63 - 1; choose another `seed`.")
+            raise UserError(f"{asked} but seeds go from 0 to 2^63 - 1", "choose another `seed`.")
         check_room_for_network(self._make_algorithm)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
@@ -101,7 +101,8 @@ class Parts:
         if kind not in algorithm.solves:
             raise UserError(
                 f"algo={self.config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but "
-                f"data={self.data.name} is {kind}; choose another `algo` (maml does both) or another `data`."
+                f"data={self.data.name} is {kind}",
+                "choose another `algo` (maml does both) or another `data`.",
             )
         return lay_out(algorithm.to(self.device, self.dtype))
 
@@ -114,7 +115,7 @@ class Parts:
         outputs = self.config["algo"].get("outputs")
         if isinstance(outputs, int) and outputs < 1:
             asked = f"algo.outputs={outputs}{set_by('algo.outputs')}"
-            raise UserError(f"{asked} but a head has at least one output; leave it at the tasks' way.")
+            raise UserError(f"{asked} but a head has at least one output", "leave it at the tasks' way.")
         node = self.config["algo"]
         chooses_itself = takes("algo", node, "over_tasks")
         given = node if chooses_itself else {key: value for key, value in node.items() if key != "over_tasks"}
@@ -133,8 +134,8 @@ class Parts:
             algorithm.how = how
         elif how not in ("auto", algorithm.how):
             raise UserError(
-                f"train.over_tasks={how} but {type(algorithm).__name__} takes one task after the other; set "
-                "`train.over_tasks=loop`, or choose another method, such as algo=maml."
+                f"train.over_tasks={how} but {type(algorithm).__name__} takes one task after the other",
+                "set `train.over_tasks=loop`, or choose another method, such as algo=maml.",
             )
 
     def _check_made(self, key: str, made: object, is_one: bool, wanted: str) -> None:
@@ -150,7 +151,8 @@ class Parts:
         if not isinstance(self.data, ClassDataset):
             raise UserError(
                 f"algo={self.config['chosen']['algo']} is trained to tell the meta-train classes apart but "
-                f"data={self.data.name} is regression and has none; choose another `algo` (maml) or another `data`."
+                f"data={self.data.name} is regression and has none",
+                "choose another `algo` (maml) or another `data`.",
             )
         return {"train_classes": len(self.data.splits["train"].class_names)}
 
@@ -190,13 +192,13 @@ class Parts:
         """How many meta-test tasks, at most as many as there are, and how many adaptation steps on each."""
         tasks, steps = self.config["test"]["tasks"], self.config["test"]["steps"]
         if tasks < 1:
-            raise UserError(f"test.tasks={tasks} but it must be at least 1; raise {knob('test.tasks', tasks)}.")
+            raise UserError(f"test.tasks={tasks} but it must be at least 1", f"raise {knob('test.tasks', tasks)}.")
         if steps < 0:
-            raise UserError(f"test.steps={steps} but it cannot be negative; raise {knob('test.steps', steps)}.")
+            raise UserError(f"test.steps={steps} but it cannot be negative", f"raise {knob('test.steps', steps)}.")
         check_steps("test.steps", steps)
         if tasks > MOST_TASKS:
             lower = knob("test.tasks", tasks)
-            raise UserError(f"test.tasks={tasks:,} but at most {MOST_TASKS:,} are judged; lower {lower}.")
+            raise UserError(f"test.tasks={tasks:,} but at most {MOST_TASKS:,} are judged", f"lower {lower}.")
         return min(tasks, self.test_stream.available or tasks), steps
 
     @cached_property
@@ -266,8 +268,8 @@ class Parts:
         else:
             equal = f"meta-train one with `task.way={shape.way}`"
         raise UserError(
-            f"way={shape.way}{set_by(key)} but this {algo} has a head for {outputs} classes and can be given no other; "
-            f"{equal}, or use a method without a fixed head, such as protonet."
+            f"way={shape.way}{set_by(key)} but this {algo} has a head for {outputs} classes and can be given no other",
+            f"{equal}, or use a method without a fixed head, such as protonet.",
         )
 
 

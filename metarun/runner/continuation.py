@@ -126,7 +126,7 @@ def _restore(shorter: Shorter, training: Training) -> str | None:
         take_up(training, state, shorter.run.last)
         ended = (training.progress.iteration, training.progress.validated_at) == (shorter.steps, shorter.steps)
     except UserError as error:
-        reason = str(error).partition(";")[0]
+        reason = error.problem
     else:
         if ended:
             return None

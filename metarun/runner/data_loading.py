@@ -46,4 +46,4 @@ def hash_of(data: Any) -> str:
 
 def made_another(key: str, name: Any, made: object, wanted: str) -> UserError:
     """Return the error for a class that makes something else than is wanted."""
-    return UserError(f"{key}._target_={name} makes a {type(made).__name__}, which is no {wanted}; name another.")
+    return UserError(f"{key}._target_={name} makes a {type(made).__name__}, which is no {wanted}", "name another.")

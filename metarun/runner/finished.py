@@ -65,7 +65,8 @@ def _check_data(run: RunDirectory, record: Record, now: str | None) -> None:
     if now is not None and before is not None and now != before:
         raise UserError(
             f"{run.path} was made by the same config from other data: their hash is {now[:12]} now and was "
-            f"{before[:12]}; force=true replaces that run, another `results_dir` keeps both."
+            f"{before[:12]}",
+            "force=true replaces that run, another `results_dir` keeps both.",
         )
 
 

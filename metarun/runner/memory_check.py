@@ -29,7 +29,8 @@ def check_room_for_network(make: Callable[[], nn.Module]) -> None:
     if weights * _OF_A_WEIGHT > installed():
         raise UserError(
             f"the network has {weights:,} weights, and to train them takes {_gigabytes(weights * _OF_A_WEIGHT)} but "
-            f"there are {_gigabytes(installed())}; make it smaller, such as by `backbone.filters` or `backbone.hidden`."
+            f"there are {_gigabytes(installed())}",
+            "make it smaller, such as by `backbone.filters` or `backbone.hidden`.",
         )
 
 
@@ -56,7 +57,8 @@ def check_room_for_tasks(tasks: int, shape: TaskShape, example: Sequence[int]) -
     )
     raise UserError(
         f"{what} of {shape.way} x ({shape.shot} + {shape.query}) examples, would take {_gigabytes(needed)} but there "
-        f"are {_gigabytes(installed())}; lower {' or '.join(filter(None, (fewer, lower))) or 'the size of an example'}."
+        f"are {_gigabytes(installed())}",
+        f"lower {' or '.join(filter(None, (fewer, lower))) or 'the size of an example'}.",
     )
 
 

@@ -53,11 +53,11 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     if trained is None or not _has_checkpoint(trained) or not weights:
         if trained is not None and trained["status"] == "failed":
             raise UserError(
-                f"run={asked['run']} failed before meta-val chose a checkpoint ({trained['reason'].rstrip('.')}); name "
-                "one that `metarun train` finished."
+                f"run={asked['run']} failed before meta-val chose a checkpoint ({trained['reason'].rstrip('.')})",
+                "name one that `metarun train` finished.",
             )
         raise UserError(
-            f"run={asked['run']} is no finished training ({parent.path}); name one that `metarun train` finished."
+            f"run={asked['run']} is no finished training ({parent.path})", "name one that `metarun train` finished."
         )
     replaced = [key for key in ("data", "algo") if config[key] is not None]
     stored = stored_config(parent, asked["trust"], replaced)
@@ -88,8 +88,8 @@ def _check_weights(run: RunDirectory, parent: RunDirectory, asked: Config) -> No
         return
     if now != judged:
         raise UserError(
-            f"{run.path} judged other weights than {parent.best} holds now, since that run was trained again; "
-            "force=true judges these."
+            f"{run.path} judged other weights than {parent.best} holds now, since that run was trained again",
+            "force=true judges these.",
         )
 
 
@@ -105,7 +105,8 @@ def _retest(
     if list(parts.data.shape) != trained["example_shape"]:
         raise UserError(
             f"data={parts.config['chosen']['data']} has examples of shape {list(parts.data.shape)} but the run was "
-            f"trained on {trained['example_shape']}; choose data of that shape."
+            f"trained on {trained['example_shape']}",
+            "choose data of that shape.",
         )
     parts.check_head(parts.test_shape)
     of_training = partial(stored_config, parent, asked["trust"], ("backbone", "algo"))

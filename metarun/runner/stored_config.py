@@ -51,14 +51,14 @@ def stored_config(
     try:
         config = parse_yaml(run.config.read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"{run.config} cannot be read ({error}); train that run again.") from error
+        raise UserError(f"{run.config} cannot be read ({error})", "train that run again.") from error
     missing = set(needed).difference(config if isinstance(config, dict) else ())
     if not isinstance(config, dict) or missing:
-        raise UserError(f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing); train it again.")
+        raise UserError(f"{run.config} is no config of a run ({', '.join(sorted(missing))} missing)", "train it again.")
     plain = with_current_keys(config)
     for key, value in _leaves({key: plain[key] for key in plain if key not in OF_HYDRA}):
         if isinstance(value, str) and "${" in value:  # it could ask for an environment variable
-            raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved; train that run again.")
+            raise UserError(f"{run.config} holds {key}={value} but a run's config is resolved", "train that run again.")
     _check_values(run, {key: value for key, value in plain.items() if key not in OF_HYDRA})
     _check_vouched_for(run, {key: plain.get(key) for key in BUILT if key not in replaced}, trust)
     sums.check(run.config)
@@ -85,15 +85,15 @@ def _check_values(run: RunDirectory, config: Config) -> None:
         typed = merged(schema, config)
     except (UserError, OmegaConfBaseException) as error:
         reason = str(error).partition("\n")[0].removesuffix(".")
-        raise UserError(f"{run.config} is no config of a run ({reason}); train that run again.") from error
+        raise UserError(f"{run.config} is no config of a run ({reason})", "train that run again.") from error
     if other := _other(OmegaConf.to_container(typed), config):
-        raise UserError(f"{run.config} holds something else than a run's {other}; train that run again.")
+        raise UserError(f"{run.config} holds something else than a run's {other}", "train that run again.")
     if "run" in config:
         return
     missing = [key for key in BUILT if not isinstance(config[key], Mapping)]
     missing += [key for key in READ if OmegaConf.is_missing(*_place(typed, key))]
     if missing:
-        raise UserError(f"{run.config} is no config of a run ({missing[0]} missing); train it again.")
+        raise UserError(f"{run.config} is no config of a run ({missing[0]} missing)", "train it again.")
 
 
 def _other(read: Any, written: Any, key: str = "") -> str | None:
@@ -116,13 +116,15 @@ def _check_vouched_for(run: RunDirectory, built: Config, trust: Collection[str])
     if unknown:
         raise UserError(
             f"{run.config} names code that is no method, network or data set of metarun's "
-            f"({', '.join(f'{key}={name}' for key, name in unknown)}), and what comes with a run is not run unasked; "
-            f"if you know that code, add `trust=[{','.join(dict.fromkeys(str(name) for _, name in unknown))}]`."
+            f"({', '.join(f'{key}={name}' for key, name in unknown)}), and what comes with a run is not run unasked",
+            f"if you know that code, add `trust=[{','.join(dict.fromkeys(str(name) for _, name in unknown))}]`.",
         )
     for key, name in named:
         part, _, rest = key.partition(".")
         if rest == "_target_" and not _stands_for(part, found_by_name(name)):
-            raise UserError(f"{run.config} names {key}={name}, which cannot be the `{part}` of a run; train it again.")
+            raise UserError(
+                f"{run.config} names {key}={name}, which cannot be the `{part}` of a run", "train it again."
+            )
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

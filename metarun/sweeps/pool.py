@@ -44,7 +44,9 @@ def run_pool(
         UserError: torchrun started this process.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UserError("torchrun splits one run, and a sweep starts processes of its own; leave out torchrun, or -m.")
+        raise UserError(
+            "torchrun splits one run, and a sweep starts processes of its own", "leave out torchrun, or -m."
+        )
     jobs = jobs_of(job_overrides, first)
     Pool(config, min(len(jobs), n_jobs or room_for()), lambda: len(jobs)).run(jobs)
     return conclude(config, task_function, jobs)

@@ -60,7 +60,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     launcher = config.hydra.launcher
     if "PoolLauncher" not in launcher._target_:
-        raise UserError("hydra/sweeper=optuna runs its trials in hydra/launcher=pool; leave out the other launcher.")
+        raise UserError("hydra/sweeper=optuna runs its trials in hydra/launcher=pool", "leave out the other launcher.")
     space = Space.of(words, loader)
     _check_composes(config, loader, space)
     identity = {"fixed": sorted(space.fixed), "free": {key: str(each) for key, each in space.free.items()}}
@@ -85,7 +85,7 @@ def _check_composes(config: DictConfig, loader: ConfigLoader, space: Space) -> N
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     def refuse(more: str) -> None:
-        raise UserError(f"another process is at this search ({folder}); wait for it, or stop it first.{more}")
+        raise UserError(f"another process is at this search ({folder})", f"wait for it, or stop it first.{more}")
 
     with alone(folder / ".lock", refuse):
         yield
@@ -97,7 +97,7 @@ def _study(folder: Path, identity: dict[str, Any], seed: int, prune: bool) -> op
     before = study.user_attrs.get("identity")
     if before is not None and before != identity:
         raise UserError(
-            f"{folder} holds another search ({json.dumps(before)}); choose another hydra.sweeper.study, or delete it."
+            f"{folder} holds another search ({json.dumps(before)})", "choose another hydra.sweeper.study, or delete it."
         )
     study.set_user_attr("identity", identity)
     # A sampler that starts again at its seed would propose what it proposed before.

@@ -35,8 +35,8 @@ class Space:
         free = {each.get_key_element(): _distribution(each) for each in overrides if each.is_sweep_override()}
         if not free:
             raise UserError(
-                "nothing is left to search; give a key several values or a range, such as "
-                "'algo.inner_lr=tag(log,interval(1e-3,1))'."
+                "nothing is left to search",
+                "give a key several values or a range, such as 'algo.inner_lr=tag(log,interval(1e-3,1))'.",
             )
         return cls([str(each.input_line) for each in overrides if not each.is_sweep_override()], free)
 

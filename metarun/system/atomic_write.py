@@ -37,7 +37,7 @@ def replacing(path: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
             raise
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path} cannot be written ({reason}); mend that, then the same command goes on.") from error
+        raise UserError(f"{path} cannot be written ({reason})", "mend that, then the same command goes on.") from error
 
 
 def _fsync_folder(folder: Path) -> None:

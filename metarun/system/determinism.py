@@ -47,7 +47,7 @@ def switched(deterministic: bool, tf32: bool) -> Iterator[None]:
             raise
         reason = str(error).partition(",")[0].strip()
         raise UserError(
-            f"deterministic=true but {reason}; use a method and a network that do without it, or deterministic=false."
+            f"deterministic=true but {reason}", "use a method and a network that do without it, or deterministic=false."
         ) from error
     finally:
         _switch(*before)
@@ -74,6 +74,7 @@ def _prepare_cublas() -> None:
     if torch.cuda.is_initialized() and CUBLAS not in os.environ:  # type: ignore[no-untyped-call]
         raise UserError(
             "deterministic=true has to be known before the GPU is first used, and an earlier run of this command used "
-            f"it; give this one a command of its own, or set {CUBLAS}={CUBLAS_WORKSPACE} for both."
+            "it",
+            f"give this one a command of its own, or set {CUBLAS}={CUBLAS_WORKSPACE} for both.",
         )
     os.environ.setdefault(CUBLAS, CUBLAS_WORKSPACE)

@@ -15,10 +15,10 @@ def parse_duration(key: str, text: str) -> float:
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise UserError(f"{key}='{text}' is no length of time; write it like 90s, 10m or 1h30m.")
+        raise UserError(f"{key}='{text}' is no length of time", "write it like 90s, 10m or 1h30m.")
     seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
     if seconds <= 0:
-        raise UserError(f"{key}='{text}' leaves no time; write it like 90s, 10m or 1h30m.")
+        raise UserError(f"{key}='{text}' leaves no time", "write it like 90s, 10m or 1h30m.")
     return seconds
 
 

@@ -100,7 +100,7 @@ def files_below(folder: Path) -> list[str]:
             folders.clear()
             if any(part.startswith(".") for part in below.parts):  # nobody looks there
                 continue
-            raise UserError(f"{path} is {first} once more, by a link; take the link away.")
+            raise UserError(f"{path} is {first} once more, by a link", "take the link away.")
         start = "" if path == folder else f"{below.as_posix()}/"
         found += [f"{start}{name}" for name in names]
     return found

@@ -34,7 +34,9 @@ class TaskShape:
     def __post_init__(self) -> None:
         for name in ("way", "shot", "query"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} but a task needs at least 1; raise {self.knob(name)}.")
+                raise UserError(
+                    f"{name}={getattr(self, name)} but a task needs at least 1", f"raise {self.knob(name)}."
+                )
 
     def __str__(self) -> str:
         return f"{self.way}w{self.shot}s"

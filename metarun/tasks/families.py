@@ -29,20 +29,20 @@ def check_family(family: Any) -> None:
     lacking += [each for each in ("name", "shape", "parameter_count", "hash") if not hasattr(family, each)]
     if lacking:
         raise UserError(
-            f"{name} is no family of functions: it lacks {', '.join(lacking)}; give it what metarun.data.Sinusoid has, "
-            "or let load() return a metarun.data.ClassDataset."
+            f"{name} is no family of functions: it lacks {', '.join(lacking)}",
+            "give it what metarun.data.Sinusoid has, or let load() return a metarun.data.ClassDataset.",
         )
     if tuple(family.shape) != (1,):
         raise UserError(
-            f"{name}.shape is {tuple(family.shape)} but a function takes one number to one number; set it to (1,)."
+            f"{name}.shape is {tuple(family.shape)} but a function takes one number to one number", "set it to (1,)."
         )
     count = family.parameter_count
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"{name}.parameter_count is {count!r} but it is a whole number from 1; correct it.")
+        raise UserError(f"{name}.parameter_count is {count!r} but it is a whole number from 1", "correct it.")
     for text in ("name", "hash"):
         if not isinstance(getattr(family, text), str):
             kind = type(getattr(family, text)).__name__
-            raise UserError(f"{name}.{text} is of type {kind} but it is a text; let it return one.")
+            raise UserError(f"{name}.{text} is of type {kind} but it is a text", "let it return one.")
 
 
 def draw(family: Any, of_parameters: Tensor, of_points: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,8 +78,8 @@ def check_functions(family: Any, of_parameters: Tensor, of_points: Tensor) -> No
     for what, values in zip(("inputs", "outputs"), drawn, strict=True):
         if not values.isfinite().all():
             raise UserError(
-                f"{type(family).__name__}.{what}() returns a number that is not finite; correct it, or the ranges that "
-                "it draws from."
+                f"{type(family).__name__}.{what}() returns a number that is not finite",
+                "correct it, or the ranges that it draws from.",
             )
 
 

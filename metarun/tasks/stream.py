@@ -53,7 +53,7 @@ def task_stream(
         return ClassTaskStream(data, split, shape, seed, device, dtype, disjoint)
     if disjoint:
         asked = f"test.interval=open{set_by('test.interval')}"
-        raise UserError(f"{asked} but no two tasks of {data.name} share an example; leave it at closed.")
+        raise UserError(f"{asked} but no two tasks of {data.name} share an example", "leave it at closed.")
     return FunctionTaskStream(data, split, shape, seed, device, dtype)
 
 
@@ -169,15 +169,15 @@ class ClassTaskStream:
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:
     classes = len(examples.class_names)
     if classes < 2:
-        raise UserError(f"split '{split}' of {name} has 1 class, which leaves nothing to tell apart; give it more.")
+        raise UserError(f"split '{split}' of {name} has 1 class, which leaves nothing to tell apart", "give it more.")
     if shape.way < 2:
         raise UserError(
-            f"way={shape.way} leaves nothing to tell apart in {name}; raise {shape.knob('way')} to 2 or more."
+            f"way={shape.way} leaves nothing to tell apart in {name}", f"raise {shape.knob('way')} to 2 or more."
         )
     if shape.way > classes:
         raise UserError(
-            f"way={shape.way} but split '{split}' of {name} has {classes} classes; lower {shape.knob('way')} or use "
-            "another split."
+            f"way={shape.way} but split '{split}' of {name} has {classes} classes",
+            f"lower {shape.knob('way')} or use another split.",
         )
     smallest = int(examples.sizes.argmin())
     size = int(examples.sizes[smallest])
@@ -200,8 +200,8 @@ def _check_enough(name: str, split: Split, tasks: int, examples: Examples, shape
     lower = shape.to_lower("way", "shot", "query", fits=fits) or shape.knob("way", "shot", "query")
     raise UserError(
         f"test.interval=open{set_by('test.interval')} but split '{split}' of {name} has room for "
-        f"{counted(tasks, 'task')} of {shape} with {shape.query} queries without an example in two; lower {lower}, or "
-        "use test.interval=closed."
+        f"{counted(tasks, 'task')} of {shape} with {shape.query} queries without an example in two",
+        f"lower {lower}, or use test.interval=closed.",
     )
 
 
@@ -221,8 +221,8 @@ class FunctionTaskStream:
             key = followed(shape.keys[0])
             ready_made = "`task=10points` or " if key == "task.way" else ""
             raise UserError(
-                f"way={shape.way}{set_by(key)} but {family.name} is a function with one output; set {ready_made}"
-                f"`{key}=1`."
+                f"way={shape.way}{set_by(key)} but {family.name} is a function with one output",
+                f"set {ready_made}`{key}=1`.",
             )
         self.shape = shape
         self._family = family

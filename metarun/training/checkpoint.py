@@ -52,7 +52,7 @@ def load(path: Path, run_id: str) -> State:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path} is not there; run the same command with `force=true` to make it again.") from None
+        raise UserError(f"{path} is not there", "run the same command with `force=true` to make it again.") from None
     except Exception as error:  # torch raises many kinds for a damaged file
         raise _unusable(path, f"cannot be read ({type(error).__name__})") from error
     stated = state.pop("checksum", None) if isinstance(state, dict) else None
@@ -77,12 +77,12 @@ def load_newest(paths: Sequence[Path], run_id: str) -> State | None:
         try:
             return load(path, run_id)
         except UserError as error:
-            log.warning("%s", str(error).partition(";")[0])
+            log.warning("%s", error.problem)
     return None
 
 
 def _unusable(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} {reason}; delete it, or run the same command with `force=true`.")
+    return UserError(f"{path} {reason}", "delete it, or run the same command with `force=true`.")
 
 
 def checksum(state: Any) -> str:
@@ -153,5 +153,5 @@ class InBackground:
         try:
             self._write(state)
         except UserError as error:
-            log.warning("%s; meta-training goes on and tries again", str(error).partition(";")[0])
+            log.warning("%s; meta-training goes on and tries again", error.problem)
             raise

@@ -66,11 +66,12 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
         )
         raise UserError(
             f"algo.order=2 but the meta-gradient of {name} is not the slope of its meta-loss: "
-            f"something cuts its inner gradients off or differentiates them wrongly; mend it, or set {remedy}."
+            f"something cuts its inner gradients off or differentiates them wrongly",
+            f"mend it, or set {remedy}.",
         )
     if algorithm.order == 1 and exact:
         raise UserError(
-            f"algo.order=1 but the meta-gradient of {name} goes through its inner steps; set `algo.order=2`."
+            f"algo.order=1 but the meta-gradient of {name} goes through its inner steps", "set `algo.order=2`."
         )
 
 

@@ -60,12 +60,13 @@ def _check_can_be_split(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) 
     if ranks.count > 1 and not algorithm.separable:
         raise UserError(
             f"{type(algorithm).__name__} sees the examples of a meta-batch as one batch, which {ranks.count} processes "
-            "cannot split; start it without torchrun."
+            "cannot split",
+            "start it without torchrun.",
         )
     if schedule.meta_batch < ranks.count:
         raise UserError(
-            f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.count} processes; raise "
-            "`train.meta_batch` or start fewer."
+            f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.count} processes",
+            "raise `train.meta_batch` or start fewer.",
         )
 
 

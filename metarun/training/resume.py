@@ -145,7 +145,7 @@ def best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
         state = checkpoint.load_newest([parent.last], trained["id"])
         if state is None:
             raise
-        log.warning("%s; its weights are taken from %s", str(damage).partition(";")[0], parent.last.name)
+        log.warning("%s; its weights are taken from %s", damage.problem, parent.last.name)
         return _weights(parent.last, state.get("best"))
 
 
@@ -169,6 +169,6 @@ def load_weights(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -
 
 def _does_not_fit(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path} does not fit this run ({' '.join(str(error).split())}); was it made by another version of metarun? "
-        "Run the same command with `force=true`."
+        f"{path} does not fit this run ({' '.join(str(error).split())})",
+        "was it made by another version of metarun? Run the same command with `force=true`.",
     )

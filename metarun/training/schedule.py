@@ -37,31 +37,32 @@ class Schedule:
         if self.iterations is None and self.time_budget is None:
             raise UserError(
                 f"train.iterations{set_by('train.iterations')} and train.time_budget{set_by('train.time_budget')} are "
-                "both null; give one of them, such as train.time_budget=10m."
+                "both null",
+                "give one of them, such as train.time_budget=10m.",
             )
         if self.clip_grad is not None and self.clip_grad <= 0:
             raise UserError(f"{_asked('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
         if self.iterations is not None and self.iterations < 0:
             raise UserError(
-                f"{_asked('iterations', self.iterations)} but it cannot be negative; 0 judges what is untrained."
+                f"{_asked('iterations', self.iterations)} but it cannot be negative", "0 judges what is untrained."
             )
         for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
             value = getattr(self, name)
             if value < 1:
-                raise UserError(f"{_asked(name, value)} but it must be at least 1; raise {_knob(name)}.")
+                raise UserError(f"{_asked(name, value)} but it must be at least 1", f"raise {_knob(name)}.")
         if self.outer_lr <= 0:
             asked = _asked("outer_lr", self.outer_lr)
-            raise UserError(f"{asked} but a learning rate is above 0; raise {_knob('outer_lr')}.")
+            raise UserError(f"{asked} but a learning rate is above 0", f"raise {_knob('outer_lr')}.")
         if self.outer_lr_end < 0:
             asked = _asked("outer_lr_end", self.outer_lr_end)
-            raise UserError(f"{asked} but a learning rate is not negative; raise {_knob('outer_lr_end')}.")
+            raise UserError(f"{asked} but a learning rate is not negative", f"raise {_knob('outer_lr_end')}.")
         if not 0 < self.lr_decay <= 1:
             asked = _asked("lr_decay", self.lr_decay)
-            raise UserError(f"{asked} but a rate is multiplied by 0 to 1; 1 keeps it constant.")
+            raise UserError(f"{asked} but a rate is multiplied by 0 to 1", "1 keeps it constant.")
         if self.validate_tasks > MOST_TASKS:
             raise UserError(
-                f"{_asked('validate_tasks', f'{self.validate_tasks:,}')} but at most {MOST_TASKS:,} are judged; lower "
-                f"{_knob('validate_tasks')}."
+                f"{_asked('validate_tasks', f'{self.validate_tasks:,}')} but at most {MOST_TASKS:,} are judged",
+                f"lower {_knob('validate_tasks')}.",
             )
         for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
             if getattr(self, name) not in options:

@@ -67,7 +67,7 @@ def _check_one(algorithm: Algorithm, ask: Callable[[Algorithm], Tensor]) -> None
                 return
             reason = "they come to something else than one by one"
     if how == "vectorised":
-        raise UserError(f"train.over_tasks=vectorised cannot be with this network: {reason}; set it to `loop`.")
+        raise UserError(f"train.over_tasks=vectorised cannot be with this network: {reason}", "set it to `loop`.")
     log.info(LOOPED, reason)
     algorithm.how = "loop"
 
@@ -83,7 +83,7 @@ def _looped(algorithm: Algorithm, ask: Callable[[Algorithm], Tensor]) -> Tensor:
         remedy = "set `algo.order=1` or choose" if algorithm.order == 2 else "choose"
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise UserError(
-            f"{type(algorithm).__name__} cannot be run with {network}: {reason}; {remedy} another method or network."
+            f"{type(algorithm).__name__} cannot be run with {network}: {reason}", f"{remedy} another method or network."
         ) from error
 
 

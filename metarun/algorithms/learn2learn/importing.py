@@ -29,8 +29,9 @@ def import_learn2learn() -> Any:
             import learn2learn
     except ImportError as error:
         raise UserError(
-            f"learn2learn cannot be imported ({error}); run `scripts/install_learn2learn.sh {sys.prefix}` in a "
-            "checkout of metarun, or choose a method of metarun's own, such as algo=maml."
+            f"learn2learn cannot be imported ({error})",
+            f"run `scripts/install_learn2learn.sh {sys.prefix}` in a "
+            "checkout of metarun, or choose a method of metarun's own, such as algo=maml.",
         ) from error
     return learn2learn
 

@@ -66,13 +66,13 @@ def check_adapts_each(network: nn.Module) -> None:
     frozen = any(not weight.requires_grad for weight in network.parameters())
     if frozen or len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
         which = "frozen weights (requires_grad=False)" if frozen else "weights under two names"
-        raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt; choose algo=metasgd.")
+        raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt", "choose algo=metasgd.")
 
 
 def check_fits(backbone: Backbone) -> None:
     """Raise a UserError where learn2learn cannot follow: it takes each set by itself."""
     if asks_for_support(backbone):
         raise UserError(
-            "this backbone.norm takes statistics of the support set but learn2learn passes queries without it; "
-            "set `backbone.norm=batch` or another, or choose a method of metarun's own, such as algo=maml."
+            "this backbone.norm takes statistics of the support set but learn2learn passes queries without it",
+            "set `backbone.norm=batch` or another, or choose a method of metarun's own, such as algo=maml.",
         )

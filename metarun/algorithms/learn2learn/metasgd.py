@@ -49,7 +49,7 @@ class Learn2LearnMetaSGD(Algorithm):
         check_inner_loop(inner_steps, order)
         if inner_lr_min > inner_lr_max:
             raise UserError(
-                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}; lower the first."
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}", "lower the first."
             )
         check_fits(backbone)
         check_adapts_each(backbone)

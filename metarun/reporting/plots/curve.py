@@ -60,7 +60,7 @@ def draw_curves(
         UserError: more curves than can be told apart.
     """
     if len(curves) > MOST:
-        raise UserError(f"{len(curves)} lines are more than can be told apart ({MOST}); name fewer runs.")
+        raise UserError(f"{len(curves)} lines are more than can be told apart ({MOST})", "name fewer runs.")
     width = width or COLUMN
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
     labels = [wrapped(curve.label, width - HANDLE - 0.1) for curve in curves]

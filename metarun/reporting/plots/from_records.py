@@ -71,7 +71,9 @@ def common_metric(records: Sequence[Record]) -> Metric:
     """
     metrics = set(map(metric_of, records))
     if len(metrics) > 1:
-        raise UserError("some of these runs are judged by accuracy and some by squared error; name the ones or others.")
+        raise UserError(
+            "some of these runs are judged by accuracy and some by squared error", "name the ones or others."
+        )
     return metrics.pop()
 
 

@@ -101,7 +101,7 @@ def _grid(panels: int, shots: int, width: float | None, margins: float) -> tuple
     needed = margins + SMALLEST * shots
     if width is not None and width < needed:
         enough = math.ceil(10 * needed) / 10
-        raise UserError(f"--width {width:g} has no room for {shots} shots side by side; {enough:g} inches have.")
+        raise UserError(f"--width {width:g} has no room for {shots} shots side by side", f"{enough:g} inches have.")
     width = width or max(COLUMN, needed)
     at_most = max(1, int((width - margins + GAP) / (SMALLEST * shots + GAP)))
     rows = math.ceil(panels / at_most)

@@ -54,12 +54,8 @@ def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content.getvalue())
     except (OSError, UserError) as error:
-        reason = (
-            str(error).partition(";")[0]
-            if isinstance(error, UserError)
-            else f"{path} cannot be written ({error.strerror})"
-        )
-        raise UserError(f"{reason}; name another with -o.") from None
+        reason = error.problem if isinstance(error, UserError) else f"{path} cannot be written ({error.strerror})"
+        raise UserError(f"{reason}", "name another with -o.") from None
 
 
 def text_width(text: str) -> float:

@@ -52,7 +52,7 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
     """Return the run that is named, and the others that can be compared with it; say which cannot, and what to do."""
     base = _named(records, run)
     if lacks_tasks(base):
-        raise UserError(f"--against {run}: {without_figures(base)}; name a run that diverged on none.")
+        raise UserError(f"--against {run}: {without_figures(base)}", "name a run that diverged on none.")
     others = [record for record in records if record["id"] != base["id"]]
     for record in filter(lacks_tasks, others):
         leave_out(without_figures(record))
@@ -67,7 +67,8 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
         leave_out(f"{len(others) - NAMED:,} more that were judged on other tasks")
     if not comparable:
         raise UserError(
-            f"no other run was judged on the tasks of {base['id']}; judge one on them: {_how_to_retest('RUN', base)}."
+            f"no other run was judged on the tasks of {base['id']}",
+            f"judge one on them: {_how_to_retest('RUN', base)}.",
         )
     return base, comparable
 
@@ -78,10 +79,10 @@ def _named(records: list[Record], run: str) -> Record:
         return found[0]
     if found:
         raise UserError(
-            f"--against {run} could be {' or '.join(record['id'] for record in found)}; give more of the id."
+            f"--against {run} could be {' or '.join(record['id'] for record in found)}", "give more of the id."
         )
     raise UserError(
-        f"--against {run} is the start of no finished run's id; there are {', '.join(r['id'] for r in records[:8])}."
+        f"--against {run} is the start of no finished run's id", f"there are {', '.join(r['id'] for r in records[:8])}."
     )
 
 
@@ -97,7 +98,7 @@ def _by_task(record: Record) -> NDArray[np.float64]:
     """(tasks,) what each task says of a run after its last step."""
     values: NDArray[np.float64] = figures_by_step(record)[-1]
     if len(values) < 2:
-        raise UserError(f"{record['id']} was judged on one task, and a paired test needs 2; raise `test.tasks`.")
+        raise UserError(f"{record['id']} was judged on one task, and a paired test needs 2", "raise `test.tasks`.")
     return values
 
 

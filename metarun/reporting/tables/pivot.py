@@ -192,7 +192,7 @@ def _check_alike(records: list[Record]) -> None:
         raise UserError(_differ_in(key, told))
     if len({record["seed"] for record in records}) < len(records):
         ids = _some([record["id"] for record in records])
-        raise UserError(f"runs {ids} differ in more than their seed and would share a cell; add id to --rows.")
+        raise UserError(f"runs {ids} differ in more than their seed and would share a cell", "add id to --rows.")
 
 
 def _differ_in(key: str, records: Sequence[Record]) -> str:

@@ -33,7 +33,7 @@ def finished_rows(paths: Sequence[Path]) -> list[Record]:
     """
     missing = [str(path) for path in paths if not exists(path)]
     if missing:
-        raise UserError(f"there is no {missing[0]} here; `metarun train` writes to results/, or name another folder.")
+        raise UserError(f"there is no {missing[0]} here", "`metarun train` writes to results/, or name another folder.")
     records, left_out = read_records(paths)
     failed = [record for record in records if record["status"] != "done"]
     left_out += [f"{record['path']} {record['status']}: {record.get('reason', '')}" for record in failed]
@@ -41,7 +41,7 @@ def finished_rows(paths: Sequence[Path]) -> list[Record]:
         leave_out(sentence)
     done = [record for record in records if record["status"] == "done"]
     if not done:
-        raise UserError(f"there is no finished run in {', '.join(map(str, paths))}; make one with `metarun train`.")
+        raise UserError(f"there is no finished run in {', '.join(map(str, paths))}", "make one with `metarun train`.")
     return sorted_rows(done)
 
 
