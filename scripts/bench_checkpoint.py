@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from metarun.algorithms import MAML, Algorithm, ProtoNet, lay_out
+from metarun.algorithms import MAML, Algorithm, ProtoNet, to_channels_last
 from metarun.backbones import Conv4, ResNet12
 from metarun.system.memory import keep_freed_memory
 from metarun.tasks.batch import TaskShape
@@ -69,7 +69,7 @@ def training(make: Callable[[], Algorithm], iterations: int, checkpoint_every: f
     )
     data, shape = omniglot(real=False), TaskShape(5, 1, 1)
     streams = (ClassTaskStream(data, split, shape, 0, CPU, torch.float32) for split in ("train", "val"))
-    return Training(lay_out(make()), schedule, *streams)
+    return Training(to_channels_last(make()), schedule, *streams)
 
 
 def run(of: Training, folder: Path) -> None:

@@ -1,19 +1,20 @@
 """Methods, one per file, each written for one task as its paper writes it."""
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, Algorithm, Kind
 from metarun.algorithms.anil import ANIL
 from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.baselinepp import BaselinePP
 from metarun.algorithms.cavia import CAVIA
 from metarun.algorithms.finetune import FineTune
 from metarun.algorithms.imaml import IMAML
+from metarun.algorithms.inner_loop import GradientMethod
 from metarun.algorithms.learn2learn.anil import Learn2LearnANIL
 from metarun.algorithms.learn2learn.maml import Learn2LearnMAML
 from metarun.algorithms.learn2learn.metasgd import Learn2LearnMetaSGD
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.matching import MatchingNet
-from metarun.algorithms.memory_format import lay_out
+from metarun.algorithms.memory_format import to_channels_last
 from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.nearest_centroid import NearestCentroid
@@ -22,6 +23,7 @@ from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
+from metarun.algorithms.stepless import Stepless
 from metarun.algorithms.transfer import load_under_another_head
 
 __all__ = [
@@ -30,10 +32,12 @@ __all__ = [
     "IMAML",
     "MAML",
     "R2D2",
+    "Adapted",
     "Algorithm",
     "Baseline",
     "BaselinePP",
     "FineTune",
+    "GradientMethod",
     "Kind",
     "Learn2LearnANIL",
     "Learn2LearnMAML",
@@ -47,6 +51,7 @@ __all__ = [
     "RelationNet",
     "Reptile",
     "SimpleShot",
-    "lay_out",
+    "Stepless",
     "load_under_another_head",
+    "to_channels_last",
 ]

@@ -1,62 +1,119 @@
 """The interface of a method."""
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How
+from metarun.tasks.batch import Support, TaskBatch
+from metarun.tasks.vectorize import How, over_tasks
 
 Kind = Literal["classification", "regression"]
 
 
+class Adapted(Protocol):
+    """A method adapted to one task."""
+
+    def predict(self, query_x: Tensor) -> Tensor:
+        """Return (n, way) logits of n queries, or (n, outputs) numbers in regression.
+
+        Args:
+            query_x: (n, *shape).
+        """
+
+
 class Algorithm(nn.Module):
-    """A module that holds what is meta-learned. Nothing about a task is ever stored in it.
+    """A module that holds what is meta-learned, and nothing about any task.
 
     Attributes:
-        solves: the kinds of task it can be given.
+        solves: the kinds of task it can solve.
         order: 1 or 2, of a meta-gradient that is the gradient of the meta-loss, or its first-order form; None where
-            there are no inner gradient steps, or something else than that gradient is followed.
-        outputs: the size of a fixed head, which then is the only way it can be given; None: any way will do.
-        separable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be taken in parts.
+            there are no inner gradient steps, or the update is not that gradient.
+        outputs: the size of a fixed head, and so the only way it can solve; None: any way.
+        splittable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be split.
         learns: whether there is anything to meta-train; an untrained floor goes straight to meta-test.
-        judges_features: `predict` sees an example only through `backbone`, which no task changes: so it can be given
-            features in the examples' place, where each example goes through the network once for all tasks.
-        not_needed: beginnings of the names of those weights that `predict` does without or `prepare` provides: the
-            checkpoint of another method need not have them.
-        how: the tasks of a batch are run, for `over_tasks`; the run sets what `train.over_tasks` says. A method that
-            can only take one task after the other says "loop" in its class.
+        predicts_from_features: whether an example reaches predictions only through `backbone`, which no task changes.
+            Examples can then be replaced by their features, computed once for all tasks.
+        optional_weights: prefixes of the weights that prediction does not need or `calibrate` computes: the checkpoint
+            of another method may lack them.
+        how: how `over_tasks` runs the tasks of a batch; set by the run from `train.over_tasks`. A method that can only
+            run one task at a time sets "loop" in its class.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
-    separable: ClassVar[bool] = True
+    splittable: ClassVar[bool] = True
     learns: ClassVar[bool] = True
-    judges_features: bool = False
-    not_needed: ClassVar[tuple[str, ...]] = ()
+    predicts_from_features: bool = False
+    optional_weights: ClassVar[tuple[str, ...]] = ()
     how: How = "auto"
     order: int | None = None
     outputs: int | None = None
 
     def on_step(self, fraction: float) -> None:
-        """Take note, before each step of meta-training, how much of it is over, from 0 to 1; most need not know."""
+        """Called before each step of meta-training with the fraction of it that is done, from 0 to 1."""
 
     @abstractmethod
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the scalar that the outer loop minimises, a mean over the tasks."""
 
     @abstractmethod
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """Adapt to one task: yield the method before adaptation and after each step.
+
+        A method that takes no steps yields once. Use what is yielded before asking for the next; the last one stays
+        valid.
+        """
+
+    @torch.no_grad()
     def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
         """Predict the queries before adaptation and after each step, without a graph.
 
         Returns:
-            (steps + 1, T, way * query, way) logits, or (steps + 1, T, query, 1) numbers in regression; the first
+            (steps + 1, T, way * query, way) logits, or (steps + 1, T, query, outputs) numbers in regression; the first
             dimension is 1 for methods that take no steps.
         """
 
-    def prepare(self, tasks: TaskBatch) -> None:
-        """Take from meta-train tasks what the checkpoint of another method lacks, such as the features' mean.
+        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            support = Support(support_x, support_y, tasks.way)
+            return torch.stack([adapted.predict(query_x) for adapted in self.adapt(support, steps)])
 
-        Called with some batches of them, in eval mode, before such a checkpoint is meta-tested under this method; most
+        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
+
+    def calibrate(self, tasks: TaskBatch) -> None:
+        """Compute from meta-train tasks what the checkpoint of another method lacks, such as the features' mean.
+
+        Called with some batches of them, in eval mode, before such a checkpoint is meta-tested with this method; most
         methods need nothing.
         """
+
+
+@dataclass(frozen=True)
+class AdaptedHead:
+    """A head fitted to one task, on features that no task changes.
+
+    Args:
+        embed: maps queries (n, *shape) to (n, features).
+        head: maps (n, features) to (n, way).
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+
+    def predict(self, query_x: Tensor) -> Tensor:
+        """See `Adapted`."""
+        return self.head(self.embed(query_x))
+
+
+def embed_once(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return `embed` that does not repeat itself for the queries it was last given: all steps of a task share them."""
+    last: list[Tensor] = []
+
+    def embed_new(query_x: Tensor) -> Tensor:
+        if not last or last[0] is not query_x:
+            last[:] = [query_x, embed(query_x)]
+        return last[1]
+
+    return embed_new

@@ -1,16 +1,16 @@
 """Almost no inner loop."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, AdaptedHead, Algorithm, Kind, embed_once
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
 from metarun.backbones import Backbone, embed_queries
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.vectorize import over_tasks
 
@@ -36,7 +36,7 @@ class ANIL(Algorithm):
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-    judges_features = True
+    predicts_from_features = True
 
     def __init__(
         self,
@@ -60,24 +60,19 @@ class ANIL(Algorithm):
 
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
             features = self.backbone(support_x)
-            *_, head = self.adapt(features, support_y, self.inner_steps, differentiable=self.order == 2)
+            *_, head = self.inner_loop(features, support_y, self.inner_steps, differentiable=self.order == 2)
             return self._loss(head, embed_queries(self.backbone, support_x, query_x), query_y)
 
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
         return losses.mean()
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`; the inner steps are taken all the same, `grad` does not heed no_grad."""
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`."""
+        embed = embed_once(partial(embed_queries, self.backbone, support.x))
+        for head in self.inner_loop(self.backbone(support.x), support.y, steps, differentiable=False):
+            yield AdaptedHead(embed, partial(functional_call, self.head, head))
 
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            heads = self.adapt(self.backbone(support_x), support_y, steps, differentiable=False)
-            features = embed_queries(self.backbone, support_x, query_x)
-            return torch.stack([functional_call(self.head, head, features) for head in heads])
-
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
-
-    def adapt(self, features: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+    def inner_loop(self, features: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
         """Return one task's heads before adaptation and after each gradient step.
 
         Args:

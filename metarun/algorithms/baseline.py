@@ -5,17 +5,16 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.solvers.logistic_regression import fit_logistic_regression
-from metarun.algorithms.stepless import predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 
 
-class Baseline(Algorithm):
+class Baseline(Stepless):
     """Baseline (Chen et al. 2019, https://arxiv.org/abs/1904.04232), its head fitted as RFS does.
 
     The backbone learns to tell all meta-train classes apart by an ordinary linear classifier; nothing is learned about
@@ -35,9 +34,9 @@ class Baseline(Algorithm):
         UserError: an argument is out of range.
     """
 
-    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
-    judges_features = True
-    not_needed: ClassVar[tuple[str, ...]] = ("classifier.",)
+    splittable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    predicts_from_features = True
+    optional_weights: ClassVar[tuple[str, ...]] = ("classifier.",)
 
     def __init__(
         self,
@@ -58,8 +57,6 @@ class Baseline(Algorithm):
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
         x, classes = pretraining_batch(tasks)
         return mean_loss(self.classifier(self.backbone(x)), classes)
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`: of the head that fits the support set best."""

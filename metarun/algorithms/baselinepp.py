@@ -1,6 +1,7 @@
 """Transfer learning with a cosine classifier."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -8,14 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
 
-from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.algorithm import Adapted, AdaptedHead, Algorithm, embed_once
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import over_tasks
 
 Head = tuple[Tensor, Tensor]  # (classes, features) directions, and the scale of their cosines
 
@@ -41,9 +41,9 @@ class BaselinePP(Algorithm):
         UserError: an argument is out of range.
     """
 
-    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
-    judges_features = True
-    not_needed: ClassVar[tuple[str, ...]] = ("directions", "learned_scale")
+    splittable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    predicts_from_features = True
+    optional_weights: ClassVar[tuple[str, ...]] = ("directions", "learned_scale")
 
     def __init__(
         self,
@@ -68,18 +68,13 @@ class BaselinePP(Algorithm):
         x, classes = pretraining_batch(tasks)
         return mean_loss(cosine_logits(self.backbone(x), (self.directions, self.learned_scale)), classes)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`; before adaptation it is the nearest mean direction."""
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`; before adaptation it is the nearest mean direction."""
+        embed = embed_once(partial(embed_queries, self.backbone, support.x))
+        for head in self._inner_loop(self.backbone(support.x), support.y, support.way, steps):
+            yield AdaptedHead(embed, partial(cosine_logits, head=head))
 
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
-            heads = self._adapt(support, support_y, tasks.way, steps)
-            return torch.stack([cosine_logits(query, head) for head in heads])
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
-
-    def _adapt(self, support: Tensor, labels: Tensor, way: int, steps: int) -> Iterator[Head]:
+    def _inner_loop(self, support: Tensor, labels: Tensor, way: int, steps: int) -> Iterator[Head]:
         """Yield one task's head before adaptation and after each gradient step; support: (way * shot, features)."""
 
         def loss(head: Head) -> Tensor:

@@ -1,16 +1,17 @@
 """CAVIA: a task is a short vector, and only that adapts."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, Algorithm, Kind
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
 from metarun.backbones import Backbone, embed_queries, embed_under, norm_weights
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.vectorize import over_tasks
 
@@ -69,23 +70,21 @@ class CAVIA(Algorithm):
         """Return the mean query loss with the adapted contexts (equation 4)."""
 
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-            *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
+            *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
             return self._loss(adapted, dict(self.named_buffers()), query_x, query_y, support_x)
 
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
         return losses.mean()
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`."""
+        buffers = dict(self.named_buffers())
+        for context in self.inner_loop(support.x, support.y, steps, differentiable=False):
+            yield SteeredNetwork(self, context, buffers, support.x)
 
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            trail, buffers = self.adapt(support_x, support_y, steps, differentiable=False), dict(self.named_buffers())
-            return torch.stack([self.steered(adapted, buffers, query_x, support_x) for adapted in trail])
-
-        return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
-
-    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+    def inner_loop(
+        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+    ) -> Iterator[Parameters]:
         """Return one task's context before adaptation (zero) and after each gradient step (equation 3).
 
         Args:
@@ -120,6 +119,20 @@ class CAVIA(Algorithm):
         self, context: Parameters, buffers: Parameters, x: Tensor, y: Tensor, support_x: Tensor | None = None
     ) -> Tensor:
         return mean_loss(self.steered(context, buffers, x, support_x), y)
+
+
+@dataclass(frozen=True)
+class SteeredNetwork:
+    """The network under one task's context; the arguments are those of `CAVIA.steered`."""
+
+    method: CAVIA
+    context: Parameters
+    buffers: Parameters
+    support_x: Tensor
+
+    def predict(self, query_x: Tensor) -> Tensor:
+        """See `Adapted`."""
+        return self.method.steered(self.context, self.buffers, query_x, self.support_x)
 
 
 def steered_layer(backbone: nn.Module) -> str:

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.inner_loop import outputs_under
+from metarun.algorithms.algorithm import Adapted, Algorithm
+from metarun.algorithms.inner_loop import AdaptedNetwork, outputs_under
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import over_tasks
 
 Parameters = dict[str, Tensor]
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
@@ -39,8 +38,8 @@ class FineTune(Algorithm):
         UserError: an argument is out of range.
     """
 
-    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
-    not_needed: ClassVar[tuple[str, ...]] = ("classifier.",)
+    splittable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    optional_weights: ClassVar[tuple[str, ...]] = ("classifier.",)
 
     def __init__(
         self,
@@ -64,17 +63,12 @@ class FineTune(Algorithm):
         x, classes = pretraining_batch(tasks)
         return mean_loss(self.classifier(self.backbone(x)), classes)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`; the steps are taken all the same, `grad` does not heed no_grad."""
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`."""
+        for weights in self._inner_loop(support.x, support.y, support.way, steps):
+            yield AdaptedNetwork(self.backbone, weights, support.x)
 
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-            adapted = self._adapt(support_x, support_y, tasks.way, steps)
-            return torch.stack([outputs_under(self.backbone, weights, query_x, support_x) for weights in adapted])
-
-        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
-
-    def _adapt(self, support_x: Tensor, support_y: Tensor, way: int, steps: int) -> Iterator[Parameters]:
+    def _inner_loop(self, support_x: Tensor, support_y: Tensor, way: int, steps: int) -> Iterator[Parameters]:
         """Yield one task's weights before adaptation and after each step."""
 
         def loss(weights: Parameters) -> Tensor:

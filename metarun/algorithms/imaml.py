@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
+    GradientMethod,
     Parameters,
     check_inner_loop,
     check_steps,
@@ -18,7 +19,6 @@ from metarun.algorithms.inner_loop import (
     hessian_product,
     loss_under,
     network_weights,
-    predict_along,
     with_gradient,
 )
 from metarun.backbones import Backbone
@@ -27,7 +27,7 @@ from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import over_tasks
 
 
-class IMAML(Algorithm):
+class IMAML(GradientMethod):
     """iMAML (Rajeswaran, Finn, Kakade, Levine 2019, https://arxiv.org/abs/1909.04630).
 
     A task's weights minimise its support loss plus prox / 2 times the squared distance to the initial weights
@@ -86,7 +86,7 @@ class IMAML(Algorithm):
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
             loss_of, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
             with torch.no_grad():
-                *_, adapted = self.adapt(support_x, support_y, self.inner_steps, differentiable=False)
+                *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=False)
                 query_gradient, loss = grad_and_value(loss_of)(adapted, buffers, query_x, query_y, support_x)
                 kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes gather no statistics
 
@@ -101,19 +101,14 @@ class IMAML(Algorithm):
         losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
         return losses.mean()
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
-        return predict_along(self, tasks, steps)
-
-    def adapt(
+    def inner_loop(
         self,
         support_x: Tensor,
         support_y: Tensor,
         steps: int,
         differentiable: bool,  # noqa: ARG002, nothing flows through the steps
     ) -> Iterator[Parameters]:
-        """See `GradientMethod.adapt`; the steps are on the inner problem (equation 3)."""
+        """See `GradientMethod.inner_loop`; the steps are on the inner problem (equation 3)."""
         initial: Parameters = {name: weight.detach() for name, weight in network_weights(self).items()}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
 

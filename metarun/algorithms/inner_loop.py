@@ -1,38 +1,41 @@
 """The inner loop of gradient-based methods: gradient steps on one task's support loss."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 
+from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_under
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_one_by_one
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import How, MayHaveState, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 MOST_STEPS = 100_000  # in one task
 Parameters = dict[str, Tensor]
 Loss = Callable[..., Tensor]  # of weights, then of whatever else it is given
 
 
-class GradientMethod(MayHaveState, Protocol):
-    """A method that adapts a backbone and a linear head to a task, step by step.
+class GradientMethod(Algorithm):
+    """A method that adapts a backbone and a linear head to a task by gradient steps.
 
     Attributes:
         backbone: the network below the head.
-        how: a meta-batch is run, see `over_tasks`.
     """
 
     backbone: Backbone
-    how: How
 
-    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
+    @abstractmethod
+    def inner_loop(
+        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+    ) -> Iterator[Parameters]:
         """Return one task's weights, by their names in the method, before adaptation and after each step.
 
         Args:
@@ -42,15 +45,30 @@ class GradientMethod(MayHaveState, Protocol):
             differentiable: let later gradients flow through the steps' gradients; else they count as constants.
         """
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """As every module's: running statistics, which a forward pass in meta-training updates."""
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`."""
+        for weights in self.inner_loop(support.x, support.y, steps, differentiable=False):
+            yield AdaptedNetwork(self.backbone, weights, support.x)
+
+
+@dataclass(frozen=True)
+class AdaptedNetwork:
+    """A backbone and a linear head under weights adapted to one task; the arguments are those of `outputs_under`."""
+
+    backbone: Backbone
+    weights: Parameters
+    support_x: Tensor
+
+    def predict(self, query_x: Tensor) -> Tensor:
+        """See `Adapted`."""
+        return outputs_under(self.backbone, self.weights, query_x, self.support_x)
 
 
 def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
     """Return the mean query loss of the weights adapted to each task (MAML, algorithm 1, line 8)."""
 
     def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-        *_, adapted = method.adapt(support_x, support_y, inner_steps, differentiable)
+        *_, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable)
         return loss_under(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
 
     each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
@@ -68,7 +86,7 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
     def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
         loss, buffers = partial(loss_under, method.backbone), dict(method.named_buffers())
         with torch.no_grad():
-            *trail, adapted = method.adapt(support_x, support_y, inner_steps, differentiable=False)
+            *trail, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable=False)
             gradient, value = grad_and_value(loss)(adapted, buffers, query_x, query_y, support_x)
             kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes gather no statistics
             for weights in reversed(trail):
@@ -78,17 +96,6 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
 
     each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
     return over_tasks(query_loss, method, method.how, *each).mean()
-
-
-@torch.no_grad()
-def predict_along(method: GradientMethod, tasks: TaskBatch, steps: int) -> Tensor:
-    """See `Algorithm.predict`; the inner steps are taken all the same, `grad` does not heed no_grad."""
-
-    def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        trail = method.adapt(support_x, support_y, steps, differentiable=False)
-        return torch.stack([outputs_under(method.backbone, weights, query_x, support_x) for weights in trail])
-
-    return over_tasks(predictions, method, method.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
 
 
 def outputs_under(backbone: Backbone, weights: Parameters, x: Tensor, support_x: Tensor | None = None) -> Tensor:

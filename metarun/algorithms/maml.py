@@ -4,17 +4,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
+    GradientMethod,
     Parameters,
     check_inner_loop,
     gradient_steps,
     loss_under,
     network_weights,
-    predict_along,
     query_loss_of_adapted,
     recomputed_query_loss,
 )
@@ -22,7 +21,7 @@ from metarun.backbones import Backbone
 from metarun.tasks.batch import TaskBatch
 
 
-class MAML(Algorithm):
+class MAML(GradientMethod):
     """MAML (Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400).
 
     Learns the initial weights from which a few gradient steps on a task's support set do best on its query set. The
@@ -68,13 +67,10 @@ class MAML(Algorithm):
             return recomputed_query_loss(self, tasks, self.inner_steps, self.inner_lr)
         return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
-        return predict_along(self, tasks, steps)
-
-    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """See `GradientMethod.adapt` (algorithm 1, line 6)."""
+    def inner_loop(
+        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+    ) -> Iterator[Parameters]:
+        """See `GradientMethod.inner_loop` (algorithm 1, line 6)."""
         loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
         weights = network_weights(self)
         return gradient_steps(loss, weights, self.inner_lr, steps, differentiable, buffers, support_x, support_y)

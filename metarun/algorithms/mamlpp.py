@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
+    GradientMethod,
     Parameters,
     check_inner_loop,
     gradient_step,
     loss_under,
     network_weights,
-    predict_along,
 )
 from metarun.backbones import Backbone, norm_weights
 from metarun.errors import UserError
@@ -23,7 +23,7 @@ from metarun.tasks.vectorize import over_tasks
 LEAST = 0.03  # of a step's equal share in the multi-step loss: what the authors' code leaves to all but the last
 
 
-class MAMLPlusPlus(Algorithm):
+class MAMLPlusPlus(GradientMethod):
     """MAML++ (Antoniou, Edwards, Storkey 2019, https://arxiv.org/abs/1810.09502).
 
     MAML that learns its inner rates, is taught after every inner step and not only the last, and has a scale and shift
@@ -97,7 +97,7 @@ class MAMLPlusPlus(Algorithm):
 
         def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
             differentiable = self.order == 2 and self.fraction >= self.second_order_from
-            _, *trail = self.adapt(support_x, support_y, self.inner_steps, differentiable)
+            _, *trail = self.inner_loop(support_x, support_y, self.inner_steps, differentiable)
             buffers = dict(self.named_buffers())
             taught = [(share, weights) for share, weights in zip(importance, trail, strict=True) if share]
             losses = [
@@ -117,13 +117,10 @@ class MAMLPlusPlus(Algorithm):
         each = max(1 - self.fraction / self.multi_step_until, LEAST) / steps
         return [each] * (steps - 1) + [1 - (steps - 1) * each]
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
-        return predict_along(self, tasks, steps)
-
-    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """See `GradientMethod.adapt`; each weights come with the norm of that step."""
+    def inner_loop(
+        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+    ) -> Iterator[Parameters]:
+        """See `GradientMethod.inner_loop`; each weights come with the norm of that step."""
         weights = network_weights(self)
         adapted = {name: weights[name] for name in self._adapted}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates

@@ -4,17 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.inner_loop import check_steps
 from metarun.algorithms.protonet import cosines
-from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
 
 
-class MatchingNet(Algorithm):
+class MatchingNet(Stepless):
     """Matching networks (Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra 2016, https://arxiv.org/abs/1606.04080).
 
     A query attends to every support example by the softmax of their cosines; a class has the attention that its
@@ -37,7 +34,7 @@ class MatchingNet(Algorithm):
         UserError: an argument is out of range.
     """
 
-    judges_features = True
+    predicts_from_features = True
 
     def __init__(
         self,
@@ -57,12 +54,6 @@ class MatchingNet(Algorithm):
         self.context = FullContext(backbone.features, read_steps) if full_context else None
         self.scale = scale
         self.normalise_query = normalise_query
-
-    def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean negative log-probability of the queries' labels (equation 6)."""
-        return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equation 1): log-probabilities."""

@@ -5,7 +5,7 @@ import torch
 from metarun.algorithms.algorithm import Algorithm
 
 
-def lay_out(algorithm: Algorithm) -> Algorithm:
+def to_channels_last(algorithm: Algorithm) -> Algorithm:
     """Put the channels last where that is faster: on a CPU, in a method without gradient steps inside a task.
 
     Convolutions, pooling and normalisation then run up to twice as fast. Steps inside a task give each task weights of

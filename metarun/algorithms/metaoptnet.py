@@ -4,16 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.solvers.crammer_singer import dual_coefficients
-from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 
 
-class MetaOptNet(Algorithm):
+class MetaOptNet(Stepless):
     """MetaOptNet-SVM (Lee, Maji, Ravichandran, Soatto 2019, https://arxiv.org/abs/1904.03758).
 
     A task's head is a linear multi-class support vector machine (Crammer and Singer 2001, equation 7), trained on the
@@ -35,7 +34,7 @@ class MetaOptNet(Algorithm):
         UserError: an argument is out of range.
     """
 
-    judges_features = True
+    predicts_from_features = True
 
     def __init__(
         self,
@@ -58,14 +57,12 @@ class MetaOptNet(Algorithm):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries (equation 11), to smoothed labels as in the authors' code."""
-        logits = logits_of_tasks(self, tasks)
+        logits = self.logits_of_tasks(tasks)
         if self.label_smoothing == 0:
             return mean_loss(logits, tasks.query_y)
         others = 1 - F.one_hot(tasks.query_y, tasks.way).to(logits.dtype)
         surprise_of_others = -(others * logits.log_softmax(-1)).sum(-1).mean() / (tasks.way - 1)
         return (1 - self.label_smoothing) * mean_loss(logits, tasks.query_y) + self.label_smoothing * surprise_of_others
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equation 12)."""

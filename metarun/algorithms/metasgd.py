@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
+    GradientMethod,
     Parameters,
     check_inner_loop,
     gradient_steps,
     loss_under,
     network_weights,
-    predict_along,
     query_loss_of_adapted,
 )
 from metarun.backbones import Backbone
@@ -22,7 +22,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 
 
-class MetaSGD(Algorithm):
+class MetaSGD(GradientMethod):
     """Meta-SGD (Li, Zhou, Chen, Li 2017, https://arxiv.org/abs/1707.09835).
 
     Learns, beside the initial weights, one inner rate for each of them: the vector of rates sets both the length and
@@ -69,13 +69,10 @@ class MetaSGD(Algorithm):
         """Return the mean query loss of the adapted weights (equation 3)."""
         return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
-        return predict_along(self, tasks, steps)
-
-    def adapt(self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
-        """See `GradientMethod.adapt` (equation 2)."""
+    def inner_loop(
+        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+    ) -> Iterator[Parameters]:
+        """See `GradientMethod.inner_loop` (equation 2)."""
         loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
         weights = network_weights(self)
         rates = dict(zip(weights, self.inner_lr, strict=True))

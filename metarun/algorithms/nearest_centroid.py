@@ -4,15 +4,14 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.algorithms.stepless import predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 
 
-class NearestCentroid(Algorithm):
+class NearestCentroid(Stepless):
     """The floors: the nearest class mean of raw inputs, or of the features of a network that nobody trained.
 
     What a learned method adds is what it has above these two. There is nothing to train, so a run goes straight to
@@ -35,13 +34,11 @@ class NearestCentroid(Algorithm):
         if inputs not in ("raw", "features"):
             raise UserError(f"algo.inputs='{inputs}' is not one of raw, features.")
         self.inputs = inputs
-        self.judges_features = inputs == "features"
+        self.predicts_from_features = inputs == "features"
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:  # noqa: ARG002, there is none
         """Refuse: there is nothing to train."""
         raise UserError("algo=nearest_centroid has nothing to train", "for a learned space use algo=protonet.")
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""

@@ -6,15 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
 
 
-class ProtoNet(Algorithm):
+class ProtoNet(Stepless):
     """Prototypical networks (Snell, Swersky, Zemel 2017, https://arxiv.org/abs/1703.05175).
 
     A class is the mean of its support features, its prototype; a query belongs to the nearest one. The logits are the
@@ -32,7 +29,7 @@ class ProtoNet(Algorithm):
         UserError: an argument is out of range.
     """
 
-    judges_features = True
+    predicts_from_features = True
 
     def __init__(
         self,
@@ -51,12 +48,6 @@ class ProtoNet(Algorithm):
         # Only where it is used: a parameter that never gets a gradient would say something else in `parameters`.
         learned = learn_scale and distance == "cosine"
         self.scale = nn.Parameter(torch.tensor(float(scale))) if learned else float(scale)
-
-    def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean cross-entropy of the queries (algorithm 1)."""
-        return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equation 2)."""

@@ -6,15 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.stepless import logits_of_tasks, predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
 
 
-class R2D2(Algorithm):
+class R2D2(Stepless):
     """R2-D2, ridge regression differentiable discriminator (Bertinetto et al. 2019, https://arxiv.org/abs/1805.08136).
 
     A task's head is the ridge regression from support features to one-hot labels. It has a closed form, so features
@@ -34,7 +31,7 @@ class R2D2(Algorithm):
         UserError: an argument is out of range.
     """
 
-    judges_features = True
+    predicts_from_features = True
 
     def __init__(
         self,
@@ -52,12 +49,6 @@ class R2D2(Algorithm):
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)), requires_grad=learn_lambda)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))  # alpha
         self.bias = nn.Parameter(torch.tensor(0.0))  # beta; no softmax sees it, it is the paper's all the same
-
-    def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean cross-entropy of the queries (algorithm 1)."""
-        return mean_loss(logits_of_tasks(self, tasks), tasks.query_y)
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless` (equations 6 and 7)."""

@@ -1,18 +1,20 @@
 """Relation networks."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
-from metarun.algorithms.stepless import logits_of_tasks
+from metarun.algorithms.algorithm import Adapted, AdaptedHead
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_queries, widened
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 
 
-class RelationNet(Algorithm):
+class RelationNet(Stepless):
     """Relation networks (Sung, Yang, Zhang, Xiang, Torr, Hospedales 2018, https://arxiv.org/abs/1711.06025).
 
     The comparison is learned too: a small network sees the feature maps of a class and of a query, one upon the other,
@@ -52,13 +54,13 @@ class RelationNet(Algorithm):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean squared error of all scores (equation 2, divided by their number as in the code)."""
-        scores = logits_of_tasks(self, tasks).sigmoid()
+        scores = self.logits_of_tasks(tasks).sigmoid()
         return F.mse_loss(scores, F.one_hot(tasks.query_y, tasks.way).to(scores.dtype))
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.predict`: (1, T, way * query, way) logarithms of the scores, there are no steps."""
-        return F.logsigmoid(logits_of_tasks(self, tasks))[None]
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`; what is predicted are the logarithms of the scores."""
+        for remembered in super().adapt(support, steps):
+            yield AdaptedHead(remembered.predict, F.logsigmoid)
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`; the sigmoid of one is the score."""

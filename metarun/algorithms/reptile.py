@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from metarun.algorithms.algorithm import Algorithm, Kind
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, loss_under, network_weights, predict_along
+from metarun.algorithms.algorithm import Kind
+from metarun.algorithms.inner_loop import GradientMethod, Parameters, check_inner_loop, loss_under, network_weights
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
@@ -18,7 +18,7 @@ from metarun.tasks.vectorize import over_tasks
 ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 
-class Reptile(Algorithm):
+class Reptile(GradientMethod):
     """Reptile (Nichol, Achiam, Schulman 2018, https://arxiv.org/abs/1803.02999).
 
     Trains on a task as usual, by several steps on minibatches, then moves the initial weights a little towards where
@@ -86,19 +86,14 @@ class Reptile(Algorithm):
         x, y = _joined(tasks.support_x, tasks.query_x, tasks.way), _joined(tasks.support_y, tasks.query_y, tasks.way)
         return over_tasks(towards_adapted, self, self.how, x, y).mean()
 
-    @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
-        return predict_along(self, tasks, steps)
-
-    def adapt(
+    def inner_loop(
         self,
         support_x: Tensor,
         support_y: Tensor,
         steps: int,
         differentiable: bool,  # noqa: ARG002, nothing flows through the steps
     ) -> Iterator[Parameters]:
-        """See `GradientMethod.adapt`; each step is on `test_batch` examples of the support set."""
+        """See `GradientMethod.inner_loop`; each step is on `test_batch` examples of the support set."""
         way = self.head.out_features
         x, y = by_turns(support_x, way), by_turns(support_y, way)
         return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))

@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes, squared_distances
-from metarun.algorithms.stepless import predict_at_once
+from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
@@ -18,7 +17,7 @@ from metarun.tasks.losses import mean_loss
 MEMORY = 100  # batches: in pre-training older ones fade from the mean, since the features they had are gone
 
 
-class SimpleShot(Algorithm):
+class SimpleShot(Stepless):
     """SimpleShot (Wang, Chao, Weinberger, van der Maaten 2019, https://arxiv.org/abs/1911.04623).
 
     The backbone learns to tell all meta-train classes apart. A task is solved by the nearest class mean of its
@@ -37,9 +36,9 @@ class SimpleShot(Algorithm):
         UserError: `transform` has no such value.
     """
 
-    separable: ClassVar[bool] = False  # pre-training sees one batch of examples
-    judges_features = True
-    not_needed: ClassVar[tuple[str, ...]] = ("classifier.", "mean", "batches")
+    splittable: ClassVar[bool] = False  # pre-training sees one batch of examples
+    predicts_from_features = True
+    optional_weights: ClassVar[tuple[str, ...]] = ("classifier.", "mean", "batches")
     mean: Tensor  # (features), of the meta-train examples
     batches: Tensor  # how many the mean was gathered from
 
@@ -66,16 +65,14 @@ class SimpleShot(Algorithm):
         return mean_loss(self.classifier(features), classes)
 
     @torch.no_grad()
-    def prepare(self, tasks: TaskBatch) -> None:
-        """See `Algorithm.prepare`: gather the mean, to which all batches count alike."""
+    def calibrate(self, tasks: TaskBatch) -> None:
+        """See `Algorithm.calibrate`: gather the mean, to which all batches count alike."""
         self._gather(self.backbone(pretraining_batch(tasks)[0]), None)
 
     def _gather(self, features: Tensor, memory: int | None) -> None:
         self.batches += 1
         share = 1 / self.batches if memory is None else 1 / self.batches.clamp(max=memory)
         self.mean += share * (features.mean(0) - self.mean)
-
-    predict = predict_at_once
 
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""

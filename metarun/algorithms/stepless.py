@@ -1,23 +1,25 @@
-"""Methods that solve a task in one go: by comparison, or by a head in closed form."""
+"""Methods that solve a task without inner steps: by comparison, or by a head in closed form."""
 
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import How, MayHaveState, over_tasks
+from metarun.algorithms.algorithm import Adapted, Algorithm
+from metarun.tasks.batch import Support, TaskBatch
+from metarun.tasks.losses import mean_loss
+from metarun.tasks.vectorize import over_tasks
 
 
-class Stepless(MayHaveState, Protocol):
-    """A method that says in one go what a task's queries are.
+class Stepless(Algorithm):
+    """A method whose predictions are a function of the support set and the queries, without inner steps."""
 
-    Attributes:
-        how: a batch of tasks is run, see `over_tasks`.
-    """
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean cross-entropy of the queries."""
+        return mean_loss(self.logits_of_tasks(tasks), tasks.query_y)
 
-    how: How
-
+    @abstractmethod
     def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
         """Return (way * query, way) of one task.
 
@@ -28,21 +30,26 @@ class Stepless(MayHaveState, Protocol):
             way: classes.
         """
 
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:  # noqa: ARG002, no steps are taken
+        """See `Algorithm.adapt`: the support set itself, once."""
+        yield Remembered(self, support)
 
-def logits_of_tasks(method: Stepless, tasks: TaskBatch) -> Tensor:
-    """Return (T, way * query, way) logits."""
+    def logits_of_tasks(self, tasks: TaskBatch) -> Tensor:
+        """Return (T, way * query, way) logits."""
 
-    def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        return method.logits(support_x, support_y, query_x, tasks.way)
+        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            return self.logits(support_x, support_y, query_x, tasks.way)
 
-    return over_tasks(of_one_task, method, method.how, tasks.support_x, tasks.support_y, tasks.query_x)
+        return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
 
 
-@torch.no_grad()
-def predict_at_once(method: Stepless, tasks: TaskBatch, steps: int) -> Tensor:  # noqa: ARG001, no steps are taken
-    """See `Algorithm.predict`, which this is for methods whose logits are their predictions.
+@dataclass(frozen=True)
+class Remembered:
+    """A support set that queries are compared with."""
 
-    Returns:
-        (1, T, way * query, way) logits; the first dimension is 1 because there are no steps.
-    """
-    return logits_of_tasks(method, tasks)[None]
+    method: Stepless
+    support: Support
+
+    def predict(self, query_x: Tensor) -> Tensor:
+        """See `Adapted`."""
+        return self.method.logits(self.support.x, self.support.y, query_x, self.support.way)

@@ -30,7 +30,7 @@ def on_features(
         None where that would be wrong, since the method or the norm must see a task's examples together, or no gain,
         since the split has more examples than the tasks show.
     """
-    if not algorithm.judges_features or not isinstance(stream, ClassTaskStream):
+    if not algorithm.predicts_from_features or not isinstance(stream, ClassTaskStream):
         return None
     shape = stream.shape
     if stream.split_identity in kept:

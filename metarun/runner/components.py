@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm, lay_out
+from metarun.algorithms import Algorithm, to_channels_last
 from metarun.algorithms.inner_loop import check_steps
 from metarun.backbones import compute_in_bfloat16
 from metarun.config.instantiate import build, takes
@@ -104,7 +104,7 @@ class Parts:
                 f"data={self.data.name} is {kind}",
                 "choose another `algo` (maml does both) or another `data`.",
             )
-        return lay_out(algorithm.to(self.device, self.dtype))
+        return to_channels_last(algorithm.to(self.device, self.dtype))
 
     def _make_algorithm(self) -> Algorithm:
         backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)

@@ -163,4 +163,4 @@ def _prepare(parts: Parts) -> None:
         stream = parts.stream("train", parts.test_shape, parts.config["seed"])
     parts.algorithm.eval()
     for i in range(PREPARING_TASKS):
-        parts.algorithm.prepare(stream.draw(i, 1))
+        parts.algorithm.calibrate(stream.draw(i, 1))

@@ -60,6 +60,21 @@ class TaskShape:
 
 
 @dataclass(frozen=True)
+class Support:
+    """The support set of one task.
+
+    Args:
+        x: (way * shot, *shape) floats.
+        y: (way * shot) labels from 0 to way - 1, or (shot, outputs) float targets in regression.
+        way: classes.
+    """
+
+    x: Tensor
+    y: Tensor
+    way: int
+
+
+@dataclass(frozen=True)
 class TaskBatch:
     """T tasks side by side.
 

@@ -129,7 +129,7 @@ def choices() -> dict[str, How]:
     return dict(_chosen)
 
 
-def stand_by(choices: Mapping[str, How]) -> None:
+def restore_choices(choices: Mapping[str, How]) -> None:
     """Let choices of an earlier process stand, even where they are remembered no more, or otherwise."""
     if not set(choices.values()) <= {"loop", "vectorised"}:
         raise ValueError("tasks are run in a loop or vectorised")

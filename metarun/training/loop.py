@@ -22,7 +22,7 @@ from metarun.system.memory import ran_out
 from metarun.tasks.batch import chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
-from metarun.tasks.vectorize import choices, stand_by
+from metarun.tasks.vectorize import choices, restore_choices
 from metarun.training.checkpoint import snapshot
 from metarun.training.distributed import ALONE, Ranks
 from metarun.training.schedule import Schedule, _knob
@@ -57,7 +57,7 @@ class Progress:
 
 
 def _check_can_be_split(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) -> None:
-    if ranks.count > 1 and not algorithm.separable:
+    if ranks.count > 1 and not algorithm.splittable:
         raise UserError(
             f"{type(algorithm).__name__} sees the examples of a meta-batch as one batch, which {ranks.count} processes "
             "cannot split",
@@ -157,7 +157,7 @@ class Training:
         self._restore_optimizer(state["optimizer"])
         self._loss_sum = state["loss_sum"].to(self.device, torch.float64).reshape(())
         self.best = state["best"]
-        stand_by(state["over_tasks"])
+        restore_choices(state["over_tasks"])
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
         """Take over what an optimiser knows of each weight; how it steps is what the config says."""
@@ -279,7 +279,7 @@ class Training:
         """Halve the parts of a meta-batch and go back to before the step."""
         progress = self.progress
         at_once = progress.at_once or self.schedule.meta_batch
-        if at_once == 1 or not self.algorithm.separable:
+        if at_once == 1 or not self.algorithm.splittable:
             what = "one task" if at_once == 1 else f"a batch of train.meta_batch={at_once} tasks"
             fewer = "" if at_once == 1 else f"{_knob('meta_batch')}, "
             sizes = self.train.shape.knob("way", "query", between=", ")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from metarun.algorithms import MAML, ProtoNet, lay_out
+from metarun.algorithms import MAML, ProtoNet, to_channels_last
 from metarun.algorithms.learn2learn.learner import predictions
 from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import TaskShape
@@ -81,7 +81,7 @@ def prepare_drawing(tasks: int, setting: Setting) -> Duel:
 def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
     """Make ready our evaluation and easyfsl's; theirs judges fewer tasks."""
     easyfsl = import_easyfsl()
-    ours = lay_out(ProtoNet(protocol.backbone()).to(setting.device)).eval()
+    ours = to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).eval()
     ours_stream = stream("test", protocol.shape, setting)
     classifier = easyfsl.methods.PrototypicalNetworks(protocol.backbone().to(setting.device)).eval()
     random.seed(0)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, ProtoNet, lay_out
+from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, ProtoNet, to_channels_last
 from metarun.tasks.batch import TaskBatch
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, random_tasks, with_torchs_batch_norm
@@ -134,7 +134,7 @@ def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
     """Make ready ProtoNet's training step and those of both peers."""
     tasks = random_tasks(protocol, setting.device)
     networks = [protocol.backbone().to(setting.device).train() for _ in range(2)]
-    ours = lay_out(ProtoNet(protocol.backbone()).to(setting.device)).train()
+    ours = to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).train()
     x, labels = as_one_set(tasks)
 
     def learn2learns_loss() -> torch.Tensor:

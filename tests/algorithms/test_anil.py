@@ -49,7 +49,7 @@ def test_loss_meta_gradient_and_adapted_head_are_learn2learns(shot, steps, order
 
     torch.testing.assert_close(ours.meta_loss(tasks), their_loss, rtol=1e-9, atol=0)
     assert_equal_to(meta_gradient(ours, tasks), their_gradient)
-    *_, adapted = ours.adapt(ours.backbone(tasks.support_x[-1]), tasks.support_y[-1], steps, differentiable=False)
+    *_, adapted = ours.inner_loop(ours.backbone(tasks.support_x[-1]), tasks.support_y[-1], steps, differentiable=False)
     assert_equal_to(flat(adapted.values()), flat(learner.parameters()))
 
 
@@ -64,7 +64,7 @@ def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, nor
 def test_the_backbone_is_the_same_for_every_task_and_the_head_is_not():
     anil, tasks = make_anil(steps=5), make_tasks()
     features = anil.backbone(tasks.query_x[0])
-    *_, head = anil.adapt(anil.backbone(tasks.support_x[0]), tasks.support_y[0], 5, differentiable=False)
+    *_, head = anil.inner_loop(anil.backbone(tasks.support_x[0]), tasks.support_y[0], 5, differentiable=False)
     expected = F.linear(features, head["weight"], head["bias"])
     torch.testing.assert_close(anil.predict(tasks, 5)[-1, 0], expected)
     assert not torch.equal(head["weight"], anil.head.weight)

@@ -62,7 +62,7 @@ def test_adapted_weights_stay_near_the_initial_ones():
 
     def moved(prox):
         imaml = make_imaml(prox=prox)
-        initial, *_, adapted = imaml.adapt(tasks.support_x[0], tasks.support_y[0], 50, differentiable=False)
+        initial, *_, adapted = imaml.inner_loop(tasks.support_x[0], tasks.support_y[0], 50, differentiable=False)
         return (flat(adapted.values()) - flat(initial.values())).norm()
 
     assert moved(10.0) < moved(1.0) < moved(0.01)

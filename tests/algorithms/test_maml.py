@@ -57,7 +57,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
 
     torch.testing.assert_close(ours.meta_loss(tasks), their_loss, rtol=1e-9, atol=0)
     assert_equal_to(meta_gradient(ours, tasks), their_gradient)
-    *_, adapted = ours.adapt(tasks.support_x[-1], tasks.support_y[-1], steps, differentiable=False)
+    *_, adapted = ours.inner_loop(tasks.support_x[-1], tasks.support_y[-1], steps, differentiable=False)
     their_weights = torch.cat([weight.flatten() for weight in learner.parameters()])
     assert_equal_to(torch.cat([weight.flatten() for weight in adapted.values()]), their_weights)
 
@@ -167,7 +167,7 @@ def test_adaptation_lowers_the_support_loss():
     maml, tasks = make_maml().eval(), make_tasks()
     losses = [
         loss_under(maml.backbone, weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
-        for weights in maml.adapt(tasks.support_x[0], tasks.support_y[0], 5, differentiable=False)
+        for weights in maml.inner_loop(tasks.support_x[0], tasks.support_y[0], 5, differentiable=False)
     ]
     assert losses == sorted(losses, reverse=True)
 

@@ -82,7 +82,7 @@ def test_the_multi_step_loss_moves_to_the_last_step(fraction, expected):
 
 def test_each_step_has_its_own_norm_which_no_task_adapts():
     mamlpp, tasks = shaken(make_mamlpp(steps=2, per_step_norm=True)), make_tasks(1)
-    before, first, second = mamlpp.adapt(tasks.support_x[0], tasks.support_y[0], 2, differentiable=False)
+    before, first, second = mamlpp.inner_loop(tasks.support_x[0], tasks.support_y[0], 2, differentiable=False)
     name = "backbone.layers.0.1.affine.weight"
     assert torch.equal(before[name], mamlpp.backbone.layers[0][1].affine.weight)
     assert torch.equal(first[name], before[name])

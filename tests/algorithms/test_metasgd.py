@@ -50,7 +50,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
 
     torch.testing.assert_close(ours.meta_loss(tasks), their_loss, rtol=1e-9, atol=0)
     assert_equal_to(meta_gradient(ours, tasks), their_gradient)
-    *_, adapted = ours.adapt(tasks.support_x[-1], tasks.support_y[-1], steps, differentiable=False)
+    *_, adapted = ours.inner_loop(tasks.support_x[-1], tasks.support_y[-1], steps, differentiable=False)
     assert_equal_to(flat(adapted.values()), flat(learner.module.parameters()))
 
 

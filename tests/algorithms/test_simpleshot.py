@@ -79,6 +79,6 @@ def test_under_another_methods_checkpoint_all_batches_count_alike():
     made, stream = SimpleShot(make_conv4("running"), 12).double().eval(), make_stream(dtype=torch.float64)
     batches = [stream.draw(i, 1) for i in range(3 * MEMORY)]
     for batch in batches:
-        made.prepare(batch)
+        made.calibrate(batch)
     features = torch.cat([made.backbone(all_examples(batch)) for batch in batches])
     torch.testing.assert_close(made.mean, features.mean(0).detach(), rtol=1e-9, atol=1e-12)

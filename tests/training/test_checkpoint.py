@@ -145,7 +145,7 @@ class Slow:
         self.begun.set()
         self.may_end.wait(10)
         if state["iteration"] < 0:
-            raise UserError("last.pt cannot be written (No space left on device); mend that.")
+            raise UserError("last.pt cannot be written (No space left on device)", "mend that.")
         self.written.append(state["iteration"])
 
 

@@ -47,15 +47,15 @@ def schedule(meta_batch: int) -> Schedule:
 
 
 @pytest.mark.parametrize(
-    ("separable", "meta_batch", "sentence"),
+    ("splittable", "meta_batch", "sentence"),
     [
         (False, 4, r"sees the examples of a meta-batch as one batch, which 2 processes cannot split"),
         (True, 1, r"train.meta_batch=1 tasks cannot be split among 2 processes; raise `train.meta_batch`"),
     ],
 )
-def test_what_cannot_be_split_is_refused(separable, meta_batch, sentence):
+def test_what_cannot_be_split_is_refused(splittable, meta_batch, sentence):
     algorithm = nn.Linear(1, 1)
-    algorithm.separable = separable
+    algorithm.splittable = splittable
     with pytest.raises(UserError, match=sentence):
         Training(algorithm, schedule(meta_batch), make_stream(), make_stream(), 0, Ranks(0, 2))
 

@@ -248,7 +248,7 @@ def test_memory_that_holds_no_task_ends_with_a_sentence():
 
 def test_pretraining_is_not_taken_in_parts(monkeypatch):
     training = make_training(ProtoNet, meta_batch=4)
-    monkeypatch.setattr(ProtoNet, "separable", False)
+    monkeypatch.setattr(ProtoNet, "splittable", False)
     training.algorithm.meta_loss = out_of_memory
     with pytest.raises(RunFailed, match=r"a batch of train\.meta_batch=4 tasks does not fit the memory"):
         training._step()

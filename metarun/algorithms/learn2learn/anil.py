@@ -1,15 +1,16 @@
 """Almost no inner loop, by learn2learn."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, Algorithm, Kind
 from metarun.algorithms.inner_loop import check_inner_loop
 from metarun.algorithms.learn2learn.importing import import_learn2learn
-from metarun.algorithms.learn2learn.learner import Learner, check_fits, predictions, query_loss
+from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_fits, query_loss
 from metarun.backbones import Backbone
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.vectorize import How
 
 
@@ -57,9 +58,9 @@ class Learn2LearnANIL(Algorithm):
         """Return the mean query loss of the adapted heads."""
         return query_loss(self._learner(first_order=self.order == 1), self.backbone, tasks, self.inner_steps)
 
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """See `Algorithm.predict`."""
-        return predictions(self._learner(first_order=True), self.backbone, tasks, steps)
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`."""
+        return adapted_learners(self._learner(first_order=True), self.backbone, support, steps)
 
     def _learner(self, first_order: bool) -> Learner:
         """Wrap the head anew: kept, the wrapper would be a second name for its weights."""

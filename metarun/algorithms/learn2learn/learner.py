@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metarun.algorithms.algorithm import Adapted, AdaptedHead, embed_once
 from metarun.backbones import Backbone, asks_for_support
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskBatch
+from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 
 Learner = Any  # learn2learn has no types
@@ -32,14 +33,11 @@ def query_loss(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Tens
     return torch.stack(losses).mean()
 
 
-@torch.no_grad()
-def predictions(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Tensor:
-    """Return what `Algorithm.predict` does."""
-    curves = []
-    for support_x, support_y, query_x in zip(tasks.support_x, tasks.support_y, tasks.query_x, strict=True):
-        seen = see(query_x)
-        curves.append(torch.stack([adapted(seen) for adapted in _adapt(learner, see(support_x), support_y, steps)]))
-    return torch.stack(curves, 1)
+def adapted_learners(learner: Learner, see: See, support: Support, steps: int) -> Iterator[Adapted]:
+    """Yield what `Algorithm.adapt` does; it is always the same clone, which the next step changes."""
+    see_queries = embed_once(see)
+    for adapted in _adapt(learner, see(support.x), support.y, steps):
+        yield AdaptedHead(see_queries, adapted)
 
 
 def _adapt(learner: Learner, seen: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
