@@ -3,14 +3,15 @@
 import copy
 import random
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from metarun.algorithms import MAML, ProtoNet, to_channels_last
-from metarun.algorithms.learn2learn.learner import predictions
+from metarun.algorithms.learn2learn.learner import adapted_learners
 from metarun.evaluation.evaluate import evaluate
-from metarun.tasks.batch import TaskShape
+from metarun.tasks.batch import Support, TaskBatch, TaskShape
 from metarun.tasks.stream import ClassTaskStream
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, omniglot, with_torchs_batch_norm
@@ -117,10 +118,10 @@ def prepare_maml_test(tasks: int, peers_tasks: int, protocol: Protocol, setting:
     judged = ours_stream.draw(0, peers_tasks)
 
     def learn2learns() -> torch.Tensor:
-        return predictions(learner, nn.Identity(), judged, protocol.steps)
+        return _curves(learner, judged, protocol.steps)
 
     few = ours_stream.draw(0, 2)
-    theirs = predictions(learner, nn.Identity(), few, protocol.steps)
+    theirs = _curves(learner, few, protocol.steps)
     agreement = check_agreement(
         "MAML's logits", ours.predict(few, protocol.steps).square().mean().item(), theirs.square().mean().item()
     )
@@ -132,3 +133,17 @@ def prepare_maml_test(tasks: int, peers_tasks: int, protocol: Protocol, setting:
         flops=learn2learns,
         flops_share=share,
     )
+
+
+@torch.no_grad()
+def _curves(learner: Any, tasks: TaskBatch, steps: int) -> torch.Tensor:
+    """Return (steps + 1, T, queries, way) logits of learn2learn's learner, task by task."""
+    each = zip(tasks.support_x, tasks.support_y, tasks.query_x, strict=True)
+    curves = [
+        [
+            adapted.predict(query_x)
+            for adapted in adapted_learners(learner, nn.Identity(), Support(x, y, tasks.way), steps)
+        ]
+        for x, y, query_x in each
+    ]
+    return torch.stack([torch.stack(curve) for curve in curves], 1)
