@@ -21,7 +21,7 @@ from metarun.algorithms import MAML, Algorithm, ProtoNet, to_channels_last
 from metarun.backbones import Conv4, ResNet12
 from metarun.system.memory import keep_freed_memory
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 from metarun.training import checkpoint
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule

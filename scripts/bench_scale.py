@@ -22,7 +22,7 @@ import torch
 from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.system.memory import keep_freed_memory
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 from scripts.benchmark.networks import Protocol, random_tasks
 from scripts.benchmark.timing import Work, time_in_turns
 from scripts.benchmark.training import make_method, outer_step

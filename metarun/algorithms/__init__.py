@@ -1,6 +1,6 @@
 """Methods, one per file, each written for one task as its paper writes it."""
 
-from metarun.algorithms.algorithm import Adapted, Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.anil import ANIL
 from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.baselinepp import BaselinePP
@@ -25,6 +25,7 @@ from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
 from metarun.algorithms.stepless import Stepless
 from metarun.algorithms.transfer import load_under_another_head
+from metarun.tasks.stream import Kind
 
 __all__ = [
     "ANIL",

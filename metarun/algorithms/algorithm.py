@@ -3,21 +3,21 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import How, over_tasks
-
-Kind = Literal["classification", "regression"]
 
 
 class Adapted(Protocol):
     """A method adapted to one task."""
 
-    def predict(self, query_x: Tensor) -> Tensor:
+    def predict(self, query_x: Inputs) -> Tensor:
         """Return (n, way) logits of n queries, or (n, outputs) numbers in regression.
 
         Args:
@@ -76,7 +76,7 @@ class Algorithm(nn.Module):
             dimension is 1 for methods that take no steps.
         """
 
-        def predictions(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        def predictions(support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
             support = Support(support_x, support_y, tasks.way)
             return torch.stack([adapted.predict(query_x) for adapted in self.adapt(support, steps)])
 
@@ -99,21 +99,22 @@ class AdaptedHead:
         head: maps (n, features) to (n, way).
     """
 
-    embed: Callable[[Tensor], Tensor]
+    embed: Callable[[Any], Tensor]
     head: Callable[[Tensor], Tensor]
 
-    def predict(self, query_x: Tensor) -> Tensor:
+    def predict(self, query_x: Inputs) -> Tensor:
         """See `Adapted`."""
         return self.head(self.embed(query_x))
 
 
-def embed_once(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def embed_once(embed: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     """Return `embed` that does not repeat itself for the queries it was last given: all steps of a task share them."""
-    last: list[Tensor] = []
+    last: list[Any] = []
 
-    def embed_new(query_x: Tensor) -> Tensor:
+    def embed_new(query_x: Inputs) -> Tensor:
         if not last or last[0] is not query_x:
             last[:] = [query_x, embed(query_x)]
-        return last[1]
+        features: Tensor = last[1]
+        return features
 
     return embed_new

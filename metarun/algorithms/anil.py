@@ -7,11 +7,13 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarun.algorithms.algorithm import Adapted, AdaptedHead, Algorithm, Kind, embed_once
+from metarun.algorithms.algorithm import Adapted, AdaptedHead, Algorithm, embed_once
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
 from metarun.backbones import Backbone, embed_queries
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 
@@ -58,7 +60,7 @@ class ANIL(Algorithm):
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted heads."""
 
-        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
             features = self.backbone(support_x)
             *_, head = self.inner_loop(features, support_y, self.inner_steps, differentiable=self.order == 2)
             return self._loss(head, embed_queries(self.backbone, support_x, query_x), query_y)

@@ -10,6 +10,7 @@ from metarun.algorithms.solvers.logistic_regression import fit_logistic_regressi
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 
@@ -58,7 +59,7 @@ class Baseline(Stepless):
         x, classes = pretraining_batch(tasks)
         return mean_loss(self.classifier(self.backbone(x)), classes)
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`: of the head that fits the support set best."""
         support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
         if self.normalise:

@@ -7,12 +7,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Adapted, Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
 from metarun.backbones import Backbone, embed_queries, embed_under, norm_weights
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 
@@ -69,7 +71,7 @@ class CAVIA(Algorithm):
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss with the adapted contexts (equation 4)."""
 
-        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
             *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
             return self._loss(adapted, dict(self.named_buffers()), query_x, query_y, support_x)
 
@@ -83,7 +85,7 @@ class CAVIA(Algorithm):
             yield SteeredNetwork(self, context, buffers, support.x)
 
     def inner_loop(
-        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+        self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """Return one task's context before adaptation (zero) and after each gradient step (equation 3).
 
@@ -97,7 +99,7 @@ class CAVIA(Algorithm):
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
         return gradient_steps(self._loss, context, self.inner_lr, steps, differentiable, buffers, support_x, support_y)
 
-    def steered(self, context: Parameters, buffers: Parameters, x: Tensor, support_x: Tensor | None = None) -> Tensor:
+    def steered(self, context: Parameters, buffers: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
         """Map the support set (n, *shape), or queries beside it, to (n, outputs) under a context.
 
         gamma (W h + b) + beta = (gamma W) h + (gamma b + beta): FiLM is another weight and bias of the layer.
@@ -108,7 +110,7 @@ class CAVIA(Algorithm):
         of_backbone = {name.removeprefix("backbone."): buffer for name, buffer in buffers.items()}
         film = {f"{self.layer}.weight": weight, f"{self.layer}.bias": gamma * bias + beta}
 
-        def embed(x: Tensor) -> Tensor:
+        def embed(x: Inputs) -> Tensor:
             return embed_under(self.backbone, of_backbone, x, film)
 
         features = embed(x) if support_x is None else embed_queries(self.backbone, support_x, x, embed)
@@ -116,7 +118,7 @@ class CAVIA(Algorithm):
         return outputs
 
     def _loss(
-        self, context: Parameters, buffers: Parameters, x: Tensor, y: Tensor, support_x: Tensor | None = None
+        self, context: Parameters, buffers: Parameters, x: Inputs, y: Tensor, support_x: Inputs | None = None
     ) -> Tensor:
         return mean_loss(self.steered(context, buffers, x, support_x), y)
 
@@ -128,9 +130,9 @@ class SteeredNetwork:
     method: CAVIA
     context: Parameters
     buffers: Parameters
-    support_x: Tensor
+    support_x: Inputs
 
-    def predict(self, query_x: Tensor) -> Tensor:
+    def predict(self, query_x: Inputs) -> Tensor:
         """See `Adapted`."""
         return self.method.steered(self.context, self.buffers, query_x, self.support_x)
 

@@ -12,6 +12,7 @@ from metarun.algorithms.inner_loop import AdaptedNetwork, outputs_under
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 
@@ -68,7 +69,7 @@ class FineTune(Algorithm):
         for weights in self._inner_loop(support.x, support.y, support.way, steps):
             yield AdaptedNetwork(self.backbone, weights, support.x)
 
-    def _inner_loop(self, support_x: Tensor, support_y: Tensor, way: int, steps: int) -> Iterator[Parameters]:
+    def _inner_loop(self, support_x: Inputs, support_y: Tensor, way: int, steps: int) -> Iterator[Parameters]:
         """Yield one task's weights before adaptation and after each step."""
 
         def loss(weights: Parameters) -> Tensor:
@@ -76,8 +77,8 @@ class FineTune(Algorithm):
 
         of_backbone = self.backbone.named_parameters(prefix="backbone")
         weights: Parameters = {name: weight for name, weight in of_backbone if weight.requires_grad}
-        weights["head.weight"] = support_x.new_zeros(way, self.backbone.features)
-        weights["head.bias"] = support_x.new_zeros(way)
+        weights["head.weight"] = self.classifier.weight.new_zeros(way, self.backbone.features)
+        weights["head.bias"] = self.classifier.weight.new_zeros(way)
         first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         second = first
         yield weights

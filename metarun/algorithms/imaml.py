@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     Parameters,
@@ -23,7 +22,9 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 
@@ -83,7 +84,7 @@ class IMAML(GradientMethod):
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights, with the implicit meta-gradient (algorithm 1)."""
 
-        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
             loss_of, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
             with torch.no_grad():
                 *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=False)
@@ -103,7 +104,7 @@ class IMAML(GradientMethod):
 
     def inner_loop(
         self,
-        support_x: Tensor,
+        support_x: Inputs,
         support_y: Tensor,
         steps: int,
         differentiable: bool,  # noqa: ARG002, nothing flows through the steps

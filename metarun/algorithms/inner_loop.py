@@ -14,6 +14,7 @@ from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_under
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_one_by_one
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.vectorize import over_tasks
@@ -34,7 +35,7 @@ class GradientMethod(Algorithm):
 
     @abstractmethod
     def inner_loop(
-        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+        self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """Return one task's weights, by their names in the method, before adaptation and after each step.
 
@@ -57,9 +58,9 @@ class AdaptedNetwork:
 
     backbone: Backbone
     weights: Parameters
-    support_x: Tensor
+    support_x: Inputs
 
-    def predict(self, query_x: Tensor) -> Tensor:
+    def predict(self, query_x: Inputs) -> Tensor:
         """See `Adapted`."""
         return outputs_under(self.backbone, self.weights, query_x, self.support_x)
 
@@ -67,7 +68,7 @@ class AdaptedNetwork:
 def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
     """Return the mean query loss of the weights adapted to each task (MAML, algorithm 1, line 8)."""
 
-    def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+    def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
         *_, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable)
         return loss_under(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
 
@@ -83,7 +84,7 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
     step's passes once more. The value returned has that gradient.
     """
 
-    def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+    def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
         loss, buffers = partial(loss_under, method.backbone), dict(method.named_buffers())
         with torch.no_grad():
             *trail, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable=False)
@@ -98,7 +99,7 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
     return over_tasks(query_loss, method, method.how, *each).mean()
 
 
-def outputs_under(backbone: Backbone, weights: Parameters, x: Tensor, support_x: Tensor | None = None) -> Tensor:
+def outputs_under(backbone: Backbone, weights: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
     """Return the (n, outputs) of a backbone and a linear head under other weights.
 
     Args:
@@ -109,7 +110,7 @@ def outputs_under(backbone: Backbone, weights: Parameters, x: Tensor, support_x:
     """
     of_backbone = {name.removeprefix("backbone."): w for name, w in weights.items() if name.startswith("backbone.")}
 
-    def embed(x: Tensor) -> Tensor:
+    def embed(x: Inputs) -> Tensor:
         return embed_under(backbone, of_backbone, x)
 
     features = embed(x) if support_x is None else embed_queries(backbone, support_x, x, embed)
@@ -120,9 +121,9 @@ def loss_under(
     backbone: Backbone,
     weights: Parameters,
     buffers: Parameters,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
-    support_x: Tensor | None = None,
+    support_x: Inputs | None = None,
 ) -> Tensor:
     """Return the mean loss under other weights and running statistics; see `outputs_under`."""
     return mean_loss(outputs_under(backbone, {**weights, **buffers}, x, support_x), y)

@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     Parameters,
@@ -18,7 +17,9 @@ from metarun.algorithms.inner_loop import (
     recomputed_query_loss,
 )
 from metarun.backbones import Backbone
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.stream import Kind
 
 
 class MAML(GradientMethod):
@@ -68,7 +69,7 @@ class MAML(GradientMethod):
         return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
     def inner_loop(
-        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+        self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop` (algorithm 1, line 6)."""
         loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     Parameters,
@@ -17,7 +16,9 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone, norm_weights
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 LEAST = 0.03  # of a step's equal share in the multi-step loss: what the authors' code leaves to all but the last
@@ -95,7 +96,7 @@ class MAMLPlusPlus(GradientMethod):
         """Return the weighted query loss after each inner step (equation 2)."""
         importance = self.importance()
 
-        def query_loss(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
             differentiable = self.order == 2 and self.fraction >= self.second_order_from
             _, *trail = self.inner_loop(support_x, support_y, self.inner_steps, differentiable)
             buffers = dict(self.named_buffers())
@@ -118,7 +119,7 @@ class MAMLPlusPlus(GradientMethod):
         return [each] * (steps - 1) + [1 - (steps - 1) * each]
 
     def inner_loop(
-        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+        self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; each weights come with the norm of that step."""
         weights = network_weights(self)

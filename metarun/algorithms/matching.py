@@ -9,6 +9,7 @@ from metarun.algorithms.protonet import cosines
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 
 
 class MatchingNet(Stepless):
@@ -55,7 +56,7 @@ class MatchingNet(Stepless):
         self.scale = scale
         self.normalise_query = normalise_query
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless` (equation 1): log-probabilities."""
         support, query = embed_together(self.backbone, support_x, query_x)
         if self.context is not None:

@@ -8,6 +8,7 @@ from metarun.algorithms.solvers.crammer_singer import dual_coefficients
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 
@@ -64,7 +65,7 @@ class MetaOptNet(Stepless):
         surprise_of_others = -(others * logits.log_softmax(-1)).sum(-1).mean() / (tasks.way - 1)
         return (1 - self.label_smoothing) * mean_loss(logits, tasks.query_y) + self.label_smoothing * surprise_of_others
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless` (equation 12)."""
         support, query = embed_together(self.backbone, support_x, query_x)
         exact = support.double()  # margins that differ in the 8th digit decide which examples support

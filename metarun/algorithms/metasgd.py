@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     Parameters,
@@ -19,7 +18,9 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.stream import Kind
 
 
 class MetaSGD(GradientMethod):
@@ -70,7 +71,7 @@ class MetaSGD(GradientMethod):
         return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
     def inner_loop(
-        self, support_x: Tensor, support_y: Tensor, steps: int, differentiable: bool
+        self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop` (equation 2)."""
         loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())

@@ -8,7 +8,9 @@ from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.raw_vectors import raw_vectors
 
 
 class NearestCentroid(Stepless):
@@ -40,10 +42,10 @@ class NearestCentroid(Stepless):
         """Refuse: there is nothing to train."""
         raise UserError("algo=nearest_centroid has nothing to train", "for a learned space use algo=protonet.")
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""
         if self.inputs == "raw":
-            support, query = support_x.flatten(1), query_x.flatten(1)
+            support, query = raw_vectors(support_x, query_x)
         else:
             support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
         return -squared_distances(query, prototypes(support, support_y, way))

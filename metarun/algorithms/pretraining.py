@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskBatch
 
 
-def pretraining_batch(tasks: TaskBatch) -> tuple[Tensor, Tensor]:
+def pretraining_batch(tasks: TaskBatch) -> tuple[Inputs, Tensor]:
     """Forget that they are tasks: return all examples, support and query alike, with their meta-train classes.
 
     Returns:
@@ -15,6 +16,6 @@ def pretraining_batch(tasks: TaskBatch) -> tuple[Tensor, Tensor]:
     """
     if tasks.classes is None:
         raise UserError("these tasks do not say which meta-train classes they are made of", "use `data` with classes.")
-    x = torch.cat([tasks.support_x, tasks.query_x], 1)  # (T, way * (shot + query), *shape)
+    x = map_inputs(lambda *both: torch.cat(both, 1).flatten(0, 1), tasks.support_x, tasks.query_x)
     labels = torch.cat([tasks.support_y, tasks.query_y], 1)
-    return x.flatten(0, 1), tasks.classes.gather(1, labels).flatten()
+    return x, tasks.classes.gather(1, labels).flatten()

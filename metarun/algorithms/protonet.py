@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 
 
 class ProtoNet(Stepless):
@@ -49,7 +50,7 @@ class ProtoNet(Stepless):
         learned = learn_scale and distance == "cosine"
         self.scale = nn.Parameter(torch.tensor(float(scale))) if learned else float(scale)
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless` (equation 2)."""
         support, query = embed_together(self.backbone, support_x, query_x)
         centres = prototypes(support, support_y, way)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 
 
 class R2D2(Stepless):
@@ -50,7 +51,7 @@ class R2D2(Stepless):
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))  # alpha
         self.bias = nn.Parameter(torch.tensor(0.0))  # beta; no softmax sees it, it is the paper's all the same
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless` (equations 6 and 7)."""
         features = embed_together(self.backbone, support_x, query_x)
         support, query = (F.pad(each, (0, 1), value=1.0) for each in features)  # a column of ones: (n, features + 1)

@@ -11,6 +11,7 @@ from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_queries, widened
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs, first_field
 from metarun.tasks.batch import Support, TaskBatch
 
 
@@ -62,9 +63,9 @@ class RelationNet(Stepless):
         for remembered in super().adapt(support, steps):
             yield AdaptedHead(remembered.predict, F.logsigmoid)
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`; the sigmoid of one is the score."""
-        with as_called(self.backbone, support_x):
+        with as_called(self.backbone, first_field(support_x)):
             support = self.feature_map(support_x)
             query = embed_queries(self.backbone, support_x, query_x, self.feature_map)
             members = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)

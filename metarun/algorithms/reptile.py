@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from functools import partial
+from operator import itemgetter
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from metarun.algorithms.algorithm import Kind
 from metarun.algorithms.inner_loop import GradientMethod, Parameters, check_inner_loop, loss_under, network_weights
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
@@ -76,29 +78,32 @@ class Reptile(GradientMethod):
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""
 
-        def towards_adapted(x: Tensor, y: Tensor) -> Tensor:
-            x, y = by_turns(x, tasks.way), by_turns(y, tasks.way)
+        turn = partial(by_turns, way=tasks.way)
+
+        def towards_adapted(x: Inputs, y: Tensor) -> Tensor:
+            x, y = map_inputs(turn, x), turn(y)
             *_, (adapted, loss) = self.train_on(x, y, self.inner_steps, self.inner_batch)
             initial = network_weights(self)
             surrogate = sum((w * (w - adapted[name]).detach()).sum() for name, w in initial.items())
             return surrogate - surrogate.detach() + loss.detach()  # type: ignore[union-attr]
 
-        x, y = _joined(tasks.support_x, tasks.query_x, tasks.way), _joined(tasks.support_y, tasks.query_y, tasks.way)
+        join = partial(_joined, way=tasks.way)
+        x, y = map_inputs(join, tasks.support_x, tasks.query_x), join(tasks.support_y, tasks.query_y)
         return over_tasks(towards_adapted, self, self.how, x, y).mean()
 
     def inner_loop(
         self,
-        support_x: Tensor,
+        support_x: Inputs,
         support_y: Tensor,
         steps: int,
         differentiable: bool,  # noqa: ARG002, nothing flows through the steps
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; each step is on `test_batch` examples of the support set."""
-        way = self.head.out_features
-        x, y = by_turns(support_x, way), by_turns(support_y, way)
+        turn = partial(by_turns, way=self.head.out_features)
+        x, y = map_inputs(turn, support_x), turn(support_y)
         return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))
 
-    def train_on(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
+    def train_on(self, x: Inputs, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
         """Yield one task's weights before and after each step, with the loss that the step lowered (0 at first).
 
         Args:
@@ -111,11 +116,12 @@ class Reptile(GradientMethod):
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
         loss_of = partial(loss_under, self.backbone)
         squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        yield weights, x.new_zeros(())
+        yield weights, self.head.weight.new_zeros(())
         for step in range(1, steps + 1):
-            at = [((step - 1) * batch + j) % len(x) for j in range(min(batch, len(x)))]
+            at = [((step - 1) * batch + j) % len(y) for j in range(min(batch, len(y)))]
+            some = map_inputs(itemgetter(at), x)
             with torch.no_grad():
-                gradient, loss = grad_and_value(loss_of)(weights, buffers, x[at], y[at])
+                gradient, loss = grad_and_value(loss_of)(weights, buffers, some, y[at])
                 if self.inner_optimizer == "adam":
                     squares = {
                         name: ADAM_BETA2 * s + (1 - ADAM_BETA2) * gradient[name] ** 2 for name, s in squares.items()

@@ -11,6 +11,7 @@ from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 
@@ -74,7 +75,7 @@ class SimpleShot(Stepless):
         share = 1 / self.batches if memory is None else 1 / self.batches.clamp(max=memory)
         self.mean += share * (features.mean(0) - self.mean)
 
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""
         support = self._transformed(self.backbone(support_x))
         query = self._transformed(embed_queries(self.backbone, support_x, query_x))

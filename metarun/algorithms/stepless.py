@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from metarun.algorithms.algorithm import Adapted, Algorithm
+from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.vectorize import over_tasks
@@ -20,7 +21,7 @@ class Stepless(Algorithm):
         return mean_loss(self.logits_of_tasks(tasks), tasks.query_y)
 
     @abstractmethod
-    def logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, way: int) -> Tensor:
+    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """Return (way * query, way) of one task.
 
         Args:
@@ -37,7 +38,7 @@ class Stepless(Algorithm):
     def logits_of_tasks(self, tasks: TaskBatch) -> Tensor:
         """Return (T, way * query, way) logits."""
 
-        def of_one_task(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        def of_one_task(support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
             return self.logits(support_x, support_y, query_x, tasks.way)
 
         return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
@@ -50,6 +51,6 @@ class Remembered:
     method: Stepless
     support: Support
 
-    def predict(self, query_x: Tensor) -> Tensor:
+    def predict(self, query_x: Inputs) -> Tensor:
         """See `Adapted`."""
         return self.method.logits(self.support.x, self.support.y, query_x, self.support.way)

@@ -1,7 +1,7 @@
 """The interface of a network."""
 
 from abc import abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -16,8 +16,8 @@ class Backbone(nn.Module):
     features: int
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, features)."""
+    def forward(self, x: Any) -> Tensor:
+        """Map (n, *shape), or a dict of such fields, to (n, features)."""
 
 
 @runtime_checkable
@@ -30,5 +30,5 @@ class HasFeatureMap(Protocol):
 
     map_shape: tuple[int, int, int]
 
-    def feature_map(self, x: Tensor) -> Tensor:
+    def feature_map(self, x: Any) -> Tensor:
         """Map (n, *shape) to (n, *map_shape)."""

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metarun.system.inputs import Inputs
+
 
 def embed_under(
-    network: nn.Module, weights: Mapping[str, Tensor], x: Tensor, places: Mapping[str, Tensor] | None = None
+    network: nn.Module, weights: Mapping[str, Tensor], x: Inputs, places: Mapping[str, Tensor] | None = None
 ) -> Tensor:
     """Return what a network makes of x (n, *shape) under other weights and running statistics.
 

@@ -1,26 +1,29 @@
 """A task's way through a network: the support set and the queries, together or apart."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from metarun.backbones.norm import SupportStatistics, TaskNorm, support_first
+from metarun.system.inputs import Inputs, first_field, map_inputs
 
-Embed = Callable[[Tensor], Tensor]
+Embed = Callable[[Any], Tensor]  # of a tensor, or a dict of fields
 
 
-def embed_together(embed: Embed, support_x: Tensor, query_x: Tensor) -> tuple[Tensor, Tensor]:
+def embed_together(embed: Embed, support_x: Inputs, query_x: Inputs) -> tuple[Tensor, Tensor]:
     """Return the features of support (n, *shape) and queries (m, *shape) from one pass.
 
     Batch statistics are then of both sets; statistics of the support set are of that.
     """
-    with support_first(len(support_x)):
-        features = embed(torch.cat([support_x, query_x]))
-    return features[: len(support_x)], features[len(support_x) :]
+    support = first_field(support_x).shape[0]
+    with support_first(support):
+        features = embed(map_inputs(lambda *both: torch.cat(both), support_x, query_x))
+    return features[:support], features[support:]
 
 
-def embed_queries(network: nn.Module, support_x: Tensor, query_x: Tensor, embed: Embed | None = None) -> Tensor:
+def embed_queries(network: nn.Module, support_x: Inputs, query_x: Inputs, embed: Embed | None = None) -> Tensor:
     """Return the features of queries (m, *shape) from a pass of their own, after one for the support set.
 
     Batch statistics are then of the queries alone. Where the norm needs to know the support set, it goes along.

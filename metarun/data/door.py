@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from metarun.data.inputs import KIND_OF
 from metarun.errors import UserError, counted
 
 
@@ -23,12 +24,14 @@ def check_examples(where: str, values: Any, offsets: Any, class_names: Any) -> N
     """
     if not isinstance(values, np.ndarray):
         raise UserError(f"{where} holds a {type(values).__name__} but examples are a numpy array", "convert them.")
-    if values.dtype not in (np.uint8, np.float32):
+    fields = values.dtype.fields or {"x": (values.dtype, 0)}
+    if unknown := [field[0].base for field in fields.values() if field[0].base.name not in KIND_OF]:
         raise UserError(
-            f"{where} holds {values.dtype} but examples are uint8, 0 to 255, or float32, the same in all splits",
+            f"{where} holds {unknown[0]} but examples are uint8, 0 to 255, or float32, the same in all splits, or "
+            "int32 ids and bool masks",
             "convert them.",
         )
-    if values.ndim < 2 or 0 in values.shape[1:]:
+    if (values.ndim < 2 and values.dtype.fields is None) or 0 in values.shape[1:]:
         raise UserError(
             f"{where} holds an array of shape {values.shape} but it has one row an example, of one number at least: "
             "(examples, numbers), or (examples, channels, height, width)."
@@ -63,17 +66,27 @@ def _check_offsets(where: str, examples: int, offsets: Any, class_names: Any) ->
 
 
 def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: Sequence[str]) -> None:
-    """Check float32 examples, piece by piece.
+    """Check the float32 fields of examples, piece by piece.
 
     Raises:
         UserError: a number of one is NaN or infinite; the message names its class.
     """
     first = 0
     for piece in pieces:
-        if not math.isfinite(float(piece.sum(dtype=np.float64))):  # in float64 no sum of float32 overflows
-            row = first + int((~np.isfinite(piece.reshape(len(piece), -1)).all(1)).argmax())
-            name = class_names[int(np.searchsorted(offsets, row, side="right")) - 1]
-            raise UserError(
-                f"class '{name}' of {where} has an example with a number that is not finite", "correct or drop it."
-            )
+        for field in _float_fields(piece):
+            if not math.isfinite(float(field.sum(dtype=np.float64))):  # in float64 no sum of float32 overflows
+                row = first + int((~np.isfinite(field.reshape(len(field), -1)).all(1)).argmax())
+                name = class_names[int(np.searchsorted(offsets, row, side="right")) - 1]
+                raise UserError(
+                    f"class '{name}' of {where} has an example with a number that is not finite", "correct or drop it."
+                )
         first += len(piece)
+
+
+def _float_fields(piece: Any) -> Iterator[Any]:
+    if piece.dtype.fields is None:
+        yield piece
+        return
+    for name, field in piece.dtype.fields.items():
+        if field[0].base == np.float32:
+            yield piece[name]

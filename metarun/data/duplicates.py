@@ -129,7 +129,7 @@ def _hashes(examples: Examples) -> Iterator[int]:
     """Yield 64 bits for each example: among a million, two different ones agree with a probability of 3e-8."""
     for piece in pieces(examples.values):
         for example in piece:
-            yield int.from_bytes(hashlib.blake2b(example.data, digest_size=8).digest(), "little")
+            yield int.from_bytes(hashlib.blake2b(example.tobytes(), digest_size=8).digest(), "little")
 
 
 def _count(splits: Splits, places: _Places, test_alone: bool) -> Duplicates:

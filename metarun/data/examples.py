@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.door import check_examples, check_finite
+from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.system.hash_cache import remembered
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-Values = NDArray[np.uint8] | NDArray[np.float32]
+Values = NDArray[Any]  # of one of the dtypes of `InputSpec`, or structured: a field for each input
 PIECE = 1 << 24  # bytes that are looked at at once of an array that may be larger than memory
 
 
@@ -27,9 +28,9 @@ class Examples:
     """All examples of one split, the classes one after the other.
 
     Args:
-        values: (examples, *shape) uint8, of which k stands for the number k / 255, or float32, taken as they are; class
-            `c` owns rows `offsets[c]` to `offsets[c + 1]`. A memory map (`np.memmap`) stays on disk, and tasks are
-            gathered from there.
+        values: (examples, *shape) of a dtype of `InputSpec`: uint8, of which k stands for the number k / 255, float32,
+            int32 ids, or a structured dtype with such fields, (examples,). Class `c` owns rows `offsets[c]` to
+            `offsets[c + 1]`. A memory map (`np.memmap`) stays on disk, and tasks are gathered from there.
         offsets: (classes + 1,) int64, from 0 to the number of examples.
         class_names: one name per class, unique within the data set.
     """
@@ -59,18 +60,18 @@ class Examples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example, channels first."""
+        """The shape of one example, channels first; () where it has named fields."""
         return self.values.shape[1:]
+
+    @property
+    def inputs(self) -> dict[str, InputSpec]:
+        """The fields of one example by name."""
+        return input_specs(self.values.dtype, self.shape)
 
     @property
     def on_disk(self) -> bool:
         """Whether the values are a memory map, which may be larger than memory."""
         return isinstance(self.values, np.memmap)
-
-    @property
-    def divisor(self) -> int:
-        """What the values are divided by when a task is made of them."""
-        return 255 if self.values.dtype == np.uint8 else 1
 
     def inverted(self) -> Self:
         """Return uint8 examples with light for dark and dark for light."""
@@ -169,7 +170,7 @@ class ClassDataset:
                 f"split '{split}' of {self.name} is a piece of a memory map, which would be copied",
                 "map it by itself, in C order.",
             )
-        if values.dtype == np.float32:
+        if any(spec.kind == "floats" for spec in examples.inputs.values()):
             self._check_finite(where, split, examples)
 
     def _check_finite(self, where: str, split: Split, examples: Examples) -> None:
@@ -186,8 +187,13 @@ class ClassDataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example, channels first."""
+        """The shape of one example, channels first; () where it has named fields."""
         return self.splits["train"].shape
+
+    @property
+    def inputs(self) -> dict[str, InputSpec]:
+        """The fields of one example by name."""
+        return self.splits["train"].inputs
 
     @cached_property
     def hash(self) -> str:
@@ -214,11 +220,12 @@ def pieces(values: Values) -> Iterator[Values]:
     """Cut an array along its first dimension into contiguous pieces of a few megabytes."""
     rows = max(1, PIECE // max(1, values[:1].nbytes))
     for first in range(0, len(values), rows):
-        yield np.ascontiguousarray(values[first : first + rows])  # type: ignore[misc]  # mypy forgets the type
+        yield np.ascontiguousarray(values[first : first + rows])
 
 
 def _header(split: Split, examples: Examples) -> str:
-    return f"{split}|{examples.values.shape}|{examples.offsets.tolist()}|{examples.class_names}"
+    fields = f"{examples.values.dtype.descr}|" if examples.values.dtype.fields else ""
+    return f"{split}|{fields}{examples.values.shape}|{examples.offsets.tolist()}|{examples.class_names}"
 
 
 def _file_of(examples: Examples) -> Path | None:

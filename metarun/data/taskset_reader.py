@@ -98,7 +98,8 @@ def _read_class(where: str, dataset: Any, indices: Collection[int]) -> Values:
         return values
     levels = np.rint(values * 255)
     if np.all((levels >= 0) & (levels <= 255) & (np.abs(values * 255 - levels) <= ROUNDING)):
-        return levels.astype(np.uint8)
+        pixels: Values = levels.astype(np.uint8)
+        return pixels
     return values.astype(np.float32)
 
 

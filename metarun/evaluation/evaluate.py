@@ -150,7 +150,7 @@ def judge(
 def tasks_at_once(stream: TaskStream, examples: int) -> int:
     """Return how many tasks make a chunk of at most so many examples; at least one, however large it is."""
     shape = stream.shape
-    area = stream.draw(0, 1).query_x.shape[3:].numel()  # pixels of an example; 1 where examples are no images
+    area = stream.draw(0, 1).example_shape[1:].numel()  # pixels of an example; 1 where examples are no images
     return max(1, min(examples, CHUNK_PIXELS // area) // (shape.way * (shape.shot + shape.query)))
 
 
@@ -184,10 +184,10 @@ def adaptation_ms(
     for i in range(repeats + 2):  # the first two warm up
         pause()
         task = stream.draw(i, 1)
-        _wait_for(task.query_x.device)
+        _wait_for(task.device)
         begin = time.perf_counter()
         algorithm.predict(task, steps)
-        _wait_for(task.query_x.device)
+        _wait_for(task.device)
         times.append((time.perf_counter() - begin) * 1000)
     return float(torch.tensor(times[2:]).median())
 
@@ -210,14 +210,15 @@ def predict_examples(
     for i in tasks[:TASKS]:
         pause()
         task = stream.draw(i, 1)
-        regression = task.query_y.is_floating_point()
-        if not can_be_shown(task.query_x.shape[2:], regression):
+        regression = task.regression
+        support_x, query_x = task.support_x, task.query_x
+        if isinstance(support_x, dict) or isinstance(query_x, dict) or not can_be_shown(task.example_shape, regression):
             return []
         predictions = algorithm.predict(task, steps)[-1].float()  # (1, queries, way)
         if not predictions.isfinite().all():  # one task by itself rounds otherwise than among others
             continue
         whole = (
-            *(task.support_x, task.support_y, task.query_x, task.query_y),
+            *(support_x, task.support_y, query_x, task.query_y),
             predictions if regression else predictions.argmax(-1),
             predictions.new_empty(1, 0) if regression else confidence(predictions),
         )

@@ -2,13 +2,16 @@
 
 import copy
 from collections.abc import Callable
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm
 from metarun.backbones import asks_for_support
-from metarun.tasks.stream import ClassTaskStream, TaskStream
+from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
+from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import TaskStream
 
 ASKED = 4  # examples by which a network is asked whether it takes each by itself
 AT_ONCE = {"cpu": 64, "cuda": 1024}  # examples in one pass: the maps of 64 stay in a CPU's cache
@@ -39,22 +42,24 @@ def on_features(
         return None
     backbone = algorithm.get_submodule("backbone")
     task = stream.draw(0, 1)
-    if not takes_each_alone(backbone, torch.cat([task.query_x[0], task.support_x[0]])):
+    if not takes_each_alone(
+        backbone, map_inputs(lambda *both: torch.cat([field[0] for field in both]), task.query_x, task.support_x)
+    ):
         return None
 
     @torch.no_grad()
-    def embed(examples: Tensor) -> Tensor:
+    def embed(examples: Inputs) -> Tensor:
         pause()
         features: Tensor = backbone(examples)
         return features
 
-    features = stream.embed(embed, AT_ONCE.get(task.query_x.device.type, AT_ONCE["cuda"]))
+    features = stream.embed(embed, AT_ONCE.get(task.device.type, AT_ONCE["cuda"]))
     kept[stream.split_identity] = features
     return _without_backbone(algorithm), stream.of_features(features)
 
 
 @torch.no_grad()
-def takes_each_alone(network: nn.Module, examples: Tensor) -> bool:
+def takes_each_alone(network: nn.Module, examples: Inputs) -> bool:
     """Whether an example's features are the same in whatever company, asked in float64 of a few from the data.
 
     Args:
@@ -64,9 +69,11 @@ def takes_each_alone(network: nn.Module, examples: Tensor) -> bool:
     if asks_for_support(network):
         return False
     network = copy.deepcopy(network).double()
-    some = examples[spread_over(len(examples), ASKED)].double()
-    apart = torch.cat([network(half) for half in some.chunk(2)])
-    return torch.allclose(network(some), apart, rtol=1e-9, atol=1e-12)
+    at = spread_over(first_field(examples).shape[0], ASKED)
+    some = map_inputs(lambda field: to_dtype(field[at], torch.float64), examples)
+    half = -(-len(at) // 2)
+    halves = [map_inputs(itemgetter(part), some) for part in (slice(half), slice(half, None))]
+    return torch.allclose(network(some), torch.cat([network(each) for each in halves]), rtol=1e-9, atol=1e-12)
 
 
 def spread_over(many: int, few: int) -> list[int]:

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms.protonet import prototypes, squared_distances
+from metarun.system.inputs import Inputs, rows
 from metarun.tasks.batch import TaskBatch
+from metarun.tasks.raw_vectors import raw_vectors
 
 
 def floor(tasks: TaskBatch) -> Tensor:
@@ -13,8 +15,14 @@ def floor(tasks: TaskBatch) -> Tensor:
     Returns:
         (1, T, way * query, way) logits, or (1, T, query, 1) numbers.
     """
-    if tasks.query_y.is_floating_point():
+    if tasks.regression:
         return tasks.support_y.mean(1, keepdim=True).expand_as(tasks.query_y)[None]
-    support, query = tasks.support_x.flatten(2), tasks.query_x.flatten(2)
-    centroids = torch.func.vmap(lambda x, y: prototypes(x, y, tasks.way))(support, tasks.support_y)
-    return torch.func.vmap(lambda x, c: -squared_distances(x, c))(query, centroids)[None]
+
+    def logits(support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
+        support, query = raw_vectors(support_x, query_x)
+        return -squared_distances(query, prototypes(support, support_y, tasks.way))
+
+    if isinstance(tasks.support_x, Tensor) and tasks.support_x.is_floating_point():
+        return torch.func.vmap(logits)(tasks.support_x, tasks.support_y, tasks.query_x)[None]
+    each = zip(rows(tasks.support_x), tasks.support_y, rows(tasks.query_x), strict=True)
+    return torch.stack([logits(*task) for task in each])[None]  # what differs between tasks cannot be vectorised

@@ -10,6 +10,7 @@ from torch import Tensor
 from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, UserError
 from metarun.results.record_schema import LARGEST
+from metarun.system.inputs import map_inputs
 from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.losses import correct, per_query_loss
 from metarun.tasks.stream import TaskStream
@@ -50,15 +51,16 @@ def is_transductive(
     number `first`: one that diverges tells nothing, as it makes much of rounding.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
-    task = _in_float64(stream.draw(first, 1))
-    query_x, query_y = torch.cat([task.query_x, task.support_x], 1), torch.cat([task.query_y, task.support_y], 1)
+    task = stream.draw(first, 1).to(torch.float64)
+    every_x = map_inputs(lambda *both: torch.cat(both, 1), task.query_x, task.support_x)
+    every = replace(task, query_x=every_x, query_y=torch.cat([task.query_y, task.support_y], 1))
 
     def predict(queries: slice) -> Tensor:
         pause()
-        return algorithm.predict(replace(task, query_x=query_x[:, queries], query_y=query_y[:, queries]), steps)
+        return algorithm.predict(every.with_queries(queries), steps)
 
     together = predict(slice(None))
-    alone = [predict(slice(j, j + 1)) for j in range(min(ASKED, query_x.shape[1]))]
+    alone = [predict(slice(j, j + 1)) for j in range(min(ASKED, every.query_y.shape[1]))]
     return any(bool(_differs(one[:, :, 0], together[:, :, j]).any()) for j, one in enumerate(alone))
 
 
@@ -71,10 +73,10 @@ def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> N
         UserError: a prediction changes with the place of its query, or with the labels of the queries.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
-    task = _in_float64(stream.draw(0, 1))
-    some = torch.arange(task.query_x.shape[1]) % (task.query_x.shape[1] // task.way) < PLACED
-    task = replace(task, query_x=task.query_x[:, some], query_y=task.query_y[:, some])
-    opposite = replace(task, query_x=task.query_x.flip(1))  # and query_y as it was
+    task = stream.draw(0, 1).to(torch.float64)
+    queries = task.query_y.shape[1]
+    task = task.with_queries(torch.arange(queries) % (queries // task.way) < PLACED)
+    opposite = replace(task, query_x=map_inputs(lambda field: field.flip(1), task.query_x))  # and query_y as it was
     steps = min(steps, 1)
     with torch.random.fork_rng():
         one, other = algorithm.predict(task, steps), algorithm.predict(opposite, steps).flip(2)
@@ -107,9 +109,9 @@ def audit(
     algorithm = copy.deepcopy(algorithm).double().eval()
     in_company, by_itself, targets = [], [], []
     for done, i in enumerate(tasks, 1):
-        task = _in_float64(stream.draw(i, 1))
+        task = stream.draw(i, 1).to(torch.float64)
         in_company.append(algorithm.predict(task, steps)[:, 0])  # (steps + 1, queries, way)
-        pieces = [_each_query_alone(task, first, count) for first, count in chunks(task.query_x.shape[1], AT_ONCE)]
+        pieces = [_each_query_alone(task, first, count) for first, count in chunks(task.query_y.shape[1], AT_ONCE)]
         by_itself.append(torch.cat([algorithm.predict(piece, steps)[:, :, 0] for piece in pieces], 1))
         targets.append(task.query_y[0])
         audited(done, len(tasks))
@@ -130,16 +132,6 @@ def audit(
     )
 
 
-def _in_float64(task: TaskBatch) -> TaskBatch:
-    return replace(
-        task,
-        support_x=task.support_x.double(),
-        support_y=task.support_y.double() if task.support_y.is_floating_point() else task.support_y,
-        query_x=task.query_x.double(),
-        query_y=task.query_y.double() if task.query_y.is_floating_point() else task.query_y,
-    )
-
-
 def _each_query_alone(task: TaskBatch, first: int, count: int) -> TaskBatch:
     """Return `count` copies of a task (T = 1), each with one of its queries from `first` on."""
 
@@ -149,9 +141,8 @@ def _each_query_alone(task: TaskBatch, first: int, count: int) -> TaskBatch:
     def one_each(query: Tensor) -> Tensor:
         return query[0, first : first + count, None]
 
-    return TaskBatch(
-        copies(task.support_x), copies(task.support_y), one_each(task.query_x), one_each(task.query_y), task.way
-    )
+    support_x, query_x = map_inputs(copies, task.support_x), map_inputs(one_each, task.query_x)
+    return TaskBatch(support_x, copies(task.support_y), query_x, one_each(task.query_y), task.way)
 
 
 def _differs(one: Tensor, other: Tensor) -> Tensor:

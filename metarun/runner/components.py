@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,17 @@ from metarun.backbones import compute_in_bfloat16
 from metarun.config.instantiate import build, takes
 from metarun.config.keys_in_force import followed, knob, set_by
 from metarun.config.schema import Config
-from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.data import Examples, Split
 from metarun.data.contents import tell_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.errors import UserError
 from metarun.loggers import Logger
 from metarun.results.metrics import ACCURACY, MSE, Metric
-from metarun.runner.data_loading import hash_of, load_data, made_another
+from metarun.runner.data_loading import load_data, made_another
 from metarun.runner.memory_check import check_room_for_network, check_room_for_tasks
 from metarun.system.durations import parse_duration
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import TaskStream, task_stream
+from metarun.tasks.stream import TaskSource, TaskStream
 from metarun.tasks.vectorize import check_how
 from metarun.training.distributed import own_gpu
 from metarun.training.schedule import MOST_TASKS, Schedule
@@ -77,15 +78,14 @@ class Parts:
         return formats[self.config["precision"]]
 
     @cached_property
-    def data(self) -> ClassDataset | Sinusoid:
-        """The data set, found or made, and cached for the next time."""
-        data: ClassDataset | Sinusoid = load_data(self.config["data"])
-        return data
+    def source(self) -> TaskSource:
+        """The data, found or made, and cached for the next time."""
+        return load_data(self.config["data"])
 
     @property
     def data_hash(self) -> str:
         """What the data are known by: equal hashes mean equal examples, or equal functions."""
-        return hash_of(self.data)
+        return self.source.hash
 
     @cached_property
     def algorithm(self) -> Algorithm:
@@ -97,17 +97,16 @@ class Parts:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
             algorithm = self._make_algorithm()
-        kind = "classification" if isinstance(self.data, ClassDataset) else "regression"
-        if kind not in algorithm.solves:
+        if self.source.kind not in algorithm.solves:
             raise UserError(
                 f"algo={self.config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but "
-                f"data={self.data.name} is {kind}",
+                f"data={self.source.name} is {self.source.kind}",
                 "choose another `algo` (maml does both) or another `data`.",
             )
         return to_channels_last(algorithm.to(self.device, self.dtype))
 
     def _make_algorithm(self) -> Algorithm:
-        backbone = build("backbone", self.config["backbone"], input_shape=self.data.shape)
+        backbone = build("backbone", self.config["backbone"], **self._inputs_of_backbone)
         is_one = isinstance(backbone, nn.Module) and hasattr(backbone, "features")
         self._check_made("backbone", backbone, is_one, "torch.nn.Module with `features`")
         if self.config["precision"] == "bf16":
@@ -124,6 +123,21 @@ class Parts:
         if not chooses_itself:
             self._set_how(algorithm)
         return algorithm
+
+    @property
+    def _inputs_of_backbone(self) -> dict[str, Any]:
+        """What the data say of an example: its shape, or its fields where the constructor takes `inputs`."""
+        inputs = self.source.inputs
+        if takes("backbone", self.config["backbone"], "inputs"):
+            return {"inputs": inputs}
+        fields = ", ".join(f"{name} ({spec.kind})" for name, spec in inputs.items())
+        if len(inputs) > 1 or any(spec.kind in ("ids", "mask") for spec in inputs.values()):
+            raise UserError(
+                f"backbone={self.config['chosen']['backbone']} takes one array of numbers but an example of "
+                f"data={self.source.name} has the fields {fields}",
+                "choose a backbone whose constructor takes `inputs`.",
+            )
+        return {"input_shape": next(iter(inputs.values())).shape}
 
     def _set_how(self, algorithm: Algorithm) -> None:
         """Say how tasks are run, unless the method runs them in one way only."""
@@ -148,21 +162,21 @@ class Parts:
         asks = takes("algo", self.config["algo"], "train_classes") and "train_classes" not in self.config["algo"]
         if not asks:
             return {}
-        if not isinstance(self.data, ClassDataset):
+        if self.source.splits is None:
             raise UserError(
                 f"algo={self.config['chosen']['algo']} is trained to tell the meta-train classes apart but "
-                f"data={self.data.name} is regression and has none",
+                f"data={self.source.name} is regression and has none",
                 "choose another `algo` (maml) or another `data`.",
             )
-        return {"train_classes": len(self.data.splits["train"].class_names)}
+        return {"train_classes": len(self.source.splits["train"].class_names)}
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """The tasks of a split."""
         return self._stream(split, shape, seed, disjoint=False)
 
     def _stream(self, split: Split, shape: TaskShape, seed: int, disjoint: bool) -> TaskStream:
-        stream = task_stream(self.data, split, shape, seed, self.device, self.dtype, disjoint)
-        check_room_for_tasks(1, shape, self.data.shape)
+        stream = self.source.stream(split, shape, seed, self.device, self.dtype, disjoint)
+        check_room_for_tasks(1, shape, self.source.inputs)
         return stream
 
     @cached_property
@@ -208,16 +222,16 @@ class Parts:
         Raises:
             UserError: a class stands in two splits under two names, or a class to be tested on was trained on.
         """
-        data = self.data
-        if not isinstance(data, ClassDataset):
+        data, splits = self.source, self.source.splits
+        if splits is None:
             return None
         if self.trained_on is None or not self._is_other_data:
-            return find_duplicates(data.name, data.hash, lambda: data.splits)
+            return find_duplicates(data.name, data.hash, lambda: splits)
         node_of, trained_hash = self.trained_on
 
         def load() -> dict[Split, Examples] | None:
             try:
-                return {**load_data(node_of()).splits, "test": data.splits["test"]}
+                return {**(load_data(node_of()).splits or {}), "test": splits["test"]}
             except UserError as error:
                 log.warning("whether these examples were seen in training is not known: %s", error)
                 return None
@@ -228,13 +242,13 @@ class Parts:
     @property
     def _is_other_data(self) -> bool:
         """Whether a checkpoint is tested on other data than it was trained on."""
-        return self.trained_on is not None and self.trained_on[1] != self.data.hash
+        return self.trained_on is not None and self.trained_on[1] != self.source.hash
 
     def check_examples(self) -> None:
         """Tell what the data hold; refuse a class to be tested on that is trained on; tell of other equal examples."""
-        tell_contents(self.data)
+        tell_contents(self.source.data)
         if self.duplicates is not None:
-            tell(self.data.name, self.duplicates, self._is_other_data)
+            tell(self.source.name, self.duplicates, self._is_other_data)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -249,7 +263,7 @@ class Parts:
     @property
     def metric(self) -> Metric:
         """What a run on these data is judged by."""
-        return ACCURACY if isinstance(self.data, ClassDataset) else MSE
+        return ACCURACY if self.source.kind == "classification" else MSE
 
     @property
     def loggers(self) -> dict[str, Logger]:
@@ -259,7 +273,7 @@ class Parts:
     def check_head(self, shape: TaskShape) -> None:
         """Raise a UserError if the algorithm's head has another size than such tasks need."""
         outputs = self.algorithm.outputs
-        if outputs is None or outputs == shape.way or (not isinstance(self.data, ClassDataset) and shape.way != 1):
+        if outputs is None or outputs == shape.way or (self.source.kind == "regression" and shape.way != 1):
             return  # of the last the stream says that it is no setting for a function
         algo, key = self.config["chosen"]["algo"], followed(shape.keys[0])
         head = followed("algo.outputs")
@@ -290,7 +304,7 @@ def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
     before = shared.get(key)
     if before is not None and before.loaded:
         parts.loaded, parts.features = before.loaded, before.features
-        parts.data, parts.algorithm = before.data, before.algorithm
+        parts.source, parts.algorithm = before.source, before.algorithm
     shared.clear()  # the memory holds one
     shared[key] = parts
     return parts

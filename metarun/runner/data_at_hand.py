@@ -23,9 +23,9 @@ def data_at_hand(config: Config) -> str | None:
     node = config["data"]
     try:
         if not str(node["_target_"]).startswith("metarun."):
-            from metarun.runner.data_loading import hash_of, load_data  # torch, which most data sets do without
+            from metarun.runner.data_loading import load_data  # torch, which most data sets do without
 
-            return hash_of(load_data(node))
+            return load_data(node).hash
         source = build("data", node)
         if source.where() is None:
             return None

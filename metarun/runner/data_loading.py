@@ -4,12 +4,12 @@ from typing import Any
 
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
-from metarun.data import ClassDataset
 from metarun.errors import UserError, failed
-from metarun.tasks.families import check_family, family_hash, is_own
+from metarun.tasks.families import is_own
+from metarun.tasks.stream import TaskSource, task_source
 
 
-def load_data(node: Config) -> Any:
+def load_data(node: Config) -> TaskSource:
     """Make a data source and load its data.
 
     Raises:
@@ -27,21 +27,13 @@ def load_data(node: Config) -> Any:
     if not callable(getattr(source, "load", None)):
         raise made_another("data", name, source, "data source with a load()")
     try:
-        data = source.load()
-        if not isinstance(data, ClassDataset):
-            check_family(data)
+        return task_source(source.load())
     except (UserError, MemoryError):
         raise
     except Exception as error:
         if is_own(source):
             raise
         raise UserError(failed(f"data._target_={name} cannot be loaded", error)) from error
-    return data
-
-
-def hash_of(data: Any) -> str:
-    """Return the hash of loaded data: where it is equal, so are the tasks that are made of them."""
-    return data.hash if isinstance(data, ClassDataset) else family_hash(data)
 
 
 def made_another(key: str, name: Any, made: object, wanted: str) -> UserError:

@@ -1,12 +1,13 @@
 """Whether there is room for what a config asks for, asked before it is taken: Linux ends a process that takes more."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
 from metarun.config.keys_in_force import followed, set_by
+from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.system.memory import installed
 from metarun.tasks.batch import TaskShape
@@ -34,15 +35,16 @@ def check_room_for_network(make: Callable[[], nn.Module]) -> None:
         )
 
 
-def check_room_for_tasks(tasks: int, shape: TaskShape, example: Sequence[int]) -> None:
+def check_room_for_tasks(tasks: int, shape: TaskShape, inputs: Mapping[str, InputSpec]) -> None:
     """Raise a UserError where the examples of tasks that are drawn at once, those of a meta-batch, are too many.
 
     Args:
         tasks: how many.
         shape: of each.
-        example: the shape of an example.
+        inputs: the fields of an example.
     """
-    needed = tasks * _examples(shape) * math.prod(example) * _OF_AN_INPUT
+    numbers = sum(math.prod(spec.shape) for spec in inputs.values())
+    needed = tasks * _examples(shape) * numbers * _OF_AN_INPUT
     if needed <= installed():
         return
     of_one = needed // tasks

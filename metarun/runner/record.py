@@ -15,7 +15,6 @@ from torch import Tensor
 
 from metarun import __version__
 from metarun.algorithms import Algorithm
-from metarun.data import ClassDataset
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed
 from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, judge
@@ -73,7 +72,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "norm": config["backbone"].get("norm"),
         "order": parts.algorithm.order,
         "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
-        "example_shape": list(parts.data.shape),
+        "example_shape": list(parts.source.example_shape),
         **_brightness(parts),
         **({"published": config["published"]} if config.get("published") else {}),
     }
@@ -81,7 +80,8 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
 
 def _brightness(parts: Parts) -> Record:
     """What the row says of how bright the pictures of meta-train are; nothing where examples are none."""
-    found = brightness(parts.data.splits["train"]) if isinstance(parts.data, ClassDataset) else None
+    splits = parts.source.splits
+    found = brightness(splits["train"]) if splits else None
     return {} if found is None else {"example_mean": found[0], "example_sd": found[1]}
 
 

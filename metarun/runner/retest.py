@@ -13,7 +13,6 @@ from metarun.config.instantiate import takes
 from metarun.config.overlay import overlaid, under_another_head, without_algo
 from metarun.config.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.config.schema import Config
-from metarun.data import ClassDataset
 from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
 from metarun.errors import UserError
 from metarun.loggers.terminal import Screen
@@ -102,10 +101,10 @@ def _has_checkpoint(trained: Record) -> bool:
 def _retest(
     run: RunDirectory, parent: RunDirectory, trained: Record, asked: Config, parts: Parts, console: Console
 ) -> Record:
-    if list(parts.data.shape) != trained["example_shape"]:
+    if list(parts.source.example_shape) != trained["example_shape"]:
         raise UserError(
-            f"data={parts.config['chosen']['data']} has examples of shape {list(parts.data.shape)} but the run was "
-            f"trained on {trained['example_shape']}",
+            f"data={parts.config['chosen']['data']} has examples of shape {list(parts.source.example_shape)} but the "
+            f"run was trained on {trained['example_shape']}",
             "choose data of that shape.",
         )
     parts.check_head(parts.test_shape)
@@ -143,7 +142,8 @@ def _retest(
 
 def _compare_brightness(parts: Parts, trained: Record) -> None:
     """Warn where the pictures are far from as bright as those of training, as dark ink is beside light on dark."""
-    found = brightness(parts.data.splits["test"]) if isinstance(parts.data, ClassDataset) else None
+    splits = parts.source.splits
+    found = brightness(splits["test"]) if splits else None
     before = trained.get("example_mean")  # runs that were made before there was that key are without it
     if found is None or before is None or (told := compare_brightness(before, found[0])) is None:
         return
@@ -152,7 +152,7 @@ def _compare_brightness(parts: Parts, trained: Record) -> None:
         advice = (
             f"; set data.invert={str(not node.get('invert', False)).lower()} if light and dark are the other way round"
         )
-    log.warning("%s: %s%s", parts.data.name, told, advice)
+    log.warning("%s: %s%s", parts.source.name, told, advice)
 
 
 def _prepare(parts: Parts) -> None:

@@ -125,7 +125,7 @@ def _training(parts: Parts, ranks: Ranks) -> Training:
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
     train_stream = parts.stream("train", shape, seed)
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
-    check_room_for_tasks(ranks.share_of(train["meta_batch"])[1], shape, parts.data.shape)
+    check_room_for_tasks(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
     parts.check_head(shape)
     parts.check_head(parts.test_shape)
     check_ways(parts.algorithm, train_stream.draw(0, TASKS), parts.config["test"]["steps"], learns=True)

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from metarun.config.keys_in_force import knobs
 from metarun.errors import UserError
+from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
 
 _LEAST = {"way": 2, "shot": 1, "query": 1}  # of a task that tells classes apart
 
@@ -64,12 +66,12 @@ class Support:
     """The support set of one task.
 
     Args:
-        x: (way * shot, *shape) floats.
+        x: (way * shot, *shape) floats, or a dict of fields.
         y: (way * shot) labels from 0 to way - 1, or (shot, outputs) float targets in regression.
         way: classes.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
     way: int
 
@@ -79,7 +81,8 @@ class TaskBatch:
     """T tasks side by side.
 
     Args:
-        support_x: (T, way * shot, *shape) floats; what is stored as uint8 lies in [0, 1].
+        support_x: (T, way * shot, *shape) floats; what is stored as uint8 is in [0, 1]. Examples of several fields are
+            a dict of such tensors, where ids are int64 and masks bool.
         support_y: (T, way * shot) labels from 0 to way - 1, or (T, shot, 1) float targets in regression.
         query_x: (T, way * query, *shape).
         query_y: like support_y.
@@ -87,15 +90,49 @@ class TaskBatch:
         classes: (T, way) the number, within its split, of the class that each label stands for; None in regression.
     """
 
-    support_x: Tensor
+    support_x: Inputs
     support_y: Tensor
-    query_x: Tensor
+    query_x: Inputs
     query_y: Tensor
     way: int
     classes: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.support_x)
+        return len(self.support_y)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.support_y.device
+
+    @property
+    def regression(self) -> bool:
+        """Whether the targets are numbers, not labels."""
+        return self.support_y.is_floating_point()
+
+    @property
+    def example_shape(self) -> torch.Size:
+        """The shape of one example; of several fields, of the first."""
+        return first_field(self.query_x).shape[2:]
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Return the tasks with their floats in another precision."""
+
+        def convert(tensor: Tensor) -> Tensor:
+            return to_dtype(tensor, dtype)
+
+        return replace(
+            self,
+            support_x=map_inputs(convert, self.support_x),
+            support_y=convert(self.support_y),
+            query_x=map_inputs(convert, self.query_x),
+            query_y=convert(self.query_y),
+        )
+
+    def with_queries(self, which: Tensor | slice) -> Self:
+        """Return the tasks with some of their queries: `which` indexes the second dimension."""
+        query_x = map_inputs(lambda field: field[:, which], self.query_x)
+        return replace(self, query_x=query_x, query_y=self.query_y[:, which])
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from metarun.errors import UserError
+from metarun.system.inputs import first_field
 from metarun.tasks.batch import chunks
-from metarun.tasks.stream import ClassTaskStream, FunctionTaskStream, TaskStream
+from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.stream import TaskStream
 
 CHECKED = 200  # tasks of a stream that are checked at the start
 IMPROBABLE = 6.0  # standard deviations: by chance once in 500 million seeds
@@ -24,7 +27,8 @@ def check_tasks(stream: TaskStream, tasks: int = CHECKED) -> None:
         _check_rows(stream, min(tasks, stream.available or tasks))
     elif isinstance(stream, FunctionTaskStream):
         task = stream.draw(0, min(tasks, CHECKED))
-        both = (task.support_x[:, :, None] == task.query_x[:, None]).all(-1).flatten(1)  # (tasks, support * query)
+        support, query = first_field(task.support_x), first_field(task.query_x)
+        both = (support[:, :, None] == query[:, None]).all(-1).flatten(1)  # (tasks, support * query)
         _refuse(both.any(1), 0, "has a query at a point of its support set")
 
 

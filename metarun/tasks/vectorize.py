@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import metarun
 from metarun.errors import UserError
 from metarun.system.execution_mode import running_one_by_one
+from metarun.system.inputs import Inputs, first_field, map_inputs, rows
 from metarun.system.memory import ran_out
 from metarun.system.paths import data_root
 
@@ -47,16 +48,16 @@ class MayHaveState(Protocol):
         """Yield it and its parts."""
 
 
-def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tensor) -> Tensor:
+def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *inputs: Inputs) -> Tensor:
     """Return `one_task` of every task, stacked.
 
     Args:
-        one_task: takes one task's slices of `tensors`; it may use torch.func inside.
+        one_task: takes one task's slices of `inputs`; it may use torch.func inside.
         module: what `one_task` calls. While training, a module with running statistics is updated by each call, which
             only a loop can do.
         how: "loop", "vectorised" (torch.func.vmap), or "auto": whichever a short measurement finds faster for such
             tasks, where both are possible.
-        tensors: each (T, ...).
+        inputs: tensors (T, ...), or dicts of them.
 
     Returns:
         (T, ...) what `one_task` returned for each task.
@@ -72,19 +73,19 @@ def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *tensors: Tens
             "set `train.over_tasks=loop`, or a `backbone.norm` other than running.",
         )
     if how != "auto":
-        return _run(one_task, how, tensors)
-    if stateful or len(tensors[0]) == 1:
-        return _run(one_task, "loop", tensors)
-    kind = _kind(one_task, module, tensors)
-    if _choice(kind, one_task, module, tensors) == "vectorised":
+        return _run(one_task, how, inputs)
+    if stateful or len(first_field(inputs[0])) == 1:
+        return _run(one_task, "loop", inputs)
+    kind = _kind(one_task, module, inputs)
+    if _choice(kind, one_task, module, inputs) == "vectorised":
         random = torch.get_rng_state()
         try:
-            return _run(one_task, "vectorised", tensors)
+            return _run(one_task, "vectorised", inputs)
         except Exception as error:  # it was chosen before the network or the method was changed
             log.info(LOOPED, reason_against(error))
             torch.set_rng_state(random)
             _chosen[kind] = "loop"
-    return _run(one_task, "loop", tensors)
+    return _run(one_task, "loop", inputs)
 
 
 def check_how(how: str) -> None:
@@ -93,15 +94,15 @@ def check_how(how: str) -> None:
         raise UserError(f"train.over_tasks='{how}' is not one of {', '.join(get_args(How))}.")
 
 
-def _run(one_task: OneTask, how: How, tensors: tuple[Tensor, ...]) -> Tensor:
+def _run(one_task: OneTask, how: How, inputs: tuple[Inputs, ...]) -> Tensor:
     if how == "loop":
         with running_one_by_one():
-            return torch.stack([one_task(*task) for task in zip(*tensors, strict=True)])
+            return torch.stack([one_task(*task) for task in zip(*map(rows, inputs), strict=True)])
     with warnings.catch_warnings():  # whether it is slower for that is measured
         warnings.filterwarnings(
             "ignore", "There is a performance drop because we have not yet implemented the batching"
         )
-        return torch.func.vmap(one_task, randomness="different")(*tensors)
+        return torch.func.vmap(one_task, randomness="different")(*inputs)
 
 
 def reason_against(error: Exception) -> str:
@@ -112,15 +113,14 @@ def reason_against(error: Exception) -> str:
     return str(first).strip().partition("\n")[0].rstrip(".") or type(first).__name__
 
 
-def _choice(kind: str, one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
+def _choice(kind: str, one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -> How:
     """Return the way that was chosen for such tasks, in this process or an earlier one; choose where none was.
 
     An earlier choice on this machine stands, so that the same command gives the same bits.
     """
     if kind not in _chosen:
-        some = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
         path = data_root() / "over_tasks" / kind
-        _chosen[kind] = _remembered(path) or _remember(path, _measure(one_task, module, some))
+        _chosen[kind] = _remembered(path) or _remember(path, _measure(one_task, module, _first(inputs)))
     return _chosen[kind]
 
 
@@ -157,9 +157,14 @@ def _remember(path: Path, how: How) -> How:
     return how
 
 
-def _kind(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> str:
+def _first(inputs: tuple[Inputs, ...]) -> tuple[Inputs, ...]:
+    return tuple(map_inputs(lambda tensor: tensor[:MEASURED_TASKS], each) for each in inputs)
+
+
+def _kind(one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -> str:
     """Return a hash of what decides which way is faster."""
-    tensors = tuple(tensor[:MEASURED_TASKS] for tensor in tensors)
+    fields = [each if isinstance(each, dict) else {"": each} for each in _first(inputs)]
+    tensors = [each for of_one in fields for each in of_one.values()]
     weights = tuple(tuple(weight.shape) for weight in module.parameters())
     shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
     threads = torch.get_num_threads() if tensors[0].device.type == "cpu" else torch.cuda.get_device_name()
@@ -170,15 +175,15 @@ def _kind(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) 
     return hashlib.sha256(repr(kind).encode()).hexdigest()[:24]
 
 
-def _measure(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...]) -> How:
+def _measure(one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -> How:
     """Compare the two ways on some tasks, gradient included where there is one; draws no random number."""
-    device = tensors[0].device
+    device = first_field(inputs[0]).device
     learned = [weight for weight in module.parameters() if weight.requires_grad]
 
     def seconds(how: How) -> float:
         _wait_for(device)
         begin = time.perf_counter()
-        found = _run(one_task, how, tensors)
+        found = _run(one_task, how, inputs)
         if found.requires_grad:
             torch.autograd.grad(found.sum(), learned, allow_unused=True)
         _wait_for(device)
@@ -199,7 +204,14 @@ def _measure(one_task: OneTask, module: MayHaveState, tensors: tuple[Tensor, ...
     how: How = "loop" if looped < CLEARLY * vectorised else "vectorised"
     words = ("one by one", "all at once") if how == "loop" else ("all at once", "one by one")
     times = sorted((looped, vectorised))
-    log.info("tasks are run %s: %.3g s for %s, %s %.3g s", words[0], times[0], len(tensors[0]), words[1], times[1])
+    log.info(
+        "tasks are run %s: %.3g s for %s, %s %.3g s",
+        words[0],
+        times[0],
+        len(first_field(inputs[0])),
+        words[1],
+        times[1],
+    )
     return how
 
 

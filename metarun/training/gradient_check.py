@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.errors import UserError
+from metarun.system.inputs import map_inputs
 from metarun.tasks.batch import TaskBatch
 
 EXAMPLES = 4  # in the support set, and in the query set
@@ -33,7 +34,7 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
     Raises:
         UserError: it claims order 2 but its gradient is another, or order 1 but its gradient is the exact one.
     """
-    with torch.random.fork_rng(devices=[tasks.support_x.device] if tasks.support_x.is_cuda else []):
+    with torch.random.fork_rng(devices=[tasks.device] if tasks.device.type == "cuda" else []):
         torch.manual_seed(0)
         method = copy.deepcopy(algorithm).double().train()
         method.on_step(1.0)  # the order in the end, where it rises on the way
@@ -77,14 +78,15 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
 
 def _tiny(tasks: TaskBatch) -> TaskBatch:
     """One task with a few examples of the first of `tasks`, which come class by class; some twice, if it has few."""
-    x = torch.cat([tasks.support_x[0], tasks.query_x[0]]).double()
-    support = torch.arange(EXAMPLES, device=x.device) * len(x) // EXAMPLES
-    query = (support + len(x) // (2 * EXAMPLES)) % len(x)
-    support_x, query_x = x[support][None], x[query][None]
-    if tasks.support_y.is_floating_point():
-        y = torch.cat([tasks.support_y[0], tasks.query_y[0]]).double()
+    tasks = tasks.to(torch.float64)
+    y = torch.cat([tasks.support_y[0], tasks.query_y[0]])
+    support = torch.arange(EXAMPLES, device=y.device) * len(y) // EXAMPLES
+    query = (support + len(y) // (2 * EXAMPLES)) % len(y)
+    x = map_inputs(lambda *both: torch.cat([field[0] for field in both]), tasks.support_x, tasks.query_x)
+    support_x, query_x = (map_inputs(lambda field, at=at: field[at][None], x) for at in (support, query))
+    if tasks.regression:
         return TaskBatch(support_x, y[support][None], query_x, y[query][None], tasks.way)
-    labels = (torch.arange(EXAMPLES, device=support_x.device) % tasks.way)[None]
+    labels = (torch.arange(EXAMPLES, device=y.device) % tasks.way)[None]
     return TaskBatch(support_x, labels, query_x, labels, tasks.way)
 
 

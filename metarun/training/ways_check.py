@@ -7,7 +7,6 @@ something from task to task. It is asked at the start, in float64, of two small 
 import copy
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -115,16 +114,6 @@ def _is_of_somebody(backbone: object) -> bool:
 
 def _few(tasks: TaskBatch) -> TaskBatch:
     """The same tasks with a few queries of each class, in float64."""
-    each = tasks.query_x.shape[1] // tasks.way
-    some = torch.arange(tasks.query_x.shape[1], device=tasks.query_x.device) % each < QUERIES
-
-    def wide(y: Tensor) -> Tensor:
-        return y.double() if y.is_floating_point() else y
-
-    return replace(
-        tasks,
-        support_x=tasks.support_x.double(),
-        support_y=wide(tasks.support_y),
-        query_x=tasks.query_x[:, some].double(),
-        query_y=wide(tasks.query_y[:, some]),
-    )
+    queries = tasks.query_y.shape[1]
+    some = torch.arange(queries, device=tasks.device) % (queries // tasks.way) < QUERIES
+    return tasks.with_queries(some).to(torch.float64)

@@ -14,7 +14,7 @@ import torch
 
 from metarun.algorithms import MAML
 from metarun.data import Omniglot
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets

@@ -12,7 +12,7 @@ from metarun.algorithms import MAML, ProtoNet, to_channels_last
 from metarun.algorithms.learn2learn.learner import adapted_learners
 from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import Support, TaskBatch, TaskShape
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, omniglot, with_torchs_batch_norm
 from scripts.benchmark.peers import InMemory, easyfsl_tasks, import_easyfsl, import_learn2learn, learn2learn_tasks

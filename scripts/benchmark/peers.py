@@ -105,7 +105,8 @@ class InMemory(Dataset[tuple[Tensor, int]]):
     """Examples as peers are given them: all in memory as float32, so that nothing is decoded on the way."""
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
-        self.values = torch.from_numpy(examples.values).to(device).float() / examples.divisor
+        values = torch.from_numpy(examples.values).to(device)
+        self.values = values.float() / 255 if values.dtype == torch.uint8 else values.float()
         self.labels = [c for c, size in enumerate(examples.sizes.tolist()) for _ in range(size)]
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:

@@ -19,6 +19,7 @@ from metarun.errors import Interrupted, UserError
 from metarun.evaluation.transduction import is_transductive
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.stream import task_source
 from metarun.training import checkpoint
 from metarun.training.loop import Training
 from tests.support.reference import import_learn2learn
@@ -62,7 +63,7 @@ def make(glyphs):
         words += [] if norm is None else [f"backbone.norm={norm}"]
         config = OmegaConf.merge(composed(algo, backbone), OmegaConf.from_dotlist([*words, *overrides]))
         parts = Parts(resolve(config))
-        parts.data = glyphs
+        parts.source = task_source(glyphs)
         return parts
 
     return build

@@ -10,7 +10,7 @@ from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
@@ -119,7 +119,7 @@ def test_it_learns_to_classify(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_it_learns_to_regress(name):
     def stream_of(split):
-        return task_stream(Sinusoid(), split, TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32)
+        return task_source(Sinusoid()).stream(split, TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32)
 
     torch.manual_seed(0)
     assert_learns(METHODS[name](MLP((1,), [40, 40]), 1), stream_of, **OUTER.get(name, {}))

@@ -15,7 +15,7 @@ from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from metarun.training.gradient_check import check_order
 from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
 from tests.support.reference import import_learn2learn
@@ -66,7 +66,7 @@ def test_loss_meta_gradient_adapted_predictions_and_statistics_are_ours(steps, o
 
 @EVERY_PAIR
 def test_regression_is_ours_too(name):
-    stream = task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64)
+    stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64)
     assert_alike(*make_pair(name, steps=2, backbone=MLP((1,), [40, 40]), outputs=1), stream.draw(0, 3))
 
 

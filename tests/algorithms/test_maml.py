@@ -13,7 +13,7 @@ from metarun.algorithms.inner_loop import loss_under
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from tests.support.gradients import (
     assert_equal_to,
     assert_the_meta_gradient_is_the_slope,
@@ -183,7 +183,7 @@ def test_sinusoid_meta_gradient_is_the_slope_too():
 
     torch.manual_seed(0)
     maml = MAML(MLP((1,), [40, 40]), 1, inner_lr=0.01, inner_steps=1).double()
-    stream = task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64)
+    stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64)
     tasks = stream.draw(0, 5)
     (gradient,) = torch.autograd.grad(maml.meta_loss(tasks), maml.head.bias)
     h = 1e-6

@@ -15,7 +15,7 @@ from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.evaluation.transduction import is_transductive
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.reference import import_sklearn
@@ -43,7 +43,7 @@ def make_tasks(way=5, shot=2, count=3) -> TaskBatch:
 
 def test_a_task_says_which_classes_its_labels_stand_for():
     data = make_dataset(sizes=(7, 20, 5, 9, 30, 6, 11, 12))
-    stream = task_stream(data, "train", TaskShape(4, 2, 3), 0, torch.device("cpu"), torch.float64)
+    stream = task_source(data).stream("train", TaskShape(4, 2, 3), 0, torch.device("cpu"), torch.float64)
     tasks = stream.draw(3, 20)
     assert tasks.classes.shape == (20, 4)
     assert tasks.classes.dtype == torch.int64
@@ -66,7 +66,9 @@ def test_a_pretraining_batch_is_every_example_with_its_meta_train_class():
 
 
 def test_tasks_without_classes_cannot_be_pretrained_on():
-    tasks = task_stream(Sinusoid(), "train", TaskShape(1, 4, 3), 0, torch.device("cpu"), torch.float64).draw(0, 2)
+    tasks = (
+        task_source(Sinusoid()).stream("train", TaskShape(1, 4, 3), 0, torch.device("cpu"), torch.float64).draw(0, 2)
+    )
     with pytest.raises(UserError, match="do not say which meta-train classes they are made of"):
         pretraining_batch(tasks)
 

@@ -11,7 +11,7 @@ from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.evaluation.floor import floor
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from tests.support.reference import import_easyfsl
 from tests.support.synthetic import make_conv4, make_stream, run_by
 
@@ -122,6 +122,6 @@ def test_the_floor_is_protonet_on_raw_inputs():
 
 def test_the_floor_of_regression_is_the_mean_support_target():
     shape = TaskShape(1, 4, 3)
-    tasks = task_stream(Sinusoid(), "test", shape, 0, torch.device("cpu"), torch.float64).draw(0, 2)
+    tasks = task_source(Sinusoid()).stream("test", shape, 0, torch.device("cpu"), torch.float64).draw(0, 2)
     assert floor(tasks).shape == (1, 2, 3, 1)
     torch.testing.assert_close(floor(tasks)[0, 1, :, 0], tasks.support_y[1].mean().expand(3))

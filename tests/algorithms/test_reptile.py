@@ -10,7 +10,7 @@ from metarun.backbones import MLP
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, shaken
@@ -94,7 +94,9 @@ def test_classes_take_turns():
 def test_regression_uses_every_point():
     torch.manual_seed(0)
     reptile = Reptile(MLP((1,), [40, 40]), 1, 0.01, 1, 20, 5, "sgd").double()
-    tasks = task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64).draw(0, 1)
+    tasks = (
+        task_source(Sinusoid()).stream("train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64).draw(0, 1)
+    )
     x, y = torch.cat([tasks.support_x[0], tasks.query_x[0]]), torch.cat([tasks.support_y[0], tasks.query_y[0]])
     expected = torch.autograd.grad(F.mse_loss(reptile.head(reptile.backbone(x)), y), list(reptile.parameters()))
     assert_equal_to(meta_gradient(reptile, tasks), 0.01 * flat(expected))

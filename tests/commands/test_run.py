@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from metarun.results.records import CIRCUMSTANCES, TIMINGS
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 from metarun.training import checkpoint
 from tests.support.fake_images import write_pictures
 

@@ -19,7 +19,7 @@ from metarun.results.run_directory import RunDirectory
 from metarun.results.test_uses import note_look
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.sampling import WithReplacement
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from metarun.tasks.validation import check_tasks
 from tests.cli.test_compare import record
 from tests.support.fake_images import write_pictures
@@ -236,7 +236,7 @@ def test_a_task_that_gives_itself_away_is_refused(monkeypatch, change, sentence)
 
 def test_a_query_at_a_support_point_is_refused(monkeypatch):
     def stream():
-        return task_stream(Sinusoid(), "test", TaskShape(1, 3, 4), 0, torch.device("cpu"), torch.float32)
+        return task_source(Sinusoid()).stream("test", TaskShape(1, 3, 4), 0, torch.device("cpu"), torch.float32)
 
     check_tasks(stream())
     monkeypatch.setattr(Sinusoid, "inputs", lambda self, uniform: (4 * uniform).round())

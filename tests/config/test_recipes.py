@@ -12,6 +12,7 @@ from metarun.config.schema import register
 from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import task_source
 
 pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))
@@ -39,7 +40,7 @@ def parts_of(recipe: str, *overrides: str) -> Parts:
         chosen = [f"chosen.algo={algo}", f"chosen.data={data}", "chosen.backbone=of_the_data", "device=cpu"]
         config = compose("config", [f"algo={algo}", f"data={data}", *chosen, *overrides])
     parts = Parts(resolve(config))
-    parts.data = stand_in(data)
+    parts.source = task_source(stand_in(data))
     return parts
 
 

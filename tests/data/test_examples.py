@@ -15,9 +15,9 @@ def make(train, val, test) -> ClassDataset:
 
 def test_bytes_are_255ths_and_floats_are_themselves():
     pictures = np.zeros((3, 1, 4, 4), np.uint8)
-    assert make(pictures, pictures, pictures).splits["test"].divisor == 255
+    assert make(pictures, pictures, pictures).inputs["x"].kind == "bytes"
     floats = pictures.astype(np.float32)
-    assert make(floats, floats, floats).splits["test"].divisor == 1
+    assert make(floats, floats, floats).inputs["x"].kind == "floats"
 
 
 @pytest.mark.parametrize(

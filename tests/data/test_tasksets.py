@@ -16,9 +16,10 @@ from torch.utils.data import Dataset, Subset
 from metarun.cli.data import build_source
 from metarun.config.run_id import run_id
 from metarun.data import SPLITS, ClassDataset, Tasksets
+from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 from tests.support.commands import run_here
 from tests.support.reference import import_learn2learn, import_torchvision
 
@@ -139,7 +140,7 @@ def test_tasksets_come_by_name_or_in_order(load, l2l, attributes):
 def test_numbers_that_are_255ths_are_stored_as_bytes(load, l2l, transform):
     data = load(three(l2l, Pictures(transform)))
     examples = data.splits["train"]
-    assert (examples.values.dtype, examples.divisor) == (np.uint8, 255)
+    assert examples.inputs["x"] == InputSpec(examples.shape, "uint8", "bytes")
     expected = torch.as_tensor(transform(Pictures().pictures[7])).double()
     expected = expected if expected.max() <= 1 else expected / 255
     assert np.array_equal(examples.of_class("1")[1], (expected * 255).round().numpy())

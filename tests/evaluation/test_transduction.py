@@ -8,7 +8,7 @@ from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.transduction import Audit, audit, is_transductive
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from tests.support.synthetic import make_conv4, make_stream
 
 
@@ -63,7 +63,7 @@ def test_the_audit_is_what_asking_query_by_query_finds():
 def test_the_audit_of_a_regression():
     torch.manual_seed(0)
     maml = MAML(MLP((1,), [40, 40], "batch"), 1, 0.01, 1)
-    stream = task_stream(Sinusoid(), "train", TaskShape(1, 10, 5), 0, torch.device("cpu"), torch.float32)
+    stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 5), 0, torch.device("cpu"), torch.float32)
     found = audit(maml, stream, 2, range(3), nobody_asks)
     assert (found.queries, found.changed, found.flipped) == (15, 15, None)
     assert found.alone != found.together

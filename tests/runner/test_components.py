@@ -10,6 +10,7 @@ from metarun.config.run_id import run_id
 from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.runner.components import Parts
+from metarun.tasks.stream import task_source
 from tests.support.reference import import_learn2learn
 from tests.support.synthetic import make_dataset
 
@@ -40,7 +41,7 @@ def config(algo, how="auto", **keys):
 
 def made_from(config):
     parts = Parts(config)
-    parts.data = make_dataset(shape=(1, 28, 28))
+    parts.source = task_source(make_dataset(shape=(1, 28, 28)))
     return parts.algorithm
 
 

@@ -7,7 +7,7 @@ from metarun.algorithms import Algorithm
 from metarun.backbones import Conv4
 from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import ClassTaskStream
+from metarun.tasks.class_stream import ClassTaskStream
 
 
 def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:

@@ -16,7 +16,7 @@ from metarun.errors import UserError
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.families import check_family, family_hash
-from metarun.tasks.stream import FunctionTaskStream
+from metarun.tasks.function_stream import FunctionTaskStream
 
 LINES = """\
 from slopes import STEEP

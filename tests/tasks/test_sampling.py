@@ -10,8 +10,9 @@ from scipy import stats
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
+from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.sampling import Disjoint
-from metarun.tasks.stream import ClassTaskStream, task_stream
+from metarun.tasks.stream import task_source
 from tests.support.synthetic import make_dataset
 
 CPU = torch.device("cpu")
@@ -70,7 +71,7 @@ def test_too_few_tasks_are_refused():
     with pytest.raises(UserError, match=r"has room for 1 task of 5w1s with 15 queries without an example in two"):
         disjoint_stream([20] * 5, way=5, shot=1, query=15)
     with pytest.raises(UserError, match=r"no two tasks of sinusoid share an example; leave it at closed"):
-        task_stream(Sinusoid(), "test", TaskShape(1, 5, 5), 0, CPU, torch.float64, disjoint=True)
+        task_source(Sinusoid()).stream("test", TaskShape(1, 5, 5), 0, CPU, torch.float64, disjoint=True)
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
 from metarun.data.cache import as_stored
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape, chunks
-from metarun.tasks.stream import ClassTaskStream, FunctionTaskStream, task_stream
+from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.stream import task_source
 from tests.support.synthetic import make_dataset, make_stream
 
 CPU = torch.device("cpu")
@@ -148,7 +150,7 @@ def test_a_task_needs_at_least_one_of_everything(shape):
 
 
 def test_sinusoid_tasks_lie_on_one_sine_each():
-    stream = task_stream(Sinusoid(), "train", TaskShape(1, 10, 7), 3, CPU, torch.float64)
+    stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 7), 3, CPU, torch.float64)
     batch = stream.draw(0, 50)
     assert batch.support_x.shape == (50, 10, 1)
     assert batch.query_y.shape == (50, 7, 1)
@@ -174,4 +176,4 @@ def test_sinusoid_tasks_are_the_same_in_any_chunking_and_precision():
 
 def test_a_function_has_one_output():
     with pytest.raises(UserError, match="way=5 but sinusoid is a function with one output; set `way=1`"):
-        task_stream(Sinusoid(), "train", TaskShape(5, 1, 1), 0, CPU, torch.float32)
+        task_source(Sinusoid()).stream("train", TaskShape(5, 1, 1), 0, CPU, torch.float32)

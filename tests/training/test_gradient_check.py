@@ -10,7 +10,7 @@ from metarun.backbones import MLP, NORMS, Conv4
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_stream
+from metarun.tasks.stream import task_source
 from metarun.training.gradient_check import check_order
 from tests.support.synthetic import make_conv4, make_stream
 
@@ -52,7 +52,9 @@ class Undetached(Detached):
 
 
 def sinusoids() -> TaskBatch:
-    return task_stream(Sinusoid(), "train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32).draw(0, 1)
+    return (
+        task_source(Sinusoid()).stream("train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32).draw(0, 1)
+    )
 
 
 @pytest.mark.cross

@@ -5,12 +5,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Adapted, Algorithm, Kind
+from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.inner_loop import check_inner_loop
 from metarun.algorithms.learn2learn.importing import import_learn2learn
 from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_fits, query_loss
 from metarun.backbones import Backbone
 from metarun.tasks.batch import Support, TaskBatch
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import How
 
 

@@ -19,7 +19,7 @@ from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 
 Learner = Any  # learn2learn has no types
-See = Callable[[Tensor], Tensor]  # from examples to what the learner is given, once per set
+See = Callable[[Any], Any]  # from examples to what the learner is given, once per set
 
 
 def query_loss(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Tensor:

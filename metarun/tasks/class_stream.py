@@ -1,0 +1,187 @@
+"""Classification tasks, drawn from a data set of classes."""
+
+import copy
+import hashlib
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarun.config.keys_in_force import set_by
+from metarun.data import ClassDataset, Examples, Split
+from metarun.errors import UserError, counted
+from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
+from metarun.tasks.batch import TaskBatch, TaskShape, chunks
+from metarun.tasks.prefetch import ReadAhead
+from metarun.tasks.rng import root_key
+from metarun.tasks.sampling import Disjoint, WithReplacement
+
+_Stored = tuple[Inputs, Inputs, Tensor]  # of some tasks: support and query as they are stored, and the classes' numbers
+
+
+class ClassTaskStream:
+    """Classification tasks: `way` classes of a split, and of each `shot + query` different examples.
+
+    `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
+
+    A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
+    Examples in memory are held by the device; those on disk are read while the tasks before them are worked on.
+    """
+
+    def __init__(
+        self,
+        data: ClassDataset,
+        split: Split,
+        shape: TaskShape,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        disjoint: bool = False,
+    ) -> None:
+        examples = data.splits[split]
+        _check_can_serve(data.name, split, examples, shape)
+        self.shape = shape
+        self.split_identity = f"{data.hash}|{split}"
+        self._device, self._dtype = device, dtype
+        self._on_disk = np.asarray(examples.values) if examples.on_disk else None
+        self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
+        self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
+        per_class, key = shape.shot + shape.query, root_key(split, seed)
+        self._choice: Disjoint | WithReplacement
+        if disjoint:
+            self._choice = Disjoint.of(self._offsets, shape.way, per_class, key).on(self._offsets.device)
+            _check_enough(data.name, split, len(self._choice.table), examples, shape)
+        else:
+            self._choice = WithReplacement(self._offsets, shape.way, per_class, key)
+        self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
+        self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
+
+    def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split."""
+        rows = self._choice.rows(first, count)
+        return rows[..., : self.shape.shot], rows[..., self.shape.shot :]
+
+    def draw(self, first: int, count: int) -> TaskBatch:
+        """Return tasks `first` to `first + count - 1`; bytes become floats only here."""
+        support, query, classes = self._gather(first, count)
+        return TaskBatch(
+            *self._labelled(support, self.shape.shot),
+            *self._labelled(query, self.shape.query),
+            way=self.shape.way,
+            classes=classes.to(self._device),
+        )
+
+    @property
+    def examples(self) -> int:
+        """How many the split has."""
+        return int(self._offsets[-1])
+
+    def embed(self, embed: Callable[[Inputs], Tensor], at_once: int) -> Tensor:
+        """Return the features (examples, features) of the split.
+
+        Args:
+            embed: maps (n, *shape) examples to (n, features).
+            at_once: the largest n.
+        """
+        every = torch.arange(self.examples, device=self._offsets.device)
+        return torch.cat([embed(self._ready(self._take(rows))) for rows in torch.split(every, at_once)])
+
+    def of_features(self, features: Tensor) -> Self:
+        """Return the stream of the same tasks with features (examples, features) in the examples' place."""
+        of_features = copy.copy(self)
+        of_features._on_disk, of_features._in_memory = None, features
+        of_features._offsets, of_features._choice = self._offsets.to(self._device), self._choice.on(self._device)
+        of_features._gather = of_features._look_up
+        return of_features
+
+    def _look_up(self, first: int, count: int) -> _Stored:
+        support, query = self.rows(first, count)
+        return self._take(support.flatten(1)), self._take(query.flatten(1)), self.class_of(support[..., 0])
+
+    def class_of(self, rows: Tensor) -> Tensor:
+        """Return the number, within the split, of the class of each of some rows."""
+        return torch.searchsorted(self._offsets.to(rows.device), rows.contiguous(), right=True) - 1
+
+    def _take(self, rows: Tensor) -> Inputs:
+        if self._on_disk is not None:
+            return _as_tensors(np.take(self._on_disk, rows.numpy(), axis=0), torch.device("cpu"))
+
+        def take(values: Tensor) -> Tensor:
+            found = values.index_select(0, rows.flatten())  # faster than by [rows]
+            return found.reshape(*rows.shape, *found.shape[1:])
+
+        return map_inputs(take, self._in_memory)
+
+    def _labelled(self, stored: Inputs, per_class: int) -> tuple[Inputs, Tensor]:
+        x = self._ready(stored)
+        y = torch.arange(self.shape.way, device=self._device).repeat_interleave(per_class)
+        return x, y.expand(first_field(x).shape[0], -1)
+
+    def _ready(self, stored: Inputs) -> Inputs:
+        """Turn what is stored into what networks take: bytes into floats from 0 to 1, ids into int64."""
+
+        def convert(values: Tensor) -> Tensor:
+            values = values.to(self._device)
+            if values.dtype == torch.uint8:
+                return values.to(self._dtype) / 255
+            if values.dtype == torch.int32:
+                return values.long()
+            return to_dtype(values, self._dtype)
+
+        return map_inputs(convert, stored)
+
+    def hash(self, count: int) -> str:
+        """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""
+        digest = hashlib.sha256(f"{self.split_identity}|{self.shape}".encode())
+        for first, size in chunks(count, 1024):
+            for rows in self.rows(first, size):
+                digest.update(rows.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _as_tensors(values: NDArray[Any], device: torch.device) -> Inputs:
+    if values.dtype.names is None:
+        return torch.from_numpy(values).to(device)
+    return {name: torch.from_numpy(np.ascontiguousarray(values[name])).to(device) for name in values.dtype.names}
+
+
+def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:
+    classes = len(examples.class_names)
+    if classes < 2:
+        raise UserError(f"split '{split}' of {name} has 1 class, which leaves nothing to tell apart", "give it more.")
+    if shape.way < 2:
+        raise UserError(
+            f"way={shape.way} leaves nothing to tell apart in {name}", f"raise {shape.knob('way')} to 2 or more."
+        )
+    if shape.way > classes:
+        raise UserError(
+            f"way={shape.way} but split '{split}' of {name} has {classes} classes",
+            f"lower {shape.knob('way')} or use another split.",
+        )
+    smallest = int(examples.sizes.argmin())
+    size = int(examples.sizes[smallest])
+    if shape.shot + shape.query > size:
+        lower = shape.to_lower("shot", "query", fits=lambda other: other.shot + other.query <= size)
+        raise UserError(
+            f"shot + query = {shape.shot} + {shape.query} but class '{examples.class_names[smallest]}' in split "
+            f"'{split}' of {name} has {counted(size, 'example')}; "
+            + (f"lower {lower}." if lower else "a task takes at least 2 of each class: add some, or leave it out.")
+        )
+
+
+def _check_enough(name: str, split: Split, tasks: int, examples: Examples, shape: TaskShape) -> None:
+    if tasks >= 2:
+        return
+
+    def fits(other: TaskShape) -> bool:
+        return int((examples.sizes // (other.shot + other.query)).sum()) >= 2 * other.way
+
+    lower = shape.to_lower("way", "shot", "query", fits=fits) or shape.knob("way", "shot", "query")
+    raise UserError(
+        f"test.interval=open{set_by('test.interval')} but split '{split}' of {name} has room for "
+        f"{counted(tasks, 'task')} of {shape} with {shape.query} queries without an example in two",
+        f"lower {lower}, or use test.interval=closed.",
+    )
