@@ -62,6 +62,18 @@ def data_identity(config: Config) -> str:
     return hashlib.sha256(json.dumps(_with_content(config["data"]), sort_keys=True).encode()).hexdigest()
 
 
+def declared_paths(node: Config) -> list[str]:
+    """Return the paths that the classes of a part of a config declare, such as a file of weights."""
+    paths: list[str] = []
+
+    def remember(path: str, _: Any) -> str:
+        paths.append(path)
+        return path
+
+    with_paths(node, remember, _class_of)
+    return paths
+
+
 def with_absolute_paths(config: Config, start: Path | None = None) -> Config:
     """Return a config in which each path that a class declares is absolute; `start` is as of `path_of`."""
 

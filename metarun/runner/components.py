@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from metarun.algorithms import Algorithm, to_channels_last
 from metarun.algorithms.inner_loop import check_steps
 from metarun.backbones import compute_in_bfloat16
+from metarun.backbones.frozen import omit_frozen_weights
 from metarun.config.instantiate import build, takes
 from metarun.config.keys_in_force import followed, knob, set_by
+from metarun.config.run_id import declared_paths
 from metarun.config.schema import Config
 from metarun.data import Examples, Split
 from metarun.data.contents import tell_contents
@@ -109,6 +111,8 @@ class Parts:
         backbone = build("backbone", self.config["backbone"], **self._inputs_of_backbone)
         is_one = isinstance(backbone, nn.Module) and hasattr(backbone, "features")
         self._check_made("backbone", backbone, is_one, "torch.nn.Module with `features`")
+        if declared_paths(self.config["backbone"]):
+            omit_frozen_weights(backbone)
         if self.config["precision"] == "bf16":
             compute_in_bfloat16(backbone)
         outputs = self.config["algo"].get("outputs")

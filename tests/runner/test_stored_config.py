@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from filelock import FileLock
 
@@ -175,6 +176,38 @@ def test_ones_own_code_is_run_where_the_command_vouches_for_it(metarun, retest, 
     code, complaint = retest(own, "trust=[own.Mine]")
     assert (code, "(backbone.module._target_=own.network)" in complaint) == (2, True)
     assert retest(own, "trust=[own.Mine,own.network]") == (0, "")
+
+
+FROZEN = """
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def network(weights: Path) -> nn.Module:
+    first = nn.Linear(784, 100)
+    first.load_state_dict(torch.load(weights, weights_only=True))
+    return nn.Sequential(nn.Flatten(), first.requires_grad_(False), nn.ReLU(), nn.Linear(100, 4))
+"""
+
+
+def test_a_checkpoint_leaves_out_frozen_weights_of_a_file_whose_content_is_in_the_id(metarun, retest, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    Path("frozen.py").write_text(FROZEN)
+    torch.save(torch.nn.Linear(784, 100).state_dict(), "first.pt")
+    words = ["train", "algo=protonet", "backbone=module", "train.iterations=2", "test.tasks=4", *SMALL[:4]]
+    words += ["backbone.module._target_=frozen.network", "+backbone.module.weights=first.pt"]
+    assert metarun(*words).code == 0
+    (run,) = Path("results/runs").iterdir()
+    weights = torch.load(run / "best.pt", weights_only=True)["algorithm"]
+    assert sorted(weights) == ["backbone.frozen_sha256", "backbone.module.3.bias", "backbone.module.3.weight"]
+    assert retest(run, "trust=[frozen.network]") == (0, "")
+    torch.save(torch.nn.Linear(784, 100).state_dict(), "first.pt")
+    assert metarun(*words).code == 0
+    assert len(list(Path("results/runs").glob("protonet-*"))) == 3, "two trainings and a test"
+    code, complaint = retest(run, "trust=[frozen.network]", "test.tasks=5")
+    assert (code, "the frozen weights are not those of the training" in complaint) == (2, True)
 
 
 def test_what_is_vouched_for_has_to_be_what_its_key_stands_for(run, retest):
