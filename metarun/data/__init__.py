@@ -6,6 +6,7 @@ from metarun.data.image_folder import ImageFolder
 from metarun.data.omniglot import Omniglot
 from metarun.data.sinusoid import Sinusoid
 from metarun.data.source import DataSource
+from metarun.data.table import Table
 from metarun.data.tasksets import Tasksets
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "Omniglot",
     "Sinusoid",
     "Split",
+    "Table",
     "Tasksets",
 ]

@@ -1,0 +1,85 @@
+"""The cache of a data set that is made of a user's files: one verified file per split, made anew when they change."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from metarun.data.cache import Storage, check_cache, load_or_build
+from metarun.data.contents import describe
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.image_left_out import remember_left_out
+from metarun.errors import UserError
+from metarun.system.paths import data_root
+
+Make = Callable[[], ClassDataset]  # in memory
+
+
+@dataclass(frozen=True)
+class DatasetCache:
+    """Where the examples of a data set are cached.
+
+    Args:
+        kind: the folder of the cache, such as "tables".
+        name: of the data set.
+        settings: everything but the content of the files that changes an example or a class.
+        storage: "memory", or "disk": the examples stay in the cache.
+    """
+
+    kind: str
+    name: str
+    settings: str
+    storage: Storage
+
+    def files(self) -> list[Path]:
+        """Return the file of each split."""
+        return [self._path(f"{split}.npz") for split in SPLITS]
+
+    def load(self, content: str, make: Make) -> ClassDataset:
+        """Return the data set from the cache, or make and cache it.
+
+        Args:
+            content: a hash of the files that it is made of.
+            make: is called where the cache is missing, damaged, or of other content.
+
+        Raises:
+            UserError: the cache cannot be written, or whatever `make` raises.
+        """
+        key, made = self._key(content), cache(make)
+
+        def load(split: Split) -> Examples:
+            return load_or_build(self._path(f"{split}.npz"), key, lambda: made().splits[split], self.storage)
+
+        splits = {split: load(split) for split in SPLITS}
+        return ClassDataset(
+            self.name, splits, remember_left_out(self._path("skipped.json"), key, lambda: made().left_out)
+        )
+
+    def check(self, content: str, make: Make) -> str:
+        """Make the data set, compare it with the cache, and return what was found, one line.
+
+        Raises:
+            UserError: the cache holds something else, or whatever `make` raises.
+        """
+        made = make()
+        states = set()
+        for split, path in zip(SPLITS, self.files(), strict=True):
+            cached, examples = check_cache(path, self._key(content)), made.splits[split]
+            if cached is None:
+                states.add("not cached yet")
+                continue
+            if cached.class_names != examples.class_names or not np.array_equal(cached.values, examples.values):
+                raise UserError(f"{path} does not hold what the files of {self.name} do", "delete it.")
+            states.add("the cache agrees")
+        return "; ".join([describe(made), *made.left_out.unasked, *sorted(states)])
+
+    def _key(self, content: str) -> str:
+        return f"{self.kind}|{self.settings}|{content}"
+
+    def _path(self, name: str) -> Path:
+        own = hashlib.sha256(os.fsencode(self.settings)).hexdigest()[:8]
+        return data_root() / self.kind / f"{self.name}-{own}-{name}"

@@ -1,0 +1,110 @@
+"""From the columns of a table to vectors of floats, by what the meta-train rows alone tell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metarun.data.table_file import line_of
+from metarun.errors import UserError, counted
+
+Missing = Literal["mean", "error"]
+_MOST_CATEGORIES = 1_000  # of a column; one with more is no category
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """A column of numbers: z = (x - mean) / deviation; what is missing becomes the mean, 0."""
+
+    name: str
+    mean: float
+    deviation: float
+
+    def vectors(self, column: "pd.Series[float]") -> NDArray[np.float32]:
+        """Return (rows, 1)."""
+        values = (column.to_numpy(np.float64) - self.mean) / self.deviation
+        found: NDArray[np.float32] = np.nan_to_num(values, nan=0.0).astype(np.float32)[:, None]
+        return found
+
+
+@dataclass(frozen=True)
+class CategoricalColumn:
+    """A column of categories, one-hot; a category that meta-train does not have, and a missing one, is all zeros."""
+
+    name: str
+    categories: tuple[str, ...]
+
+    def vectors(self, column: "pd.Series[str]") -> NDArray[np.float32]:
+        """Return (rows, categories)."""
+        codes = pd.Categorical(column.astype("string"), categories=list(self.categories)).codes
+        found = np.zeros((len(column), len(self.categories)), np.float32)
+        rows = np.flatnonzero(codes >= 0)
+        found[rows, codes[rows]] = 1.0
+        return found
+
+
+@dataclass(frozen=True)
+class TableFeatures:
+    """How rows become vectors.
+
+    Args:
+        columns: in the order of the table.
+    """
+
+    columns: tuple[NumericColumn | CategoricalColumn, ...]
+
+    @classmethod
+    def of(cls, train: pd.DataFrame, columns: Sequence[str], standardise: bool) -> Self:
+        """Learn means, deviations and categories from the meta-train rows.
+
+        Raises:
+            UserError: a column has more categories than could ever be told apart.
+        """
+        return cls(tuple(_column(train[column], column, standardise) for column in columns))
+
+    def vectors(self, rows: pd.DataFrame) -> NDArray[np.float32]:
+        """Return (rows, features)."""
+        return np.concatenate([column.vectors(rows[column.name]) for column in self.columns], axis=1)
+
+
+def _column(values: "pd.Series[float]", name: str, standardise: bool) -> NumericColumn | CategoricalColumn:
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        numbers = values.to_numpy(np.float64)
+        known = numbers[~np.isnan(numbers)]
+        if not standardise or len(known) == 0:
+            return NumericColumn(name, 0.0, 1.0)
+        return NumericColumn(name, float(known.mean()), float(known.std()) or 1.0)
+    categories = sorted(values.dropna().astype(str).unique())
+    if len(categories) > _MOST_CATEGORIES:
+        raise UserError(
+            f"column '{name}' has {len(categories):,} different texts in meta-train, too many for categories",
+            f"drop it, such as by `data.drop=[{name}]`, or use data=text.",
+        )
+    return CategoricalColumn(name, tuple(categories))
+
+
+def check_values(table: pd.DataFrame, path: Path, columns: Sequence[str], missing: Missing, header: bool) -> list[str]:
+    """Check the values of some columns; return a clause for each kind of missing value, which are replaced.
+
+    Raises:
+        UserError: a number is infinite, or missing where `missing` is "error"; the message names column and line.
+    """
+    gaps = 0
+    for column in columns:
+        values = table[column]
+        if pd.api.types.is_float_dtype(values) and (infinite := np.isinf(values.to_numpy(np.float64))).any():
+            line = line_of(int(infinite.argmax()), header)
+            raise UserError(f"line {line} of {path} has an infinite number in column '{column}'", "correct it.")
+        absent = values.isna().to_numpy()
+        if absent.any() and missing == "error":
+            line = line_of(int(absent.argmax()), header)
+            raise UserError(
+                f"line {line} of {path} has no value in column '{column}'", "fill it, or set `data.missing=mean`."
+            )
+        gaps += int(absent.sum())
+    replaced = "replaced by the mean of meta-train, or by no category"
+    return [f"{counted(gaps, 'missing value')} {'was' if gaps == 1 else 'were'} {replaced}"] if gaps else []
