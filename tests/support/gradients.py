@@ -16,7 +16,7 @@ def make_tasks(count=3, way=5, shot=1) -> TaskBatch:
     return make_stream(way, shot, query=2, dtype=torch.float64).draw(0, count)
 
 
-def shaken(method: Algorithm) -> Algorithm:
+def perturbed(method: Algorithm) -> Algorithm:
     """Return the method in float64 with perturbed weights: scales of 1 and shifts of 0 would hide errors."""
     for parameter in method.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -56,7 +56,7 @@ def assert_equal_to(ours: torch.Tensor, theirs: torch.Tensor, relative=1e-9) -> 
     assert ((ours - theirs).norm() / theirs.norm()).item() < relative
 
 
-def assert_the_meta_gradient_is_the_slope(method: nn.Module, tasks: TaskBatch) -> None:
+def assert_meta_gradient_matches_finite_difference(method: nn.Module, tasks: TaskBatch) -> None:
     """Compare the second-order meta-gradient of a smooth network with a finite difference in a random direction."""
     torch.manual_seed(1)
     direction = [torch.randn_like(parameter) / 50 for parameter in method.parameters()]  # length about 1
