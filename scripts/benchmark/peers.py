@@ -32,12 +32,12 @@ def import_easyfsl() -> Any:
     return easyfsl
 
 
-def gradient_loss(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int, backward: bool) -> float:
+def gradient_loss(learner: Learner, embed: nn.Module, tasks: TaskBatch, steps: int, backward: bool) -> float:
     """Adapt a clone to each task and backpropagate its query loss, as learn2learn's examples do; return the mean.
 
     Args:
         learner: `learn2learn.algorithms.MAML` or `MetaSGD`.
-        see: applied to examples before the learner: the features, in ANIL.
+        embed: applied to examples before the learner: the features, in ANIL.
         tasks: a meta-batch.
         steps: inner steps.
         backward: compute the outer gradient.
@@ -46,24 +46,24 @@ def gradient_loss(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int
     for support_x, support_y, query_x, query_y in zip(
         tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
     ):
-        clone, seen = learner.clone(), see(support_x)
+        clone, features = learner.clone(), embed(support_x)
         for _ in range(steps):
-            clone.adapt(F.cross_entropy(clone(seen), support_y))
-        loss = F.cross_entropy(clone(see(query_x)), query_y)
+            clone.adapt(F.cross_entropy(clone(features), support_y))
+        loss = F.cross_entropy(clone(embed(query_x)), query_y)
         if backward:
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     return total / len(tasks)
 
 
-def gradient_step(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int) -> Callable[[], object]:
+def gradient_step(learner: Learner, embed: nn.Module, tasks: TaskBatch, steps: int) -> Callable[[], object]:
     """Return one step of learn2learn's outer loop; a learning rate of 0 keeps the weights for the next one."""
-    weights = [*learner.parameters(), *see.parameters()]
+    weights = [*learner.parameters(), *embed.parameters()]
     optimizer = torch.optim.Adam(weights, lr=0.0)
 
     def step() -> None:
         optimizer.zero_grad()
-        gradient_loss(learner, see, tasks, steps, backward=True)
+        gradient_loss(learner, embed, tasks, steps, backward=True)
         for weight in weights:
             if weight.grad is not None:
                 weight.grad.data.mul_(1.0 / len(tasks))

@@ -84,12 +84,12 @@ def prepare_gradient_step(method: Method, protocol: Protocol, setting: Setting) 
     """Prepare the outer step of a gradient-based method, ours and learn2learn's."""
     tasks = random_tasks(protocol, setting.device)
     ours = make_method(method, protocol).to(setting.device)
-    learner, see = make_learner(method, ours, protocol.inner_lr)
-    theirs = gradient_step(learner, see, tasks, protocol.steps)
+    learner, embed = make_learner(method, ours, protocol.inner_lr)
+    theirs = gradient_step(learner, embed, tasks, protocol.steps)
     agreement = check_agreement(
         f"{method}'s query loss",
         ours.meta_loss(tasks).item(),
-        gradient_loss(learner, see, tasks, protocol.steps, backward=False),
+        gradient_loss(learner, embed, tasks, protocol.steps, backward=False),
     )
     return Duel(outer_step(ours, tasks), {"learn2learn": Peer(theirs, agreement=agreement)}, flops=theirs)
 

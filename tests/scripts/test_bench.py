@@ -58,9 +58,9 @@ def test_gradient_steps_are_compared_at_the_same_loss(method, downsample, settin
 def test_both_sides_compute_the_same_outer_gradient(method, setting):
     import_learn2learn()
     tasks, ours = random_tasks(TINY, CPU), training.make_method(method, TINY)
-    learner, see = training.make_learner(method, ours, TINY.inner_lr)
+    learner, embed = training.make_learner(method, ours, TINY.inner_lr)
     training.outer_step(ours, tasks)()
-    training.gradient_step(learner, see, tasks, TINY.steps)()
+    training.gradient_step(learner, embed, tasks, TINY.steps)()
     theirs = torch.cat([weight.grad.flatten() for weight in learner.parameters()])
     mine = torch.cat([weight.grad.flatten() for weight in ours.parameters()])
     torch.testing.assert_close(mine.norm(), theirs.norm(), rtol=1e-3, atol=0)  # the order of weights differs
