@@ -1,11 +1,11 @@
-"""Known vulnerabilities in what is locked, as pip-audit has them told by the Python Package Index: `make audit`.
+"""Check the locked packages for known vulnerabilities with pip-audit: `make audit`.
 
     python -m scripts.audit requirements/build.lock requirements/dev.lock constraints.txt
 
-pip-audit alone says "No known vulnerabilities found" also where the index answered nothing about any package, as one
-without advisories does; here what was not answered is no success.
+pip-audit alone also reports "No known vulnerabilities found" if the index has no advisories for any package. Here, a
+package without an answer is a failure.
 
-Exit codes: 0, nothing is known against any package; 1, something is; 2, it could not be asked of all of them.
+Exit codes: 0, no known vulnerabilities; 1, known vulnerabilities; 2, some packages could not be checked.
 """
 
 import json
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-SHOWN = 5  # names of those that were not answered
+SHOWN = 5  # names of unchecked packages in the message
 Audit = list[dict[str, Any]]  # name and version with vulns, or name with skip_reason
 
 
@@ -32,33 +32,33 @@ def main(files: Sequence[str]) -> int:
     try:
         audit = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        print(f"audit: the advisories could not be asked for, so nothing is known: {last}", file=sys.stderr)
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        print(f"audit: pip-audit failed, so no package was checked: {last}", file=sys.stderr)
         return 2
-    code, told = judge(audit)
-    print(told, file=sys.stderr if code else sys.stdout)
+    code, text = summarise(audit)
+    print(text, file=sys.stderr if code else sys.stdout)
     return code
 
 
 def pinned(texts: Iterable[str]) -> list[str]:
-    """Return `name==version ; marker` of every package; without hashes, which pip-audit wants of all or of none."""
+    """Return `name==version ; marker` of every package, without hashes, which pip-audit requires for all or none."""
     return sorted({line.rstrip("\\ ") for text in texts for line in text.splitlines() if re.match(r"\w\S*==", line)})
 
 
-def judge(audit: Audit) -> tuple[int, str]:
-    """Return the exit code and the lines that say why."""
+def summarise(audit: Audit) -> tuple[int, str]:
+    """Return the exit code and the report."""
     unknown = sorted({package["name"] for package in audit if "vulns" not in package})
     answered = {(package["name"], package["version"]): package["vulns"] for package in audit if "vulns" in package}
     lines = [
-        f"{name} {version}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+        f"{name} {version}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
         for (name, version), flaws in sorted(answered.items())
         for flaw in flaws
     ]
     if unknown:
         names = ", ".join(unknown[:SHOWN]) + (" …" if len(unknown) > SHOWN else "")
         lines.append(
-            f"audit: the advisories could not be asked for {len(unknown)} of {len(unknown) + len(answered)} packages "
-            f"({names}): this is no word on them; run `make audit` where the Python Package Index itself answers."
+            f"audit: no answer for {len(unknown)} of {len(unknown) + len(answered)} packages ({names}), which were not "
+            "checked; run `make audit` with access to the Python Package Index."
         )
         return 2, "\n".join(lines)
     lines.append(f"audit: {len(lines)} known vulnerabilities in {len(answered)} packages")

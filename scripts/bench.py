@@ -1,11 +1,11 @@
-"""How fast metarun is beside learn2learn and easyfsl on this machine; docs/performance.md says how to read it.
+"""Compare the speed of metarun with learn2learn and easyfsl on this machine; docs/performance.md explains the output.
 
     python -m scripts.bench                                every case
     python -m scripts.bench --case maml_omniglot --repeats 15 --device cpu
-    python -m scripts.bench --short                        small sizes; fails where a peer is faster
+    python -m scripts.bench --short                        small sizes; fails if a peer is faster
 
-Both sides run in one process, in turns, with the same weights on the same tasks, and have to compute the same loss
-before they are timed. What was measured goes to results/bench/ as JSON.
+Both sides run in one process, alternating, with the same weights on the same tasks. They must compute the same loss
+before they are timed. Results are written to results/bench/ as JSON.
 """
 
 import argparse
@@ -19,11 +19,11 @@ import torch
 from rich.console import Console
 
 from metarun.system.memory import keep_freed_memory
-from scripts.benchmark import commands, judging, training
+from scripts.benchmark import commands, evaluating, training
 from scripts.benchmark.case import Comparison, Limit, Setting
 from scripts.benchmark.machine import describe, measure_peak
-from scripts.benchmark.report import Record, compare, is_slower, judge_limit, show, write
-from scripts.benchmark.timing import cpu_seconds, time_in_turns
+from scripts.benchmark.report import Record, check_limit, compare, is_slower, show, write
+from scripts.benchmark.timing import cpu_seconds, time_alternating
 
 REPEATS, SHORT_REPEATS = 7, 5
 CLOCKS = {"wall": time.perf_counter, "cpu": cpu_seconds}
@@ -31,17 +31,17 @@ CLOCKS = {"wall": time.perf_counter, "cpu": cpu_seconds}
 
 def cases() -> dict[str, Comparison | Limit]:
     """Return every case, by name."""
-    return {**training.comparisons(), **judging.comparisons(), **commands.comparisons(), **commands.limits()}
+    return {**training.comparisons(), **evaluating.comparisons(), **commands.comparisons(), **commands.limits()}
 
 
 def measure(name: str, case: Comparison | Limit, setting: Setting, repeats: int) -> list[Record]:
     """Measure one case."""
     target = case.targets.on(setting.device)
     if isinstance(case, Limit):
-        return [judge_limit(name, case, target, case.measure(setting, repeats))]
+        return [check_limit(name, case, target, case.measure(setting, repeats))]
     duel = case.prepare(setting)
-    repeats = min(repeats, case.most_repeats or repeats)
-    times = time_in_turns(
+    repeats = min(repeats, case.max_repeats or repeats)
+    times = time_alternating(
         [duel.ours, *(peer.run for peer in duel.peers.values())], repeats, setting.device, clock=setting.clock
     )
     return compare(name, case, target, duel, times)
@@ -50,24 +50,28 @@ def measure(name: str, case: Comparison | Limit, setting: Setting, repeats: int)
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", nargs="+", choices=cases(), default=list(cases()), metavar="NAME", help="which")
-    parser.add_argument("--repeats", type=int, help=f"of each side; default {REPEATS}, with --short {SHORT_REPEATS}")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the targets of a GPU")
-    parser.add_argument("--threads", type=int, help="of torch on the CPU; default: as many as it takes by itself")
     parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="cpu, with --threads 1: where others want the cores"
+        "--case", nargs="+", choices=cases(), default=list(cases()), metavar="NAME", help="cases to measure"
     )
-    parser.add_argument("--short", action="store_true", help="small sizes, minutes in all")
+    parser.add_argument(
+        "--repeats", type=int, help=f"repeats of each side; default {REPEATS}, with --short {SHORT_REPEATS}"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with its own targets")
+    parser.add_argument("--threads", type=int, help="torch's threads on the CPU; default: torch's own")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="use cpu with --threads 1 if other processes use the cores"
+    )
+    parser.add_argument("--short", action="store_true", help="small sizes, takes minutes")
     parser.add_argument("--out", type=Path, help="default: results/bench/<date>-<device>.json")
     return parser.parse_args(words)
 
 
 def main(words: list[str] | None = None) -> int:
-    """Measure what the command line asks for; return the exit code: 1 where --short finds a peer clearly faster."""
+    """Measure the requested cases; return 1 if --short finds a peer that is clearly faster, else 0."""
     asked = arguments(words)
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    keep_freed_memory()  # as metarun does; the peers have it too here, by themselves they would not
+    keep_freed_memory()  # as metarun does; here the peers benefit too
     device, console = torch.device(asked.device), Console()
     machine = describe(
         device, measure_peak(device, CLOCKS[asked.clock], size=512 if asked.short else 2048), asked.clock
@@ -83,7 +87,7 @@ def main(words: list[str] | None = None) -> int:
         for name in asked.case:
             with console.status(name):
                 records += measure(name, cases()[name], setting, repeats)
-            write(out, machine, records)  # so that what was measured is there when a later case is stopped
+            write(out, machine, records)  # after each case, so that an interrupt loses none
     show(machine, records, console)
     console.print(f"→ {out}", highlight=False)
     slower = [f"{record['case']} ({record['peer']})" for record in records if is_slower(record)]

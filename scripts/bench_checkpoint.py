@@ -1,10 +1,10 @@
-"""What being saved costs a meta-training, and how long it takes to go on: figures of docs/reliability.md.
+"""Measure what checkpoints cost a meta-training and how long a resume takes, for docs/reliability.md.
 
     python -m scripts.bench_checkpoint                 a few minutes on one core
 
-For each network: how long the outer loop waits for a checkpoint, what its writing takes of the processor beside it,
-what both are of a minute, the default of `train.checkpoint_every`; the same found the other way round, by training with
-and without checkpoints in turns; and how long it takes to read and to restore one. Prints a table.
+For each network, prints how long the outer loop waits for a checkpoint, how much processor time its writing takes in
+parallel, the share of both in a minute (the default of `train.checkpoint_every`), the slowdown of a training with
+checkpoints against one without, and how long it takes to read and restore a checkpoint.
 """
 
 import tempfile
@@ -26,9 +26,9 @@ from metarun.training import checkpoint
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from scripts.benchmark.networks import omniglot
-from scripts.benchmark.timing import cpu_seconds, ratio_of, time_in_turns
+from scripts.benchmark.timing import cpu_seconds, ratio_of, time_alternating
 
-BEAT = 60.0  # seconds, the default of train.checkpoint_every
+INTERVAL = 60.0  # seconds, the default of train.checkpoint_every
 PAIRS = 5
 CPU = torch.device("cpu")
 NETWORKS: dict[str, Callable[[], Algorithm]] = {
@@ -39,7 +39,7 @@ NETWORKS: dict[str, Callable[[], Algorithm]] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one checkpoint takes: MB on disk, seconds of the outer loop, of the processor, and to go on from it."""
+    """The cost of one checkpoint: MB on disk, seconds of waiting, of processor time for writing, and to resume."""
 
     megabytes: float
     waited: float
@@ -48,12 +48,12 @@ class Cost:
 
     @property
     def share(self) -> float:
-        """Of a minute of training, all of it counted as if there were one core."""
-        return (self.waited + self.written) / BEAT
+        """The share of a minute of training, as if there were one core."""
+        return (self.waited + self.written) / INTERVAL
 
 
 def training(make: Callable[[], Algorithm], iterations: int, checkpoint_every: float | None) -> Training:
-    """Return a training of the real kind on data the size of Omniglot."""
+    """Return a real training on random data of Omniglot's size."""
     schedule = Schedule(
         iterations=iterations,
         time_budget=None,
@@ -73,7 +73,7 @@ def training(make: Callable[[], Algorithm], iterations: int, checkpoint_every: f
 
 
 def run(of: Training, folder: Path) -> None:
-    """Meta-train as a run does, saving in the background."""
+    """Meta-train as a run does, with checkpoints in the background."""
     writer = checkpoint.InBackground(
         lambda state: checkpoint.save(folder / "last.pt", state, before=folder / "previous.pt")
     )
@@ -82,7 +82,7 @@ def run(of: Training, folder: Path) -> None:
 
 
 def cost(of: Training, folder: Path) -> Cost:
-    """Measure one checkpoint, the middle of several."""
+    """Measure one checkpoint, the median of several."""
     path = folder / "last.pt"
     waited, written, restored = [], [], []
     for _ in range(PAIRS):
@@ -100,18 +100,18 @@ def cost(of: Training, folder: Path) -> Cost:
 
 
 def slowed_down(make: Callable[[], Algorithm], folder: Path) -> tuple[float, float]:
-    """Return how often a training of about five seconds was saved, and how much more of the processor that took."""
+    """Return the relative slowdown of a five-second training by a checkpoint every second, and its seconds without."""
     iterations = iterations_in(5.0, make)
 
     def side(checkpoint_every: float | None) -> Callable[[], None]:
         return lambda: run(training(make, iterations, checkpoint_every), folder)
 
-    without, saved = time_in_turns([side(None), side(1.0)], PAIRS, CPU, clock=cpu_seconds)
+    without, saved = time_alternating([side(None), side(1.0)], PAIRS, CPU, clock=cpu_seconds)
     return ratio_of(saved, without).median - 1, without.median
 
 
 def iterations_in(seconds: float, make: Callable[[], Algorithm]) -> int:
-    """Return how many steps take so long."""
+    """Return how many steps take this long."""
     of = training(make, 10**9, None)
     of._step()
     begin = time.perf_counter()

@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# Install easyfsl 1.5.0, the reference that the metric-based methods are compared with, into a virtual environment.
+# Install easyfsl 1.5.0, the reference for the metric-based methods, into a virtual environment.
 #
 #   scripts/install_easyfsl.sh [VENV]          VENV: default .venv
 #
-# Without what it declares to need: torchvision would bring another torch. scripts/install_learn2learn.sh brings the
-# torchvision that fits, so run that first.
+# Its dependencies are not installed, because torchvision would replace torch. Run scripts/install_learn2learn.sh first: it
+# installs a matching torchvision.
 set -euo pipefail
 
 venv=${1:-.venv}
 python=$venv/bin/python
 
 if [ ! -x "$python" ]; then
-    echo "install_easyfsl: $venv is no virtual environment; make one with: python3 -m venv $venv" >&2
+    echo "install_easyfsl: $venv is not a virtual environment; create it with: python3 -m venv $venv" >&2
     exit 2
 fi
 if "$python" -c 'import sys; from importlib.util import find_spec; sys.exit(not find_spec("easyfsl"))'; then
-    echo "install_easyfsl: it is in $venv already"
+    echo "install_easyfsl: already installed in $venv"
     exit 0
 fi
 "$python" -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r /dev/stdin <<'LOCK'
 easyfsl==1.5.0 --hash=sha256:40fb7747381d6afac5ca3db3193f158003d060507533188d655b98c5aff4e142
 LOCK
 
-# Its wheel carries its own scripts as the top-level package `scripts`, which would stand in front of ours.
+# Its wheel includes its scripts as the top-level package `scripts`, which would shadow ours.
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 if [ -d "$site/scripts" ] && grep -q '^scripts/' "$site"/easyfsl-1.5.0.dist-info/RECORD; then
     rm -r "$site/scripts"

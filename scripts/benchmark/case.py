@@ -1,4 +1,4 @@
-"""What is compared: a case is one piece of work, done by us and by peers, or with a limit of its own."""
+"""Benchmark cases: work done by metarun and its peers, or with a limit."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,13 +14,13 @@ AGREEMENT = 1e-4  # in float32, relative above 1
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how large.
+    """How cases are measured.
 
     Args:
-        device: that both sides use.
-        short: small sizes, to see that nothing is slower than its peer.
-        folder: for what a case must write.
-        clock: that everything is timed by.
+        device: used by both sides.
+        short: use small sizes, to check that nothing is slower than its peer.
+        folder: for files that a case writes.
+        clock: measures all times.
     """
 
     device: torch.device
@@ -31,24 +31,24 @@ class Setting:
 
 @dataclass(frozen=True)
 class Targets:
-    """What a case is to reach: how many times faster than the peer, or at most how much."""
+    """The target of a case: a speed-up over the peer, or a limit."""
 
     cpu: float
     gpu: float
 
     def on(self, device: torch.device) -> float:
-        """Return the one for a device."""
+        """Return the target for a device."""
         return self.gpu if device.type == "cuda" else self.cpu
 
 
 @dataclass(frozen=True)
 class Peer:
-    """The same work as others do it.
+    """The same work in another library.
 
     Args:
-        run: does it once.
-        share: of our work that `run` does; less than 1 where all of it would take too long.
-        agreement: a figure that both sides compute, ours first; checked before anything is timed.
+        run: does the work once.
+        share: fraction of our work that `run` does; less than 1 if all of it would take too long.
+        agreement: a value that both sides compute, ours first; checked before timing.
         note: for the table.
     """
 
@@ -60,13 +60,13 @@ class Peer:
 
 @dataclass(frozen=True)
 class Duel:
-    """A case made ready.
+    """A prepared case.
 
     Args:
         ours: does the work once.
         peers: by name.
-        flops: what to count the arithmetic of `ours` by, task by task; None where a model is not what takes the time.
-        flops_share: of our work that `flops` does.
+        flops: the arithmetic of `ours`, task by task, to count FLOPs; None if no model takes the time.
+        flops_share: fraction of our work that `flops` does.
     """
 
     ours: Work
@@ -81,15 +81,15 @@ class Comparison:
 
     Args:
         title: for the table.
-        targets: how many times faster than each peer.
-        prepare: makes it ready.
-        most_repeats: where a call takes minutes.
+        targets: speed-up over each peer.
+        prepare: prepares the case.
+        max_repeats: limit on repeats, for calls that take minutes.
     """
 
     title: str
     targets: Targets
     prepare: Callable[[Setting], Duel]
-    most_repeats: int | None = None
+    max_repeats: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Limit:
 
     Args:
         title: for the table.
-        targets: not to be exceeded.
-        unit: of what is measured, "s" or "%".
-        measure: returns as many figures as it is asked for.
+        targets: limits that must not be exceeded.
+        unit: of the measurements, "s" or "%".
+        measure: returns the requested number of measurements.
     """
 
     title: str
@@ -110,11 +110,11 @@ class Limit:
 
 
 def check_agreement(what: str, ours: float, theirs: float) -> tuple[float, float]:
-    """Return both figures; what does not compute the same is not compared.
+    """Return both values, which must agree before times are compared.
 
     Raises:
         ValueError: they differ by more than float32's rounding.
     """
     if abs(ours - theirs) > AGREEMENT * max(1.0, abs(ours), abs(theirs)):
-        raise ValueError(f"{what}: we compute {ours} and the peer {theirs}, so their times say nothing.")
+        raise ValueError(f"{what}: we compute {ours} but the peer computes {theirs}; times are not comparable.")
     return ours, theirs

@@ -1,4 +1,4 @@
-"""Cases of whole commands, each in a process of its own, and of what a training step spends outside the model."""
+"""Cases of whole commands, each in its own process, and of the time that a training step spends outside the model."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ from scripts.benchmark.timing import Clock, wait_for
 ROOT = Path(__file__).parents[2]
 TRAINING = Protocol(way=5, shot=1, query=1, steps=1, meta_batch=32)
 
-# Ends the process right after the first step of an optimiser, so that its wall time is the time to that step.
+# Ends the process after the first optimiser step, so that its wall time is the time to that step.
 UNTIL_THE_FIRST_STEP = """
 import os, sys
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -41,7 +41,7 @@ def comparisons() -> dict[str, Comparison]:
             "whole command: MAML, Omniglot 5w1s, 100 steps, 200 meta-val and 120 meta-test tasks, start-up included",
             Targets(3, 20),
             lambda setting: prepare_whole_command(*((10, 20, 12) if setting.short else (100, 200, 120)), setting),
-            most_repeats=3,
+            max_repeats=3,
         )
     }
 
@@ -52,7 +52,7 @@ def limits() -> dict[str, Limit]:
         "help": Limit("metarun --help", Targets(0.3, 0.3), "s", of_command("--help")),
         "cfg_job": Limit("metarun train --cfg job", Targets(1.0, 1.0), "s", of_command("train", "--cfg", "job")),
         "first_step": Limit(
-            "from the command to the end of the first training step, Omniglot in the cache",
+            "time to the end of the first training step, Omniglot cached",
             Targets(4, 4),
             "s",
             seconds_to_first_step,
@@ -67,12 +67,12 @@ def limits() -> dict[str, Limit]:
 
 
 def command_line(*words: str) -> list[str]:
-    """Return the command metarun with these words, in this very Python."""
+    """Return the command line for metarun with these arguments, in this Python."""
     return [sys.executable, "-m", "metarun", *words]
 
 
 def run_quietly(command: list[str], folder: Path, clock: Clock = time.perf_counter) -> float:
-    """Run a command to its end in `folder`; return its seconds."""
+    """Run a command in `folder`; return its seconds."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     begin = clock()
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -80,7 +80,7 @@ def run_quietly(command: list[str], folder: Path, clock: Clock = time.perf_count
 
 
 def of_command(*words: str) -> Callable[[Setting, int], list[float]]:
-    """Return what measures the seconds of a command."""
+    """Return a function that measures the seconds of a command."""
 
     def measure(setting: Setting, repeats: int) -> list[float]:
         run_quietly(command_line(*words), setting.folder)
@@ -90,18 +90,18 @@ def of_command(*words: str) -> Callable[[Setting, int], list[float]]:
 
 
 def data_words() -> list[str]:
-    """Return how the command line names the data that `omniglot()` returns, or the built-in data that stand for it."""
+    """Return the override for the data that `omniglot()` returns, or for built-in data in its place."""
     return ["data=omniglot"] if Omniglot().where() is not None else ["data=glyphs"]
 
 
 def seconds_to_first_step(setting: Setting, repeats: int) -> list[float]:
-    """Measure the seconds from the start of the process to the end of the first step of the outer loop."""
+    """Measure the seconds from the start of the process to the end of the first outer step."""
     words = ["train", "algo=maml", *data_words(), f"device={setting.device}", f"results_dir={setting.folder}/first"]
     command = [sys.executable, "-c", UNTIL_THE_FIRST_STEP, *words]
 
     def measure() -> float:
         seconds = run_quietly(command, setting.folder, setting.clock)
-        shutil.rmtree(setting.folder / "first")  # or the next one would go on from here
+        shutil.rmtree(setting.folder / "first")  # else the next one would resume
         return seconds
 
     measure()
@@ -109,7 +109,7 @@ def seconds_to_first_step(setting: Setting, repeats: int) -> list[float]:
 
 
 def prepare_whole_command(iterations: int, val_tasks: int, test_tasks: int, setting: Setting) -> Duel:
-    """Make ready `metarun train` and the script that does the same with learn2learn, each a process of its own."""
+    """Prepare `metarun train` and a learn2learn script that does the same, each in its own process."""
     ours = command_line(
         *("train", "algo=maml", *data_words(), "task=5way1shot", "task.query=1", "force=true"),
         *("train.meta_batch=32", "algo.inner_lr=0.4", "algo.inner_steps=1", "test.steps=3"),
@@ -130,7 +130,7 @@ def prepare_whole_command(iterations: int, val_tasks: int, test_tasks: int, sett
 
 
 def percent_outside_model(protocol: Protocol, repeats: int, setting: Setting) -> list[float]:
-    """Measure, step by step of a training, the percentage of its time outside of meta-loss and gradient."""
+    """Measure, for each training step, the percentage of time outside meta-loss and gradient."""
     data = omniglot(real=not setting.short)
     tasks = ClassTaskStream(data, "train", protocol.shape, 0, setting.device, torch.float32)
     backbone = protocol.backbone()
@@ -149,7 +149,7 @@ def percent_outside_model(protocol: Protocol, repeats: int, setting: Setting) ->
     )
     training = Training(maml, schedule, tasks, tasks)
     inside = 0.0
-    steps: list[tuple[float, float]] = []  # when each ended, and the seconds inside the model up to there
+    steps: list[tuple[float, float]] = []  # end of each step, and the seconds inside the model so far
 
     def timed(work: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def run(*arguments: object, **options: object) -> torch.Tensor:
@@ -169,7 +169,7 @@ def percent_outside_model(protocol: Protocol, repeats: int, setting: Setting) ->
         patch.object(torch.Tensor, "backward", timed(backward)),
     ):
         training.run(_nothing, [], lambda: steps.append((setting.clock(), inside)))
-    ends = steps[1 : repeats + 2]  # the first step warms up, the last pause is after meta-val
+    ends = steps[1 : repeats + 2]  # the first step warms up, the last call is after meta-val
     return [
         100 * (1 - (within - within_before) / (end - end_before))
         for (end_before, within_before), (end, within) in pairwise(ends)

@@ -1,10 +1,10 @@
-"""MAML on Omniglot as learn2learn's own example does it: the peer of the whole command.
+"""MAML on Omniglot like learn2learn's own example: the peer of the whole command.
 
     python -m scripts.benchmark.learn2learn_script DATA STEPS VAL_TASKS TEST_TASKS DEVICE
 
-Like `examples/vision/maml_omniglot.py` with the convolutional network, but its pictures come from metarun's cache into
-memory, where the example opens and shrinks a PNG file for every picture it draws, and meta-val is judged once in the
-end as our command is told to, not at every step. That makes it faster than the example.
+Like `examples/vision/maml_omniglot.py` with the convolutional network, but faster: it holds the pictures of metarun's
+cache in memory, while the example opens and resizes a PNG file for every picture, and it evaluates meta-val once at the
+end, like our command, not at every step.
 """
 
 import random
@@ -23,7 +23,7 @@ WAY, SHOT, META_BATCH, INNER_LR, TEST_STEPS = 5, 1, 32, 0.4, 3
 
 
 def main(data: str, steps: int, val_tasks: int, test_tasks: int, device: torch.device) -> None:
-    """Meta-train, look at meta-val, meta-test; print the two accuracies."""
+    """Meta-train, validate and meta-test; print both accuracies."""
     random.seed(0)
     torch.manual_seed(0)
     splits = (Omniglot() if data == "omniglot" else Glyphs()).load().splits
@@ -41,14 +41,14 @@ def main(data: str, steps: int, val_tasks: int, test_tasks: int, device: torch.d
         for weight in maml.parameters():
             weight.grad.data.mul_(1.0 / META_BATCH)
         optimizer.step()
-    judged: dict[Split, int] = {"val": val_tasks, "test": test_tasks}
-    for split, tasks in judged.items():
+    evaluated: dict[Split, int] = {"val": val_tasks, "test": test_tasks}
+    for split, tasks in evaluated.items():
         accuracies = [fast_adapt(maml.clone(), tasksets[split].sample(), TEST_STEPS)[1] for _ in range(tasks)]
         print(split, sum(accuracies) / tasks)
 
 
 def fast_adapt(learner: Learner, task: tuple[Tensor, Tensor], steps: int) -> tuple[Tensor, float]:
-    """Adapt to every other example of a task; return the loss and the accuracy on the others."""
+    """Adapt to every other example of a task; return loss and accuracy on the rest."""
     x, labels = task
     order = torch.sort(labels, stable=True).indices
     x, labels = x[order], labels[order].to(x.device)

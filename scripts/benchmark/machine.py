@@ -1,4 +1,4 @@
-"""What the figures were measured on, and the most that it can do: the peaks that achieved GFLOP/s are compared with."""
+"""The machine and its peak GFLOP/s, which the achieved GFLOP/s are compared with."""
 
 import os
 import time
@@ -10,28 +10,28 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from metarun.results import provenance as environment
-from scripts.benchmark.timing import Clock, Work, time_in_turns
+from scripts.benchmark.timing import Clock, Work, time_alternating
 
 GIGA = 1e9
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Measured GFLOP/s in float32, the best of some repeats."""
+    """Measured GFLOP/s in float32, the best of several repeats."""
 
     matmul: float
     convolution: float  # 3x3, 64 to 64 channels, channels last
 
 
 def measure_peak(device: torch.device, clock: Clock = time.perf_counter, repeats: int = 7, size: int = 2048) -> Peak:
-    """Measure what the device does on work that suits it: a square matrix product and a 3x3 convolution."""
+    """Measure the device on a square matrix product and a 3x3 convolution."""
     a, b = torch.rand(size, size, device=device), torch.rand(size, size, device=device)
     examples = max(1, size // 64) * (16 if device.type == "cuda" else 1)
     x = torch.rand(examples, 64, 56, 56, device=device).to(memory_format=torch.channels_last)
     w = torch.rand(64, 64, 3, 3, device=device).to(memory_format=torch.channels_last)
     with torch.no_grad():
         sides = [lambda: a @ b, lambda: F.conv2d(x, w, padding=1)]
-        product, convolution = time_in_turns(sides, repeats, device, 2, clock)
+        product, convolution = time_alternating(sides, repeats, device, 2, clock)
     return Peak(
         matmul=2 * size**3 / product.least / GIGA,
         convolution=2 * examples * 56 * 56 * 64 * 64 * 9 / convolution.least / GIGA,
@@ -39,10 +39,10 @@ def measure_peak(device: torch.device, clock: Clock = time.perf_counter, repeats
 
 
 def count_flops(work: Work) -> float:
-    """Return the floating-point operations of matrix products and convolutions, forwards and backwards, in one call.
+    """Return the floating-point operations of matrix products and convolutions in one call, forward and backward.
 
-    To be asked of work that goes task by task: torch miscounts the backward pass of the grouped convolutions that
-    vectorised tasks become. Normalisation, activations and losses are not counted.
+    The work must process task by task, because torch miscounts the backward pass of grouped convolutions (vectorised
+    tasks). Normalisation, activations and losses are not counted.
     """
     with FlopCounterMode(display=False) as counter:
         work()
@@ -50,7 +50,7 @@ def count_flops(work: Work) -> float:
 
 
 def describe(device: torch.device, peak: Peak, clock: str = "wall") -> dict[str, Any]:
-    """Return what a reader needs to know to judge the figures."""
+    """Return the context of the measurements."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment.processor()
     return {
         "device": str(device),

@@ -1,4 +1,4 @@
-"""The networks of both sides, with the same weights, and the tasks that both are given."""
+"""Networks with the same weights for both sides, and their tasks."""
 
 import copy
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from metarun.tasks.batch import TaskBatch, TaskShape
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a paper trains with, as far as speed depends on it."""
+    """The training settings of a paper that affect speed."""
 
     way: int
     shot: int
     query: int
-    steps: int = 1  # inner ones
+    steps: int = 1  # inner steps
     inner_lr: float = 0.1
     meta_batch: int = 1
     image: tuple[int, int, int] = (1, 28, 28)
@@ -32,12 +32,12 @@ class Protocol:
 
     @property
     def shape(self) -> TaskShape:
-        """The setting of its tasks."""
+        """The shape of its tasks."""
         return TaskShape(self.way, self.shot, self.query)
 
     @property
     def examples(self) -> int:
-        """How many a meta-batch has."""
+        """The number of examples in a meta-batch."""
         return self.meta_batch * self.way * (self.shot + self.query)
 
     def backbone(self) -> Conv4:
@@ -48,7 +48,7 @@ class Protocol:
 
 
 def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
-    """Return a copy out of torch's own layers, as the peers' networks are made: batch statistics while training."""
+    """Return a copy with torch's batch norm, as in the peers' networks: batch statistics in training."""
     module = copy.deepcopy(module)
     for parent in list(module.modules()):
         for name, child in parent.named_children():
@@ -60,9 +60,9 @@ def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def random_tasks(protocol: Protocol, device: torch.device) -> TaskBatch:
-    """Return a meta-batch of the protocol's size; speed does not depend on what the pictures show.
+    """Return a meta-batch of the protocol's size with random pictures, whose content does not affect speed.
 
-    Every class has a picture of its own, its examples differ from it by noise.
+    Each class is a random picture, and its examples add noise.
     """
     random = torch.Generator().manual_seed(0)
     tasks, way, image = protocol.meta_batch, protocol.way, protocol.image
@@ -78,7 +78,7 @@ def random_tasks(protocol: Protocol, device: torch.device) -> TaskBatch:
 
 @cache
 def omniglot(real: bool = True) -> ClassDataset:
-    """Return Omniglot where it is; else, or with real=False, as many random pictures per class."""
+    """Return Omniglot if available and `real`, else random pictures, 20 per class."""
     if real and Omniglot().where() is not None:
         return Omniglot().load()
     sizes = {"train": 4112, "val": 688, "test": 1692} if real else dict.fromkeys(SPLITS, 100)

@@ -1,4 +1,4 @@
-"""How others do the same: loops as learn2learn's examples write them, and easyfsl's own classes."""
+"""The peers: training loops as in learn2learn's examples, and easyfsl's own classes."""
 
 import warnings
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Learner = Any  # learn2learn has no types
 
 @cache
 def import_easyfsl() -> Any:
-    """Return the module `easyfsl` with what is used of it; its imports warn."""
+    """Return the module `easyfsl` with the submodules in use, without the warnings of its imports."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         learn2learn.import_torchvision()
@@ -32,38 +32,38 @@ def import_easyfsl() -> Any:
     return easyfsl
 
 
-def gradient_loss(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int, backward: bool) -> float:
-    """Adapt a clone to each task as learn2learn's examples do, and send back each task's query loss; return the mean.
+def gradient_loss(learner: Learner, embed: nn.Module, tasks: TaskBatch, steps: int, backward: bool) -> float:
+    """Adapt a clone to each task and backpropagate its query loss, as learn2learn's examples do; return the mean.
 
     Args:
         learner: `learn2learn.algorithms.MAML` or `MetaSGD`.
-        see: what examples go through before the learner: the features, in ANIL.
+        embed: applied to examples before the learner: the features, in ANIL.
         tasks: a meta-batch.
-        steps: inner ones.
-        backward: whether the outer gradient is wanted.
+        steps: inner steps.
+        backward: compute the outer gradient.
     """
     total = 0.0
     for support_x, support_y, query_x, query_y in zip(
         tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
     ):
-        clone, seen = learner.clone(), see(support_x)
+        clone, features = learner.clone(), embed(support_x)
         for _ in range(steps):
-            clone.adapt(F.cross_entropy(clone(seen), support_y))
-        loss = F.cross_entropy(clone(see(query_x)), query_y)
+            clone.adapt(F.cross_entropy(clone(features), support_y))
+        loss = F.cross_entropy(clone(embed(query_x)), query_y)
         if backward:
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     return total / len(tasks)
 
 
-def gradient_step(learner: Learner, see: nn.Module, tasks: TaskBatch, steps: int) -> Callable[[], object]:
-    """Return one step of learn2learn's outer loop; the optimiser's rate of 0 keeps the weights for the next one."""
-    weights = [*learner.parameters(), *see.parameters()]
+def gradient_step(learner: Learner, embed: nn.Module, tasks: TaskBatch, steps: int) -> Callable[[], object]:
+    """Return one step of learn2learn's outer loop; a learning rate of 0 keeps the weights for the next one."""
+    weights = [*learner.parameters(), *embed.parameters()]
     optimizer = torch.optim.Adam(weights, lr=0.0)
 
     def step() -> None:
         optimizer.zero_grad()
-        gradient_loss(learner, see, tasks, steps, backward=True)
+        gradient_loss(learner, embed, tasks, steps, backward=True)
         for weight in weights:
             if weight.grad is not None:
                 weight.grad.data.mul_(1.0 / len(tasks))
@@ -77,8 +77,8 @@ def prototypical_loss(network: nn.Module, x: Tensor, labels: Tensor, way: int, s
 
     Args:
         network: the embedding.
-        x: (way * (shot + query), *image), the classes in any order, within a class support first.
-        labels: as many.
+        x: (way * (shot + query), *image), classes in any order, support first within a class.
+        labels: (way * (shot + query),).
         way: classes.
         shot: support examples per class.
         query: queries per class.
@@ -97,12 +97,12 @@ def prototypical_loss(network: nn.Module, x: Tensor, labels: Tensor, way: int, s
 
 
 def as_one_set(tasks: TaskBatch) -> tuple[Tensor, Tensor]:
-    """Return the first task's examples and labels as the peers' data sets deliver them."""
+    """Return the first task's examples and labels as the peers' data sets return them."""
     return torch.cat([tasks.support_x[0], tasks.query_x[0]]), torch.cat([tasks.support_y[0], tasks.query_y[0]])
 
 
 class InMemory(Dataset[tuple[Tensor, int]]):
-    """Examples as peers are given them: all in memory as float32, so that nothing is decoded on the way."""
+    """Examples for the peers: all in memory as float32, so that nothing is decoded."""
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
         values = torch.from_numpy(examples.values).to(device)
@@ -116,12 +116,12 @@ class InMemory(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def get_labels(self) -> list[int]:
-        """As easyfsl's `FewShotDataset`."""
+        """Return the labels, as easyfsl's `FewShotDataset` does."""
         return self.labels
 
 
 def learn2learn_tasks(dataset: InMemory, shape: TaskShape) -> Any:
-    """Return learn2learn's endless TaskDataset, which it now calls Taskset."""
+    """Return learn2learn's endless Taskset."""
     l2l = import_learn2learn()
     meta, transforms = l2l.data.MetaDataset(dataset), l2l.data.transforms
     chosen = [
@@ -135,7 +135,7 @@ def learn2learn_tasks(dataset: InMemory, shape: TaskShape) -> Any:
 
 def easyfsl_tasks(dataset: InMemory, shape: TaskShape, tasks: int) -> DataLoader[Any]:
     """Return the loader of easyfsl's tutorials, in this process."""
-    # easyfsl 1.5 hands its sampler's base class an argument that torch took away from it.
+    # easyfsl 1.5 passes its sampler's base class an argument that torch has removed.
     with patch.object(Sampler, "__init__", lambda *_, **__: None):
         sampler = import_easyfsl().samplers.TaskSampler(dataset, shape.way, shape.shot, shape.query, tasks)
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)

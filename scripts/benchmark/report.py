@@ -1,4 +1,4 @@
-"""What was measured, as records that JSON can hold and as a table."""
+"""Measurements as JSON records and as tables."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from scripts.benchmark.timing import Seconds, ratio_of
 
 Record = dict[str, Any]
 
-EVEN = 0.97  # the ratio from which on two sides count as equally fast: pairs of the very same work differ by as much
+EVEN = 0.97  # ratios from here on count as equally fast: pairs of identical work vary this much
 
 
 def compare(name: str, case: Comparison, target: float, duel: Duel, times: list[Seconds]) -> list[Record]:
@@ -22,10 +22,10 @@ def compare(name: str, case: Comparison, target: float, duel: Duel, times: list[
 
     Args:
         name: of the case.
-        case: which it is.
-        target: ratio to reach.
-        duel: the case made ready.
-        times: ours, then those of the peers, in their order.
+        case: the case.
+        target: required ratio.
+        duel: the prepared case.
+        times: ours, then those of the peers in order.
     """
     ours, *others = times
     gflops = None if duel.flops is None else count_flops(duel.flops) / duel.flops_share / GIGA
@@ -63,7 +63,7 @@ def _against(name: str, peer: Peer, ours: Seconds, theirs: Seconds, target: floa
     }
 
 
-def judge_limit(name: str, case: Limit, target: float, figures: list[float]) -> Record:
+def check_limit(name: str, case: Limit, target: float, figures: list[float]) -> Record:
     """Return the record of a case without a peer."""
     seconds = Seconds(tuple(figures))
     return {
@@ -80,12 +80,12 @@ def judge_limit(name: str, case: Limit, target: float, figures: list[float]) -> 
 
 
 def is_slower(record: Record) -> bool:
-    """Whether a peer was faster in every single pair, by more than what two equal sides differ by."""
+    """Return whether a peer was faster in every pair, by more than the variation of identical work."""
     return "ratio" in record and record["ratio_high"] < EVEN
 
 
 def show(machine: Mapping[str, Any], records: list[Record], console: Console) -> None:
-    """Print both tables: the ratios, and what has a limit of its own."""
+    """Print the tables of ratios and of limits."""
     console.print(
         f"{machine['name']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"torch {machine['versions']['torch']}; peak {machine['peak_matmul_gflops']:.0f} GFLOP/s in a matrix product, "
@@ -133,11 +133,11 @@ def _yes(met: bool) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in three digits: 0.0123 is 12.3 ms."""
+    """Format seconds with three digits: 0.0123 is 12.3 ms."""
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def write(path: Path, machine: Mapping[str, Any], records: list[Record]) -> None:
-    """Write all that was measured."""
+    """Write all measurements."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Timing several ways of doing the same work in turns, so that what else the machine does hits all of them alike."""
+"""Time several implementations of the same work alternately, so that other load affects all of them equally."""
 
 import resource
 import statistics
@@ -9,60 +9,60 @@ from dataclasses import dataclass
 import torch
 
 Work = Callable[[], object]
-Clock = Callable[[], float]  # seconds from some moment on
+Clock = Callable[[], float]  # seconds since some moment
 
 
 def cpu_seconds() -> float:
-    """Return what this process and those it waited for had of the cores: a clock where others want the cores too."""
+    """Return the CPU time of this process and its finished children, for machines with other load."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """What some repeats of one piece of work took.
+    """The times of several repeats of the same work.
 
     Args:
-        each: seconds, in the order in which they were taken.
+        each: seconds, in order of measurement.
     """
 
     each: tuple[float, ...]
 
     @property
     def least(self) -> float:
-        """What it takes when nothing disturbs."""
+        """The minimum: the time without disturbance."""
         return min(self.each)
 
     @property
     def median(self) -> float:
-        """What it takes as a rule."""
+        """The median time."""
         return statistics.median(self.each)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times longer one side took than the other, pair by pair."""
+    """The ratio of two sides' times over pairs of repeats."""
 
     median: float
     low: float
     high: float
 
 
-def time_in_turns(
+def time_alternating(
     sides: Sequence[Work],
     repeats: int,
     device: torch.device,
     warm_up: int = 1,
     clock: Clock = time.perf_counter,
 ) -> list[Seconds]:
-    """Return what each side took: all of them in turns, forwards, then backwards, then forwards again (a b, b a, a b).
+    """Time each side alternately, in alternating order (a b, b a, a b).
 
     Args:
         sides: each does its work once per call.
         repeats: timed calls of each.
-        device: which is waited for before and after a call.
-        warm_up: calls of each that are not timed.
-        clock: of the wall, or `cpu_seconds`.
+        device: synchronised before and after each call.
+        warm_up: untimed calls of each.
+        clock: wall time, or `cpu_seconds`.
     """
     for work in sides:
         for _ in range(warm_up):
@@ -85,18 +85,18 @@ def time_once(work: Work, device: torch.device, clock: Clock = time.perf_counter
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done what it was asked."""
+    """Wait for a GPU to finish its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def ratio_of(theirs: Seconds, ours: Seconds, their_share: float = 1.0) -> Ratio:
-    """Return how many times longer they take for the same work.
+    """Return the ratio of their time to ours for the same work.
 
     Args:
-        theirs: as many as ours, taken in turns with them.
+        theirs: as many as ours, measured alternately.
         ours: seconds.
-        their_share: of the work, which they did; their seconds count for the whole of it.
+        their_share: fraction of the work that they did; their seconds are scaled to all of it.
     """
     pairs = [b / their_share / a for a, b in zip(ours.each, theirs.each, strict=True)]
     return Ratio(statistics.median(pairs), min(pairs), max(pairs))

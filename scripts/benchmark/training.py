@@ -1,4 +1,4 @@
-"""Cases of one step of the outer loop: loss, gradient and optimiser, tasks at hand."""
+"""Cases of one outer step: loss, gradient and optimiser, on given tasks."""
 
 import copy
 from collections.abc import Callable
@@ -38,7 +38,7 @@ TITLES: dict[Method, str] = {"maml": "MAML", "fomaml": "first-order MAML", "anil
 
 
 def gradient_case(method: Method, data: str, protocol: Protocol, targets: Targets, short: Protocol) -> Comparison:
-    """Return the case of a gradient-based method's meta-step."""
+    """Return the case of a gradient-based method's outer step."""
     return Comparison(
         title=f"{TITLES[method]} step, {data} {protocol.shape}, {_count(protocol.steps)}",
         targets=targets,
@@ -60,7 +60,7 @@ def protonet_case(data: str, protocol: Protocol, targets: Targets, short: Protoc
 
 
 def comparisons() -> dict[str, Comparison]:
-    """Return every case of this kind, by name."""
+    """Return the cases, by name."""
     omniglot = MAML_OMNIGLOT
     few = replace(omniglot, meta_batch=8)
     others: tuple[Method, ...] = ("fomaml", "anil", "metasgd")
@@ -81,21 +81,21 @@ def comparisons() -> dict[str, Comparison]:
 
 
 def prepare_gradient_step(method: Method, protocol: Protocol, setting: Setting) -> Duel:
-    """Make ready a gradient-based method's meta-step and learn2learn's."""
+    """Prepare the outer step of a gradient-based method, ours and learn2learn's."""
     tasks = random_tasks(protocol, setting.device)
     ours = make_method(method, protocol).to(setting.device)
-    learner, see = make_learner(method, ours, protocol.inner_lr)
-    theirs = gradient_step(learner, see, tasks, protocol.steps)
+    learner, embed = make_learner(method, ours, protocol.inner_lr)
+    theirs = gradient_step(learner, embed, tasks, protocol.steps)
     agreement = check_agreement(
         f"{method}'s query loss",
         ours.meta_loss(tasks).item(),
-        gradient_loss(learner, see, tasks, protocol.steps, backward=False),
+        gradient_loss(learner, embed, tasks, protocol.steps, backward=False),
     )
     return Duel(outer_step(ours, tasks), {"learn2learn": Peer(theirs, agreement=agreement)}, flops=theirs)
 
 
 def make_method(method: Method, protocol: Protocol) -> Algorithm:
-    """Return our method around the protocol's network."""
+    """Return our method with the protocol's network."""
     torch.manual_seed(0)
     backbone, way, rate, steps = protocol.backbone(), protocol.way, protocol.inner_lr, protocol.steps
     if method == "metasgd":
@@ -106,7 +106,7 @@ def make_method(method: Method, protocol: Protocol) -> Algorithm:
 
 
 def make_learner(method: Method, ours: Algorithm, rate: float) -> tuple[Any, nn.Module]:
-    """Return learn2learn's learner with the weights of `ours`, and what examples go through before it."""
+    """Return learn2learn's learner with the weights of `ours`, and the network applied before it."""
     algorithms = import_learn2learn().algorithms
     backbone = with_torchs_batch_norm(ours.get_submodule("backbone"))
     head = copy.deepcopy(ours.get_submodule("head"))
@@ -119,7 +119,7 @@ def make_learner(method: Method, ours: Algorithm, rate: float) -> tuple[Any, nn.
 
 
 def outer_step(algorithm: Algorithm, tasks: TaskBatch) -> Work:
-    """Return our step of the outer loop; the optimiser's rate of 0 keeps the weights for the next one."""
+    """Return our outer step; a learning rate of 0 keeps the weights for the next one."""
     optimizer = torch.optim.Adam(algorithm.parameters(), lr=0.0)
 
     def step() -> None:
@@ -131,7 +131,7 @@ def outer_step(algorithm: Algorithm, tasks: TaskBatch) -> Work:
 
 
 def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
-    """Make ready ProtoNet's training step and those of both peers."""
+    """Prepare ProtoNet's training step, ours and both peers'."""
     tasks = random_tasks(protocol, setting.device)
     networks = [protocol.backbone().to(setting.device).train() for _ in range(2)]
     ours = to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).train()
@@ -144,12 +144,12 @@ def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
 
     def easyfsls_loss() -> torch.Tensor:
         classifier.process_support_set(tasks.support_x[0], tasks.support_y[0])
-        # Its scores are distances; the paper's, and ours, are their squares.
+        # Its scores are distances; the paper and we use their squares.
         scores = -classifier(tasks.query_x[0]).square()
         return nn.functional.cross_entropy(scores, tasks.query_y[0])
 
     agreement = check_agreement("ProtoNet's loss", ours.meta_loss(tasks).item(), learn2learns_loss().item())
-    # easyfsl sends support and queries through the network apart, each with batch statistics of its own.
+    # easyfsl embeds support and queries separately, each with its own batch statistics.
     ours.eval(), networks[1].eval()
     in_eval = check_agreement("ProtoNet's loss in eval mode", ours.meta_loss(tasks).item(), easyfsls_loss().item())
     ours.train(), networks[1].train()

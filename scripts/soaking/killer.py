@@ -1,4 +1,4 @@
-"""Kills processes of a soak at random instants, and keeps count."""
+"""Kill processes of a soak test at random instants, and count the kills."""
 
 import os
 import random
@@ -8,23 +8,23 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from scripts.soaking.processes import look_at, runs_of
+from scripts.soaking.processes import read_state, runs_of
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
-PATIENCE = 30.0  # seconds within which a run has to be gone after its sweep
+GRACE_SECONDS = 30.0  # within which a run must end after its sweep
 
 
 @dataclass
 class Killer:
-    """Chooses whom to kill, when and how, by a seed.
+    """Choose targets, times and signals from a seed.
 
     Args:
-        seed: of the choices; the instants at which they find the processes are new each time.
+        seed: of the choices; the state of the processes at each kill differs between soaks.
         between: mean seconds between two kills.
 
     Attributes:
-        kills: how many, by who was killed and how.
-        outlived: runs that were still there `PATIENCE` seconds after their sweep was killed.
+        kills: number of kills, by target and signal.
+        outlived: number of runs still active `GRACE_SECONDS` after their sweep was killed.
     """
 
     seed: int
@@ -34,35 +34,35 @@ class Killer:
     _orphans: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311, nobody is to be kept from guessing it
+        self._random = random.Random(self.seed)  # noqa: S311, not used for security
 
-    def pause(self) -> float:
-        """Return the seconds to wait before the next kill."""
+    def draw_interval(self) -> float:
+        """Return the seconds until the next kill."""
         return self._random.expovariate(1 / self.between)
 
     def strike(self, sweep: int, lasting: int) -> None:
-        """Kill a sweep, or one of its runs, or a run of the sweep that lasts."""
-        whom = self._random.choice(["sweep", "run", "run", "run of the lasting sweep"])
+        """Kill a sweep, one of its runs, or a run of the lasting sweep."""
+        target = self._random.choice(["sweep", "run", "run", "run of the lasting sweep"])
         number = self._random.choice(SIGNALS)
-        if whom == "sweep":
+        if target == "sweep":
             for run in runs_of(sweep):
-                if look := look_at(run):
-                    self._orphans[run, look.began] = time.monotonic() + PATIENCE
-            self._kill(sweep, whom, number)
+                if state := read_state(run):
+                    self._orphans[run, state.began] = time.monotonic() + GRACE_SECONDS
+            self._kill(sweep, target, number)
         else:
-            for run in runs_of(sweep if whom == "run" else lasting):
-                self._kill(run, whom, number)
+            for run in runs_of(sweep if target == "run" else lasting):
+                self._kill(run, target, number)
 
-    def _kill(self, pid: int, whom: str, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # it ended by itself meanwhile
+    def _kill(self, pid: int, target: str, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it has already ended
             os.kill(pid, number)
-            self.kills[f"{whom}, {number.name}"] += 1
+            self.kills[f"{target}, {number.name}"] += 1
 
-    def look_for_orphans(self) -> None:
-        """Count the runs that should be gone since their sweep is, and are not."""
+    def count_orphans(self) -> None:
+        """Count the runs that have not ended in time after their sweep."""
         for (run, began), until in list(self._orphans.items()):
-            look = look_at(run)
-            if look is None or look.began != began:
+            state = read_state(run)
+            if state is None or state.began != began:
                 del self._orphans[run, began]
             elif time.monotonic() > until:
                 self.outlived += 1

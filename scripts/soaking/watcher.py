@@ -1,4 +1,4 @@
-"""Watches processes while they work, and says whether what they hold grows."""
+"""Sample the resources of running processes, and find out whether they grow."""
 
 import threading
 import time
@@ -7,63 +7,62 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.soaking.processes import Look, look_at
+from scripts.soaking.processes import ProcessState, read_state
 
 SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A look at a process that plays a role, `seconds` after the watch began."""
+class Sample:
+    """The state of a process with a role, `seconds` after the watcher started."""
 
     role: str
     seconds: float
-    look: Look
+    state: ProcessState
 
 
 class Watcher(threading.Thread):
-    """Looks at processes every so often, until `end`.
+    """Sample processes regularly until `end`.
 
     Args:
-        who: tells which process plays which role now.
-        every: seconds between two looks.
+        roles: returns the role of each current process.
+        every: seconds between two samples.
     """
 
-    def __init__(self, who: Callable[[], Mapping[int, str]], every: float) -> None:
+    def __init__(self, roles: Callable[[], Mapping[int, str]], every: float) -> None:
         super().__init__(daemon=True)
-        self.who = who
+        self.roles = roles
         self.every = every
-        self.seen: list[Seen] = []
+        self.samples: list[Sample] = []
         self.over = threading.Event()
         self.began = time.monotonic()
 
     def run(self) -> None:
         while not self.over.wait(self.every):
-            for pid, role in self.who().items():
-                if look := look_at(pid):
-                    self.seen.append(Seen(role, time.monotonic() - self.began, look))
+            for pid, role in self.roles().items():
+                if state := read_state(pid):
+                    self.samples.append(Sample(role, time.monotonic() - self.began, state))
 
-    def end(self) -> list[Seen]:
-        """Stop watching and return all that was seen."""
+    def end(self) -> list[Sample]:
+        """Stop and return all samples."""
         self.over.set()
         self.join()
-        return self.seen
+        return self.samples
 
 
 @dataclass(frozen=True)
 class Trend:
-    """How what a role's processes hold developed.
+    """The development of a role's resources.
 
     Args:
-        processes: how many played the role.
-        looks: how many figures the others stand for.
-        first: MiB of own memory over the first quarter of the time: the median of a process that lives throughout, the
-            most of processes that do not, which are killed before or after they have loaded what they need.
-        last: the same of the last quarter.
-        per_hour: MiB by which a straight line through the last three quarters grows in an hour; in the first one
-            libraries are loaded.
+        processes: number of processes with the role.
+        looks: number of samples.
+        first: MiB of own memory in the first quarter of the time: the median for a lasting process, the maximum for
+            short-lived ones, which may be killed before they have loaded everything.
+        last: the same for the last quarter.
+        per_hour: slope in MiB per hour of a line through the last three quarters; the first is for loading libraries.
         files_first: open files in the first quarter, likewise.
-        files_last: the same of the last quarter.
+        files_last: the same for the last quarter.
     """
 
     processes: int
@@ -75,31 +74,31 @@ class Trend:
     files_last: int
 
 
-def at_their_most(seen: Sequence[Seen]) -> list[Seen]:
-    """Return one look per process: the one at which its memory was largest."""
-    most: dict[tuple[int, int], Seen] = {}
-    for one in seen:
-        process = (one.look.pid, one.look.began)
-        if process not in most or one.look.own > most[process].look.own:
-            most[process] = one
-    return list(most.values())
+def peak_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """Return one sample per process: the one with the most memory."""
+    peaks: dict[tuple[int, int], Sample] = {}
+    for sample in samples:
+        process = (sample.state.pid, sample.state.began)
+        if process not in peaks or sample.state.own > peaks[process].state.own:
+            peaks[process] = sample
+    return list(peaks.values())
 
 
-def trend_of(seen: Sequence[Seen], short_lived: bool) -> Trend | None:
-    """Return how the figures of one role developed; None where there are too few to tell."""
+def trend_of(samples: Sequence[Sample], short_lived: bool) -> Trend | None:
+    """Return the trend of one role, or None if there are too few samples."""
     typical = np.max if short_lived else np.median
-    seconds = np.array([one.seconds for one in seen])
-    own = np.array([one.look.own for one in seen])
-    files = np.array([one.look.files for one in seen])
-    if len(seen) < 4:
+    seconds = np.array([sample.seconds for sample in samples])
+    own = np.array([sample.state.own for sample in samples])
+    files = np.array([sample.state.files for sample in samples])
+    if len(samples) < 4:
         return None
     begin, end = seconds.min(), seconds.max()
     quarter = (end - begin) / 4
-    early, late, settled = seconds <= begin + quarter, seconds >= end - quarter, seconds >= begin + quarter
-    per_hour = np.polyfit(seconds[settled], own[settled], 1)[0] * SECONDS_PER_HOUR if settled.sum() > 2 else 0.0
+    early, late, warm = seconds <= begin + quarter, seconds >= end - quarter, seconds >= begin + quarter
+    per_hour = np.polyfit(seconds[warm], own[warm], 1)[0] * SECONDS_PER_HOUR if warm.sum() > 2 else 0.0
     return Trend(
-        processes=len({(one.look.pid, one.look.began) for one in seen}),
-        looks=len(seen),
+        processes=len({(sample.state.pid, sample.state.began) for sample in samples}),
+        looks=len(samples),
         first=round(float(typical(own[early])), 1),
         last=round(float(typical(own[late])), 1),
         per_hour=round(float(per_hour), 2),

@@ -11,11 +11,11 @@ from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from tests.support.gradients import (
     assert_equal_to,
-    assert_the_meta_gradient_is_the_slope,
+    assert_meta_gradient_matches_finite_difference,
     flat,
     make_tasks,
     meta_gradient,
-    shaken,
+    perturbed,
     smooth,
 )
 from tests.support.synthetic import make_conv4, run_by
@@ -23,7 +23,7 @@ from tests.support.synthetic import make_conv4, run_by
 
 def make_cavia(norm="batch", order=2, steps=2, how="auto", downsample="stride") -> CAVIA:
     torch.manual_seed(0)
-    return shaken(run_by(how, CAVIA(make_conv4(norm, downsample), 5, 0.5, steps, 7, order)))
+    return perturbed(run_by(how, CAVIA(make_conv4(norm, downsample), 5, 0.5, steps, 7, order)))
 
 
 def by_a_hook(cavia: CAVIA, context: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,9 @@ def test_loss_meta_gradient_and_predictions_are_the_papers_written_out(steps, or
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, norm, downsample):
-    assert_the_meta_gradient_is_the_slope(smooth(make_cavia(norm, 2, steps, downsample=downsample)), make_tasks())
+    assert_meta_gradient_matches_finite_difference(
+        smooth(make_cavia(norm, 2, steps, downsample=downsample)), make_tasks()
+    )
 
 
 def test_it_begins_as_the_network_without_a_context():

@@ -13,7 +13,7 @@ from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.stream import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
-from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
+from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, perturbed
 from tests.support.synthetic import make_conv4, make_stream, run_by
 
 METHODS = {
@@ -41,7 +41,7 @@ def rate(outputs) -> float:
 
 def make(name, norm="batch", how="auto", way=5) -> Algorithm:
     torch.manual_seed(0)
-    return shaken(run_by(how, METHODS[name](make_conv4(norm), way)))
+    return perturbed(run_by(how, METHODS[name](make_conv4(norm), way)))
 
 
 @pytest.mark.cross

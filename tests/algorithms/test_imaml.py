@@ -10,13 +10,13 @@ from torch.func import functional_call
 from metarun.algorithms import IMAML
 from metarun.algorithms.imaml import conjugate_gradients
 from metarun.errors import UserError
-from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, shaken, smooth
+from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, perturbed, smooth
 from tests.support.synthetic import make_conv4, run_by
 
 
 def make_imaml(norm="none", how="auto", prox=2.0, rate=0.1) -> IMAML:
     torch.manual_seed(0)
-    return smooth(shaken(run_by(how, IMAML(make_conv4(norm, filters=4), 3, rate, 150, prox, 30))))
+    return smooth(perturbed(run_by(how, IMAML(make_conv4(norm, filters=4), 3, rate, 150, prox, 30))))
 
 
 def through_the_steps(imaml, tasks) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import task_source
 from metarun.training.gradient_check import check_order
-from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, shaken
+from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, perturbed
 from tests.support.reference import import_learn2learn
 from tests.support.synthetic import make_conv4
 
@@ -42,7 +42,7 @@ def make_pair(name, norm="batch", order=2, steps=1, backbone=None, outputs=5):
     our_class, their_class, rates = PAIRS[name]
     torch.manual_seed(0)
     arguments = {"outputs": outputs, "inner_steps": steps, "order": order, **rates}
-    ours = shaken(our_class(backbone or make_conv4(norm), **arguments))
+    ours = perturbed(our_class(backbone or make_conv4(norm), **arguments))
     theirs = their_class(copy.deepcopy(ours.backbone), **arguments).double()
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs

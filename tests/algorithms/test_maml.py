@@ -16,10 +16,10 @@ from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.stream import task_source
 from tests.support.gradients import (
     assert_equal_to,
-    assert_the_meta_gradient_is_the_slope,
+    assert_meta_gradient_matches_finite_difference,
     make_tasks,
     meta_gradient,
-    shaken,
+    perturbed,
     smooth,
     with_torchs_batch_norm,
 )
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 def make_maml(norm="batch", order=2, steps=1, how="auto", downsample="stride", way=5) -> MAML:
     torch.manual_seed(0)
     maml = MAML(make_conv4(norm, downsample), way, inner_lr=0.3, inner_steps=steps, order=order)
-    return shaken(run_by(how, maml))
+    return perturbed(run_by(how, maml))
 
 
 @pytest.mark.peers
@@ -69,7 +69,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
 def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, norm, downsample):
     maml, tasks = smooth(make_maml(norm, 2, steps, downsample=downsample)), make_tasks()
     maml.inner_lr = 0.1
-    assert_the_meta_gradient_is_the_slope(maml, tasks)
+    assert_meta_gradient_matches_finite_difference(maml, tasks)
 
 
 @pytest.mark.cross

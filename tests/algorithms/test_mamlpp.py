@@ -10,11 +10,11 @@ from metarun.backbones import NORMS
 from metarun.errors import UserError
 from tests.support.gradients import (
     assert_equal_to,
-    assert_the_meta_gradient_is_the_slope,
+    assert_meta_gradient_matches_finite_difference,
     flat,
     make_tasks,
     meta_gradient,
-    shaken,
+    perturbed,
     smooth,
 )
 from tests.support.synthetic import make_conv4, run_by
@@ -47,7 +47,7 @@ def test_with_every_switch_off_it_is_maml(steps, order, norm):
 
 
 def test_each_layer_has_a_rate_for_each_step():
-    mamlpp, tasks = shaken(make_mamlpp("none", steps=2, learn_rates=True)), make_tasks(1)
+    mamlpp, tasks = perturbed(make_mamlpp("none", steps=2, learn_rates=True)), make_tasks(1)
     x, y = tasks.support_x[0], tasks.support_y[0]
     network = copy.deepcopy(mamlpp)
     weights = [*network.backbone.parameters(), *network.head.parameters()]
@@ -81,7 +81,7 @@ def test_the_multi_step_loss_moves_to_the_last_step(fraction, expected):
 
 
 def test_each_step_has_its_own_norm_which_no_task_adapts():
-    mamlpp, tasks = shaken(make_mamlpp(steps=2, per_step_norm=True)), make_tasks(1)
+    mamlpp, tasks = perturbed(make_mamlpp(steps=2, per_step_norm=True)), make_tasks(1)
     before, first, second = mamlpp.inner_loop(tasks.support_x[0], tasks.support_y[0], 2, differentiable=False)
     name = "backbone.layers.0.1.affine.weight"
     assert torch.equal(before[name], mamlpp.backbone.layers[0][1].affine.weight)
@@ -107,14 +107,14 @@ def test_the_order_of_the_meta_gradient_rises_when_told():
 @pytest.mark.cross
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(norm):
-    mamlpp = smooth(shaken(make_mamlpp(norm, learn_rates=True, multi_step_until=0.5, per_step_norm=True)))
+    mamlpp = smooth(perturbed(make_mamlpp(norm, learn_rates=True, multi_step_until=0.5, per_step_norm=True)))
     mamlpp.on_step(0.2)
-    assert_the_meta_gradient_is_the_slope(mamlpp, make_tasks())
+    assert_meta_gradient_matches_finite_difference(mamlpp, make_tasks())
 
 
 def test_looped_and_vectorised_agree_with_every_switch_on():
     on = {"learn_rates": True, "multi_step_until": 1.0, "per_step_norm": True, "second_order_from": 0.0}
-    looped, vectorised = (shaken(make_mamlpp(how=how, **on)) for how in ("loop", "vectorised"))
+    looped, vectorised = (perturbed(make_mamlpp(how=how, **on)) for how in ("loop", "vectorised"))
     assert_equal_to(meta_gradient(vectorised, make_tasks()), meta_gradient(looped, make_tasks()), 1e-10)
 
 

@@ -10,11 +10,11 @@ from metarun.backbones import NORMS
 from metarun.errors import UserError
 from tests.support.gradients import (
     assert_equal_to,
-    assert_the_meta_gradient_is_the_slope,
+    assert_meta_gradient_matches_finite_difference,
     flat,
     make_tasks,
     meta_gradient,
-    shaken,
+    perturbed,
     smooth,
     with_torchs_batch_norm,
 )
@@ -24,7 +24,7 @@ from tests.support.synthetic import make_conv4, run_by
 
 def make_metasgd(norm="batch", order=2, steps=1, how="auto", downsample="stride") -> MetaSGD:
     torch.manual_seed(0)
-    return shaken(run_by(how, MetaSGD(make_conv4(norm, downsample), 5, 0.1, 0.4, steps, order)))
+    return perturbed(run_by(how, MetaSGD(make_conv4(norm, downsample), 5, 0.1, 0.4, steps, order)))
 
 
 @pytest.mark.cross
@@ -62,7 +62,7 @@ def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, nor
     metasgd = smooth(make_metasgd(norm, 2, steps, downsample=downsample))
     for rate in metasgd.inner_lr:
         rate.data /= 4
-    assert_the_meta_gradient_is_the_slope(metasgd, make_tasks())
+    assert_meta_gradient_matches_finite_difference(metasgd, make_tasks())
 
 
 def test_with_one_rate_for_all_it_is_maml():

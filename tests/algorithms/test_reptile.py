@@ -13,14 +13,14 @@ from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
-from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, shaken
+from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, perturbed
 from tests.support.synthetic import make_conv4, make_stream, run_by
 
 
 def make_reptile(inner_optimizer="adam", how="auto", steps=4, norm="batch", batch=6) -> Reptile:
     torch.manual_seed(0)
     reptile = run_by(how, Reptile(make_conv4(norm), 5, 0.01, steps, batch, 3, inner_optimizer))
-    return shaken(reptile)
+    return perturbed(reptile)
 
 
 def trained_as_usual(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Every command and every file that the README and docs/ show is tried, made short."""
+"""Every command and file in the README and docs/ works, in a shortened form."""
 
 import json
 import re
@@ -32,14 +32,14 @@ def shown_commands(document: Path) -> list[str]:
 
 
 def shortened(command: str) -> list[str]:
-    """Return the words of a metarun command, with keys that make it short."""
+    """Return the arguments of a metarun command, with keys that shorten it."""
     _, *words = shlex.split(command)
     if words[0] == "train" and "--cfg" not in words:
         words += SHORT if "query" in command else [*SHORT, "task.query=2"]
         if "hydra/sweeper=optuna" in words:
             words += ["hydra.sweeper.n_trials=2"]
         elif "-m" in words or "+sweep=" in command:
-            # In this process, which is faster; test_pool, test_engines and clusters/ try the launchers themselves.
+            # In this process, which is faster; other tests cover the launchers.
             words = [word for word in words if not word.startswith(("hydra.launcher.", "hydra/launcher="))]
             words += ["hydra/launcher=basic"]
     if words[0] == "test" or "RUN" in words:
@@ -75,17 +75,17 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
             shared = [sys.executable, "-m", "torch.distributed.run", *shlex.split(command)[1:], *SHORT]
             subprocess.run(shared, check=True, capture_output=True, timeout=120)
         else:
-            assert command.startswith("git clone "), f"no test knows how to try {command!r}"
+            assert command.startswith("git clone "), f"no test for {command!r}"
 
 
-def test_the_readme_opens_with_the_two_commands():
+def test_the_readme_starts_with_two_commands():
     assert [command for command in shown_commands(ROOT / "README.md") if command.startswith("make")] == [
         "make run",
         "make test",
     ]
 
 
-def test_every_link_to_a_file_leads_somewhere():
+def test_every_link_to_a_file_works():
     for document in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
             if target.startswith(ON_GITHUB):

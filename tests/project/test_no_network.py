@@ -1,6 +1,7 @@
-"""Nothing reaches the network but a command that says so: every Python that is started here is held to it.
+"""Only commands that need the network use it.
 
-A program that is not Python, as wandb's own, is told of a proxy, which notes who comes.
+An audit hook stops every Python process that connects. Other programs, such as wandb's service, get a proxy that
+records requests.
 """
 
 import os
@@ -22,24 +23,24 @@ SMALL = [
 ]
 LOGGERS = "logger=[csv,tensorboard,wandb,mlflow]"
 PROXIES = [name for way in ("http", "https", "all") for name in (f"{way}_proxy", f"{way}_proxy".upper())]
-NOT_HANDED_ON = ("no_proxy", "METARUN_MIRROR", "WANDB", "MLFLOW", "DO_NOT_TRACK")  # what a user has not set
+NOT_HANDED_ON = ("no_proxy", "METARUN_MIRROR", "WANDB", "MLFLOW", "DO_NOT_TRACK")  # unset by default
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Answers nobody, and notes what was asked for."""
+    """Record each request without an answer."""
 
-    asked: list[str]
+    requests: list[str]
 
     def handle_one_request(self) -> None:
-        self.asked.append(self.rfile.readline().decode(errors="replace"))
+        self.requests.append(self.rfile.readline().decode(errors="replace"))
         self.close_connection = True
 
 
 class Offline:
-    """Runs commands without a network and knows what they tried to reach."""
+    """Run commands without a network and record what they try to reach."""
 
-    def __init__(self, folder: Path, port: int, asked: list[str]) -> None:
-        self.folder, self.asked = folder, asked
+    def __init__(self, folder: Path, port: int, requests: list[str]) -> None:
+        self.folder, self.requests = folder, requests
         self.attempts = folder / "attempts"
         kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(tuple(map(str.upper, NOT_HANDED_ON)))}
         self.environment = {
@@ -58,47 +59,47 @@ class Offline:
     def metarun(self, *words: str) -> None:
         done = self.python("-m", "metarun", *words)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert self.tried() == [], words
+        assert self.attempted() == [], words
 
-    def tried(self) -> list[str]:
-        return [*(self.attempts.read_text().splitlines() if self.attempts.exists() else []), *self.asked]
+    def attempted(self) -> list[str]:
+        return [*(self.attempts.read_text().splitlines() if self.attempts.exists() else []), *self.requests]
 
 
 @pytest.fixture
 def offline(tmp_path: Path) -> Iterator[Offline]:
-    handler = type("Handler", (Proxy,), {"asked": []})
+    handler = type("Handler", (Proxy,), {"requests": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield Offline(tmp_path, server.server_port, handler.asked)
+    yield Offline(tmp_path, server.server_port, handler.requests)
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_what_does_try_is_noticed(offline):
+def test_attempts_are_recorded(offline):
     offline.environment["METARUN_DATA"] = str(offline.folder)
     request = "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('https://example.org')"
-    assert "the test lets nothing reach example.org" in offline.python("-c", request).stderr
-    assert len(offline.tried()) == 1
+    assert "this test blocks the connection to example.org" in offline.python("-c", request).stderr
+    assert len(offline.attempted()) == 1
     got = offline.python("-m", "metarun", "data", "get", "omniglot")
     assert (got.returncode, "could not be fetched" in got.stderr) == (2, True)
-    assert any(line.startswith("CONNECT github.com") for line in offline.asked)
+    assert any(line.startswith("CONNECT github.com") for line in offline.requests)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["data", "list"], ["doctor"], ["train", "--cfg", "job"]])
-def test_a_verb_that_only_tells_reaches_nothing(words, offline):
+def test_read_only_commands_use_no_network(words, offline):
     offline.metarun(*words)
 
 
 @pytest.mark.slow
-def test_a_run_with_every_logger_reaches_nothing(offline):
+def test_a_run_with_every_logger_uses_no_network(offline):
     offline.metarun("train", *SMALL, LOGGERS)
 
 
 @pytest.mark.slow
-def test_no_other_verb_reaches_anything(offline):
+def test_no_other_command_uses_the_network(offline):
     offline.metarun("train", "-m", *SMALL, LOGGERS, "seed=0,1")
     offline.metarun("train", "-m", *SMALL, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "train.outer_lr=0.1,0.2")
     offline.metarun("train", "-m", *SMALL, "hydra/launcher=joblib", "seed=2,3")

@@ -1,4 +1,4 @@
-"""What leaves the checkout: the wheel with its config tree, and files of a size that a repository can bear."""
+"""The wheel with its config tree, repository files, pre-commit hooks, issue forms and make."""
 
 import os
 import re
@@ -23,24 +23,24 @@ LINTERS = tuple(f".venv/bin/{tool}" for tool in ("ruff", "mypy", "lint-imports")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that `python -m build` makes from this checkout."""
+    """The wheel that `python -m build` builds from this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, timeout=SECONDS, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_carries_every_config_and_no_test(wheel: Path) -> None:
+def test_the_wheel_contains_every_config_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     packaged = {f"metarun/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
-    assert {name for name in packaged if "/local/" not in name} <= names, "local/ is of one checkout"
+    assert {name for name in packaged if "/local/" not in name} <= names, "local/ belongs to one checkout"
     assert {f"metarun/reporting/html/{name}" for name in ("page.html.j2", "style.css", "sort_and_filter.js")} <= names
     assert "metarun/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "conf/", "metarun/conf/local/default"))]
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_composes_its_own_config_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_composes_its_config_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
@@ -58,15 +58,15 @@ def test_an_installed_wheel_composes_its_own_config_in_an_empty_folder(wheel: Pa
     assert not list(empty.iterdir())
 
 
-def test_no_tracked_file_is_over_a_megabyte() -> None:
+def test_no_tracked_file_exceeds_a_megabyte() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout: nothing is tracked here")
+        pytest.skip("not a git checkout")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=SECONDS)
     files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     assert not [str(path) for path in files if path.is_file() and path.stat().st_size > MEGABYTE]
 
 
-def test_pre_commit_runs_what_make_lint_runs() -> None:
+def test_pre_commit_runs_the_tools_of_make_lint() -> None:
     words = ["make", "-n", "lint", "VENV=.venv"]
     shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
     lint = [re.sub(r" (\.|--check)", "", line) for line in shown.splitlines() if line.startswith(LINTERS)]
@@ -80,25 +80,25 @@ def test_the_citation_names_this_version() -> None:
 
 
 @pytest.mark.parametrize("form", ["bug", "feature"])
-def test_an_issue_template_asks_for_what_a_report_needs(form: str) -> None:
+def test_issue_forms_ask_for_command_and_doctor(form: str) -> None:
     template = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text())
     assert {"name", "description", "body"} <= set(template)
     asked = {field["id"]: field for field in template["body"]}
     assert {"command", "doctor"} <= set(asked)
 
 
-def test_make_alone_explains_itself() -> None:
+def test_make_without_target_prints_help() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
     for target in ("run", "test", "test-fast", "test-all", "check", "clean"):
         assert f"make {target} " in shown
 
 
-def test_an_old_python_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_an_old_python_is_refused_in_one_sentence(tmp_path: Path) -> None:
     old = tmp_path / "python3.9"
     old.write_text(f"#!/bin/sh\nshift\nexec {sys.executable} -c 'import sys; sys.version_info = (3, 9, 1); '\"$1\"\n")
     old.chmod(0o755)
     command = ["make", "run", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
     failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert failed.returncode != 0
-    assert "metarun needs Python 3.11 or newer" in failed.stderr
+    assert "metarun needs Python 3.11 or newer but" in failed.stderr
     assert "is 3.9; name a newer one, e.g. make PYTHON=python3.12" in failed.stderr

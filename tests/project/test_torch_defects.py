@@ -1,4 +1,4 @@
-"""Defects of torch that metarun works around; a test that fails here says that a workaround can go."""
+"""Defects of torch that metarun works around. If a test fails here, remove the workaround."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch.func import grad, vmap
 
 
 def meta_gradient(batch_norm, vectorised: bool) -> torch.Tensor:
-    """The gradient through one inner step on each of three tasks, of a linear layer with normalised outputs."""
+    """The gradient of a linear layer with normalised outputs through one inner step on each of three tasks."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(4, 3, generator=generator, dtype=torch.float64)
     weights = tuple(w.double().requires_grad_() for w in (weight, torch.ones(4), torch.zeros(4)))
@@ -40,4 +40,4 @@ def test_the_double_backward_of_batch_norm_is_wrong_when_vectorised():
     torch.testing.assert_close(meta_gradient(plain, vectorised=True), right)
     torch.testing.assert_close(meta_gradient(torchs, vectorised=False), right)
     wrong = meta_gradient(torchs, vectorised=True)
-    assert (wrong - right).norm() > 1e-3 * right.norm(), "mended: norm.py may always use torch's own batch_norm"
+    assert (wrong - right).norm() > 1e-3 * right.norm(), "fixed: norm.py can always use torch's own batch_norm"

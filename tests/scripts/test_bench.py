@@ -8,18 +8,18 @@ import torch
 from rich.console import Console
 
 from scripts import bench, bench_scale
-from scripts.benchmark import judging, training
+from scripts.benchmark import evaluating, training
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.commands import percent_outside_model
 from scripts.benchmark.machine import Peak, count_flops, describe
 from scripts.benchmark.networks import Protocol, random_tasks
-from scripts.benchmark.report import compare, duration, is_slower, judge_limit, show, write
-from scripts.benchmark.timing import Seconds, ratio_of, time_in_turns
+from scripts.benchmark.report import check_limit, compare, duration, is_slower, show, write
+from scripts.benchmark.timing import Seconds, ratio_of, time_alternating
 from tests.support.reference import import_easyfsl, import_learn2learn
 
 CPU = torch.device("cpu")
 TINY = Protocol(way=3, shot=2, query=2, steps=2, meta_batch=2, image=(1, 16, 16), filters=4)
-PROMISED = {
+RECORD_KEYS = {
     *("case", "title", "repeats", "ours_seconds", "ours_min", "ours_median"),
     *("peer", "peer_seconds", "peer_share", "peer_min", "peer_median", "agreement", "note"),
     *("ratio", "ratio_low", "ratio_high", "target", "met", "gflop", "gflops"),
@@ -33,7 +33,7 @@ def setting(tmp_path: Path) -> Setting:
 
 def records_of(duel: Duel, repeats: int = 2) -> list[dict]:
     case = Comparison("a case", Targets(3, 30), lambda _: duel)
-    times = time_in_turns([duel.ours, *(peer.run for peer in duel.peers.values())], repeats, CPU)
+    times = time_alternating([duel.ours, *(peer.run for peer in duel.peers.values())], repeats, CPU)
     return compare("case", case, 3, duel, times)
 
 
@@ -41,11 +41,11 @@ def records_of(duel: Duel, repeats: int = 2) -> list[dict]:
 @pytest.mark.peers
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("method", ["maml", "fomaml", "anil", "metasgd"])
-def test_a_gradient_methods_step_is_compared_at_the_same_loss(method, downsample, setting):
+def test_gradient_steps_are_compared_at_the_same_loss(method, downsample, setting):
     import_learn2learn()
     duel = training.prepare_gradient_step(method, replace(TINY, downsample=downsample), setting)
     (record,) = records_of(duel)
-    assert set(record) == PROMISED
+    assert set(record) == RECORD_KEYS
     assert record["peer"] == "learn2learn"
     ours, theirs = record["agreement"]
     assert ours == pytest.approx(theirs, rel=1e-4)
@@ -55,66 +55,69 @@ def test_a_gradient_methods_step_is_compared_at_the_same_loss(method, downsample
 
 @pytest.mark.peers
 @pytest.mark.parametrize("method", ["maml", "metasgd"])
-def test_both_sides_take_the_same_outer_gradient(method, setting):
+def test_both_sides_compute_the_same_outer_gradient(method, setting):
     import_learn2learn()
     tasks, ours = random_tasks(TINY, CPU), training.make_method(method, TINY)
-    learner, see = training.make_learner(method, ours, TINY.inner_lr)
+    learner, embed = training.make_learner(method, ours, TINY.inner_lr)
     training.outer_step(ours, tasks)()
-    training.gradient_step(learner, see, tasks, TINY.steps)()
+    training.gradient_step(learner, embed, tasks, TINY.steps)()
     theirs = torch.cat([weight.grad.flatten() for weight in learner.parameters()])
     mine = torch.cat([weight.grad.flatten() for weight in ours.parameters()])
     torch.testing.assert_close(mine.norm(), theirs.norm(), rtol=1e-3, atol=0)  # the order of weights differs
 
 
 @pytest.mark.peers
-def test_protonets_step_is_compared_with_both_peers_at_the_same_loss(setting):
+def test_protonet_steps_of_both_peers_are_compared_at_the_same_loss(setting):
     import_learn2learn(), import_easyfsl()
     protocol = replace(TINY, meta_batch=1, downsample="pool", norm="running")
     records = records_of(training.prepare_protonet_step(protocol, setting))
     assert [record["peer"] for record in records] == ["learn2learn", "easyfsl"]
-    assert all(set(record) == PROMISED for record in records)
+    assert all(set(record) == RECORD_KEYS for record in records)
     assert records[1]["note"]
 
 
 @pytest.mark.peers
-def test_judging_and_drawing_are_compared(setting):
+def test_evaluation_and_sampling_are_compared(setting):
     import_learn2learn(), import_easyfsl()
-    small = replace(judging.PROTONET, filters=4)
-    (protonet,) = records_of(judging.prepare_protonet_test(50, 2, small, setting))
+    small = replace(evaluating.PROTONET, filters=4)
+    (protonet,) = records_of(evaluating.prepare_protonet_test(50, 2, small, setting))
     assert protonet["peer_share"] == 0.04
     assert protonet["peer_median"] == pytest.approx(25 * sorted(protonet["peer_seconds"])[0], rel=1)
-    (maml,) = records_of(judging.prepare_maml_test(4, 2, replace(judging.MAML_TEST, filters=4, steps=2), setting))
+    (maml,) = records_of(evaluating.prepare_maml_test(4, 2, replace(evaluating.MAML_TEST, filters=4, steps=2), setting))
     assert maml["peer"] == "learn2learn"
-    assert [record["peer"] for record in records_of(judging.prepare_drawing(5, setting))] == ["learn2learn", "easyfsl"]
+    assert [record["peer"] for record in records_of(evaluating.prepare_drawing(5, setting))] == [
+        "learn2learn",
+        "easyfsl",
+    ]
 
 
-def test_what_a_step_spends_outside_the_model_is_a_percentage(setting):
+def test_time_outside_the_model_is_a_percentage(setting):
     shares = percent_outside_model(replace(TINY, image=(1, 28, 28)), 3, setting)
     assert len(shares) == 3
     assert all(0 < share < 100 for share in shares)
 
 
-def test_both_sides_are_taken_in_turns():
+def test_sides_are_timed_alternately():
     calls = []
-    seconds = time_in_turns([lambda: calls.append("a"), lambda: calls.append("b")], 3, CPU)
+    seconds = time_alternating([lambda: calls.append("a"), lambda: calls.append("b")], 3, CPU)
     assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
     assert [len(each.each) for each in seconds] == [3, 3]
 
 
-def test_a_ratio_is_taken_pair_by_pair():
+def test_ratios_are_computed_over_pairs():
     ours, theirs = Seconds((1.0, 2.0, 4.0)), Seconds((3.0, 8.0, 8.0))
     assert ratio_of(theirs, ours).__dict__ == {"median": 3.0, "low": 2.0, "high": 4.0}
     assert ratio_of(theirs, ours, their_share=0.5).median == 6.0
     assert (theirs.least, theirs.median) == (3.0, 8.0)
 
 
-def test_a_peer_that_computes_something_else_is_not_compared():
+def test_a_peer_with_another_result_is_not_compared():
     assert check_agreement("loss", 1.0, 1.00001) == (1.0, 1.00001)
-    with pytest.raises(ValueError, match=r"loss: we compute 1\.0 and the peer 1\.01"):
+    with pytest.raises(ValueError, match=r"loss: we compute 1\.0 but the peer computes 1\.01"):
         check_agreement("loss", 1.0, 1.01)
 
 
-def test_only_what_is_slower_in_every_pair_fails():
+def test_is_slower_requires_every_pair():
     duel = Duel(lambda: None, {"peer": Peer(lambda: None)})
     case = Comparison("a case", Targets(1, 1), lambda _: duel)
 
@@ -124,16 +127,16 @@ def test_only_what_is_slower_in_every_pair_fails():
     assert not is_slower(record((1.0, 1.0, 1.0), (0.9, 0.9, 1.1)))
     assert not is_slower(record((1.0, 1.0, 1.0), (0.98, 0.98, 0.98)))
     assert is_slower(record((1.0, 1.0, 1.0), (0.9, 0.9, 0.9)))
-    assert not is_slower(judge_limit("help", Limit("help", Targets(1, 1), "s", lambda *_: []), 1, [2.0]))
+    assert not is_slower(check_limit("help", Limit("help", Targets(1, 1), "s", lambda *_: []), 1, [2.0]))
 
 
-def test_what_was_measured_is_shown_and_written(tmp_path, capsys):
+def test_measurements_are_shown_and_written(tmp_path, capsys):
     duel = Duel(
         lambda: None, {"peer": Peer(lambda: None, 0.5, (1.0, 1.0), "half of it")}, lambda: torch.eye(8) @ torch.eye(8)
     )
     case = Comparison("a case", Targets(3, 30), lambda _: duel)
     records = compare("name", case, 3, duel, [Seconds((0.001,)), Seconds((0.002,))])
-    records.append(judge_limit("help", Limit("help", Targets(0.3, 0.3), "s", lambda *_: []), 0.3, [0.2, 0.1, 0.4]))
+    records.append(check_limit("help", Limit("help", Targets(0.3, 0.3), "s", lambda *_: []), 0.3, [0.2, 0.1, 0.4]))
     machine = describe(CPU, Peak(100.0, 200.0))
     show(machine, records, Console(width=200))
     shown = capsys.readouterr().out
@@ -154,7 +157,7 @@ def test_flops_of_a_matrix_product_are_known():
     assert count_flops(lambda: torch.rand(2, 3) @ torch.rand(3, 5)) == 2 * 2 * 3 * 5
 
 
-def test_every_case_has_targets_and_can_be_chosen():
+def test_every_case_has_targets_and_can_be_selected():
     cases = bench.cases()
     assert all(case.targets.on(CPU) > 0 and case.targets.on(torch.device("cuda")) > 0 for case in cases.values())
     assert bench.arguments(["--case", "maml_omniglot", "help"]).case == ["maml_omniglot", "help"]
@@ -169,17 +172,17 @@ def test_one_case_is_measured_from_the_command_line(tmp_path, capsys):
     assert "metarun --help" in record["title"]
 
 
-def test_the_exponent_of_growth_is_the_slope_on_logarithmic_scales():
+def test_growth_is_the_slope_on_a_log_log_scale():
     assert bench_scale.growth([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
     assert bench_scale.growth([1, 2, 4], [0, 5, 5]) == pytest.approx(0)
     assert math.isnan(bench_scale.growth([1, 2], [0, 5]))
     linear = [bench_scale.Point(1, 0.1, 30.0), bench_scale.Point(10, 1.0, 300.0)]
-    assert bench_scale.growth_in_words("way", linear) == ("grows as way^1.00", "grows as way^1.00")
+    assert bench_scale.describe_growth("way", linear) == ("grows as way^1.00", "grows as way^1.00")
     flat = [bench_scale.Point(1, 0.1, 0.0), bench_scale.Point(10, 0.1, 5.0)]
-    assert bench_scale.growth_in_words("images", flat)[1] == "below 20 MiB throughout"
+    assert bench_scale.describe_growth("images", flat)[1] == "below 20 MiB throughout"
 
 
-def test_a_curves_points_become_a_table_and_a_picture(tmp_path):
+def test_curves_are_written_as_csv_and_plot(tmp_path):
     points = [bench_scale.measure(bench_scale.draw(10, 4, CPU), 10, CPU, repeats=1), bench_scale.Point(20, 0.5, 3.0)]
     assert points[0].seconds > 0
     bench_scale.write_csv(tmp_path / "classes.csv", "classes", points)

@@ -1,4 +1,4 @@
-"""Commands as tests run them: in this process, or in one of their own."""
+"""Run commands in this process or in a new one."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from metarun.cli import main as cli
 
 
 class Output(NamedTuple):
-    """How a command ended: its exit code, what it printed on stdout and on stderr."""
+    """The exit code, stdout and stderr of a command."""
 
     code: int
     out: str
@@ -21,22 +21,22 @@ class Output(NamedTuple):
 
 
 def run_here(*words: str) -> int:
-    """Run `metarun` with some words in this process and return its exit code."""
+    """Run `metarun` with these arguments in this process and return its exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["metarun", *words])
         return cli.main()
 
 
 def run_process(*words: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `metarun` with some words in a process of its own, with variables added to the environment."""
+    """Run `metarun` with these arguments in a new process, with additional environment variables."""
     command = [sys.executable, "-m", "metarun", *words]
     variables = {**os.environ, **environment}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=variables, check=False)
 
 
-def replace_runs(monkeypatch: pytest.MonkeyPatch, stand_in: Callable[..., object]) -> None:
-    """Let `metarun train` and `metarun test` call a stand-in with their config and do nothing else."""
+def replace_runs(monkeypatch: pytest.MonkeyPatch, function: Callable[..., object]) -> None:
+    """Make `metarun train` and `metarun test` only call `function` with their config."""
     for name in ("train", "retest"):
         stub = ModuleType(f"metarun.runner.{name}")
-        setattr(stub, name, stand_in)
+        setattr(stub, name, function)
         monkeypatch.setitem(sys.modules, stub.__name__, stub)

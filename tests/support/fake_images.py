@@ -1,4 +1,4 @@
-"""Small pictures in the layouts that people have."""
+"""Small pictures in the supported layouts."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ SPLITS = {"train": ("ant", "bee", "cat"), "val": ("dog", "elk"), "test": ("fox",
 
 
 def make_picture(number: int, width: int = 12, height: int = 12, mode: str = "RGB", kind: str = "PNG") -> bytes:
-    """Noise that depends on the number, so that no two pictures are equal."""
+    """Return noise seeded by `number`, so that no two pictures are equal."""
     pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
     stream = BytesIO()
     Image.fromarray(pixels).convert(mode).save(stream, kind)
@@ -21,7 +21,7 @@ def make_picture(number: int, width: int = 12, height: int = 12, mode: str = "RG
 
 
 def make_files(classes: Iterable[str], count: int = 4, size: int = 12) -> dict[str, bytes]:
-    """{path: content}, `count` pictures of each class."""
+    """Return {path: content} with `count` pictures per class."""
     return {
         f"{name}/{number}.png": make_picture(hash_of(f"{name}{number}"), size, size)
         for name in classes
@@ -34,7 +34,7 @@ def hash_of(text: str) -> int:
 
 
 def split_folders(count: int = 4, size: int = 12) -> dict[str, bytes]:
-    """Files of the layout <train|val|test>/<class>/*."""
+    """Return files in the layout <train|val|test>/<class>/*."""
     return {
         f"{split}/{file}": content
         for split, classes in SPLITS.items()
@@ -43,7 +43,7 @@ def split_folders(count: int = 4, size: int = 12) -> dict[str, bytes]:
 
 
 def class_folders(count: int = 4) -> dict[str, bytes]:
-    """Files of the layout <class>/* with a split file."""
+    """Return files in the layout <class>/* with a split file."""
     return {
         **{file: content for classes in SPLITS.values() for file, content in make_files(classes, count).items()},
         "split.json": json.dumps(SPLITS).encode(),
@@ -51,7 +51,7 @@ def class_folders(count: int = 4) -> dict[str, bytes]:
 
 
 def tables(count: int = 4) -> dict[str, bytes]:
-    """Files of the layout images/* with train.csv, val.csv and test.csv."""
+    """Return files in the layout images/* with train.csv, val.csv and test.csv."""
     files = {}
     for split, classes in SPLITS.items():
         pictures = make_files(classes, count)
@@ -77,7 +77,7 @@ def write_zip(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def write_pictures(folder: Path, first: int = 0, count: int = 4) -> None:
-    """Photographs' shape: 84x84 colour, five classes in each split."""
+    """Write 84x84 colour pictures, five classes per split."""
     colours = ("blue", "green", "grey", "pink", "red")
     classes = {"train": colours, "val": [f"light {c}" for c in colours], "test": [f"dark {c}" for c in colours]}
     files = {

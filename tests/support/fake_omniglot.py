@@ -1,4 +1,4 @@
-"""A tiny Omniglot with the real one's layout: 3 + 2 characters."""
+"""A tiny Omniglot in the real layout: 3 + 2 characters."""
 
 import zipfile
 from io import BytesIO
@@ -17,7 +17,7 @@ CHARACTERS = {
 
 
 def make_png(number: int, drawer: int, side: int = 105) -> bytes:
-    """White paper with one black block, whose place tells the character and the drawer."""
+    """Return a white picture with a black block whose position encodes the character and the drawer."""
     paper = np.full((side, side), True)
     paper[8 * number : 8 * number + 8, 4 * drawer : 4 * drawer + 8] = False
     stream = BytesIO()
@@ -26,7 +26,7 @@ def make_png(number: int, drawer: int, side: int = 105) -> bytes:
 
 
 def make_files(part: str) -> dict[str, bytes]:
-    """{path within the archive: content} of one half."""
+    """Return {path in the archive: content} of one half."""
     return {
         f"{part}/{character}/{number:04}_{drawer:02}.png": make_png(number, drawer)
         for number, character in enumerate(CHARACTERS[part], 1)

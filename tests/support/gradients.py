@@ -1,4 +1,4 @@
-"""What the tests of gradient-based methods share."""
+"""Helpers for tests of gradient-based methods."""
 
 import copy
 
@@ -16,8 +16,8 @@ def make_tasks(count=3, way=5, shot=1) -> TaskBatch:
     return make_stream(way, shot, query=2, dtype=torch.float64).draw(0, count)
 
 
-def shaken(method: Algorithm) -> Algorithm:
-    """The method in float64, away from scales of 1 and shifts of 0, which would hide a mistake in either."""
+def perturbed(method: Algorithm) -> Algorithm:
+    """Return the method in float64 with perturbed weights: scales of 1 and shifts of 0 would hide errors."""
     for parameter in method.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return method.double()
@@ -33,7 +33,7 @@ def flat(tensors) -> torch.Tensor:
 
 
 def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
-    """The same network out of torch's own layers."""
+    """Return the same network with torch's own batch norm."""
     for name, child in module.named_children():
         if isinstance(child, BatchStatistics):
             torchs = nn.BatchNorm2d(len(child.affine.weight), track_running_stats=False).double()
@@ -45,7 +45,7 @@ def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def smooth(module: nn.Module) -> nn.Module:
-    """The same network without kinks: a finite difference across one says nothing about a gradient."""
+    """Return the same network without kinks, across which finite differences do not match gradients."""
     for name, child in module.named_children():
         replacement = {nn.ReLU: nn.SiLU(), nn.MaxPool2d: nn.AvgPool2d(2)}.get(type(child))
         setattr(module, name, replacement if replacement is not None else smooth(child))
@@ -56,10 +56,10 @@ def assert_equal_to(ours: torch.Tensor, theirs: torch.Tensor, relative=1e-9) -> 
     assert ((ours - theirs).norm() / theirs.norm()).item() < relative
 
 
-def assert_the_meta_gradient_is_the_slope(method: nn.Module, tasks: TaskBatch) -> None:
-    """The second-order meta-gradient of a smooth network against a finite difference along a random direction."""
+def assert_meta_gradient_matches_finite_difference(method: nn.Module, tasks: TaskBatch) -> None:
+    """Compare the second-order meta-gradient of a smooth network with a finite difference in a random direction."""
     torch.manual_seed(1)
-    direction = [torch.randn_like(parameter) / 50 for parameter in method.parameters()]  # about of length 1
+    direction = [torch.randn_like(parameter) / 50 for parameter in method.parameters()]  # length about 1
     gradient = meta_gradient(method, tasks)
     slope = (gradient * flat(direction)).sum()
 

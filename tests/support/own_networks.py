@@ -1,4 +1,4 @@
-"""Networks as users write them, each with something that metarun's own do not have."""
+"""User-written networks, each with a property that metarun's own do not have."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ SHAPE = (1, 6, 6)
 
 
 class Plain(nn.Module):
-    """Two layers, and nothing out of the ordinary."""
+    """Two ordinary layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Plain(nn.Module):
 
 
 class TwoNames(Plain):
-    """The same, its parts registered under two names."""
+    """The same, with parts registered under two names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class TwoNames(Plain):
 
 
 class Twice(Plain):
-    """Its upper layer is gone through twice."""
+    """Applies its upper layer twice."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.top(self.top(self.body(x)).tanh())
 
 
 class Tied(Plain):
-    """The same function as `Twice`: another layer has the same weights."""
+    """The same function as `Twice`, with a second layer that shares the weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Tied(Plain):
 
 
 class Transposed(Plain):
-    """A part uses the weight of another, transposed."""
+    """One part uses the transposed weight of another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class AllFrozen(Plain):
 
 
 class Ids(nn.Module):
-    """It takes pixels for ids: numbers outside of [0, 1] are none."""
+    """Uses pixels as ids, which are invalid outside [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Dropping(Plain):
 
 
 class Counting(Plain):
-    """It counts its passes in training."""
+    """Counts its forward passes in training."""
 
     calls: Tensor
 
@@ -107,7 +107,7 @@ class Counting(Plain):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            self.calls = self.calls + 1  # set anew, not in place
+            self.calls = self.calls + 1  # reassigned, not in place
         return super().forward(x)
 
 
@@ -136,7 +136,7 @@ class Normed(Plain):
 
 
 class NormedByHook(Plain):
-    """As torch did it before, by a plain attribute that a hook computes."""
+    """Uses torch's old weight norm, where a hook computes a plain attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class NormedByHook(Plain):
 
 
 class Branching(Plain):
-    """What it does depends on the numbers."""
+    """Branches on its values."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
@@ -152,7 +152,7 @@ class Branching(Plain):
 
 
 class Remembering(Plain):
-    """It keeps what it made last."""
+    """Keeps its last output."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.last = super().forward(x)
@@ -160,7 +160,7 @@ class Remembering(Plain):
 
 
 class BatchNormed(Plain):
-    """Its norm has a wrong second derivative under vmap (torch 2.13)."""
+    """Uses a norm with a wrong second derivative under vmap (torch 2.13)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class BatchNormed(Plain):
 
 
 class Viewing(nn.Module):
-    """`view` does not take maps with the channels last."""
+    """Uses `view`, which fails on channels-last maps."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Small data sets, tasks and networks for tests."""
+"""Small data sets, tasks and networks."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from metarun.tasks.class_stream import ClassTaskStream
 
 
 def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:
-    """Each class is a random picture, each example that picture with noise; every split has classes of these sizes."""
+    """Return noisy copies of one random picture per class; every split has classes of these sizes."""
     random = np.random.default_rng(seed)
 
     def make_split(split) -> Examples:
@@ -33,6 +33,6 @@ def make_conv4(norm="batch", downsample="stride", filters=8, shape=(1, 16, 16)) 
 
 
 def run_by(how: str, method: Algorithm) -> Algorithm:
-    """The method with its tasks run as `train.over_tasks` might say."""
+    """Return the method with `how` set, as by `train.over_tasks`."""
     method.how = how
     return method

@@ -1,6 +1,6 @@
-"""Imported by every Python that is started with this folder in PYTHONPATH: it reaches this machine and no other.
+"""Block network access in every Python process with this folder in PYTHONPATH; only this machine is reachable.
 
-What was tried goes to the file that ATTEMPTS names, since a thread may swallow what is raised here.
+Attempts are written to the file that ATTEMPTS names, because a thread may swallow the exception.
 """
 
 import os
@@ -21,7 +21,7 @@ def _forbid(event, args):
     if (reached.decode() if isinstance(reached, bytes) else reached) not in HERE:
         with Path(os.environ["ATTEMPTS"]).open("a") as file:
             file.write(f"{event} {reached} by {sys.argv}\n")
-        raise OSError(f"the test lets nothing reach {reached}")
+        raise OSError(f"this test blocks the connection to {reached}")
 
 
 sys.addaudithook(_forbid)

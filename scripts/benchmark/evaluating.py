@@ -1,4 +1,4 @@
-"""Cases of drawing tasks and of judging a method on many of them."""
+"""Cases of sampling tasks and of evaluating a method on many of them."""
 
 import copy
 import random
@@ -22,10 +22,10 @@ MAML_TEST = Protocol(way=5, shot=1, query=1, steps=10)
 
 
 def comparisons() -> dict[str, Comparison]:
-    """Return every case of this kind, by name."""
+    """Return the cases, by name."""
     return {
         "draw_tasks": Comparison(
-            "drawing 1,000 tasks, Omniglot 5w1s",
+            "sampling 1,000 tasks, Omniglot 5w1s",
             Targets(100, 100),
             lambda setting: prepare_drawing(100 if setting.short else 1000, setting),
         ),
@@ -47,19 +47,19 @@ def comparisons() -> dict[str, Comparison]:
 
 
 def stream(split: str, shape: TaskShape, setting: Setting) -> ClassTaskStream:
-    """Return the tasks of Omniglot; in short, of a few random pictures."""
+    """Return tasks of Omniglot or, in a short benchmark, of a few random pictures."""
     data = omniglot(real=not setting.short)
     return ClassTaskStream(data, split, shape, 0, setting.device, torch.float32)  # type: ignore[arg-type]
 
 
 def prepare_drawing(tasks: int, setting: Setting) -> Duel:
-    """Make ready the drawing of some tasks until their tensors lie on the device."""
+    """Prepare sampling tasks until their tensors are on the device."""
     shape = TaskShape(5, 1, 1)
     ours = stream("train", shape, setting)
     examples = omniglot(real=not setting.short).splits["train"]
     taskset = learn2learn_tasks(InMemory(examples, setting.device), shape)
     loader = easyfsl_tasks(InMemory(examples, torch.device("cpu")), shape, tasks)
-    random.seed(0)  # both peers draw from Python's
+    random.seed(0)  # both peers use Python's generator
 
     def learn2learns() -> object:
         return [taskset.sample() for _ in range(tasks)]
@@ -80,7 +80,7 @@ def prepare_drawing(tasks: int, setting: Setting) -> Duel:
 
 
 def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
-    """Make ready our evaluation and easyfsl's; theirs judges fewer tasks."""
+    """Prepare our evaluation and easyfsl's, which evaluates fewer tasks."""
     easyfsl = import_easyfsl()
     ours = to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).eval()
     ours_stream = stream("test", protocol.shape, setting)
@@ -99,7 +99,7 @@ def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, sett
     agreement = check_agreement("ProtoNet's logits", ours.predict(task, 0).mean().item(), theirs)
     share = peers_tasks / tasks
     peer = Peer(easyfsls, share, agreement, f"the peer: {peers_tasks:,} tasks, scaled")
-    pictures = min(tasks * protocol.examples, len(dataset))  # each goes through the network once
+    pictures = min(tasks * protocol.examples, len(dataset))  # each is embedded once
     return Duel(
         lambda: evaluate(ours, ours_stream, tasks, 0),
         {"easyfsl": peer},
@@ -109,16 +109,16 @@ def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, sett
 
 
 def prepare_maml_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
-    """Make ready our evaluation and learn2learn's loop, both of the whole curve; theirs judges fewer tasks."""
+    """Prepare our evaluation and learn2learn's loop, both over the whole curve; theirs evaluates fewer tasks."""
     torch.manual_seed(0)
     ours = MAML(protocol.backbone(), protocol.way, inner_lr=0.1, inner_steps=1).to(setting.device).eval()
     ours_stream = stream("test", protocol.shape, setting)
     network = nn.Sequential(with_torchs_batch_norm(ours.backbone), copy.deepcopy(ours.head)).train()
     learner = import_learn2learn().algorithms.MAML(network, lr=0.1, first_order=True)
-    judged = ours_stream.draw(0, peers_tasks)
+    sampled = ours_stream.draw(0, peers_tasks)
 
     def learn2learns() -> torch.Tensor:
-        return _curves(learner, judged, protocol.steps)
+        return _curves(learner, sampled, protocol.steps)
 
     few = ours_stream.draw(0, 2)
     theirs = _curves(learner, few, protocol.steps)
