@@ -1,3 +1,51 @@
-"""metarun: an experiment runner for meta-learning."""
+"""metarun: an experiment runner for meta-learning.
+
+The command line is `metarun`. From Python: `train`, `load`, `load_results`, `load_tasks`, `evaluate` and `compare`,
+which import torch when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metarun.api import (
+        Evaluated,
+        Learner,
+        Run,
+        Tasks,
+        compare,
+        evaluate,
+        load,
+        load_results,
+        load_tasks,
+        train,
+    )
+    from metarun.errors import RunFailed, UserError
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Evaluated",
+    "Learner",
+    "Run",
+    "RunFailed",
+    "Tasks",
+    "UserError",
+    "compare",
+    "evaluate",
+    "load",
+    "load_results",
+    "load_tasks",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: `import metarun` itself loads nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'metarun' has no attribute {name!r}")
+    return getattr(import_module("metarun.errors" if name in ("RunFailed", "UserError") else "metarun.api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -34,6 +34,7 @@ class Algorithm(nn.Module):
             there are no inner gradient steps, or the update is not that gradient.
         outputs: the size of a fixed head, and so the only way it can solve; None: any way.
         splittable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be split.
+        needs_equal_shots: whether it needs equally many support examples of each class.
         learns: whether there is anything to meta-train; an untrained floor goes straight to meta-test.
         predicts_from_features: whether an example reaches predictions only through `backbone`, which no task changes.
             Examples can then be replaced by their features, computed once for all tasks.
@@ -45,6 +46,7 @@ class Algorithm(nn.Module):
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
     splittable: ClassVar[bool] = True
+    needs_equal_shots: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     predicts_from_features: bool = False
     optional_weights: ClassVar[tuple[str, ...]] = ()

@@ -46,6 +46,7 @@ class Reptile(GradientMethod):
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+    needs_equal_shots: ClassVar[bool] = True  # its steps take the classes by turns
 
     def __init__(
         self,

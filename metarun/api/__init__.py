@@ -1,0 +1,19 @@
+"""metarun in Python: train, load, adapt, evaluate and compare. `import metarun` offers all of it."""
+
+from metarun.api.evaluation import Evaluated, compare, evaluate
+from metarun.api.learner import Learner
+from metarun.api.run import Run, load, load_results, train
+from metarun.api.tasks import Tasks, load_tasks
+
+__all__ = [
+    "Evaluated",
+    "Learner",
+    "Run",
+    "Tasks",
+    "compare",
+    "evaluate",
+    "load",
+    "load_results",
+    "load_tasks",
+    "train",
+]

@@ -1,0 +1,123 @@
+"""Figures from Python: any function on metarun's own tasks, and two runs compared task by task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarun.algorithms import Stepless
+from metarun.api.run import Run, load
+from metarun.api.tasks import source_of
+from metarun.errors import UserError
+from metarun.evaluation.evaluate import Evaluation, judge
+from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
+from metarun.evaluation.floor import floor
+from metarun.evaluation.transduction import is_transductive
+from metarun.reporting.significance import Paired, paired
+from metarun.results.records import figures_by_step
+from metarun.results.statistics import mean_and_ci95
+from metarun.tasks.batch import TaskShape
+
+Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How well a function solves tasks.
+
+    Args:
+        accuracy: mean over the tasks, in [0, 1].
+        ci95: half-width of its 95 % interval, by Student's t over tasks.
+        floor: the accuracy of the nearest centroid of raw inputs on the same tasks.
+        transductive: whether a query's prediction depends on the other queries.
+        by_task: (tasks,) the accuracy of each.
+    """
+
+    accuracy: float
+    ci95: float
+    floor: float
+    transductive: bool
+    by_task: NDArray[np.float64]
+
+
+def evaluate(
+    solve: Solve,
+    data: str,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 15,
+    tasks: int = 600,
+    seed: int = 0,
+    device: str = "cpu",
+    config_dir: str | Path | None = None,
+    **settings: Any,
+) -> Evaluated:
+    """Evaluate a function or module of yours on the meta-test tasks that the command line uses.
+
+    Args:
+        solve: maps support_x (way * shot, *shape), support_y (way * shot) and query_x (n, *shape) of one task to
+            (n, way) logits.
+        data: a name from `metarun data list`.
+        way: classes in a task.
+        shot: support examples of a class.
+        query: query examples of a class.
+        tasks: how many.
+        seed: `test.seed`.
+        device: where the tensors are.
+        config_dir: a folder with YAML files of your own.
+        settings: keys of the data set.
+
+    Raises:
+        UserError: there is no such data set, or it cannot serve such tasks.
+    """
+    source = source_of(data, config_dir, settings)
+    stream = source.stream("test", TaskShape(way, shot, query), seed, torch.device(device), torch.float32)
+    method = _Function(solve)
+    found: Evaluation = evaluate_algorithm(method, stream, tasks, 0)
+    by_task = found.values["accuracy"][-1].double().numpy()
+    mean, half = mean_and_ci95(by_task)
+    return Evaluated(
+        accuracy=mean,
+        ci95=float("nan") if half is None else half,
+        floor=float(judge(floor, stream, tasks).headline.mean()),
+        transductive=is_transductive(method, stream, 0),
+        by_task=by_task,
+    )
+
+
+class _Function(Stepless):
+    """A function as a method."""
+
+    how = "loop"
+
+    def __init__(self, solve: Solve) -> None:
+        super().__init__()
+        self.solve = solve
+
+    def logits(self, support_x: Any, support_y: Tensor, query_x: Any, way: int) -> Tensor:  # noqa: ARG002
+        """See `Stepless`."""
+        return self.solve(support_x, support_y, query_x)
+
+
+def compare(one: Run | str, other: Run | str, results_dir: str | Path = "results") -> Paired:
+    """Compare two runs by paired tests over the meta-test tasks that both were tested on.
+
+    Returns:
+        The difference `other` minus `one` with its interval and p-values.
+
+    Raises:
+        UserError: they were not tested on the same tasks.
+    """
+    runs = [run if isinstance(run, Run) else load(run, results_dir) for run in (one, other)]
+    if runs[0].result["stream_hash"] != runs[1].result["stream_hash"]:
+        raise UserError(
+            f"{runs[0].id} and {runs[1].id} were not tested on the same tasks",
+            "test one on the other's by `metarun test run=…`.",
+        )
+    figures = [figures_by_step({**run.result, "path": str(run.path)})[-1] for run in runs]
+    return paired(figures[1], figures[0])
