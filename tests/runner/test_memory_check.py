@@ -2,9 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.runner.memory_check import check_network_fits, check_tasks_fit
 from metarun.tasks.batch import TaskShape
+
+PICTURES = {"image": InputSpec((3, 84, 84), "uint8", "bytes")}
+POINTS = {"x": InputSpec((1,), "float32", "floats")}
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +37,9 @@ def test_the_check_draws_no_random_number():
 
 
 def test_a_meta_batch_larger_than_memory_is_an_error():
-    check_tasks_fit(32, TaskShape(5, 1, 15), (3, 84, 84))
+    check_tasks_fit(32, TaskShape(5, 1, 15), PICTURES)
     of_a_batch = r"a meta-batch of 1,000,000 tasks of 5 x \(1 \+ 15\) examples takes .*; lower `train.meta_batch`"
     with pytest.raises(UserError, match=of_a_batch):
-        check_tasks_fit(10**6, TaskShape(5, 1, 15), (3, 84, 84))
+        check_tasks_fit(10**6, TaskShape(5, 1, 15), PICTURES)
     with pytest.raises(UserError, match=r"a task of 1 x \(1000000000 \+ 10\) examples takes .*; lower `shot`"):
-        check_tasks_fit(1, TaskShape(1, 10**9, 10), (1,))
+        check_tasks_fit(1, TaskShape(1, 10**9, 10), POINTS)
