@@ -41,32 +41,33 @@ class Schedule:
                 "set one of them, such as train.time_budget=10m.",
             )
         if self.clip_grad is not None and self.clip_grad <= 0:
-            raise UserError(f"{_asked('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
+            raise UserError(f"{_setting('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
         if self.iterations is not None and self.iterations < 0:
             raise UserError(
-                f"{_asked('iterations', self.iterations)} but it cannot be negative", "0 evaluates the untrained model."
+                f"{_setting('iterations', self.iterations)} but it cannot be negative",
+                "0 evaluates the untrained model.",
             )
         for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
             value = getattr(self, name)
             if value < 1:
-                raise UserError(f"{_asked(name, value)} but it must be at least 1", f"raise {_knob(name)}.")
+                raise UserError(f"{_setting(name, value)} but it must be at least 1", f"raise {_knob(name)}.")
         if self.outer_lr <= 0:
-            asked = _asked("outer_lr", self.outer_lr)
-            raise UserError(f"{asked} but it must be above 0", f"raise {_knob('outer_lr')}.")
+            setting = _setting("outer_lr", self.outer_lr)
+            raise UserError(f"{setting} but it must be above 0", f"raise {_knob('outer_lr')}.")
         if self.outer_lr_end < 0:
-            asked = _asked("outer_lr_end", self.outer_lr_end)
-            raise UserError(f"{asked} but it cannot be negative", f"raise {_knob('outer_lr_end')}.")
+            setting = _setting("outer_lr_end", self.outer_lr_end)
+            raise UserError(f"{setting} but it cannot be negative", f"raise {_knob('outer_lr_end')}.")
         if not 0 < self.lr_decay <= 1:
-            asked = _asked("lr_decay", self.lr_decay)
-            raise UserError(f"{asked} but it must be above 0 and at most 1", "1 keeps the rate constant.")
+            setting = _setting("lr_decay", self.lr_decay)
+            raise UserError(f"{setting} but it must be above 0 and at most 1", "1 keeps the rate constant.")
         if self.validate_tasks > MAX_TASKS:
             raise UserError(
-                f"{_asked('validate_tasks', f'{self.validate_tasks:,}')} but at most {MAX_TASKS:,} are possible",
+                f"{_setting('validate_tasks', f'{self.validate_tasks:,}')} but at most {MAX_TASKS:,} are possible",
                 f"lower {_knob('validate_tasks')}.",
             )
         for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
             if getattr(self, name) not in options:
-                raise UserError(f"{_asked(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
+                raise UserError(f"{_setting(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
 
     def fraction_done(self, iteration: int, seconds: float) -> float:
         """Return the fraction of the training that is done, from 0 to 1, by the nearer limit."""
@@ -84,7 +85,7 @@ class Schedule:
         return self.outer_lr_end + (self.outer_lr - self.outer_lr_end) * left
 
 
-def _asked(name: str, value: object) -> str:
+def _setting(name: str, value: object) -> str:
     return f"train.{name}={value}{set_by(f'train.{name}')}"
 
 
