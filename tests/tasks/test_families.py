@@ -218,4 +218,4 @@ class Empty(Fails):
 )
 def test_what_a_source_of_the_users_own_does_wrong_is_one_sentence(node, message):
     with pytest.raises(UserError, match=message):
-        _ = Parts({"data": node}).data
+        _ = Parts({"data": node}).source
