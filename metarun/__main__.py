@@ -1,4 +1,4 @@
-"""`python -m metarun` is the command `metarun`."""
+"""`python -m metarun` runs the command `metarun`."""
 
 from metarun.cli.main import entry
 

@@ -1,4 +1,4 @@
-"""The ends of a command that are no bugs: a user's mistake, a run that came to nothing, a signal."""
+"""How a command ends when it is not a bug: a user's mistake, a failed run, a signal."""
 
 import difflib
 import os
@@ -26,19 +26,19 @@ class UserError(ValueError):
         return type(self), (self.problem, self.remedy)
 
 
-class RunFailed(Exception):  # noqa: N818, it is no error of anybody's
-    """A run that was asked for rightly and came to nothing, such as a loss that became NaN; exit code 1."""
+class RunFailed(Exception):  # noqa: N818, nobody made an error
+    """A valid run that failed, such as a loss that became NaN; exit code 1."""
 
 
 class TrainingDiverged(RunFailed):
-    """A training whose loss is no number any more; what meta-val chose until then can be judged all the same.
+    """A training whose loss is no longer finite; the checkpoint chosen before that can still be evaluated.
 
     Args:
         message: the sentence.
-        step: at which it was seen.
+        step: at which this was noticed.
 
     Attributes:
-        trained: what the row of the failed run says of the training up to its checkpoint; empty: there is none.
+        trained: the training keys of the failed run's record; empty if there is no checkpoint.
     """
 
     def __init__(self, message: str, step: int) -> None:
@@ -48,42 +48,42 @@ class TrainingDiverged(RunFailed):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user's signal ended the work at a point where nothing is lost; exit code 128 + the signal's number.
+    """A signal stopped the work at a point where nothing is lost; exit code 128 + the signal's number.
 
-    No `Exception`, so that Hydra ends a sweep with it instead of starting the next job.
+    Not an `Exception`, so that Hydra ends a sweep instead of starting the next job.
     """
 
-    def __init__(self, signal_number: int, message: str = "stopped; the same command goes on from here.") -> None:
+    def __init__(self, signal_number: int, message: str = "stopped; rerun the same command to resume.") -> None:
         super().__init__(message)
         self.signal_number = signal_number
 
 
 def printable(text: str) -> str:
-    """Return a text in which nothing moves a cursor, breaks a line or turns its direction: escapes stand for that."""
+    """Escape characters that move the cursor, break the line or change the text direction."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def failed(what: str, error: Exception) -> str:
-    """Return the sentence for an exception out of a user's own code."""
-    told = " ".join(str(error).split()).rstrip(".")
-    return f"{what} ({type(error).__name__}{told and ': '}{told}); HYDRA_FULL_ERROR=1 shows where."
+def describe_exception(what: str, error: Exception) -> str:
+    """Return one sentence for an exception raised by a user's code."""
+    message = " ".join(str(error).split()).rstrip(".")
+    return f"{what} ({type(error).__name__}{message and ': '}{message}); set HYDRA_FULL_ERROR=1 to see where."
 
 
 def counted(number: int, what: str) -> str:
-    """Write how many of something there are: "1 class", "2 classes"."""
+    """Format a count: "1 class", "2 classes"."""
     plural = "es" if what.endswith("s") else "s"
     return f"{number:,} {what}{'' if number == 1 else plural}"
 
 
-_LONGEST_WORD = 100  # characters; to compare longer ones takes long and helps nobody
+_MAX_WORD = 100  # characters; comparing longer words is slow
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``" Did you mean 'omniglot'?"`` when an option is close to `word`, else an empty string."""
-    options = [option for option in options if len(option) <= _LONGEST_WORD] if len(word) <= _LONGEST_WORD else []
+    options = [option for option in options if len(option) <= _MAX_WORD] if len(word) <= _MAX_WORD else []
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-# The user's own wish, read before `metarun train` sets the variable for Hydra.
+# The user's setting, read before `metarun train` sets the variable for Hydra.
 FULL_TRACE = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -74,10 +74,10 @@ def training(make: Callable[[], Algorithm], iterations: int, checkpoint_every: f
 
 def run(of: Training, folder: Path) -> None:
     """Meta-train as a run does, with checkpoints in the background."""
-    writer = checkpoint.InBackground(
-        lambda state: checkpoint.save(folder / "last.pt", state, before=folder / "previous.pt")
+    writer = checkpoint.BackgroundWriter(
+        lambda state: checkpoint.save(folder / "last.pt", state, backup=folder / "previous.pt")
     )
-    of.run(lambda: writer.give({"run": "bench", **checkpoint.snapshot(of.state())}), [], lambda: None)
+    of.run(lambda: writer.submit({"run": "bench", **checkpoint.snapshot(of.state())}), [], lambda: None)
     writer.finish()
 
 
@@ -90,7 +90,7 @@ def cost(of: Training, folder: Path) -> Cost:
         state = {"run": "bench", **checkpoint.snapshot(of.state())}
         waited.append(time.perf_counter() - begin)
         begin = cpu_seconds()
-        checkpoint.save(path, state, before=folder / "previous.pt")
+        checkpoint.save(path, state, backup=folder / "previous.pt")
         written.append(cpu_seconds() - begin)
         begin = time.perf_counter()
         of.restore(checkpoint.load(path, "bench"))

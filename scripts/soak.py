@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarun.results import provenance as environment
-from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.bitwise_diff import compare_numbers, read_numbers
 from metarun.results.run_directory import RunDirectory
 from scripts.soaking.killer import Killer
 from scripts.soaking.processes import MIB, processes_with, runs_of
@@ -149,7 +149,7 @@ class Soak:
             raise SystemExit(f"an undisturbed run failed; see {self.workspace.logs[-1]}")
         (undisturbed,) = self.workspace.finished("undisturbed")
         self.figures["rows compared"] += 1
-        if changed := differences(numbers(RunDirectory(undisturbed)), numbers(RunDirectory(run))):
+        if changed := compare_numbers(read_numbers(RunDirectory(undisturbed)), read_numbers(RunDirectory(run))):
             self.changed[run.name] = [difference.what for difference in changed]
             shutil.copytree(run, self.workspace.folder / "changed" / run.name)
             shutil.copytree(undisturbed, self.workspace.folder / "changed" / f"{run.name}-undisturbed")

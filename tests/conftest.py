@@ -56,8 +56,8 @@ def metarun(
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Treat files written a moment ago as settled, so that their hashes are cached."""
-    monkeypatch.setattr("metarun.system.hash_cache.SETTLED", -(10**12))
+    """Treat files written a moment ago as stable, so that their hashes are cached."""
+    monkeypatch.setattr("metarun.system.hash_cache.STABLE_AFTER_NS", -(10**12))
 
 
 @pytest.fixture(scope="session")

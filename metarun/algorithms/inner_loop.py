@@ -13,7 +13,7 @@ from torch.func import grad, grad_and_value
 from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_under
 from metarun.errors import UserError
-from metarun.system.execution_mode import is_one_by_one
+from metarun.system.execution_mode import is_looping_over_tasks
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
@@ -142,7 +142,7 @@ def gradient_step(
         inputs: tensors, or dicts of them, that `loss` may update in place (running statistics) must come this way.
     """
     with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-        gradient = _gradient(loss, weights, *inputs) if is_one_by_one() else grad(loss)(weights, *inputs)
+        gradient = _gradient(loss, weights, *inputs) if is_looping_over_tasks() else grad(loss)(weights, *inputs)
     if isinstance(rate, Mapping):
         return {name: weight - rate[name] * gradient[name] for name, weight in weights.items()}
     return {name: weight - rate * gradient[name] for name, weight in weights.items()}

@@ -9,8 +9,8 @@ from metarun.backbones.backbone import Backbone
 from metarun.backbones.module_check import check_network, makes_the_same_of
 from metarun.backbones.passing_state import put_back
 from metarun.errors import UserError
-from metarun.system.determinism import refused
-from metarun.system.memory import ran_out
+from metarun.system.determinism import is_determinism_error
+from metarun.system.memory import is_out_of_memory
 
 
 class Module(Backbone):
@@ -73,7 +73,7 @@ class Module(Backbone):
             try:
                 features: Tensor = self.module(x)
             except Exception as error:
-                if isinstance(error, UserError) or ran_out(error) or refused(error):
+                if isinstance(error, UserError) or is_out_of_memory(error) or is_determinism_error(error):
                     raise
                 kind = str(x.dtype).removeprefix("torch.")
                 raise UserError(

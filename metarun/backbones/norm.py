@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metarun.backbones.batch_norm import batch_norm
 from metarun.backbones.bfloat16 import widened
 from metarun.errors import UserError
-from metarun.system.execution_mode import is_one_by_one
+from metarun.system.execution_mode import is_looping_over_tasks
 
 Norm = Literal["batch", "support", "running", "layer", "instance", "group", "tasknorm", "none"]
 NORMS: tuple[Norm, ...] = ("batch", "support", "running", "layer", "instance", "group", "tasknorm", "none")
@@ -100,7 +100,7 @@ class BatchStatistics(nn.Module):
         exact, scale, shift = widened(x), self.affine.weight, self.affine.bias
         if exact.numel() == exact.shape[1]:  # of a single number torch will not take the variance
             found: Tensor = self.affine(_standardise(exact, exact, (0, *range(2, x.ndim))))
-        elif is_one_by_one() and exact.numel() < MANY:
+        elif is_looping_over_tasks() and exact.numel() < MANY:
             found = F.batch_norm(exact, None, None, scale, shift, training=True, eps=EPSILON)
         else:
             found = batch_norm(exact, scale, shift, EPSILON)

@@ -22,12 +22,12 @@ from metarun.cli.hydra_errors import unreadable_file
 from metarun.cli.origins import HydraOrigins
 from metarun.cli.quoting import readable
 from metarun.config.compose import config_dir
-from metarun.config.keys_in_force import told_by
+from metarun.config.key_origins import using_origins
 from metarun.config.schema import register
 from metarun.errors import UserError
-from metarun.system.events import listen_to_sweep
+from metarun.system.events import connect_to_sweep
 from metarun.system.paths import is_folder
-from metarun.system.secrets import refuse_typed
+from metarun.system.secrets import refuse_secrets
 from metarun.system.signals import die_with_parent
 
 MOST_RUNS = 100_000  # of a sweep
@@ -49,8 +49,8 @@ def run_under_hydra(verb: str, words: list[str]) -> int:
         UserError: a flag or a folder that does not exist, or a password among the words.
     """
     die_with_parent()
-    listen_to_sweep()
-    refuse_typed(words)
+    connect_to_sweep()
+    refuse_secrets(words)
     register()
     sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
     failures: list[int] = []
@@ -143,7 +143,7 @@ def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
         try:
             origins = HydraOrigins(config)
             origins.check_named()
-            with told_by(origins):
+            with using_origins(origins):
                 return _perform(verb, _as_asked(config, origins) if verb == "test" else config, shared)
         except (Exception, KeyboardInterrupt) as error:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN

@@ -46,8 +46,8 @@ class HydraOrigins:
         """Hydra's `DefaultsList`: which files were merged, and which words of the command or files chose them."""
         return self.loader.compute_defaults_list(HydraConfig.get().job.config_name, self.words, RunMode.RUN)
 
-    def followed(self, key: str) -> str:
-        """See `Origins.followed`."""
+    def source_key(self, key: str) -> str:
+        """See `Origins.source_key`."""
         if self.is_test and key == "test.query":
             return "task.query"  # `metarun test` has one key for both
         seen = {key}
@@ -56,8 +56,8 @@ class HydraOrigins:
             seen.add(key)
         return key
 
-    def told(self, key: str) -> str | None:
-        """See `Origins.told`."""
+    def set_by(self, key: str) -> str | None:
+        """See `Origins.set_by`."""
         if self.is_test and _at(self._plain, key) is None:
             return OF_THE_RUN
         if self._is_typed(key):

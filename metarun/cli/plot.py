@@ -15,7 +15,7 @@ from metarun.reporting.tables.render import leave_out
 from metarun.reporting.tables.rows import finished_rows
 from metarun.reporting.tables.run_labels import differences
 from metarun.results import example_tasks
-from metarun.results.records import Record, lacks_tasks
+from metarun.results.records import Record, excludes_diverged
 from metarun.results.run_directory import find_run
 
 EXAMPLES = """examples:
@@ -115,7 +115,7 @@ def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     notes = [f"Bands: 95 % intervals over {_tasks(records)} meta-test tasks (Student t)."]
     if in_steps and not all(record["steps"] for record in records):
         notes.append("Level lines: methods that take no steps.")
-    if diverged := sum(record["diverged"] for record in records if lacks_tasks(record)):
+    if diverged := sum(record["diverged"] for record in records if excludes_diverged(record)):
         notes.append(f"Without {diverged:,} tasks that diverged: lines of {metric.key} are means over the others.")
     notes += _marked(records)
     write_figure(options.output, lambda: draw_curves(curves, x_name, metric.title, notes, in_steps, options.width))

@@ -10,9 +10,8 @@ from typing import Any
 from metarun.cli.parser import WordParser
 from metarun.errors import UserError
 from metarun.reporting.tables.render import print_table
-from metarun.results.bitwise_diff import Difference, Numbers, numbers
-from metarun.results.bitwise_diff import differences as numbers_that_differ
-from metarun.results.provenance import CHANGES_NUMBERS, PLACE, differences
+from metarun.results.bitwise_diff import Difference, Numbers, compare_numbers, read_numbers
+from metarun.results.provenance import CHANGES_NUMBERS, PLACE, compare_environments
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, find_run
 
@@ -41,13 +40,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--device", help="default: the one it was made on")
     asked = parser.parse_args(words)
     run = find_run(asked.results_dir, asked.run)
-    before = numbers(run)
+    before = read_numbers(run)
     record = run.read_result() or {}
     if asked.into.resolve() in run.path.resolve().parents:
         raise UserError(f"{run.path} lies in {asked.into}", "name another folder for its repetition with --into.")
     trust = _names(asked.trust)
     again = RunDirectory(_repeat(run, record, asked.into, asked.device or record["device"], trust))
-    gaps = numbers_that_differ(before, numbers(again))
+    gaps = compare_numbers(before, read_numbers(again))
     _print_numbers(before, gaps)
     _print_limit(record, again)
     _print_environment(run, again)
@@ -82,14 +81,18 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
 
     from metarun.config.schema import register
     from metarun.runner.retest import retest
-    from metarun.runner.stored_config import NEEDED, OF_HYDRA, stored_config
+    from metarun.runner.stored_config import HYDRA_KEYS, REQUIRED, stored_config
     from metarun.runner.train import train
 
     register()
     sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
     of_test = "trained_by" in record
-    stored = stored_config(run, trust, needed=OF_TEST if of_test else NEEDED)
-    again = {**{key: stored[key] for key in stored if key not in OF_HYDRA}, "results_dir": str(into), "device": device}
+    stored = stored_config(run, trust, required=OF_TEST if of_test else REQUIRED)
+    again = {
+        **{key: stored[key] for key in stored if key not in HYDRA_KEYS},
+        "results_dir": str(into),
+        "device": device,
+    }
     if of_test:
         trained = str(_trained(run, Path(str(stored["run"]))))
         return retest(OmegaConf.create({**again, "run": trained, "trust": trust, "force": True}))
@@ -141,7 +144,7 @@ def _print_environment(run: RunDirectory, again: RunDirectory) -> None:
 
 
 def _print_changes(began: Mapping[str, Any], now: Mapping[str, Any], when: str) -> None:
-    changed = differences(began, now, (*CHANGES_NUMBERS, *PLACE))
+    changed = compare_environments(began, now, (*CHANGES_NUMBERS, *PLACE))
     when = f"since {when} ({began.get('time', 'at an unknown time')})"
     if changed:
         print(f"In the environment {when}: {', '.join(f'{key} {how}' for key, how in changed.items())}.")

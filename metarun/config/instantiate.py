@@ -1,4 +1,4 @@
-"""From a node of the config that names a class by `_target_` to the object, with its mistakes told in one sentence."""
+"""Build an object from a config node with a `_target_`, and report each mistake in one sentence."""
 
 import inspect
 import types
@@ -10,29 +10,29 @@ from typing import Any
 import hydra
 from hydra.errors import InstantiationException
 
-from metarun.config.arguments import hints_of, takes_argument, with_paths
+from metarun.config.arguments import accepts_argument, map_paths, type_hints
 from metarun.errors import UserError, did_you_mean
-from metarun.system.paths import IS_PATH, path_of
+from metarun.system.paths import IS_PATH, resolve_path
 
 
 def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
-    """Call the class that `node` names with the node's other keys and with `given`.
+    """Call the class that `node` names with the node's other keys and `given`.
 
     Args:
-        key: where the node stands in the config, for messages: "algo", "data", "backbone".
+        key: the node's place in the config, for messages: "algo", "data", "backbone".
         node: resolved, plain values.
-        given: arguments that no YAML file can hold, such as the backbone.
+        given: arguments that cannot be written in YAML, such as the backbone.
 
     Raises:
-        UserError: there is no such class, or an argument is unknown, missing or of another type than the class says.
+        UserError: there is no such class, or an argument is unknown, missing or of the wrong type.
     """
     target = _target(key, node)
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     _check_arguments(key, target, {**arguments, **given}, arguments)
-    # Hydra would turn the tuples among `given` into lists, so it sees only what was written.
+    # Hydra would convert tuples in `given` to lists, so it only gets the written values.
     try:
-        make = hydra.utils.instantiate({**with_paths(node, _resolved, _class_of), "_partial_": True}, _convert_="all")
-    except InstantiationException as error:  # of a class named further down, such as backbone.module
+        make = hydra.utils.instantiate({**map_paths(node, _resolved, _class_of), "_partial_": True}, _convert_="all")
+    except InstantiationException as error:  # of a nested class, such as backbone.module
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
         where, cause = " ".join(str(error).partition(", set env var")[0].split()), str(_first_cause(error))
@@ -42,8 +42,8 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
 
 
 def _resolved(path: str, hint: Any) -> str | Path:
-    """Return a path as the run's identity resolves it, so that both mean the same file."""
-    resolved = path_of(path)
+    """Resolve a path as the run id does, so that both refer to the same file."""
+    resolved = resolve_path(path)
     return str(resolved) if _takes_text(hint) else resolved
 
 
@@ -55,33 +55,33 @@ def _takes_text(hint: Any) -> bool:
 
 
 def _class_of(name: str) -> Any:
-    """Return a class of the user's own; metarun's resolve paths by themselves, and name them as they were written."""
-    return None if name.startswith("metarun.") else found_by_name(name)
+    """Return a class of the user; metarun's classes resolve paths themselves and report them as written."""
+    return None if name.startswith("metarun.") else import_by_name(name)
 
 
-def found_by_name(name: Any) -> Any:
-    """Return what a name such as `package.module.Class` stands for; None where it cannot be imported."""
+def import_by_name(name: Any) -> Any:
+    """Import `package.module.Class`; return None if that fails."""
     try:
         return hydra.utils.get_object(name)
-    except Exception:  # whatever an import of anybody's may raise: it is told when it is built
+    except Exception:  # user code may raise anything; the error is reported when the object is built
         return None
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What went wrong to begin with: Hydra's own message says only where."""
+    """Return the original error; Hydra's message only says where it occurred."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
-    """Return whether the class that `node` names has such an argument; raises as `build` does."""
-    return takes_argument(_target(key, node), argument)
+    """Whether the class that `node` names takes this argument; raises like `build`."""
+    return accepts_argument(_target(key, node), argument)
 
 
 def _target(key: str, node: Mapping[str, Any]) -> Any:
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise UserError(f"`{key}` names no class", f"set `{key}._target_` or choose one with `{key}=…`.")
+        raise UserError(f"`{key}` does not name a class", f"set `{key}._target_` or choose one with `{key}=…`.")
     name = node["_target_"]
     try:
         found = hydra.utils.get_object(name)
@@ -90,8 +90,10 @@ def _target(key: str, node: Mapping[str, Any]) -> Any:
         raise UserError(f"{key}._target_={name} cannot be imported: {reason}.") from error
     try:
         inspect.signature(found)
-    except (TypeError, ValueError) as error:  # no callable, or one that does not say what it takes
-        raise UserError(f"{key}._target_={name} is no class whose arguments are known", "name another.") from error
+    except (TypeError, ValueError) as error:  # not callable, or without a signature
+        raise UserError(
+            f"{key}._target_={name} is not a class or function with a known signature", "use another one."
+        ) from error
     return found
 
 
@@ -101,28 +103,28 @@ def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], writte
     for name in arguments:
         if name not in parameters and not takes_any:
             raise UserError(
-                f"`{key}.{name}` is no key of {called}, which takes {', '.join(parameters)}."
+                f"`{key}.{name}` is not a key of {called}, which takes {', '.join(parameters)}."
                 + did_you_mean(name, parameters)
             )
     for name, parameter in parameters.items():
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and not variadic and name not in arguments:
-            raise UserError(f"`{key}.{name}` is missing, and {called} has no default for it.")
-    hints = hints_of(target)
+            raise UserError(f"`{key}.{name}` is missing and {called} has no default for it.")
+    hints = type_hints(target)
     for name, value in written.items():
         if name in hints and not _fits(value, hints[name]):
-            raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}, as {called} takes.")
+            raise UserError(f"{key}.{name}={value!r} is not {_describe(hints[name])}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value out of YAML can stand for a parameter so annotated; True where YAML has no such values."""
+    """Whether a YAML value fits a type hint; True for types that YAML cannot express."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _fits(value, options[0])
     if hint is Path:
         return isinstance(value, str)
     if origin is typing.Literal:
-        return any(type(value) is type(option) and value == option for option in options)  # True == 1, and is no 1
+        return any(type(value) is type(option) and value == option for option in options)  # True == 1, but is not 1
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in options)
     if hint is type(None):
@@ -145,13 +147,13 @@ def _describe(hint: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return f"a mapping of which each value is {_describe(inner[1])}"
+        return f"a mapping whose values are each {_describe(inner[1])}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return f"a list of which each entry is {_describe(inner[0])}"
+        return f"a list whose entries are each {_describe(inner[0])}"
     names = {
-        int: "a whole number",
+        int: "an integer",
         float: "a number",
-        str: "a text",
+        str: "a string",
         Path: "a path",
         bool: "true or false",
         type(None): "null",

@@ -1,4 +1,4 @@
-"""The schema of a config, where the YAML tree lies, and a run's config under what a test of it asks for."""
+"""The config schemas of `metarun train` and `metarun test`, and the resolvers `by_way` and `by_shot`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,18 +45,18 @@ class TrainConfig:
 class TestConfig:
     """`test`: meta-validation and meta-test."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # not a test class, despite its name
 
     tasks: int = MISSING
     steps: int = MISSING
     query: int = MISSING
     seed: int = MISSING
-    interval: str = "closed"  # a value here is for the configs of runs that were made before there was such a key
+    interval: str = "closed"  # a default for configs stored before this key existed
 
 
 @dataclass
 class PaperBackboneConfig:
-    """`paper_backbone`: the network as the method's paper has it, for the options of `backbone` to read."""
+    """`paper_backbone`: the network of the method's paper, read by the options of `backbone`."""
 
     norm: str = "batch"
     filters: int = 64
@@ -74,10 +74,10 @@ class ChosenConfig:
 
 @dataclass
 class PublishedConfig:
-    """`published`: what a paper reports for a run of which the keys of `of` hold in `result.json`."""
+    """`published`: what a paper reports for runs whose `result.json` has the values in `of`."""
 
-    accuracy: float | None = None  # one of
-    mse: float | None = None  # these two
+    accuracy: float | None = None  # either this
+    mse: float | None = None  # or this
     ci95: float | None = None
     source: str = MISSING
     of: dict[str, Any] = MISSING
@@ -85,7 +85,7 @@ class PublishedConfig:
 
 @dataclass
 class RunConfig:
-    """The whole of `metarun train`. `algo`, `data` and `backbone` name a class, whose signature is their schema."""
+    """The config of `metarun train`. The schema of `algo`, `data` and `backbone` is the signature of its class."""
 
     data: Any = MISSING
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -94,12 +94,12 @@ class RunConfig:
     seed: int = MISSING
     device: str = MISSING
     precision: str = MISSING
-    tf32: bool = False  # these two have values here for the configs of runs that were made before there were such keys
+    tf32: bool = False  # this and the next have defaults for configs stored before these keys existed
     deterministic: bool = False
     results_dir: str = MISSING
     force: bool = MISSING
     retry_failed: bool = MISSING
-    logger: dict[str, Any] = field(default_factory=dict)  # each names a class, whose signature is its schema
+    logger: dict[str, Any] = field(default_factory=dict)  # each schema is the signature of the class that it names
     train: TrainConfig = field(default_factory=TrainConfig)
     test: TestConfig = field(default_factory=TestConfig)
     paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)
@@ -109,7 +109,7 @@ class RunConfig:
 
 @dataclass
 class RetestTaskConfig:
-    """`task` of `metarun test`: null keeps what the run was made for."""
+    """`task` of `metarun test`: null keeps the run's value."""
 
     way: int | None = None
     shot: int | None = None
@@ -118,7 +118,7 @@ class RetestTaskConfig:
 
 @dataclass
 class RetestTestConfig:
-    """`test` of `metarun test`: null keeps what the run was made for."""
+    """`test` of `metarun test`: null keeps the run's value."""
 
     __test__ = False
 
@@ -130,14 +130,14 @@ class RetestTestConfig:
 
 @dataclass
 class RetestTrainConfig:
-    """`train` of `metarun test`, which trains nothing: null keeps what the run was made with."""
+    """`train` of `metarun test`, which does not train: null keeps the run's value."""
 
     over_tasks: str | None = None
 
 
 @dataclass
 class RetestChosenConfig:
-    """`chosen` of `metarun test`: null keeps what the run was made for."""
+    """`chosen` of `metarun test`: null keeps the run's value."""
 
     algo: str | None = None
     data: str | None = None
@@ -145,17 +145,17 @@ class RetestChosenConfig:
 
 @dataclass
 class RetestConfig:
-    """The whole of `metarun test`."""
+    """The config of `metarun test`."""
 
     run: str = MISSING
     trust: list[str] = field(default_factory=list)
     algo: Any = None
     data: Any = None
-    backbone: Any = None  # data=sinusoid chooses one; a checkpoint has its own
+    backbone: Any = None  # not used: data=sinusoid sets it, but the checkpoint has its own
     task: RetestTaskConfig = field(default_factory=RetestTaskConfig)
     train: RetestTrainConfig = field(default_factory=RetestTrainConfig)
     test: RetestTestConfig = field(default_factory=RetestTestConfig)
-    paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)  # not used: as `backbone`
+    paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)  # not used, like `backbone`
     audit: bool = MISSING
     device: str = MISSING
     tf32: bool | None = None
@@ -167,12 +167,12 @@ class RetestConfig:
 
 
 def by_way(values: dict[int, Any], _root_: DictConfig) -> Any:
-    """Resolve `${by_way:{5: 0.4, 20: 0.1}}` to the entry of the largest way that is not above `task.way`."""
+    """Resolve `${by_way:{5: 0.4, 20: 0.1}}` to the entry of the largest way that is at most `task.way`."""
     return _at_or_below(values, _root_.task.way)
 
 
 def by_shot(values: dict[int, Any], _root_: DictConfig) -> Any:
-    """Resolve `${by_shot:{1: 4, 5: 2}}` to the entry of the largest shot that is not above `task.shot`."""
+    """Resolve `${by_shot:{1: 4, 5: 2}}` to the entry of the largest shot that is at most `task.shot`."""
     return _at_or_below(values, _root_.task.shot)
 
 
@@ -181,7 +181,7 @@ def _at_or_below(values: dict[int, Any], number: int) -> Any:
 
 
 def register() -> None:
-    """Make the schemas and the resolvers known to Hydra; harmless when repeated."""
+    """Register the schemas and resolvers with Hydra; safe to repeat."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
     store.store(name="retest_schema", node=RetestConfig)

@@ -1,4 +1,4 @@
-"""The code behind a class or function of the user's own as one hash: its file, and what this imports of theirs."""
+"""Hash the code of a user's class or function: its file and the user's modules that it imports."""
 
 import ast
 import functools
@@ -14,20 +14,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Whose version no identity holds, as little as for metarun's own networks: `environment.json` does.
-_OF_THE_RUN = frozenset({"torch", "numpy", "hydra", "omegaconf"})
+# Packages whose versions are in `environment.json` and not in run ids, as for metarun's own code.
+_RECORDED_PACKAGES = frozenset({"torch", "numpy", "hydra", "omegaconf"})
 
 
 def code_hash(found: Any, named: str = "") -> str | None:
-    """Return a SHA-256 of the code of a class or function, None where it has no file.
+    """Return a SHA-256 of the code of a class or function; None if it has no file.
 
-    That is the file in which it is defined and those of the modules that this one imports, however far; of what is
-    installed, and not the user's own, the file and the package's version. Imports are read, not run: modules that are
-    imported by a name made at run time are not among them.
+    The hash covers the defining file and the modules that it imports, recursively; for installed packages, the file and
+    the package's version. Imports are parsed, not run, so modules imported by a computed name are not included.
 
     Args:
         found: the class or function.
-        named: the module by which it was found, which may take it from another one; "": the one that defines it.
+        named: the module in which it was found, which may import it from another one; "" for the defining module.
     """
     modules = dict.fromkeys(filter(None, (named, _module_of(found))))
     files = dict(_closure(list(modules)))
@@ -47,7 +46,7 @@ def _module_of(found: Any) -> str:
 
 
 def _closure(names: list[str]) -> Iterator[tuple[str, Path]]:
-    """Yield the names and files of some modules, and of the user's own modules that those import."""
+    """Yield the names and files of some modules and of the user's modules that they import."""
     seen: set[Path] = set()
     while names:
         name = names.pop()
@@ -61,14 +60,14 @@ def _closure(names: list[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _file_of(name: str) -> Path | None:
-    """Return the file of a module; None where there is none, or it is Python's or metarun's own."""
+    """Return the file of a module; None if it has none or belongs to Python or metarun."""
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ("metarun", "__main__", ""):
         return None
     module = sys.modules.get(name)
     try:
         found = module.__spec__ if isinstance(module, ModuleType) else importlib.util.find_spec(name)
-    except Exception:  # of a module of anybody's; whoever needs it will say so
+    except Exception:  # user code may raise anything; the error is reported when the module is imported
         return None
     file = Path(found.origin) if found and found.has_location and found.origin else None
     return file if file and file.is_file() else None
@@ -85,21 +84,21 @@ def _is_installed(file: Path | None) -> bool:
 
 
 def _version(module: str) -> str:
-    """Return name and version of an installed package; "" of one that each run's `environment.json` names."""
+    """Return name and version of an installed package; "" if `environment.json` records it."""
     top = module.partition(".")[0]
-    if top in _OF_THE_RUN:
+    if top in _RECORDED_PACKAGES:
         return ""
     try:
         return f"{top} {metadata.version(top)}"
-    except metadata.PackageNotFoundError:  # it is called otherwise than what is imported
+    except metadata.PackageNotFoundError:  # the distribution has another name than the module
         return f"{top} {getattr(sys.modules.get(top), '__version__', '')}"
 
 
 def _imported(name: str, file: Path) -> Iterator[str]:
-    """Yield the modules that a module may import, in full: packages on the way, and what may be a module of one."""
+    """Yield the full names of all modules that a module may import, including parent packages."""
     try:
         tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):  # an extension, or what will not be imported either
+    except (OSError, SyntaxError, ValueError):  # an extension module, or not valid Python
         return
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     yield from _with_packages(name)
@@ -115,6 +114,6 @@ def _imported(name: str, file: Path) -> Iterator[str]:
 
 
 def _with_packages(name: str) -> Iterator[str]:
-    """Yield a.b.c, a.b and a: to import the first runs the files of all."""
+    """Yield a.b.c, a.b and a: importing the first runs all three."""
     parts = name.split(".")
     yield from (".".join(parts[:i]) for i in range(len(parts), 0, -1) if all(parts))

@@ -1,4 +1,4 @@
-"""What the values of a config may be: what JSON can say, in numbers that torch can hold."""
+"""Check config values: JSON values with numbers that torch can hold."""
 
 import math
 from collections.abc import Mapping
@@ -6,37 +6,39 @@ from typing import Any
 
 from metarun.errors import UserError
 
-LARGEST = float.fromhex("0x1.fffffep127")  # that a float32 holds, in which networks and their rates are
+LARGEST = float.fromhex("0x1.fffffep127")  # the largest float32, the type of networks and learning rates
 
 
 def check_plain(value: Any, key: str = "") -> None:
-    """Raise a UserError that names the key where a config holds what no run can take."""
+    """Raise a UserError with the key of the first value that is not allowed."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str):
-                raise UserError(f"{key or 'the config'} has a key {name!r}, which is no text", "put it in quotes.")
+                raise UserError(f"{key or 'the config'} has a key {name!r}, which is not a string", "put it in quotes.")
             check_plain(item, f"{key}.{name}" if key else name)
     elif isinstance(value, list):
         for i, item in enumerate(value):
             check_plain(item, f"{key}.{i}")
-    elif fault := _fault(value):
-        raise UserError(f"{key}{fault}.")
+    elif problem := _problem(value):
+        raise UserError(f"{key}{problem}.")
 
 
-def _fault(value: Any) -> str | None:
+def _problem(value: Any) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
         bits = value.bit_length()
-        return None if bits < 64 else f" is a whole number of {bits:,} bits; 63 are possible"
+        return None if bits < 64 else f" is an integer of {bits:,} bits; at most 63 are possible"
     if isinstance(value, float):
         if not math.isfinite(value):
-            return f"={value} is not finite; give a number that is"
-        return None if abs(value) <= LARGEST else f"={value} is more than a float32 holds; {LARGEST:.1e} is possible"
+            return f"={value} is not finite; use a finite number"
+        return (
+            None if abs(value) <= LARGEST else f"={value} is too large for a float32; at most {LARGEST:.1e} is possible"
+        )
     if not isinstance(value, str):
-        return f" is a {type(value).__name__}, which no key takes; give a text, a number, true, false or null"
+        return f" is a {type(value).__name__}, which no key takes; use a string, a number, true, false or null"
     try:
         value.encode()
     except UnicodeEncodeError:
-        return f"={value!a} is no text in UTF-8; give another name to what it names"
-    return f"={value!a} has a NUL in it, which no text here can have" if "\0" in value else None
+        return f"={value!a} is not valid UTF-8; rename what it refers to"
+    return f"={value!a} contains a NUL, which is not allowed" if "\0" in value else None

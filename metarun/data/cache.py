@@ -11,9 +11,9 @@ from metarun.data import cache_file
 from metarun.data.cache_file import Unwritten, unwritten
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.errors import UserError
-from metarun.system.hash_cache import remember, remembered
-from metarun.system.lock import alone
-from metarun.system.paths import data_root, path_of
+from metarun.system.hash_cache import cached_answer, store_answer
+from metarun.system.lock import exclusive_lock
+from metarun.system.paths import data_root, resolve_path
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def mirror() -> str | Path | None:
     asked = os.environ.get("METARUN_MIRROR")
     if not asked:
         return None
-    return asked.rstrip("/") if asked.startswith(("http://", "https://")) else path_of(asked)
+    return asked.rstrip("/") if asked.startswith(("http://", "https://")) else resolve_path(asked)
 
 
 def find_original(folder: str, names: Iterable[str]) -> Path | None:
@@ -76,7 +76,7 @@ def read_cache(path: Path, key: str, storage: Storage = "memory") -> Examples | 
     """
 
     def checksum_of_map(examples: Examples) -> str:
-        return remembered([path], f"checksum|{key}", lambda: cache_file.checksum(key, examples))
+        return cached_answer([path], f"checksum|{key}", lambda: cache_file.checksum(key, examples))
 
     if storage == "disk":
         return _trusted(path, cache_file.mapped, checksum_of_map)
@@ -128,7 +128,7 @@ def _locked(path: Path) -> Iterator[None]:
 
     with ExitStack() as held:
         try:
-            held.enter_context(alone(path.with_suffix(".lock"), wait))
+            held.enter_context(exclusive_lock(path.with_suffix(".lock"), wait))
         except OSError as error:
             raise _unwritable(path, error) from error
         yield
@@ -144,7 +144,7 @@ def _write(path: Path, key: str, examples: Unwritten) -> None:
         raise _unwritable(path, error) from error
     finally:
         unfinished.unlink(missing_ok=True)  # there if anything was raised
-    remember([path], f"checksum|{key}", checksum)
+    store_answer([path], f"checksum|{key}", checksum)
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Examples, Split, pieces
 from metarun.errors import UserError, counted
-from metarun.system.hash_cache import keep, kept
+from metarun.system.hash_cache import read_cache, write_cache
 from metarun.system.paths import data_root
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def find_duplicates(
         places = _places(splits)
         _check_no_class_twice(name, splits, places)
         found = _count(splits, places, test_alone)
-        keep(path, asdict(found))
+        write_cache(path, asdict(found))
     return found
 
 
@@ -209,7 +209,7 @@ def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
 
 
 def _kept(path: Path) -> Duplicates | None:
-    if not (answers := kept(path)):
+    if not (answers := read_cache(path)):
         return None
     try:
         found = Duplicates(**answers)  # type: ignore[arg-type]  # a file of anybody's

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from metarun.data.door import check_examples, check_finite
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
-from metarun.system.hash_cache import remembered
+from metarun.system.hash_cache import cached_answer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -183,7 +183,7 @@ class ClassDataset:
         if (file := _file_of(examples)) is None:
             check()
         else:
-            remembered([file], f"finite|{file}|{_header(split, examples)}", check)
+            cached_answer([file], f"finite|{file}|{_header(split, examples)}", check)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -205,7 +205,7 @@ class ClassDataset:
         if len(files) < len(SPLITS):
             return self._hash()
         headers = [_header(split, self.splits[split]) for split in SPLITS]
-        return remembered(files, f"data hash|{files}|{headers}", self._hash)
+        return cached_answer(files, f"data hash|{files}|{headers}", self._hash)
 
     def _hash(self) -> str:
         digest = hashlib.sha256()

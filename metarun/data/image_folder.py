@@ -24,7 +24,7 @@ from metarun.data.published_images import KNOWN, KnownName
 from metarun.data.splits import read_split_file
 from metarun.errors import UserError, counted
 from metarun.system.fingerprint import content_hash
-from metarun.system.paths import PathText, data_root, is_file, is_folder, path_of
+from metarun.system.paths import PathText, data_root, is_file, is_folder, resolve_path
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class ImageFolder:
     ) -> None:
         if not 1 <= size <= _MOST_PIXELS:
             raise UserError(f"size={size} but pictures have 1 to {_MOST_PIXELS} pixels a side here", "set `data.size`.")
-        self.root = None if root is None else path_of(root)
+        self.root = None if root is None else resolve_path(root)
         self._written = root
         self.split = split
         self.size, self.channels = size, channels

@@ -9,7 +9,7 @@ from metarun.data.examples import SPLITS, LeftOut, Split
 from metarun.data.image_tables import Classes
 from metarun.data.picture_files import PictureFiles, count_by_suffix
 from metarun.errors import counted, printable
-from metarun.system.hash_cache import keep, kept
+from metarun.system.hash_cache import read_cache, write_cache
 
 _NAMED = 5  # folders in a clause
 
@@ -80,11 +80,11 @@ def remember_left_out(path: Path, key: str, find: Callable[[], LeftOut | None]) 
         key: of the cache.
         find: arranges the pictures; None: they are not here, or no longer whole.
     """
-    before = kept(path)
+    before = read_cache(path)
     clauses = [before.get("by_choice"), before.get("unasked")]
     if before.get("key") == key and all(isinstance(each, list) for each in clauses):
         return LeftOut(*(tuple(map(str, each)) for each in clauses if isinstance(each, list)))
     if (found := find()) is None:
         return LeftOut()
-    keep(path, {"key": key, **asdict(found)})
+    write_cache(path, {"key": key, **asdict(found)})
     return found

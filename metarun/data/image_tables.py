@@ -18,7 +18,7 @@ from metarun.data.archive import Read
 from metarun.data.examples import SPLITS, Split
 from metarun.data.picture_files import SHOWN, PictureFiles
 from metarun.errors import UserError
-from metarun.system.paths import is_folder, path_of
+from metarun.system.paths import is_folder, resolve_path
 
 TABLES: dict[Split, str] = {which: f"{which}.csv" for which in SPLITS}
 _MOST_PARTS = 64  # of a path whose every end is tried
@@ -95,7 +95,7 @@ class _Pictures:
 
     def __init__(self, place: Path, folder: str, files: PictureFiles, rows: Sequence[_Row]) -> None:
         self._place, self._folder = place, folder
-        self._below = cache(partial(_below, path_of(str(place))))
+        self._below = cache(partial(_below, resolve_path(str(place))))
         self._labels = {_plain(row.label) for row in rows}
         lengths = {depth for row in rows for end in _possible_ends(row.filename) for depth in [end.count("/") + 1]}
         self._written = set(files.pictures)
@@ -213,7 +213,7 @@ def _below(root: Path, folder: str) -> str | None:
     for above in (*reversed(path.parents), path):
         if not is_folder(above):
             return None
-        if (real := path_of(str(above))).is_relative_to(root):
+        if (real := resolve_path(str(above))).is_relative_to(root):
             return (real.relative_to(root) / path.relative_to(above)).as_posix()
     return None
 

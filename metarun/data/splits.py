@@ -9,7 +9,7 @@ from itertools import takewhile
 from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
 from metarun.errors import UserError, counted, did_you_mean
 from metarun.system.parsing import parse_yaml
-from metarun.system.paths import is_file, path_of
+from metarun.system.paths import is_file, resolve_path
 
 ClassLists = Mapping[Split, Sequence[str]]
 Rule = Callable[[Sequence[str]], ClassLists]
@@ -38,7 +38,7 @@ def split_classes(name: str, split: str, classes: Sequence[str], rules: Mapping[
 def unnamed(split: str, lists: ClassLists, classes: Sequence[str]) -> LeftOut:
     """Return what `split_classes` gave to no split."""
     rest = len(classes) - sum(len(names) for names in lists.values())
-    return LeftOut((f"{counted(rest, 'class')} that {path_of(split).name} does not name",) if rest else ())
+    return LeftOut((f"{counted(rest, 'class')} that {resolve_path(split).name} does not name",) if rest else ())
 
 
 def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str]) -> dict[Split, list[str]]:
@@ -77,7 +77,7 @@ def read_split_file(name: str, split: str, rules: Sequence[str] = ()) -> bytes:
     Raises:
         UserError: there is none; the sentence names the rules that the data set knows, too.
     """
-    path = path_of(split)
+    path = resolve_path(split)
     if not is_file(path):
         possible = f"neither {' nor '.join(rules)} nor an existing file" if rules else "no existing file"
         raise UserError(

@@ -13,7 +13,7 @@ from metarun.data.dataset_cache import DatasetCache
 from metarun.data.examples import SPLITS, ClassDataset, Examples, LeftOut
 from metarun.errors import UserError, counted
 from metarun.system.fingerprint import content_hash
-from metarun.system.paths import PathText, path_of
+from metarun.system.paths import PathText, resolve_path
 
 VERSION = 1  # raise it with every change that can change an example or a class
 
@@ -57,7 +57,7 @@ class Table:
         storage: Storage = "memory",
     ) -> None:
         self._written = root
-        self.root = None if root is None else path_of(root)
+        self.root = None if root is None else resolve_path(root)
         self.label, self.columns, self.drop, self.header = label, columns, tuple(drop), header
         self.standardise, self.missing = standardise, missing
         self.split, self.split_column, self.split_seed = split, split_column, split_seed
@@ -97,7 +97,7 @@ class Table:
         return self.root, self.label
 
     def _content(self, root: Path) -> str:
-        split = "" if self.split is None else content_hash(path_of(self.split))
+        split = "" if self.split is None else content_hash(resolve_path(self.split))
         return f"{content_hash(root)}|{split}"
 
     def _cache(self, root: Path) -> DatasetCache:

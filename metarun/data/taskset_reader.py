@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.examples import SPLITS, Split, Values
-from metarun.errors import UserError, failed
+from metarun.errors import UserError, describe_exception
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def _example(where: str, dataset: Any, index: int) -> Any:
     try:
         return dataset[index][0]
     except Exception as error:  # of a user's own code
-        raise UserError(failed(f"{where} has an example that cannot be read", error)) from error
+        raise UserError(describe_exception(f"{where} has an example that cannot be read", error)) from error
 
 
 def _as_array(where: str, example: Any) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from metarun.data.cache import Storage, as_stored
 from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.taskset_reader import read_splits
-from metarun.errors import UserError, did_you_mean, failed
+from metarun.errors import UserError, describe_exception, did_you_mean
 
 NAMES: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}  # as learn2learn calls the splits
 
@@ -67,7 +67,7 @@ class Tasksets:
         try:
             return function()
         except Exception as error:
-            raise UserError(failed(f"data.tasksets={self.tasksets} failed", error)) from error
+            raise UserError(describe_exception(f"data.tasksets={self.tasksets} failed", error)) from error
         finally:
             random.setstate(before)
 

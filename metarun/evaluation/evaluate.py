@@ -1,4 +1,4 @@
-"""Judging an algorithm on tasks it was not trained on. Knows no algorithm, no data set, no screen."""
+"""Evaluate an algorithm on held-out tasks, independent of the algorithm, the data set and the display."""
 
 import logging
 import math
@@ -11,32 +11,32 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed
-from metarun.evaluation.feature_cache import on_features
-from metarun.results.example_tasks import TASKS, ExampleTask, can_be_shown, cut_down
+from metarun.evaluation.feature_cache import on_cached_features
+from metarun.results.example_tasks import TASKS, ExampleTask, is_displayable, shrink
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
-from metarun.system.memory import ran_out
+from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.losses import confidence, correct, per_query_loss
 from metarun.tasks.stream import TaskStream
 
 log = logging.getLogger(__name__)
 
-# How much goes through the network at once: more is slower on a CPU and takes more memory, which grows with the area.
+# How much goes through the network at once. More is slower on a CPU, and memory grows with the image area.
 CHUNK_EXAMPLES = 1024
 CHUNK_PIXELS = CHUNK_EXAMPLES * 28 * 28
-CHUNK_FEATURES = 8192  # examples at once whose features are there already
+CHUNK_FEATURES = 8192  # examples at once if their features are cached
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured on each of T tasks before adaptation and after each step.
+    """Measurements on each of T tasks, before adaptation and after each step.
 
     Args:
         values: (steps + 1, T) each, by column of `tasks.parquet`, means over the queries: `loss`, cross-entropy in nats
-            or squared error; of classes also `accuracy` and `confidence`, the probability given to the predicted
+            or squared error; in classification also `accuracy` and `confidence`, the probability of the predicted
             class, in [0, 1].
-        metric: which of them the algorithm is judged by.
+        metric: the one that counts.
     """
 
     values: Mapping[str, Tensor]
@@ -49,15 +49,15 @@ class Evaluation:
 
     @property
     def diverged(self) -> Tensor:
-        """(T,) bool: the loss is no finite number, or none below `LARGEST`, before adaptation or after some step."""
+        """(T,) bool: whether the loss is not finite or not below `LARGEST`, before adaptation or after any step."""
         return ~(self.loss < LARGEST).all(0)
 
     @property
     def headline(self) -> Tensor:
-        """What a method is judged by after the last step.
+        """The metric after the last step.
 
         Returns:
-            (T,) the accuracy of each task, where a query without a finite prediction is wrong; or the squared error of
+            (T,) the accuracy of each task, with queries without a finite prediction as wrong; or the squared error of
             each task that did not diverge.
         """
         values = self.values[self.metric.column][-1]
@@ -65,15 +65,15 @@ class Evaluation:
 
     @property
     def loss_by_step(self) -> list[float]:
-        """The mean loss of the tasks that did not diverge, before adaptation and after each step; empty without one."""
-        sane = ~self.diverged
-        return self.loss[:, sane].double().mean(1).tolist() if sane.any() else []
+        """The mean loss of tasks that did not diverge, before adaptation and after each step; empty if all diverged."""
+        finite = ~self.diverged
+        return self.loss[:, finite].double().mean(1).tolist() if finite.any() else []
 
     @property
     def median(self) -> float | None:
-        """The median squared error over all tasks, those that diverged above all; None where these count in the mean.
+        """The median squared error over all tasks, with diverged tasks as infinite.
 
-        None as well where so many diverged that it is no number.
+        None in classification, where diverged tasks count in the mean, and if the median is not finite.
         """
         if self.metric.counts_diverged:
             return None
@@ -82,9 +82,9 @@ class Evaluation:
 
     @property
     def score(self) -> float:
-        """The mean headline, signed so that more is better; -inf where it cannot stand for all tasks.
+        """The mean headline, signed so that higher is better.
 
-        So it is if no task has a loss, and if one has none where those that diverged do not count.
+        -inf if all tasks diverged, or if any diverged and diverged tasks do not count.
         """
         diverged = self.diverged
         if bool(diverged.all()) or (not self.metric.counts_diverged and bool(diverged.any())):
@@ -92,8 +92,8 @@ class Evaluation:
         return self.metric.score(float(self.headline.double().mean()))
 
 
-def _nobody_asks(done: int, tasks: int) -> None:
-    """Nobody wants to know how far it is."""
+def _ignore_progress(done: int, tasks: int) -> None:
+    """Do nothing."""
 
 
 def evaluate(
@@ -101,33 +101,33 @@ def evaluate(
     stream: TaskStream,
     tasks: int,
     steps: int,
-    judged: Callable[[int, int], None] = _nobody_asks,
+    on_progress: Callable[[int, int], None] = _ignore_progress,
     features: dict[str, Tensor] | None = None,
 ) -> Evaluation:
-    """Judge an algorithm, as it is, on the first `tasks` of a stream; `features` is what `on_features` may keep."""
+    """Evaluate an algorithm on the first `tasks` of a stream; `features` is a cache for `on_cached_features`."""
     algorithm.eval()
     kept = {} if features is None else features
-    of_features = on_features(algorithm, stream, tasks, lambda: judged(0, tasks), kept)
+    of_features = on_cached_features(algorithm, stream, tasks, lambda: on_progress(0, tasks), kept)
     if of_features is None:
-        return judge(lambda batch: algorithm.predict(batch, steps), stream, tasks, judged)
+        return evaluate_predictions(lambda batch: algorithm.predict(batch, steps), stream, tasks, on_progress)
     on, embedded = of_features
-    return judge(lambda batch: on.predict(batch, steps), embedded, tasks, judged, CHUNK_FEATURES)
+    return evaluate_predictions(lambda batch: on.predict(batch, steps), embedded, tasks, on_progress, CHUNK_FEATURES)
 
 
-def judge(
+def evaluate_predictions(
     predict: Callable[[TaskBatch], Tensor],
     stream: TaskStream,
     tasks: int,
-    judged: Callable[[int, int], None] = _nobody_asks,
+    on_progress: Callable[[int, int], None] = _ignore_progress,
     at_once: int | None = None,
 ) -> Evaluation:
-    """Judge predictions on the first `tasks` of a stream, in chunks of which none changes another's result.
+    """Evaluate predictions on the first `tasks` of a stream, in chunks that do not affect each other.
 
     Args:
-        predict: returns (steps + 1, T, queries, way) as `Algorithm.predict` does.
-        stream: where the tasks come from.
+        predict: returns (steps + 1, T, queries, way), like `Algorithm.predict`.
+        stream: of tasks.
         tasks: how many.
-        judged: told after each chunk how many of how many are done.
+        on_progress: called after each chunk with the number of tasks done and the total.
         at_once: examples in a chunk; default: `CHUNK_EXAMPLES`.
     """
     size, done = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), 0
@@ -137,31 +137,31 @@ def judge(
         try:
             found.append(_measure(predict, stream.draw(done, length)))
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
-            size = _fewer(length, stream.shape)
+            size = _halved(length, stream.shape)
         else:
             done += length
-            judged(done, tasks)
+            on_progress(done, tasks)
     columns = {name: torch.cat([part.values[name] for part in found], dim=1) for name in found[0].values}
     return Evaluation(columns, found[0].metric)
 
 
 def tasks_at_once(stream: TaskStream, examples: int) -> int:
-    """Return how many tasks make a chunk of at most so many examples; at least one, however large it is."""
+    """Return how many tasks fit in a chunk of `examples` examples; at least one."""
     shape = stream.shape
-    area = stream.draw(0, 1).example_shape[1:].numel()  # pixels of an example; 1 where examples are no images
+    area = stream.draw(0, 1).example_shape[1:].numel()  # pixels of an example; 1 if it is not an image
     return max(1, min(examples, CHUNK_PIXELS // area) // (shape.way * (shape.shot + shape.query)))
 
 
-def _fewer(tasks: int, shape: TaskShape) -> int:
-    """Return how many tasks to judge at once when so many took more memory than there is."""
+def _halved(tasks: int, shape: TaskShape) -> int:
+    """Return how many tasks to evaluate at once after `tasks` ran out of memory."""
     if tasks == 1:
         sizes = shape.knob("way", "query", between=", ")
         raise RunFailed(
-            f"one task does not fit the memory; lower {sizes} or `backbone.filters`, or choose a device with more."
+            f"one task does not fit in memory; lower {sizes} or `backbone.filters`, or use a device with more memory."
         )
-    log.warning("out of memory: from here on %d tasks are judged at once, not %d", tasks // 2, tasks)
+    log.warning("out of memory: evaluating %d tasks at once from now on, not %d", tasks // 2, tasks)
     return tasks // 2
 
 
@@ -176,53 +176,65 @@ def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> Evalua
 
 
 def adaptation_ms(
-    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None, repeats: int = 15
+    algorithm: Algorithm,
+    stream: TaskStream,
+    steps: int,
+    check_interrupt: Callable[[], None] = lambda: None,
+    repeats: int = 15,
 ) -> float:
-    """Return the median milliseconds from one task's examples to its predictions, all steps included."""
+    """Return the median milliseconds from one task's examples to its predictions, including all steps."""
     algorithm.eval()
     times = []
     for i in range(repeats + 2):  # the first two warm up
-        pause()
+        check_interrupt()
         task = stream.draw(i, 1)
         _wait_for(task.device)
-        begin = time.perf_counter()
+        started = time.perf_counter()
         algorithm.predict(task, steps)
         _wait_for(task.device)
-        times.append((time.perf_counter() - begin) * 1000)
+        times.append((time.perf_counter() - started) * 1000)
     return float(torch.tensor(times[2:]).median())
 
 
 @torch.no_grad()
 def predict_examples(
-    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], pause: Callable[[], None] = lambda: None
+    algorithm: Algorithm,
+    stream: TaskStream,
+    steps: int,
+    tasks: Sequence[int],
+    check_interrupt: Callable[[], None] = lambda: None,
 ) -> list[ExampleTask]:
-    """Return the first few of some tasks with an algorithm's predictions; none where there is nothing to draw.
+    """Return the first few of some tasks with an algorithm's predictions; empty if they cannot be displayed.
 
     Args:
-        algorithm: with the weights that were judged.
-        stream: where the tasks come from.
+        algorithm: with the evaluated weights.
+        stream: of tasks.
         steps: of adaptation.
-        tasks: their numbers in the stream; those that diverged cannot be drawn.
-        pause: called before each; raises when the user wants to stop.
+        tasks: their numbers in the stream, without those that diverged.
+        check_interrupt: called before each task; raises when the user wants to stop.
     """
     algorithm.eval()
     shown = []
     for i in tasks[:TASKS]:
-        pause()
+        check_interrupt()
         task = stream.draw(i, 1)
         regression = task.regression
         support_x, query_x = task.support_x, task.query_x
-        if isinstance(support_x, dict) or isinstance(query_x, dict) or not can_be_shown(task.example_shape, regression):
+        if (
+            isinstance(support_x, dict)
+            or isinstance(query_x, dict)
+            or not is_displayable(task.example_shape, regression)
+        ):
             return []
         predictions = algorithm.predict(task, steps)[-1].float()  # (1, queries, way)
-        if not predictions.isfinite().all():  # one task by itself rounds otherwise than among others
+        if not predictions.isfinite().all():  # a single task rounds differently than one in a chunk
             continue
-        whole = (
+        arrays = (
             *(support_x, task.support_y, query_x, task.query_y),
             predictions if regression else predictions.argmax(-1),
             predictions.new_empty(1, 0) if regression else confidence(predictions),
         )
-        shown.append(cut_down(ExampleTask(*(tensor[0].cpu().numpy() for tensor in whole))))
+        shown.append(shrink(ExampleTask(*(tensor[0].cpu().numpy() for tensor in arrays))))
     return shown
 
 

@@ -1,4 +1,4 @@
-"""What any learner must beat: predictions for which nothing was learned."""
+"""The floor: predictions without any learning, which every method must beat."""
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from metarun.tasks.raw_vectors import raw_vectors
 
 
 def floor(tasks: TaskBatch) -> Tensor:
-    """Predict every query by the nearest class mean of raw inputs or, in regression, by the mean support target.
+    """Predict each query by the nearest class mean of raw inputs or, in regression, by the mean support target.
 
     Returns:
-        (1, T, way * query, way) logits, or (1, T, query, 1) numbers.
+        (1, T, way * query, way) logits, or (1, T, query, 1) values.
     """
     if tasks.regression:
         return tasks.support_y.mean(1, keepdim=True).expand_as(tasks.query_y)[None]

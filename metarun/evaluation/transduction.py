@@ -1,4 +1,4 @@
-"""Whether queries see each other: found by predicting them alone and in company. Knows no algorithm, no data set."""
+"""Check whether predictions depend on the other queries, by predicting queries together and one at a time."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,22 +15,22 @@ from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.losses import correct, per_query_loss
 from metarun.tasks.stream import TaskStream
 
-PLACED = 2  # queries of a class that `check_predictions` asks about
-ASKED = 3  # queries of one task that `is_transductive` predicts alone
-AT_ONCE = 16  # queries that `audit` predicts in one batch, each in a task of its own
+QUERIES_PER_CLASS = 2  # in `check_predictions`
+ASKED_QUERIES = 3  # queries of one task that `is_transductive` predicts alone
+AT_ONCE = 16  # queries per batch in `audit`, each in a task of its own
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What predicting every query of some tasks by itself changed, after the last step.
+    """The effect of predicting every query of some tasks alone, after the last step.
 
     Args:
-        tasks: that were audited.
-        queries: in all of them.
-        changed: queries of which the prediction changed at any step, beyond float64's rounding.
-        together: mean accuracy, or squared error, of the queries as they are judged; in regression of those whose
-            prediction is a number both ways.
-        alone: the same of the queries predicted one at a time.
+        tasks: number of audited tasks.
+        queries: number of queries in all of them.
+        changed: queries whose prediction changed at any step by more than float64 rounding.
+        together: mean accuracy or squared error of the queries as in the meta-test; in regression of those with a
+            finite prediction both ways.
+        alone: the same for queries predicted one at a time.
         flipped: queries whose predicted class changed; None in regression.
     """
 
@@ -43,12 +43,16 @@ class Audit:
 
 
 def is_transductive(
-    algorithm: Algorithm, stream: TaskStream, steps: int, pause: Callable[[], None] = lambda: None, first: int = 0
+    algorithm: Algorithm,
+    stream: TaskStream,
+    steps: int,
+    check_interrupt: Callable[[], None] = lambda: None,
+    first: int = 0,
 ) -> bool:
-    """Whether a query's prediction changes with the other queries, asked in float64 of a few queries of one task.
+    """Whether a query's prediction depends on the other queries, checked in float64 on a few queries of one task.
 
-    The support examples are asked about as well, so that there is company however few queries a task has. The task is
-    number `first`: one that diverges tells nothing, as it makes much of rounding.
+    The support examples are also used as queries, so that there are enough of them. The task is number `first`; a task
+    that diverges cannot be used, because it amplifies rounding.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
     task = stream.draw(first, 1).to(torch.float64)
@@ -56,84 +60,85 @@ def is_transductive(
     every = replace(task, query_x=every_x, query_y=torch.cat([task.query_y, task.support_y], 1))
 
     def predict(queries: slice) -> Tensor:
-        pause()
+        check_interrupt()
         return algorithm.predict(every.with_queries(queries), steps)
 
     together = predict(slice(None))
-    alone = [predict(slice(j, j + 1)) for j in range(min(ASKED, every.query_y.shape[1]))]
+    alone = [predict(slice(j, j + 1)) for j in range(min(ASKED_QUERIES, every.query_y.shape[1]))]
     return any(bool(_differs(one[:, :, 0], together[:, :, j]).any()) for j, one in enumerate(alone))
 
 
 def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> None:
-    """Predict some queries of a task again in opposite order and beside wrong labels, in float64, after a step at most.
+    """Check that predictions do not depend on the order or the labels of the queries.
 
-    Queries come class by class: a method that goes by their places has all of them right and has learned nothing.
+    Queries are sorted by class, so a method that uses their order predicts them without having learned anything. Some
+    queries of a task are predicted again in reverse order with wrong labels, in float64, after at most one step.
 
     Raises:
-        UserError: a prediction changes with the place of its query, or with the labels of the queries.
+        UserError: a prediction depends on the position of its query or on the labels of the queries.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
     task = stream.draw(0, 1).to(torch.float64)
     queries = task.query_y.shape[1]
-    task = task.with_queries(torch.arange(queries) % (queries // task.way) < PLACED)
-    opposite = replace(task, query_x=map_inputs(lambda field: field.flip(1), task.query_x))  # and query_y as it was
+    task = task.with_queries(torch.arange(queries) % (queries // task.way) < QUERIES_PER_CLASS)
+    reverse = replace(task, query_x=map_inputs(lambda field: field.flip(1), task.query_x))  # query_y is not reversed
     steps = min(steps, 1)
     with torch.random.fork_rng():
-        one, other = algorithm.predict(task, steps), algorithm.predict(opposite, steps).flip(2)
+        one, other = algorithm.predict(task, steps), algorithm.predict(reverse, steps).flip(2)
         if not bool((_differs(one, other) & one.isfinite().all(-1)).any()):
             return
         if bool(_differs(one, algorithm.predict(task, steps)).any()):
-            return  # it draws random numbers, and cannot be asked so
+            return  # it draws random numbers, so this check does not apply
     raise UserError(
-        f"the predictions of {type(algorithm).__name__} change with the order or the labels of the queries, which come "
-        "class by class, so that a place gives its label away",
-        "let `predict` look at `query_x` alone and treat all places alike.",
+        f"the predictions of {type(algorithm).__name__} depend on the order or the labels of the queries, which are "
+        "sorted by class, so that labels leak",
+        "make `predict` use only `query_x`, whatever its order.",
     )
 
 
 def audit(
-    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], audited: Callable[[int, int], None]
+    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], on_progress: Callable[[int, int], None]
 ) -> Audit:
-    """Predict every query of some tasks of a stream in company and by itself, in float64.
+    """Predict every query of some tasks together with the others and alone, in float64.
 
     Args:
-        algorithm: what is audited; it stays as it is.
+        algorithm: to audit; not changed.
         stream: of meta-test tasks.
         steps: of adaptation.
-        tasks: their numbers; one that diverges tells nothing, as it makes much of rounding.
-        audited: told after each task how many of how many are done; may raise to stop.
+        tasks: their numbers, without tasks that diverge, which amplify rounding.
+        on_progress: called after each task with the number of tasks done and the total; may raise to stop.
 
     Raises:
-        RunFailed: no prediction of a query is a number.
+        RunFailed: no prediction is finite.
     """
     algorithm = copy.deepcopy(algorithm).double().eval()
-    in_company, by_itself, targets = [], [], []
+    all_together, all_alone, targets = [], [], []
     for done, i in enumerate(tasks, 1):
         task = stream.draw(i, 1).to(torch.float64)
-        in_company.append(algorithm.predict(task, steps)[:, 0])  # (steps + 1, queries, way)
+        all_together.append(algorithm.predict(task, steps)[:, 0])  # (steps + 1, queries, way)
         pieces = [_each_query_alone(task, first, count) for first, count in chunks(task.query_y.shape[1], AT_ONCE)]
-        by_itself.append(torch.cat([algorithm.predict(piece, steps)[:, :, 0] for piece in pieces], 1))
+        all_alone.append(torch.cat([algorithm.predict(piece, steps)[:, :, 0] for piece in pieces], 1))
         targets.append(task.query_y[0])
-        audited(done, len(tasks))
-    together, alone, target = torch.cat(in_company, 1), torch.cat(by_itself, 1), torch.cat(targets)
+        on_progress(done, len(tasks))
+    together, alone, target = torch.cat(all_together, 1), torch.cat(all_alone, 1), torch.cat(targets)
     regression = target.is_floating_point()
-    judge = per_query_loss if regression else correct
-    as_judged, by_themselves = (judge(each[-1], target).double() for each in (together, alone))
-    known = (as_judged < LARGEST) & (by_themselves < LARGEST)
-    if not known.any():
+    measure = per_query_loss if regression else correct
+    value_together, value_alone = (measure(each[-1], target).double() for each in (together, alone))
+    finite = (value_together < LARGEST) & (value_alone < LARGEST)
+    if not finite.any():
         raise RunFailed(f"all {len(tasks)} audited tasks diverged; lower `test.steps`.")
     return Audit(
         tasks=len(tasks),
         queries=len(target),
         changed=int(_differs(alone, together).any(0).sum()),
-        together=float(as_judged[known].mean()),
-        alone=float(by_themselves[known].mean()),
+        together=float(value_together[finite].mean()),
+        alone=float(value_alone[finite].mean()),
         flipped=None if regression else int((alone[-1].argmax(-1) != together[-1].argmax(-1)).sum()),
     )
 
 
 def _each_query_alone(task: TaskBatch, first: int, count: int) -> TaskBatch:
-    """Return `count` copies of a task (T = 1), each with one of its queries from `first` on."""
+    """Return `count` copies of a task (T = 1), each with one of its queries, starting at `first`."""
 
     def copies(support: Tensor) -> Tensor:
         return support.expand(count, *support.shape[1:])
@@ -146,5 +151,5 @@ def _each_query_alone(task: TaskBatch, first: int, count: int) -> TaskBatch:
 
 
 def _differs(one: Tensor, other: Tensor) -> Tensor:
-    """Whether predictions (..., way) differ by more than rounding; two that are no numbers do not."""
+    """Whether predictions (..., way) differ by more than rounding; two NaNs are equal."""
     return ~torch.isclose(one, other, rtol=1e-6, atol=1e-8, equal_nan=True).all(-1)

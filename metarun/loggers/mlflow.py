@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metarun.loggers.logger import LoggedRun, Outcome, import_for
-from metarun.system.lock import alone
+from metarun.system.lock import exclusive_lock
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 AT_ONCE = 100  # parameters that one request may have
@@ -63,7 +63,7 @@ class MLflow:
         """Return the id of the experiment; the runs of a sweep wait for the one that makes the tables and itself."""
         uri = self._tracking_uri or f"sqlite:///{results / 'mlflow.db'}"
         artifacts = None if self._tracking_uri else (results / "mlartifacts").as_uri()
-        with alone(results / ".mlflow.lock", lambda _: None):
+        with exclusive_lock(results / ".mlflow.lock", lambda _: None):
             self._client = self._library.MlflowClient(uri)
             found = self._client.get_experiment_by_name(self._experiment)
             if found is not None:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from metarun.reporting.shortfall import remark
 from metarun.results.metrics import figure, metric_of
-from metarun.results.records import lacks_tasks
+from metarun.results.records import excludes_diverged
 from metarun.results.statistics import FEW_TASKS
 from metarun.system.durations import format_duration
 
@@ -43,7 +43,7 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     """Add what the run is judged by, over what, by step, and beside what no training has."""
     metric = metric_of(record)
     left = record["test_tasks"] - record.get("diverged", 0)
-    over = f"{left:,} of " if lacks_tasks(record) else ""
+    over = f"{left:,} of " if excludes_diverged(record) else ""
     interval = f"over {over}{record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
     if record["test_tasks"] < FEW_TASKS:
         interval += f"; fewer than {FEW_TASKS} tasks say little"

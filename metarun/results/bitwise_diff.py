@@ -1,4 +1,4 @@
-"""Whether a run had again has the same numbers, bit for bit, and which differ by how much where it has not."""
+"""Compare the numbers of two executions of a run, bit for bit."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from metarun.errors import UserError
-from metarun.results import checksums as sums
+from metarun.results import checksums
 from metarun.results.record_schema import number
 from metarun.results.records import CIRCUMSTANCES, TIMINGS
 from metarun.results.run_directory import RunDirectory
 
-Numbers = dict[str, list[Any]]  # by "file: key or column": one value, or all of a list or a column
+Numbers = dict[str, list[Any]]  # by "file: key or column": one value, or all values of a list or column
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A key or a column that is not the same.
+    """A key or column that differs.
 
     Args:
         what: "file: key".
-        before: what is the first to differ; None: it was not there.
-        now: what it is now.
+        before: the first value that differs; None if it was missing.
+        now: the new value.
         count: how many values of the key or column differ.
-        largest: how far two of them are apart at most; None where they are no numbers.
+        largest: the largest absolute difference; None if the values are not numbers.
     """
 
     what: str
@@ -34,30 +34,30 @@ class Difference:
     largest: float | None = None
 
 
-def numbers(run: RunDirectory) -> Numbers:
-    """Read all that has to be the same when a finished run is had again: everything but timings and circumstances.
+def read_numbers(run: RunDirectory) -> Numbers:
+    """Read everything that a repeated run must reproduce: all but timings and circumstances.
 
     Raises:
         UserError: a file is missing or damaged.
     """
     record = run.read_result()
     if record is not None and record["status"] == "failed":
-        raise UserError(f"{run.path} failed ({record['reason'].rstrip('.')}): only a finished run can be repeated.")
+        raise UserError(f"{run.path} failed ({record['reason'].rstrip('.')})", "only a finished run can be repeated.")
     if record is None:
-        raise UserError(f"{run.path} is no finished run", "finish it with `metarun train`.")
+        raise UserError(f"{run.path} is not a finished run", "finish it with `metarun train`.")
     found = {
         f"result.json: {key}": value if isinstance(value, list) else [value]
         for key, value in record.items()
         if key not in TIMINGS | CIRCUMSTANCES
     }
     for path in (run.tasks, run.curve):
-        if path == run.tasks or path.is_file():  # a row of `metarun test` has no curve
+        if path == run.tasks or path.is_file():  # a run of `metarun test` has no curve
             found |= {f"{path.name}: {column}": values for column, values in _columns(path).items()}
     return found
 
 
-# Runs that were made before there were these are without them, which is no difference.
-CAME_LATER = frozenset(
+# Added in later versions; earlier runs do not have them, which is not a difference.
+ADDED_KEYS = frozenset(
     (
         *("result.json: diverged", "result.json: val_diverged", "result.json: mse_median"),
         *("result.json: train_loss_first", "result.json: train_loss_last"),
@@ -67,7 +67,7 @@ CAME_LATER = frozenset(
 
 
 def _exactly(text: str) -> float:
-    """Read a figure to the bit, which not every version of pandas does by itself."""
+    """Parse a number exactly, which not every version of pandas does."""
     return float(text) if text else math.nan
 
 
@@ -75,27 +75,27 @@ _EXACT = {"loss": _exactly, "accuracy": _exactly, "median": _exactly}
 
 
 def _columns(path: Path) -> Numbers:
-    import pandas as pd  # half a second that most commands do without
+    import pandas as pd  # takes half a second, and most commands do not need it
 
     try:
-        sums.check(path)
+        checksums.check(path)
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, converters=_EXACT)
     except UserError:
         raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason})", "make the run again with force=true.") from error
+        raise UserError(f"{path} cannot be read ({reason})", "run it again with force=true.") from error
     return {str(column): table[column].tolist() for column in table if column not in TIMINGS}
 
 
-def differences(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> list[Difference]:
-    """Return what differs between what `numbers` read of a run and of the same run had again."""
-    return list(_differences(before, now))
+def compare_numbers(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> list[Difference]:
+    """Return the differences between the numbers of a run and of its repetition, as `read_numbers` returns them."""
+    return list(_compare(before, now))
 
 
-def _differences(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> Iterator[Difference]:
+def _compare(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> Iterator[Difference]:
     for what in dict.fromkeys([*before, *now]):
-        if what not in before and what in CAME_LATER:
+        if what not in before and what in ADDED_KEYS:
             continue
         if what not in before or what not in now:
             yield Difference(what, _first(before, what), _first(now, what))
@@ -112,7 +112,7 @@ def _first(numbers: Mapping[str, list[Any]], what: str) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal to the bit; a missing figure of a curve is NaN, and as missing as another."""
+    """Whether two values are bitwise equal; NaN, a missing value of a curve, equals NaN."""
     if isinstance(one, float) and isinstance(other, float):
         return one == other or (math.isnan(one) and math.isnan(other))
     return type(one) is type(other) and one == other

@@ -1,6 +1,6 @@
-"""What the files of a run held when it was finished: `SHA256SUMS`, which `sha256sum -c` understands too.
+"""Checksums of a finished run's files: `SHA256SUMS`, which `sha256sum -c` also reads.
 
-A flipped bit in a figure leaves a figure: without this nobody could tell.
+They detect damage such as a flipped bit in a number, which leaves a valid file.
 """
 
 import hashlib
@@ -9,51 +9,55 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metarun.errors import UserError
-from metarun.system.atomic_write import replacing
+from metarun.system.atomic_write import atomic_write
 from metarun.system.paths import read_file
 
 NAME = "SHA256SUMS"
-LARGEST = 1 << 16  # bytes, many more than the sums of a run's files have
+MAX_BYTES = 1 << 16  # far more than the checksums of a run's files take
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-OF_A_ROW = "result.json"  # is always among them
-REMEDY = f"make the run again with force=true, or delete {NAME} beside it if you changed it yourself."
+ALWAYS_LISTED = "result.json"
+REMEDY = f"run it again with force=true, or delete {NAME} if you changed the file yourself."
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the sums of some files of a folder, by name.
+    """Write the checksums of files in a folder.
+
+    Args:
+        folder: to write to.
+        contents: of the files, by name.
 
     Raises:
-        UserError: they cannot be written.
+        UserError: the checksums cannot be written.
     """
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()]
-    with replacing(folder / NAME) as file:
+    with atomic_write(folder / NAME) as file:
         file.write("".join(lines).encode())
 
 
 def check(path: Path, content: bytes | None = None) -> None:
-    """Make sure that a file is what it was when its run was finished, if that is known of it.
+    """Check that a file has not changed since its run finished, if its checksum is known.
 
     Args:
-        path: of the file. Runs of an older metarun are without sums; so are those from which somebody took them away.
-        content: of the file, where it was read already.
+        path: of the file. Runs of earlier versions have no checksums, and users can delete them.
+        content: of the file, if it was already read.
 
     Raises:
-        UserError: it is not, or it cannot be told because the sums are damaged themselves.
+        UserError: the file has changed, or the checksums are damaged.
         OSError: the file cannot be read.
     """
     sums = path.parent / NAME
     try:
-        text = read_file(sums, LARGEST)
+        text = read_file(sums, MAX_BYTES)
     except ValueError:
-        text = b"much more than sums"
+        text = b"too large"
     if text is None:
         return
     lines = [LINE.fullmatch(line) for line in text.decode("ascii", "replace").splitlines()]
     stated = {line[2]: line[1] for line in lines if line}
-    if not all(lines) or OF_A_ROW not in stated:
-        raise UserError(f"{sums} is damaged, so that nobody knows of {path.name}", f"{REMEDY}")
+    if not all(lines) or ALWAYS_LISTED not in stated:
+        raise UserError(f"{sums} is damaged, so {path.name} cannot be checked", REMEDY)
     if path.name not in stated:
         return
     found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
     if found != stated[path.name]:
-        raise UserError(f"{path} is not what it was when the run was finished", f"{REMEDY}")
+        raise UserError(f"{path} has changed since the run finished", REMEDY)

@@ -1,4 +1,4 @@
-"""A few meta-test tasks that a run leaves behind to be looked at, with what it said to them."""
+"""A few meta-test tasks with their predictions, saved for the report."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.errors import UserError
-from metarun.results import checksums as sums
+from metarun.results import checksums
 from metarun.results.record_schema import LARGEST
 from metarun.system.atomic_write import write_bytes
 
@@ -19,22 +19,22 @@ WAYS = 5
 PER_CLASS = 3
 POINTS = 100  # support or query points of a function
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-SIDE = 42  # pixels: larger pictures are shrunk, so that the file stays at a few hundred KB
-MOST = 1_000  # examples of a task, or points, that are read
-LARGEST_FILE = 1 << 24  # bytes that are unpacked
+SIDE = 42  # pixels; larger pictures are shrunk, so that the file takes a few hundred KB
+MAX_EXAMPLES = 1_000  # examples or points of a task
+MAX_UNPACKED_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
 class ExampleTask:
-    """One task as it is shown, after the last step of adaptation.
+    """One task as it is displayed, after the last adaptation step.
 
     Args:
         support_x: (support, channels, height, width) uint8 pictures, or (support, 1) float32 points in regression.
         support_y: (support,) labels, or (support, 1) float32 targets.
         query_x: (queries, ...) like support_x.
         query_y: (queries, ...) like support_y.
-        predicted: like query_y, what was predicted; labels of classes that are not shown may be among them.
-        confidence: (queries,) the probability given to the predicted label; of length 0 in regression.
+        predicted: the predictions, like query_y; may contain labels of classes that are not displayed.
+        confidence: (queries,) the probability of the predicted label; of length 0 in regression.
     """
 
     support_x: NDArray[Any]
@@ -46,27 +46,27 @@ class ExampleTask:
 
     @property
     def regression(self) -> bool:
-        """Whether the task is a function, not classes to tell apart."""
+        """Whether the task is regression."""
         return self.query_y.dtype.kind == "f"
 
 
 def letter(label: Any) -> str:
-    """Name a label: A to Z, then by number."""
+    """Name a label: A to Z, then numbers."""
     return LETTERS[label] if 0 <= label < len(LETTERS) else str(int(label))
 
 
-def can_be_shown(shape: Sequence[int], regression: bool) -> bool:
-    """Whether examples of this shape are pictures (grey or in colour, channels first), or points of a function."""
+def is_displayable(shape: Sequence[int], regression: bool) -> bool:
+    """Whether examples of this shape are pictures (grey or colour, channels first) or points of a function."""
     if regression:
         return tuple(shape) == (1,)
-    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) * SIDE >= max(shape[1:])  # no strip of pixels
+    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) * SIDE >= max(shape[1:])  # not a thin strip
 
 
-def cut_down(task: ExampleTask) -> ExampleTask:
-    """Keep what there is room for: the first `WAYS` classes, `PER_CLASS` examples of each, in `SIDE` pixels.
+def shrink(task: ExampleTask) -> ExampleTask:
+    """Keep the first `WAYS` classes and `PER_CLASS` examples of each, with pictures of at most `SIDE` pixels.
 
     Args:
-        task: a whole one; its pictures are floats, from 0 to 1 unless the data set's own numbers are beyond.
+        task: a complete task; its pictures are floats, in [0, 1] unless the data set exceeds that.
     """
     if task.regression:
         return ExampleTask(*(array[:POINTS].astype(np.float32) for array in asdict(task).values()))
@@ -88,7 +88,7 @@ def _first_of_each_class(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _as_pictures(x: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Turn (n, channels, height, width) floats into uint8, each pixel the mean of a square of them."""
+    """Convert (n, channels, height, width) floats to uint8, averaging squares of pixels."""
     by = -(-max(x.shape[2:]) // SIDE)
     height, width = (max(1, side // by) for side in x.shape[2:])
     squares = x[:, :, : height * by, : width * by].reshape(*x.shape[:2], height, -1, width, by)
@@ -97,7 +97,7 @@ def _as_pictures(x: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def save(path: Path, tasks: Sequence[ExampleTask]) -> None:
-    """Write the tasks, atomically; nothing but arrays of numbers, so that reading them runs no code."""
+    """Write the tasks atomically, as arrays of numbers, so that reading them cannot run code."""
     arrays = {f"{name}_{i}": array for i, task in enumerate(tasks) for name, array in asdict(task).items()}
     content = BytesIO()
     np.savez_compressed(content, **arrays)
@@ -108,34 +108,32 @@ def load(path: Path) -> list[ExampleTask]:
     """Read what `save` wrote.
 
     Raises:
-        UserError: the file is damaged, or of another kind.
+        UserError: the file is damaged or has another format.
     """
     try:
-        sums.check(path)
+        checksums.check(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if sum(entry.file_size for entry in arrays.zip.infolist()) > LARGEST_FILE:
-                raise ValueError("it unpacks to more than a few tasks take")
+            if sum(entry.file_size for entry in arrays.zip.infolist()) > MAX_UNPACKED_BYTES:
+                raise ValueError("it unpacks to too many bytes")
             names = ExampleTask.__dataclass_fields__
             tasks = [
                 ExampleTask(**{name: arrays[f"{name}_{i}"] for name in names}) for i in range(len(arrays) // len(names))
             ]
-        if not all(map(_is_whole, tasks)):
-            raise ValueError("its arrays do not fit together")
+        if not all(map(_is_valid, tasks)):
+            raise ValueError("its arrays do not match")
     except UserError:
         raise
-    except Exception as error:  # numpy and zipfile raise a dozen kinds on foreign bytes
+    except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} cannot be read ({reason})", "delete it, or make the run again with force=true."
-        ) from None
+        raise UserError(f"{path} cannot be read ({reason})", "delete it, or run it again with force=true.") from None
     return tasks
 
 
-def _is_whole(task: ExampleTask) -> bool:
+def _is_valid(task: ExampleTask) -> bool:
     arrays = asdict(task).values()
     if any(array.dtype.kind not in "iuf" or not (np.abs(array.astype(np.float64)) < LARGEST).all() for array in arrays):
         return False
-    if any(not 0 < len(array) <= MOST for array in (task.support_x, task.query_x)):
+    if any(not 0 < len(array) <= MAX_EXAMPLES for array in (task.support_x, task.query_x)):
         return False
     if len(task.support_x) != len(task.support_y) or task.predicted.shape != task.query_y.shape:
         return False
@@ -151,7 +149,7 @@ def _are_pictures(task: ExampleTask) -> bool:
     labels = (task.support_y, task.query_y, task.predicted)
     return (
         all(x.dtype == np.uint8 and x.shape[1:] == shape for x in (task.support_x, task.query_x))
-        and can_be_shown(shape, regression=False)
+        and is_displayable(shape, regression=False)
         and max(shape) <= SIDE
         and all(array.dtype.kind in "iu" and array.ndim == 1 for array in labels)
         and task.confidence.shape == task.query_y.shape == (len(task.query_x),)

@@ -1,4 +1,4 @@
-"""What runs are judged by: the keys of a metric in `result.json`, its direction, and how its values are written."""
+"""The metrics of runs: their keys in `result.json`, their direction and their format."""
 
 import math
 from collections.abc import Mapping
@@ -10,29 +10,29 @@ A_MILLION = 1e6
 
 @dataclass(frozen=True)
 class Metric:
-    """One number per meta-test task, by the mean of which a run is judged.
+    """A number per meta-test task; its mean is the result of a run.
 
     Args:
-        key: of the mean in `result.json`; the other keys are made from it.
-        higher_is_better: whether more of it is better.
-        most: the largest value there can be; the smallest is 0.
-        column: of `tasks.parquet` and `curve.csv`, where the values of single tasks and of meta-val stand.
+        key: of the mean in `result.json`; the other keys are derived from it.
+        higher_is_better: the direction.
+        max_value: the largest possible value; the smallest is 0.
+        column: in `tasks.parquet` and `curve.csv`.
         counts_diverged: whether a task that diverged has a value, so that the mean is over all tasks.
-        scale: a value is written as this many times itself: 100 for percent.
-        digits: after the point.
-        brief_digits: after the point, where there is little room.
-        unit: that follows a value in a sentence.
-        prefix: that tells a value from those of other metrics in one column.
-        title: of an axis or a column of values, short.
-        axis: the same at length.
-        floor_is: what makes the figure under the key `floor`.
-        setting: what a task of it is, as a template that a record fills.
-        queries: what there are `test_query` of.
+        scale: values are multiplied by this for display: 100 for percent.
+        digits: after the decimal point.
+        brief_digits: after the decimal point, in compact tables.
+        unit: follows a value in a sentence.
+        prefix: distinguishes a value from other metrics in the same column.
+        title: short title of an axis or column.
+        axis: long title of an axis.
+        floor_is: how the value of the key `floor` is computed.
+        setting: template that describes a task, filled from a record.
+        queries: what `test_query` counts.
     """
 
     key: str
     higher_is_better: bool
-    most: float
+    max_value: float
     column: str
     counts_diverged: bool
     scale: int
@@ -58,40 +58,40 @@ class Metric:
 
     @property
     def median(self) -> str:
-        """The key of the median over all tasks, those that diverged at the worse end."""
+        """The key of the median over all tasks; tasks that diverged count as worst."""
         return f"{self.key}_median"
 
     @property
     def floor(self) -> str:
-        """The key of what is reached without any training."""
+        """The key of the floor, the result without any training."""
         return f"floor_{self.key}"
 
     @property
     def val(self) -> str:
-        """The key of the mean on meta-val, by which the checkpoint was chosen."""
+        """The key of the meta-val mean, by which the checkpoint was chosen."""
         return f"val_{self.key}"
 
     def score(self, value: float) -> float:
-        """Return a value, or a difference of two, signed so that more is better."""
+        """Return a value or difference, signed so that higher is better."""
         return value if self.higher_is_better else -value
 
     def fixed(self, value: float | None, digits: int | None = None) -> str:
-        """Write a value with `digits` after the point (default: the metric's own), without its unit; None is "–"."""
+        """Format a value with `digits` decimals (default: the metric's), without unit; None is "–"."""
         return "–" if value is None else f"{self.scale * value:.{self.digits if digits is None else digits}f}"
 
     def text(self, value: float | None, digits: int | None = None) -> str:
-        """Write a value as `fixed` does, but in powers of ten from a million on: of tasks that all but diverged."""
+        """Format a value like `fixed`, but in scientific notation from a million on, for tasks that almost diverged."""
         return f"{value:.3g}" if value is not None and value >= A_MILLION else self.fixed(value, digits)
 
     def difference_text(self, difference: float, half: float) -> str:
-        """Write a difference of two values, of fractions in percentage points, with its 95 % interval."""
+        """Format a difference with its 95 % interval, for fractions in percentage points."""
         return f"{self.scale * difference:+.{self.digits}f} ± {self.fixed(half)}"
 
 
 ACCURACY = Metric(
     key="accuracy",
     higher_is_better=True,
-    most=1.0,
+    max_value=1.0,
     column="accuracy",
     counts_diverged=True,  # a query without a finite prediction is wrong
     scale=100,
@@ -108,7 +108,7 @@ ACCURACY = Metric(
 MSE = Metric(
     key="mse",
     higher_is_better=False,
-    most=math.inf,
+    max_value=math.inf,
     column="loss",
     counts_diverged=False,
     scale=1,
@@ -126,12 +126,12 @@ METRICS = (ACCURACY, MSE)
 
 
 def metric_of(record: Mapping[str, Any]) -> Metric:
-    """Return what a finished run is judged by."""
+    """Return the metric of a finished run."""
     return MSE if MSE.key in record else ACCURACY
 
 
 def figure(record: Mapping[str, Any]) -> str:
-    """Write what a run is judged by, with its 95 % interval: "98.12 ± 0.21" in percent, or "mse 0.3512 ± 0.0120"."""
+    """Format a run's result with its 95 % interval: "98.12 ± 0.21" in percent, or "mse 0.3512 ± 0.0120"."""
     metric = metric_of(record)
     half = record.get(metric.ci95)
     interval = "" if half is None else f" ± {metric.text(half)}"

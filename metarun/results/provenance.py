@@ -1,4 +1,4 @@
-"""What a run was made with and where: versions, commit, host, threads, command line; and what of it has changed."""
+"""The environment of a run: versions, commit, host, threads, command line; and changes of it."""
 
 import hashlib
 import os
@@ -17,12 +17,12 @@ from metarun import __version__
 from metarun.system.secrets import masked
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "pillow", "matplotlib")
-# Those that change how torch computes; no other variable is written down, as some hold secrets.
+# Variables that affect torch; no others are recorded, because some contain secrets.
 VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_CBWR", "ATEN_CPU_CAPABILITY"),
     *("ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
 )
-# What can change a number, if only in its last bits; all else that `describe` returns says where and when.
+# Keys of `describe` that can change a number, at least in its last bits; the others say where and when.
 CHANGES_NUMBERS = (
     *("processor", "instructions", "threads", "processes", "device", "gpu", "cuda", "cudnn", "variables"),
     *("commit", "changes", "versions", "seeds", "data_hash", "precision", "tf32", "deterministic"),
@@ -31,7 +31,7 @@ PLACE = ("host", "platform", "cpus")
 
 
 def versions() -> dict[str, str]:
-    """Return the version of each package that can change a number."""
+    """Return the versions of packages that can change a number."""
     found = {"metarun": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -42,7 +42,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the commit of metarun's checkout, with "+" where files were changed since; None outside a checkout."""
+    """Return the commit of metarun's checkout, with "+" if files have changed; None outside a checkout."""
     head = _git("rev-parse", "HEAD")
     if head is None:
         return None
@@ -50,7 +50,7 @@ def commit() -> str | None:
 
 
 def changes() -> str | None:
-    """Return a SHA-256 of what was changed since the commit; None: nothing was, or there is no checkout."""
+    """Return a SHA-256 of the changes since the commit; None if there are none or this is not a checkout."""
     diff = _git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
     return hashlib.sha256(diff.encode("utf-8", "surrogateescape")).hexdigest() if diff else None
 
@@ -61,18 +61,18 @@ def _git(*words: str) -> str | None:
         return None
     command = ["git", "-C", str(root), *words]
     try:
-        told = subprocess.run(command, capture_output=True, check=True, timeout=10).stdout
+        output = subprocess.run(command, capture_output=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.decode("utf-8", "surrogateescape").strip()
+    return output.decode("utf-8", "surrogateescape").strip()
 
 
 def describe(config: Mapping[str, Any], device: str, data_hash: str) -> dict[str, Any]:
-    """Return what `environment.json` holds.
+    """Return the content of `environment.json`.
 
     Args:
-        config: the resolved one.
-        device: that is computed on.
+        config: the resolved config.
+        device: of the run.
         data_hash: of the examples.
     """
     return {
@@ -97,7 +97,7 @@ def describe(config: Mapping[str, Any], device: str, data_hash: str) -> dict[str
 
 
 def _torch(device: str) -> dict[str, Any]:
-    """What torch computes with: threads within an operation and between some, instructions; a GPU and its libraries."""
+    """Torch's threads and instruction set, and the GPU with its libraries."""
     import torch
 
     found = {
@@ -112,7 +112,7 @@ def _torch(device: str) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the CPU's own name where the system tells it."""
+    """Return the name of the CPU, if the system provides it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -121,26 +121,26 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def differences(
+def compare_environments(
     before: Mapping[str, Any], now: Mapping[str, Any], keys: Sequence[str] = CHANGES_NUMBERS
 ) -> dict[str, str]:
-    """Return which of some keys of two environments differ, and how: ``{"torch": "2.12.0 → 2.13.0"}``.
+    """Return which keys of two environments differ, and how: ``{"torch": "2.12.0 → 2.13.0"}``.
 
-    A key that one is without, as those are that came later, is left out.
+    Keys that are missing in one environment, such as those added in a later version, are ignored.
     """
     both = [key for key in keys if key in before and key in now]
-    return dict(_differences({key: before[key] for key in both}, {key: now[key] for key in both}))
+    return dict(_compare({key: before[key] for key in both}, {key: now[key] for key in both}))
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in dict.fromkeys([*before, *now]):
         one, other = before.get(key), now.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from _differences(one, other)
+            yield from _compare(one, other)
         elif one != other:
-            yield key, f"{_told(one)} → {_told(other)}"
+            yield key, f"{_text(one)} → {_text(other)}"
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     text = "none" if value is None else value[:12] if isinstance(value, str) and len(value) >= 40 else str(value)
-    return "".join(sign if sign.isprintable() else "?" for sign in text)  # it may be anybody's file
+    return "".join(sign if sign.isprintable() else "?" for sign in text)  # the file is untrusted

@@ -1,4 +1,4 @@
-"""What may stand in a `result.json`, key by key, so that nobody who reads a row has to ask."""
+"""The schema of `result.json`, checked when a record is read."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from metarun.results.metrics import metric_of
 
 Kind = Callable[[Any], bool]
-MOST = 10**9  # of what is counted
-LARGEST = 1e100  # of what is measured: differences and squares of such numbers are numbers still
-_NUMBERS = (int, float)  # exactly: a bool is an int too
+MAX_COUNT = 10**9
+LARGEST = 1e100  # differences and squares of such numbers are still finite
+_NUMBERS = (int, float)  # exactly these; a bool is also an int
 
 
 def number(value: Any) -> bool:
-    """A finite number."""
+    """Whether a value is a finite number."""
     return type(value) in _NUMBERS and -LARGEST < value < LARGEST
 
 
@@ -21,7 +21,7 @@ def _text(value: Any) -> bool:
 
 
 def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST
+    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def _at_least_one(value: Any) -> bool:
@@ -56,8 +56,8 @@ def _with(**kinds: Kind) -> Kind:
     return lambda value: isinstance(value, dict) and all(kind(value.get(key)) for key, kind in kinds.items())
 
 
-# Without these a finished run's record cannot be shown or compared.
-NEEDED: Mapping[str, Kind] = {
+# A finished run's record cannot be shown or compared without these.
+REQUIRED: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
     **dict.fromkeys(("way", "shot", "test_way", "test_shot", "test_query", "test_tasks"), _at_least_one),
     **dict.fromkeys(("steps", "iterations"), _count),
@@ -67,14 +67,14 @@ NEEDED: Mapping[str, Kind] = {
     "order": _or_null(_count),
     "transductive": _flag,
 }
-# What a failed run must tell of its training, where it left a checkpoint that can be judged.
+# Required for a failed run whose checkpoint can be evaluated.
 TRAINED = (
     *("id", "algo", "data", "way", "shot", "seed", "norm", "order", "iterations", "train_seconds", "example_shape"),
     *("training_diverged_at", "best_iteration"),
 )
-JUDGED: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size}  # by one of them
+METRIC_KEYS: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size}  # one of them is required
 _FIGURES = dict.fromkeys(("accuracy", "mse", "ci95"), _or_null(number))
-MAY: Mapping[str, Kind] = {
+OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse", "mse_median"), _or_null(_size)
     ),
@@ -98,20 +98,20 @@ MAY: Mapping[str, Kind] = {
     "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),
     **dict.fromkeys(("tf32", "deterministic"), _flag),
 }
-KINDS: Mapping[str, Kind] = {**MAY, **NEEDED, **JUDGED}
+KINDS: Mapping[str, Kind] = {**OPTIONAL, **REQUIRED, **METRIC_KEYS}
 
 
-def what_is_wrong(record: object) -> str | None:
-    """Return what keeps a record from being one of metarun, None if nothing does."""
+def schema_error(record: object) -> str | None:
+    """Return why a record is invalid; None if it is valid."""
     if not isinstance(record, dict) or record.get("status") not in ("done", "failed"):
-        return "its status is neither done nor failed"
+        return "`status` is neither done nor failed"
     if record["status"] == "failed":
-        needed: tuple[str, ...] = ("reason", *(TRAINED if "training_status" in record else ()))
+        required: tuple[str, ...] = ("reason", *(TRAINED if "training_status" in record else ()))
     else:
-        needed = (*NEEDED, metric_of(record).key)
-    if missing := [key for key in needed if key not in record]:
-        return f"it has no {missing[0]}"
-    wrong = [key for key, value in record.items() if key in KINDS and not KINDS[key](value)]
-    if not wrong and record["status"] == "done" and record.get("diverged", 0) >= record["test_tasks"]:
-        wrong = ["diverged"]
-    return f"its {wrong[0]} is none" if wrong else None
+        required = (*REQUIRED, metric_of(record).key)
+    if missing := [key for key in required if key not in record]:
+        return f"`{missing[0]}` is missing"
+    invalid = [key for key, value in record.items() if key in KINDS and not KINDS[key](value)]
+    if not invalid and record["status"] == "done" and record.get("diverged", 0) >= record["test_tasks"]:
+        invalid = ["diverged"]
+    return f"`{invalid[0]}` is invalid" if invalid else None

@@ -5,25 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FEW_TASKS = 30  # below it, Student's t leans on task figures being normal, which accuracies near 1 are not
+FEW_TASKS = 30  # with fewer, Student's t assumes normal task values, which accuracies near 1 are not
 
 
 def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
     """Return the mean over tasks and the half-width of its 95 % interval.
 
-    Student's t over tasks: t(0.975, n - 1) * s / sqrt(n), with s the sample deviation (n - 1 in its denominator). The
-    tasks are drawn with replacement from one set of classes, so the interval speaks of other tasks from these classes.
+    Student's t over tasks: t(0.975, n - 1) * s / sqrt(n), with s the sample standard deviation (denominator n - 1). The
+    tasks are drawn with replacement from one set of classes, so the interval is about other tasks from these classes.
 
     Args:
-        values: (n,) one figure per task.
+        values: (n,) one value per task.
 
     Returns:
-        The half-width is None for fewer than two tasks, which say nothing about spread.
+        The half-width is None for fewer than two tasks.
     """
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         return float(values.mean()), None
-    from scipy.special import stdtrit  # a fifth of a second that most tables do without; scipy.stats takes a whole one
+    from scipy.special import stdtrit  # takes a fifth of a second; scipy.stats takes a whole one
 
     half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean()), float(half)
@@ -31,13 +31,13 @@ def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far what a method is sure of comes true, in bins of equal width of confidence; empty bins are left out.
+    """Accuracy by confidence, in bins of equal width; empty bins are omitted.
 
     Args:
         confidence: (bins,) mean of each bin.
         accuracy: (bins,) mean of each bin.
-        count: (bins,) how many fell into it.
-        error: the expected calibration error, the mean distance of the two, weighted by `count` (Guo et al. 2017).
+        count: (bins,) number of values in each bin.
+        error: the expected calibration error: the mean distance of the two, weighted by `count` (Guo et al. 2017).
     """
 
     confidence: NDArray[np.float64]
@@ -47,12 +47,13 @@ class Calibration:
 
 
 def calibration(confidence: ArrayLike, accuracy: ArrayLike, bins: int = 15) -> Calibration:
-    """Set confidence and accuracy, both (n,) in [0, 1], side by side."""
+    """Bin confidence and accuracy, both (n,) in [0, 1]."""
     confidence, accuracy = np.asarray(confidence, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
     which = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
     counts = np.bincount(which, minlength=bins)
     filled = counts > 0
     count = counts[filled]
-    sure = np.bincount(which, confidence, bins)[filled] / count
-    right = np.bincount(which, accuracy, bins)[filled] / count
-    return Calibration(sure, right, count, float(np.abs(sure - right) @ count / count.sum()))
+    mean_confidence = np.bincount(which, confidence, bins)[filled] / count
+    mean_accuracy = np.bincount(which, accuracy, bins)[filled] / count
+    error = np.abs(mean_confidence - mean_accuracy) @ count / count.sum()
+    return Calibration(mean_confidence, mean_accuracy, count, float(error))

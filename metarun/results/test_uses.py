@@ -1,6 +1,6 @@
-"""How often the meta-test of a training was looked at: each time its weights are judged leaves a line in its folder.
+"""Count meta-tests: each evaluation of a run's weights adds a line to a file in its directory.
 
-Who may look several times can choose the figure that is liked best, such as by `test.seed`, or by training anew.
+Several results, such as with different `test.seed` or after retraining, allow picking the best, which is biased.
 """
 
 import json
@@ -18,48 +18,47 @@ from metarun.system.paths import is_file
 
 log = logging.getLogger(__name__)
 
-# What a figure is of: who looks at another setting learns something else. Not which tasks, and not how many.
+# Results are compared within a setting: not which tasks, and not how many.
 SETTING = ("algo", "test_data", "data_hash", "test_way", "test_shot", "test_query", "steps", "interval")
 
 
-def note_look(path: Path, record: Record) -> dict[str, int]:
-    """Add a line for a row that is about to be written; return what the row says of looks.
+def record_test_use(path: Path, record: Record) -> dict[str, int]:
+    """Add a line for a record that is about to be written; return the keys to add to the record.
 
     Args:
-        path: `looks.jsonl` of the training whose weights were judged; nothing but a person ever removes it.
-        record: the row.
+        path: `looks.jsonl` of the run whose weights were tested; metarun never removes it.
+        record: the record.
 
     Returns:
-        `looks`: how often these weights, and those that the same config was trained to before, were judged on
-        meta-test classes, this time included; `figures_seen`: how many different figures, or tasks, that showed of
-        this row's setting. A judging that is repeated to the same figure shows nothing new.
+        `looks`: how often weights of this config were evaluated on meta-test classes, including this time, also before
+        retraining; `figures_seen`: how many different results or task sets this has shown in the record's setting.
+        Repeating a test with the same result does not count.
     """
-    look = {
+    use = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "row": record["id"],
         **{key: record.get(key) for key in (*SETTING, "test_seed", "test_tasks", "stream_hash", "commit")},
         "figure": record[metric_of(record).key],
     }
-    _append(path, json.dumps(look, allow_nan=False) + "\n")
-    looks = [*_read(path)] or [look]
-    alike = [other for other in looks if _setting(other) == _setting(look)]
+    _append(path, json.dumps(use, allow_nan=False) + "\n")
+    uses = [*_read(path)] or [use]
+    alike = [other for other in uses if _setting(other) == _setting(use)]
     seen = {(str(other.get("stream_hash")), str(other.get("figure"))) for other in alike}
     if len(seen) > 1:
         log.warning(
-            "this is look %d at the meta-test of this training, and it has shown %d figures in this setting: "
-            "a figure that was chosen among several is too good",
-            len(looks),
+            "this run was meta-tested %d times with %d results in this setting; picking the best is biased",
+            len(uses),
             len(seen),
         )
-    return {"looks": len(looks), "figures_seen": max(1, len(seen))}
+    return {"looks": len(uses), "figures_seen": max(1, len(seen))}
 
 
-def _setting(look: Mapping[str, Any]) -> list[Any]:
-    return [look.get(key) for key in SETTING]
+def _setting(use: Mapping[str, Any]) -> list[Any]:
+    return [use.get(key) for key in SETTING]
 
 
 def _append(path: Path, line: str) -> None:
-    """One write at the end of the file, so that two tests of one run at a time lose no line."""
+    """Append with a single write, so that concurrent tests of one run lose no line."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
@@ -67,7 +66,7 @@ def _append(path: Path, line: str) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        log.warning("%s cannot be written (%s): this look at the meta-test is not counted", path, error.strerror)
+        log.warning("%s cannot be written (%s); this meta-test is not counted", path, error.strerror)
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
@@ -77,8 +76,8 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in lines:
         try:
-            look = parse_json(line)
-        except ValueError:  # a line that a crash cut off
+            use = parse_json(line)
+        except ValueError:  # a line cut off by a crash
             continue
-        if isinstance(look, dict):
-            yield look
+        if isinstance(use, dict):
+            yield use

@@ -1,4 +1,4 @@
-"""From a resolved config to the objects it stands for."""
+"""Build the objects that a resolved config describes."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from metarun.algorithms.inner_loop import check_steps
 from metarun.backbones import compute_in_bfloat16
 from metarun.backbones.frozen import omit_frozen_weights
 from metarun.config.instantiate import build, takes
-from metarun.config.keys_in_force import followed, knob, set_by
+from metarun.config.key_origins import knob, set_by, source_key
 from metarun.config.run_id import declared_paths
 from metarun.config.schema import Config
 from metarun.data import Examples, Split
@@ -25,35 +25,35 @@ from metarun.data.duplicates import Duplicates, find_duplicates, tell
 from metarun.errors import UserError
 from metarun.loggers import Logger
 from metarun.results.metrics import ACCURACY, MSE, Metric
-from metarun.runner.data_loading import load_data, made_another
-from metarun.runner.memory_check import check_room_for_network, check_room_for_tasks
+from metarun.runner.data_loading import load_data, wrong_type_error
+from metarun.runner.memory_check import check_network_fits, check_tasks_fit
 from metarun.system.durations import parse_duration
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import TaskSource, TaskStream
 from metarun.tasks.vectorize import check_how
 from metarun.training.distributed import own_gpu
-from metarun.training.schedule import MOST_TASKS, Schedule
+from metarun.training.schedule import MAX_TASKS, Schedule
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Parts:
-    """The objects that a resolved config stands for, each built when first asked for.
+    """The objects that a resolved config describes, each built on first use.
 
     Args:
-        config: the resolved one.
-        loaded: the checksum of the weights that are to be tested, once the algorithm holds them.
-        features: of splits that the checkpoint's network has embedded, by the split's identity.
-        of_a_run: whether what is built is the algorithm of a finished run, which can be made no other.
-        trained_on: returns the resolved `data` that the checkpoint to be tested was trained on; and those data's hash.
+        config: the resolved config.
+        loaded: the checksum of the weights to be tested, once they are loaded.
+        features: of splits, from the checkpoint's network, by split identity.
+        is_trained: whether the algorithm is that of a finished run, so that its head cannot change.
+        trained_on: returns the resolved `data` of the checkpoint's training, with the hash of those data.
     """
 
     config: Config
     loaded: str | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     trained_on: tuple[Callable[[], Config], str] | None = None
-    of_a_run: bool = False
+    is_trained: bool = False
 
     @cached_property
     def device(self) -> torch.device:
@@ -64,16 +64,16 @@ class Parts:
         try:
             device = torch.device(name)
             if device.type == "meta":
-                raise RuntimeError("it holds no numbers")
+                raise RuntimeError("it stores no data")
             torch.empty(0, device=device)
-        except Exception as error:  # of whatever back end it asks for
+        except Exception as error:  # any back end's errors
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"device={name} cannot be used here ({reason})", "use device=cpu or device=auto.") from None
         return device
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The numbers of weights and inputs that `precision` names; bf16 says only what a network makes of them."""
+        """The type of weights and inputs for `precision`; bf16 only changes how a network computes."""
         formats = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
         if self.config["precision"] not in formats:
             raise UserError(f"precision={self.config['precision']} is not one of {', '.join(formats)}.")
@@ -81,21 +81,21 @@ class Parts:
 
     @cached_property
     def source(self) -> TaskSource:
-        """The data, found or made, and cached for the next time."""
+        """The data, found or generated, and cached for the next time."""
         return load_data(self.config["data"])
 
     @property
     def data_hash(self) -> str:
-        """What the data are known by: equal hashes mean equal examples, or equal functions."""
+        """The hash of the data: equal hashes mean equal examples or functions."""
         return self.source.hash
 
     @cached_property
     def algorithm(self) -> Algorithm:
-        """The algorithm around its backbone, with the initial weights that `seed` stands for."""
+        """The algorithm with its backbone, initialised with `seed`."""
         if not 0 <= self.config["seed"] < 2**63:
-            asked = f"seed={self.config['seed']}{set_by('seed')}"
-            raise UserError(f"{asked} but seeds go from 0 to 2^63 - 1", "choose another `seed`.")
-        check_room_for_network(self._make_algorithm)
+            setting = f"seed={self.config['seed']}{set_by('seed')}"
+            raise UserError(f"{setting} but it must be from 0 to 2^63 - 1", "choose another `seed`.")
+        check_network_fits(self._make_algorithm)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config["seed"])
             algorithm = self._make_algorithm()
@@ -108,29 +108,29 @@ class Parts:
         return to_channels_last(algorithm.to(self.device, self.dtype))
 
     def _make_algorithm(self) -> Algorithm:
-        backbone = build("backbone", self.config["backbone"], **self._inputs_of_backbone)
-        is_one = isinstance(backbone, nn.Module) and hasattr(backbone, "features")
-        self._check_made("backbone", backbone, is_one, "torch.nn.Module with `features`")
+        backbone = build("backbone", self.config["backbone"], **self._backbone_arguments)
+        valid = isinstance(backbone, nn.Module) and hasattr(backbone, "features")
+        self._check_type("backbone", backbone, valid, "torch.nn.Module with `features`")
         if declared_paths(self.config["backbone"]):
             omit_frozen_weights(backbone)
         if self.config["precision"] == "bf16":
             compute_in_bfloat16(backbone)
         outputs = self.config["algo"].get("outputs")
         if isinstance(outputs, int) and outputs < 1:
-            asked = f"algo.outputs={outputs}{set_by('algo.outputs')}"
-            raise UserError(f"{asked} but a head has at least one output", "leave it at the tasks' way.")
+            setting = f"algo.outputs={outputs}{set_by('algo.outputs')}"
+            raise UserError(f"{setting} but it must be at least 1", "omit it to use the way of the tasks.")
         node = self.config["algo"]
-        chooses_itself = takes("algo", node, "over_tasks")
-        given = node if chooses_itself else {key: value for key, value in node.items() if key != "over_tasks"}
-        algorithm: Algorithm = build("algo", given, backbone=backbone, **self._known_to_the_data)
-        self._check_made("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
-        if not chooses_itself:
-            self._set_how(algorithm)
+        has_argument = takes("algo", node, "over_tasks")
+        arguments = node if has_argument else {key: value for key, value in node.items() if key != "over_tasks"}
+        algorithm: Algorithm = build("algo", arguments, backbone=backbone, **self._data_arguments)
+        self._check_type("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
+        if not has_argument:
+            self._set_execution(algorithm)
         return algorithm
 
     @property
-    def _inputs_of_backbone(self) -> dict[str, Any]:
-        """What the data say of an example: its shape, or its fields where the constructor takes `inputs`."""
+    def _backbone_arguments(self) -> dict[str, Any]:
+        """Constructor arguments of the backbone: the fields of an example if it takes `inputs`, else its shape."""
         inputs = self.source.inputs
         if takes("backbone", self.config["backbone"], "inputs"):
             return {"inputs": inputs}
@@ -139,97 +139,97 @@ class Parts:
             raise UserError(
                 f"backbone={self.config['chosen']['backbone']} takes one array of numbers but an example of "
                 f"data={self.source.name} has the fields {fields}",
-                "choose a backbone whose constructor takes `inputs`.",
+                "use a backbone whose constructor takes `inputs`.",
             )
         return {"input_shape": next(iter(inputs.values())).shape}
 
-    def _set_how(self, algorithm: Algorithm) -> None:
-        """Say how tasks are run, unless the method runs them in one way only."""
-        # Configs that were made before the method was told so by the run have it among the method's arguments.
+    def _set_execution(self, algorithm: Algorithm) -> None:
+        """Set how tasks are run, unless the method supports only one way."""
+        # Configs stored by earlier versions have this key among the method's arguments.
         how = self.config["algo"].get("over_tasks", self.config["train"].get("over_tasks", "auto"))
         check_how(how)
         if algorithm.how == "auto":
             algorithm.how = how
         elif how not in ("auto", algorithm.how):
             raise UserError(
-                f"train.over_tasks={how} but {type(algorithm).__name__} takes one task after the other",
+                f"train.over_tasks={how} but {type(algorithm).__name__} can only loop over tasks",
                 "set `train.over_tasks=loop`, or choose another method, such as algo=maml.",
             )
 
-    def _check_made(self, key: str, made: object, is_one: bool, wanted: str) -> None:
-        if not is_one:
-            raise made_another(key, self.config[key]["_target_"], made, wanted)
+    def _check_type(self, key: str, built: object, valid: bool, expected: str) -> None:
+        if not valid:
+            raise wrong_type_error(key, self.config[key]["_target_"], built, expected)
 
     @property
-    def _known_to_the_data(self) -> dict[str, int]:
-        """What only the data can tell an algorithm, if its constructor asks for it."""
-        asks = takes("algo", self.config["algo"], "train_classes") and "train_classes" not in self.config["algo"]
-        if not asks:
+    def _data_arguments(self) -> dict[str, int]:
+        """Constructor arguments of the algorithm that come from the data."""
+        needed = takes("algo", self.config["algo"], "train_classes") and "train_classes" not in self.config["algo"]
+        if not needed:
             return {}
         if self.source.splits is None:
             raise UserError(
-                f"algo={self.config['chosen']['algo']} is trained to tell the meta-train classes apart but "
+                f"algo={self.config['chosen']['algo']} classifies the meta-train classes but "
                 f"data={self.source.name} is regression and has none",
                 "choose another `algo` (maml) or another `data`.",
             )
         return {"train_classes": len(self.source.splits["train"].class_names)}
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
-        """The tasks of a split."""
+        """Return the tasks of a split."""
         return self._stream(split, shape, seed, disjoint=False)
 
     def _stream(self, split: Split, shape: TaskShape, seed: int, disjoint: bool) -> TaskStream:
         stream = self.source.stream(split, shape, seed, self.device, self.dtype, disjoint)
-        check_room_for_tasks(1, shape, self.source.inputs)
+        check_tasks_fit(1, shape, self.source.inputs)
         return stream
 
     @cached_property
     def test_stream(self) -> TaskStream:
-        """The meta-test tasks, which `test.interval` may ask to share no example."""
+        """The meta-test tasks, which share no example if `test.interval` is "open"."""
         test = self.config["test"]
-        interval = test.get("interval", "closed")  # runs that were made before there was such a key are without it
+        interval = test.get("interval", "closed")  # missing in runs of earlier versions
         if interval not in ("closed", "open"):
-            asked = f"test.interval='{interval}'{set_by('test.interval')}"
-            raise UserError(f"{asked} is not one of closed, open.")
+            setting = f"test.interval='{interval}'{set_by('test.interval')}"
+            raise UserError(f"{setting} is not one of closed, open.")
         return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
 
     @property
     def train_shape(self) -> TaskShape:
-        """The setting that is meta-trained on."""
+        """The setting of meta-training tasks."""
         train = self.config["train"]
         return TaskShape(train["way"], train["shot"], train["query"], ("train.way", "train.shot", "train.query"))
 
     @property
     def test_shape(self) -> TaskShape:
-        """The setting that meta-val and meta-test judge by."""
+        """The setting of meta-val and meta-test tasks."""
         task, test = self.config["task"], self.config["test"]
         return TaskShape(task["way"], task["shot"], test["query"], ("task.way", "task.shot", "test.query"))
 
     @cached_property
-    def judging(self) -> tuple[int, int]:
-        """How many meta-test tasks, at most as many as there are, and how many adaptation steps on each."""
+    def test_size(self) -> tuple[int, int]:
+        """The number of meta-test tasks, limited to those available, and of adaptation steps."""
         tasks, steps = self.config["test"]["tasks"], self.config["test"]["steps"]
         if tasks < 1:
             raise UserError(f"test.tasks={tasks} but it must be at least 1", f"raise {knob('test.tasks', tasks)}.")
         if steps < 0:
             raise UserError(f"test.steps={steps} but it cannot be negative", f"raise {knob('test.steps', steps)}.")
         check_steps("test.steps", steps)
-        if tasks > MOST_TASKS:
+        if tasks > MAX_TASKS:
             lower = knob("test.tasks", tasks)
-            raise UserError(f"test.tasks={tasks:,} but at most {MOST_TASKS:,} are judged", f"lower {lower}.")
+            raise UserError(f"test.tasks={tasks:,} but at most {MAX_TASKS:,} are possible", f"lower {lower}.")
         return min(tasks, self.test_stream.available or tasks), steps
 
     @cached_property
     def duplicates(self) -> Duplicates | None:
-        """Equal examples in what is learned from and what is judged on; None in regression, or if that is not known.
+        """Equal examples in the data for training and testing; None in regression, or if this cannot be checked.
 
         Raises:
-            UserError: a class stands in two splits under two names, or a class to be tested on was trained on.
+            UserError: a class is in two splits under different names, or a meta-test class was used in training.
         """
         data, splits = self.source, self.source.splits
         if splits is None:
             return None
-        if self.trained_on is None or not self._is_other_data:
+        if self.trained_on is None or not self._trained_on_other_data:
             return find_duplicates(data.name, data.hash, lambda: splits)
         node_of, trained_hash = self.trained_on
 
@@ -237,36 +237,36 @@ class Parts:
             try:
                 return {**(load_data(node_of()).splits or {}), "test": splits["test"]}
             except UserError as error:
-                log.warning("whether these examples were seen in training is not known: %s", error)
+                log.warning("cannot check whether these examples were used in training: %s", error)
                 return None
 
-        what = f"what was trained and is tested on, {data.name},"
-        return find_duplicates(what, f"{trained_hash}|{data.hash}", load, test_alone=True)
+        name = f"the training and test data ({data.name})"
+        return find_duplicates(name, f"{trained_hash}|{data.hash}", load, test_alone=True)
 
     @property
-    def _is_other_data(self) -> bool:
-        """Whether a checkpoint is tested on other data than it was trained on."""
+    def _trained_on_other_data(self) -> bool:
+        """Whether the checkpoint was trained on other data."""
         return self.trained_on is not None and self.trained_on[1] != self.source.hash
 
     def check_examples(self) -> None:
-        """Tell what the data hold; refuse a class to be tested on that is trained on; tell of other equal examples."""
+        """Report the data's content and duplicates; raise a UserError if meta-test classes are used in training."""
         tell_contents(self.source.data)
         if self.duplicates is not None:
-            tell(self.source.name, self.duplicates, self._is_other_data)
+            tell(self.source.name, self.duplicates, self._trained_on_other_data)
 
     @cached_property
     def schedule(self) -> Schedule:
-        """The outer loop's schedule."""
+        """The schedule of meta-training."""
         train = {key: value for key, value in self.config["train"].items() if key in Schedule.__dataclass_fields__}
-        _, steps = self.judging
+        _, steps = self.test_size
         for key in ("time_budget", "checkpoint_every"):
-            length = train.get(key)
-            train[key] = None if length is None else parse_duration(f"train.{key}", length)
+            duration = train.get(key)
+            train[key] = None if duration is None else parse_duration(f"train.{key}", duration)
         return Schedule(**train, validate_steps=steps)
 
     @property
     def metric(self) -> Metric:
-        """What a run on these data is judged by."""
+        """The metric for these data."""
         return ACCURACY if self.source.kind == "classification" else MSE
 
     @property
@@ -275,40 +275,40 @@ class Parts:
         return {name: build(f"logger.{name}", node) for name, node in self.config["logger"].items()}
 
     def check_head(self, shape: TaskShape) -> None:
-        """Raise a UserError if the algorithm's head has another size than such tasks need."""
+        """Raise a UserError if the algorithm's head does not fit the way of the tasks."""
         outputs = self.algorithm.outputs
         if outputs is None or outputs == shape.way or (self.source.kind == "regression" and shape.way != 1):
-            return  # of the last the stream says that it is no setting for a function
-        algo, key = self.config["chosen"]["algo"], followed(shape.keys[0])
-        head = followed("algo.outputs")
-        if key != head and not self.of_a_run:
-            equal = f"give `{head}`{set_by(head)} and `{key}` one value"
+            return  # the stream reports an invalid way in regression
+        algo, key = self.config["chosen"]["algo"], source_key(shape.keys[0])
+        head = source_key("algo.outputs")
+        if key != head and not self.is_trained:
+            remedy = f"set `{head}`{set_by(head)} and `{key}` to the same value"
         else:
-            equal = f"meta-train one with `task.way={shape.way}`"
+            remedy = f"meta-train a run with `task.way={shape.way}`"
         raise UserError(
-            f"way={shape.way}{set_by(key)} but this {algo} has a head for {outputs} classes and can be given no other",
-            f"{equal}, or use a method without a fixed head, such as protonet.",
+            f"way={shape.way}{set_by(key)} but this {algo} has a fixed head for {outputs} classes",
+            f"{remedy}, or use a method without a fixed head, such as protonet.",
         )
 
 
-_OF_ONE_TEST = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")
+_TEST_KEYS = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")
 
 
 def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
     """Return the parts for a test of a run's checkpoint.
 
     Args:
-        config: the resolved one.
-        run: whose checkpoint it is.
-        shared: what the test before this one loaded, which is used again where it is the same; holds this test's then.
+        config: the resolved config.
+        run: the directory of the run to test.
+        shared: the parts of the previous test, which are reused if possible; replaced by those of this test.
     """
     parts = Parts(config)
-    alike = {key: value for key, value in config.items() if key not in _OF_ONE_TEST}
-    key = json.dumps([str(run), alike], sort_keys=True)
+    relevant = {key: value for key, value in config.items() if key not in _TEST_KEYS}
+    key = json.dumps([str(run), relevant], sort_keys=True)
     before = shared.get(key)
     if before is not None and before.loaded:
         parts.loaded, parts.features = before.loaded, before.features
         parts.source, parts.algorithm = before.source, before.algorithm
-    shared.clear()  # the memory holds one
+    shared.clear()  # keep only one in memory
     shared[key] = parts
     return parts

@@ -1,4 +1,4 @@
-"""A shorter run that is the beginning of a longer one: its last checkpoint, where the longer one can go on from it."""
+"""Continue a shorter run of the same config from its last checkpoint."""
 
 import logging
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from metarun.system.events import emit
 from metarun.system.parsing import parse_yaml
 from metarun.training import checkpoint
 from metarun.training.loop import Training
-from metarun.training.resume import take_up
+from metarun.training.resume import restore_checkpoint
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shorter:
-    """A run that is over, of the config at hand but for a smaller `train.iterations`.
+class ShorterRun:
+    """A finished run of the same config with a smaller `train.iterations`.
 
     Attributes:
         run: its directory.
@@ -36,100 +36,98 @@ class Shorter:
     steps: int
 
 
-def continue_shorter(run: RunDirectory, config: Config, training: Training, data_hash: str) -> Shorter | None:
-    """Bring a training to where the longest shorter run of it ended; say so, or why that cannot be.
+def continue_shorter(run: RunDirectory, config: Config, training: Training, data_hash: str) -> ShorterRun | None:
+    """Restore a training from the end of its longest shorter run; log this, or why it is not possible.
 
     Args:
-        run: the one that is to be made.
+        run: the longer run.
         config: its resolved config.
-        training: at its start; it stays there where there is no such run, or one whose training is not the same.
+        training: at its start; unchanged if no run can be continued.
         data_hash: of the examples.
     """
-    depends = what_it_depends_on(config, training.algorithm)
+    dependence = length_dependence(config, training.algorithm)
     for shorter in _shorter_runs(run, config):
         name, steps = shorter.run.path.name, f"{shorter.steps:,}"
-        if depends is not None:
-            log.info("%s trained %s steps of this, but %s: training from the start", name, steps, depends)
+        if dependence is not None:
+            log.info("%s trained %s steps of this config, but %s; training from the start", name, steps, dependence)
             return None
-        reason = _why_not(shorter, config, data_hash) or _restore(shorter, training)
+        reason = _reason_against(shorter, config, data_hash) or _restore(shorter, training)
         if reason is None:
-            said = f"continuing from step {steps} of {name}, whose training is the same up to there"
-            log.info("%s", said)
-            emit("resumed", said=said)
+            message = f"continuing from step {steps} of {name}, which is the same training up to there"
+            log.info("%s", message)
+            emit("resumed", said=message)
             return shorter
-        log.info("%s is a shorter run of this, but cannot be continued: %s", name, reason)
+        log.info("%s is a shorter run of this config but cannot be continued: %s", name, reason)
     return None
 
 
-def _shorter_runs(run: RunDirectory, config: Config) -> Iterator[Shorter]:
-    """Yield those that are over, the longest first. Whose they are their ids say, which no stored config can feign."""
+def _shorter_runs(run: RunDirectory, config: Config) -> Iterator[ShorterRun]:
+    """Yield finished shorter runs, longest first. They are identified by their ids, not by their stored configs."""
     iterations = config["train"]["iterations"]
     if iterations is None:
         return
     prefix = run.path.name.rpartition("-")[0]
-    there = [RunDirectory(path) for path in sorted(run.path.parent.glob(f"{escape(prefix)}-*")) if path != run.path]
-    counted = [(_iterations(other), other.id) for other in there]
-    for steps in sorted({steps for steps, _ in counted if 0 < steps < iterations}, reverse=True):
-        wanted = run_id({**config, "train": {**config["train"], "iterations": steps}})
-        if (steps, wanted) in counted:
-            other = RunDirectory(run.path.with_name(f"{prefix}-{wanted}"))
+    others = [RunDirectory(path) for path in sorted(run.path.parent.glob(f"{escape(prefix)}-*")) if path != run.path]
+    lengths = [(_iterations(other), other.id) for other in others]
+    for steps in sorted({steps for steps, _ in lengths if 0 < steps < iterations}, reverse=True):
+        expected = run_id({**config, "train": {**config["train"], "iterations": steps}})
+        if (steps, expected) in lengths:
+            other = RunDirectory(run.path.with_name(f"{prefix}-{expected}"))
             if (record := other.read_result()) is not None:
-                yield Shorter(other, record, steps)
+                yield ShorterRun(other, record, steps)
 
 
 def _iterations(run: RunDirectory) -> int:
-    """Return how many steps a run that is over says that it was to take; 0 where it says nothing that is of use."""
+    """Return the `train.iterations` of a finished run; 0 if unknown."""
     try:
         record = run.read_result()
         if record is None:
             return 0
         if record["status"] == "done":
             return 0 if "trained_by" in record else int(record["iterations"])
-        found: Any = parse_yaml(run.config.read_bytes())  # it failed on its way
+        found: Any = parse_yaml(run.config.read_bytes())  # a failed run
         steps = found["train"]["iterations"]
     except (UserError, OSError, ValueError, LookupError, TypeError):
         return 0
     return steps if type(steps) is int else 0
 
 
-def what_it_depends_on(config: Config, algorithm: Algorithm) -> str | None:
-    """Return what makes each step of a training another one where more are to come; None: nothing."""
+def length_dependence(config: Config, algorithm: Algorithm) -> str | None:
+    """Return why the steps of this training depend on its length; None if they do not."""
     train = config["train"]
     if train["lr_schedule"] != "step":
-        return f"train.lr_schedule={train['lr_schedule']} depends on the end"
+        return f"train.lr_schedule={train['lr_schedule']} depends on the length of the training"
     if train["time_budget"] is not None:
-        return f"train.time_budget={train['time_budget']} depends on the clock"
+        return f"train.time_budget={train['time_budget']} depends on time"
     if type(algorithm).on_step is not Algorithm.on_step:
-        return f"{type(algorithm).__name__} depends on how much of the training is over"
+        return f"{type(algorithm).__name__} depends on the length of the training"
     return None
 
 
-def _why_not(shorter: Shorter, config: Config, data_hash: str) -> str | None:
-    """Return what keeps this run from being the beginning of the longer one; None: nothing."""
+def _reason_against(shorter: ShorterRun, config: Config, data_hash: str) -> str | None:
+    """Return why this run cannot be continued; None if it can."""
     every = config["train"]["validate_every"]
     if shorter.record["status"] != "done":
         return f"it failed ({shorter.record['reason'].rstrip('.')})"
     if shorter.steps % every:
-        return (
-            f"it looked at meta-val at step {shorter.steps:,}, which is not on the beat of train.validate_every={every}"
-        )
+        return f"it validated at step {shorter.steps:,}, which is not a multiple of train.validate_every={every}"
     if shorter.record.get("data_hash") != data_hash:
-        return "its data were others than those there are now"
+        return "it was trained on different data"
     return None
 
 
-def _restore(shorter: Shorter, training: Training) -> str | None:
-    """Bring the training to the end of the shorter one; return why that cannot be, which leaves it at its start."""
+def _restore(shorter: ShorterRun, training: Training) -> str | None:
+    """Restore the training from the end of the shorter run; if that fails, reset it and return the reason."""
     start = checkpoint.snapshot(training.state())
     try:
         state = checkpoint.load(shorter.run.last, shorter.run.id)
-        take_up(training, state, shorter.run.last)
+        restore_checkpoint(training, state, shorter.run.last)
         ended = (training.progress.iteration, training.progress.validated_at) == (shorter.steps, shorter.steps)
     except UserError as error:
         reason = error.problem
     else:
         if ended:
             return None
-        reason = f"{shorter.run.last} is not of its last step"
+        reason = f"{shorter.run.last} is not from its last step"
     training.restore(start)
     return reason

@@ -1,19 +1,19 @@
-"""From a source of data, metarun's or a user's, to its data; what goes wrong in a user's code is one sentence."""
+"""Load data from metarun's or a user's data source; errors in user code become one sentence."""
 
 from typing import Any
 
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
-from metarun.errors import UserError, failed
+from metarun.errors import UserError, describe_exception
 from metarun.tasks.families import is_own
 from metarun.tasks.stream import TaskSource, task_source
 
 
 def load_data(node: Config) -> TaskSource:
-    """Make a data source and load its data.
+    """Build a data source and load its data.
 
     Raises:
-        UserError: it is no source, its own code fails, or what it loads is no data set and no family of functions.
+        UserError: it is not a data source, its code fails, or it loads neither a data set nor a family of functions.
     """
     name = node.get("_target_")
     try:
@@ -23,9 +23,9 @@ def load_data(node: Config) -> TaskSource:
     except Exception as error:
         if str(name).startswith("metarun."):
             raise
-        raise UserError(failed(f"data._target_={name} cannot be made", error)) from error
+        raise UserError(describe_exception(f"data._target_={name} cannot be created", error)) from error
     if not callable(getattr(source, "load", None)):
-        raise made_another("data", name, source, "data source with a load()")
+        raise wrong_type_error("data", name, source, "data source with a load()")
     try:
         return task_source(source.load())
     except (UserError, MemoryError):
@@ -33,9 +33,9 @@ def load_data(node: Config) -> TaskSource:
     except Exception as error:
         if is_own(source):
             raise
-        raise UserError(failed(f"data._target_={name} cannot be loaded", error)) from error
+        raise UserError(describe_exception(f"data._target_={name} cannot be loaded", error)) from error
 
 
-def made_another(key: str, name: Any, made: object, wanted: str) -> UserError:
-    """Return the error for a class that makes something else than is wanted."""
-    return UserError(f"{key}._target_={name} makes a {type(made).__name__}, which is no {wanted}", "name another.")
+def wrong_type_error(key: str, name: Any, built: object, expected: str) -> UserError:
+    """Return the error for a class that creates an object of the wrong type."""
+    return UserError(f"{key}._target_={name} creates a {type(built).__name__}, not a {expected}", "use another class.")

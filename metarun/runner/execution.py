@@ -1,4 +1,4 @@
-"""What makes a row, whether its weights were trained for it or before: done once, logged, written last and whole."""
+"""Execute a run: lock its directory, log, meta-test and write the record."""
 
 import logging
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import predict_examples
 from metarun.loggers.run_log import logging_to
 from metarun.loggers.terminal import Screen, SteadyConsole
-from metarun.results import provenance as environment
+from metarun.results import provenance
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
-from metarun.runner.finished import found, show
-from metarun.runner.record import describe_audit, describe_conditions, describe_test, did_not_diverge, task_columns
-from metarun.system.determinism import switched
-from metarun.system.memory import keep_freed_memory, ran_out
+from metarun.runner.finished import find_result, show
+from metarun.runner.record import describe_audit, describe_conditions, describe_test, finite_tasks, task_columns
+from metarun.system.determinism import torch_settings
+from metarun.system.memory import is_out_of_memory, keep_freed_memory
 from metarun.system.signals import Interruption
 from metarun.system.torch_warnings import torch_warnings_logged
 from metarun.tasks.rng import root_key
@@ -28,56 +28,56 @@ from metarun.tasks.rng import root_key
 log = logging.getLogger(__name__)
 
 
-def once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> Path:
-    """Do the work that makes a run's row, unless the row is there; one process at a time."""
+def run_once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> Path:
+    """Execute a run unless it is already finished, in one process at a time, and show its record."""
     keep_freed_memory()
     console = SteadyConsole()
-    record = found(run, config, console)
+    record = find_result(run, config, console)
     if record is None:
         with run.locked():
-            record = found(run, config, console)  # another process may have made it while this one waited
+            record = find_result(run, config, console)  # another process may have finished it meanwhile
             if record is None:
                 if run.result.exists() and not config["force"]:
-                    run.forget()  # it failed, and is to be tried again
-                record = _work_logged(run, config, console, work)
+                    run.clear()  # it failed and is retried
+                record = _run_logged(run, config, console, work)
     show(run, record, console)
     return run.path
 
 
-def _work_logged(
+def _run_logged(
     run: RunDirectory, config: Config, console: Console, work: Callable[[RunDirectory, Console], Record]
 ) -> Record:
     try:
-        # Runs that were made before there were these two keys are without them.
-        switches = switched(config.get("deterministic", False), config.get("tf32", False))
-        with logging_to(run.log, console), torch_warnings_logged(), switches:
+        # These two keys are missing in runs of earlier versions.
+        settings = torch_settings(config.get("deterministic", False), config.get("tf32", False))
+        with logging_to(run.log, console), torch_warnings_logged(), settings:
             return work(run, console)
     except UserError:
         run.discard_if_unused()
         raise
     except RunFailed as failure:
-        _note_failure(run, failure)
+        _record_failure(run, failure)
         raise
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
-        too_large = RunFailed(
-            f"the memory does not suffice for {config['chosen']['backbone']} on such tasks; lower `backbone.filters`, "
-            "`task.way` or `task.query`, or let fewer runs work at a time."
+        out_of_memory = RunFailed(
+            f"out of memory with {config['chosen']['backbone']} on these tasks; lower `backbone.filters`, `task.way` "
+            "or `task.query`, or run fewer jobs at once."
         )
-        _note_failure(run, too_large)
-        raise too_large from error
+        _record_failure(run, out_of_memory)
+        raise out_of_memory from error
 
 
-def _note_failure(run: RunDirectory, failure: RunFailed) -> None:
-    """Let the same command say so again, until it is told to try again."""
+def _record_failure(run: RunDirectory, failure: RunFailed) -> None:
+    """Write a failed record, so that the same command reports it until `retry_failed=true`."""
     trained = failure.trained if isinstance(failure, TrainingDiverged) else {}
     run.write_result({"id": run.id, "status": "failed", "reason": str(failure), **trained})
 
 
-def surroundings(parts: Parts) -> dict[str, Any]:
-    """Return where and with what a run is made, for its `environment.json`."""
-    return environment.describe(parts.config, str(parts.device), parts.data_hash)
+def describe_environment(parts: Parts) -> dict[str, Any]:
+    """Return the environment of a run, for its `environment.json`."""
+    return provenance.describe(parts.config, str(parts.device), parts.data_hash)
 
 
 def meta_test(
@@ -88,21 +88,21 @@ def meta_test(
     screen: Screen,
     interruption: Interruption,
 ) -> Record:
-    """Judge the checkpoint that a training chose once on the meta-test tasks; write the row, last and whole."""
+    """Evaluate the chosen checkpoint on the meta-test tasks and write the record."""
 
-    def judged(done: int, tasks: int) -> None:
+    def on_progress(done: int, tasks: int) -> None:
         interruption.check()
         screen.judged(done, tasks)
 
-    algorithm, stream, (tasks, steps) = parts.algorithm, parts.test_stream, parts.judging
-    torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a method of the user's own may draw
+    algorithm, stream, (tasks, steps) = parts.algorithm, parts.test_stream, parts.test_size
+    torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a user's method may draw random numbers
     with screen.phase("testing", f"meta-testing {run.path.name}"):
-        tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, judged, interruption.check)
+        tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, on_progress, interruption.check)
     tested = {**tested, **describe_conditions(parts)}
-    sane = did_not_diverge(found)
+    finite = finite_tasks(found)
     if parts.config.get("audit"):
         with screen.phase("auditing", f"auditing {run.path.name}"):
-            tested = {**tested, **describe_audit(algorithm, stream, sane, steps, judged, tested["transductive"])}
-    examples = predict_examples(algorithm, stream, steps, sane, interruption.check)
+            tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
+    examples = predict_examples(algorithm, stream, steps, finite, interruption.check)
     record = {"id": run.id, "status": "done", **trained, **tested}
     return run.finish(record, task_columns(found), examples, training)

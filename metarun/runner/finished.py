@@ -1,4 +1,4 @@
-"""Runs that are there already: found and shown without torch, so that a sweep of a hundred of them takes no time."""
+"""Find and show finished runs without torch, so that a sweep of a hundred of them takes no time."""
 
 from pathlib import Path
 
@@ -13,20 +13,20 @@ from metarun.loggers.terminal import SteadyConsole
 from metarun.reporting.summary import summary
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, run_path
-from metarun.runner.data_at_hand import data_at_hand
+from metarun.runner.current_data import current_data_hash
 from metarun.system.events import emit
 
 
 def show_finished(config: DictConfig) -> Path | None:
-    """Show the run that a config of `metarun train` asks for, if its row is there; return its directory.
+    """Show the run of a `metarun train` config if it is finished, and return its directory.
 
     Raises:
-        UserError: the config asks for what cannot be done, or the row cannot be read.
+        UserError: the config is invalid, or the record cannot be read.
         RunFailed: the run failed before.
     """
     resolved = resolve(config)
     run, console = directory_of(resolved, run_id(resolved)), SteadyConsole()
-    record = found(run, resolved, console)
+    record = find_result(run, resolved, console)
     if record is None:
         return None
     show(run, record, console)
@@ -34,44 +34,44 @@ def show_finished(config: DictConfig) -> Path | None:
 
 
 def directory_of(config: Config, run_id: str) -> RunDirectory:
-    """Return where the run of a resolved config lies."""
+    """Return the directory of a resolved config's run."""
     chosen, task = config["chosen"], config["task"]
     return RunDirectory(
         run_path(Path(config["results_dir"]), chosen["algo"], chosen["data"], task["way"], task["shot"], run_id)
     )
 
 
-def found(run: RunDirectory, config: Config, console: Console) -> Record | None:
-    """Return the row that is there already, if one is and is not to be made again.
+def find_result(run: RunDirectory, config: Config, console: Console) -> Record | None:
+    """Return the record of a finished run, unless it is to be repeated.
 
     Raises:
         RunFailed: the run failed before.
-        UserError: it was made from other data than are here now.
+        UserError: the run was made with different data.
     """
     record = None if config["force"] else run.read_result()
     if record is None or (record["status"] == "failed" and config["retry_failed"]):
         return None
     if record["status"] == "failed":
-        raise RunFailed(f"this run failed before, retry_failed=true tries again: {record['reason']}")
-    _check_data(run, record, data_at_hand(config))
-    console.print(said := "Already finished; use force=true to run it again.", highlight=False)
-    emit("found", said=said)
+        raise RunFailed(f"this run failed before (use retry_failed=true to retry): {record['reason']}")
+    _check_data(run, record, current_data_hash(config))
+    console.print(message := "Already finished; use force=true to run it again.", highlight=False)
+    emit("found", said=message)
     return record
 
 
 def _check_data(run: RunDirectory, record: Record, now: str | None) -> None:
-    """Refuse to show a row as that of other data: whatever an identity holds, data may change behind it."""
+    """Raise a UserError if the data have changed, which need not change the run id."""
     before = record.get("data_hash")
     if now is not None and before is not None and now != before:
         raise UserError(
-            f"{run.path} was made by the same config from other data: their hash is {now[:12]} now and was "
-            f"{before[:12]}",
-            "force=true replaces that run, another `results_dir` keeps both.",
+            f"{run.path} was made with the same config but different data: their hash was {before[:12]} and is now "
+            f"{now[:12]}",
+            "use force=true to replace that run, or another `results_dir` to keep both.",
         )
 
 
 def show(run: RunDirectory, record: Record, console: Console) -> None:
-    """Tell a run's row, and where it lies."""
+    """Print a run's record and its directory."""
     console.print(summary(record))
     console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
     emit("finished", path=str(run.path))

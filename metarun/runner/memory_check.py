@@ -1,4 +1,4 @@
-"""Whether there is room for what a config asks for, asked before it is taken: Linux ends a process that takes more."""
+"""Check that a config fits in memory before allocating it; Linux would kill the process."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,37 +6,37 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from metarun.config.keys_in_force import followed, set_by
+from metarun.config.key_origins import set_by, source_key
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
-from metarun.system.memory import installed
+from metarun.system.memory import total_memory
 from metarun.tasks.batch import TaskShape
 
-_OF_A_WEIGHT = 16  # bytes: itself, its gradient, and what Adam knows of it
-_OF_AN_INPUT = 32  # bytes of a number in a task's examples, while it is drawn and worked on; features take more
+_WEIGHT_BYTES = 16  # per weight: itself, its gradient and two moments of Adam
+_INPUT_BYTES = 32  # per value of a task's examples, while drawn and processed; features take more
 
 
-def check_room_for_network(make: Callable[[], nn.Module]) -> None:
-    """Raise a UserError where a network is larger than the memory, of which torch's meta device takes none to try."""
+def check_network_fits(make: Callable[[], nn.Module]) -> None:
+    """Raise a UserError if a network is larger than memory; torch's meta device can build it without memory."""
     try:
         with torch.device("meta"):
             weights = sum(parameter.numel() for parameter in make().parameters())
     except RuntimeError as error:
         if "overflow" not in str(error):
             return
-        weights = 2**63  # more than can be counted
-    except Exception:  # what cannot be made there may be made elsewhere, or will be refused
+        weights = 2**63  # the number overflows
+    except Exception:  # it may work on another device, or will be refused later
         return
-    if weights * _OF_A_WEIGHT > installed():
+    if weights * _WEIGHT_BYTES > total_memory():
         raise UserError(
-            f"the network has {weights:,} weights, and to train them takes {_gigabytes(weights * _OF_A_WEIGHT)} but "
-            f"there are {_gigabytes(installed())}",
-            "make it smaller, such as by `backbone.filters` or `backbone.hidden`.",
+            f"training {weights:,} weights takes {_gigabytes(weights * _WEIGHT_BYTES)} but this machine has "
+            f"{_gigabytes(total_memory())}",
+            "make the network smaller, such as with `backbone.filters` or `backbone.hidden`.",
         )
 
 
-def check_room_for_tasks(tasks: int, shape: TaskShape, inputs: Mapping[str, InputSpec]) -> None:
-    """Raise a UserError where the examples of tasks that are drawn at once, those of a meta-batch, are too many.
+def check_tasks_fit(tasks: int, shape: TaskShape, inputs: Mapping[str, InputSpec]) -> None:
+    """Raise a UserError if the examples of tasks that are drawn at once, such as a meta-batch, do not fit in memory.
 
     Args:
         tasks: how many.
@@ -44,22 +44,24 @@ def check_room_for_tasks(tasks: int, shape: TaskShape, inputs: Mapping[str, Inpu
         inputs: the fields of an example.
     """
     numbers = sum(math.prod(spec.shape) for spec in inputs.values())
-    needed = tasks * _examples(shape) * numbers * _OF_AN_INPUT
-    if needed <= installed():
+    needed = tasks * _examples(shape) * numbers * _INPUT_BYTES
+    if needed <= total_memory():
         return
-    of_one = needed // tasks
-    what = "a task" if tasks == 1 else f"a meta-batch of {tasks:,} tasks, each"
+    per_task = needed // tasks
+    what = "a task" if tasks == 1 else f"a meta-batch of {tasks:,} tasks"
 
     def fits(other: TaskShape) -> bool:
-        return needed * _examples(other) // _examples(shape) <= installed()
+        return needed * _examples(other) // _examples(shape) <= total_memory()
 
     lower = shape.to_lower("way", "shot", "query", fits=fits)
     fewer = (
-        f"`{followed('train.meta_batch')}`{set_by('train.meta_batch')}" if of_one <= installed() and tasks > 1 else ""
+        f"`{source_key('train.meta_batch')}`{set_by('train.meta_batch')}"
+        if per_task <= total_memory() and tasks > 1
+        else ""
     )
     raise UserError(
-        f"{what} of {shape.way} x ({shape.shot} + {shape.query}) examples, would take {_gigabytes(needed)} but there "
-        f"are {_gigabytes(installed())}",
+        f"{what} of {shape.way} x ({shape.shot} + {shape.query}) examples takes {_gigabytes(needed)} but this machine "
+        f"has {_gigabytes(total_memory())}",
         f"lower {' or '.join(filter(None, (fewer, lower))) or 'the size of an example'}.",
     )
 

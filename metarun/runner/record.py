@@ -1,4 +1,4 @@
-"""The row of a run: what `result.json` says and `tasks.parquet` details."""
+"""Compute the record of a run: `result.json` and `tasks.parquet`."""
 
 import logging
 import math
@@ -17,10 +17,10 @@ from metarun import __version__
 from metarun.algorithms import Algorithm
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed
-from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, judge
+from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, evaluate_predictions
 from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import audit, check_predictions, is_transductive
-from metarun.results import provenance as environment
+from metarun.results import provenance
 from metarun.results.metrics import METRICS, MSE
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
@@ -28,15 +28,15 @@ from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
+from metarun.training.execution_check import TASKS, check_execution
 from metarun.training.loop import Progress
-from metarun.training.ways_check import TASKS, check_ways
 
 log = logging.getLogger(__name__)
 
-AUDITED_TASKS = 20  # each costs as many adaptations as it has queries
-ROUNDING = 1e-6  # of a mean of float32 probabilities
+AUDITED_TASKS = 20  # each takes one adaptation per query
+ROUNDING = 1e-6  # for a mean of float32 probabilities
 
-# What a row of `metarun test` takes over from the row of the run it tests.
+# Keys that a record of `metarun test` copies from the tested run.
 TRAINED_KEYS = (
     *("algo", "data", "backbone", "way", "shot", "query", "seed", "train_way", "train_shot", "train_query"),
     *(metric.val for metric in METRICS),
@@ -47,7 +47,7 @@ TRAINED_KEYS = (
 
 
 def describe_training(parts: Parts, progress: Progress) -> Record:
-    """What the row says of the run up to its checkpoint."""
+    """Return the record's keys about training."""
     config = parts.config
     chosen, task, train = config["chosen"], config["task"], config["train"]
     losses = [row["loss"] for row in progress.curve if row["split"] == "train"]
@@ -79,7 +79,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
 
 
 def _brightness(parts: Parts) -> Record:
-    """What the row says of how bright the pictures of meta-train are; nothing where examples are none."""
+    """Return the brightness of the meta-train pictures; empty if examples are not pictures."""
     splits = parts.source.splits
     found = brightness(splits["train"]) if splits else None
     return {} if found is None else {"example_mean": found[0], "example_sd": found[1]}
@@ -91,52 +91,52 @@ def describe_test(
     tasks: int,
     steps: int,
     features: dict[str, Tensor],
-    judged: Callable[[int, int], None],
-    pause: Callable[[], None],
+    on_progress: Callable[[int, int], None],
+    check_interrupt: Callable[[], None],
 ) -> tuple[Record, Evaluation]:
-    """Judge a checkpoint on meta-test tasks; return what the row says of that, and every task's figures.
+    """Evaluate a checkpoint on meta-test tasks; return the record's keys about it, and the values of each task.
 
     Args:
         algorithm: with the checkpoint loaded.
-        stream: the tasks.
+        stream: of tasks.
         tasks: how many of them.
         steps: of adaptation, for methods that take steps.
-        features: of splits that its network has embedded, by the split's identity; what is embedded is added.
-        judged: told how many of how many tasks are done.
-        pause: called now and then; raises when the user wants to stop.
+        features: of splits, from its network, by split identity; extended here.
+        on_progress: called with the number of tasks done and the total.
+        check_interrupt: called regularly; raises when the user wants to stop.
 
     Raises:
-        UserError: the tasks, or how queries are predicted, can make no honest figure.
-        RunFailed: all tasks diverged, or a figure cannot be one.
+        UserError: the tasks or the predictions are invalid.
+        RunFailed: all tasks diverged, or a value is invalid.
     """
     check_tasks(stream, tasks)
-    check_ways(algorithm, stream.draw(0, TASKS), steps, learns=False)
+    check_execution(algorithm, stream.draw(0, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
-    found = evaluate(algorithm, stream, tasks, steps, judged, features)
+    found = evaluate(algorithm, stream, tasks, steps, on_progress, features)
     seconds = time.perf_counter() - started
     _check_diverged(found)
-    _check_figures(found)
+    _check_values(found)
     record: Record = {
         "test_way": stream.shape.way,
         "test_shot": stream.shape.shot,
         "test_query": stream.shape.query,
         "test_tasks": tasks,
-        **_figures(found, judge(floor, stream, tasks, judged), stream.shape.way),
+        **_figures(found, evaluate_predictions(floor, stream, tasks, on_progress), stream.shape.way),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
         "diverged": int(found.diverged.sum()),
-        "transductive": is_transductive(algorithm, stream, steps, pause, did_not_diverge(found)[0]),
+        "transductive": is_transductive(algorithm, stream, steps, check_interrupt, finite_tasks(found)[0]),
         "test_seconds": round(seconds, 3),
         "tasks_per_second": round(tasks / seconds, 3),
-        "adapt_ms": round(adaptation_ms(algorithm, stream, steps, pause), 3),
+        "adapt_ms": round(adaptation_ms(algorithm, stream, steps, check_interrupt), 3),
         "stream_hash": stream.hash(tasks),
     }
     return record, found
 
 
 def describe_conditions(parts: Parts) -> Record:
-    """Return what the row says of that on which and by which a checkpoint was tested, after it was."""
+    """Return the record's keys about the conditions of a test, after the test."""
     config, test = parts.config, parts.config["test"]
     return {
         "test_data": config["chosen"]["data"],
@@ -148,40 +148,39 @@ def describe_conditions(parts: Parts) -> Record:
         "tf32": config.get("tf32", False),
         "deterministic": config.get("deterministic", False),
         "data_hash": parts.data_hash,
-        **_equal_examples(parts),
+        **_duplicates(parts),
         "version": __version__,
-        "commit": environment.commit(),
+        "commit": provenance.commit(),
     }
 
 
 def _check_diverged(found: Evaluation) -> None:
-    """Say how many tasks diverged; raise a RunFailed where all did."""
+    """Warn if tasks diverged; raise RunFailed if all did."""
     steps, (tasks, diverged) = len(found.loss) - 1, (len(found.diverged), int(found.diverged.sum()))
     remedy = "lower `test.steps` or `algo.inner_lr`" if steps else "lower `train.outer_lr`"
     if diverged == tasks:
         raise RunFailed(f"all {tasks:,} meta-test tasks diverged by step {steps}; {remedy}.")
     if diverged:
-        told = f"{diverged:,} of {tasks:,} meta-test tasks diverged by step {steps}"
-        log.warning("%s; %s", told, remedy)
+        log.warning("%s of %s meta-test tasks diverged by step %d; %s", f"{diverged:,}", f"{tasks:,}", steps, remedy)
 
 
-def did_not_diverge(found: Evaluation) -> list[int]:
-    """Return the numbers of the tasks that did not."""
+def finite_tasks(found: Evaluation) -> list[int]:
+    """Return the numbers of the tasks that did not diverge."""
     return (~found.diverged).nonzero()[:, 0].tolist()
 
 
-def _check_figures(found: Evaluation) -> None:
-    """Raise a RunFailed for an accuracy or a confidence outside of [0, 1], NaN included, whose loss is a number."""
-    for name, figures in found.values.items():
-        if name != "loss" and (wrong := int((~((figures >= 0) & (figures <= 1 + ROUNDING))).any(0).sum())):
+def _check_values(found: Evaluation) -> None:
+    """Raise RunFailed for an accuracy or confidence that is not in [0, 1]."""
+    for name, values in found.values.items():
+        if name != "loss" and (wrong := int((~((values >= 0) & (values <= 1 + ROUNDING))).any(0).sum())):
             raise RunFailed(
-                f"the {name} of {wrong} of {figures.shape[1]} meta-test tasks is not between 0 and 1: the code that "
-                "measures it is wrong, and no row is written."
+                f"the {name} of {wrong} of {values.shape[1]} meta-test tasks is not between 0 and 1; fix the code that "
+                "computes it."
             )
 
 
-def _equal_examples(parts: Parts) -> Record:
-    """What the row says of equal examples; nothing in regression."""
+def _duplicates(parts: Parts) -> Record:
+    """Return the record's keys about duplicates; empty in regression."""
     found = parts.duplicates
     if found is None:
         return {}
@@ -198,24 +197,24 @@ def describe_audit(
     stream: TaskStream,
     tasks: Sequence[int],
     steps: int,
-    audited: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
     transductive: bool,
 ) -> Record:
-    """Return what the row says after every query of some meta-test tasks was predicted by itself.
+    """Return the record's keys about the audit, which predicts every query of some meta-test tasks alone.
 
     Args:
         algorithm: with the checkpoint loaded.
-        stream: the tasks.
+        stream: of tasks.
         tasks: the numbers of those that did not diverge.
         steps: of adaptation.
-        audited: told how many of how many tasks are done; raises when the user wants to stop.
-        transductive: what a few queries of one task said; where the audit says otherwise, a single change is enough.
+        on_progress: called with the number of tasks done and the total; raises when the user wants to stop.
+        transductive: the result of `is_transductive`; one changed prediction in the audit also counts.
     """
-    found = audit(algorithm, stream, steps, tasks[:AUDITED_TASKS], audited)
+    found = audit(algorithm, stream, steps, tasks[:AUDITED_TASKS], on_progress)
     if (found.changed > 0) != transductive:
         log.warning(
-            "the audit disagrees with what a few queries said: %s of %s predictions change in company, and the row of "
-            "this checkpoint says transductive: %s",
+            "the audit disagrees with the check of a few queries: %s of %s predictions depend on the other queries, "
+            "but the check said transductive: %s",
             f"{found.changed:,}",
             f"{found.queries:,}",
             "yes" if transductive else "no",
@@ -224,7 +223,7 @@ def describe_audit(
 
 
 def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
-    """Means over the tasks, with the interval of the one that counts; losses without those that diverged."""
+    """Return the means over tasks, with the metric's interval; losses exclude tasks that diverged."""
     metric = found.metric
     mean, half = mean_and_ci95(found.headline.numpy())
     figures: Record = {metric.key: mean, metric.ci95: half}
@@ -237,7 +236,7 @@ def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
 
 
 def _floor(found: Evaluation, floor_found: Evaluation) -> float | None:
-    """Return the floor's mean over the tasks that the figure beside it is a mean of; None: of none."""
+    """Return the floor's mean over the same tasks as the result; None if there are none."""
     last = floor_found.values[found.metric.column][-1]
     if found.metric is MSE:
         last = last[~(found.diverged | floor_found.diverged)]
@@ -247,7 +246,7 @@ def _floor(found: Evaluation, floor_found: Evaluation) -> float | None:
 def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
     """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step.
 
-    A loss that is no number, or none below `LARGEST`, is NaN here and missing in the file.
+    A loss that is not below `LARGEST` is NaN here and missing in the file.
     """
     steps, tasks = found.loss.shape
     loss = found.loss.double()
@@ -264,8 +263,8 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
 
 
 def _peak_memory_mb(device: torch.device) -> float:
-    """The most memory held so far: the GPU's where one is used, else this process's."""
+    """Return the peak memory so far: the GPU's if one is used, else this process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB here
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux

@@ -22,7 +22,7 @@ from metarun.results.records import Record, read_result
 from metarun.sweeps.job import Job
 from metarun.sweeps.pool import Pool, room_for
 from metarun.system.atomic_write import write_csv
-from metarun.system.lock import alone
+from metarun.system.lock import exclusive_lock
 
 try:
     import optuna
@@ -87,7 +87,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     def refuse(more: str) -> None:
         raise UserError(f"another process is at this search ({folder})", f"wait for it, or stop it first.{more}")
 
-    with alone(folder / ".lock", refuse):
+    with exclusive_lock(folder / ".lock", refuse):
         yield
 
 

@@ -1,4 +1,4 @@
-"""Files that are, at every instant and after a power cut, what they were or what they were to become, whole."""
+"""Atomic file writes: after a crash or a power cut a file is the old or the new one, complete."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from metarun.errors import UserError
 
 
 @contextmanager
-def replacing(path: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
-    """Within the block, write what `path` is to hold; it does so when the block ends, and not before.
+def atomic_write(path: Path, backup: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces `path` when the block ends.
 
     Args:
-        path: where it is to stand. One process at a time may write it.
-        before: where what `path` held goes; None: away.
+        path: the file to write. Only one process may write it at a time.
+        backup: where to move the previous content of `path`; None discards it.
 
     Raises:
-        UserError: it cannot be written; `path` holds what it held, and nothing else is left.
+        UserError: the file cannot be written; `path` is unchanged and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -28,8 +28,8 @@ def replacing(path: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if before is not None and path.exists():
-                path.replace(before)
+            if backup is not None and path.exists():
+                path.replace(backup)
             temporary.replace(path)
             _fsync_folder(path.parent)
         except BaseException:
@@ -37,11 +37,13 @@ def replacing(path: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
             raise
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path} cannot be written ({reason})", "mend that, then the same command goes on.") from error
+        raise UserError(
+            f"{path} cannot be written ({reason})", "fix this and rerun the same command to resume."
+        ) from error
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Let the names of its files outlive a power cut, not only what is in them."""
+    """Make file names, not only file contents, survive a power cut."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -50,18 +52,18 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that at every instant it is the old or the new one, whole."""
+    """Write a text file atomically."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as `write_text` does."""
-    with replacing(path) as file:
+    """Write a binary file atomically."""
+    with atomic_write(path) as file:
         file.write(content)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON object, atomically; a NaN in it is a bug and raises ValueError."""
+    """Write a JSON object atomically; a NaN in it is a bug and raises ValueError."""
     write_text(path, _as_json(record))
 
 
@@ -70,15 +72,15 @@ def _as_json(record: Mapping[str, Any]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write a table, atomically."""
-    import pandas as pd  # here and below: half a second that most commands do without
+    """Write a CSV table atomically."""
+    import pandas as pd  # here and below: takes half a second, and most commands do not need it
 
-    # As objects, so that a whole number stays one in a column that has gaps.
+    # As objects, so that integers stay integers in a column with missing values.
     write_text(path, pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(index=False))
 
 
 def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write a table by columns, atomically."""
+    """Write a Parquet table atomically."""
     import pandas as pd
 
     write_bytes(path, pd.DataFrame(columns).to_parquet(index=False))

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Parse and format durations."""
 
 import re
 
@@ -8,17 +8,21 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(key: str, text: str) -> float:
-    """Return the seconds in "90s", "10m", "2h", "1h30m" or a plain number of seconds, the value of a `key`.
+    """Return the seconds in "90s", "10m", "2h", "1h30m" or a plain number of seconds.
+
+    Args:
+        key: the config key, for messages.
+        text: its value.
 
     Raises:
-        UserError: it is none of these, or no time at all.
+        UserError: the text is not a duration, or not above 0.
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise UserError(f"{key}='{text}' is no length of time", "write it like 90s, 10m or 1h30m.")
+        raise UserError(f"{key}='{text}' is not a duration", "write it like 90s, 10m or 1h30m.")
     seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
     if seconds <= 0:
-        raise UserError(f"{key}='{text}' leaves no time", "write it like 90s, 10m or 1h30m.")
+        raise UserError(f"{key}='{text}' must be above 0", "write it like 90s, 10m or 1h30m.")
     return seconds
 
 

@@ -1,22 +1,22 @@
-"""Whether tasks are run one by one at the moment: for that torch has faster operations, which go wrong vectorised."""
+"""Whether tasks are looped over: torch has faster operations for that, which are wrong under vmap."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)
+_looping: ContextVar[bool] = ContextVar("looping", default=False)
 
 
 @contextmanager
-def running_one_by_one() -> Iterator[None]:
-    """Within the block no operation is vectorised over tasks."""
-    token = _one_by_one.set(True)
+def looping_over_tasks() -> Iterator[None]:
+    """Declare that no operation in the block is vectorised over tasks."""
+    token = _looping.set(True)
     try:
         yield
     finally:
-        _one_by_one.reset(token)
+        _looping.reset(token)
 
 
-def is_one_by_one() -> bool:
-    """Whether that is certain; False where nobody said so."""
-    return _one_by_one.get()
+def is_looping_over_tasks() -> bool:
+    """Whether tasks are certainly looped over; False if unknown."""
+    return _looping.get()

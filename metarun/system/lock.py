@@ -1,4 +1,4 @@
-"""One process at a time: by the kernel's lock, or by a file's being there where file systems are without locks."""
+"""Exclusive locks between processes: kernel locks, or lock files on file systems without locks."""
 
 import errno
 import fcntl
@@ -10,45 +10,45 @@ from typing import IO
 
 from filelock import SoftFileLock, Timeout
 
-# How NFS, Lustre and FUSE say that they are mounted without locks.
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
-SECONDS_BETWEEN_LOOKS = 0.5  # at a file whose going away nobody announces
+# What NFS, Lustre and FUSE return when mounted without locks.
+NO_LOCK_ERRNOS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+POLL_SECONDS = 0.5  # how often to check whether a lock file is gone
 
 
 @contextmanager
-def alone(path: Path, waits: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, no other process is in one with this path.
+def exclusive_lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock at `path` within the block.
 
     Args:
-        path: of the lock file, which stays behind, empty. Its folder is made where it is not there.
-        waits: told, before this process waits, that another is at it: what else there is to know, mostly nothing. What
-            it raises ends the wait.
+        path: the lock file, which stays behind, empty. Its folder is created if it is missing.
+        on_wait: called before waiting for another process, with a hint for the user, which is mostly empty. An
+            exception that it raises ends the wait.
 
     Raises:
-        OSError: the lock file cannot be made.
+        OSError: the lock file cannot be created.
     """
     try:
-        file = _locked(path, waits)
+        file = _acquire(path, on_wait)
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in NO_LOCK_ERRNOS:
             raise
-        with _marked(path.with_name(f"{path.name}.held"), waits):
+        with _lock_file(path.with_name(f"{path.name}.held"), on_wait):
             yield
     else:
-        with file:  # closing it lets go
+        with file:  # closing it releases the lock
             yield
 
 
-def _locked(path: Path, waits: Callable[[str], None]) -> IO[str]:
+def _acquire(path: Path, on_wait: Callable[[str], None]) -> IO[str]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = path.open("a")
-        except FileNotFoundError:  # who was refused his run has just removed its folder
+        except FileNotFoundError:  # another process has just removed the folder
             continue
         try:
-            _wait_for(file, waits)
-            if os.fstat(file.fileno()).st_nlink > 0:  # nobody removed it meanwhile: it is what others will ask for
+            _flock(file, on_wait)
+            if os.fstat(file.fileno()).st_nlink > 0:  # not removed meanwhile, so other processes will open this file
                 return file
         except BaseException:
             file.close()
@@ -56,24 +56,24 @@ def _locked(path: Path, waits: Callable[[str], None]) -> IO[str]:
         file.close()
 
 
-def _wait_for(file: IO[str], waits: Callable[[str], None]) -> None:
+def _flock(file: IO[str], on_wait: Callable[[str], None]) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        waits("")
+        on_wait("")
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 @contextmanager
-def _marked(path: Path, waits: Callable[[str], None]) -> Iterator[None]:
-    """Within the block a file names this process and its host; one that names a process that died here is nobody's."""
-    mark = SoftFileLock(path)
+def _lock_file(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold a file with this process's id and host; a file left by a process that died on this host is stale."""
+    lock = SoftFileLock(path)
     try:
-        mark.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
-        waits(f" There are no locks on this file system: if no process is at work, delete {path}.")
-        mark.acquire(poll_interval=SECONDS_BETWEEN_LOOKS)
+        on_wait(f" This file system has no locks; if no other process is running, delete {path}.")
+        lock.acquire(poll_interval=POLL_SECONDS)
     try:
         yield
     finally:
-        mark.release()
+        lock.release()

@@ -1,4 +1,4 @@
-"""What metarun knows of memory: how much there is, how to keep what was freed, how an error says that none is left."""
+"""Memory: how much there is, keeping freed memory, and recognising out-of-memory errors."""
 
 import ctypes
 import os
@@ -6,18 +6,18 @@ import sys
 
 import torch
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
-# What torch says on a CPU: its allocator on Linux and elsewhere, and the C++ library below it.
+# Messages on a CPU: torch's allocator on Linux and elsewhere, and the C++ library.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc")
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's allocator to keep what is freed; elsewhere do nothing.
+    """Make glibc keep freed memory; do nothing on other platforms.
 
-    By default every tensor above 32 MB is mapped and unmapped anew, and each of its pages is zeroed by the kernel at
-    first touch: a good part of a meta-gradient's time on a CPU.
+    By default every tensor above 32 MB is mapped and unmapped each time, and the kernel zeroes each page at first
+    touch, which takes a good part of a meta-gradient's time on a CPU.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -30,13 +30,13 @@ def keep_freed_memory() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
-def installed() -> int:
-    """Return how many bytes of memory this computer has."""
+def total_memory() -> int:
+    """Return the bytes of memory of this computer."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that the memory, the device's or the computer's, does not suffice."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the computer is out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

@@ -1,64 +1,64 @@
-"""JSON and YAML that may come from anywhere, read to plain values: nothing in them is run, none grows on the way."""
+"""Parse untrusted JSON and YAML to plain values, without running code or expanding aliases."""
 
 import json
 from typing import Any, NoReturn
 
 import yaml
 
-LARGEST_YAML = 1 << 22  # bytes, for which yaml takes seconds
-_DEEPEST = 100  # lists and mappings within each other
-_LONGEST_NUMBER = 100  # characters
+LARGEST_YAML = 1 << 22  # bytes; yaml takes seconds for them
+_MAX_DEPTH = 100  # nested lists and mappings
+_MAX_DIGITS = 100
 
-_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # seven times as fast, where it was built
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # seven times as fast, if available
 
 
 def parse_json(content: bytes) -> object:
-    """Return what a JSON document says.
+    """Parse a JSON document.
 
     Raises:
-        ValueError: it is none, in UTF-8; NaN and Infinity are no JSON.
+        ValueError: it is not valid JSON in UTF-8; NaN and Infinity are not valid.
     """
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_no_number)
+        return json.loads(content.decode("utf-8"), parse_constant=_reject_constant)
     except RecursionError:
-        raise ValueError("it nests too deep") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def parse_yaml(content: bytes) -> object:
-    """Return what a YAML document says; JSON, which is YAML too, is read faster.
+    """Parse a YAML document; JSON, which is also YAML, is parsed faster.
 
     Raises:
-        ValueError: it is none, in UTF-8, it has an alias, or it is a large one that is not JSON.
+        ValueError: it is not valid YAML in UTF-8, has an alias, or is large and not JSON.
     """
     try:
         return parse_json(content)
     except ValueError:
         if len(content) > LARGEST_YAML:
-            raise ValueError(f"{len(content):,} bytes are more than is read of YAML; write JSON") from None
+            raise ValueError(f"{len(content):,} bytes are too many for YAML; use JSON") from None
     try:
         text = content.decode("utf-8")
-        _check_that_it_stays_small(text)
-        return yaml.load(text, _Plain)  # noqa: S506, a safe one
+        _check_structure(text)
+        return yaml.load(text, _Plain)  # noqa: S506, a safe loader
     except (yaml.YAMLError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def _check_that_it_stays_small(text: str) -> None:
-    """Refuse aliases, a few lines of which stand for a document without end, and what nests too deep to be read."""
+def _check_structure(text: str) -> None:
+    """Reject aliases, which can expand without limit, and documents that are nested too deeply."""
     depth = 0
     for event in yaml.parse(text, _Safe):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has an alias, which is not read; write it out")
+            raise ValueError("it has an alias, which is not supported; write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise ValueError("it nests too deep")
+        if depth > _MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
 
 
 class _Plain(_Safe):  # type: ignore[misc]  # one of two classes
-    """Reads no number that nobody would write: there are notations in which Python takes minutes for one."""
+    """Rejects very long numbers, for which Python can take minutes."""
 
     def construct_short_int(self, node: yaml.ScalarNode) -> int:
-        if len(node.value) > _LONGEST_NUMBER:
+        if len(node.value) > _MAX_DIGITS:
             raise yaml.YAMLError(f"it has a number of {len(node.value):,} digits")
         number: int = self.construct_yaml_int(node)
         return number
@@ -67,5 +67,5 @@ class _Plain(_Safe):  # type: ignore[misc]  # one of two classes
 _Plain.add_constructor("tag:yaml.org,2002:int", _Plain.construct_short_int)
 
 
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+def _reject_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not valid JSON")

@@ -1,4 +1,4 @@
-"""Where a path of the user's leads, asked so that the strangest one is only not there."""
+"""Resolve and read user-supplied paths; an invalid path is treated as missing."""
 
 import os
 import stat
@@ -10,63 +10,63 @@ from platformdirs import user_cache_path
 from metarun.errors import UserError
 
 IS_PATH = "names a file or a folder"
-# A text that names a file or folder: `~`, relative parts and links in it are resolved, and the content that lies there,
-# not the spelling, stands in a run's identity. An argument annotated as `pathlib.Path` is treated alike.
+# A text that names a file or folder. `~`, relative parts and links are resolved, and the content, not the spelling, is
+# part of the run id. Arguments annotated as `pathlib.Path` are treated the same way.
 PathText = Annotated[str, IS_PATH]
 
-# Do not wait for who writes into a pipe; do not change what is read. The latter is a question of Windows alone.
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# Do not block on a pipe; do not translate line ends (Windows only).
+_OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def path_of(text: str, start: Path | None = None) -> Path:
-    """Return the absolute path that a text names, through all links; the one function that resolves a user's path.
+def resolve_path(text: str, start: Path | None = None) -> Path:
+    """Return the absolute path that a text names, with links resolved. All user paths are resolved here.
 
     Args:
-        text: `~` is the user's home, `~name` another's if there is one.
-        start: where a relative path starts; None: in the current folder.
+        text: `~` is the user's home, `~name` that of another user.
+        start: where a relative path starts; None is the current folder.
     """
     try:
         path = Path(text).expanduser()
-    except RuntimeError:  # nobody is called so
+    except RuntimeError:  # there is no such user
         path = Path(text)
     try:
         return Path(os.path.realpath(path if start is None else start / path))
-    except (OSError, ValueError):  # a NUL in it, or too long: there is no such file
+    except (OSError, ValueError):  # too long, or contains a NUL: there is no such file
         return path
 
 
 def data_root() -> Path:
-    """The folder that data are looked for and cached under: `METARUN_DATA`, or the user's cache folder."""
-    asked = os.environ.get("METARUN_DATA")
-    return path_of(asked) if asked else user_cache_path("metarun")
+    """The folder of data sets and caches: `METARUN_DATA`, or the user's cache folder."""
+    folder = os.environ.get("METARUN_DATA")
+    return resolve_path(folder) if folder else user_cache_path("metarun")
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything; see `is_file`."""
+    """Whether the path exists; see `is_file`."""
     return os.path.exists(path)  # noqa: PTH110
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file; a path that is too long, or has a NUL in it, is no file's."""
-    return os.path.isfile(path)  # noqa: PTH113, Path.is_file raises for such
+    """Whether the path is a file; False if it is too long or contains a NUL."""
+    return os.path.isfile(path)  # noqa: PTH113, Path.is_file raises for these
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder; see `is_file`."""
+    """Whether the path is a folder; see `is_file`."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def read_file(path: Path, most: int) -> bytes | None:
-    """Return what a file holds, None where there is none; a pipe, which might never end, is no file.
+def read_file(path: Path, max_bytes: int) -> bytes | None:
+    """Return the content of a regular file; None if there is none or it is a pipe, which might never end.
 
-    It takes half the system calls of `Path.read_bytes` behind `is_file`: of thousands of runs that is a second.
+    It makes half the system calls of `is_file` and `Path.read_bytes`, which saves a second for thousands of runs.
 
     Raises:
-        ValueError: it holds more than so many bytes.
-        OSError: it cannot be read.
+        ValueError: the file is larger than `max_bytes`.
+        OSError: the file cannot be read.
     """
     try:
-        opened = os.open(path, os.O_RDONLY | _AT_ONCE)
+        opened = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
     except (OSError, ValueError):
         if not is_file(path):
             return None
@@ -75,21 +75,21 @@ def read_file(path: Path, most: int) -> bytes | None:
         state = os.fstat(opened)
         if not stat.S_ISREG(state.st_mode):
             return None
-        if state.st_size > most:
+        if state.st_size > max_bytes:
             raise ValueError("it is too large")
         content = os.read(opened, state.st_size)
         while len(content) < state.st_size and (more := os.read(opened, state.st_size - len(content))):
-            content += more  # a system reads at most so much at once
+            content += more  # one call may return less than the whole file
     finally:
         os.close(opened)
     return content
 
 
 def files_below(folder: Path) -> list[str]:
-    """Return the paths of all files below a folder, as seen from there, in no order; links are followed.
+    """Return the relative paths of all files below a folder, unsorted; links are followed.
 
     Raises:
-        UserError: a link leads to a folder that is among them already, so that there might be no end.
+        UserError: a link leads to a folder that was already visited, which could go on without end.
     """
     found: list[str] = []
     seen: dict[Path, Path] = {}
@@ -98,9 +98,9 @@ def files_below(folder: Path) -> list[str]:
         first = seen.setdefault(path.resolve(), path)
         if first != path:
             folders.clear()
-            if any(part.startswith(".") for part in below.parts):  # nobody looks there
+            if any(part.startswith(".") for part in below.parts):  # hidden folders are not searched
                 continue
-            raise UserError(f"{path} is {first} once more, by a link", "take the link away.")
+            raise UserError(f"{path} is a link to {first}, which is in the same folder", "remove the link.")
         start = "" if path == folder else f"{below.as_posix()}/"
         found += [f"{start}{name}" for name in names]
     return found
@@ -110,14 +110,13 @@ State = tuple[int, int, int, int]
 
 
 def state_of(file: Path | str) -> State:
-    """Return what changes when a file does: size, time of change of its content and of itself, number of its inode.
+    """Return what changes when a file changes: size, mtime, ctime and inode.
 
-    Size and time of the content alone stay what they were when an archive with fixed dates is unpacked again, a file is
-    replaced by `cp -p`, or pixels change in place and the time is set back; nobody can set the other time. A link to
-    nothing has -1 for each.
+    Size and mtime alone do not change when an archive with fixed dates is unpacked again, when a file is replaced by
+    `cp -p`, or when pixels are edited and the mtime is set back; ctime cannot be set. All are -1 for a dangling link.
     """
     try:
-        state = os.stat(file)  # noqa: PTH116, of 100,000 files Path.stat takes seconds
+        state = os.stat(file)  # noqa: PTH116, Path.stat takes seconds for 100,000 files
     except (OSError, ValueError):
         return -1, -1, -1, -1
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino

@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals as a request: the work at hand is brought to a point where it can be saved, then it ends."""
+"""Ctrl-C and other signals: finish the current step, save, then stop."""
 
 import ctypes
 import os
@@ -11,37 +11,37 @@ from types import FrameType
 
 from metarun.errors import Interrupted, UserError
 
-# The last two are what clusters send before a time limit.
+# Clusters send the last two before a time limit.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-PATIENCE = 0.4  # seconds that the work at hand has to come to a good point by itself
+GRACE_SECONDS = 0.4  # for the work to reach a point where it can be stopped
 
 
-def _nothing() -> None:
-    """Nothing needs to be done."""
+def _do_nothing() -> None:
+    """Do nothing."""
 
 
 class Interruption:
-    """Remembers the signal that came, if one did."""
+    """The signal that was received, if any."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._heeded = threading.Event()
-        self._save = _nothing
+        self._handled = threading.Event()
+        self._save = _do_nothing
         self._saving = threading.Lock()
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come; called wherever stopping loses nothing."""
+        """Raise `Interrupted` if a signal was received; called wherever stopping loses nothing."""
         if self.signal is not None:
-            self._heeded.set()
+            self._handled.set()
             raise Interrupted(self.signal)
 
     @contextmanager
-    def keeping(self, save: Callable[[], None]) -> Iterator[None]:
-        """Within the block, a signal does not end the work before `save` was called.
+    def saving(self, save: Callable[[], None]) -> Iterator[None]:
+        """Call `save` before a signal ends the work in the block.
 
         Args:
-            save: called from another thread where work that takes seconds has to be cut off. It may raise a UserError,
-                which is then told beside the signal.
+            save: called from another thread if the current operation takes seconds. A UserError that it raises is
+                reported together with the signal.
         """
         self._save = save
         try:
@@ -50,25 +50,25 @@ class Interruption:
             raise _saved(save, stop) from None
         finally:
             with self._saving:
-                self._save = _nothing
+                self._save = _do_nothing
 
     def _remember(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002, the signature of a handler
-        if self.signal is not None:  # asked twice: do not wait for a good moment
+        if self.signal is not None:  # the second signal: stop at once
             raise KeyboardInterrupt
         self.signal = number
 
     def _watch(self, signals: int, close: Callable[[], None]) -> None:
-        """Wait for a signal; if the work does not heed it soon, save what there is and end the process.
+        """Wait for a signal; if the work does not react soon, save and end the process.
 
-        Python runs a signal's handler between two of its own instructions, and a backward pass through a large
-        network is a single one that takes seconds.
+        Python runs signal handlers between two of its instructions, and a backward pass through a large network is a
+        single instruction that takes seconds.
         """
         while (number := os.read(signals, 1)[0]) not in SIGNALS:
             if number == 0:  # written by `deferred_signals` when the work is over
                 return
-        if self._heeded.wait(PATIENCE):
+        if self._handled.wait(GRACE_SECONDS):
             return
-        with self._saving:  # and never let go of it
+        with self._saving:  # never released
             stop = _saved(self._save, Interrupted(number))
             close()
             print(f"metarun: {stop}", file=sys.stderr, flush=True)
@@ -76,7 +76,7 @@ class Interruption:
 
 
 def _saved(save: Callable[[], None], stop: Interrupted) -> Interrupted:
-    """Save, and return how the work was ended: with what kept it from being saved, if something did."""
+    """Save and return the exception to raise, which reports why saving failed, if it did."""
     try:
         save()
     except UserError as error:
@@ -85,11 +85,11 @@ def _saved(save: Callable[[], None], stop: Interrupted) -> Interrupted:
 
 
 @contextmanager
-def deferred_signals(close: Callable[[], None] = _nothing) -> Iterator[Interruption]:
-    """Within the block, signals are remembered; a second one ends the work at once. Only a main thread gets them.
+def deferred_signals(close: Callable[[], None] = _do_nothing) -> Iterator[Interruption]:
+    """Record signals within the block; a second one stops at once. Only the main thread receives signals.
 
     Args:
-        close: called before the process ends because the work at hand did not heed a signal: restores the terminal.
+        close: restores the terminal; called if the process is ended because the work did not react to a signal.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -107,24 +107,22 @@ def deferred_signals(close: Callable[[], None] = _nothing) -> Iterator[Interrupt
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
-        interruption._heeded.set()
+        interruption._handled.set()
         os.write(writing, bytes([0]))
         watch.join()
         os.close(reading)
         os.close(writing)
 
 
-PARENT = "METARUN_PARENT"  # the environment variable that holds the process id of the sweep
-
-
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
+PARENT = "METARUN_PARENT"  # the environment variable with the process id of the sweep
+_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 def die_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the sweep that started this process, if one did, is gone; elsewhere do nothing."""
+    """Ask Linux to send SIGTERM when the sweep that started this process ends; do nothing on other platforms."""
     parent = os.environ.get(PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):  # it is gone already
+    if os.getppid() != int(parent):  # it has already ended
         raise SystemExit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What torch warns of, mostly of a network of the user's own, told as a run tells other things: a line, once."""
+"""Log each of torch's warnings once, as one line."""
 
 import logging
 import warnings
@@ -15,8 +15,8 @@ _TORCH = str(Path(torch.__file__).parent)
 
 @contextmanager
 def torch_warnings_logged() -> Iterator[None]:
-    """Within the block, a warning from torch's code is a line of the log, once; all others are shown as ever."""
-    told: set[str] = set()
+    """Log warnings from torch's code once, as one line each; show all others as usual."""
+    logged: set[str] = set()
 
     def show(
         message: Warning | str,
@@ -30,8 +30,8 @@ def torch_warnings_logged() -> Iterator[None]:
             before(message, category, filename, lineno, file, line)
             return
         text = " ".join(str(message).partition("(Triggered internally")[0].split())
-        if text not in told:
-            told.add(text)
+        if text not in logged:
+            logged.add(text)
             log.warning("torch: %s", text)
 
     before, warnings.showwarning = warnings.showwarning, show

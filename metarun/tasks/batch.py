@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from metarun.config.keys_in_force import knobs
+from metarun.config.key_origins import knobs
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
 

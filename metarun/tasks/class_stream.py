@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarun.config.keys_in_force import set_by
+from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
 from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarun.config.source_code import code_hash
 from metarun.data import Sinusoid
-from metarun.errors import UserError, failed
+from metarun.errors import UserError, describe_exception
 
 FUNCTIONS = ("parameters", "inputs", "outputs")
 SAMPLED = 8  # functions of which so many points are in a family's hash
@@ -74,7 +74,7 @@ def check_functions(family: Any, of_parameters: Tensor, of_points: Tensor) -> No
     except Exception as error:
         if is_own(family):
             raise
-        raise UserError(failed(f"{type(family).__name__} cannot draw a function", error)) from error
+        raise UserError(describe_exception(f"{type(family).__name__} cannot draw a function", error)) from error
     for what, values in zip(("inputs", "outputs"), drawn, strict=True):
         if not values.isfinite().all():
             raise UserError(

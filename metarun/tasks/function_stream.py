@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from metarun.config.keys_in_force import followed, set_by
+from metarun.config.key_origins import set_by, source_key
 from metarun.data import Sinusoid, Split
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -25,7 +25,7 @@ class FunctionTaskStream:
     ) -> None:
         check_family(family)
         if shape.way != 1:
-            key = followed(shape.keys[0])
+            key = source_key(shape.keys[0])
             ready_made = "`task=10points` or " if key == "task.way" else ""
             raise UserError(
                 f"way={shape.way}{set_by(key)} but {family.name} is a function with one output",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import torch
 
-from metarun.config.keys_in_force import set_by
+from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 import metarun
 from metarun.errors import UserError
-from metarun.system.execution_mode import running_one_by_one
+from metarun.system.execution_mode import looping_over_tasks
 from metarun.system.inputs import Inputs, first_field, map_inputs, rows
-from metarun.system.memory import ran_out
+from metarun.system.memory import is_out_of_memory
 from metarun.system.paths import data_root
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def check_how(how: str) -> None:
 
 def _run(one_task: OneTask, how: How, inputs: tuple[Inputs, ...]) -> Tensor:
     if how == "loop":
-        with running_one_by_one():
+        with looping_over_tasks():
             return torch.stack([one_task(*task) for task in zip(*map(rows, inputs), strict=True)])
     with warnings.catch_warnings():  # whether it is slower for that is measured
         warnings.filterwarnings(
@@ -107,7 +107,7 @@ def _run(one_task: OneTask, how: How, inputs: tuple[Inputs, ...]) -> Tensor:
 
 def reason_against(error: Exception) -> str:
     """Return in a line why tasks cannot be vectorised; raise the error again where that is not at fault."""
-    if ran_out(error):
+    if is_out_of_memory(error):
         raise error
     first = error.__cause__ or error  # what a network of the user's own raised
     return str(first).strip().partition("\n")[0].rstrip(".") or type(first).__name__

@@ -1,4 +1,4 @@
-"""Saving and restoring: a checkpoint is whole, and says so itself, or it is not used."""
+"""Save and load checkpoints, which are verified by their own checksum."""
 
 import hashlib
 import io
@@ -12,65 +12,65 @@ import torch
 from torch import Tensor
 
 from metarun.errors import UserError
-from metarun.system.atomic_write import replacing
+from metarun.system.atomic_write import atomic_write
 
 log = logging.getLogger(__name__)
 
 State = dict[str, Any]  # tensors and plain values, in lists and dictionaries
 
 
-def save(path: Path, state: State, before: Path | None = None) -> None:
-    """Write `state` with its checksum so that at every instant `path` holds the old or the new one, whole.
+def save(path: Path, state: State, backup: Path | None = None) -> None:
+    """Write `state` with its checksum, atomically.
 
     Args:
-        path: of the checkpoint. Whoever has torch can read it: the checksum is one more entry.
-        state: what `torch.load` accepts with `weights_only`.
-        before: where the checkpoint that `path` held goes; None: away.
+        path: of the checkpoint. `torch.load` can read it; the checksum is one more entry.
+        state: must be loadable with `weights_only`.
+        backup: where to move the previous checkpoint; None discards it.
 
     Raises:
-        UserError: it cannot be written; what was there is there still.
+        UserError: it cannot be written; `path` is unchanged.
     """
-    packed = io.BytesIO()  # torch has errors of its own, without a reason, for a disk that is full
+    packed = io.BytesIO()  # torch's own error for a full disk has no reason
     torch.save({**state, "checksum": checksum(state)}, packed)
-    with replacing(path, before) as file:
+    with atomic_write(path, backup) as file:
         file.write(packed.getbuffer())
 
 
 def load(path: Path, run_id: str) -> State:
-    """Read what `save` wrote. Only tensors and plain values are accepted: a foreign file's code is never run.
+    """Read a checkpoint that `save` wrote. Only tensors and plain values are accepted; no code in the file is run.
 
     Args:
         path: of the checkpoint.
-        run_id: of the run whose it should be.
+        run_id: of the run that it must belong to.
 
     Returns:
-        The state, all of it on the CPU.
+        The state, on the CPU.
 
     Raises:
-        UserError: the file is missing, damaged, or another run's.
+        UserError: the file is missing, damaged, or belongs to another run.
     """
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path} is not there", "run the same command with `force=true` to make it again.") from None
+        raise UserError(f"{path} is missing", "run the same command with `force=true` to create it again.") from None
     except Exception as error:  # torch raises many kinds for a damaged file
         raise _unusable(path, f"cannot be read ({type(error).__name__})") from error
     stated = state.pop("checksum", None) if isinstance(state, dict) else None
     if stated is None:
-        raise _unusable(path, "has no checksum: it is foreign, or of an older metarun")
+        raise _unusable(path, "has no checksum, so it was not created by this version of metarun")
     try:
         found = checksum(state)
-    except Exception as error:  # of what is no plain value or no plain tensor
-        raise _unusable(path, f"holds what no checkpoint of metarun does ({type(error).__name__})") from error
+    except Exception as error:  # the state contains other objects or unusual tensors
+        raise _unusable(path, f"is not a valid checkpoint ({type(error).__name__})") from error
     if stated != found:
-        raise _unusable(path, "does not hold what its checksum says")
+        raise _unusable(path, "does not match its checksum")
     if state.get("run") != run_id:
-        raise _unusable(path, f"is of run {state.get('run')}, not of {run_id}")
+        raise _unusable(path, f"belongs to run {state.get('run')}, not to {run_id}")
     return dict(state)
 
 
 def load_newest(paths: Sequence[Path], run_id: str) -> State | None:
-    """Return the first checkpoint that is whole, with a warning for each that is not; None where there is none."""
+    """Return the first valid checkpoint, with a warning for each invalid one; None if there is none."""
     for path in paths:
         if not path.exists():
             continue
@@ -86,7 +86,7 @@ def _unusable(path: Path, reason: str) -> UserError:
 
 
 def checksum(state: Any) -> str:
-    """Return a SHA-256 of all numbers, names and shapes in a state, wherever its tensors are."""
+    """Return a SHA-256 of all numbers, names and shapes in a state, on any device."""
     digest = hashlib.sha256()
     _digest(state, digest.update)
     return digest.hexdigest()
@@ -106,7 +106,7 @@ def _digest(value: Any, update: Callable[[Any], None]) -> None:
         update(b"]")
     elif isinstance(value, Tensor):
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise ValueError("a tensor claims more numbers than it holds")
+            raise ValueError("a tensor claims more values than it has")
         update(f"{value.dtype}{tuple(value.shape)}".encode())
         update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     else:
@@ -114,7 +114,7 @@ def _digest(value: Any, update: Callable[[Any], None]) -> None:
 
 
 def snapshot(value: Any) -> Any:
-    """Return a copy of a state, its tensors on the CPU, that later steps leave as it is."""
+    """Return a copy of a state with its tensors on the CPU."""
     if isinstance(value, Mapping):
         return {key: snapshot(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -122,11 +122,11 @@ def snapshot(value: Any) -> Any:
     return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
 
 
-class InBackground:
-    """Writes states in a thread of its own, the newest first: one that waits when a newer comes is passed over.
+class BackgroundWriter:
+    """Write states in a background thread. A state that is still waiting when a newer one arrives is skipped.
 
     Args:
-        write: does it; may raise a UserError, which is a warning as long as a later state may yet be written.
+        write: writes a state; a UserError that it raises is logged as a warning, unless it is the last state.
     """
 
     def __init__(self, write: Callable[[State], None]) -> None:
@@ -134,17 +134,17 @@ class InBackground:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._newest: Future[None] | None = None
 
-    def give(self, state: State) -> None:
-        """Let a state be written, which nobody may change any more."""
+    def submit(self, state: State) -> None:
+        """Write a state in the background; it must not change afterwards."""
         if self._newest is not None:
-            self._newest.cancel()  # unless it is being written already
+            self._newest.cancel()  # has no effect if it is being written
         self._newest = self._thread.submit(self._try, state)
 
     def finish(self) -> None:
         """Wait until the newest state is written.
 
         Raises:
-            UserError: it could not be.
+            UserError: it cannot be written.
         """
         if self._newest is not None:
             self._newest.result()
@@ -153,5 +153,5 @@ class InBackground:
         try:
             self._write(state)
         except UserError as error:
-            log.warning("%s; meta-training goes on and tries again", error.problem)
+            log.warning("%s; meta-training continues and will try again", error.problem)
             raise

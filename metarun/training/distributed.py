@@ -1,7 +1,7 @@
 """One run on several processes or machines: `torchrun … -m metarun train …` splits every meta-batch among them.
 
-Each process, a rank, holds all that is learned and takes its share of a meta-batch's tasks. Meta-gradients are added
-up, so every rank takes the very same step; the first rank alone writes.
+Each process (rank) holds all weights and processes its share of a meta-batch's tasks. Meta-gradients are summed, so
+every rank takes the same step. Only the first rank writes files.
 """
 
 import importlib
@@ -19,79 +19,79 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from metarun.errors import Interrupted
 
-# A rank may wait for as long as another one meta-tests, or waits for a third process that has the same run at work.
-PATIENCE = timedelta(days=30)
+# A rank may wait while the first one meta-tests, or waits for another process that is running the same run.
+TIMEOUT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that share a run, seen from one of them.
+    """The processes that share a run, from the view of one of them.
 
     Args:
-        number: of this one, from 0.
-        count: of all.
+        rank: of this process, from 0.
+        world_size: number of processes.
     """
 
-    number: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this process writes, and tells the others what to start from."""
-        return self.number == 0
+    def is_first(self) -> bool:
+        """Whether this process writes files and sends the initial state to the others."""
+        return self.rank == 0
 
     def share_of(self, tasks: int) -> tuple[int, int]:
-        """Return the first of this process's tasks and how many they are; they follow those of the rank before."""
-        each, left = divmod(tasks, self.count)
-        return self.number * each + min(self.number, left), each + (self.number < left)
+        """Return this process's first task and its number of tasks; shares are consecutive."""
+        each, left = divmod(tasks, self.world_size)
+        return self.rank * each + min(self.rank, left), each + (self.rank < left)
 
-    def from_first(self, value: Any) -> Any:
-        """Return what the first rank gives here; the others wait for it."""
-        if self.count == 1:
+    def broadcast(self, value: Any) -> Any:
+        """Return the value of the first rank on all ranks."""
+        if self.world_size == 1:
             return value
         holder = [value]
-        with _together():
+        with _collective():
             distributed.broadcast_object_list(holder, src=0)
         return holder[0]
 
-    def most(self, number: int) -> int:
-        """Return the largest of the numbers that the ranks give here."""
-        if self.count == 1:
+    def all_max(self, number: int) -> int:
+        """Return the maximum over the ranks."""
+        if self.world_size == 1:
             return number
         largest = torch.tensor(number)
-        with _together():
+        with _collective():
             distributed.all_reduce(largest, distributed.ReduceOp.MAX)
         return int(largest)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Let each tensor be the sum of all ranks' own, in place."""
-        if self.count == 1:
+    def all_sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over the ranks, in place."""
+        if self.world_size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        with _together():
+        with _collective():
             distributed.all_reduce(flat)
         for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
-    def one_after_the_other(self, module: nn.Module, before: Mapping[str, Tensor]) -> None:
-        """Make running statistics what they were, had the ranks' tasks gone through the module one after the other.
+    def merge_running_statistics(self, module: nn.Module, before: Mapping[str, Tensor]) -> None:
+        """Set running statistics to what they would be if one process had processed all ranks' tasks in order.
 
-        A forward pass makes of a running statistic x the number (1 - m) x + m s, so those of a rank make a x + b.
+        A forward pass changes a running statistic x to (1 - m) x + m s, so all passes of a rank change it to a x + b.
 
         Args:
-            module: whose statistics each rank has updated by its own tasks.
+            module: with statistics that each rank has updated with its own tasks.
             before: its state before that, the same on all ranks.
         """
         norms = {name: child for name, child in module.named_modules() if _has_statistics(child)}
-        if self.count == 1 or not norms:
+        if self.world_size == 1 or not norms:
             return
         updates = [_update(norm, name, before) for name, norm in norms.items()]
-        mine = torch.cat([part for update in updates for part in update])
-        every = [torch.empty_like(mine) for _ in range(self.count)]
-        with _together():
-            distributed.all_gather(every, mine)
+        own = torch.cat([part for update in updates for part in update])
+        gathered = [torch.empty_like(own) for _ in range(self.world_size)]
+        with _collective():
+            distributed.all_gather(gathered, own)
         sizes = [len(part) for update in updates for part in update]
-        by_rank = [torch.split(parts, sizes) for parts in every]
+        by_rank = [torch.split(parts, sizes) for parts in gathered]
         for i, (name, norm) in enumerate(norms.items()):
             known = torch.cat([before[f"{name}.running_mean"], before[f"{name}.running_var"]])
             calls = before[f"{name}.num_batches_tracked"]
@@ -103,13 +103,13 @@ class Ranks:
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Within the block the ranks speak to each other; where one of them is gone all that is left to do is to save."""
+def _collective() -> Iterator[None]:
+    """Run collective operations in the block; if another rank has ended, stop and save."""
     try:
         yield
     except RuntimeError as error:
-        gone = "another process of this run is gone; the same command goes on from here."
-        raise Interrupted(signal.SIGTERM, gone) from error
+        message = "another process of this run has ended; rerun the same command to resume."
+        raise Interrupted(signal.SIGTERM, message) from error
 
 
 def _has_statistics(module: nn.Module) -> bool:
@@ -117,7 +117,7 @@ def _has_statistics(module: nn.Module) -> bool:
 
 
 def _update(norm: Any, name: str, before: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return (a, calls) and b of the update x → a x + b that some forward passes made."""
+    """Return (a, calls) and b of the update x → a x + b by the forward passes."""
     calls = norm.num_batches_tracked - before[f"{name}.num_batches_tracked"]
     kept = (1 - norm.momentum) ** calls.to(norm.running_mean.dtype)
     known = torch.cat([before[f"{name}.running_mean"], before[f"{name}.running_var"]])
@@ -125,19 +125,19 @@ def _update(norm: Any, name: str, before: Mapping[str, Tensor]) -> tuple[Tensor,
     return torch.stack([kept, calls.to(kept.dtype)]), added
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, if it started this one, for as long as the block lasts."""
+def process_group() -> Iterator[Ranks]:
+    """Join the process group within the block, if torchrun started this process."""
     if not started_by_torchrun():
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    # PyTorch loads this with the first optimiser, and its functions hold the group that is there then as a default:
-    # the group's threads would outlive it, into the interpreter's end, where they may abort the process.
+    # PyTorch imports this with the first optimiser, and its functions keep the current group as a default argument. The
+    # group's threads would then survive until the interpreter exits, where they may abort the process.
     importlib.import_module("torch.distributed.nn.functional")
-    distributed.init_process_group("cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     finally:
@@ -145,10 +145,10 @@ def joined() -> Iterator[Ranks]:
 
 
 def own_gpu() -> str:
-    """Return the name of the GPU that this process may use: of several on one machine each has its own."""
+    """Return the name of this process's GPU; each process on a machine has its own."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if started_by_torchrun() else "cuda"
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
+    """Whether torchrun started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ

@@ -1,7 +1,7 @@
-"""Whether a method's meta-gradient is of the order that it claims, found out at start on one tiny task.
+"""Check at the start, on one tiny task, that a method's meta-gradient has the order that it claims.
 
-A second-order method whose inner gradients are cut off somewhere trains without complaint, as a first-order one. What
-cuts them is not always in sight: a compiled inner loss does, and some layers have a wrong second derivative under vmap.
+A second-order method whose inner gradients are detached trains without an error, as a first-order one. The cause is not
+always visible: compiled inner losses detach them, and some layers have a wrong second derivative under vmap.
 """
 
 import copy
@@ -16,41 +16,41 @@ from metarun.system.inputs import map_inputs
 from metarun.tasks.batch import TaskBatch
 
 EXAMPLES = 4  # in the support set, and in the query set
-TOLERANCE = 1e-4  # of the meta-gradient's length; without its second order it is off by about the inner rate
+TOLERANCE = 1e-4  # relative to the meta-gradient's norm; without second order the error is about the inner rate
 
 
 def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
     """Compare a method's meta-gradient with finite differences of its meta-loss, in float64; well under a second.
 
-    The comparison is made on a copy, as it is run in meta-training, with a few examples of the tasks, since a network
-    need not take others, and a little off the initial weights, whose shifts of 0 may lie just on kinks. A kink between
-    two points makes a finite difference useless, so several distances and directions are tried, and agreement in one is
-    enough: a wrong gradient agrees in none.
+    The check uses a copy in training mode and a few examples of the tasks, since a network may not accept others. It is
+    done near the initial weights, not at them, because biases of 0 may lie on kinks. A kink between two points makes a
+    finite difference useless, so several distances and directions are tried, and one match is enough: a wrong gradient
+    matches in none.
 
     Args:
-        algorithm: one whose `order` is not None.
-        tasks: of the kind it will get.
+        algorithm: with an `order` that is not None.
+        tasks: like those in training.
 
     Raises:
-        UserError: it claims order 2 but its gradient is another, or order 1 but its gradient is the exact one.
+        UserError: it claims order 2 but its gradient is wrong, or order 1 but its gradient is exact.
     """
     with torch.random.fork_rng(devices=[tasks.device] if tasks.device.type == "cuda" else []):
         torch.manual_seed(0)
         method = copy.deepcopy(algorithm).double().train()
-        method.on_step(1.0)  # the order in the end, where it rises on the way
+        method.on_step(1.0)  # the final order, if it rises during training
         with torch.no_grad():
             for parameter in _learned(method):
                 parameter.add_(0.01 * torch.randn_like(parameter))
         tiny = _tiny(tasks)
         adapted = method.predict(tiny, 1)
         if torch.allclose(adapted[0], adapted[-1], rtol=1e-12, atol=1e-12):
-            return  # an inner rate of 0: both orders are the same
+            return  # the inner rate is 0, so both orders are equal
         gradient = _meta_gradient(method, tiny)
         if not gradient.isfinite().all() or not gradient.any():
-            return  # the meta-training itself will tell
+            return  # meta-training will report this
         try:
             other = _meta_gradient(_of_order(method, 3 - (method.order or 2)), tiny)
-        except NotImplementedError:  # a layer has no second derivative, so no gradient goes through the inner steps
+        except NotImplementedError:  # a layer has no second derivative: not second-order
             return
         if algorithm.order == 1 and not torch.equal(gradient, other):
             return
@@ -61,23 +61,21 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
         )
     name = type(algorithm).__name__
     if algorithm.order == 2 and not exact:
-        # Steps that are taken once more draw other random numbers, such as dropout's.
+        # Recomputed steps draw other random numbers, such as those of dropout.
         remedy = (
             "`algo.order=1` or `algo.recompute=false`" if getattr(algorithm, "recompute", False) else "`algo.order=1`"
         )
         raise UserError(
-            f"algo.order=2 but the meta-gradient of {name} is not the slope of its meta-loss: "
-            f"something cuts its inner gradients off or differentiates them wrongly",
-            f"mend it, or set {remedy}.",
+            f"algo.order=2 but the meta-gradient of {name} does not match finite differences: its inner "
+            "gradients are detached or wrong",
+            f"fix them, or set {remedy}.",
         )
     if algorithm.order == 1 and exact:
-        raise UserError(
-            f"algo.order=1 but the meta-gradient of {name} goes through its inner steps", "set `algo.order=2`."
-        )
+        raise UserError(f"algo.order=1 but the meta-gradient of {name} is second-order", "set `algo.order=2`.")
 
 
 def _tiny(tasks: TaskBatch) -> TaskBatch:
-    """One task with a few examples of the first of `tasks`, which come class by class; some twice, if it has few."""
+    """Return a task with a few examples of the first of `tasks`, which are sorted by class; some twice if needed."""
     tasks = tasks.to(torch.float64)
     y = torch.cat([tasks.support_y[0], tasks.query_y[0]])
     support = torch.arange(EXAMPLES, device=y.device) * len(y) // EXAMPLES
@@ -101,7 +99,7 @@ def _learned(method: Algorithm) -> list[Tensor]:
 
 
 def _meta_loss(method: Algorithm, tasks: TaskBatch) -> Tensor:
-    torch.manual_seed(0)  # so that dropout, where there is any, drops the same
+    torch.manual_seed(0)  # so that dropout, if any, drops the same units
     return method.meta_loss(tasks)
 
 
@@ -112,14 +110,14 @@ def _meta_gradient(method: Algorithm, tasks: TaskBatch) -> Tensor:
 
 
 def _directions(gradient: Tensor, other: Tensor) -> Iterator[Tensor]:
-    """Yield the direction in which the two orders differ, the gradient's own, and a random one, each of length 1."""
+    """Yield unit vectors: the difference of the two orders, the gradient, and a random one."""
     for direction in (other - gradient, gradient, torch.randn_like(gradient)):
         if direction.any():
             yield direction / direction.norm()
 
 
 def _agree(method: Algorithm, tasks: TaskBatch, gradient: Tensor, direction: Tensor, distance: float) -> bool:
-    """Whether the gradient's slope along a direction is that between two points `distance` before and behind."""
+    """Whether the gradient along a direction matches a central finite difference with step `distance`."""
     losses = []
     for side in (1, -1):
         moved = copy.deepcopy(method)

@@ -1,4 +1,4 @@
-"""Meta-training: the outer loop. Knows no algorithm, no data set, no screen."""
+"""Meta-training: the outer loop, independent of the algorithm, the data set and the display."""
 
 import logging
 import math
@@ -12,29 +12,29 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
-from metarun.config.keys_in_force import knob
+from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
 from metarun.loggers.observer import Look, Observer, Pace
 from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
-from metarun.system.memory import ran_out
+from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.vectorize import choices, restore_choices
 from metarun.training.checkpoint import snapshot
-from metarun.training.distributed import ALONE, Ranks
+from metarun.training.distributed import SINGLE_PROCESS, Ranks
 from metarun.training.schedule import Schedule, _knob
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY = 10  # steps between two looks at the loss: on a GPU each look waits for the device
+CHECK_EVERY = 10  # steps between checks of the loss; on a GPU each check waits for the device
 
 
 @dataclass
 class Progress:
-    """Where a training stands; with the weights and the optimiser's state, all that is needed to go on."""
+    """The progress of a training; with the weights and the optimiser state, all that is needed to resume."""
 
     iteration: int = 0
     seconds: float = 0.0
@@ -43,46 +43,46 @@ class Progress:
     best_score: float = -math.inf
     best_value: float | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
-    at_once: int | None = None  # tasks that the memory holds at once; None: the whole meta-batch
+    at_once: int | None = None  # tasks that fit in memory at once; None: the whole meta-batch
 
     def __post_init__(self) -> None:
         counts = (self.iteration, self.validated_at, self.best_iteration, self.at_once or 1)
-        figures = (self.seconds, self.best_score, self.best_value or 0.0)
+        numbers = (self.seconds, self.best_score, self.best_value or 0.0)
         if not all(isinstance(count, int) and count >= 0 for count in counts):
-            raise ValueError("a training has come so many steps, from 0")
-        if not all(isinstance(figure, float | int) for figure in figures) or not 0 <= self.seconds < math.inf:
-            raise ValueError("a training has figures, and took a time")
+            raise ValueError("its step counts are not integers from 0")
+        if not all(isinstance(number, float | int) for number in numbers) or not 0 <= self.seconds < math.inf:
+            raise ValueError("its scores or seconds are not numbers")
         if not all(isinstance(row, dict) for row in self.curve):
-            raise ValueError("a curve has rows of figures by name")
+            raise ValueError("its curve has invalid rows")
 
 
-def _check_can_be_split(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) -> None:
-    if ranks.count > 1 and not algorithm.splittable:
+def _check_splittable(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) -> None:
+    if ranks.world_size > 1 and not algorithm.splittable:
         raise UserError(
-            f"{type(algorithm).__name__} sees the examples of a meta-batch as one batch, which {ranks.count} processes "
-            "cannot split",
+            f"{type(algorithm).__name__} processes a meta-batch as a whole, so it cannot be split among "
+            f"{ranks.world_size} processes",
             "start it without torchrun.",
         )
-    if schedule.meta_batch < ranks.count:
+    if schedule.meta_batch < ranks.world_size:
         raise UserError(
-            f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.count} processes",
-            "raise `train.meta_batch` or start fewer.",
+            f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.world_size} processes",
+            "raise `train.meta_batch` or start fewer processes.",
         )
 
 
 class Training:
-    """One algorithm's way through its outer loop: Adam, or SGD, on the meta-loss, the best checkpoint by meta-val.
+    """The outer loop: Adam or SGD on the meta-loss, with the best checkpoint chosen on meta-val.
 
     Args:
-        algorithm: what is meta-learned.
+        algorithm: to meta-train.
         schedule: how long and at what rate.
-        train: stream of meta-training tasks; step i takes tasks i * meta_batch and following.
-        val: stream of meta-val tasks, the first of which are looked at every time.
-        seed: of what a network itself draws at random in training, such as DropBlock.
-        ranks: the processes among which each meta-batch is split.
+        train: stream of meta-training tasks; step i uses the tasks from i * meta_batch.
+        val: stream of meta-val tasks; each validation uses its first tasks.
+        seed: of random numbers that the network draws in training, such as DropBlock.
+        ranks: the processes that share each meta-batch.
 
     Attributes:
-        settled: held while the state changes; who holds it in another thread finds the state between two steps.
+        state_lock: held while the state changes; a thread that holds it sees the state between two steps.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class Training:
         train: TaskStream,
         val: TaskStream,
         seed: int = 0,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
-        _check_can_be_split(algorithm, schedule, ranks)
+        _check_splittable(algorithm, schedule, ranks)
         self.algorithm = algorithm
         self.schedule = schedule
         self.train = train
@@ -102,30 +102,29 @@ class Training:
         self.seed = seed
         self.ranks = ranks
         self.progress = Progress()
-        self.settled = threading.RLock()
-        self.best: dict[str, Tensor] = {}  # the weights that meta-val liked most so far, on the CPU
-        self._before: dict[str, Tensor] = {}  # what was learned before the work at hand, if some is
-        # On the device, in float64: of the steps since the last look at meta-val.
+        self.state_lock = threading.RLock()
+        self.best: dict[str, Tensor] = {}  # the best weights on meta-val so far, on the CPU
+        self._before: dict[str, Tensor] = {}  # the state before the current step or validation, if there is one
+        # Over the steps since the last validation, on the device in float64.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         learned = [weight for weight in algorithm.parameters() if weight.requires_grad] if algorithm.learns else []
         if algorithm.learns and not learned:
             log.warning(
-                "all weights of %s are frozen (requires_grad=False): there is nothing to learn, and it is judged as it "
-                "is",
+                "all weights of %s are frozen (requires_grad=False), so it is evaluated without training",
                 type(algorithm).__name__,
             )
         optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[schedule.outer_optimizer]
-        # An optimiser refuses to be given nothing; frozen weights it would hold for nothing.
+        # An optimiser needs at least one parameter, and frozen weights are of no use to it.
         self.optimizer = optimizer(learned or [torch.zeros(1)], lr=schedule.outer_lr)
         self._learns = bool(learned)
 
     @property
     def device(self) -> torch.device:
-        """Where the algorithm lives."""
+        """The device of the algorithm."""
         return next((parameter.device for parameter in self.algorithm.parameters()), torch.device("cpu"))
 
     def state(self) -> dict[str, Any]:
-        """Return everything that is needed to go on from here; amid a step or a look, from where it began."""
+        """Return everything needed to resume; during a step or validation, the state before it."""
         return {
             "algorithm": self._before or self.algorithm.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -135,24 +134,24 @@ class Training:
             "over_tasks": choices(),
         }
 
-    def _begin(self) -> None:
-        """Take hold of what was learned so far, for who asks amid the work, when other weights stand in the network.
+    def _keep_learned(self) -> None:
+        """Keep the learned state for `state`, which may be called in the middle of a step.
 
-        Running statistics are updated on the way; weights change only under `settled`.
+        Only buffers are copied: running statistics change during a step, but weights change only under `state_lock`.
         """
         buffers = dict(self.algorithm.named_buffers())
         learned = self.algorithm.state_dict()
         self._before = {name: value.clone() if name in buffers else value for name, value in learned.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned.
+        """Resume from a state that `state` returned.
 
         Raises:
-            Exception: of many kinds, where it is anything else: this training is of no use then.
+            Exception: of any kind if the state is invalid; this object must not be used then.
         """
         self.progress = Progress(**state["progress"])
         if self.progress.best_value is not None:
-            self.algorithm.load_state_dict(state["best"])  # what does not fit is refused now, not in the end
+            self.algorithm.load_state_dict(state["best"])  # fail now rather than at the end if it does not fit
         self.algorithm.load_state_dict(state["algorithm"])
         self._restore_optimizer(state["optimizer"])
         self._loss_sum = state["loss_sum"].to(self.device, torch.float64).reshape(())
@@ -160,76 +159,78 @@ class Training:
         restore_choices(state["over_tasks"])
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        """Take over what an optimiser knows of each weight; how it steps is what the config says."""
+        """Load the optimiser's state of each weight; its settings come from the config."""
         settings = [
-            {key: value for key, value in group.items() if key not in ("params", "lr")}  # the rate is set at every step
+            {
+                key: value for key, value in group.items() if key not in ("params", "lr")
+            }  # the learning rate is set at every step
             for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state)
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own)
-        for weight, known in self.optimizer.state.items():
-            if any(value.shape not in (weight.shape, ()) for value in known.values()):
-                raise ValueError("its optimiser is another network's")
+        for weight, entries in self.optimizer.state.items():
+            if any(value.shape not in (weight.shape, ()) for value in entries.values()):
+                raise ValueError("its optimiser state is for another network")
 
     @property
     def finished(self) -> bool:
-        """Whether a limit is reached and the last look at meta-val was taken."""
-        return self._over and self._looked
+        """Whether a limit is reached and the last validation is done."""
+        return self._done and self._validated
 
     @property
-    def _over(self) -> bool:
+    def _done(self) -> bool:
         progress = self.progress
         return not self._learns or self.schedule.fraction_done(progress.iteration, progress.seconds) >= 1
 
     @property
-    def _looked(self) -> bool:
-        """Whether meta-val was looked at since the last step; before the first step too, if that is where it ends."""
+    def _validated(self) -> bool:
+        """Whether the model was validated after the last step, or before the first one if there are no steps."""
         return bool(self.progress.curve) and self.progress.validated_at == self.progress.iteration
 
     def run(
         self,
         save: Callable[[], None],
         observers: Sequence[Observer],
-        pause: Callable[[], None],
+        check_interrupt: Callable[[], None],
     ) -> None:
         """Meta-train until a limit is reached.
 
         Args:
-            save: called when `state()` is worth keeping: after each look at meta-val, and on the schedule's beat.
-            observers: told how it goes.
-            pause: called after every step and between chunks of meta-val; raises when the user wants to stop.
+            save: called when `state()` should be saved: after each validation and every `checkpoint_every` seconds.
+            observers: receive the progress.
+            check_interrupt: called after every step and between chunks of meta-val; raises when the user wants to stop.
 
         Raises:
-            TrainingDiverged: the training loss is no longer a number.
-            RunFailed: the memory does not hold the smallest part of a step.
+            TrainingDiverged: the training loss is no longer finite.
+            RunFailed: the smallest part of a step does not fit in memory.
         """
         started = time.perf_counter() - self.progress.seconds
         saved = time.perf_counter()
-        beat = self.schedule.checkpoint_every or math.inf
+        interval = self.schedule.checkpoint_every or math.inf
         while not self.finished:
-            if look := self._look_is_due:
-                self._validate(observers, pause)
+            if validating := self._validation_due:
+                self._validate(observers, check_interrupt)
             else:
                 self._step()
-            self.progress.seconds = self.ranks.from_first(time.perf_counter() - started)
-            if look or time.perf_counter() - saved >= beat:
+            self.progress.seconds = self.ranks.broadcast(time.perf_counter() - started)
+            if validating or time.perf_counter() - saved >= interval:
                 save()
                 saved = time.perf_counter()
-            if not look and self.progress.iteration % CHECK_EVERY == 0:
+            if not validating and self.progress.iteration % CHECK_EVERY == 0:
                 self._tell(observers)
-            pause()
+            check_interrupt()
 
     @property
-    def _look_is_due(self) -> bool:
-        """Whether meta-val comes before the next step: on the beat, and when training is over."""
+    def _validation_due(self) -> bool:
+        """Whether to validate before the next step: every `validate_every` steps and at the end."""
         progress, schedule = self.progress, self.schedule
-        on_the_beat = progress.iteration > 0 and progress.iteration % schedule.validate_every == 0
-        return (on_the_beat or self._over) and not self._looked
+        scheduled = progress.iteration > 0 and progress.iteration % schedule.validate_every == 0
+        return (scheduled or self._done) and not self._validated
 
     def _step(self) -> None:
         """Take one step of the outer loop."""
-        self._begin()
+        self._keep_learned()
         schedule, progress = self.schedule, self.progress
         fraction = schedule.fraction_done(progress.iteration, progress.seconds)
         for group in self.optimizer.param_groups:
@@ -239,23 +240,23 @@ class Training:
         loss = self._meta_gradient()
         if schedule.clip_grad is not None:
             torch.nn.utils.clip_grad_value_(self.algorithm.parameters(), schedule.clip_grad)
-        with self.settled:
+        with self.state_lock:
             self.optimizer.step()
             progress.iteration += 1
             self._loss_sum += loss
             self._before = {}
 
     def _meta_gradient(self) -> Tensor:
-        """Set the gradient of the meta-loss and return that loss; in as many parts as ranks and memory ask for.
+        """Compute the gradient of the meta-loss and return the loss, in as many parts as ranks and memory require.
 
         Raises:
-            RunFailed: the memory does not even hold the smallest part.
+            RunFailed: the smallest part does not fit in memory.
         """
         progress, batch = self.progress, self.schedule.meta_batch
         start, share = self.ranks.share_of(batch)
         first = progress.iteration * batch + start
         while True:
-            # So that a stopped training goes on to the same bits where a network draws random numbers.
+            # So that a resumed training is bitwise identical if the network draws random numbers.
             torch.manual_seed(root_key("step", self.seed, progress.iteration, *([start] if start else [])))
             self.optimizer.zero_grad()
             total = torch.zeros((), device=self.device)
@@ -265,18 +266,18 @@ class Training:
                     loss.backward()  # type: ignore[no-untyped-call]
                     total = total + loss.detach()
             except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
+                if not is_out_of_memory(error):
                     raise
-                self._take_fewer_at_once()
+                self._halve_at_once()
             else:
                 with torch.no_grad():
                     gradients = [parameter.grad for parameter in self.algorithm.parameters()]
-                    self.ranks.add_up([total, *(gradient for gradient in gradients if gradient is not None)])
-                    self.ranks.one_after_the_other(self.algorithm, self._before)
+                    self.ranks.all_sum([total, *(gradient for gradient in gradients if gradient is not None)])
+                    self.ranks.merge_running_statistics(self.algorithm, self._before)
                 return total
 
-    def _take_fewer_at_once(self) -> None:
-        """Halve the parts of a meta-batch and go back to before the step."""
+    def _halve_at_once(self) -> None:
+        """Halve the number of tasks at once and restore the state before the step."""
         progress = self.progress
         at_once = progress.at_once or self.schedule.meta_batch
         if at_once == 1 or not self.algorithm.splittable:
@@ -284,15 +285,15 @@ class Training:
             fewer = "" if at_once == 1 else f"{_knob('meta_batch')}, "
             sizes = self.train.shape.knob("way", "query", between=", ")
             raise RunFailed(
-                f"{what} does not fit the memory; lower {fewer}{sizes} or `backbone.filters`, or choose a device "
-                "with more."
+                f"{what} does not fit in memory; lower {fewer}{sizes} or `backbone.filters`, or use a device with more "
+                "memory."
             )
         progress.at_once = at_once // 2
         self.algorithm.load_state_dict(self._before)
-        log.warning("out of memory: from here on %d tasks of a meta-batch at once, not %d", progress.at_once, at_once)
+        log.warning("out of memory: training on %d tasks at once from now on, not %d", progress.at_once, at_once)
 
     def _mean_loss(self) -> float:
-        """Return the mean loss of the steps since the last look at meta-val; waits for the device."""
+        """Return the mean loss of the steps since the last validation; waits for the device."""
         mean = float(self._loss_sum) / max(1, self.progress.iteration - self.progress.validated_at)
         if not math.isfinite(mean):
             step = self.progress.iteration
@@ -300,7 +301,7 @@ class Training:
         return mean
 
     def _remedy(self) -> str:
-        """Say which keys make a training steadier, and their values; only those that this method has."""
+        """Return which keys to change for a more stable training, with their values."""
         schedule, has_inner_rate = self.schedule, hasattr(self.algorithm, "inner_lr")
         rates = [knob("train.outer_lr", schedule.outer_lr), *(["`algo.inner_lr`"] if has_inner_rate else [])]
         clip = "or set `train.clip_grad=10`"
@@ -316,13 +317,15 @@ class Training:
         for observer in observers:
             observer.trained(pace)
 
-    def _validate(self, observers: Sequence[Observer], pause: Callable[[], None]) -> None:
-        """Look at meta-val; stopped on the way, it leaves no trace and is taken again."""
-        self._begin()
+    def _validate(self, observers: Sequence[Observer], check_interrupt: Callable[[], None]) -> None:
+        """Evaluate on meta-val; if interrupted, nothing changes and it is repeated."""
+        self._keep_learned()
         progress, schedule = self.progress, self.schedule
-        torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a method of the user's own may draw
+        torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a user's method may draw random numbers
         loss = self._mean_loss()
-        found = evaluate(self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: pause())
+        found = evaluate(
+            self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: check_interrupt()
+        )
         best = found.score > progress.best_score
         look = _look(progress.iteration, found, best)
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
@@ -335,7 +338,7 @@ class Training:
             "median": look.median,
             "diverged": look.diverged,
         }
-        with self.settled:
+        with self.state_lock:
             progress.curve += [*of_train, of_val]
             progress.validated_at = progress.iteration
             self._loss_sum.zero_()
@@ -349,13 +352,13 @@ class Training:
 
 
 def _look(iteration: int, found: Evaluation, best: bool) -> Look:
-    """Say what a look at meta-val found."""
-    judged = len(found.headline) > 0
+    """Summarise an evaluation on meta-val."""
+    any_value = len(found.headline) > 0
     return Look(
         iteration=iteration,
         loss=found.loss_by_step[-1] if found.loss_by_step else None,
-        value=float(found.headline.double().mean()) if judged else None,
-        ci95=mean_and_ci95(found.headline.numpy())[1] if judged else None,
+        value=float(found.headline.double().mean()) if any_value else None,
+        ci95=mean_and_ci95(found.headline.numpy())[1] if any_value else None,
         best=best,
         candidate=math.isfinite(found.score),
         tasks=found.loss.shape[1],

@@ -1,4 +1,4 @@
-"""A meta-training that outlives its process: saved on its way, and gone on with by the next one."""
+"""Save meta-training while it runs, and resume it in a later process."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
-from metarun.config.keys_in_force import knob
+from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.loggers import Logbook
 from metarun.loggers.terminal import Screen
@@ -25,83 +25,83 @@ from metarun.training.loop import Training
 log = logging.getLogger(__name__)
 
 
-def go_on(run: RunDirectory, training: Training) -> None:
-    """Bring the training to where the run was stopped, if it was.
+def resume(run: RunDirectory, training: Training) -> None:
+    """Restore the training from the run's latest checkpoint, if there is one.
 
     Raises:
-        UserError: what is saved is of another version's network or method.
+        UserError: the checkpoint belongs to another version of the network or method.
     """
     state = checkpoint.load_newest([run.last, run.previous], run.id)
     if state is None:
         if run.last.exists() or run.previous.exists():
-            log.warning("no checkpoint of this run can be used: it begins anew, and comes to the same numbers")
+            log.warning("no checkpoint of this run can be used; starting over, which reproduces the same numbers")
         return
-    take_up(training, state, run.last)
-    said = f"resuming from step {training.progress.iteration:,}"
-    log.info("%s", said)
-    emit("resumed", said=said)
+    restore_checkpoint(training, state, run.last)
+    message = f"resuming from step {training.progress.iteration:,}"
+    log.info("%s", message)
+    emit("resumed", said=message)
 
 
-def take_up(training: Training, state: checkpoint.State, path: Path) -> None:
-    """Let a training go on from a checkpoint that was read from `path`, with as many threads.
+def restore_checkpoint(training: Training, state: checkpoint.State, path: Path) -> None:
+    """Restore a training and its number of threads from a checkpoint that was read from `path`.
 
     Raises:
-        UserError: it is of another version's network or method; the training is of no use then.
+        UserError: it belongs to another version of the network or method; the training must not be used then.
     """
     try:
         training.restore(state)
-        _use_as_many_threads(int(state["threads"]))
-    except Exception as error:  # torch raises many kinds for what is of another form
+        _restore_threads(int(state["threads"]))
+    except Exception as error:  # torch raises many kinds
         raise _does_not_fit(path, error) from error
 
 
-def _use_as_many_threads(threads: int) -> None:
-    """Compute with as many threads as before: sums that are split among others come out a little different."""
+def _restore_threads(threads: int) -> None:
+    """Use as many threads as before, because sums split among threads are rounded differently."""
     if threads > (os.cpu_count() or 1):
         log.warning(
-            "this run was begun with %d threads, more than there are here: numbers may differ a little", threads
+            "this run started with %d threads, but this machine has fewer; numbers may differ slightly", threads
         )
     elif threads != torch.get_num_threads():
-        log.info("going on with as many threads as before, %d", threads)
+        log.info("using %d threads, as before", threads)
         torch.set_num_threads(threads)
 
 
 def meta_train(
     run: RunDirectory, training: Training, screen: Screen, logbook: Logbook, interruption: Interruption
 ) -> None:
-    """Meta-train from where the run stands to its end; write its curve and both checkpoints.
+    """Meta-train to the end; write the curve and both checkpoints.
 
     Raises:
-        TrainingDiverged: the training loss is no longer a number; the curve and what meta-val chose so far are written.
-        RunFailed: meta-val could choose no checkpoint.
+        TrainingDiverged: the training loss is no longer finite; the curve and the best checkpoint so far are written.
+        RunFailed: no checkpoint could be chosen on meta-val.
     """
 
     def write(state: checkpoint.State) -> None:
-        checkpoint.save(run.last, state, before=run.previous)
+        checkpoint.save(run.last, state, backup=run.previous)
         run.write_curve(state["progress"]["curve"])
 
-    writer = checkpoint.InBackground(write)
+    writer = checkpoint.BackgroundWriter(write)
 
     def save() -> None:
-        with training.settled:
+        with training.state_lock:
             state = checkpoint.snapshot(training.state())
-            writer.give({"run": run.id, "threads": torch.get_num_threads(), **state})
+            writer.submit({"run": run.id, "threads": torch.get_num_threads(), **state})
 
     def save_now() -> None:
-        with training.settled:  # so that nothing newer comes, which would be waited for
+        with training.state_lock:  # so that no newer state is submitted meanwhile
             save()
             writer.finish()
 
-    together = stopping_together(interruption, training.ranks)
+    check_interrupt = shared_interrupt_check(interruption, training.ranks)
     try:
-        with interruption.keeping(save_now), screen.phase("training", f"meta-training {run.path.name}"):
-            training.run(save, [screen, logbook], together)
+        with interruption.saving(save_now), screen.phase("training", f"meta-training {run.path.name}"):
+            training.run(save, [screen, logbook], check_interrupt)
     except TrainingDiverged:
         writer.finish()
         _keep_chosen(run, training)
         if training.progress.best_value is not None:
             step = f"{training.progress.best_iteration:,}"
-            log.info("the best checkpoint, of step %s, is kept: `metarun test run=%s` judges it", step, run.id)
+            log.info("the best checkpoint (step %s) is kept; `metarun test run=%s` evaluates it", step, run.id)
         raise
     writer.finish()
     _keep_chosen(run, training)
@@ -109,24 +109,24 @@ def meta_train(
         schedule, last = training.schedule, training.progress.curve[-1]["diverged"]
         knobs = [knob("test.steps", schedule.validate_steps), knob("train.outer_lr", schedule.outer_lr)]
         raise RunFailed(
-            f"meta-val tasks diverged at every look, at the last one {last:,} of {schedule.validate_tasks:,}, so that "
+            f"meta-val tasks diverged in every validation, {last:,} of {schedule.validate_tasks:,} in the last one, so "
             f"no checkpoint could be chosen; lower {'`algo.inner_lr`, ' if training.algorithm.order else ''}"
             f"{' or '.join(knobs)}."
         )
 
 
 def _keep_chosen(run: RunDirectory, training: Training) -> None:
-    """Write the curve, as a kill may have come between the last checkpoint and it, and what meta-val chose, if any."""
+    """Write the curve, which a kill may have left behind the last checkpoint, and the best weights, if any."""
     run.write_curve(training.progress.curve)
     if training.progress.best_value is not None:
         checkpoint.save(run.best, {"run": run.id, "algorithm": training.best})
 
 
-def stopping_together(interruption: Interruption, ranks: Ranks) -> Callable[[], None]:
-    """Return what ends the work of all processes when a signal came to one of them."""
+def shared_interrupt_check(interruption: Interruption, ranks: Ranks) -> Callable[[], None]:
+    """Return a function that stops all processes when one of them received a signal."""
 
     def check() -> None:
-        if number := ranks.most(interruption.signal or 0):
+        if number := ranks.all_max(interruption.signal or 0):
             interruption.signal = number
             interruption.check()
 
@@ -134,10 +134,10 @@ def stopping_together(interruption: Interruption, ranks: Ranks) -> Callable[[], 
 
 
 def best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
-    """Return the weights that meta-val chose, from where they can be had.
+    """Return the best weights on meta-val, from best.pt or else last.pt.
 
     Raises:
-        UserError: from nowhere.
+        UserError: neither can be read.
     """
     try:
         return _weights(parent.best, checkpoint.load(parent.best, trained["id"]).get("algorithm"))
@@ -145,7 +145,7 @@ def best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
         state = checkpoint.load_newest([parent.last], trained["id"])
         if state is None:
             raise
-        log.warning("%s; its weights are taken from %s", damage.problem, parent.last.name)
+        log.warning("%s; using the weights in %s", damage.problem, parent.last.name)
         return _weights(parent.last, state.get("best"))
 
 
@@ -160,10 +160,10 @@ def _is_weight(value: Any) -> bool:
 
 
 def load_weights(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -> None:
-    """Give an algorithm the weights that were read from `path`; a UserError where they are another network's."""
+    """Load weights that were read from `path`; raise a UserError if they belong to another network."""
     try:
         algorithm.load_state_dict(weights)
-    except Exception as error:  # torch raises many kinds for what is of another form
+    except Exception as error:  # torch raises many kinds
         raise _does_not_fit(path, error) from error
 
 

@@ -1,21 +1,21 @@
-"""How long and at what rate to meta-train."""
+"""The schedule of meta-training: duration and learning rate."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from metarun.config.keys_in_force import followed, set_by
+from metarun.config.key_origins import set_by, source_key
 from metarun.errors import UserError
 
-MOST_TASKS = 10_000_000  # that are judged at a time: more would tell nothing more, and take days and gigabytes
+MAX_TASKS = 10_000_000  # in one evaluation; more would take days and gigabytes without telling more
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and at what rate to meta-train; the keys of `train` in the config.
+    """Duration and learning rate of meta-training; the keys of `train` in the config.
 
     Raises:
-        UserError: a value is out of range, or nothing would ever stop the training.
+        UserError: a value is out of range, or the training would never stop.
     """
 
     iterations: int | None
@@ -31,45 +31,46 @@ class Schedule:
     outer_optimizer: Literal["adam", "sgd"] = "adam"
     lr_schedule: Literal["step", "linear", "cosine"] = "step"
     outer_lr_end: float = 0.0
-    checkpoint_every: float | None = None  # seconds; None: only at each look at meta-val
+    checkpoint_every: float | None = None  # seconds; None: only after each validation
 
     def __post_init__(self) -> None:
         if self.iterations is None and self.time_budget is None:
             raise UserError(
                 f"train.iterations{set_by('train.iterations')} and train.time_budget{set_by('train.time_budget')} are "
                 "both null",
-                "give one of them, such as train.time_budget=10m.",
+                "set one of them, such as train.time_budget=10m.",
             )
         if self.clip_grad is not None and self.clip_grad <= 0:
-            raise UserError(f"{_asked('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
+            raise UserError(f"{_setting('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
         if self.iterations is not None and self.iterations < 0:
             raise UserError(
-                f"{_asked('iterations', self.iterations)} but it cannot be negative", "0 judges what is untrained."
+                f"{_setting('iterations', self.iterations)} but it cannot be negative",
+                "0 evaluates the untrained model.",
             )
         for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
             value = getattr(self, name)
             if value < 1:
-                raise UserError(f"{_asked(name, value)} but it must be at least 1", f"raise {_knob(name)}.")
+                raise UserError(f"{_setting(name, value)} but it must be at least 1", f"raise {_knob(name)}.")
         if self.outer_lr <= 0:
-            asked = _asked("outer_lr", self.outer_lr)
-            raise UserError(f"{asked} but a learning rate is above 0", f"raise {_knob('outer_lr')}.")
+            setting = _setting("outer_lr", self.outer_lr)
+            raise UserError(f"{setting} but it must be above 0", f"raise {_knob('outer_lr')}.")
         if self.outer_lr_end < 0:
-            asked = _asked("outer_lr_end", self.outer_lr_end)
-            raise UserError(f"{asked} but a learning rate is not negative", f"raise {_knob('outer_lr_end')}.")
+            setting = _setting("outer_lr_end", self.outer_lr_end)
+            raise UserError(f"{setting} but it cannot be negative", f"raise {_knob('outer_lr_end')}.")
         if not 0 < self.lr_decay <= 1:
-            asked = _asked("lr_decay", self.lr_decay)
-            raise UserError(f"{asked} but a rate is multiplied by 0 to 1", "1 keeps it constant.")
-        if self.validate_tasks > MOST_TASKS:
+            setting = _setting("lr_decay", self.lr_decay)
+            raise UserError(f"{setting} but it must be above 0 and at most 1", "1 keeps the rate constant.")
+        if self.validate_tasks > MAX_TASKS:
             raise UserError(
-                f"{_asked('validate_tasks', f'{self.validate_tasks:,}')} but at most {MOST_TASKS:,} are judged",
+                f"{_setting('validate_tasks', f'{self.validate_tasks:,}')} but at most {MAX_TASKS:,} are possible",
                 f"lower {_knob('validate_tasks')}.",
             )
         for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
             if getattr(self, name) not in options:
-                raise UserError(f"{_asked(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
+                raise UserError(f"{_setting(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
 
     def fraction_done(self, iteration: int, seconds: float) -> float:
-        """Return how much of the training is over, from 0 to 1, by whichever limit is nearer."""
+        """Return the fraction of the training that is done, from 0 to 1, by the nearer limit."""
         if self.iterations == 0:
             return 1.0
         by_steps = iteration / self.iterations if self.iterations else 0.0
@@ -77,16 +78,16 @@ class Schedule:
         return min(1.0, max(by_steps, by_time))
 
     def rate(self, iteration: int, fraction: float) -> float:
-        """Return the outer learning rate of the step that follows `iteration` others, at `fraction` of the training."""
+        """Return the outer learning rate of the step after `iteration` steps, at `fraction` of the training."""
         if self.lr_schedule == "step":
             return self.outer_lr * self.lr_decay ** (iteration // self.lr_decay_every)
         left = 1 - fraction if self.lr_schedule == "linear" else (1 + math.cos(math.pi * fraction)) / 2
         return self.outer_lr_end + (self.outer_lr - self.outer_lr_end) * left
 
 
-def _asked(name: str, value: object) -> str:
+def _setting(name: str, value: object) -> str:
     return f"train.{name}={value}{set_by(f'train.{name}')}"
 
 
 def _knob(name: str) -> str:
-    return f"`{followed(f'train.{name}')}`"
+    return f"`{source_key(f'train.{name}')}`"

@@ -31,13 +31,13 @@ from metarun.algorithms import (
 )
 from metarun.backbones import Module
 from metarun.errors import UserError
-from metarun.evaluation.feature_cache import takes_each_alone
-from metarun.system.determinism import switched
+from metarun.evaluation.feature_cache import is_per_example
+from metarun.system.determinism import torch_settings
 from metarun.tasks.losses import mean_loss
+from metarun.training.execution_check import check_execution
 from metarun.training.gradient_check import check_order
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
-from metarun.training.ways_check import check_ways
 from tests.support import own_networks as own
 from tests.support.reference import import_learn2learn
 from tests.support.synthetic import make_stream, run_by
@@ -158,7 +158,7 @@ def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradie
             make(name, network)
         return
     method = make(name, network, "auto")
-    check_ways(method, tasks(), 2, learns=True)
+    check_execution(method, tasks(), 2, learns=True)
     if name == "recomputed" and network is own.Dropping:
         with pytest.raises(UserError, match=r"mend it, or set `algo\.order=1` or `algo\.recompute=false`"):
             check_order(method, tasks(1))
@@ -212,7 +212,7 @@ def test_where_all_is_frozen_the_optimiser_gets_the_rest_and_nothing_to_learn_is
     with caplog.at_level(logging.WARNING, "metarun"):
         training = train(make("protonet", own.AllFrozen))
     assert training.progress.iteration == 0
-    assert "all weights of ProtoNet are frozen (requires_grad=False): there is nothing to learn" in caplog.text
+    assert "all weights of ProtoNet are frozen (requires_grad=False), so it is evaluated without" in caplog.text
 
 
 def test_what_a_pass_sets_anew_in_a_buffer_stays_in_training():
@@ -224,12 +224,12 @@ def test_what_a_pass_sets_anew_in_a_buffer_stays_in_training():
 def test_a_wrong_derivative_of_torchs_under_vmap_leads_to_a_loop(caplog):
     maml = make("maml", own.BatchNormed, "auto")
     with caplog.at_level(logging.INFO, "metarun"):
-        check_ways(maml, tasks(), 2, learns=True)
+        check_execution(maml, tasks(), 2, learns=True)
     assert maml.how == "loop"
-    assert "cannot be vectorised (they come to something else than one by one)" in caplog.text
+    assert "cannot be vectorised (the results differ from a loop)" in caplog.text
     maml.how = "vectorised"
-    with pytest.raises(UserError, match=r"train\.over_tasks=vectorised cannot be with this network: they come to"):
-        check_ways(maml, tasks(), 2, learns=True)
+    with pytest.raises(UserError, match=r"train\.over_tasks=vectorised is not possible with this network: the results"):
+        check_execution(maml, tasks(), 2, learns=True)
 
 
 def test_a_layer_without_a_second_derivative_is_refused_with_the_order():
@@ -241,9 +241,9 @@ def test_a_layer_without_a_second_derivative_is_refused_with_the_order():
         def forward(self, x):
             return self.table((x.flatten(1) * 255).long())
 
-    with pytest.raises(UserError, match=r"MAML cannot be run with Bag: .*not implemented; set `algo\.order=1` or"):
-        check_ways(make("maml", Bag), tasks(), 2, learns=True)
-    check_ways(make("fomaml", Bag), tasks(), 2, learns=True)
+    with pytest.raises(UserError, match=r"MAML does not run with Bag: .*not implemented; set `algo\.order=1` or"):
+        check_execution(make("maml", Bag), tasks(), 2, learns=True)
+    check_execution(make("fomaml", Bag), tasks(), 2, learns=True)
     check_order(make("fomaml", Bag), tasks(1))
 
 
@@ -266,12 +266,12 @@ def test_an_operation_that_is_refused_as_not_deterministic_is_no_fault_of_the_ne
             return y + torch.zeros(6, dtype=y.dtype).put_(torch.tensor([0, 0]), torch.ones(2, dtype=y.dtype))
 
     maml = make("protonet", Putting)
-    with pytest.raises(UserError, match="deterministic=true but put_ does not have"), switched(True, tf32=False):
-        check_ways(maml, tasks(), 0, learns=True)
+    with pytest.raises(UserError, match="deterministic=true but put_ does not have"), torch_settings(True, tf32=False):
+        check_execution(maml, tasks(), 0, learns=True)
 
 
 def test_a_network_is_asked_with_examples_of_the_data_whether_it_takes_each_alone():
-    assert takes_each_alone(Module(own.SHAPE, own.Bounded()).eval(), tasks(1).query_x[0])
+    assert is_per_example(Module(own.SHAPE, own.Bounded()).eval(), tasks(1).query_x[0])
 
 
 def test_channels_come_last_only_where_the_network_takes_them():

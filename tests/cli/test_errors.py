@@ -133,7 +133,7 @@ def test_a_broken_file_of_the_users_is_named(
             ["data", "get", "omnigot"],
             "there is no data set 'omnigot'. Did you mean 'omniglot'? Possible: caltech101, glyphs,",
         ),
-        (["data", "get", "glyphs", "splt=lake"], "`data.splt` is no key of Glyphs"),
+        (["data", "get", "glyphs", "splt=lake"], "`data.splt` is not a key of Glyphs"),
         (["doctor", "--fix"], "metarun doctor: unrecognized arguments: --fix."),
     ],
 )

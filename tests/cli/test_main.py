@@ -113,7 +113,7 @@ def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config]) -> Non
     [
         (500, 2, "metarun: error: way=500 but split 'val' has 12 classes; lower `task.way`.\n"),
         (501, 1, "metarun: error: the loss became NaN at step 3.\n"),
-        (502, 143, "metarun: stopped; the same command goes on from here.\n"),
+        (502, 143, "metarun: stopped; rerun the same command to resume.\n"),
     ],
 )
 def test_expected_failures_are_one_line_and_an_exit_code(

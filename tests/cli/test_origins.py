@@ -6,7 +6,7 @@ import pytest
 
 from metarun.cli import hydra_app as hydra_verbs
 from metarun.cli.hydra_app import run_under_hydra
-from metarun.config.keys_in_force import knob, knobs, set_by
+from metarun.config.key_origins import knob, knobs, set_by
 
 pytestmark = pytest.mark.command
 

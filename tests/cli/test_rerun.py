@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from metarun.results import provenance as environment
-from metarun.results.provenance import differences
+from metarun.results.provenance import compare_environments
 
 SINUSOID = [
     *("train", "algo=fomaml", "data=sinusoid", "train.iterations=4", "train.validate_every=2"),
@@ -107,7 +107,7 @@ def test_a_run_that_is_not_finished_is_not_repeated(metarun):
     metarun(*SINUSOID)
     (the_run() / "result.json").unlink()
     code, _, complaint = metarun("rerun", str(the_run()))
-    assert (code, "is no finished run; finish it with `metarun train`" in complaint) == (2, True)
+    assert (code, "is not a finished run; finish it with `metarun train`" in complaint) == (2, True)
 
 
 MINE = """
@@ -125,7 +125,7 @@ def test_code_of_ones_own_is_run_where_the_command_vouches_for_it(metarun, monke
     few = ["train.iterations=1", "train.validate_tasks=1", "test.tasks=2", "backbone.filters=4", "train.meta_batch=1"]
     metarun("train", "algo=protonet", "algo._target_=mine.Mine", *few, "train.way=5")
     code, _, complaint = metarun("rerun", str(the_run()))
-    assert (code, "if you know that code, add `trust=[mine.Mine]`" in complaint) == (2, True), complaint
+    assert (code, "if you trust this code, add `trust=[mine.Mine]`" in complaint) == (2, True), complaint
     code, printed, _ = metarun("rerun", str(the_run()), "trust=[mine.Mine]")
     assert code == 0, printed
 
@@ -139,7 +139,7 @@ def test_what_a_row_of_metarun_test_trusts_is_not_trusted(metarun):
     config |= {"trust": ["os.mkdir"], "algo": {"_target_": "os.mkdir", "path": "harm"}}
     (row / "config.yaml").write_text(yaml.safe_dump(config))
     code, _, complaint = metarun("rerun", str(row))
-    assert (code, "what comes with a run is not run unasked" in complaint) == (2, True), complaint
+    assert (code, "so it is not run without your consent" in complaint) == (2, True), complaint
     assert not Path("harm").exists()
 
 
@@ -156,11 +156,11 @@ def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(meta
     assert began["data_hash"] == json.loads((the_run() / "result.json").read_text())["data_hash"]
     stop_halfway(the_run())
     _, printed, _ = metarun(*SINUSOID)
-    assert "not all is as it was" not in printed
+    assert "the environment has changed" not in printed
     stop_halfway(the_run())
     monkeypatch.setattr(environment, "processor", lambda: "an abacus")
     _, printed, _ = metarun(*SINUSOID)
-    assert f"not all is as it was when this run began (processor {began['processor']} → an abacus)" in printed
+    assert f"the environment has changed since this run started (processor {began['processor']} → an abacus)" in printed
     now = json.loads((the_run() / "environment.json").read_text())
     assert [resumed["processor"] for resumed in now.pop("resumed")] == [began["processor"], "an abacus"]
     assert now == began
@@ -187,14 +187,14 @@ def test_a_damaged_environment_is_told_and_ends_nothing(metarun, damaged):
     stop_halfway(the_run())
     code, printed, _ = metarun(*SINUSOID)
     assert code == 0
-    assert "environment.json cannot be read: where this run began is not known" in printed
+    assert "environment.json cannot be read; the environment in which this run started is unknown" in printed
     assert json.loads((the_run() / "environment.json").read_text())["threads"]
 
 
 def test_a_difference_is_told_by_the_last_of_its_names():
     before = {"versions": {"torch": "2.12.0", "numpy": "2"}, "changes": None, "commit": "a" * 40, "host": "a"}
     now = {**before, "versions": {"torch": "2.13.0", "numpy": "2"}, "changes": "b" * 64, "host": "b", "gpu": "x"}
-    assert differences(before, now) == {"torch": "2.12.0 → 2.13.0", "changes": "none → bbbbbbbbbbbb"}
+    assert compare_environments(before, now) == {"torch": "2.12.0 → 2.13.0", "changes": "none → bbbbbbbbbbbb"}
 
 
 def test_the_changes_to_a_checkout_have_a_hash(monkeypatch):

@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine, started for the tests and stopped after them; it needs root."""
+"""Start a one-node Slurm on this machine for the tests and stop it afterwards; needs root."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=4000 State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-# submitit asks sacct how a job fares, and this Slurm keeps no accounts: scontrol knows as much for a while.
+# submitit gets job states from sacct, but this Slurm has no accounting; scontrol keeps them for a while.
 SACCT = """\
 #!/usr/bin/env python3
 import re, subprocess, sys
@@ -52,7 +52,7 @@ for job in [after for flag, after in zip(sys.argv, sys.argv[1:]) if flag == "-j"
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Start it; yield the environment variables with which its commands find it."""
+    """Start Slurm; yield the environment variables for its commands."""
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name, path=_path()) is None]
     if missing:
         pytest.fail(f"{', '.join(missing)} not found: `make test-clusters` installs Slurm where it may (apt-get, root)")
@@ -69,7 +69,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     munge.mkdir(exist_ok=True)
     shutil.chown(munge, "munge", "munge")
     munged = shutil.which("munged", path=_path())
-    subprocess.run(["runuser", "-u", "munge", "--", str(munged)], check=False, capture_output=True)  # may be there
+    subprocess.run(
+        ["runuser", "-u", "munge", "--", str(munged)], check=False, capture_output=True
+    )  # may be running already
     for daemon in (["slurmctld", "-i"], ["slurmd"]):
         subprocess.run(daemon, check=True, env=environment, capture_output=True)
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Sweeps on a Ray cluster of two nodes, one of which goes away half-way."""
+"""Sweeps on a Ray cluster of two nodes, one of which is removed during the sweep."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 @pytest.fixture
 def two_nodes(monkeypatch):
-    """The address of the cluster, and its second node."""
+    """The address of the cluster, and a function that removes its second node."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray import cluster_utils  # `make test-clusters` installs it
@@ -26,19 +26,19 @@ def two_nodes(monkeypatch):
     cluster.shutdown()
 
 
-def test_when_a_machine_goes_away_its_run_goes_on_at_another(two_nodes, monkeypatch, tmp_path):
+def test_a_run_of_a_removed_node_is_resumed_on_another(two_nodes, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    address, remove_the_second = two_nodes
+    address, remove_second_node = two_nodes
     words = ["algo=protonet", *SMALL, "train.iterations=200", "seed=0,1,2"]
     words += ["hydra/launcher=ray", f"hydra.launcher.address='{address}'"]
     command = [sys.executable, "-m", "metarun", "train", "-m", *words]
-    going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len(list(Path("results/runs").glob("*/last.pt"))) >= 2)
     assert at_work("seed=0")
     assert at_work("seed=1")
-    remove_the_second()
-    printed, complaint = going.communicate(timeout=400)
-    assert going.returncode == 0, printed + complaint
+    remove_second_node()
+    printed, complaint = sweep.communicate(timeout=400)
+    assert sweep.returncode == 0, printed + complaint
     rows = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
     assert sorted((row["seed"], row["status"]) for row in rows) == [(0, "done"), (1, "done"), (2, "done")]
     assert sum("resuming from step" in path.read_text() for path in Path("results/runs").glob("*/run.log")) == 1

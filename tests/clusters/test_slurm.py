@@ -1,4 +1,4 @@
-"""Sweeps on a real Slurm: a run killed, a time limit with a requeue, and a sweep that goes on."""
+"""Sweeps on a real Slurm: a killed run, a time limit with a requeue, and a resumed sweep."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def rows() -> dict[int, dict]:
     return {row["seed"]: row for row in read if row["status"] == "done"}
 
 
-def test_a_killed_run_takes_nothing_with_it_and_the_same_sweep_finishes_it(sweep):
+def test_a_killed_run_affects_no_other_and_the_same_sweep_finishes_it(sweep):
     words = ["seed=range(3)", "train.iterations=200"]
     first = sweep(*words)
     wait_for(lambda: list(Path("results/runs").glob("*/last.pt")) and at_work("seed=0"))
@@ -52,11 +52,11 @@ def test_a_killed_run_takes_nothing_with_it_and_the_same_sweep_finishes_it(sweep
     assert len(pd.read_csv(tables[-1])) == 3
 
 
-def test_at_its_time_limit_a_run_is_saved_queued_again_and_goes_on(sweep):
+def test_at_its_time_limit_a_run_is_saved_requeued_and_resumed(sweep):
     limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.slurm_signal_delay_s=30"]
-    going = sweep("seed=7,8", "train.iterations=100000", "train.time_budget=50s", *limits)
-    printed, complaint = going.communicate(timeout=800)
-    assert going.returncode == 0, printed + complaint
+    running = sweep("seed=7,8", "train.iterations=100000", "train.time_budget=50s", *limits)
+    printed, complaint = running.communicate(timeout=800)
+    assert running.returncode == 0, printed + complaint
     assert set(rows()) == {7, 8}
     logs = [path.read_text() for path in Path("results/runs").glob("*/run.log")]
     assert all("resuming from step" in log for log in logs)

@@ -15,7 +15,7 @@ from metarun.evaluation.evaluate import Evaluation
 from metarun.reporting.tables.flags import flags, standings
 from metarun.reporting.tables.rows import sorted_rows
 from metarun.results.metrics import ACCURACY, MSE
-from metarun.results.record_schema import what_is_wrong
+from metarun.results.record_schema import schema_error
 from metarun.results.records import figures_by_step
 from metarun.runner.record import task_columns
 from metarun.tasks.losses import confidence, correct
@@ -128,21 +128,21 @@ def test_losses_that_are_no_number_are_missing_from_the_table_of_tasks_and_are_r
     pd.DataFrame(task_columns(errors(1.0, math.inf, 3.0))).to_parquet(tmp_path / "tasks.parquet")
     row = {"path": tmp_path, "mse": 2.0, "test_tasks": 3, "diverged": 1}
     assert figures_by_step(row).tolist() == [[1.0, 1.0], [1.0, 3.0]]
-    with pytest.raises(UserError, match="tasks without a figure: 1, not 0, as the row says"):
+    with pytest.raises(UserError, match="tasks without a value: 1, but 0 diverged"):
         figures_by_step({**row, "diverged": 0})
 
 
 @pytest.mark.parametrize("diverged", [-1, 2.5, 600, "3"])
 def test_a_row_of_which_no_task_has_a_figure_is_none(diverged):
     wrong = {**record(test_tasks=600, mse=1.0), "status": "done", "diverged": diverged}
-    assert what_is_wrong(wrong) == "its diverged is none"
-    assert what_is_wrong({**wrong, "diverged": 599}) is None
+    assert schema_error(wrong) == "`diverged` is invalid"
+    assert schema_error({**wrong, "diverged": 599}) is None
 
 
 def test_a_failed_row_that_promises_a_checkpoint_has_all_that_a_test_needs():
     row = {"id": "a", "status": "failed", "reason": "the loss", "training_status": "diverged"}
-    assert what_is_wrong({"status": "failed", "reason": "the loss"}) is None
-    assert what_is_wrong(row) == "it has no algo"
+    assert schema_error({"status": "failed", "reason": "the loss"}) is None
+    assert schema_error(row) == "`algo` is missing"
 
 
 def test_a_figure_that_is_not_over_all_tasks_is_flagged_last_and_never_the_best():
@@ -196,16 +196,16 @@ def test_a_run_of_which_no_look_was_finite_fails_and_leaves_its_last_weights(met
     )
     assert code == 1
     assert "of 8 meta-val tasks diverged at step 2: no candidate for the best checkpoint" in printed
-    assert "meta-val tasks diverged at every look, at the last one " in complaint
-    assert "of 8, so that no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
+    assert "meta-val tasks diverged in every validation, " in complaint
+    assert "of 8 in the last one, so no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
     run, row = the_row()
     assert row["status"] == "failed"
     assert (run / "last.pt").is_file()
     assert not (run / "best.pt").is_file()
     code, _, complaint = metarun("test", f"run={row['id']}", "trust=[tests.commands.test_diverged.Exploding]")
-    assert (code, "failed before meta-val chose a checkpoint (meta-val tasks diverged" in complaint) == (2, True)
+    assert (code, "failed before a checkpoint was chosen (meta-val tasks diverged" in complaint) == (2, True)
     code, _, complaint = metarun("rerun", row["id"])
-    assert (code, "failed (meta-val tasks diverged at every look" in complaint) == (2, True)
+    assert (code, "failed (meta-val tasks diverged in every validation" in complaint) == (2, True)
 
 
 def test_classes_that_diverge_count_as_wrong_and_the_run_is_done(metarun):
@@ -236,7 +236,7 @@ def test_a_training_that_diverged_fails_but_its_best_checkpoint_can_be_tested_an
         "train.way=5",
     ]
     code, printed, complaint = metarun("train", *words, *SMALL)
-    assert "the best checkpoint, of step 2, is kept: `metarun test run=" in printed
+    assert "the best checkpoint (step 2) is kept; `metarun test run=" in printed
     assert (code, "the meta-training loss became nan by step 4" in complaint) == (1, True)
     run, failed = the_row()
     assert (failed["status"], failed["training_status"], failed["training_diverged_at"]) == ("failed", "diverged", 4)
@@ -246,7 +246,7 @@ def test_a_training_that_diverged_fails_but_its_best_checkpoint_can_be_tested_an
         "test", f"run={failed['id']}", "trust=[tests.commands.test_diverged.Bursting]", "test.tasks=30"
     )
     assert code == 0
-    assert "its training diverged by step 4; what is judged is the checkpoint of step 2" in printed
+    assert "its training diverged by step 4; testing the checkpoint of step 2" in printed
     (row,) = (
         found
         for path in Path("results/runs").glob("*/result.json")
@@ -265,7 +265,7 @@ def test_a_training_that_is_under_way_cannot_be_tested(metarun):
     (run / "result.json").unlink()
     (run / "SHA256SUMS").unlink()
     code, _, complaint = metarun("test", f"run={row['id']}")
-    assert (code, "is no finished training" in complaint) == (2, True)
+    assert (code, "is not a finished training" in complaint) == (2, True)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from metarun.evaluation.transduction import check_predictions
 from metarun.reporting.tables.flags import flags
 from metarun.results.records import read_result
 from metarun.results.run_directory import RunDirectory
-from metarun.results.test_uses import note_look
+from metarun.results.test_uses import record_test_use
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.sampling import WithReplacement
 from metarun.tasks.stream import task_source
@@ -168,7 +168,7 @@ def test_a_test_on_classes_that_were_trained_on_is_refused(metarun):
     assert metarun("train", "algo=protonet", "data.split=mine.yaml", *SMALL)[0] == 0
     code, _, complaint = metarun("test", f"run={the_row()['id']}", "data=glyphs", "data.split=other.yaml")
     assert code == 2
-    assert "in 'train' of what was trained and is tested on, glyphs, and class 'LATIN" in complaint
+    assert "in 'train' of the training and test data (glyphs) and class 'LATIN" in complaint
     assert len(rows()) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_test_beside_data_that_are_gone_says_that_it_does_not_know(metarun):
     Path("mine.yaml").unlink()
     code, printed, _ = metarun("test", f"run={the_row()['id']}", "data=glyphs")
     assert code == 0
-    assert "whether these examples were seen in training is not known: split '" in printed
+    assert "cannot check whether these examples were used in training: split '" in printed
     assert "mine.yaml' of glyphs is neither scripts nor an existing file" in printed
 
 
@@ -280,12 +280,12 @@ class Noisy(ProtoNet):
 def test_a_method_that_goes_by_the_places_of_queries_is_refused(metarun):
     Path("by_place.py").write_text(BY_PLACE)
     code, _, complaint = metarun("train", "algo=protonet", "algo._target_=by_place.ByPlace", *SMALL)
-    assert (code, "the predictions of ByPlace change with the order or the labels" in complaint) == (2, True)
+    assert (code, "the predictions of ByPlace depend on the order or the labels" in complaint) == (2, True)
     assert not list(Path("results/runs").glob("*"))
 
 
 def test_a_method_that_looks_at_the_labels_of_queries_is_refused():
-    with pytest.raises(UserError, match="the predictions of Peeking change with the order or the labels"):
+    with pytest.raises(UserError, match="the predictions of Peeking depend on the order or the labels"):
         check_predictions(Peeking(make_conv4()), make_stream(), 0)
 
 
@@ -304,7 +304,7 @@ def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monke
     assert wrong["transductive"] is False, "MAML's recipe takes batch statistics of the queries"
     code, printed, _ = metarun("test", f"run={wrong['id']}", "audit=true")
     assert code == 0
-    assert "the audit disagrees with what a few queries said: 225 of 225 predictions change in company" in printed
+    assert "the audit disagrees with the check of a few queries: 225 of 225 predictions depend on the other" in printed
     audited = next(row for row in rows().values() if row["id"] != wrong["id"])
     assert audited["transductive"] is True
     _, printed, _ = metarun("compare", "--format", "json")
@@ -329,7 +329,7 @@ def test_an_accuracy_that_cannot_be_is_a_failure_not_a_row(metarun, monkeypatch,
 def test_a_row_with_a_nan_in_it_is_no_row(tmp_path):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(record(accuracy=float("nan"))))
-    with pytest.raises(UserError, match=r"result.json cannot be read .NaN is no number of JSON.; delete it"):
+    with pytest.raises(UserError, match=r"result.json cannot be read .NaN is not valid JSON.; delete it"):
         read_result(path)
 
 
@@ -354,8 +354,8 @@ def test_every_look_at_the_meta_test_is_counted_and_several_figures_are_flagged(
     metarun("test", f"run={first['id']}", "task.shot=2")
     assert {row["figures_seen"] for row in rows().values()} == {1}, "another setting"
     _, printed, _ = metarun("test", f"run={first['id']}", "test.seed=1")
-    assert "this is look 4 at the meta-test of this training, and it has shown 2 figures in this setting" in printed
-    log = RunDirectory(next(Path("results/runs").glob(f"*-{first['id']}"))).looks
+    assert "this run was meta-tested 4 times with 2 results in this setting; picking the best is biased" in printed
+    log = RunDirectory(next(Path("results/runs").glob(f"*-{first['id']}"))).test_uses
     assert [json.loads(line)["row"] for line in log.read_text().splitlines()][:2] == [first["id"]] * 2
     _, printed, _ = metarun("compare", "--format", "json")
     flagged = {row["id"]: "looks" in row["flags"] for row in json.loads(printed)}
@@ -366,8 +366,8 @@ def test_every_look_at_the_meta_test_is_counted_and_several_figures_are_flagged(
 def test_looks_are_counted_past_a_line_that_was_cut_off_and_where_none_can_be_written(tmp_path, caplog):
     path = tmp_path / "looks.jsonl"
     row = record(stream_hash="a", data_hash="b")
-    assert note_look(path, row) == {"looks": 1, "figures_seen": 1}
+    assert record_test_use(path, row) == {"looks": 1, "figures_seen": 1}
     path.write_text(path.read_text() + '{"row": "0000\n[]\n' + "[" * 100_000 + "\n")
-    assert note_look(path, {**row, "accuracy": 0.91}) == {"looks": 2, "figures_seen": 2}
-    assert note_look(tmp_path / "nowhere" / "looks.jsonl", row) == {"looks": 1, "figures_seen": 1}
-    assert "cannot be written (No such file or directory): this look at the meta-test is not counted" in caplog.text
+    assert record_test_use(path, {**row, "accuracy": 0.91}) == {"looks": 2, "figures_seen": 2}
+    assert record_test_use(tmp_path / "nowhere" / "looks.jsonl", row) == {"looks": 1, "figures_seen": 1}
+    assert "cannot be written (No such file or directory); this meta-test is not counted" in caplog.text

@@ -1,4 +1,4 @@
-"""The config tree: every option composes, recipes come by themselves, every key is explained where it stands."""
+"""The config tree: every option composes, recipes are applied automatically, every key has a comment."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ def test_a_finished_run_can_be_tested_on_every_data_set(option: str) -> None:
         (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
     ],
 )
-def test_recipes_come_by_themselves_and_the_command_line_beats_them(
+def test_recipes_are_applied_and_the_command_line_overrides_them(
     overrides: Sequence[str], expected: dict[str, Any]
 ) -> None:
     config = composed(*overrides)
@@ -100,13 +100,13 @@ def test_a_recipe_sets_only_keys_that_exist(path: Path) -> None:
     for part, values in written.items():
         for key in values:
             assert key in config[part], f"{part}.{key}"
-            assert key in without[part], f"{part}.{key} is known to the recipe alone"
+            assert key in without[part], f"only the recipe has {part}.{key}"
 
 
 @pytest.mark.cross
 @pytest.mark.parametrize("data", ["glyphs", "omniglot", "miniimagenet", "sinusoid"])
 @pytest.mark.parametrize("method", ["maml", "anil", "metasgd"])
-def test_learn2learns_methods_get_what_ours_get(method: str, data: str) -> None:
+def test_learn2learns_methods_get_the_same_config_as_ours(method: str, data: str) -> None:
     ours, theirs = (dict(composed(f"algo={algo}", f"data={data}", "task.way=20")) for algo in (method, f"l2l_{method}"))
     for config in (ours, theirs):
         config["algo"] = {key: v for key, v in config["algo"].items() if key not in ("_target_", "recompute")}
@@ -119,33 +119,35 @@ def test_every_method_that_learns_has_a_recipe(data: str) -> None:
     algos = {path.stem for path in (CONF / "algo").glob("*.yaml")}
     recipes = {algo: f"{algo.removeprefix('l2l_')}_{data}.yaml" for algo in algos}
     without = {algo for algo in algos if not (CONF / "recipe" / recipes[algo]).is_file()}
-    assert without <= {"nearest_centroid", "metaoptnet"}, "a floor learns nothing; MetaOptNet's paper has no Omniglot"
+    assert without <= {"nearest_centroid", "metaoptnet"}, (
+        "a floor does not learn, and MetaOptNet's paper has no Omniglot"
+    )
     assert data == "omniglot" or without == {"nearest_centroid"}
 
 
-def test_every_experiment_begins_with_its_command() -> None:
+def test_every_experiment_starts_with_its_command() -> None:
     experiments = list((CONF / "experiment").glob("*.yaml"))
     assert experiments
     for path in experiments:
         first = path.read_text().splitlines()[:4]
         assert any(f"metarun train experiment={path.stem}" in line for line in first), relative(path)
-        assert "Published" in path.read_text(), f"{relative(path)} says not what was published"
+        assert "Published" in path.read_text(), f"{relative(path)} does not state the published number"
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "sweep").glob("*.yaml")), ids=relative)
-def test_every_sweep_begins_with_its_command_and_sweeps_over_keys_that_exist(path: Path) -> None:
+def test_every_sweep_starts_with_its_command_and_sweeps_over_existing_keys(path: Path) -> None:
     assert f"metarun train +sweep={path.stem}" in path.read_text().splitlines()[1]
     swept = yaml.safe_load(path.read_text())["hydra"]
     assert swept["mode"] == "MULTIRUN"
     plain = composed(f"+sweep={path.stem}")
-    assert plain == composed(), "a sweep file sets nothing but what is swept over"
+    assert plain == composed(), "a sweep file only sets what it sweeps over"
     assert all(OmegaConf.select(plain, key) is not None for key in swept["sweeper"]["params"])
 
 
 def unexplained(text: str) -> Iterator[str]:
-    """Yield the keys of a YAML text with no comment on their line, the line above, or at the head of their block.
+    """Yield the keys of a YAML text without a comment on their line, the line above, or the first line of their block.
 
-    A value that is a bare ${reference} is explained where it points.
+    A value that is only a ${reference} needs no comment.
     """
     above, explained_block = "", 99
     for line in text.splitlines():
@@ -161,14 +163,14 @@ def unexplained(text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if relative(p).split("/")[0] != "hydra"], ids=relative)
-def test_every_key_is_explained_where_it_stands(path: Path) -> None:
-    text = path.read_text().partition("\nhydra:")[0]  # what follows is Hydra's own
-    if path in RECIPES:  # these set keys that are explained in config.yaml; what they owe is the paper
-        assert re.search(r"#.*(19|20)\d\d", text), "a recipe names its paper"
+def test_every_key_has_a_comment(path: Path) -> None:
+    text = path.read_text().partition("\nhydra:")[0]  # the rest is Hydra's
+    if path in RECIPES:  # their keys are explained in config.yaml
+        assert re.search(r"#.*(19|20)\d\d", text), "a recipe must name its paper"
     else:
         assert not list(unexplained(text))
 
 
-def test_a_key_without_its_comment_is_found() -> None:
+def test_a_key_without_a_comment_is_found() -> None:
     text = "# a file\na: 1\nb: 2\nhead:   # each\n  c: 3\n  d: 4\ne: ${a}\nf: 5\nother:\n  g: 6\n"
     assert list(unexplained(text)) == ["b", "f", "g"]

@@ -1,4 +1,4 @@
-"""Every recipe makes a run: its config resolves, its parts build, its tasks can be drawn from data of that shape."""
+"""Every recipe resolves, builds its parts and draws its tasks from data of the right shape."""
 
 from functools import cache
 from pathlib import Path
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))
 BORROWED = ["maml_caltech101", "protonet_caltech101", "maml_image_folder"]
 DATA = sorted(path.stem for path in (Path(config_dir()) / "data").glob("*.yaml"))
-SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28)}  # all others are photographs
+SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28)}  # the others are photographs
 
 
 @cache
-def stand_in(data: str) -> ClassDataset | Sinusoid:
-    """64 classes of 30 black pictures in every split, or the waves."""
+def synthetic(data: str) -> ClassDataset | Sinusoid:
+    """64 classes of 30 black pictures in every split, or the sinusoids."""
     if data == "sinusoid":
         return Sinusoid()
     values = np.zeros((64 * 30, *SHAPES.get(data, (3, 84, 84))), np.uint8)
@@ -40,12 +40,12 @@ def parts_of(recipe: str, *overrides: str) -> Parts:
         chosen = [f"chosen.algo={algo}", f"chosen.data={data}", "chosen.backbone=of_the_data", "device=cpu"]
         config = compose("config", [f"algo={algo}", f"data={data}", *chosen, *overrides])
     parts = Parts(resolve(config))
-    parts.source = task_source(stand_in(data))
+    parts.source = task_source(synthetic(data))
     return parts
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, *BORROWED])
-def test_a_recipe_makes_a_run(recipe):
+def test_a_recipe_builds(recipe):
     parts = parts_of(recipe, "task.shot=5")
     train = parts.config["train"]
     shape = TaskShape(train["way"], train["shot"], train["query"])
@@ -57,7 +57,7 @@ def test_a_recipe_makes_a_run(recipe):
 
 
 @pytest.mark.parametrize("recipe", ["maml_miniimagenet", "protonet_miniimagenet"])
-def test_the_networks_have_the_sizes_that_the_papers_code_has(recipe):
+def test_the_networks_are_as_large_as_in_the_papers_code(recipe):
     """MAML: 32 filters and a head on 5x5 maps; ProtoNet: 64 filters, no head."""
     expected = {"maml_miniimagenet": 28_896 + 800 * 5 + 5, "protonet_miniimagenet": 113_088}
     assert sum(weight.numel() for weight in parts_of(recipe).algorithm.parameters()) == expected[recipe]

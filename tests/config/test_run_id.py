@@ -1,4 +1,4 @@
-"""What makes two runs the same run."""
+"""Which changes of a config change the id of its run."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def config(*overrides):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """The folder where commands are run."""
+    """The current folder of commands."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METARUN_DATA", str(tmp_path / "of metarun"))
     return tmp_path
@@ -43,7 +43,7 @@ def users_module(monkeypatch, name: str, text: str) -> None:
     monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-# The ids that metarun gave before content stood for folders.
+# Ids of versions before the content of folders was part of an id.
 EARLIER = {
     ("algo=maml",): "ac38503f",
     ("algo=protonet", "data=omniglot", "task=20way5shot"): "069abad3",
@@ -67,7 +67,7 @@ EARLIER = {
 
 
 @pytest.mark.parametrize("words", EARLIER, ids=" ".join)
-def test_a_run_that_was_made_before_is_found(here, monkeypatch, words):
+def test_ids_of_earlier_versions_are_unchanged(here, monkeypatch, words):
     (here / "split.json").write_text(SPLIT)
     with zipfile.ZipFile("pics.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo("a.txt"), b"x")
@@ -76,13 +76,13 @@ def test_a_run_that_was_made_before_is_found(here, monkeypatch, words):
 
 
 DATA_SETS = ("caltech101", "glyphs", "image_folder", "l2l_taskset", "miniimagenet", "omniglot", "sinusoid")
-# Of each algo, a hash of its ids in these settings, as they were while recipes of backbones had files of their own.
+# For each algo, a hash of its ids in these settings, from when backbone recipes were separate files.
 SETTINGS = [
     *((f"data={data}", f"backbone={backbone}") for data in DATA_SETS for backbone in ("conv4", "mlp")),
     *(("data=miniimagenet", word) for word in ("backbone=resnet12", "task=5way5shot")),
     *(("data=omniglot", word) for word in ("task=20way1shot", "task=20way5shot")),
 ]
-IDS_OF_AN_ALGO = {
+HASHES_OF_IDS = {
     "anil": "2aff2cc1",
     "baseline": "b7a3cb62",
     "baselinepp": "1c478b4e",
@@ -108,19 +108,19 @@ IDS_OF_AN_ALGO = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo", IDS_OF_AN_ALGO)
-def test_every_algo_makes_the_runs_that_it_made(here, algo):
+@pytest.mark.parametrize("algo", HASHES_OF_IDS)
+def test_the_ids_of_every_algo_are_unchanged(here, algo):
     ids = " ".join(run_id(config(f"algo={algo}", *words)) for words in SETTINGS)
-    assert hashlib.sha256(ids.encode()).hexdigest()[:8] == IDS_OF_AN_ALGO[algo]
+    assert hashlib.sha256(ids.encode()).hexdigest()[:8] == HASHES_OF_IDS[algo]
 
 
-def test_a_config_of_an_earlier_version_is_read_under_current_keys():
+def test_a_config_of_an_earlier_version_is_read_with_current_keys():
     now = config("algo=protonet")
     earlier = {key: value for key, value in now.items() if key != "paper_backbone"}
     assert resolve(OmegaConf.create({**earlier, "default_norm": "running"})) == now
 
 
-def test_keys_that_came_later_leave_ids_as_they_were():
+def test_keys_added_later_do_not_change_ids():
     now = config()
     earlier = {key: value for key, value in now.items() if key not in ("tf32", "deterministic")}
     earlier["data"] = {key: value for key, value in now["data"].items() if key not in ("storage", "invert")}
@@ -129,11 +129,11 @@ def test_keys_that_came_later_leave_ids_as_they_were():
 
 
 @pytest.mark.parametrize("word", ["data.storage=disk", "device=cpu", "train.over_tasks=loop", "logger=[csv,wandb]"])
-def test_what_cannot_change_a_number_is_no_part_of_a_runs_identity(word):
+def test_keys_that_cannot_change_a_number_are_not_in_the_id(word):
     assert run_id(config(word)) == run_id(config())
 
 
-def test_what_can_change_a_number_is():
+def test_keys_that_can_change_a_number_are_in_the_id():
     words = [(), *((word,) for word in ("precision=bf16", "precision=float64", "tf32=true", "deterministic=true"))]
     words.append(("data.invert=true",))
     assert len({run_id(config(*each)) for each in words}) == len(words)
@@ -148,7 +148,7 @@ def leaves(value) -> list[str]:
 
 
 @pytest.mark.parametrize("words", [(), ("data=omniglot",), ("data=sinusoid",), ("data=image_folder", "data.root=pics")])
-def test_files_that_are_called_like_the_values_of_a_config_change_nothing(here, words):
+def test_files_named_like_config_values_do_not_change_the_id(here, words):
     write_folder(here / "pics", split_folders())
     before = config(*words)
     identity = run_id(before)
@@ -157,7 +157,7 @@ def test_files_that_are_called_like_the_values_of_a_config_change_nothing(here, 
     assert run_id(config(*words)) == identity
 
 
-def test_two_norms_are_two_runs_whatever_files_are_called_so(here):
+def test_two_norms_are_two_runs_even_if_files_have_their_names(here):
     for name in ("batch", "layer"):
         (here / name).touch()
     assert run_id(config("backbone.norm=batch")) != run_id(config("backbone.norm=layer"))
@@ -177,7 +177,7 @@ def test_one_byte_of_one_picture_is_another_run(here):
     assert data_identity(before) != data
 
 
-def test_where_a_folder_lies_and_how_that_is_written_is_no_part_of_it(here, monkeypatch):
+def test_the_location_and_spelling_of_a_folder_are_not_in_the_id(here, monkeypatch):
     write_folder(here / "pics", split_folders())
     shutil.copytree(here / "pics", here / "home" / "copy")
     (here / "link").symlink_to("pics")
@@ -189,13 +189,13 @@ def test_where_a_folder_lies_and_how_that_is_written_is_no_part_of_it(here, monk
 DATA = {"_target_": "metarun.data.ImageFolder", "split": None, "size": 84, "channels": 3}
 
 
-def test_another_content_behind_a_tilde_is_another_run(here, monkeypatch):
+def test_changed_content_below_the_home_folder_is_another_run(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     (here / "s.json").write_text(SPLIT)
-    asked = config("data.split='~/s.json'")
-    before = run_id(asked)
+    requested = config("data.split='~/s.json'")
+    before = run_id(requested)
     (here / "s.json").write_text(SPLIT.replace("a", "A"))
-    assert run_id(asked) != before
+    assert run_id(requested) != before
 
 
 OWN = """
@@ -227,12 +227,12 @@ def own(here, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["Data", "Pictures"])
-def test_a_class_of_the_users_says_which_of_its_keys_are_paths(own, here, name):
+def test_a_users_class_declares_which_of_its_keys_are_paths(own, here, name):
     for file in ("a.csv", "b.csv", "c.csv"):
         (here / file).write_text(file)
     arguments = {"root": "a.csv", "note": "b.csv"}
     before = own(name, **arguments)
-    (here / "b.csv").write_text("a note is no path")
+    (here / "b.csv").write_text("a note is not a path")
     assert own(name, **arguments) == before
     (here / "a.csv").write_text("a root is")
     assert own(name, **arguments) != before
@@ -259,7 +259,7 @@ part = functools.partial(make)
 
 
 @pytest.mark.parametrize("name", ["Late", "New", "make", "part"])
-def test_a_path_is_known_however_it_is_declared(here, monkeypatch, name):
+def test_a_path_is_recognised_however_it_is_declared(here, monkeypatch, name):
     users_module(monkeypatch, "late_of_users", LATE)
     (here / "a.csv").write_text("1")
     node = {"_target_": f"late_of_users.{name}", "roots": ["a.csv"]}
@@ -278,7 +278,7 @@ def test_paths_in_lists_and_mappings_are_paths_too(own, here):
     assert len({before, after, own(root="nothing", list_of={"train": ["c.csv"]})}) == 3
 
 
-def test_a_line_of_a_module_that_a_class_of_the_users_imports_is_another_run(own):
+def test_a_changed_line_in_a_module_that_a_users_class_imports_is_another_run(own):
     before = own(root="x")
     assert own(root="x") == before
     Path("helper_of_users.py").write_text("LOWEST = 2\n")
@@ -286,11 +286,11 @@ def test_a_line_of_a_module_that_a_class_of_the_users_imports_is_another_run(own
 
 
 @pytest.mark.parametrize("key", ["storage", "note"])
-def test_a_key_of_the_users_own_class_may_be_called_like_one_that_changes_nothing(own, key):
+def test_a_key_of_a_users_class_may_have_the_name_of_an_excluded_key(own, key):
     assert own(root="x", **{key: "a"}) != own(root="x", **{key: "b"})
 
 
-def test_code_that_hydra_looks_up_by_a_path_is_in_the_identity(own):
+def test_code_that_hydra_imports_by_name_is_in_the_id(own):
     node = {"_target_": "metarun.backbones.Module", "module": {"_target_": "torch.nn.Flatten"}}
     node["module"]["norm"] = {"_target_": "hydra.utils.get_class", "path": "own_data_of_users.Data"}
     before = run_id({**config(), "backbone": node})
@@ -300,34 +300,34 @@ def test_code_that_hydra_looks_up_by_a_path_is_in_the_identity(own):
 
 def test_a_stored_config_holds_absolute_paths_and_has_the_same_id(here, monkeypatch):
     write_folder(here / "pics", split_folders())
-    asked = config("data=image_folder", "data.root=pics")
-    stored = with_absolute_paths(asked)
+    requested = config("data=image_folder", "data.root=pics")
+    stored = with_absolute_paths(requested)
     assert stored["data"]["root"] == str(here / "pics")
-    before = run_id(asked)
+    before = run_id(requested)
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
     assert run_id(stored) == before
-    assert with_absolute_paths(asked, here) == stored
+    assert with_absolute_paths(requested, here) == stored
 
 
 def test_metaruns_methods_networks_and_loggers_take_no_path():
-    """So they need not be imported, which takes torch, to know it."""
+    """So that they need not be imported, which would load torch."""
     from metarun import algorithms, backbones, loggers
-    from metarun.config.arguments import hints_of, is_path
+    from metarun.config.arguments import is_path, type_hints
 
-    made = [getattr(room, name) for room in (algorithms, backbones, loggers) for name in room.__all__]
-    classes = [each for each in made if isinstance(each, type) and each is not loggers.LoggedRun]  # is given to them
+    public = [getattr(package, name) for package in (algorithms, backbones, loggers) for name in package.__all__]
+    classes = [each for each in public if isinstance(each, type) and each is not loggers.LoggedRun]  # not configured
     assert len(classes) > 25
-    assert not [(each, name) for each in classes for name, hint in hints_of(each).items() if is_path("x", hint)]
+    assert not [(each, name) for each in classes for name, hint in type_hints(each).items() if is_path("x", hint)]
 
 
-def test_the_identity_of_metaruns_own_is_made_without_torch():
+def test_the_id_of_metaruns_own_classes_is_computed_without_torch():
     code = (
         f"import sys; from metarun.config.run_id import run_id; run_id({config()}); assert 'torch' not in sys.modules"
     )
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
 
 
-def test_an_id_is_a_hash_of_what_is_written_where_nothing_is_a_path():
+def test_without_paths_an_id_is_a_hash_of_the_config():
     plain = {"data": {"a": 1}, "algo": {}, "backbone": {}, "train": {}, "test": {}, "seed": 0}
     assert run_id(plain) == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

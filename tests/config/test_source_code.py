@@ -1,4 +1,4 @@
-"""The code behind a name of the user's own: its file, and the modules of theirs that it imports, however far."""
+"""The hash of user code: its file and the user's modules that it imports, recursively."""
 
 import hashlib
 import importlib
@@ -12,7 +12,7 @@ from metarun.config.source_code import code_hash
 
 @pytest.fixture
 def package(tmp_path, monkeypatch, request):
-    """A package of the user's, under a name of this test's own; returns its folder."""
+    """A user's package with a name unique to this test; return its folder."""
     name = "users_" + hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
     folder = tmp_path / name
     (folder / "deep").mkdir(parents=True)
@@ -40,7 +40,7 @@ def hash_of(package: Path) -> str | None:
 
 
 @pytest.mark.parametrize("file", ["__init__.py", "nets.py", "blocks.py", "deep/__init__.py", "deep/late.py", "../TOP"])
-def test_a_line_in_any_module_that_it_imports_is_other_code(package, file):
+def test_a_changed_line_in_any_imported_module_changes_the_hash(package, file):
     before = hash_of(package)
     assert hash_of(package) == before
     path = package / file.replace("TOP", f"{package.name}_top.py")
@@ -48,14 +48,14 @@ def test_a_line_in_any_module_that_it_imports_is_other_code(package, file):
     assert hash_of(package) != before
 
 
-def test_what_it_does_not_import_is_none_of_it(package):
+def test_modules_that_are_not_imported_do_not_count(package):
     before = hash_of(package)
     (package / "unused.py").write_text("z = 2\n")
     (package / "nets.txt").write_text("text")
     assert hash_of(package) == before
 
 
-def test_the_code_of_a_single_file_is_the_hash_of_that_file(tmp_path, monkeypatch):
+def test_the_hash_of_a_single_file_is_that_of_its_bytes(tmp_path, monkeypatch):
     (tmp_path / "users_one_file.py").write_text("import torch\nclass Net: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     found = importlib.import_module("users_one_file").Net
@@ -64,7 +64,7 @@ def test_the_code_of_a_single_file_is_the_hash_of_that_file(tmp_path, monkeypatc
     )
 
 
-def test_of_an_installed_package_the_version_counts(monkeypatch):
+def test_the_version_of_an_installed_package_counts(monkeypatch):
     from optuna import create_study
 
     before = code_hash(create_study, "optuna")
@@ -73,5 +73,5 @@ def test_of_an_installed_package_the_version_counts(monkeypatch):
     assert code_hash(create_study, "optuna") != before
 
 
-def test_pythons_own_has_no_code():
+def test_builtins_have_no_hash():
     assert code_hash(dict, "builtins") is None

@@ -242,7 +242,7 @@ def test_what_is_no_tasksets_is_refused(load, returned, message):
         ("users_tasks", r"data\.tasksets=users_tasks is not of the form package\.module:function"),
         ("no_such_tasks:make", r"data\.tasksets=no_such_tasks:make cannot be imported \(No module named"),
         ("users_tasks:mak", r"names no function of users_tasks\. Did you mean 'make'\?"),
-        ("users_tasks:make", r"data\.tasksets=users_tasks:make failed \(OSError: no data\); HYDRA_FULL_ERROR=1"),
+        ("users_tasks:make", r"data\.tasksets=users_tasks:make failed \(OSError: no data\); set HYDRA_FULL_ERROR=1"),
         (
             "broken_tasks:make",
             r"nms does not exist\)\. Import learn2learn by `metarun\.algorithms\.learn2learn\.importing\.import_",

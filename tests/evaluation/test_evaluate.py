@@ -3,17 +3,17 @@ import torch
 
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import RunFailed
-from metarun.evaluation import evaluate as meta_test
-from metarun.evaluation.evaluate import adaptation_ms, evaluate, judge
+from metarun.evaluation import evaluate as module
+from metarun.evaluation.evaluate import adaptation_ms, evaluate, evaluate_predictions
 from tests.support.synthetic import make_conv4, make_stream
 
 
-def oracle(sure_of):
-    """Predicts the label of the first `sure_of` queries and class 0 for the others."""
+def oracle(known):
+    """Predict the label of the first `known` queries and class 0 for the others."""
 
     def predict(batch):
         labels = batch.query_y.clone()
-        labels[:, sure_of:] = 0
+        labels[:, known:] = 0
         return 5.0 * torch.nn.functional.one_hot(labels, batch.way)[None].double()
 
     return predict
@@ -21,7 +21,7 @@ def oracle(sure_of):
 
 def test_accuracy_loss_and_confidence_of_known_predictions():
     stream = make_stream(way=3, shot=1, query=2)
-    found = judge(oracle(3), stream, 4)  # classes 0 0 1 right, 1 wrong, 2 2 wrong
+    found = evaluate_predictions(oracle(3), stream, 4)  # classes 0 0 1 right, 1 wrong, 2 2 wrong
     assert found.values["accuracy"].tolist() == [[0.5] * 4]
     sure = torch.log_softmax(torch.tensor([5.0, 0, 0], dtype=torch.float64), 0)
     assert found.loss[0, 0].item() == pytest.approx(-(3 * sure[0] + 3 * sure[1]).item() / 6)
@@ -34,7 +34,7 @@ def test_chunks_do_not_change_a_tasks_result(norm, monkeypatch):
     torch.manual_seed(0)
     maml, stream = MAML(make_conv4(norm), 5, 0.1, 1).double(), make_stream(dtype=torch.float64)
     whole = evaluate(maml, stream, 7, 3)
-    monkeypatch.setattr(meta_test, "CHUNK_EXAMPLES", 2 * 5 * 4)  # two tasks at a time
+    monkeypatch.setattr(module, "CHUNK_EXAMPLES", 2 * 5 * 4)  # two tasks at a time
     told = []
     parts = evaluate(maml, stream, 7, 3, lambda done, tasks: told.append((done, tasks)))
     assert told == [(2, 7), (4, 7), (6, 7), (7, 7)]
@@ -46,12 +46,12 @@ def test_chunks_do_not_change_a_tasks_result(norm, monkeypatch):
 @pytest.mark.parametrize(
     ("shape", "tasks"), [((1, 16, 16), 25), ((1, 28, 28), 25), ((3, 84, 84), 2), ((1, 400, 400), 1)]
 )
-def test_the_larger_the_pictures_the_fewer_tasks_at_once(shape, tasks):
+def test_larger_pictures_give_fewer_tasks_at_once(shape, tasks):
     stream = make_stream(way=5, shot=1, query=7, sizes=(9,) * 5, shape=shape)
-    assert meta_test.tasks_at_once(stream, meta_test.CHUNK_EXAMPLES) == tasks
+    assert module.tasks_at_once(stream, module.CHUNK_EXAMPLES) == tasks
 
 
-def test_out_of_memory_judges_fewer_tasks_at_once_to_the_same_result(caplog):
+def test_out_of_memory_evaluates_fewer_tasks_at_once_with_the_same_result(caplog):
     torch.manual_seed(0)
     maml, stream = MAML(make_conv4(), 5, 0.1, 1), make_stream()
     expected, asked = evaluate(maml, stream, 20, 1), []
@@ -69,24 +69,24 @@ def test_out_of_memory_judges_fewer_tasks_at_once_to_the_same_result(caplog):
     assert asked == [20, 10, 5, 5, 5, 5]
     assert told[-4:] == [5, 10, 15, 20]
     assert torch.equal(found.values["accuracy"], expected.values["accuracy"])
-    assert "out of memory: from here on 5 tasks are judged at once, not 10" in caplog.text
+    assert "out of memory: evaluating 5 tasks at once from now on, not 10" in caplog.text
 
 
-def test_memory_that_holds_no_task_ends_with_a_sentence():
+def test_a_task_that_does_not_fit_in_memory_fails_the_run():
     def out_of_memory(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(
-        RunFailed, match=r"one task does not fit the memory; lower `way` \(5\), `query` \(3\) or `backbone"
+        RunFailed, match=r"one task does not fit in memory; lower `way` \(5\), `query` \(3\) or `backbone"
     ):
-        judge(out_of_memory, make_stream(), 2)
+        evaluate_predictions(out_of_memory, make_stream(), 2)
 
 
-def test_adapting_takes_time():
+def test_adaptation_time_is_positive():
     assert adaptation_ms(ProtoNet(make_conv4()), make_stream(), 0, repeats=3) > 0
 
 
-def test_judging_leaves_no_running_statistics_behind():
+def test_evaluation_does_not_change_running_statistics():
     torch.manual_seed(0)
     protonet = ProtoNet(make_conv4("running"))
     before = {name: tensor.clone() for name, tensor in protonet.state_dict().items()}

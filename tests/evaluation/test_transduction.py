@@ -18,13 +18,13 @@ def make(method, norm="batch"):
     return MAML(backbone, 5, 0.1, 1) if method == "maml" else ProtoNet(backbone)
 
 
-def nobody_asks(done, tasks):
+def ignore_progress(done, tasks):
     pass
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("method", ["maml", "protonet"])
-def test_transductive_is_found_by_asking(method, norm):
+def test_transductive_methods_are_recognised(method, norm):
     algorithm = make(method, norm)
     assert is_transductive(algorithm, make_stream(), 2) == (norm == "batch")
     assert next(algorithm.parameters()).dtype == torch.float32
@@ -43,7 +43,7 @@ def test_the_audit_agrees_with_the_flag(method, norm):
         assert (found.flipped, found.alone) == (0, found.together)
 
 
-def test_the_audit_is_what_asking_query_by_query_finds():
+def test_the_audit_equals_predicting_query_by_query():
     maml, stream = make("maml").double().eval(), make_stream(dtype=torch.float64)
     together, alone, flipped = 0, 0, 0
     for i in range(2):
@@ -56,25 +56,25 @@ def test_the_audit_is_what_asking_query_by_query_finds():
             predicted = maml.predict(one, 2)[-1, 0, 0].argmax().item()
             alone += predicted == task.query_y[0, j].item()
             flipped += predicted != classes[j].item()
-    assert audit(maml, stream, 2, range(2), nobody_asks) == Audit(2, 30, 30, together / 30, alone / 30, flipped)
-    assert flipped > 0, "a test of nothing"
+    assert audit(maml, stream, 2, range(2), ignore_progress) == Audit(2, 30, 30, together / 30, alone / 30, flipped)
+    assert flipped > 0, "otherwise this tests nothing"
 
 
 def test_the_audit_of_a_regression():
     torch.manual_seed(0)
     maml = MAML(MLP((1,), [40, 40], "batch"), 1, 0.01, 1)
     stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 5), 0, torch.device("cpu"), torch.float32)
-    found = audit(maml, stream, 2, range(3), nobody_asks)
+    found = audit(maml, stream, 2, range(3), ignore_progress)
     assert (found.queries, found.changed, found.flipped) == (15, 15, None)
     assert found.alone != found.together
 
 
-def test_an_audit_is_over_the_queries_that_are_numbers_and_says_nothing_changed_where_none_is():
+def test_an_audit_only_counts_queries_with_finite_predictions():
     class HalfLost(ProtoNet):
         def predict(self, tasks, steps):
             predictions = super().predict(tasks, steps)
             return predictions.where(tasks.query_x.mean((-3, -2, -1))[..., None] > 0.5, math.nan)
 
-    found = audit(HalfLost(make_conv4("running")), make_stream(query=4), 0, range(2), nobody_asks)
+    found = audit(HalfLost(make_conv4("running")), make_stream(query=4), 0, range(2), ignore_progress)
     assert (found.changed, found.flipped) == (0, 0)
     assert found.together == found.alone

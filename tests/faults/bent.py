@@ -1,4 +1,4 @@
-"""Faults as a process sees them: each function bends the process that calls it, before its command begins or later."""
+"""Inject faults: each function changes the process that calls it, before its command starts or later."""
 
 import contextlib
 import ctypes
@@ -17,18 +17,18 @@ BALLAST = "ballast"
 
 
 def at_renaming(which: int | str, happens: Callable[[], None], afterwards: bool = False) -> None:
-    """Let something happen at a renaming of a file, before it is done or right after.
+    """Call a function at a renaming of a file, before or right after it.
 
-    Renaming is how every file of a run takes its place, so that between two renamings nothing changes for who looks.
+    Every file of a run is put in place by renaming, so nothing visible changes between two renamings.
 
     Args:
-        which: the how many-th, or to which name.
-        happens: is called then.
-        afterwards: after it.
+        which: the number of the renaming, or the target's name.
+        happens: called then.
+        afterwards: whether to call it after the renaming.
     """
     replace, calls = os.replace, 0
 
-    def replace_in_a_bent_world(source: Path, target: Path, **more: object) -> None:
+    def faulty_replace(source: Path, target: Path, **more: object) -> None:
         nonlocal calls
         calls += 1
         this = which in (calls, Path(target).name)
@@ -38,21 +38,21 @@ def at_renaming(which: int | str, happens: Callable[[], None], afterwards: bool 
         if this and afterwards:
             happens()
 
-    os.replace = replace_in_a_bent_world
+    os.replace = faulty_replace
 
 
 def die() -> None:
-    """Be killed."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def write_no_more() -> None:
-    """No file may grow any more, as on a full disk, whatever is on it; Python ignores the signal that comes with it."""
+    """Let no file grow any more, as on a full disk; Python ignores the signal."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def fill_disk(folder: Path) -> None:
-    """Fill the disk that a folder lies on, to the last byte."""
+    """Fill the disk of a folder to the last byte."""
     with (folder / BALLAST).open("ab", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
             try:
@@ -62,8 +62,8 @@ def fill_disk(folder: Path) -> None:
                 continue
 
 
-def lose_rights(*folders: Path) -> None:
-    """Make folders unwritable, to whoever this process belongs to: root, too, is bound by modes from here on."""
+def lose_permissions(*folders: Path) -> None:
+    """Make folders unwritable; root also loses its capability to ignore file modes."""
     for folder in folders:
         folder.chmod(0o555)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
@@ -71,30 +71,30 @@ def lose_rights(*folders: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, at once: a thread that writes into it meanwhile must not make it last."""
+    """Remove a folder at once, even if a thread is writing to it."""
     gone = folder.with_name(f"{folder.name}.gone")
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
 def replace_by_a_file(folder: Path) -> None:
-    """Put a file where a folder was."""
+    """Replace a folder by a file."""
     file = folder.with_name(f"{folder.name}.file")
-    file.write_text("no folder")
+    file.write_text("not a folder")
     while not folder.is_file():
         if folder.exists():
             remove(folder)
-        with contextlib.suppress(IsADirectoryError):  # a thread has made the folder again
+        with contextlib.suppress(IsADirectoryError):  # a thread has created the folder again
             file.rename(folder)
 
 
 def print_to(path: str) -> None:
-    """Print into a file, such as one that takes nothing."""
+    """Redirect stdout to a file, such as /dev/full."""
     os.dup2(os.open(path, os.O_WRONLY), 1)
 
 
 def have_no_locks(number: int) -> None:
-    """Be on a file system that is mounted without locks, which it says by this error number."""
+    """Simulate a file system without locks, which fails with this errno."""
 
     def flock(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -102,14 +102,14 @@ def have_no_locks(number: int) -> None:
     fcntl.flock = flock
 
 
-def let_the_clock_jump_back(seconds: float) -> None:
-    """Let every look at the clock see it set back by as much again; what only counts seconds is spared."""
-    now, looks = time.time, 0
+def turn_back_the_clock(seconds: float) -> None:
+    """Set the clock back by so many seconds each time it is read; monotonic clocks are not affected."""
+    now, reads = time.time, 0
 
     def earlier() -> float:
-        nonlocal looks
-        looks += 1
-        return now() - looks * seconds
+        nonlocal reads
+        reads += 1
+        return now() - reads * seconds
 
     class Datetime(datetime.datetime):
         @classmethod
@@ -117,11 +117,11 @@ def let_the_clock_jump_back(seconds: float) -> None:
             return datetime.datetime.fromtimestamp(earlier(), tz)
 
     time.time = earlier
-    _put_everywhere("datetime", datetime.datetime, Datetime)
+    _patch_everywhere("datetime", datetime.datetime, Datetime)
 
 
 def stop_the_clock(at: str) -> None:
-    """Let it be always the same second."""
+    """Stop the clock at a given time."""
     when = datetime.datetime.fromisoformat(at)
 
     class Datetime(datetime.datetime):
@@ -130,11 +130,11 @@ def stop_the_clock(at: str) -> None:
             return when.astimezone(tz)
 
     time.time = when.timestamp
-    _put_everywhere("datetime", datetime.datetime, Datetime)
+    _patch_everywhere("datetime", datetime.datetime, Datetime)
 
 
-def _put_everywhere(name: str, old: object, new: object) -> None:
-    """Replace what modules of metarun and Hydra have imported under a name."""
+def _patch_everywhere(name: str, old: object, new: object) -> None:
+    """Replace an object that modules of metarun and Hydra have imported."""
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith(("metarun", "hydra")) and getattr(module, name, None) is old:
             setattr(module, name, new)

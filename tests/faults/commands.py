@@ -1,7 +1,7 @@
-"""`metarun` commands as processes that can be killed, starved and lied to.
+"""Run `metarun` commands as processes that can be killed and given faults.
 
-Each is a process of its own, forked from one that has imported what metarun needs: all that a start from nothing has
-besides is three seconds of imports, of which dozens of kills would see little else.
+Each process is forked from one that has imported everything, since most kills would otherwise hit the three seconds of
+imports.
 """
 
 import math
@@ -33,9 +33,9 @@ class Ended:
     """How a command ended.
 
     Args:
-        code: its exit code; of one that a signal took, minus the signal's number, as `subprocess` has it.
-        out: what it printed.
-        err: what it complained of.
+        code: its exit code; minus the signal's number if it was killed, as in `subprocess`.
+        out: its stdout.
+        err: its stderr.
     """
 
     code: int
@@ -44,67 +44,67 @@ class Ended:
 
 
 class Command:
-    """A `metarun` command at work.
+    """A running `metarun` command.
 
     Args:
         words: of the command line.
-        folder: where it is run.
-        before: is called in the process before the command begins, to bend what the system tells it.
+        folder: the current folder.
+        before: called in the process before the command starts, to inject faults.
     """
 
     def __init__(self, words: Sequence[str], folder: Path, before: Callable[[], None] | None = None) -> None:
         environment = {name: value for name, value in os.environ.items() if name.startswith("METARUN")}
         self._streams = [_Stream(), _Stream()]
         ends = [stream.inner for stream in self._streams]
-        self._process = _server.Process(target=_live, args=(list(words), folder, environment, ends, before))
+        self._process = _server.Process(target=_run_command, args=(list(words), folder, environment, ends, before))
         self._process.start()
         for stream in self._streams:
-            stream.begin()
-        self._worked = 0.0
+            stream.start_reading()
+        self._cpu_seconds = 0.0
 
     @property
     def alive(self) -> bool:
-        """Whether it is still at work."""
+        """Whether it is still running."""
         return self._process.is_alive()
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         assert self._process.pid is not None
         return self._process.pid
 
     @property
-    def worked(self) -> float:
-        """Seconds of a core that it has had: how far it is, however busy the machine is."""
+    def cpu_seconds(self) -> float:
+        """CPU seconds so far, a measure of progress on a busy machine."""
         try:
             user, system = (PROC / str(self.pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
         except OSError:
-            return self._worked
-        self._worked = max(self._worked, (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"))
-        return self._worked
+            return self._cpu_seconds
+        self._cpu_seconds = max(self._cpu_seconds, (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"))
+        return self._cpu_seconds
 
-    def wait(self, worked: float = math.inf, patience: float = 300) -> bool:
-        """Wait until it has ended, or has worked for some seconds; return whether it has ended."""
+    def wait(self, cpu_seconds: float = math.inf, patience: float = 300) -> bool:
+        """Wait until it has ended or used some CPU seconds; return whether it has ended."""
         until = time.monotonic() + patience
-        while self.alive and self.worked < worked and time.monotonic() < until:
+        while self.alive and self.cpu_seconds < cpu_seconds and time.monotonic() < until:
             time.sleep(0.01)
         return not self.alive
 
     @property
-    def said(self) -> str:
-        """What it printed so far."""
+    def output(self) -> str:
+        """The output so far."""
         return self._streams[0].text
 
     def kill(self, number: int) -> None:
-        """Send it a signal; if it is gone already, none."""
+        """Send a signal, unless it has ended."""
         if self.alive:
             os.kill(self.pid, number)
 
     def end(self, patience: float = 300) -> Ended:
-        """Wait for its end.
+        """Wait until it ends.
 
         Raises:
-            AssertionError: it does not end.
+            AssertionError: it does not end in time.
         """
         if hangs := not self.wait(patience=patience):
             self.kill(signal.SIGKILL)
@@ -118,15 +118,15 @@ class Command:
 
 
 class _Stream:
-    """What a process writes into a pipe."""
+    """The output that a process writes to a pipe."""
 
     def __init__(self) -> None:
         self._outer, self.inner = _server.Pipe(duplex=False)
         self._content = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
 
-    def begin(self) -> None:
-        self.inner.close()  # the process has it
+    def start_reading(self) -> None:
+        self.inner.close()  # only the process needs it
         self._reader.start()
 
     def _read(self) -> None:
@@ -144,18 +144,18 @@ class _Stream:
 
 
 def metarun(*words: str, folder: Path, before: Callable[[], None] | None = None) -> Ended:
-    """Run a command to its end."""
+    """Run a command until it ends."""
     return Command(words, folder, before).end()
 
 
-def _live(
+def _run_command(
     words: list[str],
     folder: Path,
     environment: dict[str, str],
     streams: Sequence[Connection],
     before: Callable[[], None] | None,
 ) -> None:
-    """Be the command."""
+    """Run the command in this process."""
     os.chdir(folder)
     os.environ.update(environment)
     for number, stream in enumerate(streams, 1):

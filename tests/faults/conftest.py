@@ -1,4 +1,4 @@
-"""What tests of faults share."""
+"""Helpers for tests of faults."""
 
 import os
 import random
@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import pytest
 
-from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.bitwise_diff import compare_numbers, read_numbers
 from metarun.results.run_directory import RunDirectory
 from tests.faults.commands import Command, Ended, metarun
 
 Item = TypeVar("Item")
 
 SEED = 20261124
-SHARE = float(os.environ.get("FAULTS_SHARE", "1"))  # of the faults that `make faults` tries, which CI tries fewer of
+SHARE = float(os.environ.get("FAULTS_SHARE", "1"))  # of the faults of `make faults`; smaller in CI
 # A run of a second.
 TINY = ["train", "algo=maml", "data=sinusoid", "task=10points", "backbone=mlp", "train.iterations=4"]
 TINY += ["train.validate_every=2", "train.validate_tasks=2", "test.tasks=4", "test.steps=1"]
@@ -23,82 +23,82 @@ TINY += ["train.validate_every=2", "train.validate_tasks=2", "test.tasks=4", "te
 
 @pytest.fixture
 def instants() -> random.Random:
-    """Where the instants of a test's faults come from: the same ones every time."""
+    """Random numbers for the times of faults, the same in every run."""
     return random.Random(SEED)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where commands are run."""
+    """The current folder of commands."""
     return tmp_path
 
 
 @pytest.fixture
 def run(folder: Path) -> Callable[..., Ended]:
-    """Run a command to its end in `folder`; whatever became of it, it showed no traceback."""
+    """Run a command in `folder` until it ends; it must not print a traceback."""
 
-    def run_to_its_end(*words: str, before: Callable[[], None] | None = None) -> Ended:
-        return without_traceback(metarun(*words, folder=folder, before=before))
+    def run_command(*words: str, before: Callable[[], None] | None = None) -> Ended:
+        return no_traceback(metarun(*words, folder=folder, before=before))
 
-    return run_to_its_end
+    return run_command
 
 
-def without_traceback(ended: Ended) -> Ended:
-    """Return how a command ended; a fault is told in a sentence."""
+def no_traceback(ended: Ended) -> Ended:
+    """Return how a command ended; fail if it printed a traceback."""
     assert "Traceback" not in ended.out + ended.err, ended.err
     assert "Logging error" not in ended.err, ended.err
     return ended
 
 
 def undisturbed(words: list[str], folder: Path, noisy: str = "") -> tuple[Path, float]:
-    """Return the run of a config as nobody disturbs it, and the seconds of work that it takes."""
+    """Execute a run without faults; return its directory and CPU seconds."""
     folder.mkdir()
     (folder / "noisy.py").write_text(noisy)
     command = Command(words, folder)
     command.wait()
-    seconds, ended = command.worked, without_traceback(command.end())
+    seconds, ended = command.cpu_seconds, no_traceback(command.end())
     assert ended.code == 0, ended.err
     return the_run(folder), seconds
 
 
 def the_run(folder: Path, pattern: str = "*") -> Path:
-    """Return the only run that there is."""
+    """Return the only run."""
     (path,) = (folder / "results" / "runs").glob(pattern)
     return path
 
 
 def assert_same_numbers(run: Path, undisturbed: Path) -> None:
-    """Every number but the timings is the other run's, to the bit."""
-    assert differences(numbers(RunDirectory(undisturbed)), numbers(RunDirectory(run))) == []
+    """Check that all numbers except timings are bitwise equal."""
+    assert compare_numbers(read_numbers(RunDirectory(undisturbed)), read_numbers(RunDirectory(run))) == []
     assert (run / "examples.npz").read_bytes() == (undisturbed / "examples.npz").read_bytes()
 
 
 def share_of(items: Iterable[Item], instants: random.Random) -> list[Item]:
-    """Return as many of some items as SHARE says, at random."""
+    """Return a random share (SHARE) of the items."""
     all_items = list(items)
     return instants.sample(all_items, round(SHARE * len(all_items)))
 
 
-def killed_again_and_again(
-    words: list[str], folder: Path, choose: Callable[[], tuple[float, int]], most: int
+def killed_repeatedly(
+    words: list[str], folder: Path, choose: Callable[[], tuple[float, int]], max_kills: int
 ) -> list[Ended]:
-    """Start a command again and again, killed each time after some seconds of work, until it ends by itself.
+    """Start a command repeatedly and kill it each time after some CPU seconds, until it ends by itself.
 
     Args:
         words: of the command.
-        folder: where it is run.
-        choose: says after how many seconds, and by which signal.
-        most: kills, after which it is left alone.
+        folder: the current folder.
+        choose: returns the CPU seconds and the signal of the next kill.
+        max_kills: the maximal number of kills.
 
     Returns:
-        How it ended every time.
+        How each attempt ended.
     """
     ends: list[Ended] = []
     while not ends or ends[-1].code != 0:
         command = Command(words, folder)
-        if len(ends) < most:
+        if len(ends) < max_kills:
             seconds, number = choose()
-            command.wait(worked=seconds)
+            command.wait(cpu_seconds=seconds)
             command.kill(number)
-        ends.append(without_traceback(command.end()))
+        ends.append(no_traceback(command.end()))
     return ends

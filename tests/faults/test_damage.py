@@ -1,4 +1,4 @@
-"""Every file of a run, cut off, with a flipped bit, emptied: told, or of no consequence, never a wrong row."""
+"""Every file of a run, truncated, emptied or with a flipped bit: reported or harmless, never a wrong result."""
 
 import json
 import random
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from metarun.results.bitwise_diff import differences, numbers
+from metarun.results.bitwise_diff import compare_numbers, read_numbers
 from metarun.results.run_directory import RunDirectory
 from tests.faults.bent import at_renaming, die
 from tests.faults.commands import Command, Ended, metarun
-from tests.faults.conftest import TINY, assert_same_numbers, share_of, the_run, undisturbed, without_traceback
+from tests.faults.conftest import TINY, assert_same_numbers, no_traceback, share_of, the_run, undisturbed
 
 pytestmark = pytest.mark.command
 
@@ -40,10 +40,10 @@ DAMAGES = (cut, flip, empty)
 
 
 class Runs:
-    """A finished run, another, and what the commands say of them while all is well.
+    """Two finished runs, and the output of commands without damage.
 
     Args:
-        folder: where they lie.
+        folder: the current folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,12 +55,12 @@ class Runs:
         self.test = ["test", f"run={self.id}", "test.tasks=6"]
         self.metarun(*self.test)
         (tested,) = (path for path in (folder / "results" / "runs").iterdir() if path.name[-8:] not in self.rows)
-        self.tested, self.told = tested, numbers(RunDirectory(tested))
+        self.tested, self.numbers = tested, read_numbers(RunDirectory(tested))
         shutil.rmtree(tested)
         shutil.copytree(self.damaged, folder / "whole")
 
     def metarun(self, *words: str) -> Ended:
-        ended = without_traceback(metarun(*words, folder=self.folder))
+        ended = no_traceback(metarun(*words, folder=self.folder))
         assert ended.code in (0, 2), ended
         assert (ended.code == 2) == ("metarun: error: " in ended.err), ended
         return ended
@@ -69,22 +69,22 @@ class Runs:
         ended = self.metarun("compare", "--format", "json")
         return ended, list(json.loads(ended.out))
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         shutil.rmtree(self.damaged)
         shutil.rmtree(self.tested, ignore_errors=True)
         shutil.copytree(self.folder / "whole", self.damaged)
 
-    def look(self, name: str) -> str:
-        """Run every command on the damaged run, make sure that none tells anything wrong, and return what they say."""
+    def check(self, name: str) -> str:
+        """Run every command on the damaged run, check that none shows wrong results, and return their output."""
         ended, rows = self.compare()
         shown = {row["id"]: row for row in rows}
-        assert shown == {id: self.rows[id] for id in shown}, "a row is as it was, or it is not shown"
+        assert shown == {id: self.rows[id] for id in shown}, "a record is unchanged or not shown"
         assert len(shown) == len(self.rows) or f"left out: {self.damaged.relative_to(self.folder)}" in ended.err
         report, plot = self.metarun("report"), self.metarun("plot", "curve")
         assert (report.code, plot.code) == (0, 0)
         test = self.metarun(*self.test)
         if test.code == 0:
-            assert differences(self.told, numbers(RunDirectory(self.tested))) == []
+            assert compare_numbers(self.numbers, read_numbers(RunDirectory(self.tested))) == []
         train = self.metarun(*TINY)
         assert train.code == 0 if self.id in shown else name in train.err
         return "".join(each.out + each.err for each in (ended, report, plot, test, train))
@@ -95,27 +95,29 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("damage") / "runs")
 
 
-def damaged_and_looked_at(runs: Runs, name: str, damage: Damage, instants: random.Random) -> str:
+def damage_and_check(runs: Runs, name: str, damage: Damage, instants: random.Random) -> str:
     path = runs.damaged / name
     path.write_bytes(damage(path.read_bytes(), instants))
-    said = runs.look(name)
-    runs.mend()
-    return said
+    output = runs.check(name)
+    runs.restore()
+    return output
 
 
-# What is said of a file that is not what it was.
-NAMED = {
-    **dict.fromkeys(("result.json", "tasks.parquet", "curve.csv", "examples.npz"), "is not what it was"),
+# The message for each damaged file.
+MESSAGES = {
+    **dict.fromkeys(
+        ("result.json", "tasks.parquet", "curve.csv", "examples.npz"), "has changed since the run finished"
+    ),
     "config.yaml": "config.yaml ",
     "SHA256SUMS": "SHA256SUMS ",
-    "best.pt": "its weights are taken from last.pt",
+    "best.pt": "using the weights in last.pt",
 }
-HOLLOW = {"best.pt", "SHA256SUMS"}  # have bits that nothing depends on
+UNUSED_BITS = {"best.pt", "SHA256SUMS"}  # some of their bits do not matter
 
 
 @pytest.mark.parametrize(("name", "damage"), [("result.json", flip), ("tasks.parquet", flip), ("best.pt", cut)])
-def test_a_damaged_file_is_told_and_changes_no_figure(name, damage, runs, instants):
-    assert NAMED[name] in damaged_and_looked_at(runs, name, damage, instants)
+def test_a_damaged_file_is_reported_and_changes_no_result(name, damage, runs, instants):
+    assert MESSAGES[name] in damage_and_check(runs, name, damage, instants)
 
 
 @pytest.mark.slow
@@ -123,11 +125,11 @@ def test_a_damaged_file_is_told_and_changes_no_figure(name, damage, runs, instan
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_every_file_of_a_finished_run_may_be_damaged(damage, runs, instants):
     names = sorted(path.name for path in runs.damaged.iterdir())
-    assert {*NAMED, "last.pt", "environment.json", "run.log", "looks.jsonl", ".lock"} == set(names)
+    assert {*MESSAGES, "last.pt", "environment.json", "run.log", "looks.jsonl", ".lock"} == set(names)
     names = share_of(names, instants)
     for name in names:
-        said = damaged_and_looked_at(runs, name, damage, instants)
-        assert NAMED.get(name, "") in said or (damage is flip and name in HOLLOW), name
+        output = damage_and_check(runs, name, damage, instants)
+        assert MESSAGES.get(name, "") in output or (damage is flip and name in UNUSED_BITS), name
     print(f"{len(names)} files of a finished run: {damage.__name__}")
 
 
@@ -146,10 +148,10 @@ def test_every_file_of_an_unfinished_run_may_be_damaged(folder, instants):
     for name, damage in cases:
         path = run / name
         path.write_bytes(damage(path.read_bytes(), instants))
-        compared = without_traceback(metarun("compare", folder=place))
+        compared = no_traceback(metarun("compare", folder=place))
         assert compared.code == 2
         assert "there is no finished run" in compared.err
-        ended = without_traceback(metarun(*TINY, folder=place))
+        ended = no_traceback(metarun(*TINY, folder=place))
         assert ended.code == 0, (name, ended)
         assert_same_numbers(run, alone)
         shutil.rmtree(run)

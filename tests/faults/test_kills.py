@@ -1,4 +1,4 @@
-"""Killed at any instant, the same command goes on to exactly what it would have come to."""
+"""After a kill at any time, the same command resumes and reproduces the numbers of an uninterrupted run."""
 
 import json
 import random
@@ -15,10 +15,10 @@ from tests.faults.conftest import (
     SHARE,
     TINY,
     assert_same_numbers,
-    killed_again_and_again,
+    killed_repeatedly,
+    no_traceback,
     the_run,
     undisturbed,
-    without_traceback,
 )
 
 pytestmark = pytest.mark.command
@@ -36,8 +36,8 @@ def network():
     return nn.Sequential(nn.Conv2d(1, 8, 5, stride=4), nn.Dropout(0.3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten())
 """
 
-# Methods of every kind, with whatever has a state of its own: schedules, running statistics, random numbers in a
-# network, other optimisers, numbers of another precision.
+# All kinds of methods, and everything that has state: schedules, running statistics, random numbers in a network, other
+# optimisers, other precisions.
 CASES = {
     "maml": ["algo=maml", "algo.inner_steps=2", "train.lr_schedule=cosine", "train.over_tasks=loop", *CONV4],
     "maml on a sinusoid": ["algo=maml", "train.lr_schedule=linear", *SINUSOID],
@@ -53,7 +53,7 @@ CASES = {
 
 
 def expected(number: int) -> set[int]:
-    """The exit codes of a command that such a signal ended: before it listens to signals, and after."""
+    """The possible exit codes after a signal, before and after the command handles signals."""
     return (
         {-number} if number == signal.SIGKILL else {128 + number, -number, 130 if number == signal.SIGINT else -number}
     )
@@ -61,34 +61,34 @@ def expected(number: int) -> set[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_fifty_kills_at_random_instants_change_no_number(folder, instants):
+def test_fifty_kills_at_random_times_change_no_number(folder, instants):
     wanted, kills = max(1, round(50 * SHARE / len(CASES))), {}
     for name, config in CASES.items():
         words, kills[name] = ["train", *config], 0
         alone, seconds = undisturbed(words, folder / f"{name}, undisturbed", NOISY_NETWORK)
-        for attempt in count():  # a run that ends before it was killed so often is begun once more
+        for attempt in count():  # repeat a run that ended before it was killed often enough
             place = folder / f"{name}, {attempt}"
             place.mkdir()
             (place / "noisy.py").write_text(NOISY_NETWORK)
-            kills[name] += killed_and_gone_on_with(words, place, 0.35 * seconds, wanted - kills[name], instants)
+            kills[name] += kill_and_resume(words, place, 0.35 * seconds, wanted - kills[name], instants)
             assert_same_numbers(the_run(place), alone)
             if kills[name] == wanted:
                 break
-            seconds *= 0.7  # more of the next one's kills come before its end
+            seconds *= 0.7  # so that more kills come before the end of the next run
     print(f"{sum(kills.values())} kills: {kills}")
     early = json.loads((the_run(folder / "protonet, best early, 0") / "result.json").read_text())
     assert early["best_iteration"] < early["iterations"], "an early checkpoint was chosen"
 
 
-def killed_and_gone_on_with(words: list[str], place: Path, within: float, most: int, instants: random.Random) -> int:
-    """Kill a run up to so many times, each within so many seconds of work, by any signal; return how often it was."""
+def kill_and_resume(words: list[str], place: Path, within: float, max_kills: int, instants: random.Random) -> int:
+    """Kill a run up to `max_kills` times, each within so many CPU seconds, by any signal; return the count."""
     sent: list[int] = []
 
     def choose() -> tuple[float, int]:
         sent.append(instants.choice(SIGNALS))
         return instants.uniform(0, within), sent[-1]
 
-    ends = killed_again_and_again(words, place, choose, most)
+    ends = killed_repeatedly(words, place, choose, max_kills)
     for number, ended in zip(sent, ends, strict=False):
         assert ended.code in {*expected(number), 0}, ended
     return sum(ended.code != 0 for ended in ends)
@@ -100,19 +100,19 @@ def test_a_few_kills_change_no_number(folder, instants):
     place = folder / "killed"
     place.mkdir()
     signals = iter(SIGNALS)
-    ends = killed_again_and_again(
-        words, place, lambda: (instants.uniform(0.2, 0.5) * seconds, next(signals)), most=len(SIGNALS)
+    ends = killed_repeatedly(
+        words, place, lambda: (instants.uniform(0.2, 0.5) * seconds, next(signals)), max_kills=len(SIGNALS)
     )
     assert len(ends) > 2
     assert_same_numbers(the_run(place), alone)
 
 
 def killed_at_a_renaming(nth: int, afterwards: bool, folder: Path) -> bool:
-    """Kill a run there, let it go on, and return whether there was such a renaming."""
+    """Kill a run at a renaming and resume it; return whether there was such a renaming."""
     folder.mkdir()
     ended = Command(TINY, folder, partial(at_renaming, nth, die, afterwards)).end()
     assert ended.code in (0, -signal.SIGKILL), ended
-    again = without_traceback(metarun(*TINY, folder=folder))
+    again = no_traceback(metarun(*TINY, folder=folder))
     assert again.code == 0, again
     return ended.code != 0
 
@@ -139,14 +139,14 @@ def test_a_kill_before_and_after_every_renaming_changes_no_number(folder):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_amid_its_finish_and_again_is_gone_on_with(folder):
+def test_a_run_killed_repeatedly_while_finishing_is_resumed(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     place = folder / "killed"
     place.mkdir()
     for name in ("result.json", "tasks.parquet", "SHA256SUMS", "environment.json"):
         assert Command(TINY, place, partial(at_renaming, name, die, True)).end().code == -signal.SIGKILL, name
         (the_run(place) / "result.json").unlink(missing_ok=True)
-    ended = without_traceback(metarun(*TINY, folder=place))
+    ended = no_traceback(metarun(*TINY, folder=place))
     assert ended.code == 0
     assert "cannot be read" not in ended.out
     assert_same_numbers(the_run(place), alone)

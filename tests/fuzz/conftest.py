@@ -10,7 +10,7 @@ from tests.fuzz.sandbox import WATCH, everything_below, tried
 
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_folder: Path) -> Iterator[Path]:
-    """An empty current folder, of which `outside/`, beside it, must stay as it is whatever is read."""
+    """An empty current folder; `outside/`, beside it, must not change whatever input is read."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
@@ -26,7 +26,7 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_folder: Pat
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workeroutput"):  # of pytest-xdist, whose workers count apart
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist, which has its own counter
         session.config.workeroutput["tried"] = dict(tried)
 
 
@@ -37,6 +37,6 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if tried:
-        told = ", ".join(f"{count:,} {how}" for how, count in sorted(tried.items()))
+        counts = ", ".join(f"{count:,} {how}" for how, count in sorted(tried.items()))
         terminalreporter.section("bad input")
-        terminalreporter.line(f"{tried.total():,} answers: {told}")
+        terminalreporter.line(f"{tried.total():,} answers: {counts}")

@@ -1,4 +1,4 @@
-"""How many inputs a property is tried with: a few by `make test`, its share of FUZZ_INPUTS by `make fuzz`."""
+"""The number of inputs per property: a few in `make test`, a share of FUZZ_INPUTS in `make fuzz`."""
 
 import os
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
-ALL = int(os.environ.get("FUZZ_INPUTS", "10000"))  # of the slow tier, over all properties
-FEW = 0.03  # of them in the fast tier
+ALL = int(os.environ.get("FUZZ_INPUTS", "10000"))  # in the slow tier, over all properties
+FEW = 0.03  # the fraction of them in the fast tier
 
 tiers = pytest.mark.parametrize("tier", ["few", pytest.param("many", marks=pytest.mark.slow)])
 
@@ -19,16 +19,18 @@ def try_inputs(tier: str, share: float, prop: Callable[..., None], **strategies:
 
     Args:
         tier: "few" or "many".
-        share: of all inputs that fall to this property; the shares of all properties add up to 1.
-        prop: raises where it does not hold.
-        strategies: what to draw its arguments from.
+        share: of all inputs for this property; the shares of all properties add up to 1.
+        prop: raises if the property does not hold.
+        strategies: of its arguments.
     """
     count = max(3, round(ALL * share * (FEW if tier == "few" else 1)))
     settings(
         max_examples=count,
-        derandomize=tier == "few" or "CI" in os.environ or "FUZZ_INPUTS" not in os.environ,  # `make fuzz` tries others
-        database=None,  # it would lie in the folder where pytest is started
-        deadline=None,  # `watched` has one
+        derandomize=tier == "few"
+        or "CI" in os.environ
+        or "FUZZ_INPUTS" not in os.environ,  # `make fuzz` uses random ones
+        database=None,  # it would be in the folder where pytest is started
+        deadline=None,  # `watched` has a time limit
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=True,

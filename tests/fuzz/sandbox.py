@@ -1,4 +1,4 @@
-"""A folder that metarun may write in while it is fed bad input, and whether it answered with a sentence."""
+"""A sandbox for bad input: writes outside it are errors, and every answer must be one sentence."""
 
 import io
 import os
@@ -17,12 +17,12 @@ from typing import Any
 from metarun.cli import main as cli
 from metarun.errors import RunFailed, UserError
 
-SECONDS = 60.0  # that one input may take; none in these tests takes one on an idle machine, but a network may be large
-LONGEST = 3_000  # characters of a sentence
+SECONDS = 60.0  # limit per input; none takes one second on an idle machine, but a network may be large
+MAX_LENGTH = 3_000  # characters of a message
 
-tried: Counter[str] = Counter()  # how many inputs were answered how, over all tests
+tried: Counter[str] = Counter()  # number of inputs by kind of answer, over all tests
 
-# What Python tells its audit hooks of (sys.audit), and which of the arguments are paths that change.
+# Events of Python's audit hooks (sys.audit), and which of their arguments are paths that change.
 CHANGES = {
     **dict.fromkeys(("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.utime"), (0,)),
     **dict.fromkeys(("os.rename", "os.link"), (0, 1)),
@@ -36,12 +36,12 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class TookTooLong(BaseException):
-    """No `Exception`: nothing that metarun catches."""
+    """Not an `Exception`, so that metarun does not catch it."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left: its exit code, what it printed, what it said on stderr, how long it took."""
+    """The exit code, stdout and stderr of a command."""
 
     code: int
     out: str
@@ -49,24 +49,24 @@ class Answer:
 
 
 class Watch:
-    """Notes what is done outside `allowed` while it is on. There is one: Python's audit hooks stay for good."""
+    """Record what is done outside `allowed` while it is on. There is one, as audit hooks cannot be removed."""
 
     def __init__(self) -> None:
         self.allowed: tuple[str, ...] = ()
         self.on = False
         self.seen: list[str] = []
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._on_event)
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
             return
-        self.on = False  # what is asked below is heard too
+        self.on = False  # the calls below also cause events
         try:
-            self._judge(event, arguments)
+            self._record(event, arguments)
         finally:
             self.on = True
 
-    def _judge(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _record(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in NEVER:
             self.seen.append(f"{event} {arguments!r:.200}")
         paths = [arguments[i] for i in CHANGES.get(event, ())]
@@ -87,7 +87,7 @@ WATCH = Watch()
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Within the block, fail on what is written outside the sandbox, started or connected to, and on what hangs."""
+    """Fail if the block writes outside the sandbox, starts a process, connects, or takes too long."""
     WATCH.seen.clear()
     started = time.perf_counter()
     WATCH.on = True
@@ -104,7 +104,7 @@ def watched() -> Iterator[None]:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise TookTooLong after so many seconds; pytest-timeout's own alarm goes on afterwards."""
+    """Raise TookTooLong after so many seconds; pytest-timeout's alarm is restored afterwards."""
 
     def too_long(number: int, frame: FrameType | None) -> None:
         raise TookTooLong
@@ -118,21 +118,21 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def taken_or_told(call: Callable[[], Any]) -> Any:
-    """Return what a call returns, or None where it refuses with a sentence; anything else it raises is a bug."""
+def accepted_or_refused(call: Callable[[], Any]) -> Any:
+    """Return what a call returns, or None if it refuses with a message; any other exception is a bug."""
     with watched():
         try:
             returned = call()
         except (UserError, RunFailed) as error:
             _check_sentence(str(error))
-            tried["told"] += 1
+            tried["refused"] += 1
             return None
-    tried["taken"] += 1
+    tried["accepted"] += 1
     return returned
 
 
 def command(*words: str) -> Answer:
-    """Run `metarun` with these words in this process and check how it ends: with a sentence, if not well."""
+    """Run `metarun` in this process and check that it succeeds or ends with an error message."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors="replace", write_through=True) for _ in range(2))
     before = sys.argv, list(sys.path)
     sys.argv = ["metarun", *words]
@@ -144,7 +144,7 @@ def command(*words: str) -> Answer:
     printed, said = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
     answer = Answer(code, printed, said)
     _check(answer)
-    tried["told" if code else "taken"] += 1
+    tried["refused" if code else "accepted"] += 1
     return answer
 
 
@@ -154,19 +154,19 @@ def _check(answer: Answer) -> None:
     assert answer.code in (0, 1, 2), answer
     if answer.code:
         last = answer.err.splitlines()[-1]
-        assert last.startswith(("metarun: error: ", "package '")), answer  # the second is Hydra's own
+        assert last.startswith(("metarun: error: ", "package '")), answer  # the second is from Hydra
         _check_sentence(last)
-        assert len(last) <= LONGEST or last.startswith("package"), (
-            f"a sentence of {len(last):,} characters: {last[:200]}"
+        assert len(last) <= MAX_LENGTH or last.startswith("package"), (
+            f"a message of {len(last):,} characters: {last[:200]}"
         )
 
 
 def _check_sentence(text: str) -> None:
-    assert text.strip(), "an empty sentence"
+    assert text.strip(), "an empty message"
     assert not re.search(r"<[\w.]+ object at 0x", text), text
 
 
 def everything_below(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return each file below a folder with its size and time, links not followed."""
+    """Return each file below a folder with its size and mtime; links are not followed."""
     found = (Path(here, name) for here, folders, names in os.walk(folder) for name in (*folders, *names))
     return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in found}

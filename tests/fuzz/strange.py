@@ -1,4 +1,4 @@
-"""Strategies for what comes from outside: numbers, texts, names, documents, and bytes that were something once."""
+"""Strategies for input from outside: numbers, texts, names, documents and damaged bytes."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-HUGE = 10**400  # no float holds it
+HUGE = 10**400  # too large for a float
 
 NUMBERS = st.one_of(
     st.sampled_from([0, -1, 1, 2, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**9, 10**12, HUGE, -HUGE]),
@@ -16,7 +16,7 @@ NUMBERS = st.one_of(
     st.floats(),
 )
 
-# What a terminal, a page, a shell, a path or a table might take for something else.
+# Texts that a terminal, a page, a shell, a path or a table might misinterpret.
 TEXTS = st.one_of(
     st.sampled_from(
         [
@@ -120,7 +120,7 @@ DEEP = [
     b"".join(b" " * i + b"a:\n" for i in range(1_500)),
 ]
 
-# Documents that are small and would be large or slow, or that name something to be run.
+# Small documents that expand, are slow to parse, or name code to run.
 DOCUMENTS = [
     *DEEP,
     b"a: &a [x,x,x,x,x,x,x,x,x]\n"
@@ -165,7 +165,7 @@ DOCUMENTS = [
 
 
 def dumped(values: SearchStrategy[Any]) -> SearchStrategy[bytes]:
-    """The values as JSON, or as YAML."""
+    """Dump values as JSON or YAML."""
     return st.one_of(
         values.map(lambda value: json.dumps(value, default=str).encode()),
         values.map(lambda value: yaml.dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")),
@@ -174,7 +174,7 @@ def dumped(values: SearchStrategy[Any]) -> SearchStrategy[bytes]:
 
 @st.composite
 def spoilt(draw: Any, whole: SearchStrategy[bytes]) -> bytes:
-    """Bytes of which some are gone, others, or somewhere else."""
+    """Bytes with parts removed, changed or inserted."""
     content = bytearray(draw(whole))
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
         at = draw(st.integers(0, max(0, len(content) - 1)))
@@ -193,5 +193,5 @@ def spoilt(draw: Any, whole: SearchStrategy[bytes]) -> bytes:
     return bytes(content)
 
 
-# Mapped, else a one_of around it would give each of the three as much room as each of its own.
+# Mapped, so that an enclosing one_of counts this as one option instead of three.
 FOREIGN = st.one_of(st.binary(max_size=200), st.sampled_from(DOCUMENTS), dumped(VALUES)).map(bytes)

@@ -23,7 +23,7 @@ KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "TGA", "PCX"
 
 @cache
 def picture(mode: str, kind: str, width: int = 5, height: int = 7, frames: int = 1) -> bytes:
-    """A picture, or nothing where this kind has no such mode."""
+    """Return a picture; empty if this format does not support the mode."""
     images = [
         Image.new("RGB", (width, height), (40 * i, 90, 200)).convert("L" if mode in ("I;16", "LAB") else mode)
         for i in range(frames)
@@ -43,14 +43,14 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_that_claims(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
-    """A few bytes that say they are so many pixels; there are some of them."""
+    """A small PNG whose header claims many pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000))
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
 def png_with_text(size: int) -> bytes:
-    """A text chunk that inflates to `size` bytes."""
+    """A PNG with a text chunk that inflates to `size` bytes."""
     whole = picture("RGB", "PNG")
     text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(size)))
     return whole[:33] + text + whole[33:]
@@ -104,7 +104,7 @@ NAMES = st.one_of(
 
 @st.composite
 def strange_files(draw: Any) -> Files:
-    """A layout that serves, with some files put into it or taken out of it."""
+    """A valid layout with some files added or removed."""
     files = dict(draw(st.sampled_from(LAYOUTS)))
     for _ in range(draw(st.integers(0, 2))):
         files[draw(NAMES)] = draw(CONTENTS)
@@ -115,7 +115,7 @@ def strange_files(draw: Any) -> Files:
 
 @st.composite
 def strange_zips(draw: Any) -> bytes:
-    """A zip of strange files: packed in any way, some of them links, some twice, one perhaps lying about its size."""
+    """A zip of strange files: any compression, links, duplicates, wrong sizes."""
     stream = BytesIO()
     how = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]))
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(stream, "w", how) as archive:
@@ -123,17 +123,17 @@ def strange_zips(draw: Any) -> bytes:
             entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode()[:5_000])
             entry.compress_type = how
             if draw(st.integers(0, 30)) == 0:
-                entry.external_attr = 0o120777 << 16  # a link, of which the content is the target
+                entry.external_attr = 0o120777 << 16  # a link whose content is its target
             archive.writestr(entry, content)
         if draw(st.integers(0, 20)) == 0:
-            archive.writestr(archive.namelist()[0] if archive.namelist() else "x", b"once more")
+            archive.writestr(archive.namelist()[0] if archive.namelist() else "x", b"again")
         if draw(st.integers(0, 20)) == 0 and archive.infolist():
             archive.infolist()[-1].file_size = draw(st.sampled_from([0, 1, 2**20, 2**31, 2**40]))
     return stream.getvalue()
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write what the file system takes of some files; names that climb out stay inside."""
+    """Write the files that the file system accepts; names with `..` stay inside the folder."""
     for name, content in files.items():
         try:
             path = folder / Path(*(part for part in name.split("/") if part not in ("", "..")))
@@ -144,7 +144,7 @@ def write_files(folder: Path, files: Files) -> None:
 
 
 def add_links(folder: Path, draw: Any) -> None:
-    """Put links of all kinds into a folder, and pipes, of which a reader never sees the end."""
+    """Add links of all kinds to a folder, and pipes, which never end."""
     places = [folder, *folder.rglob("*")]
     for number in range(draw(st.integers(0, 2))):
         inside = draw(st.sampled_from([path for path in places if path.is_dir()]))

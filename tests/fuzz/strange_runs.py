@@ -1,4 +1,4 @@
-"""Strategies for the files of a finished run's directory: as metarun writes them, with something of them wrong."""
+"""Strategies for the files of a finished run, with errors."""
 
 import json
 from contextlib import suppress
@@ -62,7 +62,7 @@ REGRESSION = {
 
 @st.composite
 def strange_rows(draw: Any, *rows: dict[str, Any]) -> dict[str, Any]:
-    """A row of which some keys are gone or hold something else."""
+    """A record with some keys removed or changed."""
     row = dict(draw(st.sampled_from(rows)))
     for key in draw(st.lists(st.sampled_from([*sorted(row), "mse", "more", "path", "audit"]), max_size=2)):
         value = draw(st.one_of(NUMBERS, TEXTS, VALUES, st.just("gone")))
@@ -85,7 +85,7 @@ def _columns() -> dict[str, Any]:
 
 @st.composite
 def strange_tables(draw: Any) -> bytes:
-    """A tasks.parquet with columns that are gone, of another length, or hold something else."""
+    """A tasks.parquet with columns removed, shortened or changed."""
     columns = {name: list(values) for name, values in _columns().items()}
     for name in draw(st.lists(st.sampled_from(sorted(columns)), max_size=2)):
         values = columns[name]
@@ -130,7 +130,7 @@ def examples(regression: bool) -> bytes:
 
 @st.composite
 def strange_examples(draw: Any) -> bytes:
-    """An examples.npz with arrays of other types, shapes and numbers, or with a pickle in it."""
+    """An examples.npz with arrays of other types, shapes and values, or with a pickle."""
     arrays = {f"{name}_0": array for name, array in vars(example_task(draw(st.booleans()))).items()}
     for name in draw(st.lists(st.sampled_from(sorted(arrays)), max_size=2)):
         array = arrays[name]
@@ -156,7 +156,7 @@ def strange_examples(draw: Any) -> bytes:
                 ]
             )
         )
-        # Of what an earlier change left, nothing such can be made.
+        # Some changes are not possible after an earlier one.
         with suppress(TypeError, IndexError, ValueError, OverflowError), np.errstate(all="ignore"):
             arrays[name] = change(array)
     stream = BytesIO()
@@ -181,7 +181,7 @@ CONFIGS = st.one_of(st.just(CONFIG), spoilt(st.just(CONFIG)), FOREIGN)
 
 @st.composite
 def strange_runs(draw: Any) -> dict[str, bytes]:
-    """The files of a run, most of them whole."""
+    """The files of a run, most of them valid."""
     regression = draw(st.booleans())
     return {
         "result.json": draw(st.one_of(st.just(json.dumps(REGRESSION if regression else ROW).encode()), RESULTS)),

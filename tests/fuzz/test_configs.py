@@ -1,4 +1,4 @@
-"""Keys and values of a config: on the command line, in YAML files of the user's, where objects are made of them."""
+"""Keys and values of a config: on the command line, in the user's YAML files, and when objects are built."""
 
 import copy
 import shutil
@@ -19,11 +19,11 @@ from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.runner.components import Parts
 from metarun.runner.finished import directory_of
-from metarun.runner.train import _training
-from metarun.training.distributed import ALONE
+from metarun.runner.train import _make_training
+from metarun.training.distributed import SINGLE_PROCESS
 from tests.fuzz.inputs import ALL, tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
-from tests.fuzz.sandbox import command, taken_or_told
+from tests.fuzz.sandbox import accepted_or_refused, command
 from tests.fuzz.strange import FOREIGN, HUGE, NUMBERS, TEXTS, VALUES, dumped, spoilt
 from tests.support.fake_images import split_folders, write_folder
 
@@ -69,7 +69,7 @@ ALWAYS = ("train.meta_batch=1", "device=cpu", "chosen.algo=a", "chosen.data=b", 
 
 @cache
 def composed(*words: str, name: str = "config") -> dict[str, Any]:
-    """A config before its interpolations are resolved, as plain values."""
+    """A config as plain values, before interpolations are resolved."""
     register()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         plain = OmegaConf.to_container(compose(name, list(words)))
@@ -78,7 +78,7 @@ def composed(*words: str, name: str = "config") -> dict[str, Any]:
 
 
 def instead_of(value: Any) -> st.SearchStrategy[Any]:
-    """Strange values, most of them of the kind that is expected."""
+    """Strange values, most of them of the expected type."""
     if isinstance(value, bool) or value is None:
         return st.one_of(st.booleans(), NUMBERS, TEXTS)
     if isinstance(value, int | float):
@@ -88,7 +88,7 @@ def instead_of(value: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def strange_configs(draw: Any) -> dict[str, Any]:
-    """A config of which one or two keys hold something else."""
+    """A config with one or two changed values."""
     config = copy.deepcopy(composed(*draw(st.sampled_from(CONFIGS)), *ALWAYS))
     for path in draw(st.lists(st.sampled_from(paths(config)), min_size=1, max_size=2)):
         put(config, path, draw(instead_of(at(config, path))))
@@ -97,7 +97,7 @@ def strange_configs(draw: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def pictures(sandbox: Path) -> Path:
-    """A data set. Two configs are made before anything is watched: torch imports more of itself when it is used."""
+    """A data set. Two configs are built before the watch starts, since torch imports modules when it is used."""
     folder = write_folder(sandbox / "pictures", split_folders(count=3, size=8))
     for words in (CONFIGS[0], CONFIGS[-1]):
         make(composed(*words, *ALWAYS))
@@ -105,19 +105,19 @@ def pictures(sandbox: Path) -> Path:
 
 
 def make(config: dict[str, Any]) -> None:
-    """Make all that `metarun train` makes before its first step."""
+    """Build everything that `metarun train` builds before its first step."""
     try:
         created = OmegaConf.create(config)
-    except OmegaConfBaseException as error:  # as Hydra would, which tells it
+    except OmegaConfBaseException as error:  # Hydra would report this
         raise UserError(str(error)) from error
     resolved = resolve(created)
     directory_of(resolved, run_id(resolved))
-    _training(Parts(resolved), ALONE)
+    _make_training(Parts(resolved), SINGLE_PROCESS)
 
 
 @tiers
-def test_what_a_config_asks_for_is_made_or_refused_with_a_sentence(tier: str, pictures: Path) -> None:
-    try_inputs(tier, 0.05, lambda config: taken_or_told(lambda: make(config)), config=strange_configs())
+def test_a_config_is_built_or_refused_with_a_message(tier: str, pictures: Path) -> None:
+    try_inputs(tier, 0.05, lambda config: accepted_or_refused(lambda: make(config)), config=strange_configs())
 
 
 EDGES = [0, -1, 1, 2**31, HUGE, 1.5, -1e300, float("nan"), True, None, "x", [], [0], [-1], {}]
@@ -125,15 +125,15 @@ EDGES = [0, -1, 1, 2**31, HUGE, 1.5, -1e300, float("nan"), True, None, "x", [], 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", CONFIGS, ids=lambda words: " ".join(words[:2]))
-def test_what_lies_at_the_edge_is_taken_or_gets_a_sentence(words: list[str], pictures: Path) -> None:
-    """Every key in turn, which drawing at random does not come to: all of them by `make fuzz`, a share in CI."""
+def test_edge_values_are_accepted_or_refused_with_a_message(words: list[str], pictures: Path) -> None:
+    """Every key in turn, which random draws do not cover: all of them in `make fuzz`, a share in CI."""
     whole = composed(*words, *ALWAYS)
     own = [path for path in paths(whole) if words == CONFIGS[0] or path[0] in ("algo", "backbone")]
     for path, value in [*product(own, EDGES)][:: max(1, 10_000 // ALL)]:
         config = copy.deepcopy(whole)
         put(config, path, value)
         try:
-            taken_or_told(lambda config=config: make(config))
+            accepted_or_refused(lambda config=config: make(config))
         except Exception as error:
             error.add_note(f"{'.'.join(path)}={value!r}")
             raise
@@ -203,7 +203,7 @@ WORDS = st.one_of(
 
 
 @tiers
-def test_words_are_taken_or_get_a_sentence(tier: str, sandbox: Path) -> None:
+def test_overrides_are_accepted_or_refused_with_a_message(tier: str, sandbox: Path) -> None:
     def check(verb: str, words: list[str]) -> None:
         command(verb, "--cfg", "job", *(word.replace("\0", "") for word in words))
 
@@ -217,7 +217,9 @@ def test_words_are_taken_or_get_a_sentence(tier: str, sandbox: Path) -> None:
 
 
 OWN = st.one_of(
-    FOREIGN.filter(lambda content: b"*" not in content),  # aliases are Hydra's to expand: who names a file runs it
+    FOREIGN.filter(
+        lambda content: b"*" not in content
+    ),  # Hydra expands aliases; a config file that the user names is trusted
     dumped(st.fixed_dictionaries({"defaults": VALUES, "_target_": TEXTS})),
     dumped(st.dictionaries(st.one_of(TEXTS, st.integers(), st.none(), st.booleans()), VALUES, max_size=3)),
     spoilt(st.just(b"# @package _global_\ndefaults:\n  - /data: glyphs\n  - _self_\nsplit: ${seed}\n")),
@@ -244,7 +246,7 @@ OWN = st.one_of(
 
 
 @tiers
-def test_a_file_of_the_users_own_is_taken_or_gets_a_sentence(tier: str, sandbox: Path) -> None:
+def test_a_users_file_is_accepted_or_refused_with_a_message(tier: str, sandbox: Path) -> None:
     def check(content: bytes, group: str) -> None:
         shutil.rmtree("own", ignore_errors=True)
         (sandbox / "own" / group).mkdir(parents=True)

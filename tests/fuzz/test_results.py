@@ -1,4 +1,4 @@
-"""What a run left behind, or what somebody says it did, as `metarun compare`, `report` and `plot` read it."""
+"""Untrusted run directories, read by `metarun compare`, `report` and `plot`."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ RUNS = Path("results/runs")
 
 @pytest.fixture(scope="module", autouse=True)
 def _drawn_once() -> None:
-    """Import what draws before anything is watched: matplotlib looks for fonts."""
+    """Import matplotlib before the watch starts, since it searches for fonts."""
     import matplotlib.figure
     import pandas as pd
     import scipy.stats  # noqa: F401
@@ -39,7 +39,7 @@ def write_runs(*runs: dict[str, bytes]) -> None:
 
 
 class Page(HTMLParser):
-    """What a browser would find on a page that could do something."""
+    """The active elements of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 
 @tiers
-def test_every_row_is_compared_or_left_out_with_a_sentence(tier: str, sandbox: Path) -> None:
+def test_every_record_is_compared_or_skipped_with_a_message(tier: str, sandbox: Path) -> None:
     def check(result: bytes, words: list[str]) -> None:
         write_runs({"result.json": result})
         answer = command("compare", *words)
@@ -67,19 +67,19 @@ def test_every_row_is_compared_or_left_out_with_a_sentence(tier: str, sandbox: P
 
 
 @tiers
-def test_a_report_shows_what_can_be_read_and_runs_nothing_of_it(tier: str, sandbox: Path) -> None:
+def test_a_report_shows_readable_runs_and_has_no_foreign_script(tier: str, sandbox: Path) -> None:
     def check(files: dict[str, bytes]) -> None:
         write_runs(files, files)
         command("report")
         page = Path("report.html")
-        assert Page(page.read_text(encoding="utf-8")).active == ["script"], "its own"
+        assert Page(page.read_text(encoding="utf-8")).active == ["script"], "only the report's script"
         page.unlink()
 
     try_inputs(tier, 0.06, check, files=strange_runs())
 
 
 @tiers
-def test_a_comparison_reads_the_other_files_of_a_run_or_says_why_not(tier: str, sandbox: Path) -> None:
+def test_a_comparison_reads_the_other_files_of_a_run_or_reports_an_error(tier: str, sandbox: Path) -> None:
     def check(files: dict[str, bytes], words: list[str]) -> None:
         write_runs(files, files)
         command("compare", *words)
@@ -95,7 +95,7 @@ def test_a_comparison_reads_the_other_files_of_a_run_or_says_why_not(tier: str, 
 
 
 @tiers
-def test_figures_are_drawn_of_what_can_be_read(tier: str, sandbox: Path) -> None:
+def test_readable_runs_are_plotted(tier: str, sandbox: Path) -> None:
     def check(files: dict[str, bytes], words: list[str]) -> None:
         write_runs(files)
         command("plot", *words, "-o", "x.svg")
@@ -110,7 +110,7 @@ def test_figures_are_drawn_of_what_can_be_read(tier: str, sandbox: Path) -> None
 
 
 @tiers
-def test_the_words_of_a_verb_are_taken_or_get_a_sentence(tier: str, sandbox: Path) -> None:
+def test_arguments_are_accepted_or_refused_with_a_message(tier: str, sandbox: Path) -> None:
     write_runs()
 
     def check(verb: str, words: list[str]) -> None:

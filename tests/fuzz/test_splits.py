@@ -1,4 +1,4 @@
-"""Split lists: what `data.split` names, or what lies in a folder of pictures as `split.json`."""
+"""Split lists: files named by `data.split`, or `split.json` in a folder of pictures."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from metarun.data.splits import split_by_file, split_classes
 from tests.fuzz.inputs import tiers, try_inputs
-from tests.fuzz.sandbox import taken_or_told
+from tests.fuzz.sandbox import accepted_or_refused
 from tests.fuzz.strange import FOREIGN, TEXTS, VALUES, dumped, spoilt
 
 pytestmark = pytest.mark.command
@@ -25,9 +25,9 @@ FILES = dumped(
 
 
 @tiers
-def test_a_split_list_is_a_partition_or_gets_a_sentence(tier: str, sandbox: Path) -> None:
+def test_a_split_list_is_a_partition_or_refused_with_a_message(tier: str, sandbox: Path) -> None:
     def check(content: bytes) -> None:
-        lists = taken_or_told(lambda: split_by_file("letters", "lists.yaml", content, CLASSES))
+        lists = accepted_or_refused(lambda: split_by_file("letters", "lists.yaml", content, CLASSES))
         if lists is not None:
             every = [name for names in lists.values() for name in names]
             assert len(set(every)) == len(every)
@@ -38,8 +38,8 @@ def test_a_split_list_is_a_partition_or_gets_a_sentence(tier: str, sandbox: Path
 
 
 @tiers
-def test_a_word_that_names_no_split_gets_a_sentence(tier: str, sandbox: Path) -> None:
+def test_an_unknown_split_is_refused_with_a_message(tier: str, sandbox: Path) -> None:
     def check(word: str) -> None:
-        taken_or_told(lambda: split_classes("letters", word, CLASSES, {"rule": lambda names: {}}))
+        accepted_or_refused(lambda: split_classes("letters", word, CLASSES, {"rule": lambda names: {}}))
 
     try_inputs(tier, 0.03, check, word=TEXTS)

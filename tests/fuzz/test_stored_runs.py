@@ -1,4 +1,4 @@
-"""Run directories of anybody's, as `metarun test` judges their checkpoints and `metarun train` goes on with them."""
+"""Untrusted run directories, tested by `metarun test` and resumed by `metarun train`."""
 
 import copy
 import io
@@ -19,13 +19,13 @@ from torch import Tensor
 
 from metarun.config.compose import resolve
 from metarun.config.run_id import run_id
-from metarun.results import provenance as environment
+from metarun.results import provenance
 from metarun.runner.retest import retest
 from metarun.runner.train import train
 from metarun.training import checkpoint
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.nested import at, paths, put
-from tests.fuzz.sandbox import taken_or_told
+from tests.fuzz.sandbox import accepted_or_refused
 from tests.fuzz.strange import FOREIGN, NUMBERS, TEXTS, VALUES, spoilt
 from tests.fuzz.strange_runs import strange_rows
 from tests.fuzz.test_configs import ALWAYS, NETWORK, SMALL, composed
@@ -37,37 +37,37 @@ WORDS = [
     *("algo=maml", *SMALL, *NETWORK, "algo.inner_steps=1", "test.steps=1", "test.tasks=2", "train.validate_tasks=2"),
     *("train.iterations=2", "train.validate_every=1", "train.over_tasks=loop"),
 ]
-TRAINED = Path("trained")  # the files of a run that nobody touches
+TRAINED = Path("trained")  # the unchanged files of a run
 
 
-def in_silence(work: Callable[[], Any]) -> Any:
-    """Do the work of a command without what it prints."""
+def silently(work: Callable[[], Any]) -> Any:
+    """Run a function without its output."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return work()
 
 
-def asked(run: Path) -> DictConfig:
-    """What `metarun test run=…` asks for."""
+def requested(run: Path) -> DictConfig:
+    """The config of `metarun test run=…`."""
     words = ("test.tasks=2", "device=cpu", "chosen.algo=null", "chosen.data=null")
     return OmegaConf.create({**composed(*words, "run=x", name="test"), "run": str(run)})
 
 
 @pytest.fixture
 def config(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> DictConfig:
-    """The config of a tiny run, which is made once, before anything is watched."""
-    monkeypatch.setattr(environment, "_git", lambda *_: None)  # the one program that is started
+    """The config of a tiny run, which is executed once before the watch starts."""
+    monkeypatch.setattr(provenance, "_git", lambda *_: None)  # the only program that metarun starts
     write_folder(sandbox / "pictures", split_folders(count=3, size=8))
     config = OmegaConf.create(composed(*WORDS, *ALWAYS))
-    path = in_silence(lambda: train(config))
-    in_silence(lambda: retest(asked(path)))
+    path = silently(lambda: train(config))
+    silently(lambda: retest(requested(path)))
     shutil.copytree(path, TRAINED)
-    (TRAINED / "SHA256SUMS").unlink()  # whoever changes a file can take it away; tests/faults has it there
+    (TRAINED / "SHA256SUMS").unlink()  # an attacker can remove it; tests/faults keeps it
     shutil.rmtree("results")
     return config
 
 
 def restored(config: DictConfig) -> Path:
-    """Put the run back as it was, and nothing beside it."""
+    """Restore the run, and nothing else."""
     shutil.rmtree("results", ignore_errors=True)
     path = Path("results/runs") / f"a-b-2w1s-{run_id(resolve(config))}"
     shutil.copytree(TRAINED, path)
@@ -75,7 +75,7 @@ def restored(config: DictConfig) -> Path:
 
 
 class Malice:
-    """Unpickled, it would make a folder."""
+    """Creates a folder when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.mkdir, (Path("executed"),)
@@ -96,7 +96,7 @@ OF_TENSORS: list[Callable[[Tensor], Tensor]] = [
 
 @st.composite
 def strange_states(draw: Any, whole: dict[str, Any]) -> bytes:
-    """A checkpoint of which something is gone or something else, with or without the checksum of what it is now."""
+    """A checkpoint with changed values, with or without a matching checksum."""
     state = copy.deepcopy(whole)
     for path in draw(st.lists(st.sampled_from(paths(state)), min_size=1, max_size=2, unique=True)):
         value = at(state, path)
@@ -104,7 +104,7 @@ def strange_states(draw: Any, whole: dict[str, Any]) -> bytes:
         put(state, path, draw(st.sampled_from(kinds))(value))
     try:
         stated = checkpoint.checksum(state) if draw(st.booleans()) else "0" * 64
-    except Exception:  # of a tensor that has no plain numbers
+    except Exception:  # for a tensor without plain values
         stated = "0" * 64
     return packed({**state, "checksum": stated})
 
@@ -113,7 +113,7 @@ def checkpoints(name: str) -> st.SearchStrategy[bytes]:
     content = (TRAINED / name).read_bytes()
     state = torch.load(TRAINED / name, weights_only=True)
     state.pop("checksum")
-    if "progress" in state:  # as it was after the first of two steps
+    if "progress" in state:  # as after the first of two steps
         curve = state["progress"]["curve"]
         state["progress"].update(iteration=1, validated_at=1, curve=curve[: len(curve) // 2])
     foreign = [
@@ -138,7 +138,7 @@ def checkpoints(name: str) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def strange_stored_configs(draw: Any) -> bytes:
-    """A run's config.yaml of which some keys hold something else."""
+    """A run's config.yaml with some changed values."""
     config = yaml.safe_load((TRAINED / "config.yaml").read_text())
     for path in draw(st.lists(st.sampled_from(paths(config)), min_size=1, max_size=2)):
         put(config, path, draw(st.one_of(NUMBERS, TEXTS, VALUES)))
@@ -146,23 +146,23 @@ def strange_stored_configs(draw: Any) -> bytes:
 
 
 @tiers
-def test_a_checkpoint_of_anybodys_is_judged_or_gets_a_sentence(tier: str, config: DictConfig) -> None:
+def test_an_untrusted_checkpoint_is_tested_or_refused_with_a_message(tier: str, config: DictConfig) -> None:
     def check(best: bytes, last: bytes) -> None:
         path = restored(config)
         (path / "best.pt").write_bytes(best)
         (path / "last.pt").write_bytes(last)
-        taken_or_told(lambda: in_silence(lambda: retest(asked(path))))
+        accepted_or_refused(lambda: silently(lambda: retest(requested(path))))
         assert not Path("executed").exists()
 
     try_inputs(tier, 0.03, check, best=checkpoints("best.pt"), last=checkpoints("last.pt"))
 
 
 @tiers
-def test_a_row_or_a_config_of_anybodys_is_judged_or_gets_a_sentence(tier: str, config: DictConfig) -> None:
+def test_an_untrusted_record_or_config_is_tested_or_refused_with_a_message(tier: str, config: DictConfig) -> None:
     def check(name: str, content: bytes) -> None:
         path = restored(config)
         (path / name).write_bytes(content)
-        taken_or_told(lambda: in_silence(lambda: retest(asked(path))))
+        accepted_or_refused(lambda: silently(lambda: retest(requested(path))))
 
     configs = st.tuples(st.just("config.yaml"), st.one_of(strange_stored_configs(), FOREIGN))
     rows = strange_rows(json.loads((TRAINED / "result.json").read_text())).map(lambda row: json.dumps(row).encode())
@@ -171,13 +171,13 @@ def test_a_row_or_a_config_of_anybodys_is_judged_or_gets_a_sentence(tier: str, c
 
 
 @tiers
-def test_a_run_goes_on_or_begins_anew_whatever_lies_in_its_folder(tier: str, config: DictConfig) -> None:
+def test_a_run_resumes_or_starts_over_whatever_is_in_its_folder(tier: str, config: DictConfig) -> None:
     def check(files: dict[str, bytes]) -> None:
         path = restored(config)
         (path / "result.json").unlink()
         for name, content in files.items():
             (path / name).write_bytes(content)
-        taken_or_told(lambda: in_silence(lambda: train(config)))
+        accepted_or_refused(lambda: silently(lambda: train(config)))
         assert not Path("executed").exists()
 
     states = {"last.pt": checkpoints("last.pt"), "previous.pt": checkpoints("last.pt")}

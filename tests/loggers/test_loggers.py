@@ -331,7 +331,7 @@ def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_fo
         (["logger=wandb", "logger.wandb.mode=no"], "logger.wandb.mode='no' is not one of offline, online"),
         (
             ["logger=mlflow", "logger.mlflow.tracking_uri=https://me:secret@host"],
-            "logger.mlflow.tracking_uri=… holds a password or token; on the command line other users can read it",
+            "logger.mlflow.tracking_uri=… contains a password or token, which other users could read",
         ),
     ],
 )

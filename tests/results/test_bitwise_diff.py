@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from metarun.errors import UserError
-from metarun.results.bitwise_diff import Difference, differences, numbers
+from metarun.results.bitwise_diff import Difference, compare_numbers, read_numbers
 from metarun.results.run_directory import RunDirectory
 from tests.cli.test_compare import record
 
@@ -22,43 +22,45 @@ def made(path, accuracies=(0.5, 0.25), **changes) -> RunDirectory:
 
 
 def test_timings_and_circumstances_may_differ(tmp_path):
-    one = numbers(made(tmp_path / "one"))
-    other = numbers(made(tmp_path / "other", adapt_ms=5.0, train_seconds=9.0, commit="abc", device="cuda:0", looks=2))
-    assert differences(one, other) == []
+    one = read_numbers(made(tmp_path / "one"))
+    other = read_numbers(
+        made(tmp_path / "other", adapt_ms=5.0, train_seconds=9.0, commit="abc", device="cuda:0", looks=2)
+    )
+    assert compare_numbers(one, other) == []
     assert {"result.json: accuracy", "tasks.parquet: accuracy", "curve.csv: loss"} <= set(one)
     assert "curve.csv: seconds" not in one
 
 
-def test_one_bit_is_a_difference_and_it_is_told_how_large_it_is(tmp_path):
-    one = numbers(made(tmp_path / "one"))
+def test_one_bit_is_a_difference_and_its_size_is_returned(tmp_path):
+    one = read_numbers(made(tmp_path / "one"))
     bit = math.nextafter(0.25, 1)
-    other = numbers(made(tmp_path / "other", accuracies=(0.5, bit), transductive=False))
-    assert differences(one, other) == [
+    other = read_numbers(made(tmp_path / "other", accuracies=(0.5, bit), transductive=False))
+    assert compare_numbers(one, other) == [
         Difference("result.json: transductive", True, False),
         Difference("tasks.parquet: accuracy", 0.25, bit, 1, bit - 0.25),
     ]
 
 
-def test_keys_and_rows_that_are_not_on_both_sides_are_differences(tmp_path):
-    one, other = numbers(made(tmp_path / "one")), numbers(made(tmp_path / "other", new=1))
+def test_missing_keys_and_rows_are_differences(tmp_path):
+    one, other = read_numbers(made(tmp_path / "one")), read_numbers(made(tmp_path / "other", new=1))
     other["curve.csv: loss"] = [2.0]
-    assert differences(one, other) == [
+    assert compare_numbers(one, other) == [
         Difference("curve.csv: loss", "2 values", "1 values"),
         Difference("result.json: new", None, 1),
     ]
 
 
-def test_a_run_that_was_made_before_there_was_a_key_is_no_different_for_being_without_it(tmp_path):
-    one, other = numbers(made(tmp_path / "one")), numbers(made(tmp_path / "other", diverged=0))
-    assert differences(one, other) == []
-    assert differences(other, one) == [Difference("result.json: diverged", 0, None)]
+def test_a_key_added_in_a_later_version_is_not_a_difference(tmp_path):
+    one, other = read_numbers(made(tmp_path / "one")), read_numbers(made(tmp_path / "other", diverged=0))
+    assert compare_numbers(one, other) == []
+    assert compare_numbers(other, one) == [Difference("result.json: diverged", 0, None)]
 
 
 def test_a_damaged_file_is_one_sentence(tmp_path):
     run = made(tmp_path / "one")
     run.tasks.write_bytes(b"not a table")
-    with pytest.raises(UserError, match=r"tasks.parquet cannot be read .* make the run again with force=true"):
-        numbers(run)
+    with pytest.raises(UserError, match=r"tasks.parquet cannot be read .* run it again with force=true"):
+        read_numbers(run)
     run.result.unlink()
-    with pytest.raises(UserError, match="is no finished run; finish it with `metarun train`"):
-        numbers(run)
+    with pytest.raises(UserError, match="is not a finished run; finish it with `metarun train`"):
+        read_numbers(run)

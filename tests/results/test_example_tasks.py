@@ -4,8 +4,8 @@ import torch
 
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import UserError
-from metarun.evaluation.evaluate import judge, predict_examples
-from metarun.results.example_tasks import SIDE, ExampleTask, can_be_shown, cut_down, load, save
+from metarun.evaluation.evaluate import evaluate_predictions, predict_examples
+from metarun.results.example_tasks import SIDE, ExampleTask, is_displayable, load, save, shrink
 from tests.support.synthetic import make_conv4, make_stream
 
 
@@ -15,8 +15,8 @@ def whole_task(way=2, per_class=1, side=8, channels=1):
     return ExampleTask(x, labels, x, labels, labels[::-1], np.linspace(0, 1, len(labels), dtype=np.float32))
 
 
-def test_what_was_saved_is_loaded(tmp_path):
-    tasks = [cut_down(whole_task()), cut_down(whole_task(way=3))]
+def test_saved_tasks_are_loaded(tmp_path):
+    tasks = [shrink(whole_task()), shrink(whole_task(way=3))]
     save(tmp_path / "examples.npz", tasks)
     for saved, loaded in zip(tasks, load(tmp_path / "examples.npz"), strict=True):
         for name, array in vars(saved).items():
@@ -25,23 +25,23 @@ def test_what_was_saved_is_loaded(tmp_path):
 
 
 def test_at_most_five_classes_and_three_examples_of_each_are_kept():
-    kept = cut_down(whole_task(way=7, per_class=4))
+    kept = shrink(whole_task(way=7, per_class=4))
     assert kept.query_y.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
     assert kept.support_x.shape == (15, 1, 8, 8)
-    assert kept.predicted[:3].tolist() == [6, 6, 6], "a class that is not shown can be predicted"
+    assert kept.predicted[:3].tolist() == [6, 6, 6], "a class that is not displayed can be predicted"
 
 
 def test_a_pixel_of_a_shrunk_picture_is_the_mean_of_a_square():
     task = whole_task(side=2 * SIDE + 1, channels=3)
-    kept = cut_down(task)
+    kept = shrink(task)
     assert kept.query_x.shape == (2, 3, 28, 28)  # 85 pixels, three to one
     assert kept.query_x[1, 2, 5, 6] == round(float(task.query_x[1, 2, 15:18, 18:21].mean()) * 255)
 
 
-def test_numbers_beyond_0_and_1_are_rescaled_for_all_pictures_of_a_task_alike():
+def test_values_outside_0_to_1_rescale_all_pictures_of_a_task():
     task = whole_task()
     task.query_x[0, 0, 0, 0], task.query_x[1, 0, 0, 0] = -1.0, 3.0
-    kept = cut_down(task)
+    kept = shrink(task)
     assert kept.query_x[:, 0, 0, 0].tolist() == [0, 255]
     assert kept.support_x[1, 0, 0, 1] == np.rint((task.support_x[1, 0, 0, 1] + 1) / 4 * 255)
 
@@ -59,28 +59,28 @@ def test_numbers_beyond_0_and_1_are_rescaled_for_all_pictures_of_a_task_alike():
         ((2,), True, False),
     ],
 )
-def test_only_pictures_and_points_of_a_function_are_shown(shape, regression, shown):
-    assert can_be_shown(shape, regression) == shown
+def test_only_pictures_and_points_of_a_function_are_displayed(shape, regression, shown):
+    assert is_displayable(shape, regression) == shown
 
 
 @pytest.mark.parametrize("method", [ProtoNet, lambda backbone: MAML(backbone, 5, 0.1, 1)])
-def test_the_predictions_are_those_that_the_run_is_judged_by(method):
+def test_the_predictions_are_those_of_the_evaluation(method):
     torch.manual_seed(0)
     algorithm, stream = method(make_conv4()), make_stream(query=2)
     shown = predict_examples(algorithm, stream, 2, range(9))
-    judged = judge(lambda batch: algorithm.predict(batch, 2), stream, 3)
-    assert [(task.predicted == task.query_y).mean() for task in shown] == judged.values["accuracy"][-1].tolist()
-    np.testing.assert_allclose([task.confidence.mean() for task in shown], judged.values["confidence"][-1], rtol=1e-5)
+    found = evaluate_predictions(lambda batch: algorithm.predict(batch, 2), stream, 3)
+    assert [(task.predicted == task.query_y).mean() for task in shown] == found.values["accuracy"][-1].tolist()
+    np.testing.assert_allclose([task.confidence.mean() for task in shown], found.values["confidence"][-1], rtol=1e-5)
 
 
-def test_there_are_no_more_of_them_than_the_run_is_judged_on():
+def test_there_are_at_most_as_many_examples_as_tasks():
     assert len(predict_examples(ProtoNet(make_conv4()), make_stream(), 0, range(2))) == 2
 
 
 @pytest.mark.parametrize("spoil", ["truncate", "text", "npy", "pickle", "labels", "halves", "nan", "bomb", "shapes"])
 def test_a_damaged_file_is_one_sentence_and_runs_no_code(spoil, tmp_path):
     path = tmp_path / "examples.npz"
-    task = cut_down(whole_task())
+    task = shrink(whole_task())
     save(path, [task])
     arrays = {f"{name}_0": array for name, array in vars(task).items()}
     if spoil == "truncate":

@@ -5,7 +5,7 @@ import pytest
 from metarun.results.metrics import ACCURACY, METRICS, MSE, figure, metric_of
 
 
-def test_a_record_says_what_its_run_is_judged_by():
+def test_the_metric_is_found_from_the_record():
     assert metric_of({"accuracy": 0.5, "loss_by_step": [1.0]}) is ACCURACY
     assert metric_of({"mse": 0.5, "mse_by_step": [0.5]}) is MSE
 
@@ -40,11 +40,11 @@ def test_a_score_is_higher_where_a_run_is_better():
         ({"mse": 3e7, "mse_ci95": 999_999.0}, "mse 3e+07 ± 999999.0000"),
     ],
 )
-def test_a_figure_is_written_in_percent_or_as_a_squared_error(record, expected):
+def test_a_result_is_formatted_in_percent_or_as_a_squared_error(record, expected):
     assert figure(record) == expected
 
 
-def test_values_have_as_many_digits_as_are_asked_for():
+def test_values_have_the_requested_number_of_digits():
     assert [ACCURACY.fixed(1 / 3), ACCURACY.text(1 / 3, 1), MSE.fixed(1 / 3), MSE.text(1 / 3, 3)] == [
         *("33.33", "33.3", "0.3333", "0.333")
     ]
@@ -52,6 +52,6 @@ def test_values_have_as_many_digits_as_are_asked_for():
     assert (MSE.fixed(2e6), MSE.text(2e6), MSE.text(math.nan)) == ("2000000.0000", "2e+06", "nan")
 
 
-def test_a_difference_of_accuracies_is_in_points():
+def test_a_difference_of_accuracies_is_in_percentage_points():
     assert ACCURACY.difference_text(0.0123, 0.004) == "+1.23 ± 0.40"
     assert MSE.difference_text(-0.0123, 0.004) == "-0.0123 ± 0.0040"

@@ -1,30 +1,30 @@
 import pytest
 
-from metarun.results.record_schema import what_is_wrong
+from metarun.results.record_schema import schema_error
 from tests.cli.test_compare import record
 
 
-def test_a_row_that_metarun_wrote_is_whole():
-    assert what_is_wrong(record()) is None
+def test_records_of_metarun_are_valid():
+    assert schema_error(record()) is None
     regression = {key: value for key, value in record().items() if "accuracy" not in key}
     assert (
-        what_is_wrong({**regression, "mse": 0.3, "mse_ci95": None, "floor_mse": 2.0, "mse_by_step": [3.0, 0.3]}) is None
+        schema_error({**regression, "mse": 0.3, "mse_ci95": None, "floor_mse": 2.0, "mse_by_step": [3.0, 0.3]}) is None
     )
-    assert what_is_wrong({"status": "failed", "reason": "the loss became NaN"}) is None
+    assert schema_error({"status": "failed", "reason": "the loss became NaN"}) is None
 
 
-def test_a_row_may_say_more_than_is_known_today():
-    assert what_is_wrong(record(more=[1, {"a": None}])) is None
+def test_unknown_keys_are_allowed():
+    assert schema_error(record(more=[1, {"a": None}])) is None
 
 
 @pytest.mark.parametrize("broken", [None, [], "done", {}, {"status": "running"}, {"status": ["done"]}])
-def test_what_is_no_row_says_why(broken):
-    assert what_is_wrong(broken) == "its status is neither done nor failed"
+def test_a_value_without_a_status_is_not_a_record(broken):
+    assert schema_error(broken) == "`status` is neither done nor failed"
 
 
 def test_a_key_that_is_missing_is_named():
-    assert what_is_wrong({key: value for key, value in record().items() if key != "test_way"}) == "it has no test_way"
-    assert what_is_wrong({"status": "failed"}) == "it has no reason"
+    assert schema_error({key: value for key, value in record().items() if key != "test_way"}) == "`test_way` is missing"
+    assert schema_error({"status": "failed"}) == "`reason` is missing"
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_a_key_that_is_missing_is_named():
         *(("audit", value) for value in ({}, {"tasks": 3})),
     ],
 )
-def test_a_key_that_holds_something_else_is_named(key, value):
-    assert what_is_wrong(record(**{key: value})) == f"its {key} is none"
+def test_an_invalid_value_is_named(key, value):
+    assert schema_error(record(**{key: value})) == f"`{key}` is invalid"

@@ -18,7 +18,7 @@ def run_with(folder, columns):
     return record(path=str(folder), test_tasks=3, steps=1)
 
 
-def test_figures_come_in_order_whatever_the_order_of_the_rows(tmp_path):
+def test_values_are_sorted_by_step_and_task(tmp_path):
     shuffled = {name: np.asarray(values)[[4, 0, 5, 2, 3, 1]] for name, values in COLUMNS.items()}
     assert figures_by_step(run_with(tmp_path, shuffled)).tolist() == BY_STEP.tolist()
 
@@ -26,36 +26,36 @@ def test_figures_come_in_order_whatever_the_order_of_the_rows(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"task": [0, 1, 1, 0, 1, 2]}, "some task has no figure for some step, or two"),
-        ({"task": [0, 1, 10**12, 0, 1, 2]}, "some task has no figure for some step, or two"),
-        ({"step": [0, 0, 0, 5, 5, 5]}, "some task has no figure for some step, or two"),
-        ({"accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, np.nan]}, "a figure in column accuracy is none"),
-        ({"accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, 1.5]}, "a figure in column accuracy is none"),
+        ({"task": [0, 1, 1, 0, 1, 2]}, "a task has no value or two values for a step"),
+        ({"task": [0, 1, 10**12, 0, 1, 2]}, "a task has no value or two values for a step"),
+        ({"step": [0, 0, 0, 5, 5, 5]}, "a task has no value or two values for a step"),
+        ({"accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, np.nan]}, "column accuracy has an invalid value"),
+        ({"accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, 1.5]}, "column accuracy has an invalid value"),
         ({"accuracy": ["a"] * 6}, "could not convert string to float"),
         ({"accuracy": [[1]] * 6}, "setting an array element with a sequence"),
     ],
 )
-def test_figures_that_are_not_what_the_row_says_are_told(tmp_path, changed, reason):
-    with pytest.raises(UserError, match=rf"tasks\.parquet cannot be read \({reason}.*\); make the run again"):
+def test_a_table_that_does_not_match_the_record_is_an_error(tmp_path, changed, reason):
+    with pytest.raises(UserError, match=rf"tasks\.parquet cannot be read \({reason}.*\); run it again"):
         figures_by_step(run_with(tmp_path, {**COLUMNS, **changed}))
 
 
-def test_figures_of_another_number_of_tasks_are_told(tmp_path):
-    with pytest.raises(UserError, match=r"\(4 rows are not of 3 tasks, as the row says\)"):
+def test_a_table_with_another_number_of_tasks_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"\(4 rows do not match the 3 tasks of result.json\)"):
         figures_by_step(run_with(tmp_path, {name: values[:4] for name, values in COLUMNS.items()}))
 
 
-def test_a_table_that_is_small_and_claims_a_billion_rows_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("metarun.results.records._MOST_ROWS", 5)
-    with pytest.raises(UserError, match=r"\(6 rows are more than is read\)"):
+def test_a_table_with_too_many_rows_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("metarun.results.records._MAX_ROWS", 5)
+    with pytest.raises(UserError, match=r"\(6 rows are too many\)"):
         figures_by_step(run_with(tmp_path, COLUMNS))
 
 
 @pytest.mark.timeout(20)
-def test_a_pipe_is_no_table_and_no_row(tmp_path):
+def test_a_pipe_is_neither_a_table_nor_a_record(tmp_path):
     for name in ("tasks.parquet", "result.json"):
         os.mkfifo(tmp_path / name)
-    with pytest.raises(UserError, match=r"tasks\.parquet cannot be read \(it is not there\)"):
+    with pytest.raises(UserError, match=r"tasks\.parquet cannot be read \(it does not exist\)"):
         figures_by_step(record(path=str(tmp_path)))
     assert read_result(tmp_path / "result.json") is None
 
@@ -63,22 +63,22 @@ def test_a_pipe_is_no_table_and_no_row(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"[" * 100_000, r"cannot be read \(it nests too deep\)"),
-        (b'{"status": "done", "accuracy": NaN}', r"cannot be read \(NaN is no number of JSON\)"),
+        (b"[" * 100_000, r"cannot be read \(it is nested too deeply\)"),
+        (b'{"status": "done", "accuracy": NaN}', r"cannot be read \(NaN is not valid JSON\)"),
         (b"\xff\xfe", r"cannot be read \('utf-8' codec can't decode"),
         (b'{"seed": ' + b"9" * 5_000 + b"}", r"cannot be read \(Exceeds the limit \(4300 digits\)"),
-        (b"[]", r"is no whole result of metarun \(its status is neither done nor failed\)"),
-        (b'{"status": "done"}', r"is no whole result of metarun \(it has no id\)"),
+        (b"[]", r"is not a valid metarun result \(`status` is neither done nor failed\)"),
+        (b'{"status": "done"}', r"is not a valid metarun result \(`id` is missing\)"),
     ],
     ids=["deep", "NaN", "bytes", "digits", "list", "empty"],
 )
-def test_a_row_that_cannot_be_one_is_told(tmp_path, content, reason):
+def test_an_invalid_record_is_an_error(tmp_path, content, reason):
     (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(UserError, match=rf"result\.json {reason}.*delete it and run the same command again"):
         read_result(tmp_path / "result.json")
 
 
-def test_a_row_of_many_megabytes_is_not_read(tmp_path):
+def test_a_huge_record_is_not_read(tmp_path):
     with (tmp_path / "result.json").open("wb") as file:
         file.truncate(1 << 27)
     with pytest.raises(UserError, match=r"result\.json cannot be read \(it is too large\)"):
@@ -86,11 +86,11 @@ def test_a_row_of_many_megabytes_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("run", ["x" * 5_000, "\udcff", "~nobody/x", "[", "**"])
-def test_the_strangest_name_of_a_run_names_none(tmp_path, run):
+def test_an_invalid_name_matches_no_run(tmp_path, run):
     with pytest.raises(UserError, match="is neither a run's directory nor the start of an id in"):
         find_run(tmp_path, run)
 
 
-def test_a_name_leads_to_no_other_folder(tmp_path):
+def test_a_name_cannot_lead_to_another_folder(tmp_path):
     path = run_path(tmp_path, "../../maml", "birds/small\x1b", 5, 1, "0123abcd")
     assert path == tmp_path / "runs" / "..-..-maml-birds-small\\x1b-5w1s-0123abcd"

@@ -11,14 +11,14 @@ def test_the_interval_of_a_known_sample():
     assert half == pytest.approx(3.182446 * 1.290994 / 2, rel=1e-6)  # t(0.975, 3) s / sqrt(4)
 
 
-def test_the_interval_is_scipys():
+def test_the_interval_equals_scipys():
     values = np.random.default_rng(0).normal(0.7, 0.1, 600)
     mean, half = mean_and_ci95(values)
     low, high = stats.t.interval(0.95, 599, loc=values.mean(), scale=stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
 
 
-def test_the_interval_covers_the_truth_about_95_times_in_100():
+def test_the_interval_covers_the_true_mean_in_about_95_percent():
     random = np.random.default_rng(1)
     covered = 0
     for _ in range(2000):

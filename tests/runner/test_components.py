@@ -1,4 +1,4 @@
-"""What the parts of a run take from its config."""
+"""Building the parts of a run from its config."""
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -16,7 +16,7 @@ from tests.support.synthetic import make_dataset
 
 
 class Chooses(ProtoNet):
-    """A method of a user's own that is told by its constructor how its tasks are run."""
+    """A user's method with an `over_tasks` argument."""
 
     def __init__(self, backbone, over_tasks="auto", **others):
         super().__init__(backbone, **others)
@@ -24,7 +24,7 @@ class Chooses(ProtoNet):
 
 
 class PassesOn(MAML):
-    """One that leaves its arguments to metarun's own."""
+    """A user's method that passes its arguments on to metarun's."""
 
     def __init__(self, note="", **others):
         super().__init__(**others)
@@ -39,38 +39,38 @@ def config(algo, how="auto", **keys):
     return resolve(OmegaConf.merge(made, {"algo": keys}))
 
 
-def made_from(config):
+def build_algorithm(config):
     parts = Parts(config)
     parts.source = task_source(make_dataset(shape=(1, 28, 28)))
     return parts.algorithm
 
 
 @pytest.mark.parametrize("how", ["auto", "loop", "vectorised"])
-def test_the_run_says_how_tasks_are_run(how):
-    assert made_from(config("protonet", how)).how == how
+def test_over_tasks_is_set_by_the_run(how):
+    assert build_algorithm(config("protonet", how)).how == how
 
 
 @pytest.mark.parametrize("name", [None, "tests.runner.test_components.PassesOn"])
-def test_a_config_that_says_so_of_the_method_is_read_and_is_the_same_run(name):
+def test_over_tasks_in_algo_is_read_and_gives_the_same_id(name):
     target = {} if name is None else {"_target_": name}
     older = config("maml", **target, over_tasks="loop")
-    assert made_from(older).how == "loop"
+    assert build_algorithm(older).how == "loop"
     assert run_id(older) == run_id(config("maml", **target))
 
 
-def test_a_method_of_a_users_own_that_takes_it_gets_it():
-    made = made_from(config("protonet", _target_="tests.runner.test_components.Chooses", over_tasks="loop"))
+def test_a_users_method_with_the_argument_receives_it():
+    made = build_algorithm(config("protonet", _target_="tests.runner.test_components.Chooses", over_tasks="loop"))
     assert (made.told, made.how) == ("loop", "auto")
 
 
 @pytest.mark.parametrize("algo", ["l2l_maml", "l2l_anil", "l2l_metasgd"])
 def test_a_method_that_can_only_loop_refuses_to_be_vectorised(algo):
     import_learn2learn()
-    assert made_from(config(algo)).how == "loop"
-    with pytest.raises(UserError, match=r"^train\.over_tasks=vectorised but Learn2Learn\w+ takes one task after the o"):
-        made_from(config(algo, "vectorised"))
+    assert build_algorithm(config(algo)).how == "loop"
+    with pytest.raises(UserError, match=r"^train\.over_tasks=vectorised but Learn2Learn\w+ can only loop over tasks"):
+        build_algorithm(config(algo, "vectorised"))
 
 
-def test_another_word_is_refused():
+def test_another_value_is_refused():
     with pytest.raises(UserError, match=r"^train\.over_tasks='sideways' is not one of auto, loop, vectorised\.$"):
-        made_from(config("maml", "sideways"))
+        build_algorithm(config("maml", "sideways"))

@@ -1,4 +1,4 @@
-"""Runs that an earlier version made: their ids stand, and they are found, tested, compared and repeated.
+"""Runs of an earlier version keep their ids and can be found, tested, compared and repeated.
 
 The directories in `earlier_runs` were written by metarun 0.1.0 as of November 2026, before its modules moved.
 """
@@ -27,7 +27,7 @@ SINUSOID = [
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a command beside copies of the runs: its exit code and all that it said."""
+    """Return a function that runs a command beside copies of the runs and returns its exit code and output."""
     shutil.copytree(EARLIER, tmp_path / "results" / "runs")
     monkeypatch.chdir(tmp_path)
 
@@ -39,12 +39,12 @@ def runs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_its_stored_config_has_its_id(name):
+def test_the_stored_config_has_the_same_id(name):
     config = stored_config(RunDirectory(EARLIER / name), trust=[])
     assert run_id({key: value for key, value in config.items() if key not in ("defaults", "hydra")}) == name[-8:]
 
 
-def test_the_same_command_finds_it(runs):
+def test_the_same_command_finds_the_run(runs):
     code, said = runs(*SINUSOID)
     assert code == 0, said
     assert "Already finished" in said
@@ -52,7 +52,7 @@ def test_the_same_command_finds_it(runs):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_it_can_be_tested(runs, name):
+def test_the_run_can_be_tested(runs, name):
     before = json.loads((EARLIER / name / "result.json").read_text())
     code, said = runs("test", f"run={name[-8:]}", "test.tasks=5", "test.steps=1")
     assert code == 0, said
@@ -61,14 +61,14 @@ def test_it_can_be_tested(runs, name):
     assert (row["algo"], row["example_shape"]) == (before["algo"], before["example_shape"])
 
 
-def test_all_are_compared_side_by_side(runs):
+def test_all_runs_are_compared(runs):
     code, said = runs("compare", "--format", "csv")
     assert code == 0, said
     assert all(name[-8:] in said for name in (*TRAINED, "68af1b0b"))
     assert runs("report", "-o", "report.html")[0] == 0
 
 
-def test_a_stored_config_makes_the_run_again(runs):
+def test_the_stored_config_repeats_the_run(runs):
     folder = EARLIER / TRAINED[2]
     code, said = runs("train", "--config-path", str(folder), "--config-name", "config", "results_dir=again")
     assert code == 0, said
@@ -76,7 +76,7 @@ def test_a_stored_config_makes_the_run_again(runs):
     assert again.name == TRAINED[2]
 
 
-def test_a_config_that_is_resolved_once_more_is_the_same(runs):
+def test_resolving_a_resolved_config_does_not_change_its_id(runs):
     config = stored_config(RunDirectory(EARLIER / TRAINED[0]), trust=[])
     plain = {key: value for key, value in config.items() if key not in ("defaults", "hydra")}
     assert run_id(resolve(OmegaConf.create(plain))) == TRAINED[0][-8:]

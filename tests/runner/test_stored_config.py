@@ -1,4 +1,4 @@
-"""A run directory may be anybody's: what its config names is not even imported unless the command vouches for it."""
+"""Run directories are untrusted: code that a config names is not even imported unless the command trusts it."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ SMALL = [
     *("train.iterations=2", "train.validate_every=2", "train.validate_tasks=2", "train.meta_batch=1", "test.tasks=4"),
     "backbone.filters=4",
 ]
-# What an attacker would have run: a module beside the run that leaves a trace as soon as it is imported.
+# An attacker's module beside the run, which leaves a trace when it is imported.
 EVIL = "from pathlib import Path\nPath('trace').touch()\nclass Evil:\n    def load(self): pass\ndef evil(): pass\n"
 OWN = """
 from torch import nn
@@ -32,7 +32,7 @@ def network(features):
 
 @pytest.fixture(scope="session")
 def trained(session_folder: Path) -> Path:
-    """A results folder with one run; who wants to change it copies it."""
+    """A results folder with one run; copy it before changing it."""
     folder = session_folder / "stored"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / ".lock"), pytest.MonkeyPatch.context() as patch:
@@ -44,7 +44,7 @@ def trained(session_folder: Path) -> Path:
 
 @pytest.fixture
 def run(trained: Path, monkeypatch, tmp_path) -> Path:
-    """A run that came from elsewhere, below the folder in which commands are run, with its author's code beside it."""
+    """A run from elsewhere, below the current folder, with its author's code beside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     shutil.copytree(trained, "theirs")
@@ -61,7 +61,7 @@ def rewrite(run: Path, key: str, value: object) -> None:
         node = node.setdefault(name, {})
     node[last] = value
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    (run / "SHA256SUMS").unlink(missing_ok=True)  # as whoever means harm would
+    (run / "SHA256SUMS").unlink(missing_ok=True)  # as an attacker would
 
 
 def as_before_paper_backbone(run: Path) -> None:
@@ -73,7 +73,7 @@ def as_before_paper_backbone(run: Path) -> None:
 
 @pytest.fixture
 def retest(metarun):
-    """Test a run; return the exit code and what it complained of."""
+    """Test a run; return the exit code and the error message."""
 
     def retest(run: Path, *words: str) -> tuple[int, str]:
         code, _, complaint = metarun("test", f"run={run}", "test.tasks=3", *words)
@@ -90,18 +90,18 @@ def assert_nothing_was_run(run: Path) -> None:
 
 @pytest.mark.parametrize("name", ["os.system", "builtins.exec", "subprocess.Popen", "evil.Evil", "theirs.evil.Evil"])
 @pytest.mark.parametrize("part", ["algo", "backbone", "data"])
-def test_no_part_of_a_run_is_built_from_code_that_its_config_brings(part, name, run, retest):
+def test_no_part_of_a_run_is_built_from_untrusted_code(part, name, run, retest):
     rewrite(run, part, {"_target_": name, "command": "touch trace", "args": ["touch", "trace"]})
     code, complaint = retest(run)
     assert code == 2
-    assert f"names code that is no method, network or data set of metarun's ({part}._target_={name})" in complaint
-    assert f"if you know that code, add `trust=[{name}]`" in complaint
+    assert f"names code that is not a method, network or data set of metarun ({part}._target_={name})" in complaint
+    assert f"if you trust this code, add `trust=[{name}]`" in complaint
     assert len(complaint.splitlines()) == 1
     assert_nothing_was_run(run)
 
 
 @pytest.mark.parametrize("part", ["algo", "backbone", "data"])
-def test_nor_where_the_run_is_repeated(part, run, metarun):
+def test_a_rerun_does_not_build_untrusted_code(part, run, metarun):
     rewrite(run, part, {"_target_": "os.system", "command": "touch trace"})
     code, _, complaint = metarun("rerun", str(run))
     assert code == 2
@@ -129,27 +129,27 @@ def test_nor_where_the_run_is_repeated(part, run, metarun):
         ("algo._target_", "metarun.no_such.Thing"),
     ],
 )
-def test_nor_from_what_stands_further_down_or_is_no_such_part(key, value, run, retest):
+def test_nested_code_and_other_classes_are_not_trusted(key, value, run, retest):
     rewrite(run, key, value)
     code, complaint = retest(run)
     assert code == 2
-    assert "names code that is no method, network or data set of metarun's" in complaint
+    assert "names code that is not a method, network or data set of metarun" in complaint
     assert_nothing_was_run(run)
 
 
-def test_positional_arguments_are_no_way_around(run, retest):
+def test_positional_arguments_cannot_bypass_the_check(run, retest):
     rewrite(run, "data", {"_target_": "metarun.data.Tasksets", "_args_": ["evil:evil"]})
     code, complaint = retest(run)
-    assert (code, "`data._args_` is no key of Tasksets" in complaint) == (2, True)
+    assert (code, "`data._args_` is not a key of Tasksets" in complaint) == (2, True)
     assert_nothing_was_run(run)
 
 
-def test_a_stored_config_asks_for_no_environment_variable(run, monkeypatch, retest):
+def test_a_stored_config_cannot_read_environment_variables(run, monkeypatch, retest):
     monkeypatch.setenv("MY_TOKEN", "secret")
     rewrite(run, "chosen.data", "${oc.env:MY_TOKEN}")
     code, complaint = retest(run)
     assert code == 2
-    assert "holds chosen.data=${oc.env:MY_TOKEN} but a run's config is resolved" in complaint
+    assert "is not a valid config of a run (chosen.data=${oc.env:MY_TOKEN} is not resolved)" in complaint
 
 
 def test_a_python_tag_is_not_executed(run, retest):
@@ -160,13 +160,13 @@ def test_a_python_tag_is_not_executed(run, retest):
     assert_nothing_was_run(run)
 
 
-def test_what_the_command_chooses_itself_is_not_asked_of_the_run(run, retest):
+def test_parts_that_the_command_replaces_are_not_checked(run, retest):
     for part in ("algo", "data"):
         rewrite(run, part, {"_target_": "os.system"})
     assert retest(run, "algo=simpleshot", "data=glyphs") == (0, "")
 
 
-def test_ones_own_code_is_run_where_the_command_vouches_for_it(metarun, retest, monkeypatch):
+def test_trusted_code_is_run(metarun, retest, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())
     Path("own.py").write_text(OWN)
     words = ["train", "algo=protonet", "algo._target_=own.Mine", "backbone=module", "train.iterations=2"]
@@ -210,21 +210,21 @@ def test_a_checkpoint_leaves_out_frozen_weights_of_a_file_whose_content_is_in_th
     assert (code, "the frozen weights are not those of the training" in complaint) == (2, True)
 
 
-def test_what_is_vouched_for_has_to_be_what_its_key_stands_for(run, retest):
+def test_trusted_code_must_fit_its_key(run, retest):
     rewrite(run, "data", {"_target_": "os.system", "command": "touch trace"})
     code, complaint = retest(run, "trust=[os.system]")
     assert (code, "names data._target_=os.system, which cannot be the `data` of a run" in complaint) == (2, True)
     assert not Path("trace").exists()
 
 
-def test_whom_a_command_trusts_is_no_part_of_the_rows_id(run, retest):
+def test_trust_is_not_in_the_id(run, retest):
     assert retest(run) == (0, "")
     assert retest(run, "trust=[os.system]") == (0, "")
     assert len(list(Path("results").rglob("result.json"))) == 1
     assert json.loads(next(Path("results").rglob("result.json")).read_text())["status"] == "done"
 
 
-def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced(run, retest, metarun):
+def test_a_run_from_before_paper_backbone_is_shown_tested_and_reproduced(run, retest, metarun):
     as_before_paper_backbone(run)
     assert retest(run) == (0, "")
     row = next(Path("results/runs").iterdir())
@@ -234,25 +234,33 @@ def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced
         code, said, complaint = metarun(*words)
         assert code == 0, complaint
         printed += said
-    assert len(list(run.parent.iterdir())) == 1, "its id is what it was"
+    assert len(list(run.parent.iterdir())) == 1, "its id is unchanged"
     assert printed.count("The same, bit for bit") == 2
 
 
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("task", 5, "is no config of a run (Merge error: int is not a subclass of TaskConfig"),
-        ("task.way", "many", "is no config of a run (Value 'many' of type 'str' could not be converted to Integer"),
-        ("task.way", "5", "holds something else than a run's task.way"),
-        ("task.way", True, "is no config of a run (Value 'True' of type 'bool' could not be converted to Integer"),
-        ("task.way", None, "is no config of a run"),
-        ("train", {}, "is no config of a run (train.way missing)"),
-        ("algo", "maml", "is no config of a run (algo missing)"),
-        ("seed", float("nan"), "is no config of a run (seed=nan is not finite; give a number that is)"),
-        ("chosen.data", ["x"], "is no config of a run"),
+        ("task", 5, "is not a valid config of a run (Merge error: int is not a subclass of TaskConfig"),
+        (
+            "task.way",
+            "many",
+            "is not a valid config of a run (Value 'many' of type 'str' could not be converted to Integer",
+        ),
+        ("task.way", "5", "is not a valid config of a run (task.way has the wrong type)"),
+        (
+            "task.way",
+            True,
+            "is not a valid config of a run (Value 'True' of type 'bool' could not be converted to Integer",
+        ),
+        ("task.way", None, "is not a valid config of a run"),
+        ("train", {}, "is not a valid config of a run (train.way missing)"),
+        ("algo", "maml", "is not a valid config of a run (algo missing)"),
+        ("seed", float("nan"), "is not a valid config of a run (seed=nan is not finite; use a finite number)"),
+        ("chosen.data", ["x"], "is not a valid config of a run"),
     ],
 )
-def test_a_value_that_no_run_has_is_told(key, value, sentence, run, retest):
+def test_an_invalid_value_is_an_error(key, value, sentence, run, retest):
     rewrite(run, key, value)
     code, complaint = retest(run)
     assert (code, sentence in complaint) == (2, True), complaint

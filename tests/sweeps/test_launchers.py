@@ -99,9 +99,9 @@ def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
 
 TELLS = """
 import os, subprocess, sys
-from metarun.system.events import emit, listen_to_sweep
+from metarun.system.events import emit, connect_to_sweep
 emit("phase", phase="testing", said="nobody listens yet")
-assert listen_to_sweep()
+assert connect_to_sweep()
 assert "METARUN_EVENTS" not in os.environ
 emit("phase", phase="training", said="meta-training x")
 print("→ what is printed is for people")

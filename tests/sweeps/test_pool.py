@@ -127,7 +127,7 @@ def test_a_run_that_finds_no_memory_says_so_and_takes_nothing_with_it():
     )
     assert done.returncode == 1
     assert len(rows()) == 1
-    assert "[backbone.filters=6000] the memory does not suffice for conv4 on such tasks; lower" in done.stderr
+    assert "[backbone.filters=6000] out of memory with conv4 on these tasks; lower" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
@@ -140,7 +140,7 @@ def test_without_the_sweep_its_runs_end_and_the_same_command_has_the_same_number
     _, complaint = parent.communicate(timeout=30)
     assert parent.returncode == code
     if number != signal.SIGKILL:
-        assert complaint == "metarun: stopped; the same command goes on from here.\n"
+        assert complaint == "metarun: stopped; rerun the same command to resume.\n"
     wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in orphans), 20)
     assert not rows()
 

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whole, whatever happens while it is written."""
+"""A file is the old or the new one, complete, whatever happens while it is written."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from metarun.errors import UserError
-from metarun.system.atomic_write import replacing
+from metarun.system.atomic_write import atomic_write
 
 
 def names(folder):
@@ -17,7 +17,7 @@ def names(folder):
 
 @contextmanager
 def largest_file(size):
-    """Within the block no file can be made larger, as on a disk that is full."""
+    """Let no file grow within the block, as on a full disk."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -27,10 +27,10 @@ def largest_file(size):
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_nothing_is_seen_of_a_file_before_it_is_whole(tmp_path):
+def test_a_file_is_replaced_only_when_it_is_complete(tmp_path):
     path = tmp_path / "row.json"
     path.write_text("old")
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(b"ne")
         file.flush()
         assert path.read_text() == "old"
@@ -38,35 +38,35 @@ def test_nothing_is_seen_of_a_file_before_it_is_whole(tmp_path):
     assert (path.read_text(), names(tmp_path)) == ("new", ["row.json"])
 
 
-def test_what_stood_there_before_is_kept_where_asked(tmp_path):
-    path, before = tmp_path / "last.pt", tmp_path / "previous.pt"
+def test_the_previous_content_is_kept_as_a_backup(tmp_path):
+    path, backup = tmp_path / "last.pt", tmp_path / "previous.pt"
     for content in (b"1", b"2", b"3"):
-        with replacing(path, before) as file:
+        with atomic_write(path, backup) as file:
             file.write(content)
-    assert (path.read_bytes(), before.read_bytes(), names(tmp_path)) == (b"3", b"2", ["last.pt", "previous.pt"])
+    assert (path.read_bytes(), backup.read_bytes(), names(tmp_path)) == (b"3", b"2", ["last.pt", "previous.pt"])
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_file_alone(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_the_old_file_unchanged(tmp_path):
     path = tmp_path / "row.json"
     path.write_text("old")
     with (
-        pytest.raises(UserError, match=r"row.json cannot be written \(File too large\); mend that"),
+        pytest.raises(UserError, match=r"row.json cannot be written \(File too large\); fix this"),
         largest_file(1000),
-        replacing(path) as file,
+        atomic_write(path) as file,
     ):
         file.write(bytes(5000))
-    assert (path.read_text(), names(tmp_path)) == ("old", ["row.json"]), "what was written takes no more room"
+    assert (path.read_text(), names(tmp_path)) == ("old", ["row.json"]), "the temporary file is removed"
 
 
-def test_a_folder_that_is_gone_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     complaint = r"row.json cannot be written \(No such file or directory\)"
-    with pytest.raises(UserError, match=complaint), replacing(tmp_path / "gone" / "row.json") as file:
+    with pytest.raises(UserError, match=complaint), atomic_write(tmp_path / "gone" / "row.json") as file:
         file.write(b"new")
 
 
-def test_a_mistake_while_writing_leaves_the_old_file_alone(tmp_path):
+def test_an_exception_while_writing_leaves_the_old_file_unchanged(tmp_path):
     path = tmp_path / "row.json"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError, match="by zero"), replacing(path) as file:
+    with pytest.raises(ZeroDivisionError, match="by zero"), atomic_write(path) as file:
         file.write(bytes([1 // (len(os.sep) - 1)]))
     assert (path.read_text(), names(tmp_path)) == ("old", ["row.json"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metarun.errors import UserError
-from metarun.system.determinism import CUBLAS, switched
+from metarun.system.determinism import CUBLAS, torch_settings
 
 
 def state():
@@ -13,30 +13,30 @@ def state():
 
 
 @pytest.mark.parametrize(("deterministic", "tf32"), [(False, False), (False, True), (True, False), (True, True)])
-def test_torch_is_switched_and_switched_back(monkeypatch, deterministic, tf32):
+def test_torch_settings_are_applied_and_restored(monkeypatch, deterministic, tf32):
     monkeypatch.delenv(CUBLAS, raising=False)
     before = state()
-    with switched(deterministic, tf32):
+    with torch_settings(deterministic, tf32):
         kind = "tf32" if tf32 else "ieee"
         assert state() == (deterministic, deterministic, kind, kind)
         assert (CUBLAS in os.environ) == deterministic
     assert state() == before
 
 
-def test_what_the_user_set_for_cublas_stays(monkeypatch):
+def test_a_cublas_setting_of_the_user_is_kept(monkeypatch):
     monkeypatch.setenv(CUBLAS, ":16:8")
-    with switched(deterministic=True, tf32=False):
+    with torch_settings(deterministic=True, tf32=False):
         assert os.environ[CUBLAS] == ":16:8"
 
 
-def test_what_cannot_be_deterministic_is_one_sentence(monkeypatch):
+def test_an_operation_that_is_not_deterministic_is_one_sentence(monkeypatch):
     monkeypatch.delenv(CUBLAS, raising=False)
     before = state()
     with (
         pytest.raises(
             UserError, match=r"deterministic=true but put_ does not have a deterministic implementation; use"
         ),
-        switched(deterministic=True, tf32=False),
+        torch_settings(deterministic=True, tf32=False),
     ):
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
     assert state() == before
@@ -45,12 +45,12 @@ def test_what_cannot_be_deterministic_is_one_sentence(monkeypatch):
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_other_errors_pass_through(monkeypatch, deterministic):
     monkeypatch.delenv(CUBLAS, raising=False)
-    with pytest.raises(RuntimeError, match="something else"), switched(deterministic, tf32=False):
+    with pytest.raises(RuntimeError, match="something else"), torch_settings(deterministic, tf32=False):
         raise RuntimeError("something else")
 
 
-def test_a_gpu_that_was_used_before_is_told(monkeypatch):
+def test_a_gpu_that_was_used_before_is_an_error(monkeypatch):
     monkeypatch.delenv(CUBLAS, raising=False)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    with pytest.raises(UserError, match="deterministic=true has to be known before the GPU is first used"):
-        switched(deterministic=True, tf32=False).__enter__()
+    with pytest.raises(UserError, match="deterministic=true must be set before the GPU is first used"):
+        torch_settings(deterministic=True, tf32=False).__enter__()

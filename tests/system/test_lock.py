@@ -1,4 +1,4 @@
-"""One process at a time, with the kernel's locks and without."""
+"""Exclusive locks, with kernel locks and without."""
 
 import errno
 import fcntl
@@ -11,25 +11,25 @@ import time
 
 import pytest
 
-from metarun.system.lock import NO_LOCKS, alone
+from metarun.system.lock import NO_LOCK_ERRNOS, exclusive_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from metarun.system import lock as alone
+from metarun.system import lock
 if sys.argv[2]:
     def refuse(*_):
         raise OSError(int(sys.argv[2]), "no locks")
-    alone.fcntl.flock = refuse
-with alone.alone(Path(sys.argv[1]), print):
+    lock.fcntl.flock = refuse
+with lock.exclusive_lock(Path(sys.argv[1]), print):
     print("in", flush=True)
     time.sleep(60)
 """
 
 
-@pytest.fixture(params=["kernel", *sorted(NO_LOCKS)], ids=lambda each: errno.errorcode.get(each, each))
+@pytest.fixture(params=["kernel", *sorted(NO_LOCK_ERRNOS)], ids=lambda each: errno.errorcode.get(each, each))
 def flock(request, monkeypatch):
-    """The file system has the kernel's locks, or refuses them in its own way; yields what tells another process."""
+    """Kernel locks work, or fail with this errno; return the errno for another process."""
     if request.param == "kernel":
         return ""
 
@@ -47,63 +47,61 @@ def holding(path, flock):
     return process
 
 
-def in_vain(more):
-    raise TimeoutError(more)
+def give_up(hint):
+    raise TimeoutError(hint)
 
 
 @pytest.mark.slow
-def test_who_comes_second_waits_and_is_told_once(flock, tmp_path):
-    path, told = tmp_path / "new" / ".lock", []
+def test_a_second_process_waits_and_reports_it_once(flock, tmp_path):
+    path, hints = tmp_path / "new" / ".lock", []
     process = holding(path, flock)
     threading.Timer(1, lambda: (process.kill(), process.wait())).start()
     began = time.monotonic()
-    with process, alone(path, told.append):
+    with process, exclusive_lock(path, hints.append):
         assert time.monotonic() - began > 0.5
-    assert process.returncode == -signal.SIGKILL, "what a killed process held is free"
-    (more,) = told
+    assert process.returncode == -signal.SIGKILL, "the lock of a killed process is released"
+    (hint,) = hints
     if flock:
         marker = re.escape(f"{path}.held")
-        assert re.fullmatch(
-            rf" There are no locks on this file system: if no process is at work, delete {marker}\.", more
-        )
+        assert re.fullmatch(rf" This file system has no locks; if no other process is running, delete {marker}\.", hint)
     else:
-        assert more == ""
+        assert hint == ""
     assert [file.name for file in path.parent.iterdir()] == [".lock"]
 
 
-def test_who_will_not_wait_is_let_go(flock, tmp_path):
+def test_a_process_can_refuse_to_wait(flock, tmp_path):
     with holding(tmp_path / ".lock", flock) as process:
         with (
-            pytest.raises(TimeoutError, match="There are no locks" if flock else "^$"),
-            alone(tmp_path / ".lock", in_vain),
+            pytest.raises(TimeoutError, match="has no locks" if flock else "^$"),
+            exclusive_lock(tmp_path / ".lock", give_up),
         ):
             pass
         process.kill()
 
 
-def test_what_is_let_go_can_be_had_again(flock, tmp_path):
+def test_a_released_lock_can_be_acquired_again(flock, tmp_path):
     for _ in range(2):
-        with alone(tmp_path / ".lock", in_vain):
+        with exclusive_lock(tmp_path / ".lock", give_up):
             pass
-    with pytest.raises(ZeroDivisionError, match="by zero"), alone(tmp_path / ".lock", in_vain):
+    with pytest.raises(ZeroDivisionError, match="by zero"), exclusive_lock(tmp_path / ".lock", give_up):
         1 // 0  # noqa: B018
-    with alone(tmp_path / ".lock", in_vain):
+    with exclusive_lock(tmp_path / ".lock", give_up):
         pass
 
 
-def test_a_lock_file_that_was_removed_meanwhile_keeps_nobody_out_and_lets_nobody_in(tmp_path):
+def test_removing_the_lock_file_neither_blocks_nor_admits_a_process(tmp_path):
     path, entered = tmp_path / "run" / ".lock", []
 
     def enter(name):
-        with alone(path, lambda _: None):
+        with exclusive_lock(path, lambda _: None):
             entered.append(name)
             time.sleep(0.3)
             entered.append(name)
 
-    with alone(path, in_vain):
+    with exclusive_lock(path, give_up):
         waiting = [threading.Thread(target=enter, args=(name,)) for name in "ab"]
         waiting[0].start()
-        time.sleep(0.3)  # it waits for the file that is now taken away
+        time.sleep(0.3)  # it waits for the file that is now removed
         path.unlink()
         path.parent.rmdir()
     waiting[1].start()
@@ -112,13 +110,16 @@ def test_a_lock_file_that_was_removed_meanwhile_keeps_nobody_out_and_lets_nobody
     assert entered in (["a", "a", "b", "b"], ["b", "b", "a", "a"])
 
 
-def test_other_errors_of_the_file_system_are_told(monkeypatch, tmp_path):
+def test_other_file_system_errors_are_raised(monkeypatch, tmp_path):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    with pytest.raises(OSError, match="Input/output error"), alone(tmp_path / ".lock", in_vain):
+    with pytest.raises(OSError, match="Input/output error"), exclusive_lock(tmp_path / ".lock", give_up):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"File exists|Not a directory"), alone(tmp_path / "file" / ".lock", in_vain):
+    with (
+        pytest.raises(OSError, match=r"File exists|Not a directory"),
+        exclusive_lock(tmp_path / "file" / ".lock", give_up),
+    ):
         pass

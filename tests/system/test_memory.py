@@ -1,19 +1,19 @@
-"""How an error says that there is no memory left."""
+"""Out-of-memory errors are recognised."""
 
 import pytest
 import torch
 
-from metarun.system.memory import ran_out
+from metarun.system.memory import is_out_of_memory
 
 
-def test_torchs_own_error_on_this_computer_is_known():
+def test_torchs_cpu_error_is_recognised():
     with pytest.raises(RuntimeError, match="alloc") as caught:
         torch.empty(2**52)  # 2**54 bytes
-    assert ran_out(caught.value)
+    assert is_out_of_memory(caught.value)
 
 
-def test_other_errors_are_not_taken_for_it():
+def test_other_errors_are_not_out_of_memory():
     with pytest.raises(RuntimeError, match="must match the size") as caught:
         torch.ones(2) + torch.ones(3)
-    assert not ran_out(caught.value)
-    assert ran_out(MemoryError())
+    assert not is_out_of_memory(caught.value)
+    assert is_out_of_memory(MemoryError())

@@ -1,4 +1,4 @@
-"""Secrets planted wherever a user may keep them, and then looked for in everything that was written."""
+"""No secret, wherever the user keeps it, is in anything that is written."""
 
 import os
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from metarun.errors import UserError
-from metarun.system.secrets import masked, refuse_typed
+from metarun.system.secrets import masked, refuse_secrets
 
 SMALL = [
     *("algo=protonet", "backbone.filters=4", "train.iterations=2", "train.validate_every=1", "train.validate_tasks=2"),
     *("train.meta_batch=1", "test.tasks=3"),
 ]
-MARK = "5ecre7"  # in every one of them
+MARK = "5ecre7"  # part of every secret
 IN_ENVIRONMENT = {
     "WANDB_API_KEY": f"{MARK}{'0' * 34}",
     "MLFLOW_TRACKING_PASSWORD": f"{MARK}-mlflow-password",
@@ -48,8 +48,10 @@ class Chatty:
 def test_a_secret_on_the_command_line_is_refused_and_not_repeated(word, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", IN_ENVIRONMENT["MY_TOKEN"])
     key, _, value = word.partition("=")
-    with pytest.raises(UserError, match=r"=… holds a password or token; .* say '.*=\$\{oc\.env:MY_TOKEN\}'") as refused:
-        refuse_typed(["algo=maml", word])
+    with pytest.raises(
+        UserError, match=r"=… contains a password or token.*; set .* use '.*=\$\{oc\.env:MY_TOKEN\}'"
+    ) as refused:
+        refuse_secrets(["algo=maml", word])
     assert str(refused.value).startswith(key)
     assert value not in str(refused.value)
 
@@ -61,11 +63,11 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(word, monkeypa
         *("data.tokenizer=characters", "results_dir=/home/me@work/results", "logger.wandb.entity=my-team"),
     ],
 )
-def test_what_is_no_secret_may_be_typed(word):
-    refuse_typed([word])
+def test_other_words_are_accepted(word):
+    refuse_secrets([word])
 
 
-def test_a_config_is_masked_and_nothing_else_in_it_is_changed(monkeypatch):
+def test_only_the_secrets_of_a_config_are_masked(monkeypatch):
     monkeypatch.setenv("MY_TOKEN", IN_ENVIRONMENT["MY_TOKEN"])
     config = {
         "logger": {
@@ -79,14 +81,14 @@ def test_a_config_is_masked_and_nothing_else_in_it_is_changed(monkeypatch):
     }
 
 
-def test_paths_and_short_values_of_such_variables_are_left_alone(monkeypatch):
+def test_paths_and_short_values_are_not_masked(monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key.json")
     monkeypatch.setenv("DB_PASSWORD", "maml")
     assert masked("maml /home/me/key.json") == "maml /home/me/key.json"
 
 
 def leaks(folder: Path) -> list[str]:
-    """The files below that hold a planted secret; that there are files is asserted too."""
+    """Return the files below that contain a secret; fail if there are few files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 10
     return [str(path.relative_to(folder)) for path in files if MARK.encode() in path.read_bytes()]
@@ -94,7 +96,7 @@ def leaks(folder: Path) -> list[str]:
 
 @pytest.fixture
 def train(tmp_path):
-    """Start `metarun train` with secrets in its environment and a logger that tells its own; return what it printed."""
+    """Run `metarun train` with secrets in its environment and a logger that reveals one; return the output."""
     (tmp_path / "chatty.py").write_text(LOGGER)
     group = tmp_path / "my_conf" / "logger"
     group.mkdir(parents=True)
@@ -127,7 +129,7 @@ def test_no_secret_is_written_by_any_logger(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_no_secret_is_written_by_a_sweep_on_an_engine_or_by_a_search(train, tmp_path):
+def test_no_secret_is_written_by_a_launcher_or_a_search(train, tmp_path):
     train("-m", "logger=[csv,wandb,chatty]", "hydra/launcher=submitit_local", "seed=0,1")
     train(
         "-m", "logger=[chatty]", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "train.outer_lr=interval(1e-4,1)"

@@ -15,7 +15,7 @@ def warn(text: str, where: str) -> None:
 
 
 @pytest.mark.filterwarnings("always")
-def test_a_warning_of_torchs_is_a_line_of_the_log_once_and_others_are_shown(monkeypatch, caplog):
+def test_torch_warnings_are_logged_once_and_others_are_shown(monkeypatch, caplog):
     shown = []
     monkeypatch.setattr(warnings, "showwarning", lambda message, *_: shown.append(str(message)))
     with caplog.at_level(logging.WARNING, "metarun"), torch_warnings_logged():

@@ -163,7 +163,7 @@ class Wrong(Sinusoid):
         ({"parameters": lambda u: u[0]}, r"Wrong\.parameters\(\) returns the shape \(2,\) where \(100, 2\) is wanted"),
         (
             {"parameters": lambda u: {}["a"]},
-            r"Wrong cannot draw a function \(KeyError: 'a'\); HYDRA_FULL_ERROR=1 shows",
+            r"Wrong cannot draw a function \(KeyError: 'a'\); set HYDRA_FULL_ERROR=1",
         ),
     ],
 )
@@ -203,11 +203,11 @@ class Empty(Fails):
     [
         (
             {"_target_": "tests.tasks.test_families.Fails"},
-            r"Fails cannot be loaded \(FileNotFoundError: .*; HYDRA_FULL_ERROR=1",
+            r"Fails cannot be loaded \(FileNotFoundError: .*; set HYDRA_FULL_ERROR=1",
         ),
         (
             {"_target_": "tests.tasks.test_families.Fails", "made": False},
-            r"cannot be made \(RuntimeError: no luck at all\); H",
+            r"cannot be created \(RuntimeError: no luck at all\); set H",
         ),
         (
             {"_target_": "tests.tasks.test_families.Empty"},
@@ -218,4 +218,4 @@ class Empty(Fails):
 )
 def test_what_a_source_of_the_users_own_does_wrong_is_one_sentence(node, message):
     with pytest.raises(UserError, match=message):
-        _ = Parts({"data": node}).data
+        _ = Parts({"data": node}).source

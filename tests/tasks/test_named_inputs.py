@@ -11,7 +11,7 @@ from metarun.data.cache import as_stored
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import evaluate
-from metarun.evaluation.feature_cache import on_features
+from metarun.evaluation.feature_cache import on_cached_features
 from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import is_transductive
 from metarun.tasks import TaskShape
@@ -146,7 +146,7 @@ def test_the_floor_counts_ids():
 
 def test_a_method_of_features_is_evaluated_alike_on_features():
     method, tasks = make("protonet").eval(), stream()
-    of_features = on_features(method, tasks, 100, lambda: None, {})
+    of_features = on_cached_features(method, tasks, 100, lambda: None, {})
     assert of_features is not None
     torch.testing.assert_close(
         of_features[0].predict(of_features[1].draw(2, 3), 0), method.predict(tasks.draw(2, 3), 0)

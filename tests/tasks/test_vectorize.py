@@ -8,7 +8,7 @@ from torch import nn
 
 from metarun.algorithms import MAML
 from metarun.errors import UserError
-from metarun.system.execution_mode import is_one_by_one
+from metarun.system.execution_mode import is_looping_over_tasks
 from metarun.tasks import vectorize as module_under_test
 from metarun.tasks.vectorize import over_tasks
 from tests.support.gradients import make_tasks
@@ -168,7 +168,7 @@ def test_whatever_a_way_that_was_remembered_meets_now_leads_to_a_loop(monkeypatc
     """The network was edited since, or another one has weights of the same shapes."""
 
     def fussy(x):
-        if not is_one_by_one() and stubborn:
+        if not is_looping_over_tasks() and stubborn:
             raise error("not so")
         return (x * torch.rand(())).sum()
 

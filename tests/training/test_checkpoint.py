@@ -1,4 +1,4 @@
-"""A checkpoint says itself whether it is whole; the newest that is whole is gone on with."""
+"""Checkpoints are verified by their checksum; the newest valid one is used to resume."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ def changed(**entries):
     return {**STATE, **entries}
 
 
-def test_a_state_comes_back_as_it_was(tmp_path):
+def test_a_saved_state_is_loaded_unchanged(tmp_path):
     checkpoint.save(tmp_path / "last.pt", STATE)
     state = checkpoint.load(tmp_path / "last.pt", "12345678")
     assert checkpoint.checksum(state) == checkpoint.checksum(STATE)
@@ -32,7 +32,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert torch.equal(state["algorithm"]["weight"], STATE["algorithm"]["weight"])
 
 
-def test_whoever_has_torch_can_read_a_checkpoint(tmp_path):
+def test_a_checkpoint_can_be_read_with_torch_load(tmp_path):
     checkpoint.save(tmp_path / "best.pt", STATE)
     assert torch.load(tmp_path / "best.pt", weights_only=True)["progress"]["iteration"] == 3
 
@@ -50,11 +50,11 @@ def test_whoever_has_torch_can_read_a_checkpoint(tmp_path):
     ],
     ids=["run", "shape", "type", "name", "number", "none", "entry"],
 )
-def test_the_checksum_is_of_all_that_a_state_holds(other):
+def test_the_checksum_covers_the_whole_state(other):
     assert checkpoint.checksum(other) != checkpoint.checksum(STATE)
 
 
-def test_the_checksum_does_not_depend_on_how_a_tensor_lies_in_memory():
+def test_the_checksum_does_not_depend_on_the_memory_format():
     images = torch.randn(2, 3, 4, 4)
     lying_otherwise = images.to(memory_format=torch.channels_last)
     assert checkpoint.checksum({"x": lying_otherwise}) == checkpoint.checksum({"x": images})
@@ -64,7 +64,7 @@ def test_the_checksum_does_not_depend_on_how_a_tensor_lies_in_memory():
 
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
-def test_damage_is_found_or_does_no_harm(tmp_path_factory, data):
+def test_damage_is_detected_or_harmless(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "last.pt"
     checkpoint.save(path, STATE)
     content = bytearray(path.read_bytes())
@@ -84,21 +84,23 @@ def test_damage_is_found_or_does_no_harm(tmp_path_factory, data):
     assert checkpoint.checksum(state) == checkpoint.checksum(STATE)
 
 
-def test_what_is_no_checkpoint_of_this_run_is_refused(tmp_path):
+def test_other_checkpoints_are_refused(tmp_path):
     path = tmp_path / "last.pt"
     torch.save(STATE, path)
-    with pytest.raises(UserError, match=r"last.pt has no checksum: it is foreign, or of an older metarun; delete it"):
+    with pytest.raises(
+        UserError, match=r"last.pt has no checksum, so it was not created by this version of metarun; delete it"
+    ):
         checkpoint.load(path, "12345678")
     torch.save([1, 2], path)
     with pytest.raises(UserError, match="has no checksum"):
         checkpoint.load(path, "12345678")
     torch.save({**STATE, "checksum": "0" * 64}, path)
-    with pytest.raises(UserError, match="does not hold what its checksum says"):
+    with pytest.raises(UserError, match="does not match its checksum"):
         checkpoint.load(path, "12345678")
     checkpoint.save(path, STATE)
-    with pytest.raises(UserError, match=r"last.pt is of run 12345678, not of abcdefab"):
+    with pytest.raises(UserError, match=r"last.pt belongs to run 12345678, not to abcdefab"):
         checkpoint.load(path, "abcdefab")
-    with pytest.raises(UserError, match=r"gone.pt is not there; run the same command with `force=true`"):
+    with pytest.raises(UserError, match=r"gone.pt is missing; run the same command with `force=true`"):
         checkpoint.load(tmp_path / "gone.pt", "12345678")
 
 
@@ -115,7 +117,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
-def test_of_two_generations_the_older_one_steps_in(tmp_path, caplog):
+def test_the_previous_checkpoint_replaces_a_damaged_one(tmp_path, caplog):
     last, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
     for iteration in (1, 2, 3):
         checkpoint.save(last, changed(progress={"iteration": iteration}), previous)
@@ -136,42 +138,42 @@ def test_of_two_generations_the_older_one_steps_in(tmp_path, caplog):
 
 
 class Slow:
-    """What writes, and waits to be let."""
+    """A writer that waits until it may finish."""
 
     def __init__(self):
-        self.begun, self.may_end, self.written = threading.Event(), threading.Event(), []
+        self.started, self.may_finish, self.written = threading.Event(), threading.Event(), []
 
     def __call__(self, state):
-        self.begun.set()
-        self.may_end.wait(10)
+        self.started.set()
+        self.may_finish.wait(10)
         if state["iteration"] < 0:
-            raise UserError("last.pt cannot be written (No space left on device)", "mend that.")
+            raise UserError("last.pt cannot be written (No space left on device)", "fix this.")
         self.written.append(state["iteration"])
 
 
-def test_who_gives_a_state_does_not_wait_and_the_newest_is_written():
+def test_submitting_does_not_wait_and_the_newest_state_is_written():
     slow = Slow()
-    writer = checkpoint.InBackground(slow)
+    writer = checkpoint.BackgroundWriter(slow)
     for iteration in range(5):
-        writer.give({"iteration": iteration})
-        slow.begun.wait(10)
+        writer.submit({"iteration": iteration})
+        slow.started.wait(10)
     assert slow.written == []
-    slow.may_end.set()
+    slow.may_finish.set()
     writer.finish()
-    assert slow.written == [0, 4], "those between were overtaken"
+    assert slow.written == [0, 4], "the states between are skipped"
 
 
 def test_a_state_that_cannot_be_written_is_a_warning_unless_it_is_the_last(caplog):
     slow = Slow()
-    slow.may_end.set()
-    writer = checkpoint.InBackground(slow)
-    writer.give({"iteration": -1})
+    slow.may_finish.set()
+    writer = checkpoint.BackgroundWriter(slow)
+    writer.submit({"iteration": -1})
     with pytest.raises(UserError, match="No space left on device"):
         writer.finish()
     assert caplog.messages == [
-        "last.pt cannot be written (No space left on device); meta-training goes on and tries again"
+        "last.pt cannot be written (No space left on device); meta-training continues and will try again"
     ]
-    writer.give({"iteration": 1})
+    writer.submit({"iteration": 1})
     writer.finish()
     assert slow.written == [1]
 
@@ -184,15 +186,15 @@ def test_a_state_that_cannot_be_written_is_a_warning_unless_it_is_the_last(caplo
     ],
     ids=["claims 4 TB", "sparse"],
 )
-def test_a_tensor_that_is_none_of_ours_is_refused_before_it_takes_memory(tmp_path, value, kind):
+def test_an_unusual_tensor_is_refused_before_it_takes_memory(tmp_path, value, kind):
     torch.save({**STATE, "more": value, "checksum": "0" * 64}, tmp_path / "last.pt")
-    with pytest.raises(UserError, match=rf"last.pt holds what no checkpoint of metarun does \({kind}\)"):
+    with pytest.raises(UserError, match=rf"last.pt is not a valid checkpoint \({kind}\)"):
         checkpoint.load(tmp_path / "last.pt", "12345678")
 
 
-def test_lists_that_nest_without_end_are_refused(tmp_path):
+def test_recursive_lists_are_refused(tmp_path):
     endless = []
     endless.append(endless)
     torch.save({**STATE, "more": endless, "checksum": "0" * 64}, tmp_path / "last.pt")
-    with pytest.raises(UserError, match=r"last.pt holds what no checkpoint of metarun does \(RecursionError\)"):
+    with pytest.raises(UserError, match=r"last.pt is not a valid checkpoint \(RecursionError\)"):
         checkpoint.load(tmp_path / "last.pt", "12345678")

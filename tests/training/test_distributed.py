@@ -1,4 +1,4 @@
-"""One run on two processes: the same result as on one, also when one of them is killed; what cannot be split."""
+"""One run on two processes gives the same result as on one, even if one is killed; some runs cannot be split."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import torch
 from torch import multiprocessing, nn
 
 from metarun.errors import UserError
-from metarun.training.distributed import ALONE, Ranks, joined
+from metarun.training.distributed import SINGLE_PROCESS, Ranks, process_group
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.synthetic import make_stream
@@ -22,24 +22,24 @@ SMALL = [
     *("train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "train.meta_batch=5", "test.tasks=8"),
     *("backbone.filters=8", "precision=float64"),
 ]
-# What batch norm takes away again has no gradient but rounding, of which Adam makes steps, and neither has a shift of
-# the last block where a distance takes it away. How far apart these may come in six steps of 1e-3:
-ROUNDING_ALONE = {"0.bias": 1e-4, "running_mean": 1e-4, "layers.3.1.bias": 1e-9}
+# Biases before batch norm, and a shift of the last block before a distance, have gradients of rounding only, which Adam
+# turns into steps. The largest differences after six steps of 1e-3:
+ROUNDING_ONLY = {"0.bias": 1e-4, "running_mean": 1e-4, "layers.3.1.bias": 1e-9}
 
 
 @pytest.mark.parametrize(("tasks", "count"), [(4, 1), (4, 2), (5, 2), (7, 3), (3, 3)])
-def test_shares_follow_each_other_and_leave_no_task_out(tasks, count):
+def test_shares_are_consecutive_and_cover_all_tasks(tasks, count):
     shares = [Ranks(number, count).share_of(tasks) for number in range(count)]
     assert [task for first, size in shares for task in range(first, first + size)] == list(range(tasks))
     assert max(size for _, size in shares) - min(size for _, size in shares) <= 1
 
 
-def test_alone_nobody_is_asked():
+def test_a_single_process_does_not_communicate():
     tensor = torch.ones(2)
-    ALONE.add_up([tensor])
-    ALONE.one_after_the_other(nn.BatchNorm1d(2), {})
+    SINGLE_PROCESS.all_sum([tensor])
+    SINGLE_PROCESS.merge_running_statistics(nn.BatchNorm1d(2), {})
     assert tensor.tolist() == [1, 1]
-    assert (ALONE.from_first("it"), ALONE.most(3), ALONE.share_of(4)) == ("it", 3, (0, 4))
+    assert (SINGLE_PROCESS.broadcast("it"), SINGLE_PROCESS.all_max(3), SINGLE_PROCESS.share_of(4)) == ("it", 3, (0, 4))
 
 
 def schedule(meta_batch: int) -> Schedule:
@@ -49,26 +49,30 @@ def schedule(meta_batch: int) -> Schedule:
 @pytest.mark.parametrize(
     ("splittable", "meta_batch", "sentence"),
     [
-        (False, 4, r"sees the examples of a meta-batch as one batch, which 2 processes cannot split"),
+        (
+            False,
+            4,
+            r"processes a meta-batch as a whole, so it cannot be split among 2 processes; start it without torchrun",
+        ),
         (True, 1, r"train.meta_batch=1 tasks cannot be split among 2 processes; raise `train.meta_batch`"),
     ],
 )
-def test_what_cannot_be_split_is_refused(splittable, meta_batch, sentence):
+def test_a_run_that_cannot_be_split_is_refused(splittable, meta_batch, sentence):
     algorithm = nn.Linear(1, 1)
     algorithm.splittable = splittable
     with pytest.raises(UserError, match=sentence):
         Training(algorithm, schedule(meta_batch), make_stream(), make_stream(), 0, Ranks(0, 2))
 
 
-def speak(number: int, folder: str) -> None:
+def communicate(number: int, folder: str) -> None:
     """What one of two processes does in the test below."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
     ranks = Ranks(number, 2)
     mine = [torch.full((2,), float(number + 1)), torch.tensor(10.0 * number)]
-    ranks.add_up(mine)
+    ranks.all_sum(mine)
     assert [tensor.tolist() for tensor in mine] == [[3.0, 3.0], 10.0]
-    assert ranks.from_first({"number": number}) == {"number": 0}
-    assert ranks.most(7 * number) == 7
+    assert ranks.broadcast({"number": number}) == {"number": 0}
+    assert ranks.all_max(7 * number) == 7
     torch.manual_seed(0)
     batches = torch.randn(3, 4, 2, dtype=torch.float64) * 3 + 1
     alone, shared = (nn.BatchNorm1d(2, momentum=0.3, dtype=torch.float64) for _ in range(2))
@@ -77,7 +81,9 @@ def speak(number: int, folder: str) -> None:
         alone(batch)
     for batch in batches[: 2 - number] if number == 0 else batches[2:]:
         shared(batch)
-    ranks.one_after_the_other(nn.ModuleDict({"norm": shared}), {f"norm.{name}": each for name, each in before.items()})
+    ranks.merge_running_statistics(
+        nn.ModuleDict({"norm": shared}), {f"norm.{name}": each for name, each in before.items()}
+    )
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(shared.state_dict()[name], value, rtol=1e-12, atol=0)
     torch.distributed.destroy_process_group()
@@ -85,16 +91,16 @@ def speak(number: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_agree(tmp_path):
-    multiprocessing.spawn(speak, (str(tmp_path),), nprocs=2)
+    multiprocessing.spawn(communicate, (str(tmp_path),), nprocs=2)
 
 
 def join_and_leave(number: int, port: int) -> None:
     """What one of two processes does in the test below."""
     os.environ |= {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"TORCHELASTIC_RUN_ID": "a test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    with joined() as ranks:
-        assert ranks.from_first(number) == 0
-        torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)  # with this PyTorch loads what may hold the group
+    with process_group() as ranks:
+        assert ranks.broadcast(number) == 0
+        torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)  # makes PyTorch import what may keep the group
         assert threads_of_the_group()
     assert not threads_of_the_group()
 
@@ -105,7 +111,7 @@ def threads_of_the_group() -> list[str]:
 
 
 @pytest.mark.slow
-def test_no_thread_of_theirs_is_left_when_they_part():
+def test_no_thread_of_the_process_group_is_left():
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     multiprocessing.spawn(join_and_leave, (store.port,), nprocs=2)
 
@@ -130,7 +136,7 @@ def left_behind(folder: Path) -> tuple[dict, dict]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "algo",
-    ["maml", "protonet"],  # statistics of the batch at hand, and running ones
+    ["maml", "protonet"],  # batch statistics and running statistics
 )
 def test_two_processes_give_the_result_of_one(tmp_path, algo):
     words = [f"algo={algo}"]
@@ -145,12 +151,12 @@ def test_two_processes_give_the_result_of_one(tmp_path, algo):
     assert row["accuracy_by_step"] == pytest.approx(expected["accuracy_by_step"], abs=1e-12)
     assert row["loss_by_step"] == pytest.approx(expected["loss_by_step"], rel=1e-6)
     for name, value in weights.items():
-        most = next((most for end, most in ROUNDING_ALONE.items() if name.endswith(end)), 1e-11)
-        torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=most)
+        atol = next((atol for end, atol in ROUNDING_ONLY.items() if name.endswith(end)), 1e-11)
+        torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=atol)
 
 
 @pytest.mark.slow
-def test_one_of_them_killed_it_goes_on_alone_to_the_same_result_and_is_then_there_for_both(tmp_path):
+def test_after_a_kill_one_process_resumes_with_the_same_result(tmp_path):
     words = ["algo=maml", "data=sinusoid", "precision=float64", "test.tasks=20", "train.validate_tasks=20"]
     words += ["train.iterations=600", "train.validate_every=20"]
     training = subprocess.Popen(

@@ -7,7 +7,7 @@ from torch import nn
 
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import Interrupted, RunFailed, UserError
-from metarun.training import loop as meta_train
+from metarun.training import loop
 from metarun.training.checkpoint import checksum, snapshot
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
@@ -29,7 +29,7 @@ SCHEDULE = {
 
 
 class Notes:
-    """An observer that remembers, and a pause that stops at some iteration."""
+    """An observer that records, and an interrupt at some iteration."""
 
     def __init__(self, training, stop_at=math.inf):
         self.training, self.stop_at = training, stop_at
@@ -44,12 +44,12 @@ class Notes:
     def save(self):
         self.saved.append(snapshot(self.training.state()))
 
-    def pause(self):
+    def check_interrupt(self):
         if self.training.progress.iteration >= self.stop_at:
             raise Interrupted(2)
 
     def run(self):
-        self.training.run(self.save, [self], self.pause)
+        self.training.run(self.save, [self], self.check_interrupt)
         return self
 
 
@@ -65,45 +65,45 @@ def make_training(algorithm=MAML, norm="batch", **schedule) -> Training:
 @pytest.mark.parametrize("norm", ["batch", "running"])
 @pytest.mark.parametrize("algorithm", [MAML, ProtoNet])
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
-def test_going_on_from_a_checkpoint_gives_the_bits_of_an_undisturbed_training(algorithm, norm, stop_at):
-    undisturbed = make_training(algorithm, norm)
-    Notes(undisturbed).run()
+def test_a_resumed_training_is_bitwise_equal_to_an_uninterrupted_one(algorithm, norm, stop_at):
+    uninterrupted = make_training(algorithm, norm)
+    Notes(uninterrupted).run()
     stopped = make_training(algorithm, norm)
-    with pytest.raises(Interrupted, match="goes on from here"):
+    with pytest.raises(Interrupted, match="rerun the same command to resume"):
         Notes(stopped, stop_at).run()
     resumed = make_training(algorithm, norm)
     resumed.restore(copy.deepcopy(stopped.state()))
     Notes(resumed).run()
-    for name, tensor in undisturbed.algorithm.state_dict().items():
+    for name, tensor in uninterrupted.algorithm.state_dict().items():
         assert torch.equal(tensor, resumed.algorithm.state_dict()[name]), name
     without_seconds = [
-        [{**row, "seconds": 0} for row in training.progress.curve] for training in (undisturbed, resumed)
+        [{**row, "seconds": 0} for row in training.progress.curve] for training in (uninterrupted, resumed)
     ]
     assert without_seconds[0] == without_seconds[1]
     assert len(without_seconds[0]) == 6
-    assert undisturbed.progress.best_iteration == resumed.progress.best_iteration
-    assert checksum(undisturbed.best) == checksum(resumed.best)
+    assert uninterrupted.progress.best_iteration == resumed.progress.best_iteration
+    assert checksum(uninterrupted.best) == checksum(resumed.best)
 
 
-def test_a_look_at_meta_val_that_was_stopped_is_taken_again():
+def test_an_interrupted_validation_is_repeated():
     training = make_training()
     calls = 0
 
-    def pause():
+    def check_interrupt():
         nonlocal calls
         calls += 1
-        if calls == 3:  # after two steps, within the look
+        if calls == 3:  # after two steps, during validation
             raise Interrupted(2)
 
     notes = Notes(training)
-    with pytest.raises(Interrupted, match="goes on from here"):
-        training.run(notes.save, [notes], pause)
+    with pytest.raises(Interrupted, match="rerun the same command to resume"):
+        training.run(notes.save, [notes], check_interrupt)
     assert (training.progress.iteration, training.progress.validated_at) == (2, 0)
     notes.run()
     assert [iteration for iteration, *_ in notes.validations] == [2, 4, 6]
 
 
-def test_the_best_checkpoint_is_the_one_meta_val_liked_most():
+def test_the_best_checkpoint_has_the_best_validation_score():
     training = make_training(iterations=10, outer_lr=0.05)
     notes = Notes(training).run()
     values = [value for _, value, _ in notes.validations]
@@ -114,11 +114,11 @@ def test_the_best_checkpoint_is_the_one_meta_val_liked_most():
         v > max(values[:i], default=-1) for i, v in enumerate(values)
     ]
     (chosen,) = [state for state in notes.saved if state["progress"]["iteration"] == training.progress.best_iteration]
-    assert training.progress.best_iteration < 10, "else the last weights would do"
+    assert training.progress.best_iteration < 10, "otherwise the last weights would pass too"
     assert checksum(training.best) == checksum(chosen["algorithm"])
 
 
-def test_the_last_step_is_validated_and_saved_even_off_the_beat():
+def test_the_last_step_is_always_validated_and_saved():
     training = make_training(iterations=5)
     notes = Notes(training).run()
     assert [iteration for iteration, *_ in notes.validations] == [2, 4, 5]
@@ -126,7 +126,7 @@ def test_the_last_step_is_validated_and_saved_even_off_the_beat():
     assert [row["split"] for row in training.progress.curve] == ["train", "val"] * 3
 
 
-def test_training_learns_what_can_be_learned():
+def test_training_learns():
     training = make_training(iterations=60, validate_every=30, lr_decay=1.0)
     Notes(training).run()
     assert training.progress.best_value > 0.4, "chance is 0.2"
@@ -172,17 +172,17 @@ def test_the_rate_falls_to_its_end_as_the_schedule_says(lr_schedule, rates):
     assert seen == pytest.approx(rates, rel=1e-4)
 
 
-def test_a_training_is_saved_on_the_beat_of_the_clock_too(monkeypatch):
+def test_a_training_is_saved_at_time_intervals_too(monkeypatch):
     training = make_training(iterations=6, validate_every=6, checkpoint_every=10.0)
     now = iter(range(0, 1000, 4))
-    monkeypatch.setattr(meta_train.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(now))
     monkeypatch.setattr(training, "_meta_gradient", lambda: torch.zeros(()))
     notes = Notes(training).run()
     saved = [state["progress"]["iteration"] for state in notes.saved]
-    assert saved == [2, 4, 6, 6], "each step looks at the clock twice, which goes on by 4 seconds; the last is the look"
+    assert saved == [2, 4, 6, 6], "each step reads the clock twice, 4 seconds apart; the last is the validation"
 
 
-def test_the_algorithm_is_told_how_much_of_the_training_is_over():
+def test_the_algorithm_receives_the_fraction_done():
     training, told = make_training(iterations=4), []
     training.algorithm.on_step = told.append
     Notes(training).run()
@@ -190,7 +190,7 @@ def test_the_algorithm_is_told_how_much_of_the_training_is_over():
 
 
 @pytest.mark.parametrize("algorithm", [MAML, ProtoNet])
-def test_without_steps_what_is_untrained_is_judged(algorithm):
+def test_without_steps_the_untrained_model_is_evaluated(algorithm):
     training = make_training(algorithm, iterations=0)
     notes = Notes(training).run()
     assert [iteration for iteration, *_ in notes.validations] == [0]
@@ -210,14 +210,14 @@ def test_clipping_bounds_each_entry_of_the_meta_gradient():
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError(NO_MEMORY)]
 )
-def test_out_of_memory_takes_fewer_tasks_at_once_to_the_same_numbers(error, norm, caplog):
-    # By SGD: Adam would blow up the rounding that is the gradient of a bias before batch statistics.
-    training, undisturbed = (make_training(MAML, norm, meta_batch=8, outer_optimizer="sgd") for _ in range(2))
+def test_out_of_memory_takes_fewer_tasks_at_once_with_the_same_numbers(error, norm, caplog):
+    # With SGD: Adam would amplify the gradient of a bias before batch norm, which is only rounding.
+    training, uninterrupted = (make_training(MAML, norm, meta_batch=8, outer_optimizer="sgd") for _ in range(2))
     meta_loss, asked = training.algorithm.meta_loss, []
 
     def small_memory(tasks):
         asked.append(len(tasks))
-        loss = meta_loss(tasks)  # running statistics are updated before it turns out to be too much
+        loss = meta_loss(tasks)  # running statistics are updated before memory runs out
         if len(tasks) > 2:
             raise error
         return loss
@@ -225,12 +225,12 @@ def test_out_of_memory_takes_fewer_tasks_at_once_to_the_same_numbers(error, norm
     training.algorithm.meta_loss = small_memory
     for _ in range(2):
         training._step()
-        undisturbed._step()
+        uninterrupted._step()
     assert asked == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
-    assert "out of memory: from here on 2 tasks of a meta-batch at once, not 4" in caplog.text
-    assert training.state()["progress"]["at_once"] == 2, "or a resumed training would take other parts"
-    torch.testing.assert_close(training._loss_sum, undisturbed._loss_sum)
-    ours, theirs = training.algorithm.state_dict(), undisturbed.algorithm.state_dict()
+    assert "out of memory: training on 2 tasks at once from now on, not 4" in caplog.text
+    assert training.state()["progress"]["at_once"] == 2, "or a resumed training would use other parts"
+    torch.testing.assert_close(training._loss_sum, uninterrupted._loss_sum)
+    ours, theirs = training.algorithm.state_dict(), uninterrupted.algorithm.state_dict()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-6)
 
@@ -239,18 +239,18 @@ def out_of_memory(tasks):
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-def test_memory_that_holds_no_task_ends_with_a_sentence():
+def test_a_task_that_does_not_fit_in_memory_fails_the_run():
     training = make_training()
     training.algorithm.meta_loss = out_of_memory
-    with pytest.raises(RunFailed, match=r"one task does not fit the memory; lower `way` \(5\), `query`"):
+    with pytest.raises(RunFailed, match=r"one task does not fit in memory; lower `way` \(5\), `query`"):
         training._step()
 
 
-def test_pretraining_is_not_taken_in_parts(monkeypatch):
+def test_pretraining_is_not_split(monkeypatch):
     training = make_training(ProtoNet, meta_batch=4)
     monkeypatch.setattr(ProtoNet, "splittable", False)
     training.algorithm.meta_loss = out_of_memory
-    with pytest.raises(RunFailed, match=r"a batch of train\.meta_batch=4 tasks does not fit the memory"):
+    with pytest.raises(RunFailed, match=r"a batch of train\.meta_batch=4 tasks does not fit in memory"):
         training._step()
 
 
@@ -272,7 +272,7 @@ def test_a_time_budget_ends_the_training():
     assert training.progress.validated_at == training.progress.iteration > 0
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
+def test_a_loss_of_nan_ends_the_training_with_a_message():
     training = make_training(iterations=100)
     nn.init.constant_(training.algorithm.head.weight, math.nan)
     with pytest.raises(RunFailed, match=r"meta-training loss became nan by step 2; lower `train\.outer_lr`"):
@@ -282,20 +282,20 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"iterations": None}, r"train\.iterations and train\.time_budget are both null; give one of them"),
-        ({"iterations": -1}, r"train\.iterations=-1 but it cannot be negative; 0 judges what is untrained"),
+        ({"iterations": None}, r"train\.iterations and train\.time_budget are both null; set one of them"),
+        ({"iterations": -1}, r"train\.iterations=-1 but it cannot be negative; 0 evaluates the untrained model"),
         ({"meta_batch": 0}, r"train\.meta_batch=0 but it must be at least 1"),
         ({"validate_every": -1}, r"train\.validate_every=-1 but it must be at least 1"),
         ({"outer_optimizer": "lion"}, r"train\.outer_optimizer='lion' is not one of adam, sgd"),
         ({"lr_schedule": "none"}, r"train\.lr_schedule='none' is not one of step, linear, cosine"),
-        ({"outer_lr": 0.0}, r"train\.outer_lr=0\.0 but a learning rate is above 0"),
-        ({"outer_lr_end": -0.1}, r"train\.outer_lr_end=-0\.1 but a learning rate is not negative"),
-        ({"lr_decay": 0.0}, r"train\.lr_decay=0\.0 but a rate is multiplied by 0 to 1"),
-        ({"lr_decay": 1e300}, r"train\.lr_decay=1e\+300 but a rate is multiplied by 0 to 1"),
-        ({"validate_tasks": 10**9}, r"train\.validate_tasks=1,000,000,000 but at most 10,000,000 are judged"),
+        ({"outer_lr": 0.0}, r"train\.outer_lr=0\.0 but it must be above 0"),
+        ({"outer_lr_end": -0.1}, r"train\.outer_lr_end=-0\.1 but it cannot be negative"),
+        ({"lr_decay": 0.0}, r"train\.lr_decay=0\.0 but it must be above 0 and at most 1"),
+        ({"lr_decay": 1e300}, r"train\.lr_decay=1e\+300 but it must be above 0 and at most 1"),
+        ({"validate_tasks": 10**9}, r"train\.validate_tasks=1,000,000,000 but at most 10,000,000 are possible"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(wrong, message):
+def test_an_invalid_schedule_is_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         Schedule(**{**SCHEDULE, **wrong})
 
@@ -314,7 +314,7 @@ def test_a_schedule_that_makes_no_sense_is_refused(wrong, message):
         ("over_tasks", {"x": "sideways"}),
     ],
 )
-def test_what_no_training_can_go_on_with_is_refused_at_once(key, value):
+def test_an_invalid_state_is_refused_at_once(key, value):
     training = make_training()
     Notes(training).run()
     state = copy.deepcopy(training.state())
@@ -323,7 +323,7 @@ def test_what_no_training_can_go_on_with_is_refused_at_once(key, value):
         make_training().restore(state)
 
 
-def test_an_optimiser_of_another_network_is_refused_and_how_it_steps_is_what_the_config_says():
+def test_the_optimiser_state_must_fit_and_its_settings_come_from_the_config():
     training = make_training()
     Notes(training).run()
     state = copy.deepcopy(training.state())
@@ -332,5 +332,5 @@ def test_an_optimiser_of_another_network_is_refused_and_how_it_steps_is_what_the
     resumed.restore(state)
     assert resumed.optimizer.param_groups[0]["betas"] == (0.9, 0.999)
     state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
-    with pytest.raises(ValueError, match="its optimiser is another network's"):
+    with pytest.raises(ValueError, match="its optimiser state is for another network"):
         make_training().restore(state)

@@ -18,7 +18,7 @@ from metarun.reporting.html.charts import (
 )
 from metarun.reporting.html.run_files import DrawnRun, Floats, read
 from metarun.results.metrics import metric_of
-from metarun.results.records import Record, lacks_tasks
+from metarun.results.records import Record, excludes_diverged
 from metarun.results.statistics import calibration, mean_and_ci95
 
 DRAWN = 8  # runs in one chart, as many as there are colours
@@ -93,7 +93,7 @@ def _note(group: Sequence[Record], runs: Sequence[DrawnRun]) -> str:
         told.append(f"{len(runs)} of {len(group)} runs are drawn, the best of each method first")
     if len({record.get("stream_hash") for record in group}) > 1:
         told.append("not all of these runs were judged on the very same tasks")
-    without = [f"{run.record['diverged']:,} of {run.name}" for run in runs if lacks_tasks(run.record)]
+    without = [f"{run.record['diverged']:,} of {run.name}" for run in runs if excludes_diverged(run.record)]
     if without:
         told.append(f"tasks that diverged are not drawn ({', '.join(without)})")
     return "; ".join(told) + "."
@@ -124,7 +124,7 @@ def _adaptation(judged: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
         along = [ms * step / taken for step in range(taken + 1)] if taken else [ms]
         steps.append(Series(run.name, run.colour, range(taken + 1), means, half))
         times.append(Series(run.name, run.colour, along, means, half))
-    look = {"limits": (0.0, metric.scale * metric.most), "reference": _floor([run.record for run, _ in judged])}
+    look = {"limits": (0.0, metric.scale * metric.max_value), "reference": _floor([run.record for run, _ in judged])}
     if any(len(each.x) > 1 for each in steps):
         yield Chart(
             "Adaptation by step",
@@ -174,7 +174,7 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
 def _distribution(judged: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
     first = judged[0][0].record
     metric = metric_of(first)
-    unbounded = math.isinf(metric.most)
+    unbounded = math.isinf(metric.max_value)
     finals = [by_step[-1] for _, by_step in judged]
     edges = _error_edges(finals) if unbounded else _accuracy_edges(finals, first)
     rows = []

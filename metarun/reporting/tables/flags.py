@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 from metarun.reporting.shortfall import shortfall
 from metarun.results.metrics import metric_of
-from metarun.results.records import Record, figures_by_step, lacks_tasks
+from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.statistics import FEW_TASKS
 from metarun.results.test_uses import SETTING
 
@@ -144,7 +144,7 @@ def standings(cells: Sequence[Sequence[Record]]) -> tuple[list[Standing], str | 
     """
     groups: dict[tuple[object, bool], list[int]] = defaultdict(list)
     for i, cell in enumerate(cells):
-        if (tasks := same_tasks(cell)) is not None and not any(map(lacks_tasks, cell)):
+        if (tasks := same_tasks(cell)) is not None and not any(map(excludes_diverged, cell)):
             groups[tasks, cell[0]["transductive"]].append(i)
     found: list[Standing] = [""] * len(cells)
     several = [members for members in groups.values() if len(members) > 1]
@@ -165,7 +165,7 @@ def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
     Raises:
         UserError: a run's `tasks.parquet` is not what its row says, or some tasks diverged and have no figure.
     """
-    for record in filter(lacks_tasks, cell):
+    for record in filter(excludes_diverged, cell):
         raise UserError(without_figures(record))
     figures: NDArray[np.float64] = np.mean([figures_by_step(record)[-1] for record in cell], axis=0)
     return figures

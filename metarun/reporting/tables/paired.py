@@ -15,7 +15,7 @@ from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods
 from metarun.reporting.tables.render import as_csv, counted, leave_out, p_text, print_table
 from metarun.reporting.tables.run_labels import names
 from metarun.results.metrics import figure, metric_of
-from metarun.results.records import Record, figures_by_step, lacks_tasks
+from metarun.results.records import Record, excludes_diverged, figures_by_step
 
 NAMED = 8  # runs that are left out; of more only the number is told
 HEAD = ["run", "figure", "difference", "p", "p (flips)", "against it", "id"]
@@ -51,12 +51,12 @@ def print_against(records: list[Record], run: str, form: str) -> None:
 def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Record]]:
     """Return the run that is named, and the others that can be compared with it; say which cannot, and what to do."""
     base = _named(records, run)
-    if lacks_tasks(base):
+    if excludes_diverged(base):
         raise UserError(f"--against {run}: {without_figures(base)}", "name a run that diverged on none.")
     others = [record for record in records if record["id"] != base["id"]]
-    for record in filter(lacks_tasks, others):
+    for record in filter(excludes_diverged, others):
         leave_out(without_figures(record))
-    others = [record for record in others if not lacks_tasks(record)]
+    others = [record for record in others if not excludes_diverged(record)]
     same = [record.get("stream_hash") == base.get("stream_hash") for record in others]
     comparable = list(compress(others, same))
     others = list(compress(others, map(not_, same)))

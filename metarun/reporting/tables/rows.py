@@ -21,7 +21,7 @@ from metarun.reporting.tables.render import (
 )
 from metarun.reporting.tables.run_labels import apart
 from metarun.results.metrics import METRICS, figure, metric_of
-from metarun.results.records import Record, lacks_tasks, read_records
+from metarun.results.records import Record, excludes_diverged, read_records
 from metarun.system.paths import exists
 
 
@@ -54,7 +54,7 @@ def _order(record: Record) -> tuple[Any, ...]:
     """Equal settings stand together, the best first, and last those whose figure is not over all tasks."""
     metric = metric_of(record)
     setting = record["test_data"], record["test_way"], record["test_shot"], record["test_query"]
-    return *setting, lacks_tasks(record), -metric.score(record[metric.key])
+    return *setting, excludes_diverged(record), -metric.score(record[metric.key])
 
 
 def _setting(record: Record) -> str:

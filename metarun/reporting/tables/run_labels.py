@@ -128,13 +128,13 @@ def _groups(records: Sequence[Record], keys: Sequence[str]) -> int:
 
 def _settings(record: Record) -> dict[str, Any]:
     """The settings that can change a run's numbers, by dotted keys; those of a test after those of what it tests."""
-    from metarun.config.run_id import CAME_LATER, NOT_IDENTITY  # Hydra, which few tables need
+    from metarun.config.run_id import ADDED_KEYS, EXCLUDED_FROM_ID  # Hydra, which few tables need
 
     config = _config(Path(record["path"]))
     trained = _config(Path(str(config["run"]))) if "run" in config else {}
-    other = ("hydra.", "chosen.", *NOT_IDENTITY)
+    other = ("hydra.", "chosen.", *EXCLUDED_FROM_ID)
     given = [(key, value) for key, value in _dotted(config) if value is not None]  # null: as in the trained run
-    usual = CAME_LATER.items() if config else ()
+    usual = ADDED_KEYS.items() if config else ()
     return {
         key: value for key, value in [*usual, *_dotted(trained), *given] if "." in key and not key.startswith(other)
     }

@@ -1,4 +1,4 @@
-"""A row is shown, and a run goes on, only on the data that it was made from, wherever the command is run."""
+"""A finished run is shown, and a run resumed, only with the data it was made with, wherever the command is run."""
 
 import json
 import shutil
@@ -33,14 +33,14 @@ class Hidden:
 
 @pytest.fixture(autouse=True)
 def _no_cache_of_others(root):
-    """No test finds the cache of another."""
+    """Give each test its own cache."""
 
 
 def rows() -> list[Path]:
     return sorted(Path("results/runs").glob("*/result.json"))
 
 
-def test_changed_pictures_are_another_run_and_the_same_elsewhere_are_the_same(metarun):
+def test_changed_pictures_are_another_run_and_a_copy_is_not(metarun):
     write_pictures(Path("pics"))
     assert metarun(*PROTONET).code == 0
     shutil.copytree("pics", "copy")
@@ -54,8 +54,8 @@ def test_changed_pictures_are_another_run_and_the_same_elsewhere_are_the_same(me
     assert len({json.loads(row.read_text())["data_hash"] for row in rows()}) == len(rows()) == 2
 
 
-def test_a_row_of_other_data_than_are_here_is_not_shown(metarun, monkeypatch):
-    """A class of the user's own may read what no key names."""
+def test_a_run_with_other_data_is_not_shown(metarun, monkeypatch):
+    """A user's class may read files that no key names."""
     Path("users_hidden.py").write_text(OWN)
     Path("number.txt").write_text("1")
     monkeypatch.syspath_prepend(Path.cwd())
@@ -76,17 +76,17 @@ def test_a_row_of_other_data_than_are_here_is_not_shown(metarun, monkeypatch):
     Path("number.txt").write_text("2")
     code, _, complaint = metarun(*words)
     assert code == 2
-    assert "was made by the same config from other data: their hash is" in complaint
+    assert "was made with the same config but different data: their hash was" in complaint
     assert metarun(*words, "force=true").code == 0
-    rows()[0].unlink()  # as if it had been stopped just before its end
+    rows()[0].unlink()  # as if it had been stopped just before it finished
     Path("number.txt").write_text("3")
     code, _, complaint = metarun(*words)
     assert code == 2
-    assert "was begun on other data than are here now; force=true begins it again on these" in complaint
+    assert "was started with different data; use force=true to start over with the current data" in complaint
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["as stored now", "as stored before"])
-def test_a_run_knows_its_folder_wherever_it_is_repeated_or_tested(metarun, monkeypatch, tmp_path, older):
+def test_a_run_finds_its_data_folder_from_any_directory(metarun, monkeypatch, tmp_path, older):
     write_pictures(Path("pics"))
     assert metarun(*PROTONET).code == 0
     (run,) = Path("results/runs").iterdir()
@@ -105,21 +105,21 @@ def test_a_run_knows_its_folder_wherever_it_is_repeated_or_tested(metarun, monke
     assert len(list((tmp_path / "results/runs").glob("*/result.json"))) == 2
 
 
-def test_a_row_of_weights_that_were_trained_again_is_not_shown(metarun):
+def test_a_test_of_weights_that_were_trained_again_is_not_shown(metarun):
     words = ["train", "algo=fomaml", "data=sinusoid", "train.iterations=2", "train.validate_every=1", "test.steps=1"]
     words += ["train.validate_tasks=2", "test.tasks=3"]
     metarun(*words)
     (run,) = Path("results/runs").iterdir()
-    judge = ["test", f"run={run.name[-8:]}", "test.steps=2"]
-    assert metarun(*judge).code == 0
+    test = ["test", f"run={run.name[-8:]}", "test.steps=2"]
+    assert metarun(*test).code == 0
     metarun(*words, "force=true")
-    assert "Already finished" in metarun(*judge).out, "the same bits"
+    assert "Already finished" in metarun(*test).out, "retraining gave the same weights"
     weights = checkpoint.load(run / "best.pt", run.name[-8:])["algorithm"]
     others = {name: 2 * weight for name, weight in weights.items()}  # as another version of metarun would train them
     checkpoint.save(run / "best.pt", {"run": run.name[-8:], "algorithm": others})
-    code, _, complaint = metarun(*judge)
+    code, _, complaint = metarun(*test)
     assert code == 2
-    assert "judged other weights than" in complaint
-    code, _, _ = metarun(*judge, "force=true")
+    assert "was made with other weights than those in" in complaint
+    code, _, _ = metarun(*test, "force=true")
     assert code == 0
-    assert "Already finished" in metarun(*judge).out
+    assert "Already finished" in metarun(*test).out

@@ -1,4 +1,4 @@
-"""Which data a config's `data` stands for now, found out without loading them wherever that is known already."""
+"""Find the hash of a config's data, without loading them if it is cached."""
 
 import logging
 from collections.abc import Sequence
@@ -9,21 +9,20 @@ from metarun.config.instantiate import build
 from metarun.config.run_id import data_identity
 from metarun.config.schema import Config
 from metarun.errors import UserError
-from metarun.system.hash_cache import remembered
+from metarun.system.hash_cache import cached_answer
 
 log = logging.getLogger(__name__)
 
 
-def data_at_hand(config: Config) -> str | None:
-    """Return the hash of the data that a resolved config names, as they are on this machine; None: they are not here.
+def current_data_hash(config: Config) -> str | None:
+    """Return the hash of a resolved config's data on this machine; None if they are missing.
 
-    Nothing is downloaded. Data that metarun has cached are loaded once, then their hash is known for as long as neither
-    the cache nor what the config says of them changes.
+    Nothing is downloaded. Cached data are loaded once; their hash is stored until the cache or the config changes.
     """
     node = config["data"]
     try:
         if not str(node["_target_"]).startswith("metarun."):
-            from metarun.runner.data_loading import load_data  # torch, which most data sets do without
+            from metarun.runner.data_loading import load_data  # imports torch, which most data sets do not need
 
             return load_data(node).hash
         source = build("data", node)
@@ -35,8 +34,8 @@ def data_at_hand(config: Config) -> str | None:
 
         files: Sequence[Path] = getattr(source, "cache_files", list)()
         if files and all(file.is_file() for file in files):
-            return remembered(files, f"data|{__version__}|{data_identity(config)}", compute)
+            return cached_answer(files, f"data|{__version__}|{data_identity(config)}", compute)
         return compute()
     except UserError as error:
-        log.warning("whether the data are those that this run was made from is not known: %s", error)
+        log.warning("cannot check whether the data of this run have changed: %s", error)
         return None
