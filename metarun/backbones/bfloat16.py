@@ -33,7 +33,7 @@ def compute_in_bfloat16(network: nn.Module) -> None:
 
 
 @contextmanager
-def as_called(network: nn.Module, x: Tensor) -> Iterator[None]:
+def match_precision(network: nn.Module, x: Tensor) -> Iterator[None]:
     """Within the block compute in the numbers that a call of the network would, for what is not done by a call."""
     if _enter in network._forward_pre_hooks.values():
         with _bfloat16(x):
@@ -42,12 +42,12 @@ def as_called(network: nn.Module, x: Tensor) -> Iterator[None]:
         yield
 
 
-def widened(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """Return bfloat16 as float32, in which statistics and losses are computed; other numbers as they are."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
-class _Narrowing(TorchFunctionMode):
+class _Autocast(TorchFunctionMode):
     """Does what autocast does, where vmap keeps that from being reached (torch 2.13).
 
     What products are of becomes bfloat16; what statistics are taken of becomes float32, and bfloat16 again.
@@ -62,20 +62,20 @@ class _Narrowing(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         if func in _PRODUCTS:
-            return func(*map(_narrowed, args), **{name: _narrowed(value) for name, value in named.items()})
+            return func(*map(_to_bfloat16, args), **{name: _to_bfloat16(value) for name, value in named.items()})
         if func in _STATISTICS and args and args[0].dtype == torch.bfloat16:
             return func(args[0].float(), *args[1:], **named).bfloat16()
         return func(*args, **named)
 
 
-def _narrowed(x: Any) -> Any:
+def _to_bfloat16(x: Any) -> Any:
     return x.bfloat16() if isinstance(x, Tensor) and x.dtype == torch.float32 else x
 
 
 @contextmanager
 def _bfloat16(x: Tensor) -> Iterator[None]:
     # Weights that were cast are not kept: inside `grad` and `vmap` the next task's would be taken for them.
-    with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False), _Narrowing():
+    with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False), _Autocast():
         yield
 
 
@@ -86,4 +86,4 @@ def _enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
 
 def _leave(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
     _entered.pop().__exit__(None, None, None)
-    return widened(output) if isinstance(output, Tensor) else output
+    return upcast(output) if isinstance(output, Tensor) else output

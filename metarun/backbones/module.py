@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from metarun.backbones.backbone import Backbone
-from metarun.backbones.module_check import check_network, makes_the_same_of
-from metarun.backbones.passing_state import put_back
+from metarun.backbones.module_check import accepts_memory_format, check_network
+from metarun.backbones.transient_state import restore_attributes
 from metarun.errors import UserError
 from metarun.system.determinism import refused
 from metarun.system.memory import ran_out
@@ -26,7 +26,7 @@ class Module(Backbone):
 
     Attributes:
         features: how many numbers describe an example; found out by asking for the features of one zero.
-        takes_channels_last: whether it does with the numbers of a map in another order, which is faster.
+        supports_channels_last: whether it does with the numbers of a map in another order, which is faster.
 
     Raises:
         UserError: the module cannot take such examples, gives something other than a row of numbers for each, or keeps
@@ -43,7 +43,7 @@ class Module(Backbone):
         zeros = torch.zeros(2, *input_shape)
         module.eval()
         try:
-            with torch.no_grad(), put_back(module):
+            with torch.no_grad(), restore_attributes(module):
                 found = module(zeros)
         except Exception as error:
             raise UserError(
@@ -56,7 +56,7 @@ class Module(Backbone):
                 "end it with a mean over the map and without a head, in timm with num_classes: 0.",
             )
         check_network(self._name, module, zeros)
-        self.takes_channels_last = makes_the_same_of(module, zeros, torch.channels_last)
+        self.supports_channels_last = accepts_memory_format(module, zeros, torch.channels_last)
         self.module = module.train()
         self.features = found.shape[1]
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
@@ -69,7 +69,7 @@ class Module(Backbone):
         """
         # cuDNN's recurrent layers have no second derivative, and in eval mode not even a first.
         torchs = torch.backends.cudnn.flags(enabled=False) if self._recurrent and x.is_cuda else nullcontext()
-        with put_back(self.module), torchs:
+        with restore_attributes(self.module), torchs:
             try:
                 features: Tensor = self.module(x)
             except Exception as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metarun.backbones.passing_state import attributes, changed, flat, put_back
+from metarun.backbones.transient_state import changed_tensors, flatten, restore_attributes, snapshot
 from metarun.errors import UserError
 
 Versions = dict[str, tuple[Tensor, int]]  # each weight and buffer, and how often it was written to
@@ -28,7 +28,7 @@ def check_network(name: str, network: nn.Module, examples: Tensor) -> None:
     """
     if any(is_lazy(weight) for weight in network.parameters()):
         raise UserError(f"backbone.module: {name} has a lazy part that no pass goes through", "remove it.")
-    _let_go_of_graphs(network)
+    _detach_computed(network)
     _check_registered(name, network)
     _check_eval_mode(name, network, examples)
     twin = _copied(name, network)
@@ -37,7 +37,7 @@ def check_network(name: str, network: nn.Module, examples: Tensor) -> None:
     _check_float64(name, _copied(name, twin).eval(), examples)
 
 
-def makes_the_same_of(network: nn.Module, examples: Tensor, order: torch.memory_format) -> bool:
+def accepts_memory_format(network: nn.Module, examples: Tensor, order: torch.memory_format) -> bool:
     """Whether a network takes its weights in another memory format, and examples (n, *shape); `view` may not."""
     twin = copy.deepcopy(network)
     try:
@@ -54,7 +54,7 @@ def _check_registered(name: str, network: nn.Module) -> None:
     for part in network.modules():
         kept = vars(part).keys() - {"_parameters", "_buffers", "_modules", "_flat_weights"}
         for attribute in sorted(kept):
-            for item in flat(vars(part)[attribute]):
+            for item in flatten(vars(part)[attribute]):
                 is_weight = isinstance(item, Tensor) and item.requires_grad
                 is_layer = (
                     isinstance(item, nn.Module) and item not in registered and any(True for _ in item.parameters())
@@ -70,9 +70,9 @@ def _check_registered(name: str, network: nn.Module) -> None:
 
 def _check_eval_mode(name: str, network: nn.Module, examples: Tensor) -> None:
     random, before = torch.get_rng_state(), _versions(network)
-    with torch.no_grad(), put_back(network):
+    with torch.no_grad(), restore_attributes(network):
         network(examples)
-    if wrong := _written(before, network):
+    if wrong := _changed_weights(before, network):
         raise UserError(
             f"backbone.module: {name} changes its {wrong[0]} in eval mode, so that a prediction depends on those "
             "before it",
@@ -86,11 +86,11 @@ def _check_eval_mode(name: str, network: nn.Module, examples: Tensor) -> None:
 
 
 def _check_training(name: str, network: nn.Module, examples: Tensor) -> None:
-    kept, before, held = set(network.state_dict(keep_vars=True)), _versions(network), attributes(network)
+    kept, before, held = set(network.state_dict(keep_vars=True)), _versions(network), snapshot(network)
     try:
-        with put_back(network):
+        with restore_attributes(network):
             found = network(examples)
-            others = [attribute for part, attribute, was in changed(held) if _is_state(part, attribute, was)]
+            others = [attribute for part, attribute, was in changed_tensors(held) if _is_state(part, attribute, was)]
     except Exception:  # two zeros may be too few to train on; what is wrong comes out on the data
         return
     if not isinstance(found, Tensor):
@@ -98,7 +98,7 @@ def _check_training(name: str, network: nn.Module, examples: Tensor) -> None:
             f"backbone.module: {name} makes a {type(found).__name__} in training, but a backbone makes (n, features)",
             "turn its auxiliary outputs off.",
         )
-    if lost := [each for each in _written(before, network) if each not in kept]:
+    if lost := [each for each in _changed_weights(before, network) if each not in kept]:
         raise UserError(
             f"backbone.module: {name} changes its buffer {lost[0]} in training, which no checkpoint has",
             "register it with `persistent=True`.",
@@ -140,7 +140,7 @@ def _versions(network: nn.Module) -> Versions:
     return {name: (tensor, tensor._version) for name, tensor in every}
 
 
-def _written(before: Versions, network: nn.Module) -> list[str]:
+def _changed_weights(before: Versions, network: nn.Module) -> list[str]:
     """Return which weights and buffers were set anew or written to."""
     now = _versions(network)
     return [
@@ -163,7 +163,7 @@ def _computed(part: nn.Module) -> set[Any]:
     return {getattr(hook, "name", getattr(hook, "_tensor_name", None)) for hook in hooks}
 
 
-def _let_go_of_graphs(network: nn.Module) -> None:
+def _detach_computed(network: nn.Module) -> None:
     """Cut off what such hooks computed when they were made: it cannot be copied, and is computed anew anyway."""
     for part in network.modules():
         for name in _computed(part) & vars(part).keys():

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.backbones.batch_norm import batch_norm
-from metarun.backbones.bfloat16 import widened
+from metarun.backbones.bfloat16 import upcast
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_one_by_one
 
@@ -18,7 +18,7 @@ Norm = Literal["batch", "support", "running", "layer", "instance", "group", "tas
 NORMS: tuple[Norm, ...] = ("batch", "support", "running", "layer", "instance", "group", "tasknorm", "none")
 EPSILON = 1e-5
 GROUPS = 8
-MANY = 2**18  # numbers, from which on `batch_norm` is faster than torch's, which is right and quicker to call
+MIN_SIZE = 2**18  # numbers, from which on `batch_norm` is faster than torch's, which is right and quicker to call
 
 # How many examples, from the first on, are the support set in the forward pass at hand; None: all of them.
 _support: ContextVar[int | None] = ContextVar("support", default=None)
@@ -97,10 +97,10 @@ class BatchStatistics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, ...) over everything but the channels."""
-        exact, scale, shift = widened(x), self.affine.weight, self.affine.bias
+        exact, scale, shift = upcast(x), self.affine.weight, self.affine.bias
         if exact.numel() == exact.shape[1]:  # of a single number torch will not take the variance
             found: Tensor = self.affine(_standardise(exact, exact, (0, *range(2, x.ndim))))
-        elif is_one_by_one() and exact.numel() < MANY:
+        elif is_one_by_one() and exact.numel() < MIN_SIZE:
             found = F.batch_norm(exact, None, None, scale, shift, training=True, eps=EPSILON)
         else:
             found = batch_norm(exact, scale, shift, EPSILON)
@@ -140,7 +140,7 @@ class TaskNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, height, width)."""
-        exact = widened(x)
+        exact = upcast(x)
         support = exact[: _support.get()]
         alpha = torch.sigmoid(self.slope * len(support) + self.offset)
         of_support, of_each = _moments(support, (0, 2, 3)), _moments(exact, (2, 3))
@@ -168,7 +168,7 @@ class ExampleStatistics(nn.Module):
 
 def _standardise(x: Tensor, known: Tensor, over: tuple[int, ...]) -> Tensor:
     """Normalise x by the mean and variance of `known`, which is x or its first examples; bfloat16 becomes float32."""
-    exact = widened(x)
+    exact = upcast(x)
     centred = exact - (exact if known is x else exact[: len(known)]).mean(over, keepdim=True)
     return centred * (centred[: len(known)].square().mean(over, keepdim=True) + EPSILON).rsqrt()
 

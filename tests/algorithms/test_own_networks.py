@@ -275,8 +275,13 @@ def test_a_network_is_asked_with_examples_of_the_data_whether_it_takes_each_alon
 
 
 def test_channels_come_last_only_where_the_network_takes_them():
+<<<<<<< HEAD
     viewing = to_channels_last(make("protonet", own.Viewing).float())
     assert not viewing.backbone.takes_channels_last
+=======
+    viewing = lay_out(make("protonet", own.Viewing).float())
+    assert not viewing.backbone.supports_channels_last
+>>>>>>> cdd5476 (Use plain words in the data room)
     assert viewing.backbone.module.layer.weight.is_contiguous()
     viewing.meta_loss(make_stream(WAY, 2, 2, shape=own.SHAPE).draw(0, 1)).backward()
 

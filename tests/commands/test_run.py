@@ -561,7 +561,7 @@ from pathlib import Path
 import numpy as np
 
 from metarun.data import SPLITS, ClassDataset
-from metarun.data.cache_file import Unwritten
+from metarun.data.cache_file import ExampleStream
 from metarun.data.cache import Storage, load_or_build
 
 CLASSES, EXAMPLES, SHAPE = 400, 30, (3, 84, 84)  # 254 MB in meta-training
@@ -595,7 +595,7 @@ class Big:
         classes = CLASSES if split == "train" else 10
         names = tuple(f"{split} {c}" for c in range(classes))
         offsets = EXAMPLES * np.arange(classes + 1)
-        made = Unwritten(self.make(classes, SPLITS.index(split)), SHAPE, np.dtype(np.uint8), offsets, names)
+        made = ExampleStream(self.make(classes, SPLITS.index(split)), SHAPE, np.dtype(np.uint8), offsets, names)
         return load_or_build(Path(f"{split}.npz").absolute(), "big", lambda: made, self.storage)
 
     def make(self, classes, seed):

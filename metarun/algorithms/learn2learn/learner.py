@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, AdaptedHead, embed_once
-from metarun.backbones import Backbone, asks_for_support
+from metarun.backbones import Backbone, needs_support
 from metarun.errors import UserError
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
@@ -69,7 +69,7 @@ def check_adapts_each(network: nn.Module) -> None:
 
 def check_fits(backbone: Backbone) -> None:
     """Raise a UserError where learn2learn cannot follow: it takes each set by itself."""
-    if asks_for_support(backbone):
+    if needs_support(backbone):
         raise UserError(
             "this backbone.norm takes statistics of the support set but learn2learn passes queries without it",
             "set `backbone.norm=batch` or another, or choose a method of metarun's own, such as algo=maml.",

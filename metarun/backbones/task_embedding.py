@@ -35,11 +35,11 @@ def embed_queries(network: nn.Module, support_x: Inputs, query_x: Inputs, embed:
         embed: calls the network, if not by its own weights or `forward`.
     """
     embed = embed or network
-    if asks_for_support(network):
+    if needs_support(network):
         return embed_together(embed, support_x, query_x)[1]
     return embed(query_x)
 
 
-def asks_for_support(network: nn.Module) -> bool:
+def needs_support(network: nn.Module) -> bool:
     """Whether a layer takes statistics of the support set, for queries too."""
     return any(isinstance(layer, SupportStatistics | TaskNorm) for layer in network.modules())

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from metarun.system.inputs import Inputs
 
 
-def embed_under(
+def embed_with_weights(
     network: nn.Module, weights: Mapping[str, Tensor], x: Inputs, places: Mapping[str, Tensor] | None = None
 ) -> Tensor:
     """Return what a network makes of x (n, *shape) under other weights and running statistics.
