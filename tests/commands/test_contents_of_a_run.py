@@ -50,7 +50,7 @@ def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(p
     Path("mine/test/light red").mkdir()
     told = [
         "data: train 5 classes of 4 examples, val 5 of 4, test 5 of 4",
-        "image_folder: 1 folder has no picture in it and is no class (test/light red)",
+        "image_folder: 1 folder contains no pictures and is not a class (test/light red)",
         "image_folder: skipped unsupported files: 1 .heic",
     ]
     for seed in (0, 1):

@@ -340,9 +340,9 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["train.clip_grad=-1"], "train.clip_grad=-1.0 (set by the command) but it must be above 0"),
         (["results_dir=/dev/null/x"], "cannot be written"),
         (["data=image_folder"], "data=image_folder needs pictures; set `data.root` to a folder or a zip"),
-        (["data=image_folder", "data.root=nowhere"], "data.root=nowhere is not there"),
+        (["data=image_folder", "data.root=nowhere"], "data.root=nowhere does not exist"),
         (["data=image_folder", "data.channels=2"], "data.channels=2 is not one of 1, 3, as ImageFolder takes"),
-        (["data=miniimagenet"], "miniimagenet is not here; put your copy"),
+        (["data=miniimagenet"], "miniimagenet was not found; put your copy"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metarun, words, sentence):
