@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, AdaptedHead
 from metarun.algorithms.stepless import Stepless
-from metarun.backbones import Backbone, HasFeatureMap, Norm, match_precision, embed_queries, upcast
+from metarun.backbones import Backbone, HasFeatureMap, Norm, embed_queries, match_precision, upcast
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, first_field
