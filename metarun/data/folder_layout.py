@@ -166,7 +166,7 @@ def _check_unambiguous(root: Path, splits: Mapping[Split, Classes], classes: Cla
                 inside = sum(_folder(others).startswith(above) for others in classes.values()) - 1
                 raise UserError(
                     f"{above[:-1]} in {root} contains {own} and also {counted(inside, 'folder')} of pictures (such "
-                    f"as {_folder(files)[:-1]} with {len(files):,}), so it is unclear which is the class",
+                    f"as {_folder(files)[:-1]} with {len(files):,}), so it is unclear which of them is the class",
                     f"move all pictures into {above[:-1]}, or each into a folder without subfolders.",
                 )
 

@@ -69,7 +69,7 @@ class ImageFolder:
         storage: Storage = "memory",
     ) -> None:
         if not 1 <= size <= _MAX_SIZE:
-            raise UserError(f"size={size} but it must be from 1 to {_MAX_SIZE} pixels", "correct `data.size`.")
+            raise UserError(f"data.size={size} but it must be from 1 to {_MAX_SIZE} pixels", "correct `data.size`.")
         self.root = None if root is None else path_of(root)
         self._given_root = root
         self.split = split

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.archive import open_files
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 
 DRAWERS = 20  # people who drew each character
 _DRAWERS = [f"{drawer:02}" for drawer in range(1, DRAWERS + 1)]  # as files are named
@@ -104,8 +104,8 @@ def _check_complete(path: Path, part: Part, characters: Mapping[str, Mapping[str
     alphabets = {character.partition("/")[0] for character in characters}
     if (len(alphabets), len(characters)) != (part.alphabets, part.characters):
         raise UserError(
-            f"{path} contains {len(characters)} characters in {len(alphabets)} alphabets{_first_gap(characters)} but "
-            f"{part.name} has {part.characters} in {part.alphabets}",
+            f"{path} contains {counted(len(characters), 'character')} in {counted(len(alphabets), 'alphabet')}"
+            f"{_first_gap(characters)} but {part.name} has {part.characters} in {part.alphabets}",
             "download it again.",
         )
 

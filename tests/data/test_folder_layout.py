@@ -34,7 +34,8 @@ def test_a_folder_of_pictures_and_folders_of_pictures_is_refused(names, lists, f
     where = f"{folder}test/test0" if lists is None else f"{folder}test0"
     sentence = (
         rf"^{where} in birds contains 1 picture and also 1 folder of pictures \(such as {where}/more with 2\), so it "
-        rf"is unclear which is the class; move all pictures into {where}, or each into a folder without subfolders\.$"
+        rf"is unclear which of them is the class; move all pictures into {where}, or each into a folder without "
+        r"subfolders\.$"
     )
     with pytest.raises(UserError, match=sentence):
         layout_of(moved(names, 2), lists, folder=folder)

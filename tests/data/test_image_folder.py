@@ -234,7 +234,9 @@ def test_a_table_with_other_columns_is_refused(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 2049, 10**9])
 def test_a_size_out_of_range_is_refused(size):
-    with pytest.raises(UserError, match=rf"size={size} but it must be from 1 to 2048 pixels; correct `data\.size`"):
+    with pytest.raises(
+        UserError, match=rf"^data\.size={size} but it must be from 1 to 2048 pixels; correct `data\.size`"
+    ):
         ImageFolder("birds", size=size)
 
 

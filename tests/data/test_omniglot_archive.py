@@ -65,12 +65,12 @@ def test_a_missing_character_is_named(read, files):
 
 
 def test_a_missing_alphabet_is_counted(read, files):
-    with pytest.raises(UserError, match="contains 2 characters in 1 alphabets but images_background has 3 in 2"):
+    with pytest.raises(UserError, match="contains 2 characters in 1 alphabet but images_background has 3 in 2"):
         read({name: content for name, content in files.items() if "Hebrew" not in name})
 
 
 def test_the_other_half_under_this_name_is_refused(read):
-    with pytest.raises(UserError, match="contains 2 characters in 1 alphabets but images_background has 3 in 2"):
+    with pytest.raises(UserError, match="contains 2 characters in 1 alphabet but images_background has 3 in 2"):
         read(make_files("images_evaluation"))
 
 
