@@ -73,7 +73,7 @@ def test_a_class_in_two_splits_under_two_names_is_an_error():
     data = changed(data, "test", slice(20, 40), data.splits["train"].values[60:80])
     with pytest.raises(
         UserError,
-        match=r"class 'train 3' in 'train' of synthetic and class 'test 1' in 'test' have the same 20 examples; give",
+        match=r"class 'train 3' in 'train' of synthetic and class 'test 1' in 'test' have the same 20 examples; put",
     ):
         duplicates(data)
 
@@ -135,7 +135,7 @@ def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
     assert told in printed
     assert the_row()["duplicates_across_classes"] == 1
     _, printed, _ = metarun("compare")
-    assert "⁂ some examples stand in several classes of a split: no method can tell which class they are." in printed
+    assert "⁂ some examples stand in several classes of a split: no method can tell of which they are." in printed
 
 
 def test_many_are_told_with_one_of_them():
