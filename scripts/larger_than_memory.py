@@ -41,12 +41,12 @@ class Noise:
 
     def _split(self, split: str):
         from metarun.data.cache import load_or_build
-        from metarun.data.cache_file import Unwritten
+        from metarun.data.cache_file import ExampleStream
         from metarun.system.paths import data_root
 
         classes = self.classes if split == "train" else HELD_OUT_CLASSES
         names = tuple(f"{split} {c}" for c in range(classes))
-        made = Unwritten(self._blocks(classes), SHAPE, np.dtype(np.uint8), EXAMPLES * np.arange(classes + 1), names)
+        made = ExampleStream(self._blocks(classes), SHAPE, np.dtype(np.uint8), EXAMPLES * np.arange(classes + 1), names)
         return load_or_build(data_root() / f"noise-{classes}-{split}.npz", "noise", lambda: made, self.storage)
 
     @staticmethod

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
-from metarun.backbones import Backbone, embed_queries, embed_under, norm_weights
+from metarun.backbones import Backbone, embed_queries, embed_with_weights, norm_weights
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
@@ -111,7 +111,7 @@ class CAVIA(Algorithm):
         film = {f"{self.layer}.weight": weight, f"{self.layer}.bias": gamma * bias + beta}
 
         def embed(x: Inputs) -> Tensor:
-            return embed_under(self.backbone, of_backbone, x, film)
+            return embed_with_weights(self.backbone, of_backbone, x, film)
 
         features = embed(x) if support_x is None else embed_queries(self.backbone, support_x, x, embed)
         outputs: Tensor = self.head(features)

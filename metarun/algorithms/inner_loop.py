@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 
 from metarun.algorithms.algorithm import Adapted, Algorithm
-from metarun.backbones import Backbone, embed_queries, embed_under
+from metarun.backbones import Backbone, embed_queries, embed_with_weights
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
 from metarun.system.inputs import Inputs
@@ -111,7 +111,7 @@ def outputs_under(backbone: Backbone, weights: Parameters, x: Inputs, support_x:
     of_backbone = {name.removeprefix("backbone."): w for name, w in weights.items() if name.startswith("backbone.")}
 
     def embed(x: Inputs) -> Tensor:
-        return embed_under(backbone, of_backbone, x)
+        return embed_with_weights(backbone, of_backbone, x)
 
     features = embed(x) if support_x is None else embed_queries(backbone, support_x, x, embed)
     return F.linear(features, weights["head.weight"], weights["head.bias"])

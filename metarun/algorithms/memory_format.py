@@ -12,7 +12,7 @@ def to_channels_last(algorithm: Algorithm) -> Algorithm:
     its own; their convolutions are grouped, and slower that way.
     """
     on_cpu = all(parameter.device.type == "cpu" for parameter in algorithm.parameters())
-    takes_it = all(getattr(part, "takes_channels_last", True) for part in algorithm.modules())
+    takes_it = all(getattr(part, "supports_channels_last", True) for part in algorithm.modules())
     if on_cpu and takes_it and algorithm.order is None:
         algorithm.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return algorithm

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, AdaptedHead
 from metarun.algorithms.stepless import Stepless
-from metarun.backbones import Backbone, HasFeatureMap, Norm, as_called, embed_queries, widened
+from metarun.backbones import Backbone, HasFeatureMap, Norm, embed_queries, match_precision, upcast
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, first_field
@@ -65,7 +65,7 @@ class RelationNet(Stepless):
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`; the sigmoid of one is the score."""
-        with as_called(self.backbone, first_field(support_x)):
+        with match_precision(self.backbone, first_field(support_x)):
             support = self.feature_map(support_x)
             query = embed_queries(self.backbone, support_x, query_x, self.feature_map)
             members = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
@@ -77,7 +77,7 @@ class RelationNet(Stepless):
                 ],
                 dim=2,
             )  # (way * query, way, 2 * channels, height, width)
-            logits = widened(self.relation(pairs.flatten(0, 1)))
+            logits = upcast(self.relation(pairs.flatten(0, 1)))
         return logits.reshape(len(query), way)
 
 

@@ -14,7 +14,7 @@ from metarun.algorithms import Stepless
 from metarun.api.run import Run, load
 from metarun.api.tasks import source_of
 from metarun.errors import UserError
-from metarun.evaluation.evaluate import Evaluation, judge
+from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
 from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import is_transductive
@@ -84,7 +84,7 @@ def evaluate(
     return Evaluated(
         accuracy=mean,
         ci95=float("nan") if half is None else half,
-        floor=float(judge(floor, stream, tasks).headline.mean()),
+        floor=float(evaluate_predictions(floor, stream, tasks).headline.mean()),
         transductive=is_transductive(method, stream, 0),
         by_task=by_task,
     )

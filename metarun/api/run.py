@@ -104,7 +104,7 @@ class Run:
     @cached_property
     def _parts(self) -> Parts:
         parts = Parts(self.config)
-        parts.of_a_run = True
+        parts.is_trained = True
         return parts
 
 

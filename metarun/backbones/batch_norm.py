@@ -1,4 +1,4 @@
-"""Batch normalisation whose derivatives of every order are right, one by one and vectorised over tasks."""
+"""Batch normalisation with correct derivatives of every order, in a loop or vectorised over tasks."""
 
 from typing import Any, cast
 
@@ -13,11 +13,11 @@ _aten = torch.ops.aten
 def batch_norm(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tensor:
     """Normalise by the statistics of the batch: scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
-    What torch.nn.functional.batch_norm computes in training, by the same kernels. Its own second derivative is wrong
-    under vmap (torch 2.13) and takes many passes over the maps; this one takes few.
+    Computes the same as torch.nn.functional.batch_norm in training, with the same kernels. Torch's second derivative is
+    wrong under vmap (torch 2.13) and takes many passes over the maps; this one takes few.
 
     Args:
-        x: (n, channels, ...), of which every channel has more than one number.
+        x: (n, channels, ...), with more than one number per channel.
         scale: (channels).
         shift: (channels).
         epsilon: added to the variance.
@@ -26,7 +26,7 @@ def batch_norm(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tenso
 
 
 class _Forward(Function):
-    """Returns the normalised maps, and the mean and 1 / deviation of each channel."""
+    """Returns the normalised maps, and the mean and 1 / standard deviation of each channel."""
 
     @staticmethod
     def forward(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,10 +60,10 @@ class _Forward(Function):
 
 
 class _Backward(Function):
-    """Returns the gradients with respect to x, scale and shift, and can be differentiated in turn.
+    """Returns the gradients with respect to x, scale and shift, and can itself be differentiated.
 
-    With h the maps before scale and shift, r = 1 / deviation, and P(v) = v - mean(v) - h mean(v h), the gradient with
-    respect to x is scale r P(g), that of scale sum(g h), that of shift sum(g).
+    With h the maps before scale and shift, r = 1 / standard deviation, and P(v) = v - mean(v) - h mean(v h), the
+    gradients are scale r P(g) for x, sum(g h) for scale and sum(g) for shift.
     """
 
     @staticmethod
@@ -84,9 +84,9 @@ class _Backward(Function):
         u, of_scale, of_shift = gradients
         g, x, scale, mean, inverse, g_h, g_sum = ctx.saved_tensors
         over = (0, *range(2, x.ndim))
-        if torch.is_grad_enabled():  # a third derivative may follow, so all that depends on x and g has to say so
+        if torch.is_grad_enabled():  # for a third derivative, record how these depend on x and g
             mean = x.mean(over)
-            centred = x - _wide(mean, x)
+            centred = x - _broadcast(mean, x)
             inverse = (centred.square().mean(over) + ctx.epsilon).rsqrt()
             g_h, g_sum = (g * centred).sum(over) * inverse, g.sum(over)
         count = x.numel() // len(mean)
@@ -94,10 +94,10 @@ class _Backward(Function):
         to_scale = inverse * ((u * g).sum(over) - (u_sum * g_sum + u_h * g_h) / count)
         by_g = inverse * (of_scale - scale * inverse * u_h / count)
         by_x = -inverse * (inverse * scale * to_scale + by_g * g_h) / count
-        to_x = torch.addcmul(_wide(-by_x * mean - by_g * g_sum / count, x), x, _wide(by_x, x))
-        to_x = torch.addcmul(torch.addcmul(to_x, g, _wide(by_g, x)), u_x, _wide(-inverse * g_h / count, x))
+        to_x = torch.addcmul(_broadcast(-by_x * mean - by_g * g_sum / count, x), x, _broadcast(by_x, x))
+        to_x = torch.addcmul(torch.addcmul(to_x, g, _broadcast(by_g, x)), u_x, _broadcast(-inverse * g_h / count, x))
         by_h = of_scale * inverse
-        to_g = torch.addcmul(_wide(of_shift - by_h * mean, x), x, _wide(by_h, x)) + u_x
+        to_g = torch.addcmul(_broadcast(of_shift - by_h * mean, x), x, _broadcast(by_h, x)) + u_x
         return to_g, to_x, to_scale, None, None, None
 
     @staticmethod
@@ -111,16 +111,16 @@ class _Backward(Function):
 
 
 def _channels(maps: Tensor, dim: int | None, tasks: int) -> Tensor:
-    """Return (n, tasks * channels, ...) of maps (n, channels, ...) with the tasks in dimension `dim`, or shared."""
+    """Fold tasks into channels: (n, tasks * channels, ...); tasks are in dimension `dim`, None: shared maps."""
     maps = maps.unsqueeze(1).expand(-1, tasks, *maps.shape[1:]) if dim is None else maps.movedim(dim, 1)
     return maps.flatten(1, 2)
 
 
 def _numbers(each: Tensor, dim: int | None, tasks: int) -> Tensor:
-    """Return (tasks * channels) of (channels) with the tasks in dimension `dim`, or shared."""
+    """Fold tasks into channels: (tasks * channels); tasks are in dimension `dim`, None: shared numbers."""
     return (each.expand(tasks, -1) if dim is None else each.movedim(dim, 0)).flatten()
 
 
-def _wide(each: Tensor, x: Tensor) -> Tensor:
-    """Return one number per channel as it broadcasts over maps like x."""
+def _broadcast(each: Tensor, x: Tensor) -> Tensor:
+    """Reshape one number per channel to broadcast over maps like x."""
     return each.view(-1, *[1] * (x.ndim - 2))

@@ -1,4 +1,4 @@
-"""Checkpoints without the frozen weights of a network that come from a file: they stay there, known by a hash."""
+"""Keep frozen weights that come from a file out of checkpoints; a checkpoint has their hash instead."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-HASH = "frozen_sha256"  # the entry of a state that stands for the frozen weights
+HASH = "frozen_sha256"  # the entry of a state dict that replaces the frozen weights
 
 
 def omit_frozen_weights(network: nn.Module) -> None:
-    """Let the state of a network hold a hash in place of its frozen weights, which it has from a file.
+    """Replace the frozen weights in the state dict of a network by their hash; they are loaded from a file.
 
-    Loading a state checks that the frozen weights are the same, and leaves them. A state that still holds them, of an
-    earlier version, is loaded whole.
+    Loading a state dict checks that the frozen weights are the same and does not change them. A state dict of an
+    earlier version, which contains them, is loaded completely.
     """
     frozen = {name: weight for name, weight in network.named_parameters() if not weight.requires_grad}
     if not frozen or any(weight.is_meta for weight in frozen.values()):
@@ -26,17 +26,19 @@ def omit_frozen_weights(network: nn.Module) -> None:
             del state[f"{prefix}{name}"]
         state[f"{prefix}{HASH}"] = digest
 
-    def put_back(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-        stated = state.pop(f"{prefix}{HASH}", None)
-        if stated is None:
+    def restore(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+        expected = state.pop(f"{prefix}{HASH}", None)
+        if expected is None:
             return
-        if not torch.equal(stated.cpu(), digest):
-            raise RuntimeError("the frozen weights are not those of the training: the file that they come from changed")
+        if not torch.equal(expected.cpu(), digest):
+            raise RuntimeError(
+                "the frozen weights differ from those in training: the file that they come from has changed"
+            )
         own = dict(module.named_parameters())
         state.update({f"{prefix}{name}": own[name].detach() for name in frozen})
 
     network.register_state_dict_post_hook(replace_by_hash)  # type: ignore[no-untyped-call]
-    network.register_load_state_dict_pre_hook(put_back)  # type: ignore[no-untyped-call]
+    network.register_load_state_dict_pre_hook(restore)  # type: ignore[no-untyped-call]
 
 
 def _sha256(weights: Mapping[str, Tensor]) -> bytes:

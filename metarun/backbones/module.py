@@ -1,4 +1,4 @@
-"""Any network, as it is."""
+"""Any torch module as a backbone."""
 
 from contextlib import nullcontext
 
@@ -6,31 +6,31 @@ import torch
 from torch import Tensor, nn
 
 from metarun.backbones.backbone import Backbone
-from metarun.backbones.module_check import check_network, makes_the_same_of
-from metarun.backbones.passing_state import put_back
+from metarun.backbones.module_check import accepts_memory_format, check_network
+from metarun.backbones.transient_state import restore_attributes
 from metarun.errors import UserError
 from metarun.system.determinism import is_determinism_error
 from metarun.system.memory import is_out_of_memory
 
 
 class Module(Backbone):
-    """A torch module of anybody's, such as one from timm, as a backbone.
+    """Any torch module, such as one from timm, as a backbone.
 
-    Its normalisation is its own: a module with running statistics is meta-trained task by task, and `backbone.norm`
-    does not exist. Tensors that a pass leaves in the module, such as a hidden state, are put back: nothing of a task
-    stays, but for its buffers in meta-training.
+    It keeps its own normalisation: a module with running statistics is meta-trained task by task, and there is no
+    `backbone.norm`. Tensors that a pass leaves in the module, such as a hidden state, are restored afterwards: nothing
+    of a task remains, except for buffers in meta-training.
 
     Args:
         input_shape: of an example.
         module: maps (n, *input_shape) to (n, features).
 
     Attributes:
-        features: how many numbers describe an example; found out by asking for the features of one zero.
-        takes_channels_last: whether it does with the numbers of a map in another order, which is faster.
+        features: length of the feature vector, found by a pass over zeros.
+        supports_channels_last: whether it works in the channels-last memory format, which is faster.
 
     Raises:
-        UserError: the module cannot take such examples, gives something other than a row of numbers for each, or keeps
-            or changes what it must not, see `check_network`.
+        UserError: the module fails on such examples, does not return one feature vector per example, or keeps or
+            changes state that it must not, see `check_network`.
     """
 
     def __init__(self, input_shape: tuple[int, ...], module: nn.Module) -> None:
@@ -43,20 +43,20 @@ class Module(Backbone):
         zeros = torch.zeros(2, *input_shape)
         module.eval()
         try:
-            with torch.no_grad(), put_back(module):
+            with torch.no_grad(), restore_attributes(module):
                 found = module(zeros)
         except Exception as error:
             raise UserError(
-                f"backbone.module: {self._name} cannot take examples of shape {list(input_shape)}: {_reason(error)}"
+                f"backbone.module: {self._name} fails on examples of shape {list(input_shape)}: {_reason(error)}"
             ) from error
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise UserError(
-                f"backbone.module: {self._name} makes {shape} of 2 examples, but a backbone makes (2, features)",
-                "end it with a mean over the map and without a head, in timm with num_classes: 0.",
+                f"backbone.module: {self._name} returns {shape} for 2 examples but must return (2, features)",
+                "end it with a mean over the map and no head (in timm: num_classes=0).",
             )
         check_network(self._name, module, zeros)
-        self.takes_channels_last = makes_the_same_of(module, zeros, torch.channels_last)
+        self.supports_channels_last = accepts_memory_format(module, zeros, torch.channels_last)
         self.module = module.train()
         self.features = found.shape[1]
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
@@ -67,17 +67,18 @@ class Module(Backbone):
         Raises:
             UserError: the module fails on these examples.
         """
-        # cuDNN's recurrent layers have no second derivative, and in eval mode not even a first.
-        torchs = torch.backends.cudnn.flags(enabled=False) if self._recurrent and x.is_cuda else nullcontext()
-        with put_back(self.module), torchs:
+        # cuDNN's recurrent layers have no second derivative, and in eval mode no first one.
+        without_cudnn = torch.backends.cudnn.flags(enabled=False) if self._recurrent and x.is_cuda else nullcontext()
+        with restore_attributes(self.module), without_cudnn:
             try:
                 features: Tensor = self.module(x)
             except Exception as error:
                 if isinstance(error, UserError) or is_out_of_memory(error) or is_determinism_error(error):
                     raise
-                kind = str(x.dtype).removeprefix("torch.")
+                dtype = str(x.dtype).removeprefix("torch.")
+                shape = list(x.shape)
                 raise UserError(
-                    f"backbone.module: {self._name} fails on {kind} examples of shape {list(x.shape)}: {_reason(error)}"
+                    f"backbone.module: {self._name} fails on {dtype} examples of shape {shape}: {_reason(error)}"
                 ) from error
         return features
 

@@ -1,4 +1,4 @@
-"""What a network of anybody's must leave alone, so that a number made with it means what it says."""
+"""Check that a user's network keeps no state that would make its results wrong."""
 
 import copy
 import itertools
@@ -8,27 +8,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metarun.backbones.passing_state import attributes, changed, flat, put_back
+from metarun.backbones.transient_state import changed_tensors, flatten, restore_attributes, snapshot
 from metarun.errors import UserError
 
-Versions = dict[str, tuple[Tensor, int]]  # each weight and buffer, and how often it was written to
+Versions = dict[str, tuple[Tensor, int]]  # each weight and buffer with the number of writes to it
 
 
 def check_network(name: str, network: nn.Module, examples: Tensor) -> None:
-    """Refuse what makes a prediction depend on earlier ones, or a checkpoint less than the network.
+    """Refuse a network whose predictions depend on earlier ones, or whose state a checkpoint does not cover.
 
     Args:
         name: of its class, for messages.
         network: in eval mode, after a first pass.
-        examples: (2, *shape) that it takes.
+        examples: (2, *shape), valid inputs.
 
     Raises:
-        UserError: it has weights that are not registered; in eval mode it changes a weight or a buffer, or draws random
-            numbers; in training it changes what no checkpoint has; it cannot be copied, or not compute in float64.
+        UserError: it has unregistered weights; in eval mode it changes a weight or buffer, or draws random numbers; in
+            training it changes state that is not in checkpoints; it cannot be copied, or not run in float64.
     """
     if any(is_lazy(weight) for weight in network.parameters()):
-        raise UserError(f"backbone.module: {name} has a lazy part that no pass goes through", "remove it.")
-    _let_go_of_graphs(network)
+        raise UserError(f"backbone.module: {name} has a lazy layer that no pass uses", "remove it.")
+    _detach_computed(network)
     _check_registered(name, network)
     _check_eval_mode(name, network, examples)
     twin = _copied(name, network)
@@ -37,8 +37,8 @@ def check_network(name: str, network: nn.Module, examples: Tensor) -> None:
     _check_float64(name, _copied(name, twin).eval(), examples)
 
 
-def makes_the_same_of(network: nn.Module, examples: Tensor, order: torch.memory_format) -> bool:
-    """Whether a network takes its weights in another memory format, and examples (n, *shape); `view` may not."""
+def accepts_memory_format(network: nn.Module, examples: Tensor, order: torch.memory_format) -> bool:
+    """Whether a network works on examples (n, *shape) in another memory format; one that uses `view` may not."""
     twin = copy.deepcopy(network)
     try:
         twin.to(memory_format=order)  # type: ignore[call-overload]
@@ -54,58 +54,57 @@ def _check_registered(name: str, network: nn.Module) -> None:
     for part in network.modules():
         kept = vars(part).keys() - {"_parameters", "_buffers", "_modules", "_flat_weights"}
         for attribute in sorted(kept):
-            for item in flat(vars(part)[attribute]):
+            for item in flatten(vars(part)[attribute]):
                 is_weight = isinstance(item, Tensor) and item.requires_grad
                 is_layer = (
                     isinstance(item, nn.Module) and item not in registered and any(True for _ in item.parameters())
                 )
                 if is_weight or is_layer:
                     raise UserError(
-                        f"backbone.module: {name} keeps weights in its attribute {attribute}, where no method finds "
-                        "them",
-                        "register them by nn.Parameter, nn.ParameterList or nn.ModuleList, and compute what "
-                        "follows from them in `forward`.",
+                        f"backbone.module: {name} has unregistered weights in its attribute {attribute}, which no "
+                        "method can train",
+                        "register them by nn.Parameter, nn.ParameterList or nn.ModuleList, and compute what depends "
+                        "on them in `forward`.",
                     )
 
 
 def _check_eval_mode(name: str, network: nn.Module, examples: Tensor) -> None:
     random, before = torch.get_rng_state(), _versions(network)
-    with torch.no_grad(), put_back(network):
+    with torch.no_grad(), restore_attributes(network):
         network(examples)
-    if wrong := _written(before, network):
+    if wrong := _changed_weights(before, network):
         raise UserError(
-            f"backbone.module: {name} changes its {wrong[0]} in eval mode, so that a prediction depends on those "
-            "before it",
-            "change it only `if self.training`, and leave out `max_norm`.",
+            f"backbone.module: {name} changes its {wrong[0]} in eval mode, so predictions depend on earlier ones",
+            "change it only `if self.training`, and remove `max_norm`.",
         )
     if not torch.equal(random, torch.get_rng_state()):
         raise UserError(
             f"backbone.module: {name} draws random numbers in eval mode",
-            "give F.dropout `training=self.training`, or use nn.Dropout.",
+            "pass `training=self.training` to F.dropout, or use nn.Dropout.",
         )
 
 
 def _check_training(name: str, network: nn.Module, examples: Tensor) -> None:
-    kept, before, held = set(network.state_dict(keep_vars=True)), _versions(network), attributes(network)
+    kept, before, held = set(network.state_dict(keep_vars=True)), _versions(network), snapshot(network)
     try:
-        with put_back(network):
+        with restore_attributes(network):
             found = network(examples)
-            others = [attribute for part, attribute, was in changed(held) if _is_state(part, attribute, was)]
-    except Exception:  # two zeros may be too few to train on; what is wrong comes out on the data
+            others = [attribute for part, attribute, was in changed_tensors(held) if _is_state(part, attribute, was)]
+    except Exception:  # two zeros may be too few to train on; real errors show on the data
         return
     if not isinstance(found, Tensor):
         raise UserError(
-            f"backbone.module: {name} makes a {type(found).__name__} in training, but a backbone makes (n, features)",
-            "turn its auxiliary outputs off.",
+            f"backbone.module: {name} returns a {type(found).__name__} in training but must return (n, features)",
+            "disable its auxiliary outputs.",
         )
-    if lost := [each for each in _written(before, network) if each not in kept]:
+    if lost := [each for each in _changed_weights(before, network) if each not in kept]:
         raise UserError(
-            f"backbone.module: {name} changes its buffer {lost[0]} in training, which no checkpoint has",
+            f"backbone.module: {name} changes its buffer {lost[0]} in training, which is not in checkpoints",
             "register it with `persistent=True`.",
         )
     if others:
         raise UserError(
-            f"backbone.module: {name} changes its attribute {others[0]} in training, which no checkpoint has",
+            f"backbone.module: {name} changes its attribute {others[0]} in training, which is not in checkpoints",
             f"make it a buffer with `register_buffer('{others[0]}', …)`.",
         )
 
@@ -115,12 +114,12 @@ def _check_float64(name: str, twin: nn.Module, examples: Tensor) -> None:
         with torch.no_grad():
             found = twin.double()(examples.double())
         if found.dtype != torch.float64:
-            raise TypeError(f"it makes {found.dtype} of them")
+            raise TypeError(f"it returns {found.dtype}")
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"backbone.module: {name} does not take float64, in which metarun checks a method: {reason}",
-            "let it compute in the type of its weights, with constants as buffers and without `.float()`.",
+            f"backbone.module: {name} does not support float64, which metarun needs for its checks: {reason}",
+            "compute in the dtype of the weights, with constants as buffers and without `.float()`.",
         ) from error
 
 
@@ -130,7 +129,7 @@ def _copied(name: str, network: nn.Module) -> nn.Module:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"backbone.module: {name} cannot be copied, perhaps since it keeps tensors of a pass in a list or dict: "
+            f"backbone.module: {name} cannot be copied, perhaps because it keeps tensors of a pass in a list or dict: "
             f"{reason}"
         ) from error
 
@@ -140,8 +139,8 @@ def _versions(network: nn.Module) -> Versions:
     return {name: (tensor, tensor._version) for name, tensor in every}
 
 
-def _written(before: Versions, network: nn.Module) -> list[str]:
-    """Return which weights and buffers were set anew or written to."""
+def _changed_weights(before: Versions, network: nn.Module) -> list[str]:
+    """Return the weights and buffers that were replaced or written to."""
     now = _versions(network)
     return [
         name
@@ -151,20 +150,18 @@ def _written(before: Versions, network: nn.Module) -> list[str]:
 
 
 def _is_state(part: nn.Module, attribute: str, was: Any) -> bool:
-    """Whether an attribute is more than a cache: a tensor that was there before, and that no hook of torch's computes.
-
-    Hooks that compute a weight before each pass are those of weight_norm, spectral_norm and prune.
-    """
+    """Whether an attribute is more than a cache: a tensor that existed before and that no hook computes."""
     return isinstance(was, Tensor) and attribute not in _computed(part)
 
 
 def _computed(part: nn.Module) -> set[Any]:
+    """Return the weights that hooks compute before each pass: weight_norm, spectral_norm, prune."""
     hooks = part._forward_pre_hooks.values()
     return {getattr(hook, "name", getattr(hook, "_tensor_name", None)) for hook in hooks}
 
 
-def _let_go_of_graphs(network: nn.Module) -> None:
-    """Cut off what such hooks computed when they were made: it cannot be copied, and is computed anew anyway."""
+def _detach_computed(network: nn.Module) -> None:
+    """Detach what hooks computed when they were registered: it cannot be copied, and every pass recomputes it."""
     for part in network.modules():
         for name in _computed(part) & vars(part).keys():
             vars(part)[name] = vars(part)[name].detach()

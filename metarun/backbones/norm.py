@@ -1,4 +1,4 @@
-"""What a network's normalisation takes its statistics over. It decides whether queries can see each other."""
+"""Normalisation layers. What their statistics are over decides whether queries can see each other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.backbones.batch_norm import batch_norm
-from metarun.backbones.bfloat16 import widened
+from metarun.backbones.bfloat16 import upcast
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
 
@@ -18,15 +18,15 @@ Norm = Literal["batch", "support", "running", "layer", "instance", "group", "tas
 NORMS: tuple[Norm, ...] = ("batch", "support", "running", "layer", "instance", "group", "tasknorm", "none")
 EPSILON = 1e-5
 GROUPS = 8
-MANY = 2**18  # numbers, from which on `batch_norm` is faster than torch's, which is right and quicker to call
+MIN_SIZE = 2**18  # from this many numbers on, `batch_norm` is faster than torch's, which is quicker to call
 
-# How many examples, from the first on, are the support set in the forward pass at hand; None: all of them.
+# How many of the first examples of the current forward pass are the support set; None: all.
 _support: ContextVar[int | None] = ContextVar("support", default=None)
 
 
 @contextmanager
 def support_first(count: int) -> Iterator[None]:
-    """Within the block, the first `count` examples of every forward pass are the support set, the others queries."""
+    """Within the block, the first `count` examples of every forward pass are the support set, the rest queries."""
     token = _support.set(count)
     try:
         yield
@@ -35,18 +35,18 @@ def support_first(count: int) -> Iterator[None]:
 
 
 def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
-    """Make one normalisation layer with a learned scale and shift per channel.
+    """Return a normalisation layer with a learned scale and shift per channel.
 
     Args:
-        norm: batch: over what is in the forward pass, so a prediction depends on its companions (transductive);
-            support: over the support set alone, for queries too; running: batch statistics in meta-training, their
-            running average afterwards; layer, instance, group: over each example alone; tasknorm: a learned blend of
-            support and instance; none: no normalisation.
+        norm: batch: over all examples of the forward pass, so predictions depend on each other (transductive);
+            support: over the support set, for queries too; running: batch statistics in meta-training, their running
+            average afterwards; layer, instance, group: over each example; tasknorm: a learned blend of support and
+            instance; none: no normalisation.
         channels: of its input (n, channels, ...).
         spatial: the input is (n, channels, height, width).
 
     Raises:
-        UserError: the norm is unknown or makes no sense for such an input.
+        UserError: the norm is unknown or does not fit the input.
     """
     if norm not in NORMS:
         raise UserError(f"backbone.norm='{norm}' is not one of {', '.join(NORMS)}.")
@@ -64,19 +64,22 @@ def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
         return TaskNorm(channels)
     groups = {"layer": 1, "instance": channels, "group": GROUPS}[norm]
     if channels % groups:
-        raise UserError(f"backbone.norm=group makes {GROUPS} groups, which {channels} channels do not divide into.")
+        raise UserError(
+            f"backbone.norm=group needs a multiple of {GROUPS} channels but there are {channels}",
+            "change the number of channels, or use another norm.",
+        )
     return ExampleStatistics(channels, groups)
 
 
 def norm_weights(module: nn.Module) -> list[str]:
-    """Return the names of the scales and shifts that belong to normalisation, as `module.named_parameters` has them."""
+    """Return the names of the weights of normalisation layers, as in `module.named_parameters`."""
     norms = (_Affine, TaskNorm, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     layers = [(name, child) for name, child in module.named_modules() if isinstance(child, norms)]
     return [f"{name}.{own}" for name, child in layers for own, _ in child.named_parameters(recurse=False)]
 
 
 class _Affine(nn.Module):
-    """The learned scale and shift, one of each per channel."""
+    """A learned scale and shift per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -89,18 +92,18 @@ class _Affine(nn.Module):
 
 
 class BatchStatistics(nn.Module):
-    """Batch normalisation by the statistics of the forward pass at hand, in meta-training and after."""
+    """Batch normalisation by the statistics of the current forward pass, in meta-training and afterwards."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.affine = _Affine(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (n, channels, ...) over everything but the channels."""
-        exact, scale, shift = widened(x), self.affine.weight, self.affine.bias
-        if exact.numel() == exact.shape[1]:  # of a single number torch will not take the variance
+        """Normalise (n, channels, ...) over all dimensions but the channels."""
+        exact, scale, shift = upcast(x), self.affine.weight, self.affine.bias
+        if exact.numel() == exact.shape[1]:  # torch refuses the variance of a single number
             found: Tensor = self.affine(_standardise(exact, exact, (0, *range(2, x.ndim))))
-        elif is_looping_over_tasks() and exact.numel() < MANY:
+        elif is_looping_over_tasks() and exact.numel() < MIN_SIZE:
             found = F.batch_norm(exact, None, None, scale, shift, training=True, eps=EPSILON)
         else:
             found = batch_norm(exact, scale, shift, EPSILON)
@@ -108,9 +111,9 @@ class BatchStatistics(nn.Module):
 
 
 class SupportStatistics(nn.Module):
-    """Batch normalisation by the statistics of the support set, for queries too, so that they cannot see each other.
+    """Batch normalisation by the statistics of the support set, so that queries cannot see each other.
 
-    A forward pass says by `support_first` how many of its examples are the support set.
+    `support_first` sets which examples of a forward pass are the support set.
     """
 
     def __init__(self, channels: int) -> None:
@@ -118,7 +121,7 @@ class SupportStatistics(nn.Module):
         self.affine = _Affine(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (n, channels, ...) over everything but the channels, of the support examples."""
+        """Normalise (n, channels, ...) over all dimensions of the support examples but the channels."""
         normalised: Tensor = self.affine(_standardise(x, x[: _support.get()], (0, *range(2, x.ndim)))).to(x.dtype)
         return normalised
 
@@ -126,10 +129,10 @@ class SupportStatistics(nn.Module):
 class TaskNorm(nn.Module):
     """TaskNorm-I (Bronskill, Gordon, Requeima, Nowozin, Turner 2020, https://arxiv.org/abs/2003.03284, section 4).
 
-    The moments are those of the support set blended with those of each example alone; how much the support set counts
-    depends on its size: alpha = sigmoid(slope * size + offset), both learned, from 0 on. Deviation: a query meets the
-    support set's moments under the weights that judge it, where the authors' code keeps those of the last support pass,
-    one inner step earlier.
+    The moments of the support set are blended with those of each example. The weight of the support set depends on its
+    size: alpha = sigmoid(slope * size + offset), with slope and offset learned and initially 0. Deviation: a query is
+    normalised by the support set's moments under the current weights; the authors' code keeps those of the last support
+    pass, one inner step earlier.
     """
 
     def __init__(self, channels: int) -> None:
@@ -140,7 +143,7 @@ class TaskNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, height, width)."""
-        exact = widened(x)
+        exact = upcast(x)
         support = exact[: _support.get()]
         alpha = torch.sigmoid(self.slope * len(support) + self.offset)
         of_support, of_each = _moments(support, (0, 2, 3)), _moments(exact, (2, 3))
@@ -152,7 +155,7 @@ class TaskNorm(nn.Module):
 
 
 class ExampleStatistics(nn.Module):
-    """Normalisation of each example by itself, over groups of channels (Wu and He 2018)."""
+    """Normalisation of each example over groups of channels (Wu and He 2018)."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -167,13 +170,13 @@ class ExampleStatistics(nn.Module):
 
 
 def _standardise(x: Tensor, known: Tensor, over: tuple[int, ...]) -> Tensor:
-    """Normalise x by the mean and variance of `known`, which is x or its first examples; bfloat16 becomes float32."""
-    exact = widened(x)
+    """Normalise x by the mean and variance of `known`, x or its first examples; bfloat16 becomes float32."""
+    exact = upcast(x)
     centred = exact - (exact if known is x else exact[: len(known)]).mean(over, keepdim=True)
     return centred * (centred[: len(known)].square().mean(over, keepdim=True) + EPSILON).rsqrt()
 
 
 def _moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """The mean and the variance over some dimensions, which stay with length 1."""
+    """Return the mean and variance over dimensions, which are kept with length 1."""
     mean = x.mean(over, keepdim=True)
     return mean, (x - mean).square().mean(over, keepdim=True)

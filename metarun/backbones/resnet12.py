@@ -9,30 +9,30 @@ from metarun.backbones.norm import Norm, make_norm
 from metarun.errors import UserError
 
 WIDTHS = (64, 160, 320, 640)
-BLOCK_SIZE = 5  # of DropBlock, in the last two blocks; the first two drop single numbers
+BLOCK_SIZE = 5  # of DropBlock in the last two blocks; the first two drop single numbers
 
 
 class ResNet12(Backbone):
     """Four residual blocks of three 3x3 convolutions, 64-160-320-640 channels, each halving the map.
 
-    The form of TADAM (Oreshkin et al. 2018, https://arxiv.org/abs/1805.10123) that MetaOptNet (Lee et al. 2019,
+    The architecture of TADAM (Oreshkin et al. 2018, https://arxiv.org/abs/1805.10123) that MetaOptNet (Lee et al. 2019,
     https://arxiv.org/abs/1904.03758) made common: LeakyReLU 0.1, max-pooling, then dropout in the first two blocks and
     DropBlock (Ghiasi et al. 2018, https://arxiv.org/abs/1810.12890) in the last two. The features are the mean over the
     last map, as in RFS.
 
-    Deviations: MetaOptNet approaches `keep_rate` over 40,000 steps, here it holds from the first; where a map is
-    smaller than 5x5, the dropped square is as large as the map.
+    Deviations: MetaOptNet anneals `keep_rate` over 40,000 steps, here it is constant; in a map smaller than 5x5, the
+    dropped square is as large as the map.
 
     Args:
         input_shape: (channels, height, width) of an example.
-        keep_rate: share of the numbers that training keeps; 1: no dropout, MetaOptNet: 0.9.
+        keep_rate: fraction of numbers kept in training; 1: no dropout, MetaOptNet: 0.9.
         norm: see `make_norm`.
 
     Attributes:
-        features: how many numbers describe an example.
+        features: length of the feature vector.
 
     Raises:
-        UserError: the input is no image or too small, or an argument is out of range.
+        UserError: the input is not an image or too small, or an argument is out of range.
     """
 
     def __init__(self, input_shape: tuple[int, ...], keep_rate: float = 0.9, norm: Norm = "batch") -> None:
@@ -43,10 +43,12 @@ class ResNet12(Backbone):
             )
         channels, height, width = input_shape
         if min(height, width) < 16:
-            raise UserError(f"backbone=resnet12 halves images four times but they are {height}x{width}", "use conv4.")
+            raise UserError(
+                f"backbone=resnet12 halves images four times but they are {height}x{width}", "use backbone=conv4."
+            )
         if not 0 < keep_rate <= 1:
             raise UserError(
-                f"backbone.keep_rate={keep_rate} but it must be above 0 and at most 1, which drops nothing."
+                f"backbone.keep_rate={keep_rate} but it must be above 0 and at most 1", "correct `backbone.keep_rate`."
             )
         inputs = (channels, *WIDTHS[:-1])
         self.blocks = nn.Sequential(*[_Block(inputs[i], WIDTHS[i], i >= 2, keep_rate, norm) for i in range(4)])
@@ -84,18 +86,18 @@ class _Block(nn.Module):
 
 
 def drop_squares(x: Tensor, keep_rate: float, size: int) -> Tensor:
-    """DropBlock: set squares of (n, channels, height, width) to zero and scale what is left to the same mean.
+    """DropBlock: set squares of (n, channels, height, width) to zero and rescale the rest to the same mean.
 
     Args:
         x: feature maps.
-        keep_rate: the share that is kept, on average and roughly: squares may overlap.
-        size: of a square's side; 1 is ordinary dropout.
+        keep_rate: approximate expected fraction that is kept; squares may overlap.
+        size: side of a square; 1 is ordinary dropout.
     """
     height, width = x.shape[2:]
     tall, wide = min(size, height), min(size, width)
-    room = (height - tall + 1) * (width - wide + 1)  # where a whole square has its corner
-    rate = (1 - keep_rate) / (tall * wide) * (height * width) / room  # equation 1
-    # The corners, drawn as large as x: under vmap each task draws its own.
+    corners_possible = (height - tall + 1) * (width - wide + 1)  # of whole squares
+    rate = (1 - keep_rate) / (tall * wide) * (height * width) / corners_possible  # equation 1
+    # Corners are drawn in the shape of x, so that under vmap each task draws its own.
     corners = (torch.rand_like(x)[..., : height - tall + 1, : width - wide + 1] < rate).to(x.dtype)
     dropped = F.max_pool2d(F.pad(corners, (wide - 1, wide - 1, tall - 1, tall - 1)), (tall, wide), stride=1)
     kept = 1 - dropped  # (n, channels, height, width)

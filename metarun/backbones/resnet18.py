@@ -15,9 +15,9 @@ WIDTHS = (64, 128, 256, 512)
 class ResNet18(Backbone):
     """Eight residual blocks of two 3x3 convolutions (He et al. 2016, https://arxiv.org/abs/1512.03385).
 
-    As Chen et al. 2019 (https://arxiv.org/abs/1904.04232) use it: 11.17 million weights without a head, which read
-    images of 224 pixels by a 7x7 convolution of stride 2 and max-pooling. For small images the first convolution is 3x3
-    of stride 1 and nothing is pooled.
+    As in Chen et al. 2019 (https://arxiv.org/abs/1904.04232): 11.17 million weights without a head. Images of 224
+    pixels are read by a 7x7 convolution of stride 2 and max-pooling; for small images, the first convolution is 3x3 of
+    stride 1 without pooling.
 
     Args:
         input_shape: (channels, height, width) of an example.
@@ -25,10 +25,10 @@ class ResNet18(Backbone):
         norm: see `make_norm`.
 
     Attributes:
-        features: how many numbers describe an example.
+        features: length of the feature vector.
 
     Raises:
-        UserError: the input is no image, or an argument has no such value.
+        UserError: the input is not an image, or an argument is invalid.
     """
 
     def __init__(

@@ -13,18 +13,18 @@ BLOCKS_PER_WIDTH = 4
 class WRN28x10(Backbone):
     """WRN-28-10 (Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146), 36.5 million weights.
 
-    Twelve blocks that normalise before they convolve, in three groups of 160, 320 and 640 channels; the second and the
-    third group halve the map. The network of LEO (Rusu et al. 2019, https://arxiv.org/abs/1807.05960).
+    Twelve pre-activation blocks in three groups of 160, 320 and 640 channels; the second and third group halve the map.
+    The network of LEO (Rusu et al. 2019, https://arxiv.org/abs/1807.05960).
 
     Args:
         input_shape: (channels, height, width) of an example.
         norm: see `make_norm`.
 
     Attributes:
-        features: how many numbers describe an example.
+        features: length of the feature vector.
 
     Raises:
-        UserError: the input is no image.
+        UserError: the input is not an image.
     """
 
     def __init__(self, input_shape: tuple[int, ...], norm: Norm = "batch") -> None:

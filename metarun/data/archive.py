@@ -1,4 +1,4 @@
-"""Reading the files of a folder or of a zip alike; a zip is read in memory, never extracted."""
+"""Read the files of a folder or a zip in the same way; a zip is read in memory, never extracted."""
 
 import os
 import re
@@ -11,96 +11,96 @@ from typing import Protocol
 from metarun.errors import UserError
 from metarun.system.paths import files_below, is_file, is_folder
 
-_PIECE = 4096  # bytes of a zip at once: zipfile holds all that they unpack to, before it cuts off what was not claimed
+_CHUNK = 4096  # bytes of a zip member at once: zipfile unpacks a whole read before it cuts off what was not claimed
 
 
-class Read(Protocol):
-    """Reads a file of a folder or zip."""
+class ReadFile(Protocol):
+    """Read a file of a folder or zip."""
 
     def __call__(self, name: str, first: int | None = None, /) -> bytes:
-        """Return its content, or no more than the first so many bytes."""
+        """Return its content, or only the first `first` bytes."""
 
 
 @contextmanager
-def opened(place: Path, largest: int) -> Iterator[tuple[list[str], Read]]:
-    """Yield the names of all files, as paths below `place`, and a function that reads one.
+def open_files(root: Path, max_bytes: int) -> Iterator[tuple[list[str], ReadFile]]:
+    """Yield the names of all files, relative to `root`, and a function that reads one.
 
     Args:
-        place: a folder or a zip.
-        largest: bytes; what is larger, or claims so in a zip, is not read.
+        root: a folder or a zip.
+        max_bytes: a file that is larger, or that a zip claims to be larger, is not read.
 
     Raises:
-        UserError: the zip is damaged, a path in it leads out of its folder, or a file cannot be read.
+        UserError: the zip is damaged, a path in it leads outside, or a file cannot be read.
     """
-    if is_folder(place):
-        yield files_below(place), lambda name, first=None, /: _read_file(place / name, largest, first)
+    if is_folder(root):
+        yield files_below(root), lambda name, first=None, /: _read_file(root / name, max_bytes, first)
         return
-    with _open_zip(place) as archive:
-        members = _members(place, archive)
-        yield list(members), lambda name, first=None, /: _read_member(place, archive, members[name], largest, first)
+    with _open_zip(root) as archive:
+        members = _members(root, archive)
+        yield list(members), lambda name, first=None, /: _read_member(root, archive, members[name], max_bytes, first)
 
 
-def empty_folders(place: Path) -> list[str]:
-    """Return the folders of a folder or zip in which there is nothing, as paths below `place`.
+def empty_folders(root: Path) -> list[str]:
+    """Return the empty folders of a folder or zip, relative to `root`.
 
     Raises:
-        UserError: as `opened`.
+        UserError: as `open_files`.
     """
-    if is_folder(place):
-        walk = os.walk(place, followlinks=True)
-        return [Path(here).relative_to(place).as_posix() for here, folders, names in walk if not (folders or names)]
-    with _open_zip(place) as archive:
+    if is_folder(root):
+        walk = os.walk(root, followlinks=True)
+        return [Path(here).relative_to(root).as_posix() for here, folders, names in walk if not (folders or names)]
+    with _open_zip(root) as archive:
         names = [name for name, _ in _entries(archive)]
-    holding: set[PurePosixPath] = set()
+    not_empty: set[PurePosixPath] = set()
     for name in names:
         for folder in PurePosixPath(name).parents:
-            if folder in holding:  # so are the folders above it
+            if folder in not_empty:  # so are the folders above it
                 break
-            holding.add(folder)
+            not_empty.add(folder)
     folders = [PurePosixPath(name) for name in names if name.endswith("/")]
-    return [folder.as_posix() for folder in folders if folder not in holding]
+    return [folder.as_posix() for folder in folders if folder not in not_empty]
 
 
-def _read_file(path: Path, largest: int, first: int | None) -> bytes:
+def _read_file(path: Path, max_bytes: int, first: int | None) -> bytes:
     if not is_file(path):
-        raise UserError(f"{path} is no file but a link to nothing, a pipe or a device", "take it away.")
+        raise UserError(f"{path} is a broken link, a pipe or a device, not a file", "remove it.")
     try:
         if first is not None:
             with path.open("rb", buffering=0) as file:
                 return file.read(first)
         size = path.stat().st_size
-        if size > largest:
-            raise UserError(f"{path} has {size:,} bytes, more than any that is expected here", "take it away.")
+        if size > max_bytes:
+            raise UserError(f"{path} has {size:,} bytes but at most {max_bytes:,} are expected", "remove it.")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _open_zip(place: Path) -> zipfile.ZipFile:
-    if not is_file(place):
-        raise UserError(f"{place} is neither a folder nor a file", "name one of them.")
+def _open_zip(root: Path) -> zipfile.ZipFile:
+    if not is_file(root):
+        raise UserError(f"{root} is neither a folder nor a file", "use a folder or a zip file.")
     try:
-        return zipfile.ZipFile(place)
-    except Exception as error:  # zipfile raises a dozen kinds on foreign bytes
-        raise _damaged(place, error) from error
+        return zipfile.ZipFile(root)
+    except Exception as error:  # zipfile raises a dozen exception types on untrusted bytes
+        raise _damaged(root, error) from error
 
 
-def _members(place: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of a zip by their paths, written without detours such as `./`."""
+def _members(root: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of a zip by their normalised paths, without `./` and the like."""
     members: dict[str, zipfile.ZipInfo] = {}
     for written, entry in _entries(archive):
-        _check_stays_inside(place, written)
+        _check_stays_inside(root, written)
         name = PurePosixPath(written).as_posix()
         if written.endswith("/"):  # a folder
             continue
         if name in members:
-            raise UserError(f"{place} holds '{name}' twice", "fetch it again, or pack it anew.")
+            raise UserError(f"{root} contains '{name}' twice", "download it again, or repack it.")
         members[name] = entry
     return members
 
 
 def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    """Yield all entries by their names; of a zip that some Windows program packed, with slashes for backslashes."""
+    """Yield all entries by name; some Windows programs write backslashes, which become slashes."""
     entries = archive.infolist()
     only_backslashes = not any("/" in entry.filename for entry in entries)
     for entry in entries:
@@ -108,26 +108,24 @@ def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
 
 
 def _read_member(
-    place: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, largest: int, first: int | None
+    root: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, first: int | None
 ) -> bytes:
-    if first is None and entry.file_size > largest:
-        raise _damaged(place, f"{entry.filename} claims {entry.file_size:,} bytes")
+    if first is None and entry.file_size > max_bytes:
+        raise _damaged(root, f"{entry.filename} claims {entry.file_size:,} bytes")
     try:
         with archive.open(entry) as member:
             if first is not None:
                 return member.read(first)
-            return b"".join(iter(lambda: member.read(_PIECE), b""))
-    except Exception as error:  # and so do the four kinds of compression
-        raise _damaged(place, error) from error
+            return b"".join(iter(lambda: member.read(_CHUNK), b""))
+    except Exception as error:  # as above, and from four decompressors
+        raise _damaged(root, error) from error
 
 
-def _damaged(place: Path, reason: object) -> UserError:
-    return UserError(f"{place} is no whole zip archive ({reason})", "fetch it again or delete it.")
+def _damaged(root: Path, reason: object) -> UserError:
+    return UserError(f"{root} is not a valid zip archive ({reason})", "download it again or delete it.")
 
 
-def _check_stays_inside(place: Path, name: str) -> None:
+def _check_stays_inside(root: Path, name: str) -> None:
     steps = name.replace("\\", "/").split("/")
     if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", name):
-        raise UserError(
-            f"{place} holds '{name}', a path that leads out of its folder", "fetch it from a place you trust."
-        )
+        raise UserError(f"{root} contains '{name}', a path outside the archive", "download it from a source you trust.")

@@ -1,39 +1,36 @@
-"""How bright pictures are: dark ink on white looks to a network trained on light on dark like nothing it has seen."""
+"""Compare the brightness of pictures: a network trained on light strokes fails on dark ink on white."""
 
 import numpy as np
 
 from metarun.data.examples import Examples
 
-LOOKED_AT = 1000  # examples, spread evenly: more would not move the mean by a hundredth
+SAMPLE_SIZE = 1000  # examples, evenly spaced: more would change the mean by less than 0.01
 # Sets of photographs have means of 0.35 to 0.55. Light strokes on dark have 0.05 to 0.25, and the same inverted 0.75 to
 # 0.95: at least 0.5 apart.
-FAR = 0.3
+MAX_DIFFERENCE = 0.3
 
 
 def brightness(examples: Examples) -> tuple[float, float] | None:
-    """Return the mean over examples of how bright each is, in [0, 1], and its sd over examples.
-
-    None: they are float32, which need not be light at all.
-    """
+    """Return the mean and sd over examples of their mean brightness in [0, 1]; None for float32, which has no range."""
     if examples.values.dtype != np.uint8:
         return None
-    rows = np.linspace(0, len(examples.values) - 1, min(LOOKED_AT, len(examples.values))).astype(np.int64)
+    rows = np.linspace(0, len(examples.values) - 1, min(SAMPLE_SIZE, len(examples.values))).astype(np.int64)
     means = [float(examples.values[row].mean(dtype=np.float64)) / 255 for row in rows]
     return round(float(np.mean(means)), 4), round(float(np.std(means)), 4)
 
 
 def compare_brightness(trained: float, tested: float) -> str | None:
-    """Return what to say of pictures that are far brighter, or darker, than those trained on; None: they are not.
+    """Return a clause if test pictures are far brighter or darker than training pictures, else None.
 
     Args:
-        trained: mean of those trained on, in [0, 1].
-        tested: of those to be tested on.
+        trained: mean brightness of the training pictures, in [0, 1].
+        tested: mean brightness of the test pictures, in [0, 1].
     """
-    if abs(tested - trained) < FAR:
+    if abs(tested - trained) < MAX_DIFFERENCE:
         return None
-    return f"its pictures have a mean brightness of {tested:.2f} but those of training had {trained:.2f}"
+    return f"its pictures have a mean brightness of {tested:.2f} but the training pictures had {trained:.2f}"
 
 
-def would_fit_inverted(trained: float, tested: float) -> bool:
-    """Whether the pictures would be nearer to those of training with light for dark and dark for light."""
+def is_closer_inverted(trained: float, tested: float) -> bool:
+    """Whether inverting the test pictures would bring them closer to the training pictures."""
     return abs((1 - tested) - trained) < abs(tested - trained)

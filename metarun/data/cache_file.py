@@ -1,6 +1,6 @@
-"""The form of a cache file: an .npz archive, written piece by piece, read whole or mapped into memory where it lies.
+"""The cache file format: an .npz archive, written in blocks, and read whole or memory-mapped.
 
-The examples are its first entry, not compressed, and begin where any number may begin: a memory map needs both.
+The examples are its first entry, uncompressed and aligned, as a memory map needs.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from metarun.data.examples import Examples, Values, pieces
 
-# An empty extra field of Android's zipalign: with it the entry's header has 64 bytes, of which numpy's is a multiple.
+# An empty extra field, as of Android's zipalign: it pads the entry's header to 64 bytes; numpy's is a multiple of 64.
 _ALIGNING = struct.pack("<HH", 0xD935, 0)
 
 
 @dataclass(frozen=True)
-class Unwritten:
-    """Examples that are made while they are written, since all at once might not fit into memory.
+class ExampleStream:
+    """Examples that are made while they are written, because all at once might not fit into memory.
 
     Args:
-        blocks: yields all examples in order, (any number, *shape) at a time; to be gone through once.
+        blocks: yields all examples in order, (any number, *shape) at a time; iterated once.
         shape: of one example.
         dtype: uint8 or float32.
         offsets: as of `Examples`.
@@ -44,14 +44,14 @@ class Unwritten:
         return int(self.offsets[-1])
 
 
-def unwritten(examples: Examples) -> Unwritten:
-    """Return examples that are there already as ones to be written."""
+def as_stream(examples: Examples) -> ExampleStream:
+    """Return a stream of examples that are already made."""
     values = examples.values
-    return Unwritten(pieces(values), examples.shape, values.dtype, examples.offsets, examples.class_names)
+    return ExampleStream(pieces(values), examples.shape, values.dtype, examples.offsets, examples.class_names)
 
 
-def write(file: IO[bytes], key: str, examples: Unwritten) -> str:
-    """Write a cache file, holding no more than a block in memory; return its checksum, which includes the key."""
+def write(file: IO[bytes], key: str, examples: ExampleStream) -> str:
+    """Write a cache file, one block in memory at a time; return its checksum, which covers the key."""
     shape = (len(examples), *examples.shape)
     digest = _begin(key, examples.dtype, shape, examples.offsets, examples.class_names)
     written = 0
@@ -66,7 +66,7 @@ def write(file: IO[bytes], key: str, examples: Unwritten) -> str:
                 digest.update(content)
                 member.write(content)
                 written += len(block)
-        assert written == len(examples), f"{written} examples were made and {len(examples)} promised"
+        assert written == len(examples), f"{written} examples were made but {len(examples)} announced"
         rest = {"offsets": examples.offsets, "class_names": examples.class_names, "checksum": digest.hexdigest()}
         for name, value in rest.items():
             with archive.open(f"{name}.npy", "w") as member:
@@ -75,22 +75,22 @@ def write(file: IO[bytes], key: str, examples: Unwritten) -> str:
 
 
 def load(path: Path) -> tuple[Examples, str]:
-    """Read a cache file into memory; return the examples and the checksum that it states."""
-    # Opened here, because numpy leaves a file open that it cannot read.
+    """Read a cache file into memory; return the examples and the stored checksum."""
+    # Opened here because numpy does not close a file that it cannot read.
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         examples = Examples(file["values"], file["offsets"], tuple(file["class_names"].tolist()))
         return examples, str(file["checksum"])
 
 
-def mapped(path: Path) -> tuple[Examples, str]:
-    """Map the examples of a cache file into memory, without reading them; return them and the checksum it states."""
+def load_mapped(path: Path) -> tuple[Examples, str]:
+    """Memory-map the examples of a cache file without reading them; return them and the stored checksum."""
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         values = _map(path, opened, file.zip.getinfo("values.npy"))
         return Examples(values, file["offsets"], tuple(file["class_names"].tolist())), str(file["checksum"])
 
 
 def checksum(key: str, examples: Examples) -> str:
-    """Return the checksum that a file with this key and these examples has to state."""
+    """Return the checksum of a file with this key and these examples."""
     values = examples.values
     digest = _begin(key, values.dtype, values.shape, examples.offsets, examples.class_names)
     for piece in pieces(values):
@@ -108,11 +108,11 @@ def _map(path: Path, opened: IO[bytes], entry: zipfile.ZipInfo) -> Values:
     if entry.compress_type != zipfile.ZIP_STORED:
         raise ValueError("its examples are compressed")
     opened.seek(entry.header_offset + 26)
-    lengths = struct.unpack("<HH", opened.read(4))  # of the entry's name and of its extra fields, which follow
+    lengths = struct.unpack("<HH", opened.read(4))  # of the entry's name and extra fields, which follow
     opened.seek(sum(lengths), os.SEEK_CUR)
     version = npy.read_magic(opened)
-    shape, by_columns, dtype = npy.read_array_header_1_0(opened)
-    if version != (1, 0) or by_columns:
-        raise ValueError("its examples are in another order")
+    shape, fortran_order, dtype = npy.read_array_header_1_0(opened)
+    if version != (1, 0) or fortran_order:
+        raise ValueError("its examples are in Fortran order or another npy version")
     values: Values = np.memmap(path, dtype, "r", opened.tell(), shape)
     return values

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from metarun.data.examples import SPLITS, LeftOut, Split
-from metarun.data.splits import split_classes, unnamed
+from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError, counted
 
 SHARES: Mapping[Split, float] = {"train": 0.64, "val": 0.16, "test": 0.2}
@@ -28,7 +28,7 @@ def choose_splits(
     """
     if split is not None:
         lists = split_classes(name, split, classes, {})
-        return lists, unnamed(split, lists, classes)
+        return lists, unlisted(split, lists, classes)
     if by_column is not None:
         return _by_column(name, classes, by_column), LeftOut()
     return split_by_seed(name, classes, seed), LeftOut()

@@ -12,7 +12,7 @@ import numpy as np
 from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
-from metarun.data.image_left_out import remember_left_out
+from metarun.data.skipped_images import remember_skipped
 from metarun.errors import UserError
 from metarun.system.paths import data_root
 
@@ -56,7 +56,7 @@ class DatasetCache:
 
         splits = {split: load(split) for split in SPLITS}
         return ClassDataset(
-            self.name, splits, remember_left_out(self._path("skipped.json"), key, lambda: made().left_out)
+            self.name, splits, remember_skipped(self._path("skipped.json"), key, lambda: made().left_out)
         )
 
     def check(self, content: str, make: Make) -> str:
@@ -73,8 +73,8 @@ class DatasetCache:
                 states.add("not cached yet")
                 continue
             if cached.class_names != examples.class_names or not np.array_equal(cached.values, examples.values):
-                raise UserError(f"{path} does not hold what the files of {self.name} do", "delete it.")
-            states.add("the cache agrees")
+                raise UserError(f"{path} differs from the files of {self.name}", "delete it.")
+            states.add("the cache matches")
         return "; ".join([describe(made), *made.left_out.unasked, *sorted(states)])
 
     def _key(self, content: str) -> str:

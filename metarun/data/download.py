@@ -1,4 +1,4 @@
-"""Fetching one file over http(s), resumable, with progress."""
+"""Download one file over http(s), resumable, with progress."""
 
 import hashlib
 import http.client
@@ -12,37 +12,37 @@ from pathlib import Path
 
 from metarun.errors import UserError
 
-TIMEOUT = 30.0  # seconds without an answer or a byte
+TIMEOUT = 30.0  # seconds without a response or a byte
 _CHUNK = 1 << 16  # bytes
 
 
-class _OnlyUpwards(urllib.request.HTTPRedirectHandler):
-    """From https to https only: a redirect must not lead to where anybody on the way can change what is sent."""
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Refuse redirects from https to http, where content could be modified in transit."""
 
     def redirect_request(  # type: ignore[no-untyped-def]
         self, req: urllib.request.Request, fp, code: int, msg: str, headers, newurl: str
     ) -> urllib.request.Request | None:
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            raise urllib.error.URLError(f"it sends on to {newurl}, which is not https")
+            raise urllib.error.URLError(f"it redirects to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-_OPENER = urllib.request.build_opener(_OnlyUpwards)
+_OPENER = urllib.request.build_opener(_NoDowngrade)
 
 
 class DownloadError(Exception):
-    """No connection, an http error, or an end before the announced length; what did arrive is kept."""
+    """No connection, an http error, or fewer bytes than announced; what has arrived is kept."""
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch `url` into `path`, which appears only when complete; what it holds, the caller has to check.
+    """Download `url` to `path`, which appears only when complete; the caller must check its content.
 
-    Bytes are collected beside it, in a `.part` file of this URL's own (two mirrors may pack the same content
-    differently); where an interrupted download has left one, only the rest is asked for.
+    Bytes go into a `.part` file beside it, one per URL because two mirrors may pack the same content differently. If an
+    interrupted download left one, only the rest is requested.
 
     Raises:
-        DownloadError: see there; the message is the URL and the reason, and how much is kept.
-        UserError: the folder cannot be written.
+        DownloadError: the message has the URL, the reason and how many bytes are kept.
+        UserError: the folder is not writable.
     """
     part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
     try:
@@ -50,7 +50,7 @@ def download(url: str, path: Path) -> None:
         part.touch()
     except OSError as error:
         raise UserError(
-            f"{part} cannot be written ({error.strerror})", "set METARUN_DATA to a folder that you may write to."
+            f"{part} cannot be written ({error.strerror})", "set METARUN_DATA to a writable folder."
         ) from error
     try:
         _fetch_rest(url, part)
@@ -62,7 +62,7 @@ def download(url: str, path: Path) -> None:
 def _fetch_rest(url: str, part: Path) -> None:
     start = part.stat().st_size
     headers = {"Range": f"bytes={start}-"} if start else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310, https or what METARUN_MIRROR says
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310, https or what METARUN_MIRROR names
     try:
         response = _OPENER.open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -70,8 +70,8 @@ def _fetch_rest(url: str, part: Path) -> None:
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
             if error.headers.get("Content-Range") == f"bytes */{start}":
-                return  # only the renaming was missing
-        os.truncate(part, 0)  # longer than the file is now, so of another one
+                return  # complete, but not renamed yet
+        os.truncate(part, 0)  # longer than the file now, so of an older one
         _fetch_rest(url, part)
         return
     with response:
@@ -79,7 +79,7 @@ def _fetch_rest(url: str, part: Path) -> None:
 
 
 def _resumes_at(response: http.client.HTTPResponse, start: int) -> bool:
-    """Whether the server sends the bytes from `start` on, and not, as it may, the whole file again."""
+    """Whether the server sends the bytes from `start` on, not the whole file again, which it may."""
     sent = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
     return response.status == http.HTTPStatus.PARTIAL_CONTENT and sent is not None and int(sent.group(1)) == start
 
@@ -96,21 +96,21 @@ def _write_from(response: http.client.HTTPResponse, part: Path, start: int) -> N
             done += len(chunk)
             show(done)
     if total is not None and done < total:
-        raise ConnectionError(f"it ended after {done:,} of {total:,} bytes")
+        raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
 
 
 def _describe_failure(url: str, part: Path, error: Exception) -> str:
-    # A URLError wraps the operating system's own words; an HTTPError is one too, and says more as a whole.
+    # A URLError wraps the operating system's message; an HTTPError is one too, but its own message says more.
     reason = error.reason if type(error) is urllib.error.URLError else error
     if kept := part.stat().st_size:
-        return f"{url}: {reason}, {kept:,} bytes are kept and the next try goes on from there"
+        return f"{url}: {reason}, {kept:,} bytes are kept and the next try resumes from there"
     part.unlink()
     return f"{url}: {reason}"
 
 
 @contextmanager
 def _progress(url: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Yield a function to tell the bytes done to: a bar on a terminal, else a plain line every tenth; on stderr."""
+    """Yield a function that shows how many bytes are done, on stderr: a bar on a terminal, else a line every 10 %."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
@@ -126,13 +126,13 @@ def _progress(url: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _plain_lines(write: Callable[[str], None], name: str, total: int | None) -> Callable[[int], None]:
-    told = 0
+    shown = 0
 
     def show(done: int) -> None:
-        nonlocal told
+        nonlocal shown
         tenths = done * 10 // total if total else 0
-        if tenths > told:
-            told = tenths
+        if tenths > shown:
+            shown = tenths
             write(f"{name}: {done:,} of {total:,} bytes")
 
     return show

@@ -1,4 +1,4 @@
-"""Equal examples in a data set: between its splits, where meta-test has been seen in training, and within them."""
+"""Find identical examples in a data set, across splits (test examples seen in training) and within them."""
 
 import hashlib
 import logging
@@ -24,14 +24,14 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """How many contents stand more than once in a data set.
+    """How many contents occur more than once in a data set.
 
     Args:
-        across_splits: contents in more than one split; what is learned of them is no news in meta-test.
-        across_classes: contents in more than one class of a split: of these no method can tell which.
+        across_splits: contents in more than one split, so that meta-test may have been seen in training.
+        across_classes: contents in more than one class of a split, which no method can tell apart.
         within_a_class: contents more than once in one class, so that a query may be its own support.
-        between: an example of two in different splits, for people; "" where there are none.
-        between_classes: an example of two in different classes of one split, likewise.
+        between: two such examples in different splits, as text; "" if there are none.
+        between_classes: two such examples in different classes of one split, likewise.
     """
 
     across_splits: int = 0
@@ -42,8 +42,8 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Of each example in the order of `SPLITS`: a number for its content, its split and its class; all (examples,)."""
+class _Index:
+    """The content, split and class of each example, as numbers, in the order of `SPLITS`; all (examples,)."""
 
     content: Numbers
     of_split: Numbers
@@ -51,60 +51,60 @@ class _Places:
 
 
 def find_duplicates(
-    name: str, identity: str, load: Callable[[], Splits | None], test_alone: bool = False
+    name: str, identity: str, load: Callable[[], Splits | None], test_only: bool = False
 ) -> Duplicates | None:
-    """Compare all examples by a hash of their bytes; once for each content of a data set, then the answer is kept.
+    """Compare all examples by a hash of their bytes; the answer is cached.
 
     Args:
         name: of the data set, for messages.
-        identity: stands for the content of all splits.
-        load: returns the splits, called where no answer is kept; None: they cannot be had, and there is no answer.
-        test_alone: count only contents that are in meta-test, since the other splits are of another data set.
+        identity: identifies the content of all splits.
+        load: returns the splits if no answer is cached; None if they are not available, then there is no answer.
+        test_only: count only contents that are in meta-test, because the other splits are of another data set.
 
     Raises:
-        UserError: a class of one split is, under another name, a class of another: all its examples are there too.
+        UserError: a class of one split is a class of another split under another name, with the same examples.
     """
-    asked = f"{identity}|of test alone" if test_alone else identity
+    asked = f"{identity}|of test alone" if test_only else identity
     path = data_root() / "duplicates" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
-    if (found := _kept(path)) is None and (splits := load()) is not None:
-        places = _places(splits)
-        _check_no_class_twice(name, splits, places)
-        found = _count(splits, places, test_alone)
+    if (found := _cached(path)) is None and (splits := load()) is not None:
+        index = _index(splits)
+        _check_no_class_twice(name, splits, index)
+        found = _count(splits, index, test_only)
         write_cache(path, asdict(found))
     return found
 
 
-def tell(name: str, found: Duplicates, of_other_data: bool = False) -> None:
-    """Log the clauses of `describe_duplicates`, whose arguments these are, as warnings."""
-    for clause in describe_duplicates(name, found, of_other_data):
+def log_duplicates(name: str, found: Duplicates, trained_elsewhere: bool = False) -> None:
+    """Log the clauses of `describe_duplicates` as warnings; the arguments are the same."""
+    for clause in describe_duplicates(name, found, trained_elsewhere):
         log.warning("%s", clause)
     if found.within_a_class:
         log.info("%s more than once in a class of %s", counted(found.within_a_class, "example"), name)
 
 
-def describe_duplicates(name: str, found: Duplicates, of_other_data: bool = False) -> Iterator[str]:
-    """Yield what there is to warn of in equal examples, each a clause.
+def describe_duplicates(name: str, found: Duplicates, trained_elsewhere: bool = False) -> Iterator[str]:
+    """Yield a warning, one clause each, about identical examples.
 
     Args:
         name: of the data set.
-        found: in it; or in its meta-test, and between that and what was trained on.
-        of_other_data: it is the latter.
+        found: the duplicates within it, or with `trained_elsewhere` those of its meta-test.
+        trained_elsewhere: the model was trained on other data, whose examples `found` includes.
     """
     if count := found.across_splits:
         seen = (
             f"of {name} {'was' if count == 1 else 'were'} trained on"
-            if of_other_data
+            if trained_elsewhere
             else f"in more than one split of {name}"
         )
         yield (
             f"{counted(count, 'example')} {seen}{_such(count)} {found.between}; meta-test may have been seen in "
-            "training, and the row says so"
+            "training, and the results say so"
         )
     if count := found.across_classes:
         yield (
             f"{counted(count, 'example')} in more than one class of a split of {name}{_such(count)} "
-            f"{found.between_classes}; no method can tell of which class {'it is' if count == 1 else 'they are'}, and "
-            "the row says so"
+            f"{found.between_classes}; no method can tell which class {'it is' if count == 1 else 'they are'}, "
+            "and the results say so"
         )
 
 
@@ -112,7 +112,7 @@ def _such(count: int) -> str:
     return ":" if count == 1 else ", such as"
 
 
-def _places(splits: Splits) -> _Places:
+def _index(splits: Splits) -> _Index:
     hashes, of_split, of_class = [], [], []
     classes = 0
     for number, split in enumerate(SPLITS):
@@ -122,77 +122,75 @@ def _places(splits: Splits) -> _Places:
         of_class.append(classes + np.repeat(np.arange(len(examples.class_names)), examples.sizes))
         classes += len(examples.class_names)
     _, content = np.unique(np.concatenate(hashes), return_inverse=True)
-    return _Places(content, np.concatenate(of_split), np.concatenate(of_class))
+    return _Index(content, np.concatenate(of_split), np.concatenate(of_class))
 
 
 def _hashes(examples: Examples) -> Iterator[int]:
-    """Yield 64 bits for each example: among a million, two different ones agree with a probability of 3e-8."""
+    """Yield a 64-bit hash of each example; two of a million collide with a probability of 3e-8."""
     for piece in pieces(examples.values):
         for example in piece:
             yield int.from_bytes(hashlib.blake2b(example.tobytes(), digest_size=8).digest(), "little")
 
 
-def _count(splits: Splits, places: _Places, test_alone: bool) -> Duplicates:
-    """Count contents, each once."""
-    judged = (places.of_split == SPLITS.index("test")) | (not test_alone)  # (examples,)
-    many = int(places.content.max()) + 1
-    in_splits = np.bincount(_pairs(places.content, places.of_split)[0])
-    across = (in_splits > 1) & (np.bincount(places.content[judged], minlength=many) > 0)
-    content, of_class, of_split = (numbers[judged] for numbers in (places.content, places.of_class, places.of_split))
-    examples, in_classes, in_judged_splits = (
+def _count(splits: Splits, index: _Index, test_only: bool) -> Duplicates:
+    """Count the contents that occur more than once."""
+    counted_rows = (index.of_split == SPLITS.index("test")) | (not test_only)  # (examples,)
+    many = int(index.content.max()) + 1
+    in_splits = np.bincount(_pairs(index.content, index.of_split)[0])
+    across = (in_splits > 1) & (np.bincount(index.content[counted_rows], minlength=many) > 0)
+    content, of_class, of_split = (numbers[counted_rows] for numbers in (index.content, index.of_class, index.of_split))
+    examples, in_classes, in_counted_splits = (
         np.bincount(each, minlength=many)
         for each in (content, _pairs(content, of_class)[0], _pairs(content, of_split)[0])
     )
-    shared = in_classes > in_judged_splits
-    between = _in_two_splits(places, int(across.argmax())) if across.any() else []
-    between_classes = _in_two_classes(places, int(shared.argmax()), judged) if shared.any() else []
+    shared = in_classes > in_counted_splits
+    between = _in_two_splits(index, int(across.argmax())) if across.any() else []
+    between_classes = _in_two_classes(index, int(shared.argmax()), counted_rows) if shared.any() else []
     return Duplicates(
         across_splits=int(across.sum()),
         across_classes=int(shared.sum()),
         within_a_class=int((examples > in_classes).sum()),
-        between=" and ".join(_name(splits, places, row) for row in between),
-        between_classes=" and ".join(_name(splits, places, row) for row in between_classes),
+        between=" and ".join(_name(splits, index, row) for row in between),
+        between_classes=" and ".join(_name(splits, index, row) for row in between_classes),
     )
 
 
 def _pairs(content: Numbers, of: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the different pairs of a content and what it is of, in the order of contents."""
+    """Return the distinct pairs of contents and splits (or classes), ordered by content."""
     width = int(of.max()) + 1
     pairs = np.unique(content * width + of)
     return pairs // width, pairs % width
 
 
-def _in_two_splits(places: _Places, content: int) -> list[int]:
-    """Return the first place of a content, and its first one in the last split that has it."""
-    rows = (places.content == content).nonzero()[0]
-    last = (places.of_split[rows] == places.of_split[rows[-1]]).argmax()
+def _in_two_splits(index: _Index, content: int) -> list[int]:
+    """Return the first example with a content, and the first one in the last split that has it."""
+    rows = (index.content == content).nonzero()[0]
+    last = (index.of_split[rows] == index.of_split[rows[-1]]).argmax()
     return [int(rows[0]), int(rows[last])]
 
 
-def _in_two_classes(places: _Places, content: int, judged: NDArray[np.bool_]) -> list[int]:
-    """Return two places of a content that are in different classes of one split."""
-    rows = ((places.content == content) & judged).nonzero()[0]
-    of_splits = (rows[places.of_split[rows] == split] for split in np.unique(places.of_split[rows]))
-    two = (
-        (inside[0], inside[(places.of_class[inside] != places.of_class[inside[0]]).argmax()]) for inside in of_splits
-    )
+def _in_two_classes(index: _Index, content: int, counted_rows: NDArray[np.bool_]) -> list[int]:
+    """Return two examples with a content in different classes of one split."""
+    rows = ((index.content == content) & counted_rows).nonzero()[0]
+    of_splits = (rows[index.of_split[rows] == split] for split in np.unique(index.of_split[rows]))
+    two = ((inside[0], inside[(index.of_class[inside] != index.of_class[inside[0]]).argmax()]) for inside in of_splits)
     return next([int(one), int(other)] for one, other in two if one != other)
 
 
-def _name(splits: Splits, places: _Places, row: int) -> str:
-    split = SPLITS[places.of_split[row]]
+def _name(splits: Splits, index: _Index, row: int) -> str:
+    split = SPLITS[index.of_split[row]]
     examples = splits[split]
-    within = row - int((places.of_split == places.of_split[row]).argmax())
+    within = row - int((index.of_split == index.of_split[row]).argmax())
     c = int(np.searchsorted(examples.offsets, within, side="right")) - 1
     return f"number {within - examples.offsets[c] + 1} of class '{examples.class_names[c]}' in '{split}'"
 
 
-def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
-    """Raise a UserError for a class that goes by two names: what `check_disjoint` finds for those that go by one."""
+def _check_no_class_twice(name: str, splits: Splits, index: _Index) -> None:
+    """Raise a UserError for a class in two splits under two names; `check_disjoint` finds those under one name."""
     names = [(split, class_name) for split in SPLITS for class_name in splits[split].class_names]
-    content, of_class = _pairs(places.content, places.of_class)
+    content, of_class = _pairs(index.content, index.of_class)
     sizes = np.bincount(of_class)
-    in_splits = np.bincount(_pairs(places.content, places.of_split)[0])
+    in_splits = np.bincount(_pairs(index.content, index.of_split)[0])
     shared: Counter[tuple[int, int]] = Counter()
     begins = np.searchsorted(content, (in_splits > 1).nonzero()[0])
     for begin in begins:
@@ -202,18 +200,18 @@ def _check_no_class_twice(name: str, splits: Splits, places: _Places) -> None:
         (split, class_name), (other_split, other_name) = names[one], names[other]
         if split != other_split and 1 < count == min(sizes[one], sizes[other]):
             raise UserError(
-                f"class '{class_name}' in '{split}' of {name} and class '{other_name}' in '{other_split}' hold the "
+                f"class '{class_name}' in '{split}' of {name} and class '{other_name}' in '{other_split}' have the "
                 f"same {count} examples",
-                "give each class to one split.",
+                "put each class into one split.",
             )
 
 
-def _kept(path: Path) -> Duplicates | None:
+def _cached(path: Path) -> Duplicates | None:
     if not (answers := read_cache(path)):
         return None
     try:
-        found = Duplicates(**answers)  # type: ignore[arg-type]  # a file of anybody's
-        unnamed = found.across_classes > 0 and not found.between_classes  # an older version's
+        found = Duplicates(**answers)  # type: ignore[arg-type]  # an untrusted file
+        unnamed = found.across_classes > 0 and not found.between_classes  # from an older version
     except TypeError:
         return None
     return None if unnamed else found

@@ -1,4 +1,4 @@
-"""Drawing a character as a small picture, in one of the twelve DejaVu faces that matplotlib carries, with jitter."""
+"""Draw a character as a small picture with jitter, in one of the twelve DejaVu faces that matplotlib ships."""
 
 import hashlib
 from functools import cache
@@ -21,11 +21,11 @@ FACES = (
 DRAWINGS = 20  # the twelve faces with a small jitter, then eight drawings with a stronger one
 SIDE = 28  # pixels
 
-# One size and one baseline for all characters, so that 'c' and 'C' differ. The widest letter is 1.4 em, the highest
-# stands 0.94 em above the baseline, the lowest 0.27 em below it: 18 pixels per em leave room for the jitter.
+# One size and one baseline for all characters, so that 'c' and 'C' differ. The widest letter is 1.4 em; letters
+# reach 0.94 em above the baseline and 0.27 em below it. 18 pixels per em leave room for the jitter.
 _EM = 18  # pixels
 _BASELINE = 20  # pixels from the top
-_FINER = 4  # drawn this much larger, then averaged down
+_FINER = 4  # drawn this many times larger, then averaged down
 
 # Half ranges: tan(angle / 2), shear, relative scale, shift in pixels.
 _SMALL = (0.04, 0.06, 0.06, 1.0)  # up to 4.6 degrees
@@ -33,7 +33,7 @@ _STRONG = (0.11, 0.16, 0.12, 2.0)  # up to 12.6 degrees
 
 
 def characters_in_every_face() -> list[str]:
-    """Return the characters that all twelve faces can draw, by code point."""
+    """Return the characters that all twelve faces have, by code point."""
     from matplotlib.ft2font import FT2Font
 
     charmaps = [set(FT2Font(str(_font_folder() / f"{face}.ttf")).get_charmap()) for face in FACES]
@@ -41,7 +41,7 @@ def characters_in_every_face() -> list[str]:
 
 
 def draw_upright(character: str) -> NDArray[np.uint8]:
-    """Return (12, 28, 28) the character in each face, without jitter; ink is 255 on 0."""
+    """Return (12, 28, 28): the character in each face, without jitter; ink is 255 on 0."""
     return np.stack([_shrink(_draw_large(character, face)) for face in FACES])
 
 
@@ -63,7 +63,7 @@ def _draw_one(character: str, number: int) -> NDArray[np.uint8]:
 
 
 def _uniform(character: str, number: int) -> list[float]:
-    """Eight numbers in [0, 1) from a hash: no library's generator can change them."""
+    """Return eight numbers in [0, 1) from a hash, which no library update can change."""
     digest = hashlib.sha256(f"{ord(character):04X}/{number}".encode()).digest()
     return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in range(0, 32, 4)]
 
@@ -72,7 +72,7 @@ def _jitter(uniform: list[float], turn: float, shear: float, scale: float, shift
     """Return PIL's (a, b, c, d, e, f): the output pixel (x, y) shows the input at (a x + b y + c, d x + e y + f)."""
     signed = [2 * value - 1 for value in uniform]
     half = turn * signed[0]
-    # A rotation from tan(angle / 2): plain arithmetic has the same bits everywhere, a libm's sine has not.
+    # A rotation from tan(angle / 2): plain arithmetic gives the same bits everywhere, the sine of a libm does not.
     cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     wider, higher, slant = 1 + scale * signed[1], 1 + scale * signed[2], shear * signed[3]
     a, b = cosine / wider, sine / wider + slant
@@ -99,12 +99,12 @@ def _shrink(image: "Image") -> NDArray[np.uint8]:
 def _font(face: str) -> "FreeTypeFont":
     from PIL import ImageFont
 
-    # The basic layout needs no Raqm, which only some builds of Pillow have.
+    # The basic layout does not need Raqm, which not every build of Pillow has.
     return ImageFont.truetype(_font_folder() / f"{face}.ttf", _EM * _FINER, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _font_folder() -> Path:
-    spec = find_spec("matplotlib")  # not imported: that takes half a second and may write to the home folder
+    spec = find_spec("matplotlib")  # not imported: importing takes half a second and may write to the home folder
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"

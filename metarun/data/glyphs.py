@@ -1,4 +1,4 @@
-"""Printed characters of five scripts: a real data set, shaped like Omniglot, that is always there."""
+"""Printed characters of five scripts: a built-in data set shaped like Omniglot."""
 
 import logging
 import unicodedata
@@ -9,43 +9,43 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.cache import Storage, as_stored, load_or_build, read_cache
+from metarun.data.cache import Storage, apply_storage, load_or_build, read_cache
 from metarun.data.contents import describe
 from metarun.data.examples import ClassDataset, Examples, Split
 from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
-from metarun.data.splits import split_classes, unnamed
+from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText, data_root
 
 log = logging.getLogger(__name__)
 
-RECIPE = 1  # raise it with every change that can change a drawing or the choice of classes
+RECIPE = 1  # increase it with every change that can change a drawing or the choice of classes
 
-# Whole scripts are held out: meta-test letters are of scripts that meta-training has not seen. Where letters of two
-# scripts look alike the one of the earlier script stays, so the order is that of the splits.
+# Whole scripts are held out: meta-training sees no letter of a meta-test script. If letters of two scripts look alike,
+# the one of the earlier script is kept.
 SCRIPTS: dict[Split, tuple[str, ...]] = {
     "train": ("DIGIT", "LATIN"),
     "val": ("GEORGIAN",),
     "test": ("GREEK", "CYRILLIC", "ARMENIAN"),
 }
 
-# How far two drawings are apart: the sum of absolute differences over the ink of the blacker one; 0 is equal.
-ALIKE_IN_A_FACE = 0.05  # this near in any one face, and a drawing of the one can be taken for the other's
-ALIKE_ON_AVERAGE = 0.12  # over the faces; letters with a barely visible stroke, such as D and D with stroke (0.11)
+# The distance of two drawings: the sum of absolute differences over the ink of the darker one; 0 is equal.
+ALIKE_IN_A_FACE = 0.05  # in any one face: drawings this close cannot be told apart
+ALIKE_ON_AVERAGE = 0.12  # over the faces: excludes barely visible strokes, such as D and D with stroke (0.11)
 
 
 class Glyphs:
-    """Letters and digits in the twelve DejaVu faces that matplotlib carries; a class is a character, 20 drawings each.
+    """Letters and digits in the twelve DejaVu faces that matplotlib ships; a class is a character, 20 drawings each.
 
-    Drawings are (1, 28, 28) uint8, ink = 255: one in each face with a small affine jitter, then eight in faces drawn by
-    lot with a stronger one. Letters with accents, superscripts and ligatures (those with a decomposition) are left out,
-    and of characters that look alike one is kept.
+    Drawings are (1, 28, 28) uint8, ink = 255: one in each face with a small affine jitter, then eight in random faces
+    with a stronger one. Letters with accents, superscripts and ligatures (those with a decomposition) are excluded, and
+    only one of several similar characters is kept.
 
     Args:
         split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
             the path of a file that lists classes (see `metarun.data.splits`).
-        invert: dark ink on white, not light on dark.
-        storage: "memory", or "disk": see `as_stored`.
+        invert: dark ink on white instead of light on dark.
+        storage: "memory" or "disk", see `apply_storage`.
     """
 
     name = "glyphs"
@@ -62,12 +62,12 @@ class Glyphs:
         """Return the drawings, rendered on first use (seconds) and cached.
 
         Raises:
-            UserError: no such split, or the cache cannot be written.
+            UserError: the split does not exist, or the cache cannot be written.
         """
-        return as_stored(self._split(load_or_build(_cache_path(), _key(), render)), self.storage)
+        return apply_storage(self._split(load_or_build(_cache_path(), _key(), render)), self.storage)
 
     def where(self) -> str:
-        """Return where the drawings would come from: they are always there."""
+        """Return where the drawings would come from; they are always available."""
         return f"cache: {_cache_path()}" if _cache_path().exists() else "built in (rendered on first use)"
 
     def cache_files(self) -> list[Path]:
@@ -78,7 +78,7 @@ class Glyphs:
         """Render all characters again and compare them with the cache, if there is one.
 
         Raises:
-            UserError: the cache holds other drawings.
+            UserError: the cache has different drawings.
         """
         rendered, cached = render(), read_cache(_cache_path(), _key())
         characters = f"{len(rendered.class_names)} characters, {DRAWINGS} drawings each, no two alike"
@@ -87,20 +87,20 @@ class Glyphs:
             return f"{found}; not cached yet"
         if cached.class_names != rendered.class_names or not np.array_equal(cached.values, rendered.values):
             raise UserError(
-                f"{_cache_path()} does not hold what is rendered now", "delete it, the next use renders anew."
+                f"{_cache_path()} differs from what is rendered now", "delete it; the next run renders it again."
             )
-        return f"{found}; the cache agrees"
+        return f"{found}; the cache matches"
 
     def _split(self, drawings: Examples) -> ClassDataset:
         lists = split_classes(self.name, self.split, drawings.class_names, {"scripts": split_by_script})
         splits = {split: select(drawings, names) for split, names in lists.items()}
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
-        return ClassDataset(self.name, splits, unnamed(self.split, lists, drawings.class_names))
+        return ClassDataset(self.name, splits, unlisted(self.split, lists, drawings.class_names))
 
 
 def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:
-    """Return the classes of each split: whole scripts, see SCRIPTS."""
+    """Return the classes of each split: whole scripts, see `SCRIPTS`."""
     return {split: [name for name in class_names if _script(name) in scripts] for split, scripts in SCRIPTS.items()}
 
 
@@ -110,7 +110,7 @@ def render() -> Examples:
     Returns:
         Examples of all classes, the scripts in the order of SCRIPTS, within a script by code point.
     """
-    log.info("Rendering glyphs, a few seconds, once for this version of the fonts.")
+    log.info("Rendering glyphs: takes a few seconds, once per version of the fonts.")
     characters = keep_distinct({character: draw_upright(character) for character in letters_and_digits()})
     drawings = Examples.from_classes({_name(character): draw_jittered(character) for character in characters})
     assert len({drawing.tobytes() for drawing in drawings.values}) == len(drawings.values)
@@ -125,19 +125,19 @@ def letters_and_digits() -> list[str]:
 
 
 def keep_distinct(drawings: dict[str, NDArray[np.uint8]]) -> list[str]:
-    """Return the characters of which none before looks alike.
+    """Return the characters that do not look like an earlier one.
 
     Args:
-        drawings: character -> (faces, 28, 28), the earlier one is kept.
+        drawings: character -> (faces, 28, 28).
     """
     pixels = np.stack(list(drawings.values())).astype(np.float32)
     pixels = pixels.reshape(*pixels.shape[:2], -1)  # (characters, faces, pixels)
     ink = pixels.sum(-1)
     kept: list[int] = []
     for here in range(len(pixels)):
-        # The difference in ink bounds the distance from below: most pairs need no look at their pixels.
-        lighter, blacker = np.minimum(ink[kept], ink[here]), np.maximum(ink[kept], ink[here])
-        near = [kept[row] for row in np.flatnonzero(_are_alike(1 - lighter / blacker))]
+        # The difference in ink is a lower bound of the distance: for most pairs, no pixels need to be compared.
+        lighter, darker = np.minimum(ink[kept], ink[here]), np.maximum(ink[kept], ink[here])
+        near = [kept[row] for row in np.flatnonzero(_are_alike(1 - lighter / darker))]
         apart = np.abs(pixels[near] - pixels[here]).sum(-1) / np.maximum(ink[near], ink[here])  # (near, faces)
         if not _are_alike(apart).any():
             kept.append(here)
@@ -146,7 +146,7 @@ def keep_distinct(drawings: dict[str, NDArray[np.uint8]]) -> list[str]:
 
 
 def _are_alike(apart: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(pairs,) from the distances (pairs, faces)."""
+    """Return which pairs are alike (pairs,), from their distances (pairs, faces)."""
     alike: NDArray[np.bool_] = (apart.min(-1) <= ALIKE_IN_A_FACE) | (apart.mean(-1) <= ALIKE_ON_AVERAGE)
     return alike
 
@@ -157,7 +157,7 @@ def select(examples: Examples, class_names: Sequence[str]) -> Examples:
 
 
 def _is_plain(character: str) -> bool:
-    """A letter or digit that is no variant: superscripts, ligatures and accented letters have a decomposition."""
+    """Whether it is a letter or digit without a decomposition, as accented letters and ligatures have."""
     return unicodedata.category(character) in ("Lu", "Ll", "Lo", "Nd") and not unicodedata.decomposition(character)
 
 

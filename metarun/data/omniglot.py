@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.cache import Storage, as_stored, load_or_build, mirror, read_cache
+from metarun.data.cache import Storage, apply_storage, load_or_build, mirror, read_cache
 from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
-from metarun.data.omniglot_download import fetch_part, find_part
-from metarun.data.splits import split_classes, unnamed
+from metarun.data.omniglot_download import download_part, find_part
+from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText, data_root
 
@@ -21,30 +21,30 @@ log = logging.getLogger(__name__)
 
 VINYALS_TRAINVAL = 1200  # characters; the other 423 are meta-test
 
-# The meta-val alphabets of the Vinyals split, 172 characters, all of them background. `lake`, which comes without a
-# meta-val part, holds out the same ones: so a checkpoint is chosen on the same characters under both splits.
+# The meta-val alphabets of the Vinyals split: 172 characters, all in images_background. `lake` has no meta-val part and
+# holds out the same ones, so that a checkpoint is chosen on the same characters under both splits.
 VAL_ALPHABETS = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
 
 
 class Omniglot:
     """Omniglot at 28x28 (Lake, Salakhutdinov, Tenenbaum, Science 350, 2015); a class is a character, 20 drawings each.
 
-    Drawings are (1, 28, 28) uint8, ink = 255, shrunk by Lanczos. They are looked for in this order: the cache;
+    Drawings are (1, 28, 28) uint8, ink = 255, resized by Lanczos. They are searched for in this order: the cache;
     `images_background` and `images_evaluation`, folders or zips, under the data root (in its `omniglot` folder or
-    directly); the same under `METARUN_MIRROR`, a folder or a URL; the official download. Whatever the container, the
-    content is checked.
+    directly); the same under `METARUN_MIRROR`, a folder or a URL; the official download. The content is always
+    verified.
 
     Args:
         split: `vinyals` (Vinyals et al. 2016: 1,028 / 172 / 423 characters), `lake` (background alphabets, five of them
             for meta-val, then the evaluation alphabets: 792 / 172 / 659), or the path of a file that lists characters
             or alphabets (see `metarun.data.splits`).
-        rotations: per split, 1 or 4: with 4, each character turned by 90, 180 and 270 degrees counter-clockwise (as in
+        rotations: per split, 1 or 4: with 4, each character rotated by 90, 180 and 270 degrees counter-clockwise (as in
             the code that the published lists come from) is a class of its own, such as "Greek/character01/rot090".
-        invert: dark ink on white, not light on dark.
-        storage: "memory", or "disk": see `as_stored`.
+        invert: dark ink on white instead of light on dark.
+        storage: "memory" or "disk", see `apply_storage`.
 
     Raises:
-        UserError: a number of rotations that is neither 1 nor 4.
+        UserError: rotations are neither 1 nor 4.
     """
 
     name = "omniglot"
@@ -64,25 +64,25 @@ class Omniglot:
         for which in SPLITS:
             if self.rotations.get(which) not in (1, 4):
                 raise UserError(
-                    f"rotations of split '{which}' are {self.rotations.get(which)} but 1 (upright) and 4 are possible",
-                    f"set `data.rotations.{which}`.",
+                    f"data.rotations.{which}={self.rotations.get(which)} but it must be 1 (upright) or 4",
+                    f"correct `data.rotations.{which}`.",
                 )
 
     def load(self) -> ClassDataset:
-        """Return the characters, found or downloaded, checked and cached.
+        """Return the characters, found or downloaded, verified and cached.
 
         Raises:
-            UserError: they cannot be had or are damaged, or no such split.
+            UserError: they are unavailable or damaged, or the split does not exist.
         """
-        return as_stored(self._split(load_characters()), self.storage)
+        return apply_storage(self._split(load_characters()), self.storage)
 
     def where(self) -> str | None:
         """Return where the characters would come from now; None: from the official download."""
         if _cache_path().exists():
             return f"cache: {_cache_path()}"
-        places = [find_part(part) for part in PARTS]
-        if all(places):
-            return " and ".join(str(place) for place in places)
+        paths = [find_part(part) for part in PARTS]
+        if all(paths):
+            return " and ".join(map(str, paths))
         return f"mirror {mirror()}" if isinstance(mirror(), str) else None
 
     def cache_files(self) -> list[Path]:
@@ -90,13 +90,13 @@ class Omniglot:
         return [_cache_path()]
 
     def check(self) -> str:
-        """Decode all originals and compare them with the cache; without the originals, verify the cache alone.
+        """Decode all originals and compare them with the cache; without the originals, only verify the cache.
 
         Raises:
-            UserError: neither is here, the originals are damaged, or the cache holds something else.
+            UserError: neither exists, the originals are damaged, or the cache differs.
         """
-        characters, told = _checked(PARTS)
-        return f"{describe(self._split(characters))}; {told}"
+        characters, summary = _check(PARTS)
+        return f"{describe(self._split(characters))}; {summary}"
 
     def _split(self, characters: Examples) -> ClassDataset:
         rules = {"lake": split_lake, "vinyals": split_vinyals}
@@ -104,44 +104,44 @@ class Omniglot:
         splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
-        return ClassDataset(self.name, splits, unnamed(self.split, lists, characters.class_names))
+        return ClassDataset(self.name, splits, unlisted(self.split, lists, characters.class_names))
 
 
 def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
-    """Return all characters upright, background before evaluation, from the cache or from where they can be had."""
+    """Return all characters upright, background before evaluation, from the cache or the originals."""
 
     def build() -> Examples:
-        return _read([find_part(part) or fetch_part(part) for part in parts], parts)
+        return _read([find_part(part) or download_part(part) for part in parts], parts)
 
     return load_or_build(_cache_path(), _key(parts), build)
 
 
 def check_characters(parts: Sequence[Part] = PARTS) -> str:
-    """See `Omniglot.check`, which says in front how they are split."""
-    return _checked(parts)[1]
+    """See `Omniglot.check`, which adds the split."""
+    return _check(parts)[1]
 
 
-def _checked(parts: Sequence[Part]) -> tuple[Examples, str]:
-    """Return the characters and what there is to say of them."""
+def _check(parts: Sequence[Part]) -> tuple[Examples, str]:
+    """Return the characters and a summary of the check."""
     cached = read_cache(_cache_path(), _key(parts))
-    places = [place for part in parts if (place := find_part(part))]
+    paths = [path for part in parts if (path := find_part(part))]
     counts = f"{' + '.join(str(part.characters) for part in parts)} characters, {DRAWERS} images each"
-    if len(places) < len(parts):
+    if len(paths) < len(parts):
         if cached is None:
-            raise UserError("omniglot is not here, or its cache is damaged", "`metarun data get omniglot` fetches it.")
-        return cached, f"{counts}: the cache is whole (the originals are not here to compare with)"
-    found = _read(places, parts)
+            raise UserError("omniglot was not found, or its cache is damaged", "run `metarun data get omniglot`.")
+        return cached, f"{counts}; the cache is valid (no originals to compare it with)"
+    found = _read(paths, parts)
     if cached is None:
-        return found, f"{counts}, all decode; not cached yet"
+        return found, f"{counts}, all can be decoded; not cached yet"
     if cached.class_names != found.class_names or not np.array_equal(cached.values, found.values):
-        raise UserError(f"{_cache_path()} is not what {places[0]} holds", "delete the one that is wrong.")
-    return found, f"{counts}, all decode; the cache agrees"
+        raise UserError(f"{_cache_path()} differs from {paths[0]}", "delete the one that is wrong.")
+    return found, f"{counts}, all can be decoded; the cache matches"
 
 
 def split_vinyals(names: Sequence[str]) -> dict[Split, list[str]]:
     """Return the split of Vinyals et al. 2016: the first 1,200 characters are train and val, the last 423 test.
 
-    So one alphabet, Gurmukhi, has characters in train and in test.
+    One alphabet, Gurmukhi, therefore has characters in train and in test.
     """
     train, val = _without_val_alphabets(names[:VINYALS_TRAINVAL])
     return {"train": train, "val": val, "test": list(names[VINYALS_TRAINVAL:])}
@@ -175,13 +175,13 @@ def _without_val_alphabets(names: Sequence[str]) -> tuple[list[str], list[str]]:
     )
 
 
-def _read(places: Sequence[Path], parts: Sequence[Part]) -> Examples:
-    log.info("Reading omniglot from %s, about ten seconds.", " and ".join(map(str, places)))
+def _read(paths: Sequence[Path], parts: Sequence[Part]) -> Examples:
+    log.info("Reading omniglot from %s, about ten seconds.", " and ".join(map(str, paths)))
     classes: dict[str, NDArray[np.uint8]] = {}
-    for place, part in zip(places, parts, strict=True):
-        drawings = read_part(place, part)
+    for path, part in zip(paths, parts, strict=True):
+        drawings = read_part(path, part)
         if both := sorted(set(classes) & set(drawings)):
-            raise UserError(f"{both[0]} is in {place} and in {places[0]} as well", "fetch both again.")
+            raise UserError(f"{both[0]} is in both {paths[0]} and {path}", "download both again.")
         classes |= drawings
     return Examples.from_classes(classes)
 
@@ -191,5 +191,5 @@ def _cache_path() -> Path:
 
 
 def _key(parts: Sequence[Part]) -> str:
-    # Without Pillow's version: an update must not ask for the originals again.
+    # Without Pillow's version: an update must not need the originals again.
     return f"omniglot-1-{SIDE}x{SIDE}-lanczos|{parts}"

@@ -1,4 +1,4 @@
-"""Where the two halves of Omniglot may lie, and fetching them where they do not."""
+"""Find the two halves of Omniglot, or download them."""
 
 import zipfile
 from pathlib import Path
@@ -12,24 +12,24 @@ OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
 
 
 def find_part(part: Part) -> Path | None:
-    """Return the folder or zip of this part, the data root before the mirror folder."""
+    """Return the folder or zip of this part; the data root is searched before the mirror."""
     return find_original("omniglot", (part.name, f"{part.name}.zip"))
 
 
-def fetch_part(part: Part) -> Path:
+def download_part(part: Part) -> Path:
     """Download the zip of this part into the data root and return its path.
 
     Raises:
-        UserError: neither the mirror nor the official place gave it.
+        UserError: neither the mirror nor the official URL has it.
     """
     from metarun.data.download import DownloadError
 
-    there = mirror()
-    if isinstance(there, Path) and not there.is_dir():
+    source = mirror()
+    if isinstance(source, Path) and not source.is_dir():
         raise UserError(
-            f"METARUN_MIRROR is '{there}', neither an http(s) URL nor an existing folder", "correct or unset it."
+            f"METARUN_MIRROR={source} is neither an http(s) URL nor an existing folder", "correct or unset it."
         )
-    bases = [f"{there}/omniglot", there, OFFICIAL] if isinstance(there, str) else [OFFICIAL]
+    bases = [f"{source}/omniglot", source, OFFICIAL] if isinstance(source, str) else [OFFICIAL]
     zip_path = data_root() / "omniglot" / f"{part.name}.zip"
     failures = []
     for base in bases:
@@ -39,8 +39,8 @@ def fetch_part(part: Part) -> Path:
             failures.append(str(error))
     zips = " and ".join(f"{part.name}.zip" for part in PARTS)
     raise UserError(
-        f"omniglot is not here and could not be fetched ({'; '.join(failures)})",
-        f"put {zips} into {zip_path.parent}, or use data=glyphs, which needs nothing.",
+        f"omniglot was not found and could not be downloaded ({'; '.join(failures)})",
+        f"put {zips} into {zip_path.parent}, or use data=glyphs, which is built in.",
     )
 
 
@@ -50,5 +50,5 @@ def _download_zip(url: str, path: Path) -> Path:
     download(url, path)
     if not zipfile.is_zipfile(path):  # a login page, an error page
         path.unlink()
-        raise DownloadError(f"{url}: what came is no zip archive")
+        raise DownloadError(f"{url}: the response is not a zip archive")
     return path

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm
-from metarun.backbones import asks_for_support
+from metarun.backbones import needs_support
 from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.stream import TaskStream
@@ -66,7 +66,7 @@ def is_per_example(network: nn.Module, examples: Inputs) -> bool:
         network: in eval mode; not changed.
         examples: (n, *shape) of several classes, sorted by class; at least two.
     """
-    if asks_for_support(network):
+    if needs_support(network):
         return False
     network = copy.deepcopy(network).double()
     at = evenly_spaced(first_field(examples).shape[0], PROBE_EXAMPLES)

@@ -21,7 +21,7 @@ from metarun.config.run_id import declared_paths
 from metarun.config.schema import Config
 from metarun.data import Examples, Split
 from metarun.data.contents import tell_contents
-from metarun.data.duplicates import Duplicates, find_duplicates, tell
+from metarun.data.duplicates import Duplicates, find_duplicates, log_duplicates
 from metarun.errors import UserError
 from metarun.loggers import Logger
 from metarun.results.metrics import ACCURACY, MSE, Metric
@@ -241,7 +241,7 @@ class Parts:
                 return None
 
         name = f"the training and test data ({data.name})"
-        return find_duplicates(name, f"{trained_hash}|{data.hash}", load, test_alone=True)
+        return find_duplicates(name, f"{trained_hash}|{data.hash}", load, test_only=True)
 
     @property
     def _trained_on_other_data(self) -> bool:
@@ -252,7 +252,7 @@ class Parts:
         """Report the data's content and duplicates; raise a UserError if meta-test classes are used in training."""
         tell_contents(self.source.data)
         if self.duplicates is not None:
-            tell(self.source.name, self.duplicates, self._trained_on_other_data)
+            log_duplicates(self.source.name, self.duplicates, self._trained_on_other_data)
 
     @cached_property
     def schedule(self) -> Schedule:

@@ -13,7 +13,7 @@ from metarun.config.instantiate import takes
 from metarun.config.overlay import overlay, with_requested_algo, without_algo
 from metarun.config.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.config.schema import Config
-from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
+from metarun.data.brightness import brightness, compare_brightness, is_closer_inverted
 from metarun.errors import UserError
 from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
@@ -149,7 +149,7 @@ def _compare_brightness(parts: Parts, trained: Record) -> None:
     if found is None or before is None or (difference := compare_brightness(before, found[0])) is None:
         return
     node, advice = parts.config["data"], ""
-    if would_fit_inverted(before, found[0]) and takes("data", node, "invert"):
+    if is_closer_inverted(before, found[0]) and takes("data", node, "invert"):
         advice = f"; set data.invert={str(not node.get('invert', False)).lower()} if light and dark are swapped"
     log.warning("%s: %s%s", parts.source.name, difference, advice)
 

@@ -1,4 +1,4 @@
-"""Baseline's head against scikit-learn's LogisticRegression."""
+"""Baseline's head compared with scikit-learn's LogisticRegression."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def relative(ours, theirs) -> float:
 @pytest.mark.parametrize(("way", "shot", "features"), [(3, 1, 4), (5, 1, 64), (5, 5, 64), (5, 5, 10), (20, 1, 40)])
 @pytest.mark.parametrize("cost", [1.0, 10.0])
 @pytest.mark.parametrize("length", [1.0, 5.0])
-def test_decision_values_are_scikit_learns(way, shot, features, cost, length):
+def test_decision_values_match_scikit_learn(way, shot, features, cost, length):
     torch.manual_seed(way + shot)
     labels = torch.arange(way).repeat_interleave(shot)[torch.randperm(way * shot)]
     support = torch.randn(way * shot, features, dtype=torch.float64) + torch.randn(way, features).double()[labels]
@@ -39,7 +39,7 @@ def test_decision_values_are_scikit_learns(way, shot, features, cost, length):
 @pytest.mark.parametrize("way", [2, 5])
 @pytest.mark.parametrize("cost", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("length", [0.1, 1.0, 30.0])
-def test_nothing_is_left_of_the_objectives_gradient(length, cost, way):
+def test_the_gradient_of_the_objective_is_zero(length, cost, way):
     torch.manual_seed(0)
     labels = torch.arange(way).repeat_interleave(5)
     support = length * torch.randn(5 * way, 32, dtype=torch.float64)
@@ -63,7 +63,7 @@ def test_with_two_classes_scikit_learns_c_is_twice_as_large():
     assert relative(ours, their_decision_values(support, labels, query, 2.0)) < 1e-9
 
 
-def test_examples_that_repeat_each_other_are_no_difficulty():
+def test_repeated_examples_are_solved():
     support = torch.randn(2, 8, dtype=torch.float64).repeat_interleave(3, 0)
     weights, offsets = fit_logistic_regression(support, torch.tensor([0, 0, 0, 1, 1, 1]), 2, 1.0)
     assert (support @ weights.T + offsets).argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
@@ -72,7 +72,7 @@ def test_examples_that_repeat_each_other_are_no_difficulty():
 @pytest.mark.cross
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
-def test_a_tasks_predictions_are_scikit_learns_on_the_backbones_features(way, shot, normalise):
+def test_predictions_match_scikit_learn_on_the_features(way, shot, normalise):
     torch.manual_seed(0)
     cost = 1.0 if normalise else 1e6  # an untrained network's features are small
     baseline = Baseline(make_conv4("running"), 12, cost, normalise).double().eval()

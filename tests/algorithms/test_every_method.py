@@ -153,7 +153,7 @@ def refusal(algo: str, backbone: str, norm: str | None) -> str | None:
     if algo == "relation" and norm in ("support", "tasknorm"):
         return rf"algo\.norm={norm} but the relation module compares pairs"
     if algo.startswith("l2l_") and norm in ("support", "tasknorm"):
-        return r"takes statistics of the support set but learn2learn passes queries without it"
+        return r"needs the support set but learn2learn passes queries without it"
     if algo == "cavia" and backbone in NARROW and norm == "none":
         return "algo=cavia steers a layer by weight and bias but this backbone has none"
     return None

@@ -1,4 +1,4 @@
-"""learn2learn's own methods in our loop: our numbers, our checkpoints, and one sentence where it is not installed."""
+"""learn2learn's methods in our loop: the same numbers and checkpoints, and one sentence if it is not installed."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def _learn2learn():
 
 
 def make_pair(name, norm="batch", order=2, steps=1, backbone=None, outputs=5):
-    """Our method and learn2learn's, with the same weights."""
+    """Return our method and learn2learn's, with the same weights."""
     our_class, their_class, rates = PAIRS[name]
     torch.manual_seed(0)
     arguments = {"outputs": outputs, "inner_steps": steps, "order": order, **rates}
@@ -48,7 +48,7 @@ def make_pair(name, norm="batch", order=2, steps=1, backbone=None, outputs=5):
     return ours, theirs
 
 
-def assert_alike(ours, theirs, tasks):
+def assert_same_numbers(ours, theirs, tasks):
     torch.testing.assert_close(theirs.meta_loss(tasks), ours.meta_loss(tasks), rtol=1e-9, atol=0)
     assert_equal_to(meta_gradient(theirs, tasks), meta_gradient(ours, tasks))
     torch.testing.assert_close(theirs.eval().predict(tasks, 4), ours.eval().predict(tasks, 4), rtol=1e-9, atol=1e-9)
@@ -60,19 +60,19 @@ def assert_alike(ours, theirs, tasks):
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm not in ("support", "tasknorm")])
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_loss_meta_gradient_adapted_predictions_and_statistics_are_ours(steps, order, norm, name):
-    assert_alike(*make_pair(name, norm, order, steps), make_tasks())
+def test_loss_meta_gradient_predictions_and_statistics_equal_ours(steps, order, norm, name):
+    assert_same_numbers(*make_pair(name, norm, order, steps), make_tasks())
 
 
 @EVERY_PAIR
-def test_regression_is_ours_too(name):
+def test_regression_equals_ours(name):
     stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float64)
-    assert_alike(*make_pair(name, steps=2, backbone=MLP((1,), [40, 40]), outputs=1), stream.draw(0, 3))
+    assert_same_numbers(*make_pair(name, steps=2, backbone=MLP((1,), [40, 40]), outputs=1), stream.draw(0, 3))
 
 
 @EVERY_PAIR
 @pytest.mark.parametrize("order", [1, 2])
-def test_the_order_is_what_it_says_and_can_be_changed(order, name):
+def test_the_order_is_correct_and_can_be_changed(order, name):
     _, theirs = make_pair(name, order=order)
     tasks = make_tasks()
     check_order(theirs, tasks)
@@ -82,7 +82,7 @@ def test_the_order_is_what_it_says_and_can_be_changed(order, name):
 
 
 @EVERY_PAIR
-def test_predicting_leaves_no_graph_and_changes_nothing(name):
+def test_prediction_builds_no_graph_and_changes_nothing(name):
     _, theirs = make_pair(name)
     theirs.eval()
     before, tasks = copy.deepcopy(theirs.state_dict()), make_tasks()
@@ -97,9 +97,9 @@ def test_predicting_leaves_no_graph_and_changes_nothing(name):
 
 @EVERY_PAIR
 @pytest.mark.parametrize("norm", ["support", "tasknorm"])
-def test_statistics_of_the_support_set_are_refused(name, norm):
+def test_norms_that_need_the_support_set_are_refused(name, norm):
     _, their_class, rates = PAIRS[name]
-    with pytest.raises(UserError, match=r"takes statistics of the support set but learn2learn passes queries without"):
+    with pytest.raises(UserError, match=r"needs the support set but learn2learn passes queries without"):
         their_class(make_conv4(norm), outputs=5, inner_steps=1, **rates)
 
 
@@ -118,21 +118,23 @@ def test_arguments_out_of_range_are_refused(name, arguments, message):
 
 
 def rows() -> dict[tuple[str, bool], dict]:
-    """The rows under results/, by their algo and whether they were trained."""
+    """Return the rows under results/ by their algo and whether they were trained."""
     read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
     return {(row["algo"], "trained_by" not in row): row for row in read}
 
 
 @pytest.mark.slow
 @EVERY_PAIR
-def test_whole_runs_have_our_numbers_and_either_tests_the_checkpoint_of_the_other(metarun, name):
+def test_whole_runs_equal_ours_and_each_tests_the_checkpoint_of_the_other(metarun, name):
     for algo in (name, f"l2l_{name}"):
         assert metarun("train", f"algo={algo}", "precision=float64", *SMALL)[::2] == (0, "")
     ours, theirs = rows()[name, True], rows()[f"l2l_{name}", True]
     for key in ("order", "norm", "transductive", "steps", "parameters", "stream_hash", "accuracy_by_step"):
         assert theirs[key] == ours[key], key
     assert theirs["loss_by_step"] == pytest.approx(ours["loss_by_step"], rel=1e-7)  # after three steps of Adam
-    rate = [] if name == "metasgd" else ["algo.inner_lr=0.4"]  # the recipe's, which a test under another head has not
+    rate = (
+        [] if name == "metasgd" else ["algo.inner_lr=0.4"]
+    )  # the recipe's, which a test with another head does not have
     for trained, algo in ((ours, f"l2l_{name}"), (theirs, name)):
         assert metarun("test", f"run={trained['id']}", f"algo={algo}", *rate)[::2] == (0, "")
         tested = rows()[algo, False]
@@ -142,7 +144,7 @@ def test_whole_runs_have_our_numbers_and_either_tests_the_checkpoint_of_the_othe
 
 @EVERY_PAIR
 @pytest.mark.parametrize("missing", ["learn2learn", "torchvision"])
-def test_its_absence_is_one_sentence(metarun, monkeypatch, missing, name):
+def test_a_missing_learn2learn_is_one_sentence(metarun, monkeypatch, missing, name):
     importer.import_learn2learn.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)  # how Python marks a module that cannot be imported
     code, _, complaint = metarun("train", f"algo=l2l_{name}", *SMALL)
@@ -157,7 +159,7 @@ def in_a_new_process(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_what_does_not_ask_for_it_does_not_import_it():
+def test_it_is_only_imported_when_used():
     used = "import sys, metarun.runner.train, metarun.cli.doctor; from metarun.algorithms import Learn2LearnMAML"
     assert (
         in_a_new_process(f"{used}; sys.exit('learn2learn' in sys.modules or 'torchvision' in sys.modules)").returncode
@@ -166,7 +168,7 @@ def test_what_does_not_ask_for_it_does_not_import_it():
 
 
 @pytest.mark.slow
-def test_it_is_imported_without_a_word():
+def test_its_import_prints_nothing():
     done = in_a_new_process(
         "from metarun.algorithms.learn2learn.importing import import_learn2learn; import_learn2learn().algorithms.MAML"
     )

@@ -24,7 +24,7 @@ def make_tasks(count=3, way=5, shot=2) -> TaskBatch:
 
 
 def make_problem(way, shot, features, seed=0, scale=1.0):
-    """Support features around a centre per class, labels, and queries."""
+    """Return support features around a centre per class, labels, and queries."""
     torch.manual_seed(seed)
     labels = torch.arange(way).repeat_interleave(shot)
     support = torch.randn(way * shot, features).double() + torch.randn(way, features).double()[labels]
@@ -42,7 +42,7 @@ def crammer_singer(support, labels, c) -> LinearSVC:
     ("way", "shot", "features", "scale"),
     [(5, 1, 20, 1.0), (5, 4, 32, 1.0), (5, 4, 32, 30.0), (3, 10, 8, 1.0), (10, 1, 30, 1.0), (4, 3, 200, 0.1)],
 )
-def test_decision_values_are_scikit_learns(way, shot, features, scale, c):
+def test_decision_values_match_scikit_learn(way, shot, features, scale, c):
     support, labels, query = make_problem(way, shot, features, scale=scale)
     alpha = dual_coefficients(support @ support.T, labels, way, c)
     theirs = torch.from_numpy(crammer_singer(support, labels, c).decision_function(query.numpy()))
@@ -50,9 +50,9 @@ def test_decision_values_are_scikit_learns(way, shot, features, scale, c):
 
 
 @pytest.mark.parametrize("c", [0.01, 1.0])
-def test_with_two_classes_it_is_the_ordinary_machine(c):
-    # Its two weight vectors sum to zero, so |w_0|^2 + |w_1|^2 = |w_1 - w_0|^2 / 2: the ordinary one, twice the price.
-    # SVC has an intercept, which mirroring the problem, (x, y) and (-x, -y), makes zero, at half the price.
+def test_with_two_classes_it_is_the_binary_machine(c):
+    # Its two weight vectors sum to zero, so |w_0|^2 + |w_1|^2 = |w_1 - w_0|^2 / 2: the binary machine with twice the C.
+    # SVC has an intercept; mirroring the problem, (x, y) and (-x, -y), makes it zero and halves C.
     support, labels, query = make_problem(2, 6, 4)
     alpha = dual_coefficients(support @ support.T, labels, 2, c)
     ours = (query @ support.T @ alpha).diff(dim=1).squeeze(1)
@@ -61,7 +61,7 @@ def test_with_two_classes_it_is_the_ordinary_machine(c):
     torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=1e-4, atol=1e-4)
 
 
-def test_predictions_are_scikit_learns_scaled():
+def test_predictions_match_scikit_learn_scaled():
     metaoptnet, tasks = make_metaoptnet().eval(), make_tasks(2, 4, 3)
     for t in range(2):
         support, query = (metaoptnet.backbone(x[t]).detach() for x in (tasks.support_x, tasks.query_x))
@@ -73,7 +73,7 @@ def test_predictions_are_scikit_learns_scaled():
 @pytest.mark.slow
 @pytest.mark.parametrize("c", [0.02, 0.1, 1.0])
 @pytest.mark.parametrize(("way", "shot", "features"), [(3, 2, 10), (3, 3, 12), (4, 1, 6)])
-def test_gradients_are_finite_differences(way, shot, features, c):
+def test_gradients_match_finite_differences(way, shot, features, c):
     support, labels, query = make_problem(way, shot, features)
 
     def decision_values(support, query):
@@ -83,17 +83,17 @@ def test_gradients_are_finite_differences(way, shot, features, c):
     assert torch.autograd.gradcheck(decision_values, inputs, eps=1e-5, atol=1e-5, rtol=1e-5)
 
 
-def test_the_coefficients_meet_their_constraints():
+def test_the_coefficients_satisfy_their_constraints():
     support, labels, _ = make_problem(5, 5, 12)
     alpha = dual_coefficients(support @ support.T, labels, 5, 0.05)
     bound = 0.05 * F.one_hot(labels, 5)
     assert alpha.sum(1).abs().max() < 1e-8
     assert (alpha - bound).max() < 1e-8
     at_bound = ((alpha - bound).abs() < 1e-12).double().mean().item()
-    assert 0.2 < at_bound < 0.9, "both kinds of coefficients are needed for these tests to say something"
+    assert 0.2 < at_bound < 0.9, "these tests need both kinds of coefficients"
 
 
-def test_examples_that_depend_on_each_other_do_no_harm():
+def test_linearly_dependent_examples_are_solved():
     support, labels, query = make_problem(3, 4, 5)
     support = torch.cat([support, support]).requires_grad_()
     labels = torch.cat([labels, labels])
@@ -114,7 +114,7 @@ def test_looped_and_vectorised_agree(norm):
     assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-10
 
 
-def test_smoothed_labels_share_their_part_among_the_other_classes():
+def test_label_smoothing_is_shared_among_the_other_classes():
     tasks = make_tasks()
     logits = make_metaoptnet().predict(tasks, 0)[0].flatten(0, 1)
     targets = F.one_hot(tasks.query_y.flatten(), 5).double()

@@ -194,7 +194,7 @@ def test_learn2learn_comes_to_the_same_meta_gradient(order, network):
 @pytest.mark.parametrize(("network", "what"), [(own.Frozen, "frozen weights"), (own.Tied, "weights under two names")])
 def test_learn2learns_meta_sgd_refuses_what_it_would_get_wrong(network, what):
     import_learn2learn()
-    with pytest.raises(UserError, match=rf"this backbone has {what}.*choose algo=metasgd"):
+    with pytest.raises(UserError, match=rf"this backbone has {what}.*use algo=metasgd"):
         Learn2LearnMetaSGD(Module(own.SHAPE, network()), WAY)
 
 
@@ -276,7 +276,7 @@ def test_a_network_is_asked_with_examples_of_the_data_whether_it_takes_each_alon
 
 def test_channels_come_last_only_where_the_network_takes_them():
     viewing = to_channels_last(make("protonet", own.Viewing).float())
-    assert not viewing.backbone.takes_channels_last
+    assert not viewing.backbone.supports_channels_last
     assert viewing.backbone.module.layer.weight.is_contiguous()
     viewing.meta_loss(make_stream(WAY, 2, 2, shape=own.SHAPE).draw(0, 1)).backward()
 

@@ -1,4 +1,4 @@
-"""Networks against the papers' sizes and against torchvision's."""
+"""Networks compared with the papers' sizes and with torchvision's."""
 
 import copy
 
@@ -37,7 +37,7 @@ def weights_of(module: nn.Module) -> int:
     ],
     ids=["conv4-64", "conv4-48", "conv4-32", "resnet12", "resnet18", "wrn28_10"],
 )
-def test_sizes_are_the_papers(make, weights, features):
+def test_sizes_match_the_papers(make, weights, features):
     network = make()
     assert weights_of(network) == weights
     assert network.features == features
@@ -45,7 +45,7 @@ def test_sizes_are_the_papers(make, weights, features):
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 84, 84), (3, 32, 32)])
 @pytest.mark.parametrize("kind", [ResNet12, ResNet18])
-def test_features_are_a_row_of_numbers_for_each_image(kind, shape):
+def test_features_are_one_vector_per_image(kind, shape):
     network = kind(shape).eval()
     with torch.no_grad():
         assert network(torch.rand(2, *shape)).shape == (2, network.features)
@@ -61,7 +61,7 @@ def test_the_wide_network_halves_its_map_twice():
 @pytest.mark.cross
 @pytest.mark.parametrize("kind", [ResNet12, ResNet18, WRN28x10])
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_norm_is_in_every_place(kind, norm):
+def test_a_norm_is_used_throughout_the_network(kind, norm):
     network = kind((1, 16, 16), norm=norm)
     kinds = {type(module).__name__ for module in network.modules() if not list(module.children())}
     expected = {"batch": "_Affine", "running": "BatchNorm2d", "none": "Identity"}.get(norm, "_Affine")
@@ -70,7 +70,7 @@ def test_every_norm_is_in_every_place(kind, norm):
 
 
 @pytest.mark.peers
-def test_resnet18_is_torchvisions():
+def test_resnet18_matches_torchvision():
     torchvision = import_torchvision()
     torch.manual_seed(0)
     theirs = torchvision.models.resnet18().double()
@@ -87,7 +87,7 @@ def test_resnet18_is_torchvisions():
     assert (ours.eval()(images) - expected).norm() < 1e-9 * expected.norm()
 
 
-def test_resnet12_drops_in_training_only():
+def test_resnet12_drops_only_in_training():
     torch.manual_seed(0)
     network, images = ResNet12((1, 16, 16), 0.5, "layer"), torch.rand(2, 1, 16, 16)
     with torch.no_grad():
@@ -97,21 +97,21 @@ def test_resnet12_drops_in_training_only():
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
-def test_what_is_dropped_are_squares_and_the_mean_stays(size):
+def test_whole_squares_are_dropped_and_the_mean_is_kept(size):
     torch.manual_seed(0)
     x = torch.ones(64, 8, 12, 12, dtype=torch.float64)
     dropped = drop_squares(x, 0.9, size)
     assert dropped.mean().item() == pytest.approx(1, rel=1e-12)
     kept = (dropped != 0).double()
     assert kept.mean().item() == pytest.approx(0.9, abs=0.02)
-    # Every zero lies in a whole square of zeros: opening the dropped set by such a square changes nothing.
+    # Every zero is in a whole square of zeros: opening the dropped set by such a square changes nothing.
     holes = 1 - kept
     eroded = 1 - F.max_pool2d(1 - holes, size, stride=1)
     opened = F.max_pool2d(F.pad(eroded, (size - 1,) * 4), size, stride=1)
     assert torch.equal(opened, holes)
 
 
-def test_each_task_of_a_vectorised_batch_drops_its_own():
+def test_each_task_of_a_vectorised_batch_draws_its_own_dropout():
     torch.manual_seed(0)
     x = torch.ones(3, 4, 8, 10, 10)
     dropped = torch.func.vmap(lambda one: drop_squares(one, 0.8, 3), randomness="different")(x)
@@ -120,7 +120,7 @@ def test_each_task_of_a_vectorised_batch_drops_its_own():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [MAML, ProtoNet])
-def test_a_stopped_training_with_dropout_goes_on_to_the_same_bits(method):
+def test_a_resumed_training_with_dropout_reproduces_the_same_bits(method):
     def make() -> Training:
         torch.manual_seed(0)
         backbone = ResNet12((1, 16, 16), 0.8, "layer")
@@ -138,7 +138,7 @@ def test_a_stopped_training_with_dropout_goes_on_to_the_same_bits(method):
         assert torch.equal(tensor, resumed.algorithm.state_dict()[name]), name
 
 
-def test_any_module_by_its_name():
+def test_any_module_can_be_named():
     node = {
         "_target_": "metarun.backbones.Module",
         "module": {
@@ -162,14 +162,14 @@ def test_any_module_by_its_name():
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        ({"_target_": "torch.nn.Identity"}, r"Identity makes \[2, 1, 16, 16\] of 2 examples, but a backbone makes"),
-        ({"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}, r"Linear cannot take examples of shape"),
+        ({"_target_": "torch.nn.Identity"}, r"Identity returns \[2, 1, 16, 16\] for 2 examples but must return"),
+        ({"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}, r"Linear fails on examples of shape"),
         ({"_target_": "torch.nn.Linear"}, r"`backbone` cannot be built: .*in_features"),
         ({"_target_": "no.such.Network"}, r"`backbone` cannot be built: .*no\.such\.Network"),
         ({"_target_": "torch.zeros", "size": [2]}, r"backbone\.module is a Tensor, not a torch\.nn\.Module"),
     ],
 )
-def test_a_module_that_is_no_backbone_is_refused(module, message):
+def test_a_module_that_is_not_a_backbone_is_refused(module, message):
     with pytest.raises(UserError, match=message):
         build("backbone", {"_target_": "metarun.backbones.Module", "module": module}, input_shape=(1, 16, 16))
 
@@ -185,6 +185,6 @@ def test_a_module_that_is_no_backbone_is_refused(module, message):
         (lambda: ResNet18((1, 16, 16), "5x5"), r"backbone\.first='5x5' is not one of 7x7, 3x3"),
     ],
 )
-def test_what_cannot_be_built_is_refused(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         make()

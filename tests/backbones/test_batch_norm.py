@@ -1,4 +1,4 @@
-"""Batch normalisation and its derivatives, against numerical ones and against plain tensor operations."""
+"""Batch normalisation and its derivatives, compared with numerical ones and with plain tensor operations."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def plain(x, scale, shift):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_it_is_torchs(layout):
+def test_it_matches_torch(layout):
     torch.manual_seed(0)
     x, scale, shift = draw(3, 2, 4, 5).contiguous(memory_format=layout), draw(2), draw(2)
     torchs = F.batch_norm(x, None, None, scale, shift, training=True, eps=EPSILON)
@@ -36,7 +36,7 @@ def test_it_is_torchs(layout):
 
 @pytest.mark.parametrize("scale", [None, torch.zeros(2, dtype=torch.float64, requires_grad=True)])
 @pytest.mark.parametrize("shape", [(3, 2, 4, 3), (6, 2)])
-def test_three_derivatives_are_the_numerical_ones(shape, scale):
+def test_three_derivatives_match_the_numerical_ones(shape, scale):
     torch.manual_seed(0)
     inputs = (draw(*shape), draw(2) if scale is None else scale, draw(2))
     weights = torch.randn(shape, dtype=torch.float64)
@@ -50,8 +50,8 @@ def test_three_derivatives_are_the_numerical_ones(shape, scale):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_derivatives_of_vectorised_tasks_are_those_of_plain_operations_one_by_one(shared):
-    """Two inner steps, the query loss and a Hessian-vector product, so that the meta-gradient is a third derivative."""
+def test_vectorised_derivatives_match_plain_operations_in_a_loop(shared):
+    """Two inner steps, the query loss and a Hessian-vector product make the meta-gradient a third derivative."""
     torch.manual_seed(0)
     supports, queries = draw(4, 3, 2, 4, 4).detach(), draw(4, 3, 2, 4, 4).detach()
     lead = () if shared else (4,)

@@ -1,4 +1,4 @@
-"""precision=bf16: the network computes in bfloat16, all else in float32."""
+"""precision=bf16: the network computes in bfloat16, everything else in float32."""
 
 import copy
 
@@ -14,7 +14,7 @@ from metarun.runner.components import Parts
 from tests.support.gradients import assert_equal_to, flat
 from tests.support.synthetic import make_conv4, make_stream, run_by
 
-TOLERANCE = 0.03  # bfloat16 has 8 bits: 0.4 % each time a number is rounded
+TOLERANCE = 0.03  # bfloat16 has 8 significant bits: 0.4 % per rounding
 
 
 def make(method, norm="batch", seed=0, in_bfloat16=True, **keys):
@@ -38,8 +38,8 @@ def meta_gradient(method, tasks):
     return flat(gradients)
 
 
-def seen_by(module: nn.Module) -> set[torch.dtype]:
-    """The types of what its convolutions return from now on."""
+def output_dtypes(module: nn.Module) -> set[torch.dtype]:
+    """Collect the dtypes that its convolutions return from now on."""
     seen: set[torch.dtype] = set()
     for child in module.modules():
         if isinstance(child, nn.Conv2d):
@@ -51,7 +51,7 @@ def seen_by(module: nn.Module) -> set[torch.dtype]:
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 def test_convolutions_are_in_bfloat16_and_predictions_in_float32(method, how):
     algorithm = run_by(how, make(method))
-    seen = seen_by(algorithm)
+    seen = output_dtypes(algorithm)
     predictions = algorithm.eval().predict(make_stream().draw(0, 3), 1)
     assert seen == {torch.bfloat16}
     assert predictions.dtype == torch.float32
@@ -62,7 +62,7 @@ def test_convolutions_are_in_bfloat16_and_predictions_in_float32(method, how):
 def test_a_copy_in_float64_computes_in_float64():
     algorithm = make(ProtoNet)
     exact, plain = copy.deepcopy(algorithm).double(), make(ProtoNet, in_bfloat16=False).double()
-    seen = seen_by(exact)
+    seen = output_dtypes(exact)
     tasks = make_stream(dtype=torch.float64).draw(0, 2)
     assert torch.equal(exact.predict(tasks, 0), plain.predict(tasks, 0))
     assert seen == {torch.float64}
@@ -70,7 +70,7 @@ def test_a_copy_in_float64_computes_in_float64():
 
 @pytest.mark.parametrize("kind", ["protonet", "maml"])
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
-def test_loss_and_gradient_are_those_of_float32_but_for_rounding(kind, how):
+def test_loss_and_gradient_match_float32_up_to_rounding(kind, how):
     tasks = make_stream(shot=5).draw(0, 8)
     ours, theirs = (
         make_maml(in_bfloat16, "layer", inner_lr=0.05, how=how)
@@ -85,7 +85,7 @@ def test_loss_and_gradient_are_those_of_float32_but_for_rounding(kind, how):
 
 
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
-def test_the_meta_gradient_is_still_of_the_order_that_was_asked_for(how):
+def test_the_meta_gradient_has_the_requested_order(how):
     tasks = make_stream(shot=5).draw(0, 8)
     first, second = (meta_gradient(make_maml(False, "layer", order=order), tasks) for order in (1, 2))
     apart = (second - first).norm()
@@ -94,8 +94,8 @@ def test_the_meta_gradient_is_still_of_the_order_that_was_asked_for(how):
 
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "none"])
-def test_statistics_are_taken_in_float32(norm):
-    """Of numbers far from zero, which in bfloat16 have no decimals left and sum up to nothing exact."""
+def test_statistics_are_computed_in_float32(norm):
+    """Numbers far from zero have no decimals left in bfloat16 and do not sum up exactly."""
     x = (100 + torch.randn(6, 8, 5, 7)).bfloat16()
     layer = make_norm(norm, 8, spatial=True)
     with support_first(4), torch.autocast("cpu", torch.bfloat16):
@@ -105,7 +105,7 @@ def test_statistics_are_taken_in_float32(norm):
     torch.testing.assert_close(found.float(), expected, rtol=2**-8, atol=1e-5)
 
 
-def test_a_call_that_fails_leaves_no_autocast_behind():
+def test_a_failed_call_leaves_autocast_disabled():
     algorithm = make(ProtoNet)
     with pytest.raises(RuntimeError, match="expected input"):
         algorithm.backbone(torch.zeros(1, 7, 16, 16))

@@ -1,4 +1,4 @@
-"""Checkpoints hold a hash in place of frozen weights that come from a file."""
+"""Checkpoints have a hash instead of frozen weights that come from a file."""
 
 import copy
 
@@ -19,7 +19,7 @@ def network(value: float = 0.5) -> nn.Sequential:
     return made
 
 
-def test_a_state_holds_a_hash_of_the_frozen_weights_and_all_else():
+def test_a_state_dict_has_a_hash_of_the_frozen_weights_and_everything_else():
     state = nn.ModuleDict({"backbone": network()}).state_dict()
     assert "backbone.0.weight" not in state
     assert "backbone.0.bias" not in state
@@ -27,7 +27,7 @@ def test_a_state_holds_a_hash_of_the_frozen_weights_and_all_else():
     assert {"backbone.1.running_mean", "backbone.1.weight", "backbone.2.weight"} <= set(state)
 
 
-def test_loading_restores_what_was_learned_and_leaves_what_is_frozen():
+def test_loading_restores_learned_weights_and_keeps_frozen_ones():
     learned = network()
     fresh = copy.deepcopy(learned)
     with torch.no_grad():
@@ -38,11 +38,11 @@ def test_loading_restores_what_was_learned_and_leaves_what_is_frozen():
 
 
 def test_other_frozen_weights_are_refused():
-    with pytest.raises(RuntimeError, match="the frozen weights are not those of the training"):
+    with pytest.raises(RuntimeError, match="the frozen weights differ from those in training"):
         network(0.25).load_state_dict(network().state_dict())
 
 
-def test_a_state_that_still_holds_them_is_loaded_whole():
+def test_a_state_dict_with_frozen_weights_is_loaded_completely():
     made = network()
     whole = {**dict(made.named_parameters()), **dict(made.named_buffers())}
     other = network()
@@ -50,7 +50,7 @@ def test_a_state_that_still_holds_them_is_loaded_whole():
     assert bool((other[0].weight == 2).all())
 
 
-def test_a_network_without_frozen_weights_has_the_state_that_it_had():
+def test_a_network_without_frozen_weights_has_an_unchanged_state_dict():
     made = nn.Linear(3, 2)
     omit_frozen_weights(made)
     assert set(made.state_dict()) == {"weight", "bias"}

@@ -1,4 +1,4 @@
-"""What a network of the user's own is refused for, in a sentence that names it and the remedy."""
+"""Why a user's own network is refused, in a sentence that names it and the remedy."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.support.own_networks import SHAPE, Plain
 
 
 class Held(Plain):
-    """With a number kept for later, as a buffer or not."""
+    """Keeps a tensor, as a buffer or as an attribute."""
 
     def __init__(self, **buffer) -> None:
         super().__init__()
@@ -103,28 +103,28 @@ class ComputedOnce(Plain):
 
 
 REFUSED = {
-    InAList: "InAList keeps weights in its attribute again, where no method finds them; register them",
-    LayersInAList: "LayersInAList keeps weights in its attribute layers, where no method finds them",
-    ComputedOnce: "ComputedOnce keeps weights in its attribute transposed.*compute what follows from them in `forward`",
+    InAList: "InAList has unregistered weights in its attribute again, which no method can train; register them",
+    LayersInAList: "LayersInAList has unregistered weights in its attribute layers, which no method can train",
+    ComputedOnce: "ComputedOnce has unregistered weights in its attribute transposed.*depends on them in `forward`",
     ChangesInEval: r"ChangesInEval changes its held in eval mode.*only `if self\.training`",
-    MaxNorm: r"MaxNorm changes its table\.weight in eval mode.*leave out `max_norm`",
-    AlwaysDrops: r"AlwaysDrops draws random numbers in eval mode; give F\.dropout `training=self\.training`",
-    Gathers: r"Gathers changes its attribute held in training, which no checkpoint has; make it a buffer",
+    MaxNorm: r"MaxNorm changes its table\.weight in eval mode.*remove `max_norm`",
+    AlwaysDrops: r"AlwaysDrops draws random numbers in eval mode; pass `training=self\.training` to F\.dropout",
+    Gathers: r"Gathers changes its attribute held in training, which is not in checkpoints; make it a buffer",
     GathersUnsaved: r"GathersUnsaved changes its buffer held in training, .* register it with `persistent=True`",
-    Collects: r"Collects cannot be copied, perhaps since it keeps tensors of a pass in a list",
-    Single: r"Single does not take float64, in which metarun checks a method: .*without `\.float\(\)`",
-    Auxiliary: r"Auxiliary makes a tuple in training, but a backbone makes \(n, features\)",
-    Unreached: r"Unreached has a lazy part that no pass goes through; remove it",
+    Collects: r"Collects cannot be copied, perhaps because it keeps tensors of a pass in a list",
+    Single: r"Single does not support float64, which metarun needs for its checks: .*without `\.float\(\)`",
+    Auxiliary: r"Auxiliary returns a tuple in training but must return \(n, features\)",
+    Unreached: r"Unreached has a lazy layer that no pass uses; remove it",
 }
 
 
 @pytest.mark.parametrize("network", REFUSED)
-def test_it_is_refused(network):
+def test_an_unsafe_network_is_refused(network):
     with pytest.raises(UserError, match=rf"backbone\.module: {REFUSED[network]}"):
         Module(SHAPE, network())
 
 
-def test_a_buffer_that_is_gathered_in_training_and_saved_is_taken():
+def test_a_persistent_buffer_may_change_in_training():
     class Saved(Gathers):
         def __init__(self):
             super().__init__(persistent=True)

@@ -9,14 +9,14 @@ from metarun.errors import UserError
 
 
 @pytest.mark.parametrize("shape", [(6, 16, 3, 5), (6, 16)])
-def test_batch_statistics_are_torchs(shape):
+def test_batch_statistics_match_torch(shape):
     x = torch.randn(shape, dtype=torch.float64)
     torchs = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(16).double()
     torch.testing.assert_close(BatchStatistics(16).double()(x), torchs(x))
 
 
 @pytest.mark.parametrize("groups", [1, 8, 16])
-def test_example_statistics_are_torchs_group_norm(groups):
+def test_example_statistics_match_torch_group_norm(groups):
     x = torch.randn(6, 16, 3, 5, dtype=torch.float64)
     ours, torchs = ExampleStatistics(16, groups).double(), nn.GroupNorm(groups, 16).double()
     for norm in (ours.affine, torchs):
@@ -26,7 +26,7 @@ def test_example_statistics_are_torchs_group_norm(groups):
 
 
 @pytest.mark.parametrize("shape", [(6, 16, 3, 5), (6, 16)])
-def test_support_statistics_are_torchs_running_ones_of_the_support_set_alone(shape):
+def test_support_statistics_match_torch_with_running_statistics_of_the_support_set(shape):
     support, query = (torch.randn(shape, dtype=torch.float64) for _ in range(2))
     over = (0, *range(2, len(shape)))
     expected = F.batch_norm(query, support.mean(over), support.var(over, correction=0))
@@ -36,7 +36,7 @@ def test_support_statistics_are_torchs_running_ones_of_the_support_set_alone(sha
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
-def test_tasknorm_blends_the_moments_as_the_paper_writes_them(slope):
+def test_tasknorm_blends_the_moments_as_in_the_paper(slope):
     support, query = torch.randn(6, 4, 3, 5, dtype=torch.float64), 2 * torch.randn(2, 4, 3, 5, dtype=torch.float64)
     norm = TaskNorm(4).double()
     norm.slope.data.fill_(slope)
@@ -52,7 +52,7 @@ def test_tasknorm_blends_the_moments_as_the_paper_writes_them(slope):
 
 
 @pytest.mark.parametrize(("offset", "other"), [(50.0, SupportStatistics(4)), (-50.0, ExampleStatistics(4, 4))])
-def test_at_its_ends_tasknorm_is_support_or_instance_norm(offset, other):
+def test_tasknorm_reduces_to_support_or_instance_norm(offset, other):
     x = torch.randn(6, 4, 3, 5, dtype=torch.float64)
     norm = TaskNorm(4).double()
     norm.offset.data.fill_(offset)
@@ -69,7 +69,7 @@ def test_only_batch_statistics_let_queries_see_each_other_after_training(norm):
     assert torch.allclose(embed_queries(network, support, query), alone) == (norm != "batch")
 
 
-def test_running_statistics_are_gathered_in_training_and_used_afterwards():
+def test_running_statistics_are_updated_in_training_and_used_afterwards():
     norm = make_norm("running", 3, spatial=True)
     x = 5 + 2 * torch.randn(64, 3, 8, 8)
     for _ in range(100):
@@ -83,7 +83,7 @@ def test_running_statistics_are_gathered_in_training_and_used_afterwards():
     ("make", "message"),
     [
         (lambda: make_norm("btach", 8, True), r"backbone\.norm='btach' is not one of batch, support, running"),
-        (lambda: make_norm("group", 12, True), r"backbone\.norm=group makes 8 groups, which 12 channels"),
+        (lambda: make_norm("group", 12, True), r"backbone\.norm=group needs a multiple of 8 channels but there are 12"),
         (lambda: make_norm("instance", 12, False), r"backbone\.norm=instance needs feature maps"),
         (
             lambda: Conv4((5,)),
@@ -94,7 +94,7 @@ def test_running_statistics_are_gathered_in_training_and_used_afterwards():
         (lambda: MLP((1,), []), r"backbone\.hidden=\[\] but every layer needs units"),
     ],
 )
-def test_a_network_that_makes_no_sense_is_refused(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         make()
 
@@ -108,7 +108,7 @@ def test_a_network_that_makes_no_sense_is_refused(make, message):
         (MLP((1,), [40, 40]), 1_720, 40),
     ],
 )
-def test_sizes_are_the_papers(network, parameters, features):
+def test_sizes_match_the_papers(network, parameters, features):
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     assert network.features == features
     assert network.eval()(torch.zeros(2, *SHAPES[parameters])).shape == (2, features)

@@ -9,7 +9,7 @@ import pytest
 from metarun.cli import data as data_command
 from metarun.cli import doctor
 from metarun.data import ClassDataset, Examples
-from metarun.data.duplicates import find_duplicates, tell
+from metarun.data.duplicates import find_duplicates, log_duplicates
 from metarun.errors import UserError
 
 pytestmark = pytest.mark.command
@@ -83,12 +83,12 @@ def test_check_prints_what_the_source_found(capsys: pytest.CaptureFixture[str]) 
         (
             (0, 1),
             "1 example in more than one split of drawn: number 1 of class 'a' in 'val' and number 1 of class 'b' in "
-            "'test'; meta-test may have been seen in training, and the row says so",
+            "'test'; meta-test may have been seen in training, and the results say so",
         ),
         (
             (2, 3),
             "1 example in more than one class of a split of drawn: number 1 of class 'c' in 'train' and number "
-            "1 of class 'd' in 'train'; no method can tell of which class it is, and the row says so",
+            "1 of class 'd' in 'train'; no method can tell which class it is, and the results say so",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_get_and_check_tell_of_equal_examples_as_a_run_does(
     data = source.load()
     found = find_duplicates(data.name, data.hash, lambda: data.splits)
     assert found is not None
-    tell("drawn", found)
+    log_duplicates("drawn", found)
     assert caplog.messages == [told]
 
 

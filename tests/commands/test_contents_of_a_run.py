@@ -50,8 +50,8 @@ def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(p
     Path("mine/test/light red").mkdir()
     told = [
         "data: train 5 classes of 4 examples, val 5 of 4, test 5 of 4",
-        "image_folder: 1 folder has no picture in it and is no class (test/light red)",
-        "image_folder: skipped, as no pictures that are read here: 1 .heic",
+        "image_folder: 1 folder contains no pictures and is not a class (test/light red)",
+        "image_folder: skipped unsupported files: 1 .heic",
     ]
     for seed in (0, 1):
         printed = printed_by("train", "algo=protonet", "data=image_folder", "data.root=mine", f"seed={seed}", *SMALL)
@@ -70,7 +70,9 @@ def test_a_test_on_ink_of_a_run_on_light_strokes_warns_and_names_the_key(printed
     printed_by("train", "algo=protonet", *SMALL)
     trained = row(test_data="glyphs")
     assert trained["example_mean"] == pytest.approx(0.076, abs=0.01)
-    told = "image_folder: its pictures have a mean brightness of 0.93 but those of training had 0.08; set data.invert="
+    told = (
+        "image_folder: its pictures have a mean brightness of 0.93 but the training pictures had 0.08; set data.invert="
+    )
     assert f"{told}true if light and dark" in printed_by("test", f"run={trained['id']}", *INK)
     assert "mean brightness" not in printed_by("test", f"run={trained['id']}", *INK, "data.invert=true")
     printed = printed_by("test", f"run={trained['id']}", "data=glyphs", "data.invert=true")

@@ -340,9 +340,9 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["train.clip_grad=-1"], "train.clip_grad=-1.0 (set by the command) but it must be above 0"),
         (["results_dir=/dev/null/x"], "cannot be written"),
         (["data=image_folder"], "data=image_folder needs pictures; set `data.root` to a folder or a zip"),
-        (["data=image_folder", "data.root=nowhere"], "data.root=nowhere is not there"),
+        (["data=image_folder", "data.root=nowhere"], "data.root=nowhere does not exist"),
         (["data=image_folder", "data.channels=2"], "data.channels=2 is not one of 1, 3"),
-        (["data=miniimagenet"], "miniimagenet is not here; put your copy"),
+        (["data=miniimagenet"], "miniimagenet was not found; put your copy"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metarun, words, sentence):
@@ -563,7 +563,7 @@ from pathlib import Path
 import numpy as np
 
 from metarun.data import SPLITS, ClassDataset
-from metarun.data.cache_file import Unwritten
+from metarun.data.cache_file import ExampleStream
 from metarun.data.cache import Storage, load_or_build
 
 CLASSES, EXAMPLES, SHAPE = 400, 30, (3, 84, 84)  # 254 MB in meta-training
@@ -597,7 +597,7 @@ class Big:
         classes = CLASSES if split == "train" else 10
         names = tuple(f"{split} {c}" for c in range(classes))
         offsets = EXAMPLES * np.arange(classes + 1)
-        made = Unwritten(self.make(classes, SPLITS.index(split)), SHAPE, np.dtype(np.uint8), offsets, names)
+        made = ExampleStream(self.make(classes, SPLITS.index(split)), SHAPE, np.dtype(np.uint8), offsets, names)
         return load_or_build(Path(f"{split}.npz").absolute(), "big", lambda: made, self.storage)
 
     def make(self, classes, seed):

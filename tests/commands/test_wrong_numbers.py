@@ -73,7 +73,7 @@ def test_a_class_in_two_splits_under_two_names_is_an_error():
     data = changed(data, "test", slice(20, 40), data.splits["train"].values[60:80])
     with pytest.raises(
         UserError,
-        match=r"class 'train 3' in 'train' of synthetic and class 'test 1' in 'test' hold the same 20 examples; give",
+        match=r"class 'train 3' in 'train' of synthetic and class 'test 1' in 'test' have the same 20 examples; put",
     ):
         duplicates(data)
 
@@ -114,7 +114,7 @@ def test_of_a_test_on_other_data_only_what_is_tested_on_counts():
     data = changed(data, "val", 7, data.splits["train"].values[7])  # in two of its splits
     data = changed(data, "test", 25, data.splits["test"].values[100])
     data = changed(data, "test", 60, data.splits["val"].values[8])
-    found = find_duplicates("both", data.hash, lambda: data.splits, test_alone=True)
+    found = find_duplicates("both", data.hash, lambda: data.splits, test_only=True)
     assert found == Duplicates(
         across_splits=1,
         across_classes=1,
@@ -131,7 +131,7 @@ def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
     code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
     assert code == 0
     two = "number 14 of class 'dark grey' in 'test' and number 18 of class 'dark pink' in 'test'"
-    told = f"1 example in more than one class of a split of image_folder: {two}; no method can tell of which"
+    told = f"1 example in more than one class of a split of image_folder: {two}; no method can tell which class"
     assert told in printed
     assert the_row()["duplicates_across_classes"] == 1
     _, printed, _ = metarun("compare")
@@ -144,7 +144,7 @@ def test_many_are_told_with_one_of_them():
         "2 examples in more than one split of birds, such as these",
         "1,000 examples in more than one class of a split of birds, such as those",
     ]
-    (clause,) = describe_duplicates("birds", Duplicates(2, between="these"), of_other_data=True)
+    (clause,) = describe_duplicates("birds", Duplicates(2, between="these"), trained_elsewhere=True)
     assert clause.startswith("2 examples of birds were trained on, such as these; meta-test may have been seen")
 
 

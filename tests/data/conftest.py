@@ -1,4 +1,4 @@
-"""An empty data root, and a web server whose faults a test chooses."""
+"""A web server that fails as a test chooses."""
 
 import socket
 import threading
@@ -12,12 +12,12 @@ import pytest
 
 @dataclass
 class Web:
-    """What the server has, how it behaves, and what it was asked."""
+    """The files of the server, its behaviour, and the requests it got."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    knows_ranges: bool = True
-    cut_after: int | None = None  # bytes of a body, then the connection ends
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    supports_ranges: bool = True
+    cut_after: int | None = None  # bytes of a body before the connection ends
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
 
@@ -28,12 +28,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
-        self.web.asked.append((self.path, wanted))
+        self.web.requests.append((self.path, wanted))
         if self.path not in self.web.files:
             self.send_error(404)
             return
         content = self.web.files[self.path]
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.web.knows_ranges else 0
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.web.supports_ranges else 0
         if start >= len(content):
             self._head(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
             return

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarun.data import SPLITS, ClassDataset, Examples, Glyphs, cache_file
-from metarun.data.cache import as_stored, check_cache, load_or_build, mirror, read_cache
-from metarun.data.cache_file import Unwritten
+from metarun.data.cache import apply_storage, check_cache, load_or_build, mirror, read_cache
+from metarun.data.cache_file import ExampleStream
 from metarun.errors import UserError
 from metarun.system.paths import data_root
 
@@ -48,7 +48,7 @@ def test_mirror_is_a_url_or_a_folder_or_none(monkeypatch):
     assert mirror() == Path("/data")
 
 
-def test_second_load_comes_from_the_cache_and_is_equal(tmp_path):
+def test_the_second_load_comes_from_the_cache_and_is_equal(tmp_path):
     built = load_or_build(tmp_path / "new" / "x.npz", "key", make_examples)
     assert_equal(load_or_build(tmp_path / "new" / "x.npz", "key", never), built)
     assert not list(tmp_path.rglob("*.tmp"))
@@ -61,7 +61,7 @@ def test_a_single_changed_byte_is_never_trusted(tmp_path_factory, position, chan
     content = bytearray(path.read_bytes())
     content[int(position * len(content))] ^= change
     path.write_bytes(content)
-    # A byte that carries nothing (of a time stamp, say) may change without harm: what is loaded is right in any case.
+    # An unused byte, such as of a time stamp, may change without harm: what is loaded must be right in any case.
     assert_equal(load_or_build(path, "key", make_examples), make_examples())
     assert_equal(read_cache(path, "key"), make_examples())
 
@@ -69,7 +69,7 @@ def test_a_single_changed_byte_is_never_trusted(tmp_path_factory, position, chan
 @pytest.mark.parametrize(
     "content", [b"", b"no archive", b"PK\x03\x04 cut", NO_ARCHIVE.getvalue(), NO_ARCHIVE.getvalue()[:20]]
 )
-def test_damaged_cache_is_built_anew_with_a_warning(tmp_path, content, caplog):
+def test_a_damaged_cache_is_rebuilt_with_a_warning(tmp_path, content, caplog):
     (tmp_path / "x.npz").write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert_equal(load_or_build(tmp_path / "x.npz", "key", make_examples), make_examples())
@@ -78,7 +78,7 @@ def test_damaged_cache_is_built_anew_with_a_warning(tmp_path, content, caplog):
 
 
 @given(position=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
-def test_a_single_changed_byte_is_never_trusted_in_a_map_either(tmp_path_factory, position, change):
+def test_a_single_changed_byte_is_never_trusted_in_a_memory_map(tmp_path_factory, position, change):
     path = tmp_path_factory.mktemp("cache") / "x.npz"
     assert_equal(load_or_build(path, "key", make_examples, "disk"), make_examples())
     content = bytearray(path.read_bytes())
@@ -87,27 +87,27 @@ def test_a_single_changed_byte_is_never_trusted_in_a_map_either(tmp_path_factory
     assert_equal(load_or_build(path, "key", make_examples, "disk"), make_examples())
 
 
-def test_truncated_cache_is_built_anew(tmp_path):
+def test_a_truncated_cache_is_rebuilt(tmp_path):
     path = tmp_path / "x.npz"
     load_or_build(path, "key", make_examples)
     path.write_bytes(path.read_bytes()[:-100])
     assert_equal(load_or_build(path, "key", make_examples), make_examples())
 
 
-def test_cache_of_another_key_is_not_trusted(tmp_path, caplog):
+def test_a_cache_with_another_key_is_not_trusted(tmp_path, caplog):
     load_or_build(tmp_path / "x.npz", "old recipe", make_examples)
     assert read_cache(tmp_path / "x.npz", "new recipe") is None
-    assert "is of another version" in caplog.text
+    assert "is from another version" in caplog.text
 
 
-def test_failed_build_caches_nothing_and_lets_the_next_one_in(tmp_path):
+def test_a_failed_build_caches_nothing_and_releases_the_lock(tmp_path):
     with pytest.raises(AssertionError, match="built although"):
         load_or_build(tmp_path / "x.npz", "key", never)
     assert not (tmp_path / "x.npz").exists()
     load_or_build(tmp_path / "x.npz", "key", make_examples)
 
 
-def test_those_who_ask_at_once_build_once(tmp_path):
+def test_concurrent_loads_build_once(tmp_path):
     built = []
 
     def build():
@@ -121,7 +121,7 @@ def test_those_who_ask_at_once_build_once(tmp_path):
         assert_equal(result, make_examples())
 
 
-def test_folder_that_cannot_be_written_is_told_with_the_knob(tmp_path):
+def test_an_unwritable_folder_names_the_setting(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match=r"cannot be written .* set METARUN_DATA"):
         load_or_build(tmp_path / "taken" / "x.npz", "key", make_examples)
@@ -131,7 +131,7 @@ def test_folder_that_cannot_be_written_is_told_with_the_knob(tmp_path):
 
 
 @pytest.fixture
-def _nothing_is_read_again(monkeypatch):
+def _no_file_is_read_again(monkeypatch):
     monkeypatch.setattr(cache_file, "checksum", never)
     monkeypatch.setattr(ClassDataset, "_hash", never)
 
@@ -146,11 +146,11 @@ def make_blocks(stop_after=None):
                 raise OSError("the disk is full")
             yield value[None]
 
-    return Unwritten(blocks(), examples.shape, examples.values.dtype, examples.offsets, examples.class_names)
+    return ExampleStream(blocks(), examples.shape, examples.values.dtype, examples.offsets, examples.class_names)
 
 
 @pytest.mark.parametrize("build", [make_examples, make_blocks])
-def test_what_is_mapped_is_what_is_read(tmp_path, build):
+def test_a_memory_map_equals_what_is_read(tmp_path, build):
     on_disk = load_or_build(tmp_path / "x.npz", "key", build, "disk")
     assert on_disk.on_disk
     assert not on_disk.values.flags.writeable
@@ -163,29 +163,29 @@ def test_what_is_mapped_is_what_is_read(tmp_path, build):
 
 
 def test_a_file_that_numpy_wrote_can_be_mapped(tmp_path):
-    """As caches were written at first."""
+    """The format of older versions."""
     examples = make_examples()
     checksum = cache_file.checksum("key", examples)
     names = np.array(examples.class_names)
     np.savez(tmp_path / "x.npz", examples.values, values=examples.values, offsets=examples.offsets, class_names=names)
-    assert read_cache(tmp_path / "x.npz", "key", "disk") is None, "it states no checksum"
+    assert read_cache(tmp_path / "x.npz", "key", "disk") is None, "it has no checksum"
     np.savez(tmp_path / "x.npz", values=examples.values, offsets=examples.offsets, class_names=names, checksum=checksum)
     assert_equal(read_cache(tmp_path / "x.npz", "key", "disk"), examples)
     np.savez_compressed(
         tmp_path / "x.npz", values=examples.values, offsets=examples.offsets, class_names=names, checksum=checksum
     )
-    assert read_cache(tmp_path / "x.npz", "key", "disk") is None, "what is compressed cannot be mapped"
+    assert read_cache(tmp_path / "x.npz", "key", "disk") is None, "compressed examples cannot be mapped"
     assert_equal(read_cache(tmp_path / "x.npz", "key"), examples)
 
 
-def test_floats_are_mapped_where_a_float_may_begin(tmp_path):
+def test_mapped_floats_are_aligned(tmp_path):
     floats = Examples.from_classes({"A": np.linspace(0, 1, 10, dtype=np.float32).reshape(2, 5)})
     found = load_or_build(tmp_path / "x.npz", "key", lambda: floats, "disk")
     assert_equal(found, floats)
     assert found.values.flags.aligned
 
 
-def test_a_map_is_read_once_and_again_when_its_file_changed(settled, tmp_path, monkeypatch):
+def test_a_memory_map_is_verified_once_and_again_when_its_file_changes(settled, tmp_path, monkeypatch):
     path = tmp_path / "x.npz"
     load_or_build(path, "key", make_examples)
     (tmp_path / "x.hashes.json").unlink()
@@ -203,29 +203,29 @@ def test_a_map_is_read_once_and_again_when_its_file_changed(settled, tmp_path, m
     assert read_cache(path, "another key", "disk") is None
 
 
-@pytest.mark.usefixtures("_nothing_is_read_again")
-def test_what_was_just_written_need_not_be_read(tmp_path):
+@pytest.mark.usefixtures("_no_file_is_read_again")
+def test_what_was_just_written_is_not_verified(tmp_path):
     load_or_build(tmp_path / "x.npz", "key", make_blocks, "disk")
 
 
-def test_blocks_that_end_early_leave_nothing(tmp_path):
+def test_a_failed_stream_leaves_no_file(tmp_path):
     with pytest.raises(UserError, match=r"x\.npz cannot be written \(the disk is full\)"):
         load_or_build(tmp_path / "x.npz", "key", lambda: make_blocks(stop_after=3), "disk")
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
 
 
-def test_a_data_set_made_in_memory_goes_to_disk_once_and_keeps_its_hash(settled, root, monkeypatch):
+def test_a_data_set_made_in_memory_is_written_to_disk_once_and_keeps_its_hash(settled, root, monkeypatch):
     examples = {split: Examples.from_classes({split: make_examples(i).values}) for i, split in enumerate(SPLITS)}
     data = ClassDataset("mine", examples)
-    assert as_stored(data, "memory") is data
-    on_disk = as_stored(data, "disk")
+    assert apply_storage(data, "memory") is data
+    on_disk = apply_storage(data, "disk")
     assert on_disk.hash == data.hash
     for split in SPLITS:
         assert on_disk.splits[split].on_disk
         assert_equal(on_disk.splits[split], examples[split])
     files = {path: path.stat().st_mtime_ns for path in root.rglob("*.npz")}
     assert len(files) == 3
-    again = as_stored(data, "disk")
+    again = apply_storage(data, "disk")
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.npz")} == files
     monkeypatch.setattr(ClassDataset, "_hash", never)
     assert again.hash == data.hash
@@ -237,7 +237,7 @@ def test_glyphs_are_the_same_on_disk():
     assert all(on_disk.splits[split].on_disk for split in SPLITS)
 
 
-def test_a_piece_of_a_map_is_refused_where_it_would_be_copied(tmp_path):
+def test_a_slice_of_a_memory_map_that_would_be_copied_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((6, 1, 4, 4), np.uint8))
     values = np.load(tmp_path / "x.npy", mmap_mode="r")[:, :, ::2]
     examples = Examples(values, np.array([0, 6]), ("A",))
@@ -245,7 +245,7 @@ def test_a_piece_of_a_map_is_refused_where_it_would_be_copied(tmp_path):
         ClassDataset("mine", dict.fromkeys(SPLITS, examples))
 
 
-def test_a_users_own_maps_keep_their_hash_too(settled, tmp_path, monkeypatch):
+def test_the_hash_of_a_users_memory_maps_is_cached(settled, tmp_path, monkeypatch):
     splits = {}
     for i, split in enumerate(SPLITS):
         np.save(tmp_path / f"{split}.npy", make_examples(i).values)
@@ -257,13 +257,13 @@ def test_a_users_own_maps_keep_their_hash_too(settled, tmp_path, monkeypatch):
     first_rows = {split: Examples(e.values[:5], e.offsets, e.class_names) for split, e in splits.items()}
     monkeypatch.setattr(ClassDataset, "_hash", lambda _: "computed")
     assert ClassDataset("mine", splits).hash == data.hash
-    assert ClassDataset("mine", first_rows).hash == "computed", "a piece of a map is no file"
+    assert ClassDataset("mine", first_rows).hash == "computed", "a slice of a memory map is not a file"
     np.save(tmp_path / "val.npy", make_examples(9).values)
     assert ClassDataset("mine", splits).hash == "computed"
 
 
 @pytest.mark.parametrize("piece", [1, 16, 100])
-def test_a_hash_does_not_depend_on_the_pieces_it_is_computed_in(monkeypatch, piece):
+def test_a_hash_does_not_depend_on_the_size_of_the_pieces(monkeypatch, piece):
     examples = make_examples()
     before = cache_file.checksum("key", examples)
     monkeypatch.setattr("metarun.data.examples.PIECE", piece)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metarun.data import Examples, ImageFolder, Sinusoid
-from metarun.data.brightness import brightness, compare_brightness, would_fit_inverted
+from metarun.data.brightness import brightness, compare_brightness, is_closer_inverted
 from metarun.data.contents import describe, tell_contents
 from metarun.data.examples import LeftOut
 from tests.support.fake_images import make_picture, split_folders, write_folder
@@ -14,16 +14,16 @@ from tests.support.synthetic import make_dataset
 
 @pytest.fixture(autouse=True)
 def _empty_root(root):
-    """No test finds the cache of another."""
+    """Give each test a cache of its own."""
 
 
-def test_a_line_says_how_many_classes_and_examples_each_split_has():
+def test_the_line_counts_the_classes_and_examples_of_each_split():
     assert describe(make_dataset(sizes=(20,) * 3)) == "train 3 classes of 20 examples, val 3 of 20, test 3 of 20"
     unequal = describe(make_dataset(sizes=(1200, 5)))
     assert unequal == "train 2 classes of 5 to 1,200 examples, val 2 of 5 to 1,200, test 2 of 5 to 1,200"
 
 
-def test_what_a_list_left_out_stands_in_the_line_and_the_rest_is_warned_of(caplog):
+def test_what_a_list_excludes_is_in_the_line_and_the_rest_is_a_warning(caplog):
     caplog.set_level(logging.INFO)
     data = dataclasses.replace(make_dataset(sizes=(3,)), left_out=LeftOut(("2 classes",), ("skipped: 3 .txt",)))
     tell_contents(data)
@@ -33,7 +33,7 @@ def test_what_a_list_left_out_stands_in_the_line_and_the_rest_is_warned_of(caplo
     ]
 
 
-def test_a_family_of_functions_says_what_is_drawn():
+def test_a_family_of_functions_describes_what_is_drawn():
     assert describe(Sinusoid()).startswith("amplitude 0.1 to 5, phase 0 to")
 
     class Lines:
@@ -42,20 +42,20 @@ def test_a_family_of_functions_says_what_is_drawn():
     assert describe(Lines()) == "drawn as it is needed"
 
 
-def test_what_was_left_out_is_known_when_the_pictures_come_from_the_cache(tmp_path, monkeypatch):
+def test_what_was_skipped_is_known_when_the_pictures_come_from_the_cache(tmp_path, monkeypatch):
     place = write_folder(tmp_path / "birds", split_folders() | {"train/ant/1.heic": b"x"})
     first = ImageFolder(str(place), size=12).load().left_out
-    assert first.unasked == ("skipped, as no pictures that are read here: 1 .heic",)
-    monkeypatch.setattr("metarun.data.image_folder.arrange", None)
+    assert first.unasked == ("skipped unsupported files: 1 .heic",)
+    monkeypatch.setattr("metarun.data.image_folder.find_layout", None)
     assert ImageFolder(str(place), size=12).load().left_out == first
     monkeypatch.undo()
 
 
-def test_what_was_left_out_is_looked_for_anew_when_something_changed_or_the_note_is_gone(tmp_path, root):
+def test_what_was_skipped_is_found_again_if_something_changed_or_the_note_is_damaged(tmp_path, root):
     place = write_folder(tmp_path / "birds", split_folders() | {"train/ant/1.heic": b"x"})
     ImageFolder(str(place), size=12).load()
     write_folder(place, {"train/ant/2.heic": b"x"})
-    told = ("skipped, as no pictures that are read here: 2 .heic",)
+    told = ("skipped unsupported files: 2 .heic",)
     assert ImageFolder(str(place), size=12).load().left_out.unasked == told
     (note,) = (root / "pictures").glob("*left-out.json")
     for damaged in (b"", b"{}", b'{"key": 1}', b"[]"):
@@ -63,15 +63,15 @@ def test_what_was_left_out_is_looked_for_anew_when_something_changed_or_the_note
         assert ImageFolder(str(place), size=12).load().left_out.unasked == told
 
 
-def test_check_says_what_was_left_out(tmp_path):
+def test_check_reports_what_was_skipped(tmp_path):
     place = write_folder(tmp_path / "birds", split_folders() | {"train/ant/1.heic": b"x"})
     assert ImageFolder(str(place), size=12).check() == (
-        "train 3 classes of 4 examples, val 2 of 4, test 2 of 4; skipped, as no pictures that are read here: 1 .heic; "
-        "all decode; not cached yet"
+        "train 3 classes of 4 examples, val 2 of 4, test 2 of 4; skipped unsupported files: 1 .heic; "
+        "all can be decoded; not cached yet"
     )
 
 
-def test_pictures_by_any_suffix_are_read(tmp_path):
+def test_pictures_with_any_suffix_are_read(tmp_path):
     files = split_folders() | {
         f"val/dog/more{suffix}": make_picture(5, kind="JPEG") for suffix in (".jfif", ".jpe", "")
     }
@@ -80,16 +80,16 @@ def test_pictures_by_any_suffix_are_read(tmp_path):
     assert data.left_out == LeftOut()
 
 
-def test_invert_turns_light_to_dark_and_has_a_cache_of_its_own(tmp_path):
+def test_invert_swaps_light_and_dark_and_has_a_cache_of_its_own(tmp_path):
     place = write_folder(tmp_path / "birds", split_folders())
     before, inverted = ImageFolder(str(place), size=12).load(), ImageFolder(str(place), size=12, invert=True).load()
     for split, examples in before.splits.items():
         assert np.array_equal(inverted.splits[split].values, 255 - examples.values)
     assert ImageFolder(str(place), size=12).load().hash == before.hash
-    assert ImageFolder(str(place), size=12, invert=True).check().endswith("the cache agrees")
+    assert ImageFolder(str(place), size=12, invert=True).check().endswith("the cache matches")
 
 
-def test_brightness_is_the_mean_of_pictures_and_its_spread():
+def test_brightness_is_the_mean_and_sd_over_pictures():
     values = np.concatenate([np.zeros((3, 1, 2, 2), np.uint8), np.full((3, 1, 2, 2), 255, np.uint8)])
     assert brightness(Examples.from_classes({"a": values})) == (0.5, 0.5)
     assert brightness(Examples.from_classes({"a": values.astype(np.float32)})) is None
@@ -106,9 +106,9 @@ def test_brightness_is_the_mean_of_pictures_and_its_spread():
         (0.08, 0.22, False, False),
         (0.45, 0.55, False, True),  # photographs
         (0.55, 0.35, False, False),
-        (0.08, 0.45, True, False),  # photographs are no characters, whichever way round
+        (0.08, 0.45, True, False),  # photographs beside characters
     ],
 )
-def test_ink_on_white_is_far_from_light_on_dark_and_photographs_are_not_from_each_other(trained, tested, far, inverted):
+def test_ink_on_white_differs_from_light_on_dark_and_photographs_do_not_differ(trained, tested, far, inverted):
     assert (compare_brightness(trained, tested) is not None) == far
-    assert far is False or would_fit_inverted(trained, tested) == inverted
+    assert far is False or is_closer_inverted(trained, tested) == inverted

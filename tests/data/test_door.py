@@ -1,4 +1,4 @@
-"""What a data set of a user's own may get wrong, told in one sentence where it is made."""
+"""Mistakes in a user's own data set are one sentence, raised where the data set is made."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from metarun.errors import UserError
 
 
 def make(split="val", values=None, offsets=None, names=None, **other) -> ClassDataset:
-    """Four examples of two classes in each split, with something else in one of them."""
+    """Make four examples of two classes in each split, with a mistake in one of them."""
     splits = {
         each: Examples(np.zeros((4, 3), np.float32), np.array([0, 2, 4]), (f"{each} a", f"{each} b")) for each in SPLITS
     }
@@ -65,12 +65,12 @@ def with_number(number: float) -> np.ndarray:
         ({"splits": {}}, "split 'train' of mine has no classes; every split needs some"),
     ],
 )
-def test_what_is_wrong_with_a_data_set_is_told_where_it_is_made(wrong, message):
+def test_an_invalid_data_set_is_refused_when_it_is_made(wrong, message):
     with pytest.raises(UserError, match=message):
         make(**wrong)
 
 
-def test_the_largest_numbers_are_finite_and_a_late_piece_is_looked_at():
+def test_the_largest_floats_are_finite_and_the_last_piece_is_checked():
     assert make(values=np.full((4, 3), np.finfo(np.float32).max)).shape == (3,)
     rows = PIECE // 4096 + 3
     values = np.zeros((rows, 1024), np.float32)
@@ -80,7 +80,7 @@ def test_the_largest_numbers_are_finite_and_a_late_piece_is_looked_at():
         ClassDataset("mine", several)
 
 
-def test_a_memory_map_is_looked_at_once(settled, tmp_path, monkeypatch):
+def test_a_memory_map_is_checked_once(settled, tmp_path, monkeypatch):
     splits = {}
     for split in SPLITS:
         np.save(tmp_path / f"{split}.npy", np.ones((4, 3), np.float32))

@@ -13,7 +13,7 @@ def make(train, val, test) -> ClassDataset:
     )
 
 
-def test_bytes_are_255ths_and_floats_are_themselves():
+def test_bytes_are_divided_by_255_and_floats_are_not():
     pictures = np.zeros((3, 1, 4, 4), np.uint8)
     assert make(pictures, pictures, pictures).inputs["x"].kind == "bytes"
     floats = pictures.astype(np.float32)
@@ -27,7 +27,7 @@ def test_bytes_are_255ths_and_floats_are_themselves():
         (("u1", "u1", "f4"), "split 'test' of mine holds float32 but 'train' uint8; convert one of them"),
     ],
 )
-def test_examples_of_another_kind_are_refused(dtypes, message):
+def test_examples_of_another_dtype_are_refused(dtypes, message):
     with pytest.raises(UserError, match=message):
         make(*(np.zeros((3, 1, 4, 4), dtype) for dtype in dtypes))
 

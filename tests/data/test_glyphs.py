@@ -15,7 +15,7 @@ def data():
     return Glyphs().load()
 
 
-def test_there_are_over_500_classes_of_20_drawings_and_20_ways_fit_every_split(data):
+def test_there_are_over_500_classes_of_20_drawings_enough_for_20_ways(data):
     counts = {split: len(data.splits[split].class_names) for split in SPLITS}
     assert sum(counts.values()) >= 500
     assert counts["val"] >= 40
@@ -41,7 +41,7 @@ def test_homoglyphs_are_kept_in_the_first_script_only(data):
     assert {"GREEK SMALL LETTER XI", "CYRILLIC SMALL LETTER ZHE"} <= names
 
 
-def test_no_drawing_is_empty_or_runs_over_its_edges(data):
+def test_no_drawing_is_empty_or_cut_off(data):
     drawings = np.concatenate([data.splits[split].values for split in SPLITS])[:, 0]
     assert (drawings.max((1, 2)) == 255).mean() > 0.9
     assert (drawings > 0).any((1, 2)).all()
@@ -59,19 +59,19 @@ def test_drawing_is_a_pure_function_of_the_character():
     assert not np.array_equal(draw_jittered("Ж"), draw_jittered("Ш"))
 
 
-def test_jitter_numbers_come_from_the_hash_and_nothing_else():
+def test_jitter_comes_only_from_the_hash():
     from metarun.data.glyph_drawing import _uniform
 
-    # sha256("0041/0") begins edce3c10dc27e194; a change here changes every drawing, so RECIPE must rise.
+    # sha256("0041/0") begins edce3c10dc27e194; a change here changes every drawing, so RECIPE must be increased.
     assert _uniform("A", 0)[:2] == pytest.approx([0xEDCE3C10 / 2**32, 0xDC27E194 / 2**32], abs=0)
 
 
-def test_accents_superscripts_and_ligatures_are_left_out():
+def test_accents_superscripts_and_ligatures_are_excluded():
     assert not set("Áñ²ªﬁĲǅ") & set(letters_and_digits())
     assert {"A", "ß", "0", "Ж", "ა"} <= set(letters_and_digits())
 
 
-def test_of_alike_drawings_the_first_stays():
+def test_of_similar_drawings_the_first_is_kept():
     random = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
     other = np.roll(random, 9, axis=2)
     equal_in_one_face = np.concatenate([random[:1], other[1:]])
@@ -79,14 +79,14 @@ def test_of_alike_drawings_the_first_stays():
     assert keep_distinct(drawings) == ["first", "other"]
 
 
-def test_split_file_of_scripts_serves(tmp_path, data):
+def test_a_split_file_may_list_scripts(tmp_path, data):
     (tmp_path / "split.yaml").write_text("train: [GREEK, CYRILLIC]\nval: [GEORGIAN]\ntest: [DIGIT]\n")
     other = Glyphs(split=str(tmp_path / "split.yaml")).load()
     assert len(other.splits["test"].class_names) == 10
     assert other.hash != data.hash
 
 
-def test_unknown_split_is_told():
+def test_an_unknown_split_is_refused():
     with pytest.raises(UserError, match=r"split 'script' of glyphs is neither scripts .*Did you mean 'scripts'\?"):
         Glyphs(split="script").load()
 
@@ -94,18 +94,18 @@ def test_unknown_split_is_told():
 @pytest.mark.slow
 def test_rendering_again_gives_the_same_bits(data):
     assert Glyphs().where().startswith("cache: ")
-    assert Glyphs().check().endswith("20 drawings each, no two alike; the cache agrees")
+    assert Glyphs().check().endswith("20 drawings each, no two alike; the cache matches")
 
 
-def test_check_tells_a_cache_that_holds_other_drawings(root, monkeypatch):
+def test_check_refuses_a_cache_with_different_drawings(root, monkeypatch):
     drawings = Examples.from_classes({unicodedata.name(c): draw_jittered(c) for c in "1აЖ"})
     monkeypatch.setattr(module, "render", lambda: drawings)
     found = "train 1 class of 20 examples, val 1 of 20, test 1 of 20; 3 characters, 20 drawings each, no two alike"
     assert Glyphs().check() == f"{found}; not cached yet"
     Glyphs().load()
-    assert Glyphs().check() == f"{found}; the cache agrees"
+    assert Glyphs().check() == f"{found}; the cache matches"
     drawings.values[0, 0, 14, 14] ^= 255
-    with pytest.raises(UserError, match="does not hold what is rendered now; delete it"):
+    with pytest.raises(UserError, match="differs from what is rendered now; delete it"):
         Glyphs().check()
 
 

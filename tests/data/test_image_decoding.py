@@ -26,7 +26,7 @@ def test_a_picture_of_the_right_size_keeps_its_pixels():
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 20), (7, 30), (84, 84)])
-def test_other_sizes_are_squashed_whole(width, height):
+def test_other_sizes_are_resized_whole(width, height):
     image = Image.new("RGB", (width, height), "red")
     image.paste("blue", (0, 0, width // 2, height))  # the left half
     found = decode("it", as_bytes(image), 12, 3)
@@ -49,17 +49,17 @@ def test_grey_is_the_same_in_every_channel():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_becomes_white(mode):
+def test_transparency_becomes_white(mode):
     clear = Image.new("RGBA", (12, 12), (0, 0, 0, 0)).convert(mode)
     content = as_bytes(clear, transparency=0) if mode == "P" else as_bytes(clear)
     assert (decode("it", content, 12, 3) == 255).all()
 
 
-def test_a_picture_is_turned_as_its_camera_says():
+def test_the_exif_orientation_is_applied():
     image = Image.new("RGB", (12, 12), "black")
     image.paste("white", (0, 0, 12, 6))  # the upper half
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     found = decode("it", as_bytes(image, "JPEG", exif=exif, quality=95), 12, 1)
     assert found[0, :, :5].mean() < 20
     assert found[0, :, 7:].mean() > 235
@@ -68,20 +68,20 @@ def test_a_picture_is_turned_as_its_camera_says():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no picture at all", "no picture"),
-        (b"", "no picture"),
+        (b"no picture at all", "not a picture"),
+        (b"", "not a picture"),
         (make_picture(1, 60, 60, kind="JPEG")[:800], ".*truncated.*"),
         (as_bytes(Image.new("I;16", (12, 12))), "mode I;16, more than 8 bits a channel"),
     ],
-    ids=["text", "empty", "cut short", "16 bits"],
+    ids=["text", "empty", "truncated", "16 bits"],
 )
-def test_what_cannot_be_decoded_is_named_with_the_reason(content, reason):
-    with pytest.raises(UserError, match=rf"^birds: a/1.jpg cannot be decoded \({reason}\); mend it or take it away"):
+def test_a_picture_that_cannot_be_decoded_is_named_with_the_reason(content, reason):
+    with pytest.raises(UserError, match=rf"^birds: a/1.jpg cannot be decoded \({reason}\); fix or remove it"):
         decode("birds: a/1.jpg", content, 12, 3)
 
 
 @pytest.mark.parametrize("side", [20_000, 2**31 - 1])
-def test_a_picture_that_says_it_is_enormous_is_told(side):
+def test_a_picture_that_claims_to_be_enormous_is_refused(side):
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     content = bytearray(make_picture(1))
     content[16:29] = header
@@ -90,7 +90,7 @@ def test_a_picture_that_says_it_is_enormous_is_told(side):
         decode("a.png", bytes(content), 12, 3)
 
 
-def test_an_animation_gives_its_first_picture():
+def test_an_animation_gives_its_first_frame():
     red, blue = (Image.new("RGB", (12, 12), colour) for colour in ("red", "blue"))
     content = as_bytes(red, "GIF", save_all=True, append_images=[blue])
     assert decode("it", content, 12, 3)[:, 5, 5].tolist() == [255, 0, 0]

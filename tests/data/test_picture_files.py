@@ -4,7 +4,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from metarun.data.archive import empty_folders, opened
+from metarun.data.archive import empty_folders, open_files
 from metarun.data.picture_files import count_by_suffix, find_pictures
 from tests.support.fake_images import make_picture, write_folder, write_zip
 
@@ -12,7 +12,7 @@ KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 
 def found(place):
-    with opened(place, 1 << 20) as (names, read):
+    with open_files(place, 1 << 20) as (names, read):
         return find_pictures(names, read)
 
 
@@ -22,20 +22,20 @@ def write(kind, where, files):
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
 @pytest.mark.parametrize("name", ["a", "a.", "a.dat", "a.heic", "a.picture of the month", "2025.11.26"])
-def test_what_begins_like_a_picture_is_one_whatever_it_is_called(tmp_path, kind, name):
+def test_a_file_that_begins_like_a_picture_is_one_whatever_its_name(tmp_path, kind, name):
     files = {f"{i}/{name}": make_picture(1, kind=each) for i, each in enumerate(KINDS)}
     assert len(found(write(kind, tmp_path, files)).pictures) == len(KINDS)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "jpe", "JFIF", "jfif", "tif", "Tiff", "pbm", "dib"])
-def test_a_known_suffix_is_not_looked_behind(suffix):
+def test_a_file_with_a_known_suffix_is_not_read(suffix):
     def read(name, first=None):
         raise AssertionError(f"{name} was read")
 
     assert find_pictures([f"a/1.{suffix}"], read).pictures == [f"a/1.{suffix}"]
 
 
-def test_no_more_than_the_beginning_is_read():
+def test_only_the_first_bytes_are_read():
     asked = []
 
     def read(name, first=None):
@@ -60,17 +60,17 @@ def test_no_more_than_the_beginning_is_read():
         b"<svg>",
     ],
 )
-def test_what_begins_otherwise_is_none(tmp_path, content):
+def test_a_file_that_begins_otherwise_is_not_a_picture(tmp_path, content):
     files = found(write_folder(tmp_path, {"a/1.thing": content}))
     assert (files.pictures, files.others) == ([], ["a/1.thing"])
 
 
-def test_raw_photographs_are_none_though_they_begin_like_tiff(tmp_path):
+def test_raw_photographs_are_not_pictures_although_they_begin_like_tiff(tmp_path):
     files = {"a/1.nef": make_picture(1, kind="TIFF"), "a/2.dng": make_picture(2, kind="TIFF")}
     assert found(write_folder(tmp_path, files)).others == ["a/1.nef", "a/2.dng"]
 
 
-def test_what_lies_beside_pictures_everywhere_is_neither(tmp_path):
+def test_system_files_and_readmes_are_ignored(tmp_path):
     names = [
         ".DS_Store",
         "Thumbs.db",
@@ -88,18 +88,18 @@ def test_what_lies_beside_pictures_everywhere_is_neither(tmp_path):
     assert found(tmp_path).others == []
 
 
-def test_a_link_to_nothing_by_another_name_is_no_picture(tmp_path):
+def test_a_broken_link_without_a_known_suffix_is_not_a_picture(tmp_path):
     (tmp_path / "1.dat").symlink_to(tmp_path / "nowhere")
     assert found(tmp_path).others == ["1.dat"]
 
 
 def test_suffixes_are_counted_the_most_frequent_first():
     assert count_by_suffix(["a.txt", "b.HEIC", "c/d.heic", "e", "a. b"]) == "2 .heic, 2 without a suffix, 1 .txt"
-    assert count_by_suffix(f"a.{letter}" for letter in "abcdefghij").endswith("1 .h, 2 with others")
+    assert count_by_suffix(f"a.{letter}" for letter in "abcdefghij").endswith("1 .h, 2 others")
 
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
-def test_folders_with_nothing_in_them_are_found(tmp_path, kind):
+def test_empty_folders_are_found(tmp_path, kind):
     if kind == "folder":
         (tmp_path / "it" / "a" / "b").mkdir(parents=True)
         write_folder(tmp_path / "it", {"c/1.png": b"x"})
@@ -111,6 +111,6 @@ def test_folders_with_nothing_in_them_are_found(tmp_path, kind):
     assert empty_folders(tmp_path / "it.zip") == ["a/b"]
 
 
-def test_every_beginning_is_one_that_pillow_reads(tmp_path):
+def test_pillow_reads_every_format(tmp_path):
     for kind in KINDS:
         assert Image.open(BytesIO(make_picture(1, kind=kind))).format == kind

@@ -23,27 +23,27 @@ def test_parameters_and_inputs_stay_in_the_papers_ranges(one, other):
     assert 0.1 <= amplitude <= 5
     assert 0 <= phase <= math.pi
     assert (Sinusoid().inputs(uniform).abs() <= 5).all()
-    assert uniform.tolist() == [one, other], "the argument is left as it is"
+    assert uniform.tolist() == [one, other], "the argument is unchanged"
 
 
-def test_ends_of_the_unit_interval_are_the_ends_of_the_ranges():
+def test_the_unit_interval_maps_onto_the_ranges():
     family = Sinusoid(amplitude=[1, 2], phase=[3, 4], x=[5, 6])
     assert family.parameters(torch.tensor([[0.0, 0.0], [1.0, 1.0]])).tolist() == [[1, 3], [2, 4]]
     assert family.inputs(torch.tensor([0.0, 0.5, 1.0])).tolist() == [5, 5.5, 6]
 
 
-def test_hash_tells_families_apart_and_only_those():
+def test_the_hash_identifies_a_family():
     assert Sinusoid().hash == Sinusoid([0.1, 5], [0, math.pi], [-5, 5]).hash
     assert Sinusoid().hash != Sinusoid(x=(-4.0, 5.0)).hash
 
 
 @pytest.mark.parametrize("bounds", [(1.0, 1.0), (2.0, 1.0), (1.0,), (0.0, math.inf), (math.nan, 1.0)])
-def test_range_that_is_none_is_told_with_its_knob(bounds):
+def test_an_invalid_range_names_its_key(bounds):
     with pytest.raises(UserError, match=r"phase=.* with low below high; correct `data.phase`"):
         Sinusoid(phase=bounds)
 
 
-def test_it_needs_nothing_and_loads_as_itself():
+def test_it_needs_no_files_and_loads_as_itself():
     family = Sinusoid()
     assert family.load() is family
     assert family.where() == "built in (a formula)"

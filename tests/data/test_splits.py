@@ -18,7 +18,7 @@ def split_with(tmp_path, lists, classes=CLASSES):
     return split_classes("toy", str(path), classes, {})
 
 
-def test_groups_and_single_classes_go_where_the_file_says(tmp_path):
+def test_groups_and_single_classes_go_into_the_split_of_the_file(tmp_path):
     lists = {"train": ["Greek"], "val": ["Hebrew/character02"], "test": ["Korean", "Greeklike/character01"]}
     split = split_with(tmp_path, lists)
     assert split["train"] == ["Greek/character01", "Greek/character02", "Greek/character03"]
@@ -26,58 +26,58 @@ def test_groups_and_single_classes_go_where_the_file_says(tmp_path):
     assert split["test"][0] == "Greeklike/character01", "the data set's order, whatever the file's"
 
 
-def test_an_exact_name_is_that_class_and_not_those_it_begins(tmp_path):
+def test_an_exact_name_is_only_that_class(tmp_path):
     lists = {"train": ["LATIN SMALL LETTER A"], "val": ["GREEK"], "test": ["DIGIT"]}
     assert split_with(tmp_path, lists, SENTENCES)["train"] == ["LATIN SMALL LETTER A"]
 
 
-def test_yaml_file_serves_as_well(tmp_path):
+def test_the_file_may_be_yaml(tmp_path):
     (tmp_path / "split.yaml").write_text("train: [Greek]\nval: [Hebrew]\ntest:\n  - Korean\n")
     assert len(split_classes("toy", str(tmp_path / "split.yaml"), CLASSES, {})["test"]) == 3
 
 
-def test_overlap_names_the_class_and_both_splits(tmp_path):
+def test_an_overlap_names_the_class_and_both_splits(tmp_path):
     lists = {"train": ["Greek"], "val": ["Hebrew"], "test": ["Korean", "Greek/character02"]}
     with pytest.raises(UserError, match="class 'Greek/character02' stands in both 'train' and 'test' of toy"):
         split_with(tmp_path, lists)
 
 
-def test_unknown_name_gets_a_suggestion(tmp_path):
-    with pytest.raises(UserError, match=r"'train' names 'Greak', .* Did you mean 'Greek'\?"):
+def test_an_unknown_name_gets_a_suggestion(tmp_path):
+    with pytest.raises(UserError, match=r"'train' lists 'Greak', .* Did you mean 'Greek'\?"):
         split_with(tmp_path, {"train": ["Greak"], "val": ["Hebrew"], "test": ["Korean"]})
 
 
-def test_class_named_twice_is_told(tmp_path):
-    with pytest.raises(UserError, match="names class 'Greek/character01' twice"):
+def test_a_class_listed_twice_is_refused(tmp_path):
+    with pytest.raises(UserError, match="lists class 'Greek/character01' twice"):
         split_with(tmp_path, {"train": ["Greek", "Greek/character01"], "val": ["Hebrew"], "test": ["Korean"]})
 
 
 @pytest.mark.parametrize("entries", [[], "Greek", [1], None])
-def test_what_is_no_list_of_names_is_told(tmp_path, entries):
+def test_what_is_not_a_list_of_names_is_refused(tmp_path, entries):
     with pytest.raises(UserError, match="'val' must be a list of at least one class name"):
         split_with(tmp_path, {"train": ["Greek"], "val": entries, "test": ["Korean"]})
 
 
 @pytest.mark.parametrize("lists", [[], {"train": ["Greek"]}, {"train": [], "val": [], "test": [], "more": []}])
-def test_file_of_another_form_is_told(tmp_path, lists):
+def test_a_file_with_other_keys_is_refused(tmp_path, lists):
     with pytest.raises(UserError, match="must be a mapping with the keys train, val and test"):
         split_with(tmp_path, lists)
 
 
-def test_file_that_is_no_yaml_is_told(tmp_path):
+def test_a_file_that_is_not_yaml_is_refused(tmp_path):
     (tmp_path / "split.json").write_text('{"train": [')
     with pytest.raises(UserError, match=r"split.json cannot be read as JSON or YAML"):
         split_classes("toy", str(tmp_path / "split.json"), CLASSES, {})
 
 
-def test_unknown_rule_gets_the_possible_ones_and_a_suggestion():
+def test_an_unknown_rule_lists_the_rules_and_a_suggestion():
     rules = {"lake": lambda names: {}, "vinyals": lambda names: {}}
     with pytest.raises(UserError, match=r"'vinyal' of toy is neither lake nor vinyals nor .*Did you mean 'vinyals'\?"):
         split_classes("toy", "vinyal", CLASSES, rules)
 
 
 @given(places=st.lists(st.sampled_from(SPLITS), min_size=len(CLASSES), max_size=len(CLASSES)), data=st.data())
-def test_every_partition_comes_back_as_it_was_written_in_data_order(tmp_path_factory, places, data):
+def test_every_partition_is_returned_in_the_order_of_the_data_set(tmp_path_factory, places, data):
     lists = {split: [c for c, place in zip(CLASSES, places, strict=True) if place == split] for split in SPLITS}
     if not all(lists.values()):
         return
@@ -85,8 +85,8 @@ def test_every_partition_comes_back_as_it_was_written_in_data_order(tmp_path_fac
     assert split_with(tmp_path_factory.mktemp("split"), shuffled) == lists
 
 
-def test_a_file_that_is_not_there_is_told_where_there_are_no_rules():
-    with pytest.raises(UserError, match=r"split 'none\.json' of toy is no existing file; correct `data\.split`\."):
+def test_a_missing_file_is_refused_if_there_are_no_rules():
+    with pytest.raises(UserError, match=r"split 'none\.json' of toy is not an existing file; correct `data\.split`\."):
         split_classes("toy", "none.json", CLASSES, {})
 
 
@@ -104,14 +104,14 @@ def test_a_mapping_counts_as_the_list_of_its_keys(tmp_path):
         (b"train: \xff", "can't decode"),
     ],
 )
-def test_a_file_that_is_hard_to_read_is_told(content, reason):
+def test_a_malicious_file_is_refused(content, reason):
     with pytest.raises(UserError, match=rf"^lists cannot be read as JSON or YAML \(.*{reason}"):
         split_by_file("letters", "lists", content, ["a"])
 
 
 @pytest.mark.parametrize("word", ["x" * 5_000, "~nobody-is-called-so", "/dev/zero"])
-def test_a_place_that_can_be_none_is_told(word):
-    with pytest.raises(UserError, match="no existing file"):
+def test_a_path_that_cannot_be_a_file_is_refused(word):
+    with pytest.raises(UserError, match="not an existing file"):
         split_classes("letters", word, ["a"], {})
 
 

@@ -1,4 +1,4 @@
-"""The data behind learn2learn's Tasksets: real ones, made here."""
+"""The data of real learn2learn Tasksets, made here."""
 
 import copy
 import json
@@ -34,7 +34,7 @@ def l2l():
 
 
 class Pictures(Dataset):
-    """Pictures of one colour, which tells their class and their number: colour = 6 * class + number + `first`."""
+    """Pictures of one colour that encodes their class and number: colour = 6 * class + number + `first`."""
 
     def __init__(self, transform=lambda x: x, first=0, classes=CLASSES) -> None:
         self.transform = transform
@@ -65,7 +65,7 @@ def three(l2l, pictures: Dataset):
 
 @pytest.fixture
 def load(monkeypatch):
-    """Load what a function of the user's returns."""
+    """Load what a user's function returns."""
 
     def load(returned: object) -> ClassDataset:
         module = ModuleType("users_tasks")
@@ -77,7 +77,7 @@ def load(monkeypatch):
 
 
 def colours(data: ClassDataset, split: str) -> dict[str, list[float]]:
-    """The colours of each class of a split."""
+    """Return the colours of each class of a split."""
     examples = data.splits[split]
     return {name: examples.of_class(name)[:, 0, 0, 0].tolist() for name in examples.class_names}
 
@@ -86,14 +86,14 @@ def of_class(label: int) -> list[int]:
     return list(range(label * PER_CLASS, (label + 1) * PER_CLASS))
 
 
-def test_the_examples_of_each_class_come_from_the_dataset_behind(load, l2l):
+def test_the_examples_of_each_class_come_from_the_dataset(load, l2l):
     data = load(three(l2l, Pictures()))
     assert data.shape == (1, 4, 4)
     for split, labels in zip(SPLITS, ([0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]), strict=True):
         assert colours(data, split) == {str(label): of_class(label) for label in sorted(labels, key=str)}
 
 
-def test_a_task_is_made_of_examples_of_its_classes_and_has_metaruns_way_and_shot(load, l2l):
+def test_a_task_has_metaruns_way_and_shot_and_examples_of_its_classes(load, l2l):
     data = load(three(l2l, Pictures()))
     stream = ClassTaskStream(data, "test", TaskShape(3, 1, 4), 0, torch.device("cpu"), torch.float64)
     tasks = stream.draw(0, 20)
@@ -105,7 +105,7 @@ def test_a_task_is_made_of_examples_of_its_classes_and_has_metaruns_way_and_shot
 
 
 @pytest.mark.parametrize("kind", ["filter", "fused", "composed", "copied"])
-def test_class_filters_among_the_task_transforms_are_heeded(load, l2l, kind):
+def test_class_filters_in_the_task_transforms_apply(load, l2l, kind):
     dataset, transforms = l2l.data.MetaDataset(Pictures()), l2l.data.transforms
 
     def make(labels):
@@ -115,21 +115,21 @@ def test_class_filters_among_the_task_transforms_are_heeded(load, l2l, kind):
         if kind == "composed":
             return l2l.data.Taskset(dataset, import_torchvision().transforms.Compose([keep, transforms.NWays(dataset)]))
         if kind == "copied":
-            keep = copy.copy(keep)  # by way of pickle, which makes it a CythonFilterLabels
+            keep = copy.copy(keep)  # by pickle, which makes it a CythonFilterLabels
         return taskset(l2l, dataset, keep)
 
     data = load((make([0, 1]), make([2, 3]), make([5])))
     assert [data.splits[split].class_names for split in SPLITS] == [("0", "1"), ("2", "3"), ("5",)]
 
 
-def test_a_union_of_datasets_is_read_through(load, l2l):
+def test_a_union_of_datasets_is_read(load, l2l):
     union = l2l.data.UnionMetaDataset([l2l.data.MetaDataset(Pictures()), l2l.data.MetaDataset(Pictures(first=100))])
     data = load(tuple(filtered(l2l, union, [label, label + CLASSES]) for label in range(3)))
     assert colours(data, "test") == {"2": of_class(2), "14": [100 + colour for colour in of_class(2)]}
 
 
 @pytest.mark.parametrize("attributes", [True, False])
-def test_tasksets_come_by_name_or_in_order(load, l2l, attributes):
+def test_tasksets_are_returned_by_name_or_in_order(load, l2l, attributes):
     train, validation, test = three(l2l, Pictures())
     named = SimpleNamespace(test=test, validation=validation, train=train)
     data = load(named if attributes else [train, validation, test])
@@ -137,7 +137,7 @@ def test_tasksets_come_by_name_or_in_order(load, l2l, attributes):
 
 
 @pytest.mark.parametrize("transform", [lambda x: x / 255, lambda x: 1 - x.double() / 255, lambda x: x.numpy()])
-def test_numbers_that_are_255ths_are_stored_as_bytes(load, l2l, transform):
+def test_multiples_of_1_255_are_stored_as_bytes(load, l2l, transform):
     data = load(three(l2l, Pictures(transform)))
     examples = data.splits["train"]
     assert examples.inputs["x"] == InputSpec(examples.shape, "uint8", "bytes")
@@ -146,7 +146,7 @@ def test_numbers_that_are_255ths_are_stored_as_bytes(load, l2l, transform):
     assert np.array_equal(examples.of_class("1")[1], (expected * 255).round().numpy())
 
 
-def test_other_numbers_are_taken_as_they_are(load, l2l):
+def test_other_floats_are_unchanged(load, l2l):
     data = load(three(l2l, Pictures(lambda x: (x / 255 - 0.3) / 0.2)))
     assert data.splits["val"].values.dtype == np.float32
     stream = ClassTaskStream(data, "val", TaskShape(2, 1, 1), 0, torch.device("cpu"), torch.float32)
@@ -155,7 +155,7 @@ def test_other_numbers_are_taken_as_they_are(load, l2l):
     assert torch.equal(seen, expected)
 
 
-def test_where_one_split_needs_floats_all_have_them(load, l2l):
+def test_if_one_split_needs_floats_all_are_floats(load, l2l):
     train, val, _ = three(l2l, Pictures())
     *_, test = three(l2l, Pictures(lambda x: x / 200))
     data = load((train, val, test))
@@ -187,7 +187,7 @@ def test_equal_labels_of_three_datasets_are_different_classes(load, l2l):
 
 def test_the_same_examples_under_another_name_are_refused(load, l2l):
     datasets = [l2l.data.MetaDataset(Pictures(first=first, classes=2)) for first in (0, 50, 6)]
-    message = "class 'test/0' in 'test' of l2l_taskset has the very examples of 'train/1' in 'train'; give each class"
+    message = "class 'test/0' in 'test' of l2l_taskset has the same examples as 'train/1' in 'train'; put each class"
     with pytest.raises(UserError, match=message):
         load(tuple(taskset(l2l, dataset) for dataset in datasets))
 
@@ -195,11 +195,14 @@ def test_the_same_examples_under_another_name_are_refused(load, l2l):
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (lambda x: x + torch.rand(1), r"class '0' in split 'train' of l2l_taskset has an example that is another one"),
-        (lambda x: x.long(), r"has examples of type int64; make them uint8, 0 to 255, or floats"),
+        (lambda x: x + torch.rand(1), r"class '0' in split 'train' of l2l_taskset has an example that changes each"),
+        (lambda x: x.long(), r"has examples of type int64; use uint8 \(0 to 255\) or floats"),
         (lambda x: x / 0, r"has an example with a number that is not finite"),
-        (lambda x: "picture", r"has a str for an example; give its dataset a transform that makes a tensor, such as"),
-        (lambda x: x[:, : 3 + x[0, 0, 0].item() % 2], r"has examples of several shapes or types; give all one"),
+        (
+            lambda x: "picture",
+            r"has an example of type str; add a transform to its dataset that makes a tensor, such as",
+        ),
+        (lambda x: x[:, : 3 + x[0, 0, 0].item() % 2], r"has examples of different shapes or types; make"),
     ],
 )
 def test_examples_that_cannot_be_used_are_refused(load, l2l, transform, message):
@@ -219,7 +222,7 @@ def test_the_class_whose_example_cannot_be_read_is_named(load, l2l):
 def test_filters_that_leave_no_class_are_refused(load, l2l):
     train, val, _ = three(l2l, Pictures())
     empty = taskset(l2l, val.dataset, l2l.data.transforms.FilterLabels(val.dataset, [99]))
-    with pytest.raises(UserError, match=r"split 'test' of l2l_taskset has no class that its filters leave"):
+    with pytest.raises(UserError, match=r"split 'test' of l2l_taskset has no classes after its filters"):
         load((train, val, empty))
 
 
@@ -227,10 +230,10 @@ def test_filters_that_leave_no_class_are_refused(load, l2l):
     ("returned", "message"),
     [
         (7, r"data\.tasksets=users_tasks:make returned a int; return three Tasksets, \(train, validation, test\)"),
-        ((1, 2, 3), r"split 'train' of l2l_taskset is a int but no Taskset of learn2learn's"),
+        ((1, 2, 3), r"split 'train' of l2l_taskset is a int, not a learn2learn Taskset"),
     ],
 )
-def test_what_is_no_tasksets_is_refused(load, returned, message):
+def test_what_is_not_tasksets_is_refused(load, returned, message):
     with pytest.raises(UserError, match=message):
         load(returned)
 
@@ -238,18 +241,18 @@ def test_what_is_no_tasksets_is_refused(load, returned, message):
 @pytest.mark.parametrize(
     ("tasksets", "message"),
     [
-        (None, r"data=l2l_taskset reads Tasksets of yours; set `data\.tasksets=package\.module:function`"),
-        ("users_tasks", r"data\.tasksets=users_tasks is not of the form package\.module:function"),
+        (None, r"data=l2l_taskset needs Tasksets of yours; set `data\.tasksets=package\.module:function`"),
+        ("users_tasks", r"data\.tasksets=users_tasks must have the form package\.module:function"),
         ("no_such_tasks:make", r"data\.tasksets=no_such_tasks:make cannot be imported \(No module named"),
-        ("users_tasks:mak", r"names no function of users_tasks\. Did you mean 'make'\?"),
+        ("users_tasks:mak", r"mak does not exist in users_tasks\. Did you mean 'make'\?"),
         ("users_tasks:make", r"data\.tasksets=users_tasks:make failed \(OSError: no data\); set HYDRA_FULL_ERROR=1"),
         (
             "broken_tasks:make",
-            r"nms does not exist\)\. Import learn2learn by `metarun\.algorithms\.learn2learn\.importing\.import_",
+            r"nms does not exist\); import learn2learn by `metarun\.algorithms\.learn2learn\.importing\.import_",
         ),
     ],
 )
-def test_a_function_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path, tasksets, message):
+def test_a_function_that_cannot_be_called_is_one_sentence(monkeypatch, tmp_path, tasksets, message):
     def make():
         raise OSError("no data")
 
@@ -262,7 +265,7 @@ def test_a_function_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path, ta
         Tasksets(tasksets).load()
 
 
-def test_classes_that_the_function_shuffles_are_the_same_ones_in_every_command(monkeypatch, l2l):
+def test_classes_shuffled_by_the_function_are_the_same_in_every_command(monkeypatch, l2l):
     def make():
         labels = list(range(CLASSES))
         random.shuffle(labels)
@@ -284,7 +287,7 @@ def test_task_transforms_that_change_examples_are_named(load, l2l, caplog):
     with caplog.at_level(logging.WARNING):
         load((train, val, turned))
     assert caplog.messages == [
-        "split 'test' of l2l_taskset has a task transform, RandomClassRotation, that metarun does not apply."
+        "split 'test' of l2l_taskset has the task transform RandomClassRotation, which metarun does not apply."
     ]
 
 
@@ -336,13 +339,13 @@ def test_data_check_and_get_read_it(capsys, users_folder):
         assert run_here("data", action, "l2l_taskset", f"tasksets={users_folder}:tasksets") == 0
     checked, got = capsys.readouterr().out.splitlines()
     assert checked == (
-        "train 6 classes of 20 examples, val 6 of 20, test 6 of 20; float32 (1, 28, 28); no class stands in two splits"
+        "train 6 classes of 20 examples, val 6 of 20, test 6 of 20; float32 (1, 28, 28); no class is in two splits"
     )
     assert got.startswith("l2l_taskset: train 6 classes of 20 examples, val 6 of 20")
     assert build_source("l2l_taskset").where().startswith("yours: data.tasksets=")
 
 
-def test_another_text_of_the_users_module_is_another_run(users_folder):
+def test_a_changed_module_of_the_user_is_another_run(users_folder):
     config = {
         "data": {"_target_": "metarun.data.Tasksets", "tasksets": f"{users_folder}:tasksets"},
         "algo": {},

@@ -83,7 +83,7 @@ def test_attempts_are_recorded(offline):
     assert "this test blocks the connection to example.org" in offline.python("-c", request).stderr
     assert len(offline.attempted()) == 1
     got = offline.python("-m", "metarun", "data", "get", "omniglot")
-    assert (got.returncode, "could not be fetched" in got.stderr) == (2, True)
+    assert (got.returncode, "could not be downloaded" in got.stderr) == (2, True)
     assert any(line.startswith("CONNECT github.com") for line in offline.requests)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import ANIL, MAML, Baseline, FineTune, NearestCentroid, ProtoNet, Reptile, SimpleShot
 from metarun.data import SPLITS, ClassDataset, Examples
-from metarun.data.cache import as_stored
+from metarun.data.cache import apply_storage
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import evaluate
@@ -92,8 +92,8 @@ def test_the_fields_of_a_task_are_those_of_its_examples():
 
 def test_tasks_from_disk_are_those_from_memory(root):
     data = tokens()
-    here, there = (stream(as_stored(data, storage)).draw(3, 4) for storage in ("memory", "disk"))
-    assert as_stored(data, "disk").splits["val"].on_disk
+    here, there = (stream(apply_storage(data, storage)).draw(3, 4) for storage in ("memory", "disk"))
+    assert apply_storage(data, "disk").splits["val"].on_disk
     for name in ("ids", "mask"):
         assert torch.equal(here.support_x[name], there.support_x[name])
         assert torch.equal(here.query_x[name], there.query_x[name])

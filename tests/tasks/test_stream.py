@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
-from metarun.data.cache import as_stored
+from metarun.data.cache import apply_storage
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape, chunks
 from metarun.tasks.class_stream import ClassTaskStream
@@ -122,13 +122,13 @@ def test_tasks_from_disk_are_those_from_memory(tmp_path, monkeypatch, kind, dtyp
     splits = {s: Examples((e.values / 3).astype(kind), e.offsets, e.class_names) for s, e in made.splits.items()}
     data = ClassDataset("synthetic", splits)
     shape = TaskShape(5, 1, 3)
-    both = [ClassTaskStream(as_stored(data, how), "train", shape, 0, CPU, dtype) for how in ("memory", "disk")]
+    both = [ClassTaskStream(apply_storage(data, how), "train", shape, 0, CPU, dtype) for how in ("memory", "disk")]
     assert len({stream.hash(20) for stream in both}) == 1
     for first, count in [(0, 4), (4, 4), (8, 4), (3, 2), (5, 2), (1000, 1), (0, 7)]:
         in_memory, on_disk = (stream.draw(first, count) for stream in both)
         for name in ("support_x", "support_y", "query_x", "query_y", "classes"):
             assert torch.equal(getattr(in_memory, name), getattr(on_disk, name)), name
-    assert all(as_stored(data, "disk").splits[split].on_disk for split in SPLITS)
+    assert all(apply_storage(data, "disk").splits[split].on_disk for split in SPLITS)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Almost no inner loop, by learn2learn."""
+"""ANIL by learn2learn."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.inner_loop import check_inner_loop
 from metarun.algorithms.learn2learn.importing import import_learn2learn
-from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_fits, query_loss
+from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_norm, query_loss
 from metarun.backbones import Backbone
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.stream import Kind
@@ -16,17 +16,17 @@ from metarun.tasks.vectorize import How
 
 
 class Learn2LearnANIL(Algorithm):
-    """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157) as learn2learn's examples build it.
+    """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157) as in learn2learn's examples.
 
-    `learn2learn.algorithms.MAML` around the head alone, over features that no task changes. Its examples send support
-    and query through the backbone together; here they go apart, as in `ANIL`, which matters only where the norm takes
-    statistics over the batch.
+    `learn2learn.algorithms.MAML` wraps only the head; no task changes the features. learn2learn's examples pass support
+    and query through the backbone together. Here they are passed separately, as in `ANIL`, which matters only for a
+    norm with batch statistics.
 
     Args:
         backbone: the network below the head, shared by all tasks.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps inside a task.
-        inner_steps: gradient steps inside a task, in meta-training.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the gradient steps.
+        inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2.
 
     Raises:
@@ -46,7 +46,7 @@ class Learn2LearnANIL(Algorithm):
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
-        check_fits(backbone)
+        check_norm(backbone)
         import_learn2learn()
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
@@ -64,5 +64,5 @@ class Learn2LearnANIL(Algorithm):
         return adapted_learners(self._learner(first_order=True), self.backbone, support, steps)
 
     def _learner(self, first_order: bool) -> Learner:
-        """Wrap the head anew: kept, the wrapper would be a second name for its weights."""
+        """Wrap the head again each time: a stored wrapper would register its weights under a second name."""
         return import_learn2learn().algorithms.MAML(self.head, lr=self.inner_lr, first_order=first_order)

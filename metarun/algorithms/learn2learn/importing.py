@@ -1,4 +1,4 @@
-"""learn2learn (https://github.com/learnables/learn2learn), imported in this module and nowhere else in metarun."""
+"""Import learn2learn (https://github.com/learnables/learn2learn); no other module of metarun imports it."""
 
 import contextlib
 import io
@@ -11,16 +11,16 @@ import torch
 
 from metarun.errors import UserError
 
-# The operators that `import torchvision` names; keeps them alive for the process where it had to declare them.
-_DECLARED: list[torch.library.Library] = []
+# The torchvision operators that this process had to define; they exist as long as this list keeps them.
+_DEFINED: list[torch.library.Library] = []
 
 
 @cache
 def import_learn2learn() -> Any:
-    """Return the module `learn2learn`; what its imports warn of and print is held back, and so is gym's notice.
+    """Return the module `learn2learn`; warnings and output of its imports, such as gym's notice, are suppressed.
 
     Raises:
-        UserError: it is not installed, or something that it imports is not.
+        UserError: it or one of its dependencies is not installed.
     """
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
@@ -30,14 +30,14 @@ def import_learn2learn() -> Any:
     except ImportError as error:
         raise UserError(
             f"learn2learn cannot be imported ({error})",
-            f"run `scripts/install_learn2learn.sh {sys.prefix}` in a "
-            "checkout of metarun, or choose a method of metarun's own, such as algo=maml.",
+            f"run `scripts/install_learn2learn.sh {sys.prefix}` in a checkout of metarun, or use a built-in method, "
+            "such as algo=maml.",
         ) from error
     return learn2learn
 
 
 def import_torchvision() -> Any:
-    """Return torchvision; where its CUDA build stands beside a CPU torch and cannot, its operators are declared first.
+    """Return torchvision; if it is a CUDA build beside a CPU torch and fails, define its operators and retry.
 
     Raises:
         ImportError: it is not installed.
@@ -51,6 +51,6 @@ def import_torchvision() -> Any:
         for name in ("nms", "qnms"):
             operator = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             library.define(operator)  # type: ignore[no-untyped-call]
-        _DECLARED.append(library)
+        _DEFINED.append(library)
         import torchvision
     return torchvision

@@ -1,7 +1,7 @@
-"""The loop of learn2learn's examples: a learner is cloned for each task, adapted to its support set, then asked.
+"""The loop of learn2learn's examples: clone the learner for each task, adapt it to the support set, predict.
 
-Its methods differ in what the learner is and in what it sees. `Learner` stands for a `learn2learn.algorithms.MAML` or
-`MetaSGD`, whose `clone()` and `adapt(loss)` do the work.
+A `Learner` is a `learn2learn.algorithms.MAML` or `MetaSGD`, with the methods `clone()` and `adapt(loss)`. The methods
+differ in the learner and in its inputs: examples or features.
 """
 
 import warnings
@@ -13,64 +13,64 @@ import torch
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, AdaptedHead, embed_once
-from metarun.backbones import Backbone, asks_for_support
+from metarun.backbones import Backbone, needs_support
 from metarun.errors import UserError
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 
 Learner = Any  # learn2learn has no types
-See = Callable[[Any], Any]  # from examples to what the learner is given, once per set
+Embed = Callable[[Any], Any]  # from examples to the inputs of the learner, called once per set
 
 
-def query_loss(learner: Learner, see: See, tasks: TaskBatch, steps: int) -> Tensor:
-    """Return the mean query loss of the adapted learners, through which learn2learn keeps the graph."""
+def query_loss(learner: Learner, embed: Embed, tasks: TaskBatch, steps: int) -> Tensor:
+    """Return the mean query loss of the adapted learners, differentiable through their adaptation."""
     losses = []
     for support_x, support_y, query_x, query_y in zip(
         tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
     ):
-        *_, adapted = _adapt(learner, see(support_x), support_y, steps)
-        losses.append(mean_loss(adapted(see(query_x)), query_y))
+        *_, adapted = _adapt(learner, embed(support_x), support_y, steps)
+        losses.append(mean_loss(adapted(embed(query_x)), query_y))
     return torch.stack(losses).mean()
 
 
-def adapted_learners(learner: Learner, see: See, support: Support, steps: int) -> Iterator[Adapted]:
-    """Yield what `Algorithm.adapt` does; it is always the same clone, which the next step changes."""
-    see_queries = embed_once(see)
-    for adapted in _adapt(learner, see(support.x), support.y, steps):
-        yield AdaptedHead(see_queries, adapted)
+def adapted_learners(learner: Learner, embed: Embed, support: Support, steps: int) -> Iterator[Adapted]:
+    """Yield what `Algorithm.adapt` does; each step changes the same clone in place."""
+    embed_queries = embed_once(embed)
+    for adapted in _adapt(learner, embed(support.x), support.y, steps):
+        yield AdaptedHead(embed_queries, adapted)
 
 
-def _adapt(learner: Learner, seen: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
-    """Yield one task's clone before adaptation and after each step: always the same one, which `adapt` changes."""
-    with torch.enable_grad(), _quiet_on_recurrent_layers():  # unlike torch.func.grad, `adapt` needs it
+def _adapt(learner: Learner, inputs: Tensor, support_y: Tensor, steps: int) -> Iterator[Learner]:
+    """Yield the clone for one task before adaptation and after each step, which changes it in place."""
+    with torch.enable_grad(), _ignore_grad_warning():  # `adapt` needs it, unlike torch.func.grad
         clone = learner.clone()
     yield clone
     for _ in range(steps):
-        with torch.enable_grad(), _quiet_on_recurrent_layers():
-            clone.adapt(mean_loss(clone(seen), support_y))
+        with torch.enable_grad(), _ignore_grad_warning():
+            clone.adapt(mean_loss(clone(inputs), support_y))
         yield clone
 
 
 @contextmanager
-def _quiet_on_recurrent_layers() -> Iterator[None]:
-    """Within the block, torch does not warn of what learn2learn does to them; it is right."""
+def _ignore_grad_warning() -> Iterator[None]:
+    """Suppress torch's warning about what learn2learn does, correctly, with recurrent layers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
         yield
 
 
-def check_adapts_each(network: nn.Module) -> None:
-    """Raise a UserError where learn2learn's Meta-SGD goes wrong: on weights that are frozen or have two names."""
+def check_adaptable(network: nn.Module) -> None:
+    """Raise a UserError for weights that are frozen or have two names: learn2learn's Meta-SGD adapts them wrongly."""
     frozen = any(not weight.requires_grad for weight in network.parameters())
     if frozen or len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
         which = "frozen weights (requires_grad=False)" if frozen else "weights under two names"
-        raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt", "choose algo=metasgd.")
+        raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt", "use algo=metasgd.")
 
 
-def check_fits(backbone: Backbone) -> None:
-    """Raise a UserError where learn2learn cannot follow: it takes each set by itself."""
-    if asks_for_support(backbone):
+def check_norm(backbone: Backbone) -> None:
+    """Raise a UserError for a norm that needs the support set: learn2learn passes each set separately."""
+    if needs_support(backbone):
         raise UserError(
-            "this backbone.norm takes statistics of the support set but learn2learn passes queries without it",
-            "set `backbone.norm=batch` or another, or choose a method of metarun's own, such as algo=maml.",
+            "this backbone.norm needs the support set but learn2learn passes queries without it",
+            "set another `backbone.norm`, such as batch, or use a built-in method, such as algo=maml.",
         )

@@ -1,4 +1,4 @@
-"""Model-agnostic meta-learning, by learn2learn."""
+"""MAML by learn2learn."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.inner_loop import check_inner_loop
 from metarun.algorithms.learn2learn.importing import import_learn2learn
-from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_fits, query_loss
+from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_norm, query_loss
 from metarun.backbones import Backbone
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.stream import Kind
@@ -18,14 +18,14 @@ from metarun.tasks.vectorize import How
 class Learn2LearnMAML(Algorithm):
     """MAML (Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400) by `learn2learn.algorithms.MAML`.
 
-    The method of `MAML` in somebody else's code (Arnold et al. 2020, https://arxiv.org/abs/2008.12284), so that their
-    numbers stand beside ours. The weights are called alike: either tests the checkpoint of the other.
+    The same method as `MAML` in the code of Arnold et al. 2020 (https://arxiv.org/abs/2008.12284), to compare numbers.
+    The weights have the same names, so each method can test a checkpoint of the other.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps inside a task.
-        inner_steps: gradient steps inside a task, in meta-training.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the gradient steps.
+        inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2.
 
     Raises:
@@ -45,7 +45,7 @@ class Learn2LearnMAML(Algorithm):
     ) -> None:
         super().__init__()
         check_inner_loop(inner_steps, order)
-        check_fits(backbone)
+        check_norm(backbone)
         import_learn2learn()
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
@@ -63,8 +63,8 @@ class Learn2LearnMAML(Algorithm):
         return adapted_learners(self._learner(first_order=True), nn.Identity(), support, steps)
 
     def _learner(self, first_order: bool) -> Learner:
-        """Wrap the network anew: kept, the wrapper would be a second name for every weight."""
+        """Wrap the network again each time: a stored wrapper would register its weights under a second name."""
         network = nn.Sequential(self.backbone, self.head)
-        # Weights that are frozen, or not used for such examples, stay as they are.
-        stay = {"allow_nograd": True, "allow_unused": True}
-        return import_learn2learn().algorithms.MAML(network, lr=self.inner_lr, first_order=first_order, **stay)
+        # Weights that are frozen or unused do not change.
+        unchanged = {"allow_nograd": True, "allow_unused": True}
+        return import_learn2learn().algorithms.MAML(network, lr=self.inner_lr, first_order=first_order, **unchanged)

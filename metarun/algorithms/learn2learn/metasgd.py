@@ -1,4 +1,4 @@
-"""Meta-SGD, by learn2learn."""
+"""Meta-SGD by learn2learn."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.inner_loop import check_inner_loop, network_weights
 from metarun.algorithms.learn2learn.importing import import_learn2learn
-from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_adapts_each, check_fits, query_loss
+from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_adaptable, check_norm, query_loss
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.tasks.batch import Support, TaskBatch
@@ -20,15 +20,15 @@ from metarun.tasks.vectorize import How
 class Learn2LearnMetaSGD(Algorithm):
     """Meta-SGD (Li, Zhou, Chen, Li 2017, https://arxiv.org/abs/1707.09835) by `learn2learn.algorithms.MetaSGD`.
 
-    Its learned rates, one for each weight (its `lrs`), are called as those of `MetaSGD` and begin as they do: either
-    tests the checkpoint of the other. learn2learn's own beginning, one number for all, is a pair of equal limits.
+    Its learned rates, one per weight (`lrs`), have the names and the initialisation of those of `MetaSGD`, so each
+    method can test a checkpoint of the other. Equal limits give learn2learn's initialisation, one number for all.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr_min: each rate begins as a random number from here ...
-        inner_lr_max: ... to here; equal limits make it that number.
-        inner_steps: gradient steps inside a task, in meta-training; the paper takes 1.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr_min: lower limit of the initial rates, which are uniformly random.
+        inner_lr_max: upper limit of the initial rates.
+        inner_steps: gradient steps per task in meta-training; 1 in the paper.
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2; the rates are learned either way.
 
     Raises:
@@ -51,10 +51,11 @@ class Learn2LearnMetaSGD(Algorithm):
         check_inner_loop(inner_steps, order)
         if inner_lr_min > inner_lr_max:
             raise UserError(
-                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}", "lower the first."
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}",
+                "lower `algo.inner_lr_min`.",
             )
-        check_fits(backbone)
-        check_adapts_each(backbone)
+        check_norm(backbone)
+        check_adaptable(backbone)
         import_learn2learn()
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
@@ -73,6 +74,6 @@ class Learn2LearnMetaSGD(Algorithm):
         return adapted_learners(self._learner(first_order=True), nn.Identity(), support, steps)
 
     def _learner(self, first_order: bool) -> Learner:
-        """Wrap the network anew: kept, the wrapper would be a second name for every weight."""
+        """Wrap the network again each time: a stored wrapper would register its weights under a second name."""
         network = nn.Sequential(self.backbone, self.head)
         return import_learn2learn().algorithms.MetaSGD(network, lrs=self.inner_lr, first_order=first_order)

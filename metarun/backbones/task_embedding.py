@@ -1,4 +1,4 @@
-"""A task's way through a network: the support set and the queries, together or apart."""
+"""Embed the support set and the queries of a task, together or separately."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Embed = Callable[[Any], Tensor]  # of a tensor, or a dict of fields
 def embed_together(embed: Embed, support_x: Inputs, query_x: Inputs) -> tuple[Tensor, Tensor]:
     """Return the features of support (n, *shape) and queries (m, *shape) from one pass.
 
-    Batch statistics are then of both sets; statistics of the support set are of that.
+    Batch statistics are over both sets, support statistics over the support set.
     """
     support = first_field(support_x).shape[0]
     with support_first(support):
@@ -24,22 +24,22 @@ def embed_together(embed: Embed, support_x: Inputs, query_x: Inputs) -> tuple[Te
 
 
 def embed_queries(network: nn.Module, support_x: Inputs, query_x: Inputs, embed: Embed | None = None) -> Tensor:
-    """Return the features of queries (m, *shape) from a pass of their own, after one for the support set.
+    """Return the features of queries (m, *shape) from a pass without the support set.
 
-    Batch statistics are then of the queries alone. Where the norm needs to know the support set, it goes along.
+    Batch statistics are over the queries alone. The support set is part of the pass only if the norm needs it.
 
     Args:
-        network: whose norm it is.
+        network: decides whether its norm needs the support set.
         support_x: (n, *shape).
         query_x: (m, *shape).
-        embed: calls the network, if not by its own weights or `forward`.
+        embed: calls the network, if not by `network(x)`.
     """
     embed = embed or network
-    if asks_for_support(network):
+    if needs_support(network):
         return embed_together(embed, support_x, query_x)[1]
     return embed(query_x)
 
 
-def asks_for_support(network: nn.Module) -> bool:
-    """Whether a layer takes statistics of the support set, for queries too."""
+def needs_support(network: nn.Module) -> bool:
+    """Whether a layer normalises queries with statistics of the support set."""
     return any(isinstance(layer, SupportStatistics | TaskNorm) for layer in network.modules())
