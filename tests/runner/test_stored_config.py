@@ -235,7 +235,7 @@ def test_a_run_of_before_there_was_paper_backbone_is_shown_tested_and_reproduced
         assert code == 0, complaint
         printed += said
     assert len(list(run.parent.iterdir())) == 1, "its id is what it was"
-    assert printed.count("The same, bit for bit") == 2
+    assert printed.count("Reproduced bit for bit") == 2
 
 
 @pytest.mark.parametrize(
