@@ -11,6 +11,7 @@ from typing import NamedTuple
 from metarun.cli.data import sources
 from metarun.cli.parser import CommandParser
 from metarun.data.cache import mirror
+from metarun.errors import counted
 from metarun.results.provenance import processor, versions
 from metarun.system.paths import data_root
 
@@ -64,7 +65,7 @@ def _packages() -> Iterator[Finding]:
 def _device() -> Iterator[Finding]:
     import torch
 
-    yield Finding("processor", f"{processor()}, {torch.get_num_threads()} threads")
+    yield Finding("processor", f"{processor()}, {counted(torch.get_num_threads(), 'thread')}")
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     yield Finding("GPU", ", ".join(gpus) or "none; device=auto uses the CPU")
 

@@ -97,8 +97,8 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
 
 def _trained_run(run: RunDirectory, stored: Path) -> Path:
     """The directory of the run that `metarun test` evaluated: as stored, or next to `run` if both were moved."""
-    beside = run.path.parent / stored.name
-    return stored if stored.is_dir() or not beside.is_dir() else beside
+    sibling = run.path.parent / stored.name
+    return stored if stored.is_dir() or not sibling.is_dir() else sibling
 
 
 def _print_numbers(before: Numbers, changed: Sequence[Difference]) -> None:

@@ -100,6 +100,6 @@ def _curve(values: list[str], steps_asked: int | None) -> str:
         why = {None: "no steps", 0: "test.steps=0"}.get(steps_asked, "this method takes no steps")
         return f"{values[0]} ({why})"
     if len(values) > SHOWN_STEPS:  # result.json has all of them
-        apart = (len(values) - 1) / (SHOWN_STEPS - 1)
-        values = [values[round(i * apart)] for i in range(SHOWN_STEPS)]
+        stride = (len(values) - 1) / (SHOWN_STEPS - 1)
+        values = [values[round(i * stride)] for i in range(SHOWN_STEPS)]
     return " → ".join(values)

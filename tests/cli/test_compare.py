@@ -181,9 +181,9 @@ def two_rates(compare) -> None:
 
 def test_runs_that_differ_in_more_than_their_seed_do_not_share_a_cell(compare):
     two_rates(compare)
-    code, _, complaint = compare("--rows", "algo")
+    code, _, stderr = compare("--rows", "algo")
     assert code == 2
-    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; add algo.inner_lr to --rows" in complaint
+    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; add algo.inner_lr to --rows" in stderr
 
 
 def test_differing_settings_without_a_column_are_in_the_settings_column(compare):
@@ -269,14 +269,14 @@ def test_many_rows_are_written_as_plain_text(compare):
     ],
 )
 def test_runs_with_different_settings_do_not_share_a_cell(compare, changes, sentence):
-    code, _, complaint = compare("--rows", "algo", records=[record(), record(**changes)])
+    code, _, stderr = compare("--rows", "algo", records=[record(), record(**changes)])
     assert code == 2
-    assert sentence in complaint
+    assert sentence in stderr
 
 
 def test_only_a_few_of_many_runs_that_would_share_a_cell_are_listed(compare):
-    _, _, complaint = compare("--rows", "algo", records=[record(id=f"{i:08x}") for i in range(1200)])
-    assert re.search(r"runs ([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more differ in more than their seed", complaint)
+    _, _, stderr = compare("--rows", "algo", records=[record(id=f"{i:08x}") for i in range(1200)])
+    assert re.search(r"runs ([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more differ in more than their seed", stderr)
 
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])
@@ -332,7 +332,7 @@ def test_the_best_is_bold(compare):
 def test_unfinished_failed_and_damaged_runs_are_skipped_and_named(compare):
     for name, text in {
         "damaged": "{",
-        "foreign": "[]",
+        "array": "[]",
         "failed": '{"status": "failed", "reason": "NaN."}',
         "bare": '{"status": "done"}',
     }.items():
@@ -343,7 +343,7 @@ def test_unfinished_failed_and_damaged_runs_are_skipped_and_named(compare):
     code, printed, notes = compare(records=[record()])
     assert code == 0
     assert "00000000" in printed
-    assert all(f"skipped: results/runs/{name}" in notes for name in ("damaged", "foreign", "failed", "bare"))
+    assert all(f"skipped: results/runs/{name}" in notes for name in ("damaged", "array", "failed", "bare"))
     assert "NaN." in notes
 
 
@@ -357,7 +357,7 @@ def test_other_folders_can_be_named(compare):
 @pytest.mark.parametrize(
     ("words", "records", "sentence"),
     [
-        ([], [], "results does not exist; `metarun train` writes to results/"),
+        ([], [], "results does not exist; name a folder with runs, such as"),
         (["nowhere"], RECORDS, "nowhere does not exist"),
         (["--rows", "algoo"], RECORDS, "'algoo' is not a key of a result"),
         (["--rows", "accuracy_by_step"], [record(accuracy_by_step=[0.2])], "'accuracy_by_step' is not a key of a"),
@@ -366,17 +366,17 @@ def test_other_folders_can_be_named(compare):
     ],
 )
 def test_an_error_is_one_sentence(compare, words, records, sentence):
-    code, _, complaint = compare(*words, records=records)
+    code, _, stderr = compare(*words, records=records)
     assert code == 2
-    assert sentence in complaint
+    assert sentence in stderr
 
 
 def test_another_precision_is_shown(compare):
     _, printed, _ = compare(records=[record(), record(id="11111111", precision="bf16")])
     assert "precision" in printed
     assert "bf16" in printed
-    code, _, complaint = compare("--rows", "algo", "--columns", "way")
-    assert (code, "precision" in complaint) == (2, True), complaint
+    code, _, stderr = compare("--rows", "algo", "--columns", "way")
+    assert (code, "precision" in stderr) == (2, True), stderr
 
 
 def test_the_default_precision_is_not_shown(compare):

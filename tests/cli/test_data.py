@@ -78,7 +78,7 @@ def test_check_prints_the_result_of_the_source(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    ("alike", "told"),
+    ("alike", "warning"),
     [
         (
             (0, 1),
@@ -97,18 +97,18 @@ def test_get_and_check_report_duplicates_like_a_run(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     alike: Sequence[int],
-    told: str,
+    warning: str,
 ) -> None:
     source = Drawn(alike=alike)
     monkeypatch.setattr(data_command, "build_source", lambda name, settings=(): source)
     for action in ("get", "check"):
         assert data_command.main([action, "drawn"]) == 0
-        assert capsys.readouterr().out.splitlines()[1:] == [told]
+        assert capsys.readouterr().out.splitlines()[1:] == [warning]
     data = source.load()
     found = find_duplicates(data.name, data.hash, lambda: data.splits)
     assert found is not None
     tell("drawn", found)
-    assert caplog.messages == [told]
+    assert caplog.messages == [warning]
 
 
 def test_every_packaged_data_set_is_listed() -> None:

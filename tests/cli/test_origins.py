@@ -14,26 +14,26 @@ OF_IMAGES = ("algo=protonet", "data=image_folder")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Return a function that composes a command and returns how a message names each key, run by run."""
     monkeypatch.chdir(tmp_path)
 
     def ask(command: str, *words: str, keys: list[str]) -> list[str]:
-        told: list[str] = []
+        named: list[str] = []
 
         def execute(*_: object) -> None:
-            told.extend(knob(key, "…") for key in keys)
+            named.extend(knob(key, "…") for key in keys)
 
         monkeypatch.setattr(hydra_app, "_execute", execute)
         assert run_under_hydra(command, list(words)) == 0
-        return told
+        return named
 
     return ask
 
 
-def test_defaults_recipes_and_the_command_are_distinguished(asked):
-    told = asked("train", *OF_IMAGES, "task.query=2", keys=["train.query", "test.query", "task.way", "seed"])
-    assert told == [
+def test_defaults_recipes_and_the_command_are_distinguished(messages):
+    named = messages("train", *OF_IMAGES, "task.query=2", keys=["train.query", "test.query", "task.way", "seed"])
+    assert named == [
         "`train.query` (…, set by recipe=protonet_miniimagenet)",
         "`task.query` (…, set by the command)",
         "`task.way` (…, the default, task=5way1shot)",
@@ -41,48 +41,48 @@ def test_defaults_recipes_and_the_command_are_distinguished(asked):
     ]
 
 
-def test_the_local_file_overrides_recipes_and_a_debug_file_overrides_both(asked, tmp_path: Path):
+def test_the_local_file_overrides_recipes_and_a_debug_file_overrides_both(messages, tmp_path: Path):
     (tmp_path / "own" / "local").mkdir(parents=True)
     (tmp_path / "own" / "local" / "default.yaml").write_text("# @package _global_\ntrain: {query: 3, outer_lr: 0.5}\n")
     words = [*OF_IMAGES, "--config-dir", "own", "debug=smoke"]
-    assert asked("train", *words, keys=["train.query", "train.outer_lr"]) == [
+    assert messages("train", *words, keys=["train.query", "train.outer_lr"]) == [
         "`task.query` (…, set by debug=smoke)",
         "`train.outer_lr` (…, set by local=default)",
     ]
 
 
-def test_an_interpolated_key_names_its_source(asked):
-    told = asked(
+def test_an_interpolated_key_names_its_source(messages):
+    named = messages(
         "train", *OF_IMAGES, "train.query=${task.query}", "task=20way5shot", keys=["train.query", "train.shot"]
     )
-    assert told == ["`task.query` (…, set by task=20way5shot)", "`task.shot` (…, set by task=20way5shot)"]
+    assert named == ["`task.query` (…, set by task=20way5shot)", "`task.shot` (…, set by task=20way5shot)"]
 
 
-def test_a_key_in_braces_is_set_by_the_command(asked):
-    assert asked("train", "task={query: 2, shot: 3}", keys=["train.shot"]) == ["`task.shot` (…, set by the command)"]
+def test_a_key_in_braces_is_set_by_the_command(messages):
+    assert messages("train", "task={query: 2, shot: 3}", keys=["train.shot"]) == ["`task.shot` (…, set by the command)"]
 
 
-def test_an_experiment_and_the_option_that_it_selects_are_named(asked):
-    told = asked("train", "experiment=maml_sinusoid_5points", keys=["task.shot", "task.query", "test.tasks"])
-    assert told[0] == "`task.shot` (…, set by experiment=maml_sinusoid_5points)"
-    assert told[1] == "`task.query` (…, set by task=10points, which experiment=maml_sinusoid_5points selects)"
-    assert told[2] == "`test.tasks` (…, set by experiment=maml_sinusoid_5points)"
+def test_an_experiment_and_the_option_that_it_selects_are_named(messages):
+    named = messages("train", "experiment=maml_sinusoid_5points", keys=["task.shot", "task.query", "test.tasks"])
+    assert named[0] == "`task.shot` (…, set by experiment=maml_sinusoid_5points)"
+    assert named[1] == "`task.query` (…, set by task=10points, which experiment=maml_sinusoid_5points selects)"
+    assert named[2] == "`test.tasks` (…, set by experiment=maml_sinusoid_5points)"
 
 
-def test_a_swept_key_is_set_by_the_sweep(asked):
-    told = asked("train", "-m", "hydra/launcher=one_process", "task.shot=1,5", keys=["task.shot"])
-    assert told == ["`task.shot` (…, set by the sweep)"] * 2
+def test_a_swept_key_is_set_by_the_sweep(messages):
+    named = messages("train", "-m", "hydra/launcher=one_process", "task.shot=1,5", keys=["task.shot"])
+    assert named == ["`task.shot` (…, set by the sweep)"] * 2
 
 
-def test_a_users_primary_config_is_named_by_its_file(asked, tmp_path: Path):
+def test_a_users_primary_config_is_named_by_its_file(messages, tmp_path: Path):
     (tmp_path / "mine.yaml").write_text("defaults: [config, _self_]\ntrain: {query: 3}\n")
     words = ["--config-dir", str(tmp_path), "--config-name", "mine"]
-    assert asked("train", *words, keys=["train.query"]) == [f"`train.query` (…, set by {tmp_path}/mine.yaml)"]
+    assert messages("train", *words, keys=["train.query"]) == [f"`train.query` (…, set by {tmp_path}/mine.yaml)"]
 
 
-def test_a_setting_of_the_trained_run_is_named_as_such(asked):
-    told = asked("test", "run=1", "task.query=4", keys=["test.query", "task.shot"])
-    assert told == ["`task.query` (…, set by the command)", "`task.shot` (…, as the run was trained)"]
+def test_a_setting_of_the_trained_run_is_named_as_such(messages):
+    named = messages("test", "run=1", "task.query=4", keys=["test.query", "task.shot"])
+    assert named == ["`task.query` (…, set by the command)", "`task.shot` (…, as the run was trained)"]
 
 
 def test_without_a_command_only_key_and_value_are_named():

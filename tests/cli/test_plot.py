@@ -75,8 +75,8 @@ def texts(figure: Figure) -> str:
 
 def test_a_curve_is_the_mean_over_tasks_with_its_interval(draw):
     runs = two_methods()
-    code, printed, complaint, figure = draw("curve", runs=runs)
-    assert (code, printed, complaint) == (0, "→ curve.png\n", "")
+    code, printed, stderr, figure = draw("curve", runs=runs)
+    assert (code, printed, stderr) == (0, "→ curve.png\n", "")
     (axes,) = figure.axes
     lines = {text.get_text(): line for text, line in zip(figure.legends[0].get_texts(), axes.lines[::-1], strict=True)}
     assert list(lines) == ["protonet", "maml †"]
@@ -250,9 +250,9 @@ def test_indistinguishable_runs_are_labelled_by_id(draw):
 def test_a_run_with_unreadable_tasks_is_skipped_with_the_reason(draw):
     draw("heatmap", runs=two_methods())
     Path("results/runs/0000000b/tasks.parquet").write_bytes(b"no parquet")
-    code, _, complaint, figure = draw("curve")
+    code, _, stderr, figure = draw("curve")
     assert code == 0
-    assert "skipped: results/runs/0000000b/tasks.parquet cannot be read" in complaint
+    assert "skipped: results/runs/0000000b/tasks.parquet cannot be read" in stderr
     assert len(figure.axes[0].lines) == 1
 
 
@@ -293,10 +293,10 @@ def test_a_run_with_unreadable_tasks_is_skipped_with_the_reason(draw):
     ],
 )
 def test_an_error_is_one_sentence(draw, words, runs, sentence):
-    code, _, complaint, _ = draw(*words, runs=runs)
+    code, _, stderr, _ = draw(*words, runs=runs)
     assert code == 2
-    assert sentence in complaint
-    assert complaint.count("\n") == 1
+    assert sentence in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_the_default_width_grows_with_the_number_of_shots(draw):
@@ -319,11 +319,11 @@ def example(regression: bool) -> ExampleTask:
 @pytest.mark.parametrize("regression", [False, True])
 def test_tasks_are_drawn_with_the_predictions_of_their_queries(draw, regression):
     run = made("0000000a", **({"mse": 1.0, "mse_ci95": 0.1} if regression else {}), config={})
-    code, _, complaint, _ = draw("tasks", "results/runs/0000000a", runs=[run])
-    assert (code, "results/runs/0000000a has no examples.npz" in complaint) == (2, True), complaint
+    code, _, stderr, _ = draw("tasks", "results/runs/0000000a", runs=[run])
+    assert (code, "results/runs/0000000a has no examples.npz" in stderr) == (2, True), stderr
     save(Path("results/runs/0000000a/examples.npz"), [example(regression)] * 2)
-    code, printed, complaint, figure = draw("tasks", "results/runs/0000000a", "-o", "tasks.svg")
-    assert (code, printed, complaint) == (0, "→ tasks.svg\n", "")
+    code, printed, stderr, figure = draw("tasks", "results/runs/0000000a", "-o", "tasks.svg")
+    assert (code, printed, stderr) == (0, "→ tasks.svg\n", "")
     if regression:
         assert len(figure.axes) == 2
         _, predicted, _ = figure.axes[0].lines

@@ -99,15 +99,15 @@ def test_a_time_budget_explains_a_different_number_of_steps(metarun):
 )
 def test_an_invalid_rerun_is_reported_in_one_sentence(metarun, words, sentence):
     metarun(*SINUSOID)
-    code, _, complaint = metarun("rerun", *(str(the_run()) if word == "RUN" else word for word in words))
-    assert (code, sentence in complaint, complaint.count("\n")) == (2, True, 1), complaint
+    code, _, stderr = metarun("rerun", *(str(the_run()) if word == "RUN" else word for word in words))
+    assert (code, sentence in stderr, stderr.count("\n")) == (2, True, 1), stderr
 
 
 def test_an_unfinished_run_is_not_repeated(metarun):
     metarun(*SINUSOID)
     (the_run() / "result.json").unlink()
-    code, _, complaint = metarun("rerun", str(the_run()))
-    assert (code, "is no finished run; finish it with `metarun train`" in complaint) == (2, True)
+    code, _, stderr = metarun("rerun", str(the_run()))
+    assert (code, "is no finished run; finish it with `metarun train`" in stderr) == (2, True)
 
 
 MINE = """
@@ -124,8 +124,8 @@ def test_user_code_is_run_only_if_the_command_trusts_it(metarun, monkeypatch, tm
     Path("mine.py").write_text(MINE)
     few = ["train.iterations=1", "train.validate_tasks=1", "test.tasks=2", "backbone.filters=4", "train.meta_batch=1"]
     metarun("train", "algo=protonet", "algo._target_=mine.Mine", *few, "train.way=5")
-    code, _, complaint = metarun("rerun", str(the_run()))
-    assert (code, "if you know that code, add `trust=[mine.Mine]`" in complaint) == (2, True), complaint
+    code, _, stderr = metarun("rerun", str(the_run()))
+    assert (code, "if you know that code, add `trust=[mine.Mine]`" in stderr) == (2, True), stderr
     code, printed, _ = metarun("rerun", str(the_run()), "trust=[mine.Mine]")
     assert code == 0, printed
 
@@ -138,8 +138,8 @@ def test_trust_in_a_stored_config_is_ignored(metarun):
     config = yaml.safe_load((row / "config.yaml").read_text())
     config |= {"trust": ["os.mkdir"], "algo": {"_target_": "os.mkdir", "path": "harm"}}
     (row / "config.yaml").write_text(yaml.safe_dump(config))
-    code, _, complaint = metarun("rerun", str(row))
-    assert (code, "what comes with a run is not run unasked" in complaint) == (2, True), complaint
+    code, _, stderr = metarun("rerun", str(row))
+    assert (code, "what comes with a run is not run unasked" in stderr) == (2, True), stderr
     assert not Path("harm").exists()
 
 

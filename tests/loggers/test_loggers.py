@@ -354,9 +354,9 @@ def test_the_error_for_a_missing_logger_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     assert run_here("train", *SMALL, f"logger={logger}") == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
-    assert complaint.endswith(f"install it with: pip install 'metarun[{logger}]'\n")
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
+    assert stderr.endswith(f"install it with: pip install 'metarun[{logger}]'\n")
 
 
 def test_unused_loggers_are_not_imported() -> None:

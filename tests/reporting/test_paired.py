@@ -47,8 +47,8 @@ def three() -> list[dict]:
 
 
 def test_a_real_difference_is_significant_and_a_random_one_is_not(compare):
-    code, printed, complaint = compare("--against", "0000000a", runs=three())
-    assert (code, complaint) == (0, "")
+    code, printed, stderr = compare("--against", "0000000a", runs=three())
+    assert (code, stderr) == (0, "")
     lines = {line.split()[0]: line for line in printed.splitlines() if line.rstrip().endswith(("0a", "0b", "0c"))}
     assert "baseline" in lines["maml"]
     assert " better " in lines["protonet"]
@@ -79,24 +79,24 @@ def test_less_error_is_better(compare):
 
 def test_runs_on_other_tasks_are_skipped_with_the_command_to_compare_them(compare):
     other = made("0000000d", "relation", 0.1, stream_hash="other", test_way=20)
-    code, printed, complaint = compare("--against", "0000000a", runs=[*three(), other])
+    code, printed, stderr = compare("--against", "0000000a", runs=[*three(), other])
     assert code == 0
     assert "0000000d" not in printed
     retest = "metarun test run=0000000d data=glyphs task.way=5 task.shot=1 task.query=15 test.tasks=200 test.seed=0"
-    assert f"skipped: 0000000d (relation) was tested on other tasks; to compare it, run `{retest}`" in complaint
+    assert f"skipped: 0000000d (relation) was tested on other tasks; to compare it, run `{retest}`" in stderr
 
 
 def test_only_some_of_many_runs_on_other_tasks_are_listed(compare):
     others = [made(f"000000{i}f", "relation", 0.1, stream_hash="other") for i in range(11)]
-    _, _, complaint = compare("--against", "0000000a", runs=[*three(), *others])
-    assert len(complaint.splitlines()) == 9
-    assert complaint.endswith("skipped: 3 more runs that were tested on other tasks\n")
+    _, _, stderr = compare("--against", "0000000a", runs=[*three(), *others])
+    assert len(stderr.splitlines()) == 9
+    assert stderr.endswith("skipped: 3 more runs that were tested on other tasks\n")
 
 
 def test_the_command_to_compare_a_run_uses_the_interval_of_the_base(compare):
     runs = [made("0000000a", "maml", 0.0, interval="open"), made("0000000d", "relation", 0.1, stream_hash="other")]
-    _, _, complaint = compare("--against", "0000000a", runs=runs)
-    assert "test.tasks=200 test.interval=open test.seed=0" in complaint
+    _, _, stderr = compare("--against", "0000000a", runs=runs)
+    assert "test.tasks=200 test.interval=open test.seed=0" in stderr
 
 
 def test_a_comparison_of_transductive_and_other_runs_is_marked(compare):
@@ -173,19 +173,19 @@ def test_the_comparison_is_available_for_papers(compare, form):
     ],
 )
 def test_an_error_is_one_sentence(compare, run, runs, sentence):
-    code, _, complaint = compare("--against", run, runs=runs)
+    code, _, stderr = compare("--against", run, runs=runs)
     assert code == 2
-    assert sentence in complaint
+    assert sentence in stderr
 
 
 @pytest.mark.parametrize("damage", [b"", b"no parquet"])
 def test_a_damaged_table_of_tasks_is_named(compare, damage):
     compare(runs=three())
     Path("results/runs/protonet-0000000b/tasks.parquet").write_bytes(damage)
-    code, _, complaint = compare("--against", "0000000a")
+    code, _, stderr = compare("--against", "0000000a")
     assert code == 2
-    assert "tasks.parquet cannot be read" in complaint
+    assert "tasks.parquet cannot be read" in stderr
     Path("results/runs/protonet-0000000b/tasks.parquet").unlink()
-    code, _, complaint = compare("--against", "0000000a")
+    code, _, stderr = compare("--against", "0000000a")
     assert code == 2
-    assert "tasks.parquet cannot be read" in complaint
+    assert "tasks.parquet cannot be read" in stderr

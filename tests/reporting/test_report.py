@@ -187,9 +187,9 @@ def test_strings_of_a_run_are_escaped(report):
 def test_an_invalid_curve_is_skipped(report):
     path = write_run("1")
     (path / "curve.csv").write_text("iteration,split,loss,accuracy\n1e999,val,1e308,-1e308\n2,val,x,y\n")
-    code, _, complaint = report()
+    code, _, stderr = report()
     assert code == 0
-    assert "skipped: results/runs/1/curve.csv cannot be read (could not convert string to float" in complaint
+    assert "skipped: results/runs/1/curve.csv cannot be read (could not convert string to float" in stderr
 
 
 def test_a_folder_name_may_be_invalid_utf_8(report):
@@ -203,9 +203,9 @@ def test_a_folder_name_may_be_invalid_utf_8(report):
 def test_a_damaged_file_only_affects_its_own_charts(report, damaged):
     path = write_run("1", examples=[example_task()])
     (path / damaged).write_bytes(b"\xff no such file")
-    code, _, complaint = report()
+    code, _, stderr = report()
     assert code == 0
-    assert f"skipped: results/runs/1/{damaged} cannot be read" in complaint.replace("\n", " ")
+    assert f"skipped: results/runs/1/{damaged} cannot be read" in stderr.replace("\n", " ")
     shown = page().text
     assert ("Adaptation by step" in shown) == (damaged != "tasks.parquet")
     assert ("Training loss" in shown) == (damaged != "curve.csv")
@@ -326,7 +326,7 @@ def test_folders_and_the_output_file_can_be_given(report):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nowhere"], "nowhere does not exist; `metarun train` writes to results/"),
+        (["nowhere"], "nowhere does not exist; name a folder with runs, such as"),
         (
             ["-o", "missing/report.html"],
             "missing/report.html cannot be written (No such file or directory); choose another file with -o.",
@@ -336,9 +336,9 @@ def test_folders_and_the_output_file_can_be_given(report):
 )
 def test_an_error_is_one_sentence(report, words, sentence):
     write_run("1")
-    code, _, complaint = report(*words)
+    code, _, stderr = report(*words)
     assert code == 2
-    assert sentence in " ".join(complaint.split())
+    assert sentence in " ".join(stderr.split())
 
 
 def test_torch_is_not_imported(report, tmp_path):
@@ -350,7 +350,7 @@ def test_torch_is_not_imported(report, tmp_path):
 def test_two_copies_of_a_run_only_affect_the_heatmaps(report):
     write_run("1")
     shutil.copytree("results/runs/1", "results/runs/2")
-    code, _, complaint = report()
+    code, _, stderr = report()
     assert code == 0
-    assert "skipped: heatmaps by way and shot: runs 00000001, 00000001 differ in more than their seed" in complaint
+    assert "skipped: heatmaps by way and shot: runs 00000001, 00000001 differ in more than their seed" in stderr
     assert len(page().rows) == 3

@@ -59,9 +59,9 @@ def test_a_killed_run_of_submitit_does_not_affect_the_others():
     )
     wait_for(lambda: list(Path("results/runs").glob("*/last.pt")))
     os.kill(processes_of("seed=0")[0], signal.SIGKILL)
-    _, complaint = first.communicate(timeout=200)
+    _, stderr = first.communicate(timeout=200)
     assert first.returncode == 1
-    assert "[seed=0] killed by SIGKILL" in complaint
+    assert "[seed=0] killed by SIGKILL" in stderr
     assert [row["seed"] for row in done()] == [1]
     assert sweep(*words).returncode == 0
     assert sorted(row["seed"] for row in done()) == [0, 1]
@@ -92,9 +92,9 @@ def test_a_missing_engine_is_reported_in_one_sentence(name, monkeypatch, capsys)
 def test_missing_slurm_is_reported_in_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "/nowhere")
     assert run_here("train", "-m", "seed=0,1", "hydra/launcher=submitit_slurm") == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("metarun: error: hydra/launcher=submitit_slurm: ")
-    assert "Traceback" not in complaint
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("metarun: error: hydra/launcher=submitit_slurm: ")
+    assert "Traceback" not in stderr
 
 
 TELLS = """

@@ -108,10 +108,10 @@ def test_a_killed_run_does_not_affect_the_others_and_the_same_command_resumes_it
     parent = started("algo=protonet", "seed=range(3)", *LONG)
     wait_for(saved)
     os.kill(children(parent.pid)[0], signal.SIGKILL)
-    _, complaint = parent.communicate(timeout=400)
+    _, stderr = parent.communicate(timeout=400)
     assert parent.returncode == 1
     assert len(rows()) == 2
-    assert "killed by SIGKILL, perhaps out of memory" in complaint
+    assert "killed by SIGKILL, perhaps out of memory" in stderr
     assert sweep("algo=protonet", "seed=range(3)", *LONG).returncode == 0
     assert set(rows()) == {0, 1, 2}
 
@@ -137,10 +137,10 @@ def test_runs_end_with_their_sweep_and_the_same_command_reproduces_their_numbers
     orphans = children(parent.pid)
     assert len(orphans) == 2
     parent.send_signal(number)
-    _, complaint = parent.communicate(timeout=30)
+    _, stderr = parent.communicate(timeout=30)
     assert parent.returncode == code
     if number != signal.SIGKILL:
-        assert complaint == "metarun: stopped; the same command goes on from here.\n"
+        assert stderr == "metarun: stopped; the same command goes on from here.\n"
     wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in orphans), 20)
     assert not rows()
 

@@ -76,15 +76,15 @@ def search(metarun):
     ],
 )
 def test_an_error_is_one_sentence(search, words, sentence):
-    code, _, complaint = search(*words)
-    assert (code, sentence in complaint) == (2, True), complaint
+    code, _, stderr = search(*words)
+    assert (code, sentence in stderr) == (2, True), stderr
 
 
 def test_without_optuna_the_error_says_how_to_install_it(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "metarun.sweeps.search", raising=False)
-    code, _, complaint = search("seed=0,1")
-    assert (code, complaint) == (
+    code, _, stderr = search("seed=0,1")
+    assert (code, stderr) == (
         2,
         "metarun: error: hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.\n",
     )
@@ -99,8 +99,8 @@ def test_failed_and_pruned_trials_are_reported(search, monkeypatch):
     pruner = ThresholdPruner(lower=1.0, n_warmup_steps=10)  # a negative squared error is always lower
     monkeypatch.setattr("optuna.pruners.MedianPruner", lambda: pruner)
     words = ["train.iterations=2000", "algo.inner_lr=1e-9,1e30", "hydra.sweeper.n_trials=4"]
-    code, printed, complaint = search(*words, "hydra.sweeper.params={}")
-    assert complaint == ""
+    code, printed, stderr = search(*words, "hydra.sweeper.params={}")
+    assert stderr == ""
     assert code == 1, "no trial finished"
     assert {"pruned", "failed"} == set(trials().state)
     assert "pruned" in printed
@@ -117,8 +117,8 @@ def test_a_killed_search_resumes_up_to_its_number_of_trials(search):
     wait_for(lambda: len(list(Path("results/runs").glob("*/result.json"))) >= 2)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    code, printed, complaint = search(*words)
-    assert (code, complaint) == (0, "")
+    code, printed, stderr = search(*words)
+    assert (code, stderr) == (0, "")
     assert len(trials()) == 5
     assert set(trials().state) == {"done"}
     assert trials()["algo.inner_lr"].is_unique
@@ -128,5 +128,5 @@ def test_a_killed_search_resumes_up_to_its_number_of_trials(search):
     assert best.id in printed.splitlines()[-1]
     assert search(*words)[0] == 0, "there is nothing left to do"
     assert len(trials()) == 5
-    code, _, complaint = search(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
-    assert (code, "results/sweeps/mine contains another search" in complaint) == (2, True), complaint
+    code, _, stderr = search(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
+    assert (code, "results/sweeps/mine contains another search" in stderr) == (2, True), stderr

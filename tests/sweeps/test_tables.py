@@ -32,14 +32,14 @@ SIZES = [record(), record(id="11111111", test_shot=5, accuracy=0.97), record(id=
 
 
 def test_several_task_sizes_are_written_as_a_pivot_and_a_heatmap(written):
-    printed, complaint = written(*SIZES)
+    printed, stderr = written(*SIZES)
     pivot = """\
 | algo | test_way=5, test_shot=1 | test_way=5, test_shot=5 |
 | :--- | :---------------------- | :---------------------- |
 | anil | 85.00 ± 0.40 †          | –                       |
 | maml | 90.00 ± 0.40 †          | 97.00 ± 0.40 †          |
 """
-    assert not complaint
+    assert not stderr
     assert pivot in (FOLDER / "table.md").read_text()
     assert (FOLDER / "table.md").read_text().startswith("| method ")
     assert len(pd.read_csv(FOLDER / "table.csv")) == 3
@@ -60,8 +60,8 @@ def test_one_task_size_has_neither_and_an_older_heatmap_is_removed(written):
 def test_accuracies_and_squared_errors_have_tables_but_no_heatmap(written):
     regression = {**record(id="33333333", data="sinusoid", test_data="sinusoid", test_shot=10), "mse": 0.3}
     regression["floor_mse"] = 4.0
-    _, complaint = written(*SIZES, regression)
-    assert f"skipped: {FOLDER}/heatmap.png: these runs mix accuracy and squared error" in complaint
+    _, stderr = written(*SIZES, regression)
+    assert f"skipped: {FOLDER}/heatmap.png: these runs mix accuracy and squared error" in stderr
     assert "| mse 0.3000 †" in (FOLDER / "table.md").read_text()
 
 

@@ -71,15 +71,15 @@ def svg(inside: Iterable[Markup], height: float, name: str) -> Markup:
     )
 
 
-def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Move sorted positions so that neighbours are at least `apart`, within `low` and `high` if there is room."""
+def spread(wanted: Sequence[float], distance: float, low: float, high: float) -> list[float]:
+    """Move sorted positions to be at least `distance` apart, within `low` and `high` if there is room."""
     places: list[float] = []
     for place in wanted:
-        places.append(max(place, places[-1] + apart if places else low))
+        places.append(max(place, places[-1] + distance if places else low))
     limit = high
     for i in reversed(range(len(places))):
         places[i] = min(places[i], limit)
-        limit = places[i] - apart
+        limit = places[i] - distance
     return places
 
 

@@ -34,7 +34,7 @@ def finished_rows(paths: Sequence[Path]) -> list[Record]:
     missing = [str(path) for path in paths if not exists(path)]
     if missing:
         raise UserError(
-            f"{missing[0]} does not exist", "`metarun train` writes to results/; to read another folder, name it."
+            f"{missing[0]} does not exist", "name a folder with runs, such as the results/ of `metarun train`."
         )
     records, skipped = read_records(paths)
     failed = [record for record in records if record["status"] != "done"]
