@@ -9,7 +9,7 @@ from metarun.cli.parser import CommandParser
 from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
 
-if TYPE_CHECKING:  # numpy: `data get <Tab>` needs only the names
+if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need
     from metarun.data import ClassDataset, DataSource, Sinusoid
 
 EXAMPLES = """\
@@ -65,7 +65,7 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
     overrides = [f"data={name}", *(f"++data.{setting.removeprefix('data.')}" for setting in settings)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         node = OmegaConf.to_container(compose("config", overrides).data, resolve=True)
-    source: DataSource = build("data", node)  # type: ignore[arg-type]  # a mapping, as every file in conf/data/ says
+    source: DataSource = build("data", node)  # type: ignore[arg-type]  # every file in conf/data/ is a mapping
     return source
 
 

@@ -16,7 +16,7 @@ from metarun.results.provenance import processor, versions
 from metarun.system.paths import data_root
 
 IMPORTED = ("torch", "numpy", "scipy", "pandas", "pyarrow", "hydra", "omegaconf", "PIL", "matplotlib")
-ENOUGH_DISK = 1.0  # GB; a run with its two checkpoints takes a few MB
+ENOUGH_DISK = 1.0  # GB; a run with its two checkpoints needs a few MB
 
 
 class Finding(NamedTuple):

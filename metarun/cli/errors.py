@@ -57,7 +57,7 @@ def _message_and_code(error: BaseException) -> tuple[str | None, int]:
     from metarun.cli.hydra_errors import explain
 
     text = explain(error)
-    if text is None and isinstance(error.__cause__, UserError | RunFailed):  # a constructor that Hydra called
+    if text is None and isinstance(error.__cause__, UserError | RunFailed):  # raised by a constructor that Hydra called
         return _message_and_code(error.__cause__)
     return text, 1 if text is None else 2
 

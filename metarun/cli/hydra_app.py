@@ -149,7 +149,7 @@ def _job(command: str, failures: list[int]) -> Callable[[DictConfig], Path | Non
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
             if sweep and isinstance(error, Exception):
                 return None  # the sweep continues with its other jobs
-            raise SystemExit(failures[-1]) from None  # past Hydra, which would add lines of its own
+            raise SystemExit(failures[-1]) from None  # bypasses Hydra, which would print more lines
 
     # Hydra takes the name of the job from the module: `hydra.job.name` is the command.
     job.__module__ = f"metarun.{command}"

@@ -13,7 +13,7 @@ from typing import NoReturn
 import metarun
 
 COMMANDS = {
-    "train": "meta-train, select on meta-val, meta-test once, write one row",
+    "train": "meta-train, choose on meta-val, meta-test once, write one row",
     "test": "meta-test a finished run on other task sizes, splits or data",
     "rerun": "repeat a finished run and check that it reproduces its numbers",
     "compare": "compare all runs in a table",

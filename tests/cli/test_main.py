@@ -32,7 +32,7 @@ BASIC = "hydra/launcher=basic"  # runs jobs in this process, where the stubs rec
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
-    """The resolved configs that the stubbed `train` and `retest` were called with, in an empty current folder."""
+    """The resolved configs that the stubs of `train` and `retest` received, in an empty current folder."""
     seen: list[Config] = []
 
     def record(config: DictConfig, *_: object) -> None:

@@ -25,7 +25,7 @@ def made(run_id: str, **changes) -> dict:
 
 
 def accuracies(run: dict) -> np.ndarray:
-    """(steps + 1, tasks), from chance upwards."""
+    """(steps + 1, tasks), rising from chance."""
     random = np.random.default_rng(int(run["id"], 16))
     rising = np.linspace(0.2, run.get("accuracy", 0.9), run["steps"] + 1)
     return np.clip(rising[:, None] + random.normal(0, 0.02, (run["steps"] + 1, TASKS)), 0, 1)
@@ -148,7 +148,7 @@ def test_the_width_is_a_paper_column_or_as_given(draw):
 
 @pytest.mark.parametrize(
     ("key", "values"),
-    [("accuracy", [0.9] * 4), ("mse", [0.0025, 0.01, 0.003, 0.0131])],  # and long numbers beside the colours
+    [("accuracy", [0.9] * 4), ("mse", [0.0025, 0.01, 0.003, 0.0131])],  # and long numbers next to the colour bar
 )
 def test_every_label_stays_inside_the_figure(draw, key, values):
     changes = [{"backbone": backbone, "algo": algo} for backbone in ("conv4", "resnet12") for algo in ("maml", "anil")]

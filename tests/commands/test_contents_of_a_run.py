@@ -18,7 +18,7 @@ INK = ["data=image_folder", "data.root=ink", "data.size=28", "data.channels=1"]
 
 @pytest.fixture
 def printed_by(metarun):
-    """Run a command in this process; return what it printed, on one line."""
+    """Run a command in this process; return its output as one line."""
 
     def run(*words):
         code, printed, _ = metarun(*words)
@@ -35,7 +35,7 @@ def row(**of) -> dict:
 
 
 def write_ink(classes: int) -> None:
-    """Write glyphs as a user's own pictures of dark ink on white."""
+    """Write glyphs as pictures of dark ink on white."""
     for split, examples in Glyphs().load().splits.items():
         for class_name in examples.class_names[:classes]:
             folder = Path("ink") / split / class_name

@@ -508,7 +508,7 @@ def test_a_stopped_run_resumes_and_reproduces_an_undisturbed_one(metarun, number
         [sys.executable, "-m", "metarun", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    for line in process.stdout:  # into the second third of the training
+    for line in process.stdout:  # until the second third of the training
         if "step 20" in line:
             break
     time.sleep(0.3)
@@ -621,7 +621,7 @@ def test_data_on_disk_use_a_small_part_of_their_size_in_memory():
     words += ["train.way=5", "train.query=2", "task.query=2", "train.meta_batch=2", "train.validate_tasks=5"]
     words += ["train.iterations=20", "train.validate_every=10", "test.tasks=5", "force=true"]
     most, rows = {}, {}
-    for storage in ("disk", "memory"):  # the first builds the cache, so that is watched too
+    for storage in ("disk", "memory"):  # the first also builds the cache
         command = [sys.executable, "-m", "metarun", *words, f"data.storage={storage}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         subprocess.run(command, check=True, timeout=200, capture_output=True, env=environment)

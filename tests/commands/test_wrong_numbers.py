@@ -109,9 +109,9 @@ def test_a_cached_count_of_an_older_version_without_class_names_is_recomputed(mo
 
 def test_in_a_test_on_other_data_only_duplicates_of_test_examples_count():
     data = make_dataset(seed=32)
-    data = changed(data, "train", 1, data.splits["train"].values[0])  # in one class of what was trained on
-    data = changed(data, "train", 45, data.splits["train"].values[100])  # in two of its classes
-    data = changed(data, "val", 7, data.splits["train"].values[7])  # in two of its splits
+    data = changed(data, "train", 1, data.splits["train"].values[0])  # within a training class
+    data = changed(data, "train", 45, data.splits["train"].values[100])  # in two training classes
+    data = changed(data, "val", 7, data.splits["train"].values[7])  # in two splits other than the test split
     data = changed(data, "test", 25, data.splits["test"].values[100])
     data = changed(data, "test", 60, data.splits["val"].values[8])
     found = find_duplicates("both", data.hash, lambda: data.splits, test_alone=True)

@@ -29,7 +29,7 @@ SMALL = [
 ALL = ["csv", "tensorboard", "wandb", "mlflow"]
 WITH_ALL = f"logger=[{','.join(ALL)}]"
 
-Series = dict[str, list[tuple[int, float]]]  # metric: (step, value), as they were logged
+Series = dict[str, list[tuple[int, float]]]  # metric → logged (step, value)
 
 
 def read_csv(run: Path) -> Series:

@@ -74,7 +74,7 @@ def report(metarun):
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, and the text of table cells and of everything."""
+    """The tags with their attributes, the text of the table cells, and the whole text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

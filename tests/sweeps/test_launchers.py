@@ -97,14 +97,14 @@ def test_missing_slurm_is_reported_in_one_sentence(monkeypatch, capsys):
     assert "Traceback" not in stderr
 
 
-TELLS = """
+EMITS = """
 import os, subprocess, sys
 from metarun.system.events import emit, listen_to_sweep
-emit("phase", phase="testing", said="nobody listens yet")
+emit("phase", phase="testing", said="not connected yet")
 assert listen_to_sweep()
 assert "METARUN_EVENTS" not in os.environ
 emit("phase", phase="training", said="meta-training x")
-print("→ what is printed is for people")
+print("→ printed output is not parsed")
 emit("finished", path="a/b")
 subprocess.run([sys.executable, "-c", "import os; os.fdopen(3, 'w').write('{}')"], stderr=subprocess.DEVNULL)
 sys.exit("no.")
@@ -112,7 +112,7 @@ sys.exit("no.")
 
 
 def test_a_command_returns_its_outcome_and_prints_its_messages(capfd):
-    outcome = Command(3, "seed=1", [sys.executable, "-c", TELLS], ".", full_trace=False, variables={})()
+    outcome = Command(3, "seed=1", [sys.executable, "-c", EMITS], ".", full_trace=False, variables={})()
     assert outcome == Outcome(3, 1, "a/b", "no.")
     assert capfd.readouterr().out == "[3: seed=1] meta-training x\n"
 
