@@ -38,7 +38,7 @@ def wave(mse: float, **changed) -> dict:
         (wave(3.0, mse_ci95=7.0), None),  # few tasks, but better than the floor
     ],
 )
-def test_a_row_falls_short_if_its_interval_is_below_the_floor_or_includes_chance(found, expected):
+def test_a_row_falls_short_if_its_interval_is_below_the_floor_or_reaches_down_to_chance(found, expected):
     assert shortfall(found) == expected
     assert flags([found])[0] == ([expected] if expected else [])
     assert (shortfall_message(found) is None) == (expected is None)
