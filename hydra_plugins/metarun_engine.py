@@ -1,4 +1,4 @@
-"""Where Hydra looks for launchers; the engines themselves are imported when a sweep asks for one."""
+"""Hydra's launcher plugin for other engines; an engine is imported only when a sweep uses it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class EngineLauncher(Launcher):
-    """`hydra/launcher=joblib`, `submitit_local`, `submitit_slurm`, `ray`: a sweep on an engine that others made.
+    """`hydra/launcher=joblib`, `submitit_local`, `submitit_slurm` or `ray`.
 
     Args:
         engine: its name.
-        settings: by the engine's own names.
+        settings: arguments of the engine.
     """
 
     def __init__(self, engine: str, **settings: Any) -> None:
@@ -28,7 +28,7 @@ class EngineLauncher(Launcher):
         self.own_config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
+        """See `Launcher.launch`; a failed run is reported and does not stop the others."""
         from metarun.sweeps.launchers import run_on_engine
         from metarun.system.secrets import mask_file
 

@@ -1,4 +1,4 @@
-"""The launcher for sweeps of tests: what one of them loads, the next one finds loaded."""
+"""Hydra's launcher plugin for sweeps of `metarun test`: all runs share what the first one loads."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 
 class OneProcessLauncher(Launcher):
-    """`hydra/launcher=one_process`: Hydra's basic launcher, one run after another, and then the sweep's tables."""
+    """`hydra/launcher=one_process`: Hydra's basic launcher, followed by the sweep's tables."""
 
     def __init__(self) -> None:
         self.basic = BasicLauncher()
@@ -26,21 +26,21 @@ class OneProcessLauncher(Launcher):
         self.folder = Path(config.hydra.sweep.dir)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """See `Launcher.launch`; a run that failed has said so, and the others go on."""
+        """See `Launcher.launch`; a failed run has reported its error, and the others continue."""
         from metarun.sweeps.tables import write_tables
         from metarun.system.secrets import mask_file
 
         mask_file(self.folder / "multirun.yaml")
         self.basic.task_function = partial(self.task_function, shared={})
-        jobs = [self._launch_one(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
+        jobs = [self._launch_one(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
         write_tables(
             self.folder, [job.return_value for job in jobs if job.status == JobStatus.COMPLETED and job.return_value]
         )
-        with suppress(OSError):  # there were no tables: the basic launcher made the folder for nothing
+        with suppress(OSError):  # not empty; an empty folder, made by the basic launcher, is removed
             self.folder.rmdir()
         return jobs
 
-    def _launch_one(self, words: Sequence[str], number: int) -> JobReturn:
-        (job,) = self.basic.launch([words], number)
-        job.cfg = job.hydra_cfg = None  # a tenth of a MB, which Hydra's sweeper would keep of every run until the last
+    def _launch_one(self, overrides: Sequence[str], number: int) -> JobReturn:
+        (job,) = self.basic.launch([overrides], number)
+        job.cfg = job.hydra_cfg = None  # 0.1 MB that Hydra's sweeper would keep for each run until the sweep ends
         return job

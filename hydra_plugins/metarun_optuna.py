@@ -1,4 +1,4 @@
-"""Where Hydra looks for sweepers; the search itself is imported when it is asked for."""
+"""Hydra's sweeper plugin for Optuna, which is imported only when a search starts."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from omegaconf import DictConfig
 
 
 class OptunaSweeper(Sweeper):
-    """`hydra/sweeper=optuna`: looks for the settings that do best on meta-val.
+    """`hydra/sweeper=optuna`: search for the settings that do best on meta-val.
 
     Args:
-        n_trials: in all, those of earlier calls included.
-        study: names the search; None: a name that stands for what is searched.
+        n_trials: in total, including those of earlier calls.
+        study: name of the search; None: a name derived from the search space.
         seed: of the sampler.
-        prune: whether to end runs that fall behind.
-        params: more of the space, by key.
+        prune: whether to end trials that are worse than the median.
+        params: further overrides, by key.
     """
 
     def __init__(self, n_trials: int, study: str | None, seed: int, prune: bool, params: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ class OptunaSweeper(Sweeper):
         """See `Sweeper.sweep`."""
         from metarun.sweeps.search import search
 
-        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        found = search(self.own_config, self.config_loader, words, self.n_trials, self.study, self.seed, self.prune)
-        if not found:
+        overrides = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        args = (overrides, self.n_trials, self.study, self.seed, self.prune)
+        if not search(self.own_config, self.config_loader, *args):
             self.task_function.failures.append(1)

@@ -1,4 +1,4 @@
-"""Where Hydra looks for launchers; the launcher itself is imported when a sweep asks for it."""
+"""Hydra's launcher plugin for the process pool, which is imported only when a sweep uses it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 
 
 class PoolLauncher(Launcher):
-    """`hydra/launcher=pool`: every run of a sweep in a process of its own, several at a time.
+    """`hydra/launcher=pool`: each run of a sweep in a process of its own, several in parallel.
 
     Args:
-        n_jobs: runs at a time; None: as many as the machine has room for.
+        n_jobs: number of parallel runs; None: one per GPU, or one for every four cores.
     """
 
     def __init__(self, n_jobs: int | None) -> None:
@@ -26,7 +26,7 @@ class PoolLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """See `Launcher.launch`; a run that failed is told of, and ends nothing but itself."""
+        """See `Launcher.launch`; a failed run is reported and does not stop the others."""
         from metarun.sweeps.pool import run_pool
         from metarun.system.secrets import mask_file
 

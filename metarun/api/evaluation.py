@@ -14,7 +14,7 @@ from metarun.algorithms import Stepless
 from metarun.api.run import Run, load
 from metarun.api.tasks import source_of
 from metarun.errors import UserError
-from metarun.evaluation.evaluate import Evaluation
+from metarun.evaluation.evaluate import Evaluation, evaluate_predictions
 from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
 from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import is_transductive

@@ -1,45 +1,41 @@
-"""`metarun compare`: all rows side by side, or as a pivot."""
+"""`metarun compare`: a table or a pivot of finished runs."""
 
 import json
 from collections.abc import Sequence
 
-from metarun.cli.parser import WordParser
+from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, did_you_mean
 from metarun.reporting.tables.pivot import flat, pivot_figures, pivot_table
-from metarun.reporting.tables.render import (
-    FORMATS,
-    as_csv,
-    print_table,
-)
-from metarun.reporting.tables.rows import finished_rows, print_rows, what_figures_are
+from metarun.reporting.tables.render import FORMATS, as_csv, print_table
+from metarun.reporting.tables.rows import describe_interval, finished_rows, print_rows
 from metarun.reporting.tables.run_labels import with_settings
 from metarun.results.records import Record
 
 EXAMPLES = """examples:
   metarun compare                                      every run under results/
-  metarun compare results/runs/*omniglot*              some of them
-  metarun compare --rows algo --columns way,shot       a pivot: methods down, task sizes across
-  metarun compare --rows algo,algo.inner_lr            keys of the config make one too
-  metarun compare --against RUN                        is a difference real? paired tests on the same tasks
-  metarun compare --format latex > table.tex           also csv, md, json; csv and json hold every key of result.json"""
+  metarun compare results/runs/*omniglot*              some runs
+  metarun compare --rows algo --columns way,shot       a pivot: one row per method, one column per task size
+  metarun compare --rows algo,algo.inner_lr            a pivot over a key of the config
+  metarun compare --against RUN                        is a difference significant? paired tests on the same tasks
+  metarun compare --format latex > table.tex           or csv, md, json; csv and json have every key of result.json"""
 
 
-def main(words: Sequence[str]) -> int:
+def main(args: Sequence[str]) -> int:
     """Print the table and return the exit code.
 
     Raises:
-        UserError: a path or a key is not there, or there is no finished run.
+        UserError: a path or a key does not exist, or there is no finished run.
     """
-    parser = WordParser.with_examples("metarun compare", "Put the rows of finished runs side by side.", EXAMPLES)
+    parser = CommandParser.with_examples("metarun compare", "Compare finished runs in a table.", EXAMPLES)
     parser.add_paths()
-    parser.add_argument("--rows", help="keys of result.json or of the config that make the rows of a pivot")
-    parser.add_argument("--columns", help="keys that make its columns, such as way,shot")
-    parser.add_argument("--against", metavar="RUN", help="a run's id: test the others against it, task by task")
+    parser.add_argument("--rows", help="keys of result.json or of the config that form the rows of a pivot")
+    parser.add_argument("--columns", help="keys that form its columns, such as way,shot")
+    parser.add_argument("--against", metavar="RUN", help="test every other run against the run with this id")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    options = parser.parse_args(words)
+    options = parser.parse_args(args)
     records = finished_rows(options.paths)
     if options.against:
-        from metarun.reporting.tables.paired import print_against  # scipy.stats, a second that no other table needs
+        from metarun.reporting.tables.paired import print_against  # scipy.stats takes a second to import
 
         print_against(records, options.against, options.format)
     elif options.rows or options.columns:
@@ -57,12 +53,12 @@ def _print_pivot(records: list[Record], rows: list[str], columns: list[str], for
         print(as_csv(flat(pivot_figures(records, rows, columns))), end="")
     else:
         head, body, notes = pivot_table(records, rows, columns)
-        print_table(head, body, [what_figures_are(records), *notes], form)
+        print_table(head, body, [describe_interval(records), *notes], form)
 
 
-def _with_keys(records: list[Record], *given: str | None) -> tuple[list[Record], list[str], list[str]]:
-    """Return the records with the keys that a pivot asks for, and those keys; dotted ones are of the config."""
-    rows, columns = ([key.strip() for key in (keys or "").split(",") if key.strip()] for keys in given)
+def _with_keys(records: list[Record], *requested: str | None) -> tuple[list[Record], list[str], list[str]]:
+    """Return the records, with config settings if a dotted key is requested, and the row and column keys."""
+    rows, columns = ([key.strip() for key in (keys or "").split(",") if key.strip()] for keys in requested)
     known = _known(records)
     if any("." in key for key in (*rows, *columns)):
         records = with_settings(records)
@@ -71,7 +67,7 @@ def _with_keys(records: list[Record], *given: str | None) -> tuple[list[Record],
         if key not in known:
             plain = ", ".join(name for name in known if "." not in name)
             raise UserError(
-                f"'{key}' is no key of a result ({plain}) or of a config, such as algo.inner_lr."
+                f"'{key}' is not a key of a result ({plain}) or of a config, such as algo.inner_lr."
                 + did_you_mean(key, known)
             )
     return records, rows, columns

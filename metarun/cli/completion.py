@@ -1,10 +1,10 @@
-"""Tab completion: verbs first, then whatever the verb takes. Shells reach it through `metarun -sc query=SHELL`."""
+"""Tab completion of commands and their arguments. Shells call it as `metarun -sc query=SHELL`."""
 
 import os
 from collections.abc import Iterable
 
-# Words of the verbs that are not Hydra's; `metarun data get` is followed by a data set.
-WORDS = {
+# Arguments of the commands that do not use Hydra; `metarun data get` is followed by a data set.
+ARGUMENTS = {
     "data": ("list", "get", "check"),
     "compare": ("--rows", "--columns", "--against", "--format", "--help"),
     "rerun": ("--results-dir", "--into", "--device", "--help"),
@@ -14,35 +14,35 @@ WORDS = {
 }
 
 
-def complete(words: list[str], verbs: Iterable[str]) -> int:
-    """Print the shell function (``install=bash``) or, for ``query=bash``, what may follow the line in ``COMP_LINE``."""
-    if not words or not words[0].startswith("query="):
+def complete(args: list[str], commands: Iterable[str]) -> int:
+    """Print the shell function (``install=bash``) or, for ``query=bash``, the completions of ``COMP_LINE``."""
+    if not args or not args[0].startswith("query="):
         from metarun.cli.hydra_app import run_under_hydra
 
-        return run_under_hydra("train", ["-sc", *words])  # the shell function is the same for every verb
+        return run_under_hydra("train", ["-sc", *args])  # the shell function is the same for every command
     line = os.environ.get("COMP_LINE", "")
     typed = line.split()
     if len(typed) < 2 or (len(typed) == 2 and not line[-1].isspace()):
-        _offer(verbs, typed[1] if len(typed) > 1 else "")
+        _print_matches(commands, typed[1] if len(typed) > 1 else "")
     elif typed[1] in ("train", "test"):
         from metarun.cli.hydra_app import run_under_hydra
 
         os.environ["COMP_LINE"] = f"{typed[0]} {line.split(typed[1], 1)[1].lstrip()}"
-        return run_under_hydra(typed[1], ["-sc", *words])
-    elif typed[1] in WORDS:
-        _complete_plain(typed[1], typed[2:], line[-1].isspace())
+        return run_under_hydra(typed[1], ["-sc", *args])
+    elif typed[1] in ARGUMENTS:
+        _complete_arguments(typed[1], typed[2:], line[-1].isspace())
     return 0
 
 
-def _complete_plain(verb: str, words: list[str], begin_new: bool) -> None:
-    done, current = (words, "") if begin_new or not words else (words[:-1], words[-1])
-    if verb == "data" and done in (["get"], ["check"]):
+def _complete_arguments(command: str, args: list[str], new_word: bool) -> None:
+    done, current = (args, "") if new_word or not args else (args[:-1], args[-1])
+    if command == "data" and done in (["get"], ["check"]):
         from metarun.cli.data import names
 
-        _offer(names(), current)
-    elif verb != "data" or not done:
-        _offer(WORDS[verb], current)
+        _print_matches(names(), current)
+    elif command != "data" or not done:
+        _print_matches(ARGUMENTS[command], current)
 
 
-def _offer(options: Iterable[str], begun: str) -> None:
-    print("\n".join(option for option in options if option.startswith(begun)))
+def _print_matches(options: Iterable[str], prefix: str) -> None:
+    print("\n".join(option for option in options if option.startswith(prefix)))

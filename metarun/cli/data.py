@@ -1,15 +1,15 @@
-"""`metarun data list | get NAME | check NAME`: the data sets that conf/data/ names."""
+"""`metarun data list | get NAME | check NAME`: the data sets in conf/data/."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.cli.parser import WordParser
+from metarun.cli.parser import CommandParser
 from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
 
-if TYPE_CHECKING:  # numpy: `data get <Tab>` needs only the names
+if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need
     from metarun.data import ClassDataset, DataSource, Sinusoid
 
 EXAMPLES = """\
@@ -22,24 +22,24 @@ examples:
 """
 
 
-def main(words: Sequence[str]) -> int:
-    """Run `metarun data` with the words after it; return its exit code.
+def main(args: Sequence[str]) -> int:
+    """Run `metarun data` with its arguments; return its exit code.
 
     Raises:
-        UserError: there is no such data set, or it cannot be had.
+        UserError: the data set is unknown or not available.
     """
-    asked = _parser().parse_args(words)
-    if asked.action == "list":
+    options = _parser().parse_args(args)
+    if options.action == "list":
         _print_list()
     else:
-        sys.path.append(str(Path.cwd()))  # a user's own Tasksets are found where the command is run
-        source = build_source(asked.name, asked.setting)
-        print(_checked(source) if asked.action == "check" else f"{asked.name}: {_got(source)}")
+        sys.path.append(str(Path.cwd()))  # users import their own Tasksets from the current folder
+        source = build_source(options.name, options.setting)
+        print(_check(source) if options.action == "check" else f"{options.name}: {_get(source)}")
     return 0
 
 
 def names() -> list[str]:
-    """Return the names of the packaged data sets, in the order of the alphabet."""
+    """Return the names of the packaged data sets, sorted."""
     return sorted(path.stem for path in (config_dir() / "data").glob("*.yaml"))
 
 
@@ -51,7 +51,7 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
         settings: ``key=value`` for keys of the source, such as ``split=lake``.
 
     Raises:
-        UserError: there is no such data set, or it has no such key.
+        UserError: the data set or a key is unknown.
     """
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
@@ -60,23 +60,23 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
     from metarun.config.schema import register
 
     if name not in names():
-        raise UserError(f"there is no data set {name!r}.{did_you_mean(name, names())} Possible: {', '.join(names())}.")
+        raise UserError(f"unknown data set {name!r}.{did_you_mean(name, names())} Possible: {', '.join(names())}.")
     register()
     overrides = [f"data={name}", *(f"++data.{setting.removeprefix('data.')}" for setting in settings)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         node = OmegaConf.to_container(compose("config", overrides).data, resolve=True)
-    source: DataSource = build("data", node)  # type: ignore[arg-type]  # a mapping, as every file in conf/data/ says
+    source: DataSource = build("data", node)  # type: ignore[arg-type]  # every file in conf/data/ is a mapping
     return source
 
 
-def _checked(source: "DataSource") -> str:
-    """Return what the check of a data set found, and below it what a run would warn of."""
-    found = source.check()  # first: to load may cache, and it says whether what is cached agrees
+def _check(source: "DataSource") -> str:
+    """Check a data set; return the result, followed by the warnings that a run would print."""
+    found = source.check()  # before loading, which may write the cache that this compares
     return "\n".join([found, *_duplicates(source.load())])
 
 
-def _got(source: "DataSource") -> str:
-    """Return what a data set holds once it is here, and below it what a run would warn of."""
+def _get(source: "DataSource") -> str:
+    """Load a data set; return its contents, followed by the warnings that a run would print."""
     from metarun.data import ClassDataset
     from metarun.data.contents import describe
 
@@ -94,10 +94,10 @@ def _duplicates(data: "ClassDataset | Sinusoid") -> Iterator[str]:
 
 
 def sources() -> Iterator[tuple[str, "DataSource"]]:
-    """Yield each packaged data set that can say where it lies: its name and its source."""
+    """Yield the name and the source of each packaged data set that knows its location."""
     for name in names():
         source = build_source(name)
-        if hasattr(source, "where"):  # a class of the user's own needs no more than load()
+        if hasattr(source, "where"):  # a user's class needs only load()
             yield name, source
 
 
@@ -110,20 +110,20 @@ def _print_list() -> None:
     table = Table("name", "what it is", "licence")
     table.add_column("where", overflow="fold")
     for name, source in sources():
-        table.add_row(name, source.summary, source.licence, source.where() or f"not here: metarun data get {name}")
+        table.add_row(name, source.summary, source.licence, source.where() or f"not found: metarun data get {name}")
     console = Console()
     console.print(table)
-    console.print(f"Data are looked for under {data_root()} (set METARUN_DATA to change it).", soft_wrap=True)
+    console.print(f"The data root is {data_root()} (set METARUN_DATA to change it).", soft_wrap=True)
 
 
-def _parser() -> WordParser:
-    parser = WordParser.with_examples(
-        "metarun data", "What there is to learn from, where it lies, and whether it is whole.", EXAMPLES
+def _parser() -> CommandParser:
+    parser = CommandParser.with_examples(
+        "metarun data", "List the data sets, get one, or check that it is complete.", EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | get NAME | check NAME")
-    actions.add_parser("list", help="every data set: what it is, its licence, where it lies")
-    for action, what in (("get", "download or build it, and keep it"), ("check", "read all of it and compare")):
-        subparser = actions.add_parser(action, help=what)
+    actions.add_parser("list", help="show every data set with its description, licence and location")
+    for action, description in (("get", "download or build it"), ("check", "read all of it and verify it")):
+        subparser = actions.add_parser(action, help=description)
         subparser.add_argument("name", metavar="NAME", help="a name from `metarun data list`")
         subparser.add_argument("setting", nargs="*", metavar="key=value", help="a key of the data set, e.g. split=lake")
     return parser

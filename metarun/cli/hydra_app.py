@@ -1,4 +1,4 @@
-"""`metarun train` and `metarun test`: everything after the verb is Hydra's own command line."""
+"""`metarun train` and `metarun test`: the arguments after the command are Hydra's command line."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from metarun.cli.errors import report
 from metarun.cli.hydra_errors import unreadable_file
 from metarun.cli.origins import HydraOrigins
-from metarun.cli.quoting import readable
+from metarun.cli.quoting import quote_if_needed
 from metarun.config.compose import config_dir
 from metarun.config.key_origins import using_origins
 from metarun.config.schema import register
@@ -30,113 +30,112 @@ from metarun.system.paths import is_folder
 from metarun.system.secrets import refuse_secrets
 from metarun.system.signals import die_with_parent
 
-MOST_RUNS = 100_000  # of a sweep
+MAX_SWEEP_RUNS = 100_000
 PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/test.yaml
 
-# What to say where a key without a default was not given.
-NEEDED = {
-    "run": "run=RUN is needed: a run's directory or the first characters of its id; `metarun compare` lists them."
+# Messages for required keys that were not given.
+REQUIRED = {
+    "run": "run=RUN is required: a run's directory or the first characters of its id; `metarun compare` lists them."
 }
 
 
-def run_under_hydra(verb: str, words: list[str]) -> int:
-    """Compose the config that `words` ask for and run `verb` on it, once or as a sweep.
+def run_under_hydra(command: str, args: list[str]) -> int:
+    """Compose the config from `args` and run `command` on it, once or as a sweep.
 
     Returns:
-        The exit code; of a sweep in which jobs failed, that of the first of them.
+        The exit code; for a sweep with failed jobs, that of the first failed job.
 
     Raises:
-        UserError: a flag or a folder that does not exist, or a password among the words.
+        UserError: a flag or a folder does not exist, or an argument contains a password.
     """
     die_with_parent()
     connect_to_sweep()
-    refuse_secrets(words)
+    refuse_secrets(args)
     register()
-    sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
+    sys.path.append(str(Path.cwd()))  # users import their own classes from the current folder
     failures: list[int] = []
-    sys.argv = ["metarun", *hydra_words(verb, words)]
-    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=PRIMARY_CONFIGS[verb])
+    sys.argv = ["metarun", *hydra_args(command, args)]
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=PRIMARY_CONFIGS[command])
     with _hydra_raises():
         try:
-            main(_job(verb, failures))()
+            main(_job(command, failures))()
         except SystemExit as stop:
             return stop.code if isinstance(stop.code, int) else 0
         except Exception as error:
-            if type(error) in (ValueError, TypeError) and not failures:  # how Hydra refuses task=3 or -m --cfg job
-                raise UserError(f"metarun {verb} {' '.join(words)}: {error}") from error
-            if failures:  # the jobs have said what was wrong with them
+            if type(error) in (ValueError, TypeError) and not failures:  # how Hydra rejects task=3 or -m --cfg job
+                raise UserError(f"metarun {command} {' '.join(args)}: {error}") from error
+            if failures:  # the jobs have reported their errors
                 return failures[0]
-            if found := unreadable_file(_folders(words), error):
+            if found := unreadable_file(_user_config_dirs(args), error):
                 raise found from error
             raise
     return failures[0] if failures else 0
 
 
-def hydra_words(verb: str, words: list[str]) -> list[str]:
-    """Return `words` as Hydra needs them: overrides before flags, folders absolute.
+def hydra_args(command: str, args: list[str]) -> list[str]:
+    """Return `args` in the form that Hydra needs: overrides before flags, folders absolute.
 
-    Hydra refuses overrides on both sides of a flag, and takes a relative `--config-path` from its Python file.
+    Hydra rejects overrides on both sides of a flag, and resolves a relative `--config-path` against its Python file.
     """
-    parser = get_args_parser()  # Hydra's own, so that every flag and abbreviation means what it means there
+    parser = get_args_parser()  # Hydra's own, so that every flag and abbreviation keeps its meaning
     parser.exit_on_error = False
     try:
-        args, unknown = parser.parse_known_intermixed_args(words)
+        parsed, unknown = parser.parse_known_intermixed_args(args)
     except argparse.ArgumentError as error:
-        raise UserError(f"{error}", f"`metarun {verb} --hydra-help` lists the flags.") from None
+        raise UserError(f"{error}", f"`metarun {command} --hydra-help` lists the flags.") from None
     if unknown:
-        raise UserError(f"there is no flag {unknown[0]!r}", f"`metarun {verb} --hydra-help` lists the flags.")
-    if args.experimental_rerun:
-        raise UserError("--experimental-rerun runs whatever code its file holds", "`metarun rerun RUN` repeats a run.")
-    _check_folder("--config-dir", args.config_dir)
-    overrides = [readable(_without(_as_text(override))) for override in args.overrides]
+        raise UserError(f"unknown flag {unknown[0]!r}", f"`metarun {command} --hydra-help` lists the flags.")
+    if parsed.experimental_rerun:
+        raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
+    _check_folder("--config-dir", parsed.config_dir)
+    overrides = [quote_if_needed(_null_to_deletion(_quote_ids(override))) for override in parsed.overrides]
     _check_sweep(overrides)
-    flags = [word for word in words if word not in args.overrides]
-    if args.config_path and "://" not in args.config_path:
-        _check_folder("--config-path", args.config_path)
-        flags += ["--config-path", str(Path(args.config_path).resolve())]
+    flags = [arg for arg in args if arg not in parsed.overrides]
+    if parsed.config_path and "://" not in parsed.config_path:
+        _check_folder("--config-path", parsed.config_path)
+        flags += ["--config-path", str(Path(parsed.config_path).resolve())]
     return [*overrides, *flags]
 
 
-def _as_text(override: str) -> str:
+def _quote_ids(override: str) -> str:
     """Quote the ids in run=…: Hydra would read 12e45678 as a number."""
     runs = re.fullmatch(r"run=([\w.,/ -]+)", override)
     return "run=" + ",".join(f"'{run}'" for run in runs[1].split(",")) if runs else override
 
 
-def _without(override: str) -> str:
-    """Return how Hydra wants to be told that a group is done without: it takes null in YAML files alone."""
-    done_without = re.fullmatch(r"(recipe|experiment|local|debug|logger)=null", override)
-    return f"~{done_without[1]}" if done_without else override
+def _null_to_deletion(override: str) -> str:
+    """Turn recipe=null into ~recipe: on the command line, Hydra does not accept null for a group."""
+    omitted = re.fullmatch(r"(recipe|experiment|local|debug|logger)=null", override)
+    return f"~{omitted[1]}" if omitted else override
 
 
 def _check_folder(flag: str, folder: str | None) -> None:
     if folder and "://" not in folder and not is_folder(Path(folder)):
-        raise UserError(f"{flag} {folder}: there is no such folder", "it is taken from where the command is run.")
+        raise UserError(f"{flag} {folder}: no such folder", "relative paths start at the current folder.")
 
 
 def _check_sweep(overrides: Sequence[str]) -> None:
-    """Refuse more runs than anybody waits for: Hydra lists them all before it begins with the first."""
+    """Refuse very large sweeps: Hydra lists all runs before it starts the first."""
     runs = 1
     try:
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             if override.is_discrete_sweep():
-                runs *= sum(1 for _ in islice(override.sweep_string_iterator(), MOST_RUNS + 1))
-    except Exception:  # Hydra will say what is wrong with them
+                runs *= sum(1 for _ in islice(override.sweep_string_iterator(), MAX_SWEEP_RUNS + 1))
+    except Exception:  # Hydra will report what is wrong with them
         return
-    if runs > MOST_RUNS:
-        raise UserError(f"these words ask for a sweep of more than {MOST_RUNS:,} runs", "name fewer values.")
+    if runs > MAX_SWEEP_RUNS:
+        raise UserError(f"the sweep has more than {MAX_SWEEP_RUNS:,} runs", "give the keys fewer values.")
 
 
-def _folders(words: list[str]) -> list[Path]:
-    """Where the user's own YAML files lie."""
-    args, _ = get_args_parser().parse_known_intermixed_args(words)
-    return [Path(folder) for folder in (args.config_dir, args.config_path) if folder and is_folder(Path(folder))]
+def _user_config_dirs(args: list[str]) -> list[Path]:
+    parsed, _ = get_args_parser().parse_known_intermixed_args(args)
+    return [Path(folder) for folder in (parsed.config_dir, parsed.config_path) if folder and is_folder(Path(folder))]
 
 
-def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
-    """Return the task function for Hydra, which says by itself what goes wrong in it and notes its exit code.
+def _job(command: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
+    """Return Hydra's task function, which reports its own errors and records its exit code.
 
-    A launcher that runs one job after another in this process hands in `shared`, where tests keep what they loaded.
+    A launcher that runs all jobs in this process passes `shared`, in which tests keep what they loaded.
     """
 
     def job(config: DictConfig, shared: dict[str, Any] | None = None) -> Path | None:
@@ -144,47 +143,48 @@ def _job(verb: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:
             origins = HydraOrigins(config)
             origins.check_named()
             with using_origins(origins):
-                return _perform(verb, _as_asked(config, origins) if verb == "test" else config, shared)
+                return _execute(command, _only_requested(config, origins) if command == "test" else config, shared)
         except (Exception, KeyboardInterrupt) as error:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
             if sweep and isinstance(error, Exception):
-                return None  # the sweep goes on with its other jobs
-            raise SystemExit(failures[-1]) from None  # past Hydra, which would add lines of its own
+                return None  # the sweep continues with its other jobs
+            raise SystemExit(failures[-1]) from None  # bypasses Hydra, which would print more lines
 
-    # Hydra takes the name of the job from the module: `hydra.job.name` is the verb.
-    job.__module__ = f"metarun.{verb}"
-    job.failures = failures  # type: ignore[attr-defined]  # where runs in other processes put their exit codes
+    # Hydra takes the name of the job from the module: `hydra.job.name` is the command.
+    job.__module__ = f"metarun.{command}"
+    job.failures = failures  # type: ignore[attr-defined]  # launchers add the exit codes of runs in other processes
     return job
 
 
-def _as_asked(config: DictConfig, origins: HydraOrigins) -> DictConfig:
-    """Return the config of `metarun test` without settings of tasks that nobody asked for: the run's own stay.
+def _only_requested(config: DictConfig, origins: HydraOrigins) -> DictConfig:
+    """Return the config of `metarun test` with only those task and test settings that the command sets.
 
-    A data set's YAML may set them for its training, as data=sinusoid chooses task=10points.
+    All others are those of the trained run. A data set's YAML may set them for training: data=sinusoid selects
+    task=10points.
     """
-    asked = config.copy()
+    requested = config.copy()
     for group in ("task", "test"):
         for key, value in config[group].items():
-            if value is not None and not origins.is_by_hand(f"{group}.{key}"):
-                asked[group][key] = None
-    return asked
+            if value is not None and not origins.is_explicit(f"{group}.{key}"):
+                requested[group][key] = None
+    return requested
 
 
-def _perform(verb: str, config: DictConfig, shared: dict[str, Any] | None) -> Path:
-    """Do the verb's work; return the directory of the run."""
+def _execute(command: str, config: DictConfig, shared: dict[str, Any] | None) -> Path:
+    """Train or test; return the directory of the run."""
     if missing := min(OmegaConf.missing_keys(config), default=None):
-        raise UserError(NEEDED.get(missing, f"{missing}= is needed: no default stands for it."))
-    if verb == "train" and "TORCHELASTIC_RUN_ID" not in os.environ:
-        from metarun.runner.finished import show_finished  # scipy, which --help and --cfg do without
+        raise UserError(REQUIRED.get(missing, f"{missing}=… is required: it has no default."))
+    if command == "train" and "TORCHELASTIC_RUN_ID" not in os.environ:
+        from metarun.runner.finished import show_finished  # imports scipy, which --help and --cfg do not need
 
         if (path := show_finished(config)) is not None:
             return path
-    # Read by torch's OpenMP when it is loaded: threads that spin for longer while they wait for each other make every
-    # operation wait for the scheduler where other processes want the cores too.
+    # Read by torch's OpenMP when it is loaded. Threads that spin longer while waiting for each other delay every
+    # operation when other processes compete for the cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    if verb == "train":
-        from metarun.runner.train import train  # torch: nothing before this line needs it
+    if command == "train":
+        from metarun.runner.train import train  # imports torch
 
         return train(config)
     from metarun.runner.retest import retest
@@ -194,7 +194,7 @@ def _perform(verb: str, config: DictConfig, shared: dict[str, Any] | None) -> Pa
 
 @contextmanager
 def _hydra_raises() -> Iterator[None]:
-    """Let Hydra raise its errors instead of printing them and leaving: it knows one way to be told so."""
+    """Make Hydra raise its errors instead of printing them and exiting, by the only switch that it has."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors in one sentence each: what was asked, what is possible, which key to turn."""
+"""Explain errors of Hydra and OmegaConf in one sentence: what was asked, what is possible, which key to change."""
 
 import re
 import sys
@@ -25,13 +25,13 @@ from omegaconf.errors import (
 )
 from yaml.reader import ReaderError
 
-from metarun.cli.quoting import culprit
+from metarun.cli.quoting import offending_character
 from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file
 
-# How OmegaConf names a type, and what a user would call it.
+# OmegaConf's phrase for a type, and the phrase for users.
 TYPES = {
     "to Integer": "a whole number",
     "to Float": "a number",
@@ -41,7 +41,7 @@ TYPES = {
 
 
 def explain(error: BaseException) -> str | None:
-    """Return the sentence for a mistake in the config or its overrides, None for anything else."""
+    """Return a message for an error in the config or its overrides, None for any other exception."""
     for kind, explanation in EXPLANATIONS:
         if isinstance(error, kind):
             return explanation(error)
@@ -52,24 +52,24 @@ def _missing_file(error: MissingConfigException) -> str:
     asked, options = error.missing_cfg_file or "", [o for o in error.options or [] if not o.endswith("_schema")]
     group, _, name = asked.rpartition("/")
     asker = re.match(r"In '(?!hydra/)(\w+/.+?)'", str(error))
-    if group and not options and not asker:  # Hydra tells them for group=NAME, not for group=[NAME,…]
+    if group and not options and not asker:  # Hydra lists them for group=NAME, not for group=[NAME,…]
         options = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
     where = f" (named in {asker[1]}.yaml)" if asker else ""
     if options:
-        return f"there is no {group}={name}{where}.{did_you_mean(name, options)} Possible: {', '.join(options)}."
+        return f"unknown option {group}={name}{where}.{did_you_mean(name, options)} Possible: {', '.join(options)}."
     if "primary config" in str(error):
-        return f"there is no config named {asked!r}: {asked}.yaml is neither in conf/ nor in the --config-dir given."
-    return f"there is no {asked}.yaml{where}, neither in conf/ nor in the --config-dir given."
+        return f"unknown config {asked!r}: {asked}.yaml is neither in conf/ nor in the --config-dir."
+    return f"{asked}.yaml{where} is neither in conf/ nor in the --config-dir."
 
 
 def _unreadable_override(error: OverrideParseException) -> str:
     override = error.override
     if "=" not in override:
         return f"{override!r} is not of the form key=value."
-    if found := culprit(override):
-        sign, written = found
-        return f"{override!r} cannot be read because of the {sign} in the value; as text it is written {written}"
-    return f"{override!r} cannot be read ({_first_line(error)})."
+    if found := offending_character(override):
+        character, quoted = found
+        return f"{override!r} cannot be parsed because of the {character} in the value; quote it: {quoted}"
+    return f"{override!r} cannot be parsed ({_first_line(error)})."
 
 
 def _composition(error: ConfigCompositionException) -> str:
@@ -80,15 +80,15 @@ def _composition(error: ConfigCompositionException) -> str:
         return _wrong_type(text.removeprefix("Error merging override "), cause)
     if asked := re.match(r"Ambiguous value for argument '(.*)'", text):
         key, _, values = asked[1].partition("=")
-        return f"{asked[1]} names several values: add -m to run each of them, or write {key}=[{values}] for one list."
+        return f"{asked[1]} has several values: add -m to run each of them, or write {key}=[{values}] for one list."
     if asked := re.match(r"Sweep parameters '(.*)' requires", text):
-        return f"{asked[1]} names several values: add -m to run each of them."
+        return f"{asked[1]} has several values: add -m to run each of them."
     twice = r".*An item is already at '(.+?)'|(.+) appears more than once|Multiple values for (\S+)\. To override"
     if asked := re.match(twice, text):
         key = asked[1] or asked[2] or asked[3]
-        return f"{key} is a key already: write {key}=… without the plus sign."
+        return f"{key} already exists: write {key}=… without the plus sign."
     if asked := re.search(r"Could not override '(.+?)'.\s*No match in the defaults list", text):
-        return f"no option of {asked[1]} is chosen by itself: write +{asked[1]}=… with a plus sign."
+        return f"{asked[1]} has no default option: write +{asked[1]}=… with a plus sign."
     return f"{text} {_first_line(cause)}." if isinstance(cause, OmegaConfBaseException) else text
 
 
@@ -99,15 +99,15 @@ def _unknown_key(cause: ConfigKeyError | ConfigAttributeError) -> str:
     group, _, leaf = key.partition(".")
     optional = ("data", "algo", "logger")  # the first two in `metarun test`
     if group in optional and not any(known.startswith(f"{group}.") for known in keys):
-        return f"{key} belongs to an option of {group}= and none is chosen here; name it too: {group}=NAME {key}=…."
+        return f"{key} needs an option of {group}, and none is selected: add {group}=NAME."
     leaf = key.rpartition(".")[2]
     same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]  # inner_lr= for algo.inner_lr=
     hint = f" Did you mean '{same_leaf[0]}'?" if same_leaf else did_you_mean(key, keys)
-    return f"there is no key {key!r}.{hint} --cfg job shows every key; +{key}=… adds a new one."
+    return f"unknown key {key!r}.{hint} --cfg job shows every key; +{key}=… adds a new one."
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of `config`, save Hydra's own."""
+    """Yield the dotted keys of `config`, except Hydra's own."""
     for name in config:
         key = f"{prefix}{name!s}"
         if key == "hydra":
@@ -124,19 +124,19 @@ def _wrong_type(override: str, cause: ValidationError) -> str:
     wanted = next((words for phrase, words in TYPES.items() if phrase in reason), None)
     key, _, value = override.lstrip("+").partition("=")
     if wanted and key != cause.full_key:
-        return f"{override}: {cause.full_key} takes {wanted} and has no keys of its own."
-    return f"{key} takes {wanted}, not {value!r}." if wanted else f"{override}: {reason}."
+        return f"{override}: {cause.full_key} must be {wanted} and has no subkeys."
+    return f"{key} must be {wanted}, not {value!r}." if wanted else f"{override}: {reason}."
 
 
 def _not_yaml(error: yaml.MarkedYAMLError) -> str | None:
     mark = error.problem_mark
-    return f"{mark.name!s}, line {mark.line + 1}, is not YAML: {error.problem}." if mark else None
+    return f"{mark.name!s}, line {mark.line + 1}, is not valid YAML: {error.problem}." if mark else None
 
 
 def _too_large(error: OverflowError) -> str | None:
-    """An integer where a float is wanted that holds no such number: OmegaConf names the key below Python's message."""
+    """An integer that is too large for a float; OmegaConf adds the key to Python's message."""
     key = re.search(r"full_key: (\S+)", str(error))
-    return f"{key[1]} is a number too large for a float; the largest is {sys.float_info.max:.0e}." if key else None
+    return f"{key[1]} is too large for a float; the largest is {sys.float_info.max:.0e}." if key else None
 
 
 def _unresolved(error: InterpolationResolutionError | MissingMandatoryValue) -> str:
@@ -147,12 +147,12 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0].removesuffix(".")
 
 
-# The first kind that fits: the special before the general.
+# The first match is used, so subclasses come before their bases.
 EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...] = (
     (MissingConfigException, _missing_file),
     (OverrideParseException, _unreadable_override),
     (ConfigCompositionException, _composition),
-    (InstantiationException, lambda _: None),  # a bug, or a class's own sentence one level below
+    (InstantiationException, lambda _: None),  # a bug, or its cause is a UserError
     (HydraException, str),
     (yaml.MarkedYAMLError, _not_yaml),
     (InterpolationResolutionError, _unresolved),
@@ -162,17 +162,17 @@ EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...
 )
 
 
-OF_FILES = (UnicodeError, ReaderError, RecursionError, OSError)
+FILE_ERRORS = (UnicodeError, ReaderError, RecursionError, OSError)
 
 
 def unreadable_file(folders: Sequence[Path], error: Exception) -> UserError | None:
-    """Return what is wrong with a file, or with the name of one; None where `error` did not come of files.
+    """Return the problem with one of the user's config files; None if `error` was not caused by a file.
 
     Args:
-        folders: where the user's own files lie.
-        error: that came up while a config was put together.
+        folders: of the user's config files.
+        error: raised while the config was composed.
     """
-    if isinstance(error, HydraException | BrokenPipeError) or not isinstance(error, OF_FILES):
+    if isinstance(error, HydraException | BrokenPipeError) or not isinstance(error, FILE_ERRORS):
         return None
     for file in sorted(file for folder in folders for file in folder.rglob("*.yaml") if is_file(file)):
         try:
@@ -180,9 +180,9 @@ def unreadable_file(folders: Sequence[Path], error: Exception) -> UserError | No
         except (OSError, ValueError) as reason:
             return UserError(f"{file} cannot be read as YAML ({reason}).")
         if not isinstance(content, dict | None):
-            return UserError(f"{file} is no mapping of keys to values, as a config is.")
+            return UserError(f"{file} must be a mapping of keys to values.")
     if isinstance(error, RecursionError):
-        return UserError("the config leads back to itself in its `defaults`, or nests too deep.")
+        return UserError("the config includes itself in its `defaults`, or is nested too deep.")
     if isinstance(error, OSError):
-        return UserError(f"a file that the config names cannot be read ({error.strerror or error}).")
-    return UserError(f"the config holds a text that is not in UTF-8 ({error}).")
+        return UserError(f"a file that the config refers to cannot be read ({error.strerror or error}).")
+    return UserError(f"the config contains text that is not UTF-8 ({error}).")

@@ -1,6 +1,6 @@
-"""The command `metarun`: finds the verb, hands it its words, and turns what went wrong into an exit code.
+"""Entry point of `metarun`: dispatch to a command and turn errors into an exit code.
 
-Nothing heavy is imported before the verb is known: help and mistyped verbs answer in tens of milliseconds.
+Nothing heavy is imported before the command is known: help and unknown commands answer in tens of milliseconds.
 """
 
 import importlib
@@ -12,47 +12,47 @@ from typing import NoReturn
 
 import metarun
 
-VERBS = {
+COMMANDS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
     "test": "meta-test a finished run on other task sizes, splits or data",
-    "rerun": "repeat a finished run and say whether its numbers are the same",
-    "compare": "a table of all runs",
-    "report": "one page of all runs: table, curves, example tasks",
-    "plot": "figures for papers: adaptation curves, heatmaps over task sizes, tasks",
+    "rerun": "repeat a finished run and check that it reproduces its numbers",
+    "compare": "compare all runs in a table",
+    "report": "write one HTML page of all runs: table, curves, example tasks",
+    "plot": "draw figures for papers: adaptation curves, heatmaps over task sizes, tasks",
     "data": "list, get and check data sets",
-    "doctor": "versions, device, which data sets are here, and what to mend",
+    "doctor": "show versions, device, available data sets, and problems to fix",
 }
 
 HELP = f"""\
 metarun {metarun.__version__}: an experiment runner for meta-learning.
 
-usage: metarun VERB [key=value ...] [flags]
+usage: metarun COMMAND [key=value ...] [flags]
 
-verbs:
-{chr(10).join(f"  {verb:9}{what}" for verb, what in VERBS.items())}
+commands:
+{chr(10).join(f"  {name:9}{description}" for name, description in COMMANDS.items())}
 
 examples:
   metarun train algo=maml                                    built-in data, a few minutes
-  metarun train algo=protonet data=omniglot task=20way5shot  the paper's hyper-parameters come by themselves
+  metarun train algo=protonet data=omniglot task=20way5shot  uses the paper's hyper-parameters
   metarun train -m algo=maml,protonet task.shot=1,5          a sweep: four runs
   metarun train algo=maml --cfg job                          the config, without running it
   metarun test run=RUN task.way=20 task.shot=5               a finished run on other tasks
-  metarun rerun RUN                                          does a finished run come to the same numbers again?
+  metarun rerun RUN                                          can the numbers of a finished run be reproduced?
   metarun compare                                            every run, one row each
   metarun report                                             the same with curves and example tasks, report.html
   metarun plot curve -o curve.pdf                            every run, one line each
-  metarun data list                                          what there is to learn from
+  metarun data list                                          the available data sets
 
-`metarun VERB --help` tells more. Tab completion: eval "$(metarun -sc install=bash)", the same with zsh;
-`metarun -sc install=fish | source` for fish.
+`metarun COMMAND --help` shows more. For tab completion: eval "$(metarun -sc install=bash)", or install=zsh;
+in fish, `metarun -sc install=fish | source`.
 """
 
 
 def entry() -> NoReturn:
-    """Run the command line and leave; after a signal at once, without the second that torch takes to tidy up."""
+    """Run the command line and exit; after a signal, exit at once without the second that torch needs to clean up."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks "±" shows "?"
+            stream.reconfigure(errors="replace")  # a terminal without "±" shows "?"
     code = main()
     if code > 128:
         sys.stdout.flush()
@@ -62,12 +62,12 @@ def entry() -> NoReturn:
 
 
 def main() -> int:
-    """Run the command line in `sys.argv`; return its exit code: 0, 1 (failed), 2 (a user's mistake), 128 + signal."""
-    words = sys.argv[1:]
-    sys.argv = ["metarun", *words]  # also for `python -m metarun`: completion is registered under this name
+    """Run the command line in `sys.argv`; return its exit code: 0, 1 (failed), 2 (user error), or 128 + signal."""
+    args = sys.argv[1:]
+    sys.argv = ["metarun", *args]  # also for `python -m metarun`: completion is registered under this name
     try:
-        code = _run_to_its_end(words)
-        sys.stdout.flush()  # here, where a reader that left can still be answered quietly
+        code = _run_until_exit(args)
+        sys.stdout.flush()  # here, where a broken pipe can still be handled quietly
     except (Exception, KeyboardInterrupt) as error:
         from metarun.cli.errors import report
 
@@ -75,37 +75,38 @@ def main() -> int:
     return code
 
 
-def _run_to_its_end(words: list[str]) -> int:
+def _run_until_exit(args: list[str]) -> int:
     try:
-        return run_verb(words)
-    except SystemExit as stop:  # --help of the parsers below
+        return run_command(args)
+    except SystemExit as stop:  # --help of argparse
         return stop.code if isinstance(stop.code, int) else 0
 
 
-def run_verb(words: list[str]) -> int:
-    """Run the verb that is the first of `words` with the others; return its exit code.
+def run_command(args: list[str]) -> int:
+    """Run the command `args[0]` with the remaining arguments; return its exit code.
 
     Raises:
-        UserError: there is no such verb.
+        UserError: the command is unknown.
     """
-    verb, rest = (words[0], words[1:]) if words else ("--help", [])
-    if verb in ("--help", "-h", "help"):
+    command, rest = (args[0], args[1:]) if args else ("--help", [])
+    if command in ("--help", "-h", "help"):
         sys.stdout.write(HELP)
-    elif verb == "--version":
+    elif command == "--version":
         sys.stdout.write(f"metarun {metarun.__version__}\n")
-    elif verb in ("-sc", "--shell-completion"):
+    elif command in ("-sc", "--shell-completion"):
         from metarun.cli.completion import complete
 
-        return complete(rest, VERBS)
-    elif verb in ("train", "test"):
+        return complete(rest, COMMANDS)
+    elif command in ("train", "test"):
         from metarun.cli.hydra_app import run_under_hydra
 
-        return run_under_hydra(verb, rest)
-    elif verb in VERBS:
-        main: Callable[[list[str]], int] = importlib.import_module(f"metarun.cli.{verb}").main
+        return run_under_hydra(command, rest)
+    elif command in COMMANDS:
+        main: Callable[[list[str]], int] = importlib.import_module(f"metarun.cli.{command}").main
         return main(rest)
     else:
         from metarun.errors import UserError, did_you_mean
 
-        raise UserError(f"there is no verb {verb!r}.{did_you_mean(verb, VERBS)} The verbs are {', '.join(VERBS)}.")
+        hint = did_you_mean(command, COMMANDS)
+        raise UserError(f"unknown command {command!r}.{hint} Commands: {', '.join(COMMANDS)}.")
     return 0

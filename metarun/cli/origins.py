@@ -1,4 +1,4 @@
-"""Who set a value of a composed config: the command, a sweep, an experiment, a recipe, another file, or the default."""
+"""Find what set a value of a composed config: the command, a sweep, an experiment, a recipe, a file, or the default."""
 
 import os
 import re
@@ -17,23 +17,23 @@ from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
 from metarun.system.signals import PARENT
 
-OF_THE_RUN = "as the run was trained"
-HAND_MADE = ("experiment", "task", "sweep")  # groups whose options, named in a command, say what is asked for
+FROM_TRAINING = "as the run was trained"
+EXPLICIT_GROUPS = ("experiment", "task", "sweep")  # their options count as set by the command that selects them
 
 
 class HydraOrigins:
-    """The origins of the values of the config that Hydra composed for the job at work.
+    """The origins of the values of the config that Hydra composed for the current job.
 
-    Nothing is looked at before a message asks: Hydra then resolves its defaults list once more, in a tenth of a second.
+    Evaluated lazily: the first message makes Hydra resolve its defaults list again, which takes a tenth of a second.
 
     Args:
-        config: as Hydra composed it, its interpolations in place.
+        config: as composed by Hydra, with interpolations.
     """
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
         self.is_test = "run" in config
-        self.words = list(HydraConfig.get().overrides.task)
+        self.overrides = list(HydraConfig.get().overrides.task)
         self.in_a_sweep = PARENT in os.environ or HydraConfig.get().mode == RunMode.MULTIRUN
         self.loader: Any = GlobalHydra.instance().config_loader()
 
@@ -43,8 +43,8 @@ class HydraOrigins:
 
     @cached_property
     def _defaults(self) -> Any:
-        """Hydra's `DefaultsList`: which files were merged, and which words of the command or files chose them."""
-        return self.loader.compute_defaults_list(HydraConfig.get().job.config_name, self.words, RunMode.RUN)
+        """Hydra's `DefaultsList`: the merged files, and what selected each of them."""
+        return self.loader.compute_defaults_list(HydraConfig.get().job.config_name, self.overrides, RunMode.RUN)
 
     def source_key(self, key: str) -> str:
         """See `Origins.source_key`."""
@@ -59,35 +59,35 @@ class HydraOrigins:
     def set_by(self, key: str) -> str | None:
         """See `Origins.set_by`."""
         if self.is_test and _at(self._plain, key) is None:
-            return OF_THE_RUN
-        if self._is_typed(key):
+            return FROM_TRAINING
+        if self._is_overridden(key):
             return f"set by the {'sweep' if self.in_a_sweep else 'command'}"
         source = self._source(key)
-        return None if source is None else self._told_source(source)
+        return None if source is None else self._describe(source)
 
-    def is_by_hand(self, key: str) -> bool:
-        """Whether the command itself sets a key: by a word, by its own config, or by an option that it names."""
-        if self._is_typed(key):
+    def is_explicit(self, key: str) -> bool:
+        """Whether the command sets a key: by an override, its primary config, or an option that it selects."""
+        if self._is_overridden(key):
             return True
         source = self._source(key)
         if source is None or source.primary:
             return source is not None
         group = str(source.config_path).partition("/")[0]
-        appended = any(f"+{group}=" in word for word in self.words)
-        return group in HAND_MADE and (appended or self._is_chosen_by_hand(str(source.override_key or group)))
+        appended = any(f"+{group}=" in override for override in self.overrides)
+        return group in EXPLICIT_GROUPS and (appended or self._is_selected(str(source.override_key or group)))
 
-    def _is_typed(self, key: str) -> bool:
-        if any(word.lstrip("+").startswith(f"{key}=") for word in self.words):
+    def _is_overridden(self, key: str) -> bool:
+        if any(override.lstrip("+").startswith(f"{key}=") for override in self.overrides):
             return True
-        typed = [override.key_or_group for override in self._defaults.config_overrides]
-        return any(key == each or key.startswith(f"{each}.") for each in typed)
+        overridden = [override.key_or_group for override in self._defaults.config_overrides]
+        return any(key == each or key.startswith(f"{each}.") for each in overridden)
 
-    def _is_chosen_by_hand(self, group: str) -> bool:
+    def _is_selected(self, group: str) -> bool:
         chosen = self._defaults.overrides.override_metadata.get(group)
         return chosen is not None and chosen.external_override
 
     def _source(self, key: str) -> ResultDefault | None:
-        """Return the last of the merged files that holds a key."""
+        """Return the last of the merged files that sets a key."""
         for source in reversed(self._defaults.defaults):
             package = f"{source.package}." if source.package else ""
             if not key.startswith(package) or str(source.config_path).endswith("_schema"):
@@ -99,7 +99,7 @@ class HydraOrigins:
                 return source
         return None
 
-    def _told_source(self, source: ResultDefault) -> str:
+    def _describe(self, source: ResultDefault) -> str:
         if source.primary:
             loaded = self.loader.repository.load_config(source.config_path)
             folder = Path(loaded.path.removeprefix("file://"))
@@ -109,17 +109,18 @@ class HydraOrigins:
         chosen = self._defaults.overrides.override_metadata.get(source.override_key)
         if chosen is not None and not chosen.external_override:
             chooser = "=".join(str(chosen.containing_config_path).rsplit("/", 1))
-            return f"set by {group}={name}, which {chooser} chooses"
-        by_itself = chosen is None and group == "task" and not any(word.startswith("+task=") for word in self.words)
-        return f"the default, {group}={name}" if by_itself else f"set by {group}={name}"
+            return f"set by {group}={name}, which {chooser} selects"
+        appended = any(override.startswith("+task=") for override in self.overrides)
+        is_default = chosen is None and group == "task" and not appended
+        return f"the default, {group}={name}" if is_default else f"set by {group}={name}"
 
     def check_named(self) -> None:
-        """Refuse an option that the command or a file of it names and that is not there.
+        """Check that every option selected by the command or by a config file exists.
 
-        Hydra drops an option without a word where the group is optional, as recipes are.
+        Hydra silently drops a missing option of an optional group, such as a recipe.
 
         Raises:
-            UserError: of the first such option.
+            UserError: an option does not exist.
         """
         choices = HydraConfig.get().runtime.choices
         for group, name in choices.items():
@@ -131,13 +132,13 @@ class HydraOrigins:
                 of_the_algo = [each for each in options if each.startswith(f"{algo}_")]
                 where = "" if chosen.external_override else f" (named in {chosen.containing_config_path}.yaml)"
                 raise UserError(
-                    f"there is no {group}={missing[0]}{where}.{did_you_mean(missing[0], options)} "
+                    f"unknown option {group}={missing[0]}{where}.{did_you_mean(missing[0], options)} "
                     + (f"Possible: {', '.join(of_the_algo or options)}." if options else "")
                 )
 
 
 def _at(values: Any, key: str) -> Any:
-    """Return what stands at a dotted key of nested mappings; None where nothing does."""
+    """Return the value at a dotted key of nested mappings; None if there is none."""
     for name in key.split("."):
         if not isinstance(values, Mapping) or name not in values:
             return None

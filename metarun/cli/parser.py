@@ -1,4 +1,4 @@
-"""The argparse of the verbs that are not Hydra's: its mistakes are told like all others, in one sentence."""
+"""The argument parser of the commands that do not use Hydra; it reports errors in one sentence."""
 
 import argparse
 import re
@@ -8,22 +8,22 @@ from typing import NoReturn
 from metarun.errors import UserError, did_you_mean
 
 
-class WordParser(argparse.ArgumentParser):
-    """An `ArgumentParser` that raises a `UserError` where the original prints its usage and leaves."""
+class CommandParser(argparse.ArgumentParser):
+    """An `ArgumentParser` that raises a `UserError` instead of printing its usage and exiting."""
 
     @classmethod
-    def with_examples(cls, prog: str, description: str, examples: str) -> "WordParser":
-        """Return the parser of a verb, whose help ends with examples as they are laid out."""
+    def with_examples(cls, prog: str, description: str, examples: str) -> "CommandParser":
+        """Return a parser whose help ends with `examples`, printed verbatim."""
         return cls(prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def add_paths(self) -> None:
-        """Take folders to look for runs below, as `paths`."""
-        what = "folders to look below (default: results)"
-        self.add_argument("paths", nargs="*", type=Path, metavar="PATH", default=[Path("results")], help=what)
+        """Add the argument `paths`: the folders to search for runs."""
+        description = "folders to search for runs (default: results)"
+        self.add_argument("paths", nargs="*", type=Path, metavar="PATH", default=[Path("results")], help=description)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the sentence for a mistake in the words of this verb."""
+        """Raise a `UserError` with argparse's message and the closest valid choice."""
         hint = ""
         if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             hint = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
-        raise UserError(f"{self.prog}: {message}.{hint} `{self.prog} --help` shows what it takes.")
+        raise UserError(f"{self.prog}: {message}.{hint} See `{self.prog} --help`.")

@@ -1,4 +1,4 @@
-"""`metarun rerun RUN`: repeat a finished run elsewhere and say whether its numbers come again, bit for bit."""
+"""`metarun rerun RUN`: repeat a finished run and check that its numbers are reproduced bit for bit."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.cli.parser import WordParser
+from metarun.cli.parser import CommandParser
 from metarun.errors import UserError
 from metarun.reporting.tables.render import print_table
 from metarun.results.bitwise_diff import Difference, Numbers, compare_numbers, read_numbers
@@ -15,68 +15,66 @@ from metarun.results.provenance import CHANGES_NUMBERS, PLACE, compare_environme
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, find_run
 
-OF_TEST = {"run", "task", "test", "train", "chosen", "algo", "data"}  # without these it is no config of `metarun test`
+TEST_KEYS = {"run", "task", "test", "train", "chosen", "algo", "data"}  # required in a config of `metarun test`
 
 EXAMPLES = """examples:
-  metarun rerun 3f2a                                   a run, or a row of `metarun test`, by the start of its id
+  metarun rerun 3f2a                                   a run of `metarun train` or `metarun test`, by its id
   metarun rerun results/runs/maml-glyphs-5w1s-3f2a91c4 --device cpu
 
-exit code: 0 the same, 1 other numbers. What differs is kept in reruns/; what is the same is removed there."""
+exit code: 0 if all numbers are the same, 1 if any differ. A rerun that differs is kept in reruns/."""
 
 
-def main(words: Sequence[str]) -> int:
-    """Repeat the run, compare, and return the exit code: 0 where all numbers are the same, else 1.
+def main(args: Sequence[str]) -> int:
+    """Repeat the run, compare, and return the exit code: 0 if all numbers are the same, else 1.
 
     Raises:
-        UserError: there is no such run, it is not finished, or what it needs is no longer there.
+        UserError: the run does not exist or is not finished, or something that it needs is missing.
     """
-    parser = WordParser.with_examples(
-        "metarun rerun", "Repeat a finished run and say whether its numbers come again, bit for bit.", EXAMPLES
+    parser = CommandParser.with_examples(
+        "metarun rerun", "Repeat a finished run and check that its numbers are reproduced bit for bit.", EXAMPLES
     )
     parser.add_argument("run", metavar="RUN", help="a run's directory or the first characters of its id")
-    parser.add_argument("trust", metavar="trust=[NAME,…]", nargs="?", default="", help="code of yours that it names")
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where it is (default: results)")
-    parser.add_argument("--into", type=Path, default=Path("reruns"), help="where it is repeated (default: reruns)")
-    parser.add_argument("--device", help="default: the one it was made on")
-    asked = parser.parse_args(words)
-    run = find_run(asked.results_dir, asked.run)
+    parser.add_argument("trust", metavar="trust=[NAME,…]", nargs="?", default="", help="your own code that it may use")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
+    parser.add_argument("--into", type=Path, default=Path("reruns"), help="where to repeat it (default: reruns)")
+    parser.add_argument("--device", help="default: the device of the run")
+    options = parser.parse_args(args)
+    run = find_run(options.results_dir, options.run)
     before = read_numbers(run)
     record = run.read_result() or {}
-    if asked.into.resolve() in run.path.resolve().parents:
-        raise UserError(f"{run.path} lies in {asked.into}", "name another folder for its repetition with --into.")
-    trust = _names(asked.trust)
-    again = RunDirectory(_repeat(run, record, asked.into, asked.device or record["device"], trust))
-    gaps = compare_numbers(before, read_numbers(again))
-    _print_numbers(before, gaps)
-    _print_limit(record, again)
-    _print_environment(run, again)
-    if gaps:
-        print(f"→ {again.path}")
+    if options.into.resolve() in run.path.resolve().parents:
+        raise UserError(f"{run.path} is in {options.into}", "choose another folder for the rerun with --into.")
+    trust = _names(options.trust)
+    rerun = RunDirectory(_repeat(run, record, options.into, options.device or record["device"], trust))
+    changed = compare_numbers(before, read_numbers(rerun))
+    _print_numbers(before, changed)
+    _print_limit(record, rerun)
+    _print_environment(run, rerun)
+    if changed:
+        print(f"→ {rerun.path}")
         return 1
-    shutil.rmtree(again.path)
-    for folder in (again.path.parent, asked.into):
+    shutil.rmtree(rerun.path)
+    for folder in (rerun.path.parent, options.into):
         if not any(folder.iterdir()):
             folder.rmdir()
     return 0
 
 
-def _names(word: str) -> list[str]:
+def _names(arg: str) -> list[str]:
     """Return the names in ``trust=[my_methods.Mine,my_network.Wide]``.
 
     Raises:
-        UserError: it is another word.
+        UserError: `arg` has another form.
     """
-    if not word:
+    if not arg:
         return []
-    if not (found := re.fullmatch(r"trust=\[(.*)\]", word)):
-        raise UserError(
-            f"metarun rerun takes a run and perhaps trust=[NAME,…], not {word}", "--help shows what it takes."
-        )
+    if not (found := re.fullmatch(r"trust=\[(.*)\]", arg)):
+        raise UserError(f"unknown argument {arg}", "metarun rerun accepts a run and trust=[NAME,…]; see --help.")
     return [name.strip() for name in found[1].split(",")]
 
 
 def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: list[str]) -> Path:
-    """Train or test as the stored config says, with what `metarun train` shows; go on where an earlier try stopped."""
+    """Train or test with the stored config, showing the usual progress; resume an interrupted rerun."""
     from omegaconf import OmegaConf
 
     from metarun.config.schema import register
@@ -85,70 +83,70 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     from metarun.runner.train import train
 
     register()
-    sys.path.append(str(Path.cwd()))  # a user's own classes are found where the command is run
-    of_test = "trained_by" in record
-    stored = stored_config(run, trust, required=OF_TEST if of_test else REQUIRED)
-    again = {
+    sys.path.append(str(Path.cwd()))  # users import their own classes from the current folder
+    is_test = "trained_by" in record
+    stored = stored_config(run, trust, required=TEST_KEYS if is_test else REQUIRED)
+    config = {
         **{key: stored[key] for key in stored if key not in HYDRA_KEYS},
         "results_dir": str(into),
         "device": device,
     }
-    if of_test:
-        trained = str(_trained(run, Path(str(stored["run"]))))
-        return retest(OmegaConf.create({**again, "run": trained, "trust": trust, "force": True}))
-    force = (into / "runs" / run.path.name / "result.json").exists()  # of a rerun before this one
-    return train(OmegaConf.create({**again, "logger": {}, "force": force}))  # no logger: nobody is told twice
+    if is_test:
+        trained = str(_trained_run(run, Path(str(stored["run"]))))
+        return retest(OmegaConf.create({**config, "run": trained, "trust": trust, "force": True}))
+    force = (into / "runs" / run.path.name / "result.json").exists()  # from an earlier rerun
+    return train(OmegaConf.create({**config, "logger": {}, "force": force}))  # a rerun is not logged again
 
 
-def _trained(run: RunDirectory, stored: Path) -> Path:
-    """Where the run lies that a row of `metarun test` judged: where it was, or beside the row if all was moved."""
-    beside = run.path.parent / stored.name
-    return stored if stored.is_dir() or not beside.is_dir() else beside
+def _trained_run(run: RunDirectory, stored: Path) -> Path:
+    """The directory of the run that `metarun test` evaluated: as stored, or next to `run` if both were moved."""
+    sibling = run.path.parent / stored.name
+    return stored if stored.is_dir() or not sibling.is_dir() else sibling
 
 
-def _print_numbers(before: Numbers, gaps: Sequence[Difference]) -> None:
+def _print_numbers(before: Numbers, changed: Sequence[Difference]) -> None:
     values = sum(map(len, before.values()))
-    if not gaps:
-        print(f"The same, bit for bit: {values:,} values of {len(before)} keys and columns.")
+    if not changed:
+        print(f"Reproduced bit for bit: {values:,} values of {len(before)} keys and columns.")
         return
-    rows = [[gap.what, _cut(gap.before), _cut(gap.now), f"{gap.count:,}", _largest(gap)] for gap in gaps]
-    note = f"{len(gaps)} of {len(before)} keys and columns differ; all others are the same, bit for bit."
-    print_table(["what differs", "first before", "now", "values", "largest gap"], rows, [note], "table")
+    rows = [[each.what, _cut(each.before), _cut(each.now), f"{each.count:,}", _largest(each)] for each in changed]
+    note = f"{len(changed)} of {len(before)} keys and columns differ; all others are the same bit for bit."
+    print_table(["changed", "first before", "now", "values", "largest difference"], rows, [note], "table")
 
 
 def _cut(value: Any) -> str:
     return str(value) if len(str(value)) <= 24 else f"{str(value)[:23]}…"
 
 
-def _largest(gap: Difference) -> str:
-    return "–" if gap.largest is None else f"{gap.largest:.3g}"
+def _largest(difference: Difference) -> str:
+    return "–" if difference.largest is None else f"{difference.largest:.3g}"
 
 
-def _print_limit(record: Record, again: RunDirectory) -> None:
-    """Of a run that a limit in time has ended, say how far each came: that is up to the machine."""
-    steps = (again.read_result() or {}).get("iterations")
+def _print_limit(record: Record, rerun: RunDirectory) -> None:
+    """If a time budget ended training, print how many steps each run took: that depends on the machine."""
+    steps = (rerun.read_result() or {}).get("iterations")
     if "trained_by" not in record and steps != record["iterations"]:
         print(
-            f"A limit in time ended both (train.time_budget): {record['iterations']:,} steps were taken before and "
-            f"{steps:,} now, so other numbers are no wonder."
+            f"Both runs were limited by train.time_budget: the first took {record['iterations']:,} steps, the rerun "
+            f"{steps:,}, so different numbers are expected."
         )
 
 
-def _print_environment(run: RunDirectory, again: RunDirectory) -> None:
-    before, now = run.read_environment(), again.read_environment()
+def _print_environment(run: RunDirectory, rerun: RunDirectory) -> None:
+    before, now = run.read_environment(), rerun.read_environment()
     if before is None or now is None:
-        print(f"{run.environment} cannot be read: what differs in the environment is not known.")
+        print(f"{run.environment} cannot be read, so changes in the environment are unknown.")
         return
-    for began, when in [(before, "it was made"), *((resumed, "it went on") for resumed in before.get("resumed", []))]:
-        _print_changes(began, now, when)
+    for earlier, event in [(before, "start"), *((resumed, "resume") for resumed in before.get("resumed", []))]:
+        _print_changes(earlier, now, event)
 
 
-def _print_changes(began: Mapping[str, Any], now: Mapping[str, Any], when: str) -> None:
-    changed = compare_environments(began, now, (*CHANGES_NUMBERS, *PLACE))
-    when = f"since {when} ({began.get('time', 'at an unknown time')})"
+def _print_changes(earlier: Mapping[str, Any], now: Mapping[str, Any], event: str) -> None:
+    changed = compare_environments(earlier, now, (*CHANGES_NUMBERS, *PLACE))
+    since = f"since the {event} of the run ({earlier.get('time', 'unknown time')})"
     if changed:
-        print(f"In the environment {when}: {', '.join(f'{key} {how}' for key, how in changed.items())}.")
+        print(f"Environment changes {since}: {', '.join(f'{key} {how}' for key, how in changed.items())}.")
     else:
-        print(f"In the environment nothing has changed {when}.")
+        print(f"No environment changes {since}.")
     if "threads" in changed:
-        print(f"OMP_NUM_THREADS={began['threads']} metarun rerun … repeats it with as many threads.")
+        print(f"OMP_NUM_THREADS={earlier['threads']} metarun rerun … uses the same number of threads.")

@@ -1,4 +1,4 @@
-"""Logging for those who have a habit: a run's figures in the form that other tools read. One logger per file."""
+"""Loggers that write a run's metrics for other tools, one per file."""
 
 from metarun.loggers.csv import Csv
 from metarun.loggers.logbook import Logbook, hyperparameters

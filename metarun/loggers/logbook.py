@@ -1,4 +1,4 @@
-"""Tells every logger of a run how it goes, and lets none of them take the run down."""
+"""Forward the progress of a run to its loggers; a logger that fails does not stop the run."""
 
 import logging
 import threading
@@ -8,42 +8,42 @@ from typing import Any
 
 from metarun.errors import Interrupted
 from metarun.loggers.logger import LoggedRun, Logger, Outcome
-from metarun.loggers.observer import Look, Pace
+from metarun.loggers.observer import TrainingProgress, Validation
 from metarun.results.metrics import METRICS, Metric
 from metarun.results.records import Record
 from metarun.system.secrets import masked
 
 log = logging.getLogger(__name__)
 
-# What is logged of the row in the end.
-FIGURES = (
+# Keys of the row that are logged after the meta-test.
+TEST_METRICS = (
     *(key for metric in METRICS for key in (metric.key, metric.ci95, metric.median, metric.floor)),
     *("diverged", "adapt_ms"),
 )
-CURVES = (*(metric.by_step for metric in METRICS), "loss_by_step")
+TEST_CURVES = (*(metric.by_step for metric in METRICS), "loss_by_step")
 
 NOT_HYPERPARAMETERS = {"logger", "results_dir", "force", "retry_failed"}
-PATIENCE = 1.0  # seconds that a signal lets a logger finish what it is about
+CLOSE_TIMEOUT = 1.0  # seconds that a busy logger has to finish its call after a signal
 
 
 class Logbook:
-    """All loggers of one run, as one observer of its training; without any it does nothing.
+    """All loggers of one run, as one observer of its training.
 
     Args:
-        loggers: by the name under which they were chosen.
-        metric: what meta-val is judged by.
+        loggers: by their names in the config.
+        metric: of meta-val.
     """
 
     def __init__(self, loggers: Mapping[str, Logger], metric: Metric) -> None:
         self._loggers = dict(loggers)
         self._metric = metric
-        self._telling = threading.RLock()
+        self._lock = threading.RLock()
 
     @contextmanager
     def open_for(self, run: LoggedRun) -> Iterator[None]:
-        """Within the block the loggers are told of this run."""
+        """Log this run within the block."""
         outcome: Outcome = "failed"
-        self._tell(lambda logger: logger.begin(run))
+        self._for_each(lambda logger: logger.begin(run))
         try:
             yield
             outcome = "finished"
@@ -53,58 +53,63 @@ class Logbook:
         finally:
             self._close(outcome)
 
-    def trained(self, pace: Pace) -> None:
-        """Log the pace of meta-training."""
+    def on_progress(self, progress: TrainingProgress) -> None:
+        """Log the training loss, learning rate and speed."""
         self._log(
-            pace.iteration,
+            progress.iteration,
             {
-                "train/loss": pace.loss,
-                "train/learning_rate": pace.learning_rate,
-                "train/steps_per_second": pace.iteration / pace.seconds,
+                "train/loss": progress.loss,
+                "train/learning_rate": progress.learning_rate,
+                "train/steps_per_second": progress.iteration / progress.seconds,
             },
         )
 
-    def validated(self, look: Look) -> None:
-        """Log the figures on meta-val."""
+    def on_validation(self, validation: Validation) -> None:
+        """Log the metrics on meta-val."""
         metric = self._metric
-        figures = {"val/loss": look.loss, f"val/{metric.key}": look.value, f"val/{metric.ci95}": look.ci95}
-        more = {f"val/{metric.median}": look.median, "val/diverged": look.diverged or None}
-        self._log(look.iteration, {**figures, **more})
+        values = {
+            "val/loss": validation.loss,
+            f"val/{metric.key}": validation.value,
+            f"val/{metric.ci95}": validation.ci95,
+            f"val/{metric.median}": validation.median,
+            "val/diverged": validation.diverged or None,
+        }
+        self._log(validation.iteration, values)
 
-    def tested(self, record: Record) -> None:
-        """Log the figures on meta-test."""
-        figures = {f"test/{key}": float(record[key]) for key in FIGURES if record.get(key) is not None}
-        by_step = {f"test/{key}": record[key] for key in CURVES if key in record}
-        self._tell(lambda logger: logger.conclude(record["iterations"], figures, by_step))
+    def on_test(self, record: Record) -> None:
+        """Log the metrics on meta-test."""
+        values = {f"test/{key}": float(record[key]) for key in TEST_METRICS if record.get(key) is not None}
+        by_step = {f"test/{key}": record[key] for key in TEST_CURVES if key in record}
+        self._for_each(lambda logger: logger.conclude(record["iterations"], values, by_step))
 
     def interrupt(self) -> None:
-        """Close the loggers from another thread because the process is about to end; one that is busy stays open."""
-        if self._telling.acquire(timeout=PATIENCE):
+        """Close the loggers from another thread because the process is about to end; a busy logger stays open."""
+        if self._lock.acquire(timeout=CLOSE_TIMEOUT):
             self._close("interrupted")
-            self._telling.release()
+            self._lock.release()
 
-    def _log(self, step: int, figures: Mapping[str, float | None]) -> None:
-        known = {name: value for name, value in figures.items() if value is not None}
-        self._tell(lambda logger: logger.log(step, known))
+    def _log(self, step: int, values: Mapping[str, float | None]) -> None:
+        known = {name: value for name, value in values.items() if value is not None}
+        self._for_each(lambda logger: logger.log(step, known))
 
     def _close(self, outcome: Outcome) -> None:
-        with self._telling:
-            self._tell(lambda logger: logger.close(outcome))
+        with self._lock:
+            self._for_each(lambda logger: logger.close(outcome))
             self._loggers.clear()
 
-    def _tell(self, what: Callable[[Logger], None]) -> None:
-        with self._telling:
+    def _for_each(self, call: Callable[[Logger], None]) -> None:
+        with self._lock:
             for name, logger in list(self._loggers.items()):
                 try:
-                    what(logger)
+                    call(logger)
                 except Exception as error:
                     del self._loggers[name]
                     reason = " ".join(f"{type(error).__name__}: {error}".split())
-                    log.warning("logger=%s is off from here on, the run goes on: %s", name, reason)
+                    log.warning("logger=%s failed and is now disabled; the run continues: %s", name, reason)
 
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """Return a resolved config by dotted key, without secrets and what is no number's business."""
+    """Return a resolved config by dotted key, without secrets and keys that do not affect results."""
     return dict(_flat(masked({key: value for key, value in config.items() if key not in NOT_HYPERPARAMETERS})))
 
 

@@ -1,4 +1,4 @@
-"""What a logger is, and what it is told of the run."""
+"""The interface of a logger."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ Outcome = Literal["finished", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """The run that is logged.
+    """The run to log.
 
     Attributes:
-        path: its directory, the last part of which is its name.
-        id: 8 hexadecimal digits; a run that goes on has the one it had.
-        results_dir: what all runs have in common lies here.
-        step: meta-training steps taken so far; above 0 the run goes on, and so does its log.
+        path: its directory; the last part is its name.
+        id: 8 hexadecimal digits, the same when it is resumed.
+        results_dir: the folder that all runs share.
+        step: meta-training steps taken so far; above 0, the run and its log are resumed.
         hyperparameters: its config, by dotted key.
     """
 
@@ -31,35 +31,35 @@ class LoggedRun:
 
 
 class Logger(Protocol):
-    """Where figures go besides the run's own files.
+    """A destination for metrics, in addition to the run's own files.
 
-    The constructor takes the keys of conf/logger/ and refuses what cannot be: it is called before the training begins.
-    Any exception later turns the logger off, never the run. What `log` was told should survive the process, since
-    a run that is killed goes on from its last checkpoint.
+    The constructor takes the keys of its file in conf/logger/ and is called before training, so it should reject
+    invalid values. Any later exception disables the logger; the run continues. What `log` received should survive the
+    process, since a killed run resumes from its last checkpoint.
     """
 
     def begin(self, run: LoggedRun) -> None:
-        """Open the log; where `run.step` is above 0, go on with the one that is there, and count no step twice."""
+        """Open the log; if `run.step` is above 0, append to the existing one without duplicating steps."""
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
-        """Note figures such as `train/loss` after a meta-training step; steps never go back."""
+        """Log metrics such as `train/loss` after a meta-training step; steps never decrease."""
 
     def conclude(self, step: int, figures: Mapping[str, float], by_step: Mapping[str, Sequence[float]]) -> None:
-        """Note the meta-test's figures, and its curves over adaptation steps: before the first and after each."""
+        """Log the metrics of the meta-test, and its curves: before the first adaptation step and after each."""
 
     def close(self, outcome: Outcome) -> None:
-        """End the log, for now or for good; perhaps from another thread than the one that began it."""
+        """Close the log; the run may be resumed later. May be called from another thread."""
 
 
 def import_for(logger: str, module: str) -> Any:
-    """Return a module that only this logger needs.
+    """Import a module that only this logger needs.
 
     Raises:
-        UserError: it cannot be imported.
+        UserError: the import fails.
     """
     try:
         return importlib.import_module(module)
-    except Exception as error:  # a broken installation raises many kinds
+    except Exception as error:  # a broken installation may raise any exception
         raise UserError(
             f"logger={logger} needs a package that cannot be imported ({error})",
             f"install it with: pip install 'metarun[{logger}]'",

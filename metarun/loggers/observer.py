@@ -1,19 +1,19 @@
-"""What a meta-training tells of itself, and whom."""
+"""The events of meta-training and the interface of their observers."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How meta-training goes.
+class TrainingProgress:
+    """Progress of meta-training.
 
     Attributes:
         iteration: steps taken.
-        fraction: how much of the training is over, from 0 to 1.
-        loss: the mean over the steps since the last look at meta-val.
-        learning_rate: the outer one, of the last step.
-        seconds: since the start, looks at meta-val and all.
+        fraction: of the training that is done, from 0 to 1.
+        loss: mean over the steps since the last validation.
+        learning_rate: of the outer loop, in the last step.
+        seconds: since the start, including validation.
     """
 
     iteration: int
@@ -24,8 +24,8 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at meta-val found.
+class Validation:
+    """The result of an evaluation on meta-val.
 
     Attributes:
         iteration: steps taken.
@@ -33,10 +33,10 @@ class Look:
         value: mean accuracy, in [0, 1], or mean squared error of the tasks that did not diverge; None: all did.
         ci95: half-width of its 95 % interval; None for a single task.
         best: whether it is the best so far.
-        candidate: whether it could have been; not with a task that diverged, in regression, or with none that did not.
-        tasks: looked at.
-        diverged: how many of them.
-        median: squared error, those that diverged above all; None in classification, or where it is no number.
+        candidate: whether its checkpoint may be selected; False if all tasks diverged or, in regression, any did.
+        tasks: number of tasks.
+        diverged: number of tasks that diverged.
+        median: squared error, ranking diverged tasks last; None in classification, or if it is not finite.
     """
 
     iteration: int
@@ -51,10 +51,10 @@ class Look:
 
 
 class Observer(Protocol):
-    """Whoever wants to know how it goes: a screen, a log."""
+    """Receives the events of meta-training, such as a screen or a log."""
 
-    def trained(self, pace: Pace) -> None:
-        """Some more steps were taken."""
+    def on_progress(self, progress: TrainingProgress) -> None:
+        """Called every few training steps."""
 
-    def validated(self, look: Look) -> None:
-        """Meta-val was looked at."""
+    def on_validation(self, validation: Validation) -> None:
+        """Called after each evaluation on meta-val."""

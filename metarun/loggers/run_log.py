@@ -1,4 +1,4 @@
-"""What metarun logs, in a run's file and on the console."""
+"""Write metarun's log lines to the run's log file and to the console."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from metarun.system.secrets import masked
 
 
 class _ConsoleHandler(logging.Handler):
-    """Log lines on the console, above a live bar if there is one."""
+    """Writes log lines to the console, above the progress bar if there is one."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
@@ -23,7 +23,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _FileHandler(logging.Handler):
-    """Log lines at the end of a file; one that cannot be written takes nothing down, and the console has it too."""
+    """Appends log lines to a file; write errors are ignored, since the console shows the lines too."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class _FileHandler(logging.Handler):
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
-    """A filter that lets everything pass, with `***` for passwords and tokens, such as one in a server's address."""
+    """A filter that replaces passwords and tokens, such as one in a server's address, by `***`."""
     record.msg, record.args = masked(record.getMessage()), ()
     return True
 
 
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Within the block, what metarun logs goes to a run's log file, with the time, and to the console."""
+    """Within the block, write metarun's log lines to a file, with the time, and to the console."""
     logger = logging.getLogger("metarun")
     handlers: list[logging.Handler] = [_FileHandler(path), _ConsoleHandler(console)]
     before = logger.level

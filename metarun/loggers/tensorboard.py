@@ -1,4 +1,4 @@
-"""Event files for TensorBoard."""
+"""Log to TensorBoard."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from metarun.results.metrics import METRICS
 
 
 class TensorBoard:
-    """Event files in the run's `tensorboard/`: scalars, and the config as the hyper-parameters of its HPARAMS tab.
+    """Event files in the run's `tensorboard/`: scalars, and the config in the HPARAMS tab.
 
     `tensorboard --logdir results/runs` shows all runs.
 
@@ -22,16 +22,15 @@ class TensorBoard:
         self._writer: Any = None
 
     def begin(self, run: LoggedRun) -> None:
-        """Open an event file; readers forget what earlier ones say of the steps that are still to come."""
+        """Open an event file; readers discard later steps from earlier files (`purge_step`)."""
         folder = run.path / "tensorboard"
         if run.step == 0:
             shutil.rmtree(folder, ignore_errors=True)
         self._writer = self._library.SummaryWriter(str(folder), purge_step=run.step + 1 if run.step else None)
         if run.step == 0:
-            # SummaryWriter.add_hparams would want the final figures now and make a folder beside the others.
+            # SummaryWriter.add_hparams would require the final metrics now and write them to another folder.
             figures = {f"test/{metric.key}": 0 for metric in METRICS}
-            described = self._library.summary.hparams(dict(run.hyperparameters), figures)
-            for summary in described:
+            for summary in self._library.summary.hparams(dict(run.hyperparameters), figures):
                 self._writer.file_writer.add_summary(summary)
             self._writer.flush()
 
@@ -42,13 +41,13 @@ class TensorBoard:
         self._writer.flush()
 
     def conclude(self, step: int, figures: Mapping[str, float], by_step: Mapping[str, Sequence[float]]) -> None:
-        """Add the meta-test's scalars; the curves have adaptation steps on their axis."""
+        """Add the scalars of the meta-test; the steps of the curves are adaptation steps."""
         self.log(step, figures)
         for name, values in by_step.items():
             for i, value in enumerate(values):
                 self._writer.add_scalar(name, value, i)
 
-    def close(self, outcome: Outcome) -> None:  # noqa: ARG002, event files have no state
+    def close(self, outcome: Outcome) -> None:  # noqa: ARG002, event files do not store the outcome
         """Close the event file."""
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""What a person sees: a live bar on a terminal, plain lines anywhere else."""
+"""Show the progress of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 import logging
 import os
@@ -11,42 +11,42 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from metarun.loggers.observer import Look, Pace
+from metarun.loggers.observer import TrainingProgress, Validation
 from metarun.results.metrics import Metric
 from metarun.system.durations import format_duration
 from metarun.system.events import emit, in_sweep
 
 log = logging.getLogger(__name__)
-HEARTBEAT = 30  # seconds between two plain lines
-HEARTBEAT_IN_A_SWEEP = 1  # seconds between two events, which move the sweep's live table
+HEARTBEAT = 30  # seconds between plain lines
+HEARTBEAT_IN_A_SWEEP = 1  # seconds between events, which update the sweep's live table
 
 
-class SteadyConsole(Console):
-    """A console that goes quiet, not down, when nobody takes what it prints: the run goes on.
+class RobustConsole(Console):
+    """A console that stops printing, instead of raising, when its output can no longer be written.
 
-    Its reader may leave (`metarun train … | head`), the disk may be full (`metarun train … > log`).
+    The pipe may close (`metarun train … | head`) or the disk may be full (`metarun train … > log`).
     """
 
-    def print(self, *objects: Any, **how: Any) -> None:
+    def print(self, *objects: Any, **options: Any) -> None:
         """See `Console.print`."""
         try:
-            super().print(*objects, **how)
+            super().print(*objects, **options)
         except OSError as error:
             self.on_broken_pipe()
-            print(f"metarun: nothing more is printed ({error.strerror}); the run goes on.", file=sys.stderr)
+            print(f"metarun: cannot print any more ({error.strerror}); the run continues.", file=sys.stderr)
 
     def on_broken_pipe(self) -> None:
-        """Write to nowhere from here on."""
+        """Redirect stdout to /dev/null."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Screen:
-    """Tells how a run goes: implements the observer that training and meta-testing report to.
+    """Shows the progress of training and meta-testing; an `Observer`.
 
     Args:
-        console: where to; a live bar if it is a terminal.
-        metric: what meta-val is judged by.
+        console: shows a progress bar if it is a terminal.
+        metric: of meta-val.
     """
 
     def __init__(self, console: Console, metric: Metric) -> None:
@@ -55,14 +55,14 @@ class Screen:
         self.best: str = "–"
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._began = self._last_line = time.monotonic()
+        self._started = self._last_line = time.monotonic()
 
     @contextmanager
     def phase(self, phase: str, title: str) -> Iterator[None]:
-        """Show a bar for one part of the work: training, testing or auditing."""
+        """Show a bar for one phase: training, testing or auditing."""
         log.info("%s", title)
         emit("phase", phase=phase, said=title)
-        self._began = self._last_line = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         if not self.console.is_terminal:
             yield
             return
@@ -79,49 +79,51 @@ class Screen:
         self._bar = None
 
     def close(self) -> None:
-        """Take the bar away, from whatever thread, and leave the terminal as it was."""
+        """Remove the bar and restore the terminal; may be called from any thread."""
         if self._bar is not None:
             self._bar.stop()
 
-    def trained(self, pace: Pace) -> None:
-        """Show the pace of meta-training."""
-        step, rate, loss = f"{pace.iteration:,}", pace.iteration / pace.seconds, pace.loss
-        left = format_duration(pace.seconds * (1 - pace.fraction) / pace.fraction)
+    def on_progress(self, progress: TrainingProgress) -> None:
+        """Show the step, speed, loss and time left of meta-training."""
+        step, rate, loss = f"{progress.iteration:,}", progress.iteration / progress.seconds, progress.loss
+        left = format_duration(progress.seconds * (1 - progress.fraction) / progress.fraction)
         note = f"step {step} · {rate:.1f}/s · loss {loss:.3f} · val {self.best}"
-        line = f"step {step}, {rate:.1f} a second, loss {loss:.4f}, about {left} left"
-        self._show(pace.fraction, note, line, {"step": step, "left": left})
+        line = f"step {step}, {rate:.1f} steps/s, loss {loss:.4f}, about {left} left"
+        self._show(progress.fraction, note, line, {"step": step, "left": left})
 
-    def validated(self, look: Look) -> None:
-        """Tell the figure on meta-val."""
-        if look.diverged:
-            log.warning("%s", said := self._diverged(look))
-            emit("diverged", said=said)
+    def on_validation(self, validation: Validation) -> None:
+        """Print the result on meta-val."""
+        if validation.diverged:
+            log.warning("%s", message := self._diverged(validation))
+            emit("diverged", said=message)
         self._last_line = time.monotonic()
-        if not look.candidate or look.value is None:
+        if not validation.candidate or validation.value is None:
             return
         metric = self.metric
-        figure = metric.text(look.value) + metric.unit
-        self.best = figure if look.best else self.best
-        best = " (best so far)" if look.best else ""
-        said = f"step {look.iteration:,}: meta-val {metric.key} {figure}{best}"
-        log.info("%s", said)
-        score, shown = metric.score(look.value), metric.prefix + figure
-        emit("validated", step=look.iteration, score=score, figure=shown, said=said)
+        figure = metric.text(validation.value) + metric.unit
+        self.best = figure if validation.best else self.best
+        best = " (best so far)" if validation.best else ""
+        message = f"step {validation.iteration:,}: meta-val {metric.key} {figure}{best}"
+        log.info("%s", message)
+        score, shown = metric.score(validation.value), metric.prefix + figure
+        emit("validated", step=validation.iteration, score=score, figure=shown, said=message)
 
-    def _diverged(self, look: Look) -> str:
-        told = f"{look.diverged:,} of {look.tasks:,} meta-val tasks diverged at step {look.iteration:,}"
-        if look.candidate:
-            return f"{told}: their queries without a finite prediction count as wrong"
-        told += ": no candidate for the best checkpoint"
-        if look.value is None or self.metric.counts_diverged:
-            return told
-        median = "" if look.median is None else f", the median of all {self.metric.text(look.median)}"
-        return f"{told}; the {self.metric.key} of the others is {self.metric.text(look.value)}{median}"
+    def _diverged(self, validation: Validation) -> str:
+        diverged = f"{validation.diverged:,} of {validation.tasks:,} meta-val tasks diverged"
+        message = f"{diverged} at step {validation.iteration:,}"
+        if validation.candidate:
+            return f"{message}: their queries without a finite prediction count as wrong"
+        message += ": this checkpoint cannot be selected"
+        if validation.value is None or self.metric.counts_diverged:
+            return message
+        text = self.metric.text
+        median = "" if validation.median is None else f", the median over all tasks {text(validation.median)}"
+        return f"{message}; the {self.metric.key} over the other tasks is {text(validation.value)}{median}"
 
-    def judged(self, done: int, tasks: int) -> None:
-        """Show how far meta-testing is."""
+    def on_test_progress(self, done: int, tasks: int) -> None:
+        """Show the number of meta-test tasks that are done."""
         note = f"{done:,} of {tasks:,} tasks"
-        left = format_duration((time.monotonic() - self._began) * (tasks - done) / max(done, 1))
+        left = format_duration((time.monotonic() - self._started) * (tasks - done) / max(done, 1))
         self._show(done / tasks, note, f"{note}, about {left} left" if done else note, {"left": left if done else ""})
 
     def _show(self, fraction: float, note: str, line: str, progress: Mapping[str, str]) -> None:

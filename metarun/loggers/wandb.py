@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""Log to Weights & Biases."""
 
 import os
 import shutil
@@ -9,15 +9,15 @@ from metarun.loggers.logger import LoggedRun, Outcome, import_for
 
 
 class Wandb:
-    """A run of Weights & Biases, in the run's `wandb/`; metarun's id of the run is its id there too.
+    """A run of Weights & Biases, in the run's `wandb/`, with the same id as in metarun.
 
-    Offline, every time that a run goes on leaves one more folder of it; `wandb sync --append` puts them together.
+    Offline, each resume adds a folder; `wandb sync --append` merges them.
 
     Args:
-        mode: offline writes files and nothing else; online sends them, as whom WANDB_API_KEY or `wandb login` says.
-        project: what the run belongs to.
-        entity: the user or team; None: the user's default.
-        group: what the run is grouped under.
+        mode: offline only writes files; online uploads them with the account of WANDB_API_KEY or `wandb login`.
+        project: of the run.
+        entity: user or team; None: the user's default.
+        group: of the run.
         tags: of the run.
 
     Raises:
@@ -32,13 +32,13 @@ class Wandb:
         group: str | None,
         tags: Sequence[str],
     ) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it would call home also when it is offline
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # otherwise sent even when offline
         self._library = import_for("wandb", "wandb")
         self._asked = {"mode": mode, "project": project, "entity": entity, "group": group, "tags": list(tags)}
         self._run: Any = None
 
     def begin(self, run: LoggedRun) -> None:
-        """Start a run or resume it."""
+        """Start or resume a run."""
         if run.step == 0:
             shutil.rmtree(run.path / "wandb", ignore_errors=True)
         self._run = self._library.init(
@@ -48,18 +48,18 @@ class Wandb:
             dir=str(run.path),
             config=dict(run.hyperparameters),
             resume="allow" if run.step and self._asked["mode"] == "online" else None,
-            # The terminal is metarun's; a remote's address in the user's own checkout may hold a token.
+            # metarun owns the terminal; the address of a git remote may contain a token.
             settings=self._library.Settings(console="off", silent=True, disable_git=True),
         )
         self._run.define_metric("adaptation_step", hidden=True)
         self._run.define_metric("test/*", step_metric="adaptation_step")
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
-        """Add to the row of this step."""
+        """Log metrics for this step."""
         self._run.log(dict(figures), step=step)
 
     def conclude(self, step: int, figures: Mapping[str, float], by_step: Mapping[str, Sequence[float]]) -> None:  # noqa: ARG002
-        """Put the meta-test's figures into the summary, and a row for each adaptation step into the history."""
+        """Write the metrics of the meta-test to the summary, and one row per adaptation step to the history."""
         for i in range(max(map(len, by_step.values()))):
             self._run.log({"adaptation_step": i, **{name: values[i] for name, values in by_step.items()}})
         self._run.summary.update(dict(figures))

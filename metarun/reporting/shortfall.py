@@ -1,22 +1,23 @@
-"""Whether a run learned nothing, by its own row, and what to look at then."""
+"""Detect from a run's row that it learned nothing, and suggest what to check."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from metarun.results.metrics import metric_of
 
-FELL = 0.98  # of the training loss at first: what is above did not fall
-POINTS = 0.1  # of accuracy, and
-AT_CHANCE = 0.02  # of accuracy; and
-TWICE = 2  # times the squared error: between meta-val and meta-test no chance
+FELL = 0.98  # the training loss fell if it ended below this fraction of its first value
+AT_CHANCE = 0.02  # accuracy; the floor is at chance if it is this close
+# A gap between meta-val and meta-test that is not chance:
+POINTS = 0.1  # of accuracy
+TWICE = 2  # times the squared error
 
 Shortfall = Literal["chance", "floor"]
 
 
 def shortfall(record: Mapping[str, Any]) -> Shortfall | None:
-    """Return what a row does not clear with its 95 % interval: chance, or what is better without any training.
+    """Return what a row does not exceed with its 95 % interval: chance, or the floor, which needs no training.
 
-    None for a row that does, or that cannot say so, and for what nobody trained: that is no failure to learn.
+    None if it exceeds both, if its row lacks the numbers to tell, or if the run was not trained.
     """
     if not record["iterations"]:
         return None
@@ -29,65 +30,66 @@ def shortfall(record: Mapping[str, Any]) -> Shortfall | None:
         return "chance"
     if floor is None or score >= metric.score(floor):
         return None
-    return "floor" if score + half < metric.score(floor) or _made_by_a_few(record) else None
+    return "floor" if score + half < metric.score(floor) or _has_outlier_tasks(record) else None
 
 
-def remark(record: Mapping[str, Any]) -> str | None:
-    """Say in a sentence that nothing was learned and what to look at; None where something was."""
+def shortfall_message(record: Mapping[str, Any]) -> str | None:
+    """Return a sentence on what the run does not exceed and what to check; None if there is no shortfall."""
     found = shortfall(record)
     if found is None:
         return None
     if found == "chance":
-        said = f"no better than chance, as far as {record['test_tasks']:,} tasks tell: nothing was learned"
-    elif _made_by_a_few(record):
+        message = f"not significantly better than chance over {record['test_tasks']:,} tasks: nothing was learned"
+    elif _has_outlier_tasks(record):
         metric = metric_of(record)
-        median = f", the median is {metric.text(record[metric.median])}" if record.get(metric.median) else ""
+        median = f" (median {metric.text(record[metric.median])})" if record.get(metric.median) else ""
         return f"below the floor because of a few tasks{median}; lower `test.steps`{_inner_rate(record)}."
     else:
-        said = f"below the floor: {metric_of(record).floor_is}, which needs no training, does better"
-    return f"{said}; {_what_to_look_at(record)}."
+        message = f"below the floor: {metric_of(record).floor_is}, which needs no training, is better"
+    return f"{message}; {_what_to_check(record)}."
 
 
-def _what_to_look_at(record: Mapping[str, Any]) -> str:
+def _what_to_check(record: Mapping[str, Any]) -> str:
     first, last = record.get("train_loss_first"), record.get("train_loss_last")
     inner = _inner_rate(record)
     if record["order"] and record.get("steps_asked") == 0:
-        return "this method has to adapt, and no steps were asked for: raise `test.steps`"
-    if other := _other_data(record):
-        return f"see how {other}: polarity (`data.invert`), contrast, size"
+        return "this method must adapt, but `test.steps` is 0: raise it"
+    if difference := _different_data(record):
+        return f"check how {difference}: polarity (`data.invert`), contrast, size"
     if "training_diverged_at" in record:
-        return f"its training diverged: try lower rates (`train.outer_lr`{inner}), or `train.clip_grad=10`"
-    if _tells_nothing(record):
-        return "raw inputs are at chance too, so look at the labels and the examples first: `metarun report`"
+        return f"its training diverged: try lower learning rates (`train.outer_lr`{inner}), or `train.clip_grad=10`"
+    if _floor_is_at_chance(record):
+        return "raw inputs are at chance too, so check the labels and the examples first (`metarun report`)"
     if first is None or last is None or first == last:
-        return f"take more steps (`train.iterations`), or try other rates (`train.outer_lr`{inner})"
+        return f"train longer (`train.iterations`), or try other learning rates (`train.outer_lr`{inner})"
     losses = f"{first:.3g} → {last:.3g}"
     if last > FELL * first:
-        return f"the training loss did not fall ({losses}): try other rates (`train.outer_lr`{inner}) and more steps"
+        rates = f"`train.outer_lr`{inner}"
+        return f"the training loss did not fall ({losses}): try other learning rates ({rates}) and more steps"
     fell = f"the training loss fell ({losses})"
     if _better_on_meta_val(record):
-        return f"{fell} and meta-val did better, so see how meta-test differs from it: classes, task size, steps"
+        return f"{fell} and meta-val is better, so check how meta-test differs from it: classes, task size, steps"
     if record.get("best_iteration") == record["iterations"]:
-        return f"{fell} and meta-val was at its best in the end: take more steps (`train.iterations`)"
-    return f"{fell} and meta-val did not follow: more training classes, fewer steps, or another norm"
+        return f"{fell} and meta-val was best at the last step: train longer (`train.iterations`)"
+    return f"{fell} but meta-val did not improve: try more training classes, fewer steps, or another norm"
 
 
-def _made_by_a_few(record: Mapping[str, Any]) -> bool:
-    """Whether the interval of a mean that cannot be below 0 reaches there: a few tasks are far from the others."""
+def _has_outlier_tasks(record: Mapping[str, Any]) -> bool:
+    """Whether the 95 % interval of a squared error includes 0, which a few tasks with a very large error cause."""
     metric = metric_of(record)
     return not metric.higher_is_better and record[metric.ci95] > record[metric.key]
 
 
-def _other_data(record: Mapping[str, Any]) -> str | None:
-    """Say that a row is of other data than its training's, which may have the same name; None: it is not."""
+def _different_data(record: Mapping[str, Any]) -> str | None:
+    """Describe how the test data differ from the training data, possibly under the same name; None if they do not."""
     if record["test_data"] != record["data"]:
         return f"{record['test_data']} differs from {record['data']}"
     other = record.get("trained_data_hash", record.get("data_hash")) != record.get("data_hash")
     return f"these examples of {record['data']} differ from those of training" if other else None
 
 
-def _tells_nothing(record: Mapping[str, Any]) -> bool:
-    """Whether even the nearest centroid of raw inputs is at chance."""
+def _floor_is_at_chance(record: Mapping[str, Any]) -> bool:
+    """Whether the nearest centroid of raw inputs is at chance."""
     floor, chance = record.get("floor_accuracy"), record.get("chance")
     return floor is not None and chance is not None and abs(floor - chance) < AT_CHANCE
 
@@ -97,7 +99,7 @@ def _inner_rate(record: Mapping[str, Any]) -> str:
 
 
 def _better_on_meta_val(record: Mapping[str, Any]) -> bool:
-    """Whether the checkpoint did much better there than at meta-test."""
+    """Whether meta-val is much better than meta-test."""
     metric = metric_of(record)
     val, test = record.get(metric.val), record[metric.key]
     return val is not None and (val - test > POINTS if metric.higher_is_better else test > TWICE * val)

@@ -1,4 +1,4 @@
-"""Is one run, or one method, better than another? Differences on the same tasks; pure functions of arrays."""
+"""Paired tests of whether one run, or one method, is better than another on the same tasks; pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from metarun.results.statistics import mean_and_ci95
 
 RESAMPLES = 9_999
 LEVEL = 0.05
-MANY = 1_000  # seeds, of which the t distribution is normal
+MANY = 1_000  # seeds; for more, the t distribution is practically normal
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """What the same tasks say of two runs.
+    """The comparison of two runs on the same tasks.
 
     Args:
-        tasks: how many.
-        difference: mean over the tasks of one run's figure minus the other's.
+        tasks: number of tasks.
+        difference: mean over the tasks of the first run's value minus the second's.
         ci95: half-width of its 95 % interval, by Student's t over the paired differences.
-        p_t: of the paired t-test, two-sided.
-        p_permutation: of the sign-flip permutation test, two-sided: how often the mean difference is as far from 0 when
-            the sign of each task's difference is drawn at random.
+        p_t: of the two-sided paired t-test.
+        p_permutation: of the two-sided sign-flip permutation test: how often the mean difference is as far from 0 when
+            the sign of each task's difference is random.
         deviation: standard deviation of a single task's difference.
     """
 
@@ -40,10 +40,10 @@ class Paired:
     deviation: float
 
     def tasks_to_tell(self, comparisons: int = 1) -> int | None:
-        """Return about how many tasks would tell, if the difference is what it seems; None if there is none.
+        """Estimate the number of tasks for a significant result, given this difference; None without a difference.
 
         Args:
-            comparisons: for which its p-value has to be corrected.
+            comparisons: number of comparisons that the p-value is corrected for.
         """
         if self.difference == 0 or self.deviation == 0:
             return None
@@ -51,14 +51,14 @@ class Paired:
 
 
 def paired(one: ArrayLike, other: ArrayLike) -> Paired:
-    """Compare two runs by their figures (n,) on the same n tasks, n at least 2."""
+    """Compare two runs by their values (n,) on the same n tasks, n at least 2."""
     differences = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     mean, half = mean_and_ci95(differences)
     if half is None:
-        raise ValueError("one task has no spread")
+        raise ValueError("a paired test needs at least 2 tasks")
     if not differences.any():
         return Paired(len(differences), 0.0, 0.0, 1.0, 1.0, 0.0)
-    from scipy import stats  # a second that no other table needs
+    from scipy import stats  # takes a second to import
 
     flipped = stats.permutation_test(
         (differences,),
@@ -82,7 +82,7 @@ def paired(one: ArrayLike, other: ArrayLike) -> Paired:
 def paired_t(differences: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of the paired t-test, from the differences (n,) on the same n tasks.
 
-    1 of a single task, which says nothing about spread. scipy.stats has the test too, and warns where all are equal.
+    1 for a single task. scipy.stats has this test too, but takes a second to import and warns if all are equal.
     """
     if len(differences) < 2:
         return 1.0
@@ -94,22 +94,22 @@ def paired_t(differences: NDArray[np.float64]) -> float:
 
 
 def _deviations(comparisons: int) -> float:
-    """How many deviations of the mean a difference must be from 0 to be told from it: 1.96 in one comparison."""
+    """How many standard errors from 0 a difference must be to be significant: 1.96 for one comparison."""
     return float(ndtri(1 - LEVEL / comparisons / 2))
 
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """What the same tasks say of two methods, each trained with several seeds.
+    """The comparison of two methods on the same tasks, each trained with several seeds.
 
     Args:
-        seeds: of the one and of the other.
-        tasks: how many.
-        difference: mean over seeds and tasks of the one's figure minus the other's.
-        ci95: half-width of its 95 % interval for other tasks and other trainings.
-        ci95_tasks: the same for other tasks and these trainings.
-        p: two-sided, of the difference for other tasks and other trainings.
-        of_tasks: variance over tasks of the mean difference.
+        seeds: number of seeds of each method.
+        tasks: number of tasks.
+        difference: mean over seeds and tasks of the first method's value minus the second's.
+        ci95: half-width of its 95 % interval for new tasks and new trainings.
+        ci95_tasks: the same for new tasks and these trainings.
+        p: two-sided, for new tasks and new trainings.
+        of_tasks: variance of the mean difference over tasks.
         of_one_seed: variance over seeds of the difference of two single trainings.
     """
 
@@ -123,12 +123,12 @@ class OverSeeds:
     of_one_seed: float
 
     def seeds_to_tell(self, comparisons: int = 1) -> int | None:
-        """Return about how many seeds each would tell, if the difference is what it seems; None if no number would.
+        """Estimate the seeds per method for a significant result, given this difference; None if no number suffices.
 
         Args:
-            comparisons: for which its p-value has to be corrected.
+            comparisons: number of comparisons that the p-value is corrected for.
         """
-        room = (self.difference / _deviations(comparisons)) ** 2 - self.of_tasks  # that tasks leave
+        room = (self.difference / _deviations(comparisons)) ** 2 - self.of_tasks  # variance left for the seeds
         if room <= 0:
             return None
         seeds = max(2, math.ceil(self.of_one_seed / room))
@@ -137,24 +137,24 @@ class OverSeeds:
         return seeds
 
     def _half_width(self, seeds: int, comparisons: int) -> float:
-        """What the interval's would be with so many seeds each, that alone counting for the degrees of freedom."""
+        """Half-width of the interval with `seeds` per method, with the degrees of freedom of the seeds only."""
         t = float(stdtrit(2 * (seeds - 1), 1 - LEVEL / comparisons / 2))
         return t * math.sqrt(self.of_tasks + self.of_one_seed / seeds)
 
 
 def over_seeds(one: ArrayLike, other: ArrayLike) -> OverSeeds:
-    """Compare two methods by their figures (seeds, n) on the same n tasks; of each at least 2 seeds, n at least 2.
+    """Compare two methods by their values (seeds, n) on the same n tasks, with at least 2 seeds each and n at least 2.
 
-    The variance of the difference is taken to be the sum of three: over tasks, of the difference of the means over
-    seeds; and over the seeds of each method, of its means over tasks. What tasks and seeds have in common is in all of
-    them, so the interval is a little wide where seeds hardly differ. Degrees of freedom: Welch and Satterthwaite.
+    The variance of the difference is the sum of three variances: over tasks, of the difference of the means over
+    seeds; and over the seeds of each method, of its means over tasks. The interaction of tasks and seeds is in all
+    three, so the interval is slightly too wide if seeds hardly differ. Degrees of freedom: Welch and Satterthwaite.
     """
     methods = [np.asarray(each, dtype=np.float64) for each in (one, other)]
     by_task = methods[0].mean(0) - methods[1].mean(0)
     mean, half = mean_and_ci95(by_task)
     seeds, tasks = (len(methods[0]), len(methods[1])), len(by_task)
     if half is None or min(seeds) < 2:
-        raise ValueError("one task or one seed has no spread")
+        raise ValueError("a comparison over seeds needs at least 2 tasks and 2 seeds per method")
     of_tasks = float(by_task.var(ddof=1)) / tasks
     of_one_seed = [float(each.mean(1).var(ddof=1)) for each in methods]
     parts = [of_tasks, *(variance / count for variance, count in zip(of_one_seed, seeds, strict=True))]
@@ -170,14 +170,14 @@ def over_seeds(one: ArrayLike, other: ArrayLike) -> OverSeeds:
 
 
 def comparisons_each(p_values: Sequence[float]) -> list[int]:
-    """Return for how many comparisons Holm (1979) corrects each of several p-values: the smallest for all of them."""
+    """Return the factor of Holm (1979) for each p-value: their number for the smallest, 1 for the largest."""
     count = np.empty(len(p_values), dtype=np.int64)
     count[np.argsort(p_values)] = np.arange(len(p_values), 0, -1)
     return [int(each) for each in count]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for being several (Holm 1979): reject in order of size, each at its own level."""
+    """Correct p-values for multiple comparisons (Holm 1979)."""
     order = np.argsort(p_values)
     steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))
@@ -186,7 +186,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(gain: float, corrected: float) -> Verdict:
-    """Say what a difference means, signed so that more is better, given its corrected p-value."""
+    """Return the verdict on a gain (positive is better), given its corrected p-value."""
     if corrected >= LEVEL:
         return "cannot tell"
     return "better" if gain > 0 else "worse"

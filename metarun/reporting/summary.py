@@ -1,31 +1,32 @@
-"""A run's row for a person: the table in which it ends."""
+"""The summary table that a finished run prints."""
 
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from metarun.reporting.shortfall import remark
+from metarun.reporting.shortfall import shortfall_message
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import excludes_diverged
 from metarun.results.statistics import FEW_TASKS
 from metarun.system.durations import format_duration
 
-SHOWN_STEPS = 12  # of a curve over more steps than that, evenly, from the first to the last
+SHOWN_STEPS = 12  # at most, evenly spaced from the first step to the last
 
 
 def summary(record: dict[str, Any]) -> Table:
-    """Return one run's result as a table of two columns."""
+    """Return the result of a run as a table of two columns."""
     table = Table(title=escape(f"{record['algo']} on {record['data']}"), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
     table.add_row("meta-test", _setting(record))
     _add_figures(table, record)
     _add_warnings(table, record)
-    table.add_row("transductive", "yes: queries see each other" if record["transductive"] else "no")
+    transductive = "yes: predictions depend on the other queries" if record["transductive"] else "no"
+    table.add_row("transductive", transductive)
     if "audit" in record:
         table.add_row("audit", _audit(record))
-    table.add_row("adapting", f"{record['adapt_ms']:.1f} ms a task on {record['device']}")
+    table.add_row("adaptation", f"{record['adapt_ms']:.1f} ms per task on {record['device']}")
     numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
     trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
     table.add_row("meta-training", trained + numbers)
@@ -40,13 +41,13 @@ def _setting(record: dict[str, Any]) -> str:
 
 
 def _add_figures(table: Table, record: dict[str, Any]) -> None:
-    """Add what the run is judged by, over what, by step, and beside what no training has."""
+    """Add the result, with its interval and its value by step, the floor and chance."""
     metric = metric_of(record)
     left = record["test_tasks"] - record.get("diverged", 0)
     over = f"{left:,} of " if excludes_diverged(record) else ""
     interval = f"over {over}{record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
     if record["test_tasks"] < FEW_TASKS:
-        interval += f"; fewer than {FEW_TASKS} tasks say little"
+        interval += f"; unreliable with fewer than {FEW_TASKS} tasks"
     table.add_row(metric.axis, f"{figure(record).removeprefix(metric.prefix)}  {interval}")
     if record.get(metric.median) is not None:
         table.add_row("median", metric.text(record[metric.median]))
@@ -59,47 +60,46 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
 
 
 def _add_warnings(table: Table, record: dict[str, Any]) -> None:
-    """Add what keeps the figures from being taken as they are."""
+    """Add what limits the trust in the result."""
     if record.get("diverged"):
         table.add_row("diverged", _diverged(record), style="yellow")
     if "training_diverged_at" in record:
-        at, chosen = record["training_diverged_at"], record.get("best_iteration", 0)
-        told = f"by step {at:,}; what is judged is the checkpoint of step {chosen:,}"
-        table.add_row("training diverged", told, style="yellow")
-    if short := remark(record):
-        table.add_row("remark", escape(short), style="yellow")
-    if seen := record.get("duplicates_across_splits"):
-        table.add_row("seen before", f"examples in more than one split: {seen:,}; meta-test is not all new")
+        at, best = record["training_diverged_at"], record.get("best_iteration", 0)
+        table.add_row("training diverged", f"by step {at:,}; tested the checkpoint of step {best:,}", style="yellow")
+    if message := shortfall_message(record):
+        table.add_row("warning", escape(message), style="yellow")
+    if leaked := record.get("duplicates_across_splits"):
+        table.add_row("duplicates", f"examples in more than one split: {leaked:,}; meta-test is not entirely new")
     if shared := record.get("duplicates_across_classes"):
-        table.add_row("ambiguous", f"examples in several classes: {shared:,}; no method can tell of which they are")
+        table.add_row("ambiguous", f"examples in several classes: {shared:,}; no method can tell which class is meant")
     if record.get("figures_seen", 1) > 1:
-        told = f"meta-test looked at {record['looks']} times, with {record['figures_seen']} figures in this setting"
-        table.add_row("looks", told)
+        times = f"{record['looks']} times with {record['figures_seen']} results in this setting"
+        table.add_row("meta-tested", f"{times}; picking the best is biased")
 
 
 def _diverged(record: dict[str, Any]) -> str:
-    """Say what the tasks that diverged mean for the figures."""
-    told = f"{record['diverged']:,} of {record['test_tasks']:,} tasks by step {record['steps']}"
+    """Describe how the tasks that diverged affect the result."""
+    tasks = f"{record['diverged']:,} of {record['test_tasks']:,} tasks by step {record['steps']}"
     if metric_of(record).counts_diverged:
-        return f"{told}: a query without a finite prediction counts as wrong"
-    return f"{told}: the mean is over the others, the median over all of them"
+        return f"{tasks}: a query without a finite prediction counts as wrong"
+    return f"{tasks}: the mean is over the others, the median over all tasks"
 
 
 def _audit(record: dict[str, Any]) -> str:
-    """Say what predicting every query by itself changed."""
+    """Describe what changes when each query is predicted alone."""
     audit, metric = record["audit"], metric_of(record)
-    asked = f"{audit['queries']:,} queries of {audit['tasks']} tasks, each predicted by itself"
+    queries = f"{audit['changed']:,} of {audit['queries']:,} queries of {audit['tasks']} tasks"
     flipped = "" if audit["flipped"] is None else f", {audit['flipped']:,} of them to another class"
-    figures = " → ".join(metric.text(audit[key]) for key in ("together", "alone"))
-    return f"{audit['changed']:,} of {asked}, change{flipped}; {metric.key} {figures}"
+    values = " → ".join(metric.text(audit[key]) for key in ("together", "alone"))
+    return f"{queries} change when predicted alone{flipped}; {metric.key} {values}"
 
 
-def _curve(values: list[str], asked: int | None) -> str:
-    """Write figures by step; `asked` is how many steps there might have been, None in rows that do not say so."""
+def _curve(values: list[str], steps_asked: int | None) -> str:
+    """Write the values by step; `steps_asked` is the configured number of steps, None in older rows."""
     if len(values) == 1:
-        why = {None: "no steps", 0: "no steps were asked for, test.steps=0"}.get(asked, "this method takes no steps")
+        why = {None: "no steps", 0: "test.steps=0"}.get(steps_asked, "this method takes no steps")
         return f"{values[0]} ({why})"
-    if len(values) > SHOWN_STEPS:  # result.json has them all
-        apart = (len(values) - 1) / (SHOWN_STEPS - 1)
-        values = [values[round(i * apart)] for i in range(SHOWN_STEPS)]
+    if len(values) > SHOWN_STEPS:  # result.json has all of them
+        stride = (len(values) - 1) / (SHOWN_STEPS - 1)
+        values = [values[round(i * stride)] for i in range(SHOWN_STEPS)]
     return " → ".join(values)

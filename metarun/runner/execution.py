@@ -12,7 +12,7 @@ from metarun.config.schema import Config
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import predict_examples
 from metarun.loggers.run_log import logging_to
-from metarun.loggers.terminal import Screen, SteadyConsole
+from metarun.loggers.terminal import RobustConsole, Screen
 from metarun.results import provenance
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def run_once(run: RunDirectory, config: Config, work: Callable[[RunDirectory, Console], Record]) -> Path:
     """Execute a run unless it is already finished, in one process at a time, and show its record."""
     keep_freed_memory()
-    console = SteadyConsole()
+    console = RobustConsole()
     record = find_result(run, config, console)
     if record is None:
         with run.locked():
@@ -92,7 +92,7 @@ def meta_test(
 
     def on_progress(done: int, tasks: int) -> None:
         interruption.check()
-        screen.judged(done, tasks)
+        screen.on_test_progress(done, tasks)
 
     algorithm, stream, (tasks, steps) = parts.algorithm, parts.test_stream, parts.test_size
     torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a user's method may draw random numbers

@@ -9,7 +9,7 @@ from metarun.config.compose import resolve
 from metarun.config.run_id import run_id
 from metarun.config.schema import Config
 from metarun.errors import RunFailed, UserError
-from metarun.loggers.terminal import SteadyConsole
+from metarun.loggers.terminal import RobustConsole
 from metarun.reporting.summary import summary
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, run_path
@@ -25,7 +25,7 @@ def show_finished(config: DictConfig) -> Path | None:
         RunFailed: the run failed before.
     """
     resolved = resolve(config)
-    run, console = directory_of(resolved, run_id(resolved)), SteadyConsole()
+    run, console = directory_of(resolved, run_id(resolved)), RobustConsole()
     record = find_result(run, resolved, console)
     if record is None:
         return None

@@ -92,7 +92,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
             trained = _training_record(parts, training)
             parts.algorithm.load_state_dict(training.best)
             record = meta_test(run, run, parts, trained, screen, interruption)
-            logbook.tested(record)
+            logbook.on_test(record)
             return record
 
 

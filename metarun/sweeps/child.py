@@ -1,4 +1,4 @@
-"""One run of a sweep in a process of its own, which tells by events how it goes."""
+"""A child process that runs one run of a sweep and reports its progress as events."""
 
 import os
 import subprocess
@@ -10,35 +10,35 @@ from pathlib import Path
 from metarun.system.events import DESCRIPTOR, Event, read_events
 from metarun.system.signals import PARENT
 
-COMPLAINTS = 40  # last lines of stderr that are kept
+STDERR_LINES = 40  # the last lines of stderr that are kept
 
 
 class Child:
     """A process that ends when this one does, see `die_with_parent`.
 
     Args:
-        words: the whole command.
-        environment: all of its variables but the two by which it knows its parent.
-        folder: where it is run; None: here.
-        own_session: let a terminal's Ctrl-C come to this process only, which passes it on.
+        command: the command with its arguments.
+        environment: its variables, without the two that identify its parent.
+        folder: its working directory; None: the current one.
+        own_session: a terminal's Ctrl-C reaches only this process, which forwards it.
 
     Attributes:
-        complaints: the last lines that it wrote to stderr.
+        stderr: the last lines that it wrote to stderr.
     """
 
     def __init__(
         self,
-        words: Sequence[str],
+        command: Sequence[str],
         environment: Mapping[str, str],
         folder: Path | None = None,
         own_session: bool = False,
     ) -> None:
-        self.complaints: deque[str] = deque(maxlen=COMPLAINTS)
+        self.stderr: deque[str] = deque(maxlen=STDERR_LINES)
         reading, writing = os.pipe()
         self._events = os.fdopen(reading, "rb")
         try:
             self._process = subprocess.Popen(
-                list(words),
+                list(command),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -54,25 +54,25 @@ class Child:
             raise
         finally:
             os.close(writing)
-        self._complaining = threading.Thread(target=self._hear_complaints)
-        self._complaining.start()
+        self._stderr_reader = threading.Thread(target=self._read_stderr)
+        self._stderr_reader.start()
 
     def events(self) -> Iterator[Event]:
-        """Yield what it tells, until it ends."""
+        """Yield its events until it ends."""
         with self._events:
             yield from read_events(self._events)
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal; nothing happens where it has ended."""
+        """Send it a signal; does nothing if it has ended."""
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end and return its exit code, or minus the number of the signal that killed it."""
-        self._complaining.join()
+        """Wait until it ends; return its exit code, or the negative number of the signal that killed it."""
+        self._stderr_reader.join()
         return self._process.wait()
 
-    def _hear_complaints(self) -> None:
+    def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr:
             for line in self._process.stderr:
-                self.complaints.append(line.rstrip())
+                self.stderr.append(line.rstrip())

@@ -1,4 +1,4 @@
-"""One run of a sweep, as it is known by the events that it tells."""
+"""The state of one run of a sweep, updated from its events."""
 
 import signal
 from collections import Counter, deque
@@ -11,25 +11,26 @@ from metarun.system.events import Event
 
 @dataclass
 class Job:
-    """One run of a sweep: its words, and what it last said of itself.
+    """One run of a sweep.
 
     Args:
         number: in the sweep.
-        words: the overrides that the user would type.
-        label: those of them that tell it from the other runs.
-        state: starting, waiting (for another process that has the same run at work), training, testing, done, failed,
-            stopped, or pruned.
-        step: of meta-training, as it last said.
-        figure: on meta-val, as it last said.
-        left: how long it has yet to meta-train or to be tested, as it last said.
-        path: its run directory, once it said so.
+        overrides: as the user would type them.
+        label: the overrides that distinguish it from the other runs.
+        state: starting, waiting (another process is running this run), training, testing, done, failed, stopped, or
+            pruned.
+        step: the last reported step of meta-training.
+        figure: the last reported result on meta-val.
+        left: the reported time left to meta-train or to meta-test.
+        path: its run directory, once known.
         code: its exit code.
-        pruned: whether it was told to end before its time.
-        failure: why it failed, in its own words.
+        pruned: whether the search ended it early.
+        failure: the error that it reported.
+        stderr: the last lines of its stderr.
     """
 
     number: int
-    words: list[str]
+    overrides: list[str]
     label: str
     state: str = "starting"
     step: str = ""
@@ -39,10 +40,10 @@ class Job:
     code: int | None = None
     pruned: bool = False
     failure: str = ""
-    complaints: deque[str] = field(default_factory=deque)
+    stderr: deque[str] = field(default_factory=deque)
 
     def update(self, event: Event) -> tuple[int, float] | None:
-        """Take note of an event; return the step and the score of a look at meta-val, the higher the better."""
+        """Apply an event; after a validation, return its step and its score (higher is better)."""
         kind = event["event"]
         if kind in ("phase", "waiting"):
             self.state, self.left = event.get("phase", "waiting"), ""
@@ -59,18 +60,19 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """Why it failed, one line."""
+        """Why it failed, in one line."""
         if self.failure:
             return self.failure
         if self.code is not None and self.code < 0:
-            return f"killed by {signal.Signals(-self.code).name}, perhaps for want of memory"
-        return self.complaints[-1] if self.complaints else f"exit code {self.code}"
+            return f"killed by {signal.Signals(-self.code).name}, perhaps out of memory"
+        return self.stderr[-1] if self.stderr else f"exit code {self.code}"
 
 
 def jobs_of(job_overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Return the jobs of a sweep, each with a label that tells it from the others."""
-    common = Counter(word for words in job_overrides for word in set(words))
-    return [
-        Job(first + i, list(words), " ".join(w for w in words if common[w] < len(job_overrides)) or " ".join(words))
-        for i, words in enumerate(job_overrides)
-    ]
+    """Return the jobs of a sweep, each labelled by the overrides that not all jobs share."""
+    counts = Counter(override for overrides in job_overrides for override in set(overrides))
+    jobs = []
+    for number, overrides in enumerate(job_overrides, first):
+        label = " ".join(override for override in overrides if counts[override] < len(job_overrides))
+        jobs.append(Job(number, list(overrides), label or " ".join(overrides)))
+    return jobs

@@ -1,6 +1,6 @@
-"""Sweeps on engines that others made: joblib, submitit on this machine, Slurm through submitit, Ray.
+"""Sweeps on other engines: joblib, submitit on this machine, Slurm through submitit, Ray.
 
-As in a pool, every run is the command that a user could type, in a process of its own; the engine says when and where.
+As in a pool, each run is a `metarun` command in a process of its own; the engine decides when and where it runs.
 """
 
 import os
@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 from metarun.errors import FULL_TRACE, UserError
 from metarun.sweeps.child import Child
 from metarun.sweeps.job import Job, jobs_of
-from metarun.sweeps.pool import command_of_one, conclude, environment_of_one
+from metarun.sweeps.pool import finish_sweep, run_command, run_environment
 from metarun.system.signals import PARENT
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its number among the others, its exit code, its run directory, why it failed."""
+    """The result of a `Command`: its number, exit code, run directory and, if it failed, the reason."""
 
     number: int
     code: int
@@ -30,47 +30,47 @@ class Outcome:
     reason: str
 
 
-_at_work: list[Child] = []  # of this process
+_children: list[Child] = []  # the running children of this process
 
 
 @dataclass(frozen=True)
 class Command:
-    """One run as the engine's worker sees it; can be pickled.
+    """One run as the engine's worker receives it; can be pickled.
 
     Args:
         number: of the job.
-        label: that tells it from the others, for the log.
-        words: the whole command.
-        folder: where it is run.
-        full_trace: whether the user wants to see tracebacks.
-        variables: metarun's own of the environment, which a worker on another machine may not have.
+        label: of the job, for the log.
+        command: the command with its arguments.
+        folder: its working directory.
+        full_trace: whether to show tracebacks.
+        variables: metarun's environment variables, which a worker on another machine may not have.
     """
 
     number: int
     label: str
-    words: list[str]
+    command: list[str]
     folder: str
     full_trace: bool
     variables: dict[str, str]
 
     def __call__(self) -> Outcome:
-        """Run it to its end, passing on what it says for people."""
-        job = Job(self.number, self.words, self.label)
-        child = Child(self.words, {**environment_of_one(self.full_trace), **self.variables}, Path(self.folder))
-        _at_work.append(child)
+        """Run it until it ends, printing its messages."""
+        job = Job(self.number, self.command, self.label)
+        child = Child(self.command, {**run_environment(self.full_trace), **self.variables}, Path(self.folder))
+        _children.append(child)
         for event in child.events():
             job.update(event)
             if said := event.get("said"):
                 print(f"[{self.number}: {self.label}] {said}", flush=True)
-        job.code, job.complaints = child.wait(), child.complaints
-        _at_work.remove(child)
+        job.code, job.stderr = child.wait(), child.stderr
+        _children.remove(child)
         return Outcome(self.number, job.code, str(job.path) if job.path else None, job.reason)
 
     def checkpoint(self) -> Any:
-        """Let the run save itself and be submitted again: called by submitit before a time limit or a preemption."""
+        """Make the run save a checkpoint and resubmit it; submitit calls this before a time limit or a preemption."""
         import submitit
 
-        for child in _at_work:
+        for child in _children:
             child.send_signal(signal.SIGTERM)
             child.wait()
         return submitit.helpers.DelayedSubmission(self)
@@ -87,34 +87,34 @@ def run_on_engine(
     engine: str,
     settings: dict[str, Any],
 ) -> list[JobReturn]:
-    """Run the jobs of a sweep on an engine; write the sweep's tables and say which failed.
+    """Run the jobs of a sweep on an engine; write the sweep's tables and report failed runs.
 
     Args:
-        config: of the sweep, with Hydra's own part.
-        task_function: the verb's, whose `failures` take the exit codes of runs that failed.
-        job_overrides: the words of each job.
+        config: of the sweep, including Hydra's part.
+        task_function: of the command; the exit codes of failed runs are added to its `failures`.
+        job_overrides: of each job.
         first: number of the first job.
         engine: a key of `ENGINES`.
-        settings: of the engine, by its own names.
+        settings: arguments of the engine.
 
     Raises:
-        UserError: the engine is not installed, or is not to be had here.
+        UserError: the engine is not installed or not available.
     """
     jobs = jobs_of(job_overrides, first)
     by_number = {job.number: job for job in jobs}
-    one, folder = command_of_one(config), str(Path.cwd())
+    command, folder = run_command(config), str(Path.cwd())
     own = {name: value for name, value in os.environ.items() if name.startswith("METARUN_") and name != PARENT}
-    commands = [Command(job.number, job.label, [*one, *job.words], folder, FULL_TRACE, own) for job in jobs]
+    commands = [Command(job.number, job.label, [*command, *job.overrides], folder, FULL_TRACE, own) for job in jobs]
     extra, start = ENGINES[engine]
     try:
         for outcome in start(commands, settings):
-            _take(by_number[outcome.number], outcome)
+            _record(by_number[outcome.number], outcome)
     except ImportError as error:
         raise UserError(f"hydra/launcher={engine} needs {error.name}: pip install 'metarun[{extra}]'.") from error
-    return conclude(config, task_function, jobs)
+    return finish_sweep(config, task_function, jobs)
 
 
-def _take(job: Job, outcome: Outcome) -> None:
+def _record(job: Job, outcome: Outcome) -> None:
     job.code, job.path = outcome.code, Path(outcome.path) if outcome.path else None
     job.failure = outcome.reason
     job.state = "done" if outcome.code == 0 else "failed"
@@ -133,39 +133,39 @@ def _on_submitit(cluster: str) -> Engine:
         import submitit
 
         folder, at_a_time = settings.pop("folder"), settings.pop("at_a_time", None) or len(commands)
-        again = settings.pop("max_num_timeout", None)
+        resubmissions = settings.pop("max_num_timeout", None)
         try:
-            own = {} if again is None else {f"{cluster}_max_num_timeout": again}
+            own = {} if resubmissions is None else {f"{cluster}_max_num_timeout": resubmissions}
             executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **own)
         except RuntimeError as error:
             raise UserError(f"hydra/launcher=submitit_{cluster}: {error}.") from error
         executor.update_parameters(**settings)
-        for begin in range(0, len(commands), at_a_time):
-            some = commands[begin : begin + at_a_time]
+        for start in range(0, len(commands), at_a_time):
+            batch = commands[start : start + at_a_time]
             try:
                 with executor.batch():
-                    submitted = [executor.submit(command) for command in some]
+                    submitted = [executor.submit(command) for command in batch]
             except submitit.core.utils.FailedJobError as error:
                 raise UserError(f"hydra/launcher=submitit_{cluster}: {error}") from error
-            numbers = dict(zip(map(id, submitted), some, strict=True))
+            by_job = dict(zip(map(id, submitted), batch, strict=True))
             for job in submitit.helpers.as_completed(submitted):
-                yield _outcome(job, numbers[id(job)])
+                yield _outcome(job, by_job[id(job)])
 
     return run
 
 
 def _outcome(job: Any, command: Command) -> Outcome:
-    """What a job of submitit came to; one whose process is gone has left no result."""
+    """Return the outcome of a submitit job; a job whose process was killed has no result."""
     try:
-        found: Outcome = job.result()
-    except Exception as error:  # submitit has several kinds, and hands on whatever a worker raised
-        sentence = " ".join(str(error).split())
-        return Outcome(command.number, 1, None, sentence or type(error).__name__)
-    return found
+        outcome: Outcome = job.result()
+    except Exception as error:  # submitit raises several kinds, and whatever the worker raised
+        reason = " ".join(str(error).split())
+        return Outcome(command.number, 1, None, reason or type(error).__name__)
+    return outcome
 
 
 def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Outcome]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere that nobody asked for
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry unless the user asks for it
     import ray
 
     address = settings.pop("address")
@@ -179,8 +179,7 @@ def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[O
             try:
                 yield ray.get(ended)
             except ray.exceptions.RayError as error:
-                sentence = " ".join(str(error).split())
-                yield Outcome(command.number, 1, None, sentence)
+                yield Outcome(command.number, 1, None, " ".join(str(error).split()))
     finally:
         ray.shutdown()
 
@@ -189,7 +188,7 @@ def _call(command: Command) -> Outcome:
     return command()
 
 
-# By the name of the launcher: the extra that brings it, and what runs commands on it.
+# Launcher → the extra that installs it, and the function that runs commands on it.
 ENGINES: dict[str, tuple[str, Engine]] = {
     "joblib": ("joblib", _on_joblib),
     "submitit_local": ("slurm", _on_submitit("local")),

@@ -1,7 +1,7 @@
-"""Sweeps that survive: every run is the command that a user could type, in a process of its own.
+"""Run a sweep in a pool of processes: each run is a `metarun` command in a process of its own.
 
-What a run tells of itself by events makes the table of all of them. Killing this process ends the others: each asks the
-system for a signal when its parent is gone (`die_with_parent`), saves, and leaves; the same sweep resumes from there.
+The runs report events, from which the live table is made. If this process is killed, each run receives a signal
+(`die_with_parent`), saves a checkpoint and exits; the same sweep resumes from there.
 """
 
 import os
@@ -30,50 +30,48 @@ CORES_PER_RUN = 4
 def run_pool(
     config: DictConfig, task_function: Any, job_overrides: Sequence[Sequence[str]], first: int, n_jobs: int | None
 ) -> list[JobReturn]:
-    """Run the jobs of a sweep, `n_jobs` at a time; tell how they go; write the sweep's tables.
+    """Run the jobs of a sweep, `n_jobs` in parallel, show their progress, and write the sweep's tables.
 
     Args:
-        config: of the sweep, with Hydra's own part.
-        task_function: the verb's, whose `failures` take the exit codes of runs that failed.
-        job_overrides: the words of each job.
+        config: of the sweep, including Hydra's part.
+        task_function: of the command; the exit codes of failed runs are added to its `failures`.
+        job_overrides: of each job.
         first: number of the first job.
-        n_jobs: at a time; None: `room_for`.
+        n_jobs: number of parallel runs; None: `default_n_jobs`.
 
     Raises:
-        Interrupted: a signal came; the runs at work have saved what they need to go on.
+        Interrupted: a signal arrived; the running jobs have saved a checkpoint.
         UserError: torchrun started this process.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UserError(
-            "torchrun splits one run, and a sweep starts processes of its own", "leave out torchrun, or -m."
-        )
+        raise UserError("a sweep cannot run under torchrun, which splits a single run", "omit torchrun, or -m.")
     jobs = jobs_of(job_overrides, first)
-    Pool(config, min(len(jobs), n_jobs or room_for()), lambda: len(jobs)).run(jobs)
-    return conclude(config, task_function, jobs)
+    Pool(config, min(len(jobs), n_jobs or default_n_jobs()), lambda: len(jobs)).run(jobs)
+    return finish_sweep(config, task_function, jobs)
 
 
-def conclude(config: DictConfig, task_function: Any, jobs: Sequence[Job]) -> list[JobReturn]:
-    """Write the tables of a sweep of which all runs have ended, and say which of them failed."""
-    from metarun.sweeps.tables import write_tables  # pandas, which no run need wait for
+def finish_sweep(config: DictConfig, task_function: Any, jobs: Sequence[Job]) -> list[JobReturn]:
+    """Write the tables of a finished sweep and report its failed runs."""
+    from metarun.sweeps.tables import write_tables  # pandas: imported when all runs have ended
 
     write_tables(Path(config.hydra.sweep.dir), [job.path for job in jobs if job.state == "done" and job.path])
     failed = [job for job in jobs if job.state == "failed"]
     for job in failed:
         print(f"metarun: error: [{job.label}] {job.reason}", file=sys.stderr)
     if failed:
-        how = "retry_failed=true tries them again, the other runs are there"
-        print(f"metarun: {len(failed)} of {len(jobs)} runs failed; {how}.", file=sys.stderr)
+        remedy = "add retry_failed=true to repeat only these"
+        print(f"metarun: {len(failed)} of {len(jobs)} runs failed; {remedy}.", file=sys.stderr)
         task_function.failures.append(1)
-    return [JobReturn(overrides=job.words, status=JobStatus.COMPLETED, _return_value=job.code) for job in jobs]
+    return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED, _return_value=job.code) for job in jobs]
 
 
-def room_for() -> int:
-    """How many runs at a time this machine has room for."""
+def default_n_jobs() -> int:
+    """Number of parallel runs by default: one per GPU, or one per `CORES_PER_RUN` cores."""
     return len(gpus()) or max(1, (os.cpu_count() or 1) // CORES_PER_RUN)
 
 
 def gpus() -> list[str]:
-    """Return the names of the NVIDIA GPUs that may be used, without importing torch."""
+    """Return the visible NVIDIA GPUs, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
@@ -81,30 +79,30 @@ def gpus() -> list[str]:
 
 
 class Pool:
-    """Runs jobs, several at a time, each in a process of its own, and shows how they go.
+    """Runs jobs in parallel, each in a process of its own, and shows their progress.
 
     Args:
-        config: of the sweep, with Hydra's own part.
-        at_a_time: how many.
-        total: says how many jobs there will be.
-        looked: told the step and the score when a run looked at meta-val; returns whether to end it, pruned.
-        ended: told when a run has ended.
+        config: of the sweep, including Hydra's part.
+        n_jobs: number of parallel jobs.
+        total: returns the number of jobs.
+        on_validation: called with the job, step and score after each validation; returns whether to prune the job.
+        on_end: called when a job has ended.
     """
 
     def __init__(
         self,
         config: DictConfig,
-        at_a_time: int,
+        n_jobs: int,
         total: Callable[[], int],
-        looked: Callable[[Job, int, float], bool] = lambda *_: False,
-        ended: Callable[[Job], None] = lambda _: None,
+        on_validation: Callable[[Job, int, float], bool] = lambda *_: False,
+        on_end: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        self.command = command_of_one(config)
+        self.command = run_command(config)
         self.jobs: list[Job] = []
-        self.at_a_time = max(1, at_a_time)
+        self.n_jobs = max(1, n_jobs)
         self.total = total
-        self.looked = looked
-        self.ended = ended
+        self.on_validation = on_validation
+        self.on_end = on_end
         self.console = Console()
         self.lock = threading.RLock()
         self.children: set[Child] = set()
@@ -113,9 +111,9 @@ class Pool:
         self.live: Live | None = None
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Run all jobs, each taken when there is room for it; on a signal let those at work save, raise `Interrupted`.
+        """Run all jobs. On a signal, let the running ones save a checkpoint and raise `Interrupted`.
 
-        `jobs`, `looked` and `ended` are called by one thread at a time.
+        `jobs`, `on_validation` and `on_end` are called by one thread at a time.
         """
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -131,13 +129,13 @@ class Pool:
             raise Interrupted(self.stopped_by)
 
     def _run_all(self, jobs: Iterator[Job]) -> None:
-        with ThreadPoolExecutor(self.at_a_time) as workers:
-            working = [workers.submit(self._work, jobs) for _ in range(self.at_a_time)]
-        for done in working:
-            done.result()
+        with ThreadPoolExecutor(self.n_jobs) as executor:
+            workers = [executor.submit(self._work, jobs) for _ in range(self.n_jobs)]
+        for worker in workers:
+            worker.result()
 
     def _work(self, jobs: Iterator[Job]) -> None:
-        """Run one job after another for as long as there are some."""
+        """Run one job after another until none is left."""
         while True:
             with self.lock:
                 job = None if self.stopped_by is not None else next(jobs, None)
@@ -151,26 +149,26 @@ class Pool:
             if self.stopped_by is not None:
                 return
             gpu = self.free_gpus.popleft() if self.free_gpus else None
-            child = Child([*self.command, *job.words], self._environment(gpu), own_session=True)
+            child = Child([*self.command, *job.overrides], self._environment(gpu), own_session=True)
             self.children.add(child)
         for event in child.events():
-            look = job.update(event)
-            self._tell(job, event.get("said", ""))
+            validation = job.update(event)
+            self._print(job, event.get("said", ""))
             with self.lock:
-                if look is not None and not job.pruned and self.looked(job, *look):
+                if validation is not None and not job.pruned and self.on_validation(job, *validation):
                     job.pruned = True
                     child.send_signal(signal.SIGTERM)
-        job.code, job.complaints = child.wait(), child.complaints
+        job.code, job.stderr = child.wait(), child.stderr
         with self.lock:
             self.children.remove(child)
             if gpu is not None:
                 self.free_gpus.append(gpu)
-            job.state = self._end_of(job)
+            job.state = self._end_state(job)
             if job.state != "stopped":
-                self.ended(job)
-        self._tell(job, f"{job.state}{'' if job.state != 'failed' else f': {job.reason}'}")
+                self.on_end(job)
+        self._print(job, f"{job.state}{'' if job.state != 'failed' else f': {job.reason}'}")
 
-    def _end_of(self, job: Job) -> str:
+    def _end_state(self, job: Job) -> str:
         if job.code == 0:
             return "done"
         if job.pruned and job.code == 128 + signal.SIGTERM:
@@ -183,32 +181,32 @@ class Pool:
             child.send_signal(signal.SIGTERM)
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
-        threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
+        threads = max(1, (os.cpu_count() or 1) // self.n_jobs)
         own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-        return {"OMP_NUM_THREADS": str(threads), **environment_of_one(FULL_TRACE), **own}
+        return {"OMP_NUM_THREADS": str(threads), **run_environment(FULL_TRACE), **own}
 
-    def _tell(self, job: Job, line: str) -> None:
-        """Where there is no live table, pass on what a run says for people."""
+    def _print(self, job: Job, line: str) -> None:
+        """Print a message of a run, unless there is a live table."""
         if self.live is None and line:
             print(f"[{job.number}: {job.label}] {line}", flush=True)
 
     def _table(self) -> Group:
-        return live_table(self.jobs, self.total(), self.at_a_time, self.console.height)
+        return live_table(self.jobs, self.total(), self.n_jobs, self.console.height)
 
 
-def command_of_one(config: DictConfig) -> list[str]:
-    """Return the command that makes one run of a sweep, but for the words that tell which."""
-    # One run, although its words name the sweep's YAML file again where there is one.
+def run_command(config: DictConfig) -> list[str]:
+    """Return the command of one run of a sweep, without the overrides of the job."""
+    # hydra.mode=RUN, because the job's overrides may include +sweep=NAME, which would start another sweep.
     return [sys.executable, "-m", "metarun", config.hydra.job.name, "hydra.mode=RUN", *_flags(config)]
 
 
-def environment_of_one(full_trace: bool) -> dict[str, str]:
-    """Return the environment variables of a run; a sweep sets one for itself, unless the user wants full traces."""
+def run_environment(full_trace: bool) -> dict[str, str]:
+    """Return the environment of a run, without the HYDRA_FULL_ERROR that the sweep sets for itself."""
     return {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR" or full_trace}
 
 
 def _flags(config: DictConfig) -> list[str]:
-    """The flags that made Hydra find this sweep's configs."""
+    """The flags that locate this sweep's configs."""
     sources = {source.provider: source.path for source in config.hydra.runtime.config_sources}
     flags = ["--config-name", config.hydra.job.config_name]
     flags += ["--config-path", sources["main"]] if "main" in sources else []

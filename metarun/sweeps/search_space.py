@@ -1,4 +1,4 @@
-"""What a search may try: Hydra's own words for sweeps, as distributions of Optuna."""
+"""The search space: Hydra's sweep overrides as Optuna distributions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ from metarun.errors import UserError
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched.
+    """A search space.
 
     Args:
-        fixed: words that all trials share.
-        free: the distribution of each key that they do not.
+        fixed: overrides that all trials share.
+        free: the distribution of each key to search.
     """
 
     fixed: list[str]
     free: dict[str, BaseDistribution]
 
     @classmethod
-    def of(cls, words: Sequence[str], loader: ConfigLoader) -> "Space":
-        """Read the words of a command.
+    def of(cls, overrides: Sequence[str], loader: ConfigLoader) -> "Space":
+        """Parse the overrides of a command.
 
         Raises:
-            UserError: there is nothing to search, or a range that cannot be.
+            UserError: there is nothing to search, or a range is invalid.
         """
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
-        free = {each.get_key_element(): _distribution(each) for each in overrides if each.is_sweep_override()}
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        free = {each.get_key_element(): _distribution(each) for each in parsed if each.is_sweep_override()}
         if not free:
             raise UserError(
-                "nothing is left to search",
+                "there is nothing to search",
                 "give a key several values or a range, such as 'algo.inner_lr=tag(log,interval(1e-3,1))'.",
             )
-        return cls([str(each.input_line) for each in overrides if not each.is_sweep_override()], free)
+        return cls([str(each.input_line) for each in parsed if not each.is_sweep_override()], free)
 
-    def words(self, values: dict[str, Any]) -> list[str]:
-        """Return the words of the run that has these values."""
-        return [*self.fixed, *chosen(values)]
+    def overrides(self, values: dict[str, Any]) -> list[str]:
+        """Return the overrides of a run with these values."""
+        return [*self.fixed, *to_overrides(values)]
 
 
-def chosen(values: dict[str, Any]) -> list[str]:
-    """Write values as words that Hydra reads back as the same ones."""
+def to_overrides(values: dict[str, Any]) -> list[str]:
+    """Write values as overrides that Hydra parses back to the same values."""
     return [f"{key}={value if isinstance(value, str) else repr(value)}" for key, value in values.items()]
 
 

@@ -15,7 +15,7 @@ from metarun.algorithms import Algorithm
 from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
-from metarun.loggers.observer import Look, Observer, Pace
+from metarun.loggers.observer import Observer, TrainingProgress, Validation
 from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.memory import is_out_of_memory
@@ -313,9 +313,9 @@ class Training:
         progress = self.progress
         fraction = self.schedule.fraction_done(progress.iteration, progress.seconds)
         rate = self.optimizer.param_groups[0]["lr"]
-        pace = Pace(progress.iteration, fraction, self._mean_loss(), rate, progress.seconds)
+        event = TrainingProgress(progress.iteration, fraction, self._mean_loss(), rate, progress.seconds)
         for observer in observers:
-            observer.trained(pace)
+            observer.on_progress(event)
 
     def _validate(self, observers: Sequence[Observer], check_interrupt: Callable[[], None]) -> None:
         """Evaluate on meta-val; if interrupted, nothing changes and it is repeated."""
@@ -348,13 +348,13 @@ class Training:
                 progress.best_iteration = progress.iteration
                 self.best = snapshot(self.algorithm.state_dict())
         for observer in observers:
-            observer.validated(look)
+            observer.on_validation(look)
 
 
-def _look(iteration: int, found: Evaluation, best: bool) -> Look:
+def _look(iteration: int, found: Evaluation, best: bool) -> Validation:
     """Summarise an evaluation on meta-val."""
     any_value = len(found.headline) > 0
-    return Look(
+    return Validation(
         iteration=iteration,
         loss=found.loss_by_step[-1] if found.loss_by_step else None,
         value=float(found.headline.double().mean()) if any_value else None,

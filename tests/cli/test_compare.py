@@ -52,7 +52,7 @@ RECORDS = [
 ]
 
 
-def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(compare):
+def test_every_row_has_its_columns_and_the_best_of_a_setting_comes_first(compare):
     code, printed, _ = compare(records=RECORDS)
     assert code == 0
     rows = [line for line in printed.splitlines() if " ± " in line and "glyphs" in line]
@@ -98,7 +98,7 @@ def test_every_row_says_what_it_must_and_the_best_of_a_setting_stands_first(comp
     ]
     assert "In all rows: queries 15, ms/task 12, tasks 1,000, seed 0." in printed
     assert "± is the closed 95 % interval over meta-test tasks (Student t), drawn with replacement." in printed
-    assert "† transductive beside rows that are not: queries see each other." in printed
+    assert "† transductive, unlike other rows: predictions depend on the other queries." in printed
 
 
 def test_a_pivot_of_methods_by_task_sizes(compare):
@@ -112,12 +112,12 @@ def test_a_pivot_of_methods_by_task_sizes(compare):
     ]
 
 
-def test_a_pivot_for_programs_holds_numbers(compare):
+def test_a_pivot_as_json_and_csv_has_numbers(compare):
     words = ("--rows", "algo,order", "--columns", "test_way", "--format")
     _, printed, _ = compare(*words, "json", records=[*RECORDS, record(id="another", seed=1, accuracy=0.8)])
     maml, protonet = json.loads(printed)
     spread = {"sd": pytest.approx(0.1 / np.sqrt(2)), "seeds": 2, "flags": ["transductive"], "standing": ""}
-    five_way = {"accuracy": pytest.approx(0.85), "ci95": None, **spread}  # of the two, the figures of no task are there
+    five_way = {"accuracy": pytest.approx(0.85), "ci95": None, **spread}  # no interval: the runs have no tasks.parquet
     assert maml == {"algo": "maml", "order": 2, "test_way=5": five_way, "test_way=20": None}
     alone = {"sd": None, "seeds": 1, "flags": [], "standing": ""}
     assert protonet["test_way=20"] == {"accuracy": 0.8, "ci95": 0.004, **alone}
@@ -129,7 +129,7 @@ def test_a_pivot_for_programs_holds_numbers(compare):
     assert table["test_way=5 flags"][0] == "transductive"
 
 
-def test_what_a_run_does_not_have_is_a_dash_and_to_programs_nothing(compare):
+def test_a_missing_value_is_a_dash_and_empty_in_csv(compare):
     _, printed, _ = compare("--rows", "algo,order", "--format", "md", records=RECORDS[:2])
     assert [line[:20] for line in printed.splitlines()[2:4]] == ["| maml     | 2     |", "| protonet | –     |"]
     _, printed, _ = compare("--rows", "algo,order", "--format", "csv")
@@ -140,14 +140,14 @@ def test_what_a_run_does_not_have_is_a_dash_and_to_programs_nothing(compare):
     ]
 
 
-def test_seeds_share_a_cell_and_their_spread_stands_apart(compare):
+def test_seeds_share_a_cell_and_their_spread_is_shown_separately(compare):
     records = [record(seed=0, accuracy=0.9), record(seed=1, accuracy=0.8)]
     _, printed, _ = compare("--rows", "algo", "--format", "md", records=records)
     assert "| maml | 85.00 (sd 7.07, 2 seeds) † |" in printed
-    assert "sd: the standard deviation over the seeds, which ± knows nothing of." in printed
+    assert "sd: the standard deviation over the seeds, which ± does not include." in printed
 
 
-def test_the_interval_of_several_seeds_covers_what_other_tasks_would_give_these_trainings(monkeypatch):
+def test_the_interval_of_several_seeds_covers_their_mean_on_other_tasks(monkeypatch):
     monkeypatch.setattr("metarun.reporting.tables.flags.figures_by_step", lambda record: record["by_task"])
     random, covered = np.random.default_rng(5), 0
     offsets = np.array([-0.02, 0.0, 0.03])  # of three trainings
@@ -181,12 +181,12 @@ def two_rates(compare) -> None:
 
 def test_runs_that_differ_in_more_than_their_seed_do_not_share_a_cell(compare):
     two_rates(compare)
-    code, _, complaint = compare("--rows", "algo")
+    code, _, stderr = compare("--rows", "algo")
     assert code == 2
-    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; add algo.inner_lr to --rows" in complaint
+    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; add algo.inner_lr to --rows" in stderr
 
 
-def test_settings_in_which_runs_differ_are_told_where_no_column_tells_them(compare):
+def test_differing_settings_without_a_column_are_in_the_settings_column(compare):
     two_rates(compare)
     _, printed, _ = compare("--format", "md")
     head, _, *rows = printed.splitlines()
@@ -194,7 +194,7 @@ def test_settings_in_which_runs_differ_are_told_where_no_column_tells_them(compa
     assert [row.split("|")[4].strip() for row in rows[:2]] == ["algo.inner_lr=0.1", "algo.inner_lr=0.4"]
 
 
-def test_runs_that_differ_in_their_seed_alone_have_no_settings_to_tell(compare):
+def test_runs_that_differ_only_in_their_seed_have_no_settings_column(compare):
     _, printed, _ = compare("--format", "md", records=[record(), record(id="11111111", seed=1)])
     assert "settings" not in printed
 
@@ -204,19 +204,19 @@ def test_runs_that_differ_in_their_seed_alone_have_no_settings_to_tell(compare):
     [
         (
             ["open", "open"],
-            "± is the open 95 % interval over meta-test tasks (Student t), none of which share an example.",
+            "± is the open 95 % interval over meta-test tasks (Student t), which share no example.",
         ),
-        (["open", "closed"], "closed: drawn with replacement, open: without a shared example."),
+        (["open", "closed"], "closed: tasks drawn with replacement, open: tasks that share no example."),
     ],
 )
-def test_the_head_says_which_interval_it_is(compare, intervals, sentence):
+def test_the_notes_explain_the_interval(compare, intervals, sentence):
     records = [record(id=f"0000000{i}", interval=interval) for i, interval in enumerate(intervals)]
     _, printed, _ = compare(records=records)
     assert sentence in printed
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
-def test_columns_that_a_terminal_has_no_room_for_are_named_and_nothing_is_cut(compare, monkeypatch, width):
+def test_columns_that_do_not_fit_a_terminal_are_named_and_nothing_is_truncated(compare, monkeypatch, width):
     monkeypatch.setattr(
         "metarun.reporting.tables.render.Console", lambda **_: Console(width=width, force_terminal=True)
     )
@@ -226,11 +226,11 @@ def test_columns_that_a_terminal_has_no_room_for_are_named_and_nothing_is_cut(co
     assert "…" not in table
     assert "22222222" in table
     assert max(map(len, re.sub("\x1b.*?m", "", table).splitlines())) <= width
-    assert ("No room here for " in printed) == (width < 100)
+    assert ("Hidden columns: " in printed) == (width < 100)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_pivot_is_wider_than_a_page_or_broken_over_lines_but_never_cut(compare, monkeypatch, terminal):
+def test_a_pivot_is_wider_than_a_page_or_wrapped_but_never_truncated(compare, monkeypatch, terminal):
     console = {"width": 80, "force_terminal": True}
     if terminal:
         monkeypatch.setattr("metarun.reporting.tables.render.Console", lambda **_: Console(**console))
@@ -242,7 +242,7 @@ def test_a_pivot_is_wider_than_a_page_or_broken_over_lines_but_never_cut(compare
     assert widest <= 80 if terminal else widest > 200
 
 
-def test_the_floor_of_regression_is_another(compare):
+def test_regression_has_a_different_floor(compare):
     _, printed, _ = compare(records=[record(), {**record(id="11111111", mse=0.3), "floor_mse": 4.0}])
     assert "The floor is the nearest centroid of raw inputs, in regression the mean of the support targets." in printed
 
@@ -268,25 +268,25 @@ def test_many_rows_are_written_as_plain_text(compare):
         ({"id": "other"}, "differ in more than their seed and would share a cell; add id to --rows"),
     ],
 )
-def test_runs_whose_mean_would_mean_nothing_do_not_share_a_cell(compare, changes, sentence):
-    code, _, complaint = compare("--rows", "algo", records=[record(), record(**changes)])
+def test_runs_with_different_settings_do_not_share_a_cell(compare, changes, sentence):
+    code, _, stderr = compare("--rows", "algo", records=[record(), record(**changes)])
     assert code == 2
-    assert sentence in complaint
+    assert sentence in stderr
 
 
-def test_of_many_runs_that_would_share_a_cell_a_few_are_named(compare):
-    _, _, complaint = compare("--rows", "algo", records=[record(id=f"{i:08x}") for i in range(1200)])
-    assert re.search(r"runs ([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more differ in more than their seed", complaint)
+def test_only_a_few_of_many_runs_that_would_share_a_cell_are_listed(compare):
+    _, _, stderr = compare("--rows", "algo", records=[record(id=f"{i:08x}") for i in range(1200)])
+    assert re.search(r"runs ([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more differ in more than their seed", stderr)
 
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])
-def test_every_format_holds_every_row(compare, form):
+def test_every_format_has_every_row(compare, form):
     code, printed, _ = compare("--format", form, records=RECORDS)
     assert code == 0
     assert all(each["id"] in printed for each in RECORDS)
 
 
-def test_csv_and_json_hold_every_key(compare, tmp_path):
+def test_csv_and_json_have_every_key(compare, tmp_path):
     _, printed, _ = compare("--format", "json", records=RECORDS)
     parsed = json.loads(printed)
     assert all(RECORDS[0].items() <= each.items() for each in parsed if each["id"] == "00000000")
@@ -295,7 +295,7 @@ def test_csv_and_json_hold_every_key(compare, tmp_path):
     assert set(RECORDS[0]) <= set(pd.read_csv(tmp_path / "table.csv").columns)
 
 
-def test_latex_is_booktabs(compare):
+def test_latex_uses_booktabs(compare):
     _, printed, _ = compare("--rows", "algo", "--columns", "test_way", "--format", "latex", records=RECORDS)
     assert printed.splitlines()[1:] == [
         r"\begin{tabular}{lll}",
@@ -309,7 +309,7 @@ def test_latex_is_booktabs(compare):
     ]
 
 
-def test_what_a_format_would_take_for_its_own_is_written_as_text(compare):
+def test_special_characters_of_a_format_are_escaped(compare):
     strange = [record(algo="a|b_c", norm="50 % & {x} #1 $2 ~ ^ \\"), record(id="1", algo="d<e>f", norm="batch")]
     _, printed, _ = compare("--format", "md", records=strange)
     rows = [line for line in printed.splitlines() if line.startswith("|")]
@@ -321,7 +321,7 @@ def test_what_a_format_would_take_for_its_own_is_written_as_text(compare):
     assert r"50 \% \& \{x\} \#1 \$2 \textasciitilde{} \^{} \textbackslash{}" in printed
 
 
-def test_the_best_stands_out(compare):
+def test_the_best_is_bold(compare):
     rows = [record(stream_hash="same"), record(id="1", accuracy=0.8, stream_hash="same")]
     _, printed, _ = compare("--format", "latex", records=rows)
     assert printed.count(r"\textbf{90.00 ± 0.40}") == 1
@@ -329,10 +329,10 @@ def test_the_best_stands_out(compare):
     assert printed.count("**90.00 ± 0.40**") == 1
 
 
-def test_unfinished_failed_and_damaged_runs_are_named_and_left_out(compare):
+def test_unfinished_failed_and_damaged_runs_are_skipped_and_named(compare):
     for name, text in {
         "damaged": "{",
-        "foreign": "[]",
+        "array": "[]",
         "failed": '{"status": "failed", "reason": "NaN."}',
         "bare": '{"status": "done"}',
     }.items():
@@ -343,7 +343,7 @@ def test_unfinished_failed_and_damaged_runs_are_named_and_left_out(compare):
     code, printed, notes = compare(records=[record()])
     assert code == 0
     assert "00000000" in printed
-    assert all(f"left out: results/runs/{name}" in notes for name in ("damaged", "foreign", "failed", "bare"))
+    assert all(f"skipped: results/runs/{name}" in notes for name in ("damaged", "array", "failed", "bare"))
     assert "NaN." in notes
 
 
@@ -357,33 +357,33 @@ def test_other_folders_can_be_named(compare):
 @pytest.mark.parametrize(
     ("words", "records", "sentence"),
     [
-        ([], [], "there is no results here; `metarun train` writes to results/"),
-        (["nowhere"], RECORDS, "there is no nowhere here"),
-        (["--rows", "algoo"], RECORDS, "'algoo' is no key of a result"),
-        (["--rows", "accuracy_by_step"], [record(accuracy_by_step=[0.2])], "'accuracy_by_step' is no key of a result"),
+        ([], [], "results does not exist; name a folder with runs, such as"),
+        (["nowhere"], RECORDS, "nowhere does not exist"),
+        (["--rows", "algoo"], RECORDS, "'algoo' is not a key of a result"),
+        (["--rows", "accuracy_by_step"], [record(accuracy_by_step=[0.2])], "'accuracy_by_step' is not a key of a"),
         (["--format", "cvs"], RECORDS, "invalid choice: 'cvs'"),
-        ([], [{"status": "failed", "reason": "NaN."}], "there is no finished run in results"),
+        ([], [{"status": "failed", "reason": "NaN."}], "no finished run in results"),
     ],
 )
-def test_what_cannot_be_shown_is_one_sentence(compare, words, records, sentence):
-    code, _, complaint = compare(*words, records=records)
+def test_an_error_is_one_sentence(compare, words, records, sentence):
+    code, _, stderr = compare(*words, records=records)
     assert code == 2
-    assert sentence in complaint
+    assert sentence in stderr
 
 
-def test_another_precision_is_told(compare):
+def test_another_precision_is_shown(compare):
     _, printed, _ = compare(records=[record(), record(id="11111111", precision="bf16")])
     assert "precision" in printed
     assert "bf16" in printed
-    code, _, complaint = compare("--rows", "algo", "--columns", "way")
-    assert (code, "precision" in complaint) == (2, True), complaint
+    code, _, stderr = compare("--rows", "algo", "--columns", "way")
+    assert (code, "precision" in stderr) == (2, True), stderr
 
 
-def test_the_usual_precision_is_not(compare):
+def test_the_default_precision_is_not_shown(compare):
     assert "precision" not in compare(records=[record(), record(id="11111111", precision="float32")])[1]
 
 
-def test_a_row_of_latex_that_begins_with_a_bracket_or_a_star_is_no_argument_of_the_line_before():
+def test_a_latex_row_that_starts_with_a_bracket_or_star_is_not_an_argument_of_the_line_before():
     text = as_text(["[a]", "b"], [["[x]", "[y]"], ["* z", "1"], [Best("[w]"), "2"]], [], "latex")
     rows = [line.split("&")[0].strip() for line in text.splitlines() if "&" in line]
     assert rows == ["{[}a]", "{[}x]", "{*} z", r"\textbf{[w]}"]

@@ -1,4 +1,4 @@
-"""`metarun data` and `metarun doctor`, on data sources that are built in an instant."""
+"""`metarun data` and `metarun doctor`, with tiny data sources."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_drawn")
-def test_list_says_where_each_set_is_or_how_to_get_it(
+def test_list_shows_the_location_of_each_data_set_or_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -65,20 +65,20 @@ def test_list_says_where_each_set_is_or_how_to_get_it(
 
 
 @pytest.mark.usefixtures("_drawn")
-def test_get_says_what_each_split_holds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_prints_the_contents_of_each_split(capsys: pytest.CaptureFixture[str]) -> None:
     assert data_command.main(["get", "drawn"]) == 0
     shown = capsys.readouterr().out
     assert shown == "drawn: train 2 classes of 3 examples, val 1 of 3, test 1 of 3\n"
 
 
 @pytest.mark.usefixtures("_drawn")
-def test_check_prints_what_the_source_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_the_result_of_the_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert data_command.main(["check", "drawn"]) == 0
     assert capsys.readouterr().out == "drawn: 12 examples, all well.\n"
 
 
 @pytest.mark.parametrize(
-    ("alike", "told"),
+    ("alike", "warning"),
     [
         (
             (0, 1),
@@ -92,23 +92,23 @@ def test_check_prints_what_the_source_found(capsys: pytest.CaptureFixture[str]) 
         ),
     ],
 )
-def test_get_and_check_tell_of_equal_examples_as_a_run_does(
+def test_get_and_check_report_duplicates_like_a_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     alike: Sequence[int],
-    told: str,
+    warning: str,
 ) -> None:
     source = Drawn(alike=alike)
     monkeypatch.setattr(data_command, "build_source", lambda name, settings=(): source)
     for action in ("get", "check"):
         assert data_command.main([action, "drawn"]) == 0
-        assert capsys.readouterr().out.splitlines()[1:] == [told]
+        assert capsys.readouterr().out.splitlines()[1:] == [warning]
     data = source.load()
     found = find_duplicates(data.name, data.hash, lambda: data.splits)
     assert found is not None
     log_duplicates("drawn", found)
-    assert caplog.messages == [told]
+    assert caplog.messages == [warning]
 
 
 def test_every_packaged_data_set_is_listed() -> None:
@@ -117,16 +117,16 @@ def test_every_packaged_data_set_is_listed() -> None:
     assert all(source.summary and source.licence for source in listed.values())
 
 
-def test_a_setting_goes_into_the_data_source() -> None:
+def test_a_setting_is_passed_to_the_data_source() -> None:
     assert data_command.build_source("omniglot", ["split=lake"]).split == "lake"  # type: ignore[attr-defined]
 
 
-def test_an_unknown_data_set_is_told_with_the_nearest_one() -> None:
-    with pytest.raises(UserError, match=r"there is no data set 'glyfs'\. Did you mean 'glyphs'\?"):
+def test_an_unknown_data_set_is_reported_with_the_closest_name() -> None:
+    with pytest.raises(UserError, match=r"unknown data set 'glyfs'\. Did you mean 'glyphs'\?"):
         data_command.build_source("glyfs")
 
 
-def test_doctor_finds_all_well_here(
+def test_doctor_finds_no_problems_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -134,16 +134,14 @@ def test_doctor_finds_all_well_here(
     assert doctor.main(["--results-dir", str(tmp_path / "results")]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("torch", "processor", "METARUN_DATA", "data=glyphs", "learn2learn"))
-    assert shown.splitlines()[-1] == "All is well."
+    assert shown.splitlines()[-1] == "No problems found."
 
 
-def test_doctor_says_what_to_mend(
+def test_doctor_says_what_to_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("METARUN_MIRROR", str(tmp_path / "nowhere"))
     monkeypatch.setattr(doctor, "IMPORTED", ("numpy", "no_such_module"))
     assert doctor.main(["--results-dir", str(tmp_path)]) == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith(
-        "To mend: install metarun again (no_such_module is broken); correct or unset METARUN_MIRROR="
-    )
+    assert last.startswith("To fix: reinstall metarun (no_such_module is broken); correct or unset METARUN_MIRROR=")

@@ -1,4 +1,4 @@
-"""The command line from outside: help, verbs, exit codes, sweeps, a stored config, completion."""
+"""The command line from outside: help, commands, exit codes, sweeps, a stored config, completion."""
 
 import os
 import subprocess
@@ -17,10 +17,9 @@ from tests.support.commands import replace_runs, run_here, run_process
 
 pytestmark = pytest.mark.command
 
-SECONDS = 60  # no command in this file takes one
+SECONDS = 60  # timeout of each command
 
-# What `metarun.runner.train` and `metarun.runner.retest` are in these tests: they show what they were called with, and
-# fail as the way says.
+# The stubs of `train` and `retest` in these tests record their config and raise the error for its way.
 FAILURES = {
     500: UserError("way=500 but split 'val' has 12 classes;\n  lower `task.way`."),
     501: RunFailed("the loss became NaN at step 3."),
@@ -28,12 +27,12 @@ FAILURES = {
     503: KeyError("a bug"),
 }
 
-BASIC = "hydra/launcher=basic"  # runs jobs in this process, where what they are given can be seen
+BASIC = "hydra/launcher=basic"  # runs jobs in this process, where the stubs record their configs
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
-    """The resolved configs that the stubbed `train` and `retest` were called with, in an empty current folder."""
+    """The resolved configs that the stubs of `train` and `retest` received, in an empty current folder."""
     seen: list[Config] = []
 
     def record(config: DictConfig, *_: object) -> None:
@@ -48,22 +47,22 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_shows_every_verb_and_examples(words: list[str]) -> None:
+def test_help_shows_every_command_and_examples(words: list[str]) -> None:
     shown = run_process(*words)
     assert shown.returncode == 0
-    assert all(f"  {verb} " in shown.stdout for verb in cli.VERBS)
+    assert all(f"  {command} " in shown.stdout for command in cli.COMMANDS)
     assert "metarun train algo=maml" in shown.stdout
     assert not shown.stderr
 
 
-def test_version_is_the_packages() -> None:
+def test_version_matches_the_package() -> None:
     assert run_process("--version").stdout == f"metarun {metarun.__version__}\n"
 
 
-def test_mistyped_verb_gets_one_sentence() -> None:
+def test_unknown_command_is_reported_in_one_sentence() -> None:
     failed = run_process("trian")
     assert failed.returncode == 2
-    assert failed.stderr.startswith("metarun: error: there is no verb 'trian'. Did you mean 'train'?")
+    assert failed.stderr.startswith("metarun: error: unknown command 'trian'. Did you mean 'train'? Commands: train,")
     assert failed.stderr.count("\n") == 1
 
 
@@ -81,14 +80,14 @@ assert {words[0]!r} == "train" or not {{"hydra", "omegaconf", "yaml"}} & set(sys
     subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS, capture_output=True)
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_broken_pipe_is_not_an_error() -> None:
     command = f"{sys.executable} -m metarun train --help | head -1"
     shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=SECONDS, check=True)
     assert shown.stdout.startswith("metarun train:")
     assert not shown.stderr
 
 
-def test_train_and_test_hand_the_composed_config_to_the_run(calls: list[Config]) -> None:
+def test_train_and_test_pass_the_composed_config_to_the_run(calls: list[Config]) -> None:
     assert run_here("train", "algo=protonet", "task=20way5shot", "seed=3") == 0
     assert run_here("test", "run=0a1b", "task.way=7") == 0
     trained, retested = calls
@@ -98,7 +97,7 @@ def test_train_and_test_hand_the_composed_config_to_the_run(calls: list[Config])
     assert not list(Path.cwd().iterdir()), "Hydra left files behind"
 
 
-def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config]) -> None:
+def test_overrides_can_be_on_both_sides_of_a_flag(calls: list[Config]) -> None:
     assert run_here("train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5", BASIC) == 0
     assert [(c["task"]["way"], c["seed"], c["task"]["shot"]) for c in calls] == [
         (3, 1, 1),
@@ -116,7 +115,7 @@ def test_overrides_may_stand_on_both_sides_of_a_flag(calls: list[Config]) -> Non
         (502, 143, "metarun: stopped; rerun the same command to resume.\n"),
     ],
 )
-def test_expected_failures_are_one_line_and_an_exit_code(
+def test_expected_failures_print_one_line_and_set_the_exit_code(
     calls: list[Config], capsys: pytest.CaptureFixture[str], way: int, code: int, sentence: str
 ) -> None:
     assert run_here("train", f"task.way={way}") == code
@@ -132,7 +131,7 @@ def test_a_bug_keeps_its_traceback_without_hydras_frames(
     assert "/hydra/" not in shown
 
 
-def test_a_sweep_goes_on_after_a_failed_job_and_exits_with_its_code(
+def test_a_sweep_continues_after_a_failed_job_and_exits_with_its_code(
     calls: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_here("train", "-m", "task.way=2,501,500,3", BASIC) == 1
@@ -149,7 +148,7 @@ def test_a_signal_ends_a_sweep(calls: list[Config]) -> None:
 
 
 @pytest.mark.parametrize("words", [["train"], ["train", "-m"]])
-def test_a_sweep_that_lives_in_yaml_needs_no_flag_and_the_command_line_beats_it(
+def test_a_sweep_from_yaml_needs_no_flag_and_the_command_line_overrides_it(
     calls: list[Config], words: list[str]
 ) -> None:
     assert run_here(*words, "+sweep=task_sizes", "task.shot=2,3", "algo=protonet", BASIC) == 0
@@ -157,17 +156,17 @@ def test_a_sweep_that_lives_in_yaml_needs_no_flag_and_the_command_line_beats_it(
     assert {c["chosen"]["algo"] for c in calls} == {"protonet"}
 
 
-def test_two_sweeps_that_live_in_yaml_are_multiplied(calls: list[Config]) -> None:
+def test_two_sweeps_from_yaml_are_multiplied(calls: list[Config]) -> None:
     assert run_here("train", "+sweep=[task_sizes,seeds]", "task.shot=1", BASIC) == 0
     assert [(c["task"]["way"], c["seed"]) for c in calls] == [(way, seed) for way in (5, 20) for seed in range(3)]
 
 
-def test_a_finished_run_is_tested_on_a_sweep_of_task_sizes(calls: list[Config]) -> None:
+def test_a_finished_run_can_be_tested_on_a_sweep_of_task_sizes(calls: list[Config]) -> None:
     assert run_here("test", "run=0a1b", "+sweep=task_sizes", "task.way=5", BASIC) == 0
     assert [(c["run"], c["task"]["way"], c["task"]["shot"]) for c in calls] == [("0a1b", 5, 1), ("0a1b", 5, 5)]
 
 
-def test_a_sweep_of_the_users_own_names_its_folder_and_sets_keys(calls: list[Config]) -> None:
+def test_a_users_sweep_can_set_its_folder_and_keys(calls: list[Config]) -> None:
     Path("own/sweep").mkdir(parents=True)
     Path("own/sweep/mine.yaml").write_text(
         "# @package _global_\n"
@@ -180,7 +179,7 @@ def test_a_sweep_of_the_users_own_names_its_folder_and_sets_keys(calls: list[Con
     assert not Path("results").exists()
 
 
-def test_a_stored_config_runs_again_and_leaves_nothing_behind(calls: list[Config]) -> None:
+def test_a_stored_config_can_be_run_and_leaves_no_files_behind(calls: list[Config]) -> None:
     assert run_here("train", "algo=protonet", "data=omniglot", "task.way=7") == 0
     folder = Path("runs") / "one"
     folder.mkdir(parents=True)
@@ -193,7 +192,7 @@ def test_a_stored_config_runs_again_and_leaves_nothing_behind(calls: list[Config
     assert sorted(Path.cwd().rglob("*")) == before
 
 
-def test_hydra_full_error_of_the_user_shows_everything() -> None:
+def test_hydra_full_error_shows_the_traceback() -> None:
     failed = run_process("train", "task.wya=5", HYDRA_FULL_ERROR="1")
     assert failed.returncode == 2
     assert "ConfigCompositionException" in failed.stderr
@@ -202,7 +201,7 @@ def test_hydra_full_error_of_the_user_shows_everything() -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("metarun ", list(cli.VERBS)),
+        ("metarun ", list(cli.COMMANDS)),
         ("metarun tr", ["train"]),
         ("metarun train ta", ["task.", "task="]),
         ("metarun train task=5", ["task=5way1shot", "task=5way5shot"]),
@@ -220,7 +219,7 @@ def test_hydra_full_error_of_the_user_shows_everything() -> None:
         ("metarun nonsense ", []),
     ],
 )
-def test_completion_offers_what_may_follow(
+def test_completion_prints_the_matching_options(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, offered: list[str]
 ) -> None:
     monkeypatch.setenv("COMP_LINE", line)
@@ -229,7 +228,7 @@ def test_completion_offers_what_may_follow(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_installed_for_the_command_alone(shell: str) -> None:
+def test_completion_is_installed_for_metarun_only(shell: str) -> None:
     script = run_process("-sc", f"install={shell}").stdout
     assert "metarun" in script
     assert "metarun train" not in script

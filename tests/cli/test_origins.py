@@ -1,10 +1,10 @@
-"""Which key a message names, and whom it says to have set it."""
+"""The key that a message names, and what it says has set it."""
 
 from pathlib import Path
 
 import pytest
 
-from metarun.cli import hydra_app as hydra_verbs
+from metarun.cli import hydra_app
 from metarun.cli.hydra_app import run_under_hydra
 from metarun.config.key_origins import knob, knobs, set_by
 
@@ -14,26 +14,26 @@ OF_IMAGES = ("algo=protonet", "data=image_folder")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Return a function that composes a command and returns what a message says of each of some keys, run by run."""
+def messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Return a function that composes a command and returns how a message names each key, run by run."""
     monkeypatch.chdir(tmp_path)
 
-    def ask(verb: str, *words: str, keys: list[str]) -> list[str]:
-        told: list[str] = []
+    def ask(command: str, *words: str, keys: list[str]) -> list[str]:
+        named: list[str] = []
 
-        def perform(*_: object) -> None:
-            told.extend(knob(key, "…") for key in keys)
+        def execute(*_: object) -> None:
+            named.extend(knob(key, "…") for key in keys)
 
-        monkeypatch.setattr(hydra_verbs, "_perform", perform)
-        assert run_under_hydra(verb, list(words)) == 0
-        return told
+        monkeypatch.setattr(hydra_app, "_execute", execute)
+        assert run_under_hydra(command, list(words)) == 0
+        return named
 
     return ask
 
 
-def test_a_default_the_command_and_a_recipe_are_told_apart(asked):
-    told = asked("train", *OF_IMAGES, "task.query=2", keys=["train.query", "test.query", "task.way", "seed"])
-    assert told == [
+def test_defaults_recipes_and_the_command_are_distinguished(messages):
+    named = messages("train", *OF_IMAGES, "task.query=2", keys=["train.query", "test.query", "task.way", "seed"])
+    assert named == [
         "`train.query` (…, set by recipe=protonet_miniimagenet)",
         "`task.query` (…, set by the command)",
         "`task.way` (…, the default, task=5way1shot)",
@@ -41,51 +41,51 @@ def test_a_default_the_command_and_a_recipe_are_told_apart(asked):
     ]
 
 
-def test_the_users_local_file_beats_recipes_and_a_debug_file_beats_both(asked, tmp_path: Path):
+def test_the_local_file_overrides_recipes_and_a_debug_file_overrides_both(messages, tmp_path: Path):
     (tmp_path / "own" / "local").mkdir(parents=True)
     (tmp_path / "own" / "local" / "default.yaml").write_text("# @package _global_\ntrain: {query: 3, outer_lr: 0.5}\n")
     words = [*OF_IMAGES, "--config-dir", "own", "debug=smoke"]
-    assert asked("train", *words, keys=["train.query", "train.outer_lr"]) == [
+    assert messages("train", *words, keys=["train.query", "train.outer_lr"]) == [
         "`task.query` (…, set by debug=smoke)",
         "`train.outer_lr` (…, set by local=default)",
     ]
 
 
-def test_a_key_that_follows_another_names_that_one(asked):
-    told = asked(
+def test_an_interpolated_key_names_its_source(messages):
+    named = messages(
         "train", *OF_IMAGES, "train.query=${task.query}", "task=20way5shot", keys=["train.query", "train.shot"]
     )
-    assert told == ["`task.query` (…, set by task=20way5shot)", "`task.shot` (…, set by task=20way5shot)"]
+    assert named == ["`task.query` (…, set by task=20way5shot)", "`task.shot` (…, set by task=20way5shot)"]
 
 
-def test_a_setting_in_braces_is_the_commands_too(asked):
-    assert asked("train", "task={query: 2, shot: 3}", keys=["train.shot"]) == ["`task.shot` (…, set by the command)"]
+def test_a_key_in_braces_is_set_by_the_command(messages):
+    assert messages("train", "task={query: 2, shot: 3}", keys=["train.shot"]) == ["`task.shot` (…, set by the command)"]
 
 
-def test_an_experiment_and_the_option_that_a_data_set_chooses_are_told_by_name(asked):
-    told = asked("train", "experiment=maml_sinusoid_5points", keys=["task.shot", "task.query", "test.tasks"])
-    assert told[0] == "`task.shot` (…, set by experiment=maml_sinusoid_5points)"
-    assert told[1] == "`task.query` (…, set by task=10points, which experiment=maml_sinusoid_5points chooses)"
-    assert told[2] == "`test.tasks` (…, set by experiment=maml_sinusoid_5points)"
+def test_an_experiment_and_the_option_that_it_selects_are_named(messages):
+    named = messages("train", "experiment=maml_sinusoid_5points", keys=["task.shot", "task.query", "test.tasks"])
+    assert named[0] == "`task.shot` (…, set by experiment=maml_sinusoid_5points)"
+    assert named[1] == "`task.query` (…, set by task=10points, which experiment=maml_sinusoid_5points selects)"
+    assert named[2] == "`test.tasks` (…, set by experiment=maml_sinusoid_5points)"
 
 
-def test_what_differs_in_a_sweep_is_set_by_the_sweep(asked):
-    told = asked("train", "-m", "hydra/launcher=one_process", "task.shot=1,5", keys=["task.shot"])
-    assert told == ["`task.shot` (…, set by the sweep)"] * 2
+def test_a_swept_key_is_set_by_the_sweep(messages):
+    named = messages("train", "-m", "hydra/launcher=one_process", "task.shot=1,5", keys=["task.shot"])
+    assert named == ["`task.shot` (…, set by the sweep)"] * 2
 
 
-def test_a_config_of_the_users_own_is_told_by_its_file(asked, tmp_path: Path):
+def test_a_users_primary_config_is_named_by_its_file(messages, tmp_path: Path):
     (tmp_path / "mine.yaml").write_text("defaults: [config, _self_]\ntrain: {query: 3}\n")
     words = ["--config-dir", str(tmp_path), "--config-name", "mine"]
-    assert asked("train", *words, keys=["train.query"]) == [f"`train.query` (…, set by {tmp_path}/mine.yaml)"]
+    assert messages("train", *words, keys=["train.query"]) == [f"`train.query` (…, set by {tmp_path}/mine.yaml)"]
 
 
-def test_a_test_says_what_is_as_the_run_was_trained(asked):
-    told = asked("test", "run=1", "task.query=4", keys=["test.query", "task.shot"])
-    assert told == ["`task.query` (…, set by the command)", "`task.shot` (…, as the run was trained)"]
+def test_a_setting_of_the_trained_run_is_named_as_such(messages):
+    named = messages("test", "run=1", "task.query=4", keys=["test.query", "task.shot"])
+    assert named == ["`task.query` (…, set by the command)", "`task.shot` (…, as the run was trained)"]
 
 
-def test_without_a_command_only_key_and_value_are_told():
+def test_without_a_command_only_key_and_value_are_named():
     assert knob("task.query", 15) == "`task.query` (15)"
     assert set_by("task.query") == ""
     assert knobs({"shot": 1, "query": 2}, " or ") == "`shot` (1) or `query` (2)"
@@ -100,11 +100,11 @@ def test_without_a_command_only_key_and_value_are_told():
         (["data=sinusoid", "+experiment=five"], {"way": None, "shot": 5, "query": None}),
     ],
 )
-def test_a_data_set_of_a_test_leaves_the_runs_tasks_as_they_are(monkeypatch, tmp_path: Path, words, kept):
+def test_the_data_set_of_a_test_does_not_change_the_task_settings(monkeypatch, tmp_path: Path, words, kept):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "five.yaml").write_text("# @package _global_\ntask: {shot: 5}\n")
     seen = []
-    monkeypatch.setattr(hydra_verbs, "_perform", lambda _, config, *rest: seen.append(dict(config.task)))
+    monkeypatch.setattr(hydra_app, "_execute", lambda _, config, *rest: seen.append(dict(config.task)))
     assert run_under_hydra("test", ["run=1", "--config-dir", str(tmp_path), *words]) == 0
     assert {key: seen[0][key] for key in kept} == kept

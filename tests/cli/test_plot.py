@@ -1,4 +1,4 @@
-"""`metarun plot`: what a figure shows, what it says of itself, that the same runs give the same bytes."""
+"""`metarun plot`: the contents and notes of figures, and that the same runs give the same bytes."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def made(run_id: str, **changes) -> dict:
 
 
 def accuracies(run: dict) -> np.ndarray:
-    """(steps + 1, tasks), from chance upwards."""
+    """(steps + 1, tasks), rising from chance."""
     random = np.random.default_rng(int(run["id"], 16))
     rising = np.linspace(0.2, run.get("accuracy", 0.9), run["steps"] + 1)
     return np.clip(rising[:, None] + random.normal(0, 0.02, (run["steps"] + 1, TASKS)), 0, 1)
@@ -33,7 +33,7 @@ def accuracies(run: dict) -> np.ndarray:
 
 @pytest.fixture
 def draw(metarun, monkeypatch):
-    """Write runs, run `metarun plot` on them; return its code, what it printed and complained of, and the figure."""
+    """Write runs and run `metarun plot` on them; return its exit code, stdout, stderr and the figure."""
     drawn: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **how: (drawn.append(figure), save(figure, *to, **how)))
@@ -75,8 +75,8 @@ def texts(figure: Figure) -> str:
 
 def test_a_curve_is_the_mean_over_tasks_with_its_interval(draw):
     runs = two_methods()
-    code, printed, complaint, figure = draw("curve", runs=runs)
-    assert (code, printed, complaint) == (0, "→ curve.png\n", "")
+    code, printed, stderr, figure = draw("curve", runs=runs)
+    assert (code, printed, stderr) == (0, "→ curve.png\n", "")
     (axes,) = figure.axes
     lines = {text.get_text(): line for text, line in zip(figure.legends[0].get_texts(), axes.lines[::-1], strict=True)}
     assert list(lines) == ["protonet", "maml †"]
@@ -90,10 +90,10 @@ def test_a_curve_is_the_mean_over_tasks_with_its_interval(draw):
     level = next(line for line in axes.lines if len(line.get_xdata()) == 2)
     assert level.get_ydata()[0] == level.get_ydata()[1] == pytest.approx(100 * accuracies(runs[1]).mean())
     assert "95 % intervals over 30 meta-test tasks (Student t)" in texts(figure)
-    assert "† transductive: queries see each other." in texts(figure)
+    assert "† transductive: predictions depend on the other queries." in texts(figure).replace("\n", " ")
 
 
-def test_against_milliseconds_the_last_step_is_where_the_whole_adaptation_ends(draw):
+def test_against_milliseconds_the_last_step_is_at_the_time_of_the_whole_adaptation(draw):
     runs = two_methods()
     runs[1]["adapt_ms"] = 4.0
     _, _, _, figure = draw("curve", "--against", "milliseconds", runs=runs)
@@ -104,7 +104,7 @@ def test_against_milliseconds_the_last_step_is_where_the_whole_adaptation_ends(d
     assert points[-1] == [0.0, 4.0, 8.0, 12.0]
 
 
-def test_regression_is_drawn_in_squared_errors(draw):
+def test_regression_is_drawn_as_squared_error(draw):
     runs = [made("0000000a", mse=2.7), made("0000000b", mse=2.6, algo="reptile")]
     for run in runs:
         del run["accuracy"]
@@ -139,7 +139,7 @@ def test_vector_graphics_keep_text_as_text(draw):
     assert b"/CreationDate" not in pdf
 
 
-def test_the_width_is_that_of_a_paper_column_or_as_asked(draw):
+def test_the_width_is_a_paper_column_or_as_given(draw):
     draw("curve", runs=two_methods())
     assert pixels_across("curve.png") == 990  # 3.3 inches, 300 dots each
     draw("curve", "--width", "5", "-o", "wide.png")
@@ -148,7 +148,7 @@ def test_the_width_is_that_of_a_paper_column_or_as_asked(draw):
 
 @pytest.mark.parametrize(
     ("key", "values"),
-    [("accuracy", [0.9] * 4), ("mse", [0.0025, 0.01, 0.003, 0.0131])],  # and long numbers beside the colours
+    [("accuracy", [0.9] * 4), ("mse", [0.0025, 0.01, 0.003, 0.0131])],  # and long numbers next to the colour bar
 )
 def test_every_label_stays_inside_the_figure(draw, key, values):
     changes = [{"backbone": backbone, "algo": algo} for backbone in ("conv4", "resnet12") for algo in ("maml", "anil")]
@@ -173,11 +173,11 @@ def test_every_label_stays_inside_the_figure(draw, key, values):
             assert box.x1 <= width
             assert box.y0 >= 0
             assert box.y1 <= height
-        for i, box in enumerate(boxes):  # and nothing lies on anything else
+        for i, box in enumerate(boxes):  # nothing overlaps
             assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-def test_lines_are_told_apart_by_the_keys_in_which_they_differ(draw):
+def test_lines_are_labelled_by_the_keys_in_which_they_differ(draw):
     runs = [made("0000000a", seed=0), made("0000000b", seed=1), made("0000000c", seed=0, test_shot=5)]
     _, _, _, figure = draw("curve", runs=runs)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
@@ -187,7 +187,7 @@ def test_lines_are_told_apart_by_the_keys_in_which_they_differ(draw):
     ]
 
 
-def test_a_heatmap_has_a_panel_for_each_method_and_one_scale_of_colours(draw):
+def test_a_heatmap_has_one_panel_per_method_and_one_colour_scale(draw):
     sizes = [(5, 1), (5, 5), (20, 1)]
     runs = [
         made(f"0000{way:02d}{shot}{i}", algo=algo, test_way=way, test_shot=shot, accuracy=0.5 + shot / 20 + i / 10)
@@ -211,7 +211,7 @@ def test_a_heatmap_has_a_panel_for_each_method_and_one_scale_of_colours(draw):
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["5", "20"]
 
 
-def test_seeds_are_averaged_and_it_says_so(draw):
+def test_seeds_are_averaged_with_a_note(draw):
     runs = [
         made("0000000a", seed=0, accuracy=0.9),
         made("0000000b", seed=1, accuracy=0.8),
@@ -219,71 +219,71 @@ def test_seeds_are_averaged_and_it_says_so(draw):
     ]
     _, _, _, figure = draw("heatmap", runs=runs)
     assert [text.get_text() for text in figure.axes[0].texts] == ["85.00 †\nsd 7.07", "90.00 †\n± 0.40"]
-    assert "Of 2 seeds it is the mean; sd: the standard deviation" in texts(figure)
+    assert "Mean over 2 seeds; sd: the standard deviation" in texts(figure).replace("\n", " ")
 
 
-def test_settings_that_no_row_holds_tell_runs_apart_too(draw):
+def test_settings_of_the_config_distinguish_runs(draw):
     runs = [made(f"0000000{i}", seed=i % 2, config={"algo": {"inner_lr": 0.1 * (1 + i // 2)}}) for i in range(4)]
     _, _, _, figure = draw("heatmap", runs=runs)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["maml, algo.inner_lr=\n0.1", "maml, algo.inner_lr=\n0.2"]
-    assert "Of 2 seeds it is the mean; sd:" in texts(figure)
+    assert "Mean over 2 seeds; sd:" in texts(figure)
     stepless = made("0000000f", algo="protonet", steps=0, config={"algo": {"distance": ["a", "list"]}})
     _, _, _, figure = draw("curve", runs=[stepless])
     assert "maml, seed 1, algo.inner_lr=0.2 †" in texts(figure)
     assert "protonet, seed 0 †" in texts(figure)
 
 
-def test_a_long_setting_is_broken_after_its_key(draw):
+def test_a_long_setting_is_wrapped_after_its_key(draw):
     settings = ["squared_euclidean", "cosine"]
     runs = [made(f"0000000{i}", config={"algo": {"distance": each}}) for i, each in enumerate(settings)]
     _, _, _, figure = draw("heatmap", runs=runs)
     assert "maml, algo.distance=\nsquared_euclidean" in texts(figure)
 
 
-def test_what_nothing_tells_apart_has_its_id(draw):
+def test_indistinguishable_runs_are_labelled_by_id(draw):
     _, _, _, figure = draw("curve", runs=[made("0000000a"), made("0000000b")])
     assert "0000000b †" in texts(figure)
     _, _, _, figure = draw("heatmap")
     assert "maml, 0000000b" in texts(figure)
 
 
-def test_a_run_whose_tasks_cannot_be_read_is_left_out_with_the_reason(draw):
+def test_a_run_with_unreadable_tasks_is_skipped_with_the_reason(draw):
     draw("heatmap", runs=two_methods())
     Path("results/runs/0000000b/tasks.parquet").write_bytes(b"no parquet")
-    code, _, complaint, figure = draw("curve")
+    code, _, stderr, figure = draw("curve")
     assert code == 0
-    assert "left out: results/runs/0000000b/tasks.parquet cannot be read" in complaint
+    assert "skipped: results/runs/0000000b/tasks.parquet cannot be read" in stderr
     assert len(figure.axes[0].lines) == 1
 
 
 @pytest.mark.parametrize(
     ("words", "runs", "sentence"),
     [
-        (["curve"], [], "there is no results here"),
+        (["curve"], [], "results does not exist"),
         (
             ["curve"],
             two_methods()[1:],
-            "none of these runs adapts in steps, so there is no curve; `metarun plot heatmap`",
+            "none of these runs adapts in steps, so there is no curve; use `metarun plot heatmap`",
         ),
         (
             ["heatmap"],
             [made("0000000a"), made("0000000b", mse=2.0)],
-            "some of these runs are judged by accuracy and some",
+            "these runs mix accuracy and squared error; select runs with the same metric.",
         ),
-        (["curve", "-o", "curve.gif"], two_methods(), "-o curve.gif: the suffix says the format, which is one of png,"),
+        (["curve", "-o", "curve.gif"], two_methods(), "-o curve.gif: unknown format; the suffix must be one of png,"),
         (
             ["curve", "-o", "results/runs/0000000a/result.json/x.png"],
             two_methods(),
-            "x.png cannot be written (File exists); name another",
+            "x.png cannot be written (File exists); choose another file",
         ),
-        (["curve"], [made(f"{i:08x}") for i in range(29)], "29 lines are more than can be told apart (28); name fewer"),
+        (["curve"], [made(f"{i:08x}") for i in range(29)], "cannot draw 29 lines: at most 28 are distinguishable;"),
         (
             ["heatmap", "--width", "2"],
             [made(f"{shot:08x}", test_shot=shot) for shot in range(1, 6)],
-            "--width 2 has no room for 5 shots side by side; 3.3 inches have.",
+            "--width 2 is too narrow for 5 shots; use at least 3.3 inches.",
         ),
-        (["curve", "--width", "0"], two_methods(), "argument --width: '0' is no number of inches between 1.5 and 40"),
-        (["curve", "--width", "wide"], two_methods(), "argument --width: 'wide' is no number of inches"),
+        (["curve", "--width", "0"], two_methods(), "argument --width: '0' is not a number of inches from 1.5 to 40"),
+        (["curve", "--width", "wide"], two_methods(), "argument --width: 'wide' is not a number of inches"),
         (
             ["heatmpa"],
             two_methods(),
@@ -292,14 +292,14 @@ def test_a_run_whose_tasks_cannot_be_read_is_left_out_with_the_reason(draw):
         ([], two_methods(), "metarun plot: the following arguments are required: curve | heatmap | tasks"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_sentence(draw, words, runs, sentence):
-    code, _, complaint, _ = draw(*words, runs=runs)
+def test_an_error_is_one_sentence(draw, words, runs, sentence):
+    code, _, stderr, _ = draw(*words, runs=runs)
     assert code == 2
-    assert sentence in complaint
-    assert complaint.count("\n") == 1
+    assert sentence in stderr
+    assert stderr.count("\n") == 1
 
 
-def test_no_figure_is_shorter_of_room_than_its_default(draw):
+def test_the_default_width_grows_with_the_number_of_shots(draw):
     runs = [made(f"{shot:08x}", test_shot=shot) for shot in range(1, 9)]
     assert draw("heatmap", runs=runs)[0] == 0
     assert pixels_across("heatmap.png") > 990
@@ -311,22 +311,23 @@ def example(regression: bool) -> ExampleTask:
         return ExampleTask(x, y, x, y, y + 1, np.zeros(0, np.float32))
     pictures = np.zeros((4, 1, 7, 7), np.uint8)
     labels = np.array([0, 0, 1, 1], np.int16)
-    said = np.array([0, 1, 1, 1], np.int16)
-    return ExampleTask(pictures[::2], labels[::2], pictures, labels, said, np.array([0.9, 0.51, 1, 0.2], np.float32))
+    predicted = np.array([0, 1, 1, 1], np.int16)
+    confidence = np.array([0.9, 0.51, 1, 0.2], np.float32)
+    return ExampleTask(pictures[::2], labels[::2], pictures, labels, predicted, confidence)
 
 
 @pytest.mark.parametrize("regression", [False, True])
-def test_tasks_are_drawn_with_what_was_said_of_their_queries(draw, regression):
+def test_tasks_are_drawn_with_the_predictions_of_their_queries(draw, regression):
     run = made("0000000a", **({"mse": 1.0, "mse_ci95": 0.1} if regression else {}), config={})
-    code, _, complaint, _ = draw("tasks", "results/runs/0000000a", runs=[run])
-    assert (code, "results/runs/0000000a has no examples.npz" in complaint) == (2, True), complaint
+    code, _, stderr, _ = draw("tasks", "results/runs/0000000a", runs=[run])
+    assert (code, "results/runs/0000000a has no examples.npz" in stderr) == (2, True), stderr
     save(Path("results/runs/0000000a/examples.npz"), [example(regression)] * 2)
-    code, printed, complaint, figure = draw("tasks", "results/runs/0000000a", "-o", "tasks.svg")
-    assert (code, printed, complaint) == (0, "→ tasks.svg\n", "")
+    code, printed, stderr, figure = draw("tasks", "results/runs/0000000a", "-o", "tasks.svg")
+    assert (code, printed, stderr) == (0, "→ tasks.svg\n", "")
     if regression:
         assert len(figure.axes) == 2
-        _, said, _ = figure.axes[0].lines
-        assert said.get_ydata().tolist() == [1, 2, 3, 4, 5, 6]
+        _, predicted, _ = figure.axes[0].lines
+        assert predicted.get_ydata().tolist() == [1, 2, 3, 4, 5, 6]
     else:
         (axes,) = figure.axes
         assert len(axes.images) == 2 * (2 + 4)

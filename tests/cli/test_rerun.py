@@ -1,4 +1,4 @@
-"""`metarun rerun`: the same numbers, others, and what has changed; the environment of a run that went on."""
+"""`metarun rerun`: reproduced and changed numbers, changes in the environment, and resumed runs."""
 
 import json
 from pathlib import Path
@@ -25,20 +25,20 @@ def content(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_a_run_that_comes_out_the_same_is_said_to_and_its_repetition_is_removed(metarun):
+def test_a_reproduced_run_is_reported_and_the_rerun_is_removed(metarun):
     metarun(*SINUSOID, "logger=csv")
     before = content(the_run())
     code, printed, _ = metarun("rerun", the_run().name[-8:-4])
     assert code == 0, printed
-    assert "The same, bit for bit: " in printed
-    assert "In the environment nothing has changed since it was made (20" in printed
-    assert "meta-training fomaml-sinusoid" in printed, "progress as of a training"
+    assert "Reproduced bit for bit: " in printed
+    assert "No environment changes since the start of the run (20" in printed
+    assert "meta-training fomaml-sinusoid" in printed, "progress is shown"
     assert content(the_run()) == before
     assert not Path("reruns").exists()
 
 
 @pytest.mark.slow
-def test_a_row_of_metarun_test_is_repeated_too_also_where_all_was_moved(metarun, tmp_path):
+def test_a_run_of_metarun_test_can_be_rerun_after_moving_its_folder(metarun, tmp_path):
     metarun(*SINUSOID)
     trained = the_run().name
     metarun("test", f"run={trained[-8:]}", "test.steps=3")
@@ -46,10 +46,10 @@ def test_a_row_of_metarun_test_is_repeated_too_also_where_all_was_moved(metarun,
     Path("results").rename("elsewhere")
     code, printed, _ = metarun("rerun", f"elsewhere/runs/{row}")
     assert code == 0, printed
-    assert "The same, bit for bit: " in printed
+    assert "Reproduced bit for bit: " in printed
 
 
-def test_other_numbers_are_told_with_how_much_and_what_has_changed(metarun):
+def test_changed_numbers_are_printed_with_their_difference_and_environment_changes(metarun):
     metarun(*SINUSOID)
     result, tasks = the_run() / "result.json", the_run() / "tasks.parquet"
     record = json.loads(result.read_text())
@@ -70,13 +70,13 @@ def test_other_numbers_are_told_with_how_much_and_what_has_changed(metarun):
     assert "2 of " in printed
     assert "host another → " in printed
     assert "torch 2.0.0 → " in printed
-    assert "OMP_NUM_THREADS=64 metarun rerun … repeats it with as many threads." in printed
+    assert "OMP_NUM_THREADS=64 metarun rerun … uses the same number of threads." in printed
     assert (Path("reruns/runs") / the_run().name / "result.json").is_file()
-    assert metarun("rerun", str(the_run()))[0] == 1, "again, not from what lies in reruns/"
+    assert metarun("rerun", str(the_run()))[0] == 1, "runs again instead of reading reruns/"
 
 
 @pytest.mark.slow
-def test_a_limit_in_time_explains_another_number_of_steps(metarun):
+def test_a_time_budget_explains_a_different_number_of_steps(metarun):
     metarun(*SINUSOID, "train.iterations=null", "train.time_budget=2s", "train.validate_every=1000000")
     result = the_run() / "result.json"
     record = json.loads(result.read_text())
@@ -84,7 +84,7 @@ def test_a_limit_in_time_explains_another_number_of_steps(metarun):
     (the_run() / "SHA256SUMS").unlink()
     code, printed, _ = metarun("rerun", str(the_run()))
     assert code == 1
-    assert "A limit in time ended both (train.time_budget): " in printed
+    assert "Both runs were limited by train.time_budget: " in printed
 
 
 @pytest.mark.parametrize(
@@ -92,22 +92,22 @@ def test_a_limit_in_time_explains_another_number_of_steps(metarun):
     [
         (["0123"], "run=0123 is neither a run's directory nor the start of an id"),
         ([], "metarun rerun: the following arguments are required: RUN"),
-        (["RUN", "--into", "results"], "lies in results; name another folder for its repetition with --into"),
-        (["RUN", "device=cpu"], "takes a run and perhaps trust=[NAME,…], not device=cpu; --help shows"),
+        (["RUN", "--into", "results"], "is in results; choose another folder for the rerun with --into"),
+        (["RUN", "device=cpu"], "unknown argument device=cpu; metarun rerun accepts a run and trust=[NAME,…]; see"),
         (["RUN", "--device", "nowhere"], "device=nowhere cannot be used here"),
     ],
 )
-def test_what_cannot_be_repeated_is_one_sentence(metarun, words, sentence):
+def test_an_invalid_rerun_is_reported_in_one_sentence(metarun, words, sentence):
     metarun(*SINUSOID)
-    code, _, complaint = metarun("rerun", *(str(the_run()) if word == "RUN" else word for word in words))
-    assert (code, sentence in complaint, complaint.count("\n")) == (2, True, 1), complaint
+    code, _, stderr = metarun("rerun", *(str(the_run()) if word == "RUN" else word for word in words))
+    assert (code, sentence in stderr, stderr.count("\n")) == (2, True, 1), stderr
 
 
-def test_a_run_that_is_not_finished_is_not_repeated(metarun):
+def test_an_unfinished_run_is_not_repeated(metarun):
     metarun(*SINUSOID)
     (the_run() / "result.json").unlink()
-    code, _, complaint = metarun("rerun", str(the_run()))
-    assert (code, "is not a finished run; finish it with `metarun train`" in complaint) == (2, True)
+    code, _, stderr = metarun("rerun", str(the_run()))
+    assert (code, "is not a finished run; finish it with `metarun train`" in stderr) == (2, True)
 
 
 MINE = """
@@ -119,18 +119,18 @@ class Mine(ProtoNet):
 """
 
 
-def test_code_of_ones_own_is_run_where_the_command_vouches_for_it(metarun, monkeypatch, tmp_path):
+def test_user_code_is_run_only_if_the_command_trusts_it(metarun, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("mine.py").write_text(MINE)
     few = ["train.iterations=1", "train.validate_tasks=1", "test.tasks=2", "backbone.filters=4", "train.meta_batch=1"]
     metarun("train", "algo=protonet", "algo._target_=mine.Mine", *few, "train.way=5")
-    code, _, complaint = metarun("rerun", str(the_run()))
-    assert (code, "if you trust this code, add `trust=[mine.Mine]`" in complaint) == (2, True), complaint
+    code, _, stderr = metarun("rerun", str(the_run()))
+    assert (code, "if you trust this code, add `trust=[mine.Mine]`" in stderr) == (2, True), stderr
     code, printed, _ = metarun("rerun", str(the_run()), "trust=[mine.Mine]")
     assert code == 0, printed
 
 
-def test_what_a_row_of_metarun_test_trusts_is_not_trusted(metarun):
+def test_trust_in_a_stored_config_is_ignored(metarun):
     metarun(*SINUSOID)
     trained = the_run().name
     metarun("test", f"run={trained[-8:]}", "test.steps=3")
@@ -138,18 +138,18 @@ def test_what_a_row_of_metarun_test_trusts_is_not_trusted(metarun):
     config = yaml.safe_load((row / "config.yaml").read_text())
     config |= {"trust": ["os.mkdir"], "algo": {"_target_": "os.mkdir", "path": "harm"}}
     (row / "config.yaml").write_text(yaml.safe_dump(config))
-    code, _, complaint = metarun("rerun", str(row))
-    assert (code, "so it is not run without your consent" in complaint) == (2, True), complaint
+    code, _, stderr = metarun("rerun", str(row))
+    assert (code, "so it is not run without your consent" in stderr) == (2, True), stderr
     assert not Path("harm").exists()
 
 
 def stop_halfway(run: Path) -> None:
-    """Leave the run as a kill after its last look at meta-val does."""
+    """Leave the run in the state of a kill after its last validation."""
     (run / "result.json").unlink()
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(metarun, monkeypatch):
+def test_a_resumed_run_keeps_its_first_environment_and_reports_changes(metarun, monkeypatch):
     metarun(*SINUSOID)
     began = json.loads((the_run() / "environment.json").read_text())
     assert began["seeds"] == {"seed": 0, "test": 0}
@@ -165,7 +165,7 @@ def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(meta
     assert [resumed["processor"] for resumed in now.pop("resumed")] == [began["processor"], "an abacus"]
     assert now == began
     _, printed, _ = metarun("rerun", str(the_run()))
-    assert printed.count("nothing has changed since it went on (") == 1
+    assert printed.count("No environment changes since the resume of the run (") == 1
     metarun(*SINUSOID, "force=true")
     assert "resumed" not in json.loads((the_run() / "environment.json").read_text())
 
@@ -178,12 +178,12 @@ def test_a_run_that_goes_on_keeps_where_it_began_and_tells_what_has_changed(meta
         *(pytest.param(text, marks=pytest.mark.slow) for text in ("5", '{"resumed": 5}', '{"resumed": [5]}')),
     ],
 )
-def test_a_damaged_environment_is_told_and_ends_nothing(metarun, damaged):
+def test_a_damaged_environment_is_reported_and_not_fatal(metarun, damaged):
     metarun(*SINUSOID)
     (the_run() / "environment.json").write_text(damaged)
     code, printed, _ = metarun("rerun", str(the_run()))
     assert code == 0
-    assert "environment.json cannot be read: what differs in the environment is not known." in printed
+    assert "environment.json cannot be read, so changes in the environment are unknown." in printed
     stop_halfway(the_run())
     code, printed, _ = metarun(*SINUSOID)
     assert code == 0
@@ -191,13 +191,13 @@ def test_a_damaged_environment_is_told_and_ends_nothing(metarun, damaged):
     assert json.loads((the_run() / "environment.json").read_text())["threads"]
 
 
-def test_a_difference_is_told_by_the_last_of_its_names():
+def test_a_difference_is_named_by_its_last_key():
     before = {"versions": {"torch": "2.12.0", "numpy": "2"}, "changes": None, "commit": "a" * 40, "host": "a"}
     now = {**before, "versions": {"torch": "2.13.0", "numpy": "2"}, "changes": "b" * 64, "host": "b", "gpu": "x"}
     assert compare_environments(before, now) == {"torch": "2.12.0 → 2.13.0", "changes": "none → bbbbbbbbbbbb"}
 
 
-def test_the_changes_to_a_checkout_have_a_hash(monkeypatch):
+def test_uncommitted_changes_are_hashed(monkeypatch):
     said = {"diff": "diff --git a b"}
     monkeypatch.setattr(environment, "_git", lambda *words: said.get(words[0]))
     first = environment.changes()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps.test_launchers import at_work
+from tests.sweeps.test_launchers import processes_of
 from tests.sweeps.test_pool import SMALL, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -34,8 +34,8 @@ def test_a_run_of_a_removed_node_is_resumed_on_another(two_nodes, monkeypatch, t
     command = [sys.executable, "-m", "metarun", "train", "-m", *words]
     sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len(list(Path("results/runs").glob("*/last.pt"))) >= 2)
-    assert at_work("seed=0")
-    assert at_work("seed=1")
+    assert processes_of("seed=0")
+    assert processes_of("seed=1")
     remove_second_node()
     printed, complaint = sweep.communicate(timeout=400)
     assert sweep.returncode == 0, printed + complaint

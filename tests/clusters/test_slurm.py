@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.sweeps.test_launchers import at_work
+from tests.sweeps.test_launchers import processes_of
 from tests.sweeps.test_pool import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -38,8 +38,8 @@ def rows() -> dict[int, dict]:
 def test_a_killed_run_affects_no_other_and_the_same_sweep_finishes_it(sweep):
     words = ["seed=range(3)", "train.iterations=200"]
     first = sweep(*words)
-    wait_for(lambda: list(Path("results/runs").glob("*/last.pt")) and at_work("seed=0"))
-    os.kill(at_work("seed=0")[0], signal.SIGKILL)
+    wait_for(lambda: list(Path("results/runs").glob("*/last.pt")) and processes_of("seed=0"))
+    os.kill(processes_of("seed=0")[0], signal.SIGKILL)
     printed, complaint = first.communicate(timeout=300)
     assert first.returncode == 1, printed + complaint
     assert set(rows()) == {1, 2}

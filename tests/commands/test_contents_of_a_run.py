@@ -1,4 +1,4 @@
-"""What a run says of its data: how much there is, what was left out, and whether they look like those of training."""
+"""What a run prints about its data: its size, what was skipped, and whether it looks like the training data."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ INK = ["data=image_folder", "data.root=ink", "data.size=28", "data.channels=1"]
 
 @pytest.fixture
 def printed_by(metarun):
-    """Run a command in this process; return what it printed, on one line."""
+    """Run a command in this process; return its output as one line."""
 
     def run(*words):
         code, printed, _ = metarun(*words)
@@ -35,7 +35,7 @@ def row(**of) -> dict:
 
 
 def write_ink(classes: int) -> None:
-    """Write glyphs as a user's own pictures of dark ink on white."""
+    """Write glyphs as pictures of dark ink on white."""
     for split, examples in Glyphs().load().splits.items():
         for class_name in examples.class_names[:classes]:
             folder = Path("ink") / split / class_name
@@ -44,7 +44,7 @@ def write_ink(classes: int) -> None:
                 Image.fromarray(255 - drawing[0]).save(folder / f"{i}.png")
 
 
-def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(printed_by):
+def test_every_run_prints_what_it_found_and_skipped_with_and_without_the_cache(printed_by):
     write_pictures(Path("mine"))
     Path("mine/train/blue/1.heic").write_bytes(b"x")
     Path("mine/test/light red").mkdir()
@@ -60,12 +60,12 @@ def test_every_run_says_what_it_found_and_what_it_left_out_also_from_the_cache(p
         assert all(each in log.read_text() for each in told)
 
 
-def test_a_run_on_functions_says_what_is_drawn(printed_by):
+def test_a_run_on_functions_prints_their_parameters(printed_by):
     words = ["data=sinusoid", "train.iterations=1", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=2"]
     assert "data: amplitude 0.1 to 5, phase 0 to 3.14159, x -5 to 5" in printed_by("train", "algo=maml", *words)
 
 
-def test_a_test_on_ink_of_a_run_on_light_strokes_warns_and_names_the_key(printed_by):
+def test_a_test_on_inverted_pictures_warns_and_names_the_key(printed_by):
     write_ink(2)
     printed_by("train", "algo=protonet", *SMALL)
     trained = row(test_data="glyphs")
@@ -81,7 +81,7 @@ def test_a_test_on_ink_of_a_run_on_light_strokes_warns_and_names_the_key(printed
 
 
 @pytest.mark.slow
-def test_data_invert_gives_a_run_on_light_strokes_the_accuracy_it_has_on_ink(printed_by):
+def test_data_invert_improves_the_accuracy_on_inverted_pictures(printed_by):
     write_ink(20)
     printed_by("train", "algo=protonet", "train.iterations=150", "train.validate_every=150", "backbone.filters=16")
     trained = row()["id"]
@@ -91,7 +91,7 @@ def test_data_invert_gives_a_run_on_light_strokes_the_accuracy_it_has_on_ink(pri
     assert row(test_tasks=101)["accuracy"] > as_it_is + 0.2
 
 
-def test_duplicates_of_the_training_data_are_not_those_of_the_test_data(printed_by):
+def test_duplicates_of_the_training_data_are_not_counted_for_other_test_data(printed_by):
     write_pictures(Path("mine"), count=4)
     write_pictures(Path("other"), first=1_000, count=4)
     Path("mine/train/blue/0.png").write_bytes(Path("mine/train/red/0.png").read_bytes())

@@ -1,4 +1,4 @@
-"""Tasks and trainings that diverge: told, counted, and nothing of the others lost."""
+"""Tasks and trainings that diverge are reported and counted, and the others are kept."""
 
 import json
 import math
@@ -12,7 +12,7 @@ import torch
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation
-from metarun.reporting.tables.flags import flags, standings
+from metarun.reporting.tables.flags import flags, rank_cells
 from metarun.reporting.tables.rows import sorted_rows
 from metarun.results.metrics import ACCURACY, MSE
 from metarun.results.record_schema import schema_error
@@ -38,14 +38,14 @@ class Exploding(MAML):
 
 
 class ExplodingNow(Exploding):
-    """One that diverges at meta-test, but at no look at meta-val."""
+    """Diverges at meta-test, but not on meta-val."""
 
     def predict(self, tasks, steps):
         return super().predict(tasks, steps) if steps > 2 else MAML.predict(self, tasks, steps)
 
 
 class Bursting(ProtoNet):
-    """A ProtoNet whose loss is no number after half of the training."""
+    """A ProtoNet whose loss is NaN after half of the training."""
 
     def on_step(self, fraction):
         self.burst = fraction >= 0.5
@@ -60,11 +60,11 @@ def the_row(pattern: str = "*") -> tuple[Path, dict]:
 
 
 def errors(*last: float) -> Evaluation:
-    """What was measured in a regression of one step, of tasks whose error was 1 before it."""
+    """The evaluation of a regression with one step, on tasks whose error was 1 before it."""
     return Evaluation({"loss": torch.tensor([[1.0] * len(last), last])}, MSE)
 
 
-def test_a_task_diverged_if_its_loss_is_no_number_after_any_step():
+def test_a_task_diverged_if_its_loss_is_not_finite_after_any_step():
     found = Evaluation({"loss": torch.tensor([[1.0, math.nan, 1.0, 1.0], [2.0, 2.0, math.inf, 1e30]])}, MSE)
     assert found.diverged.tolist() == [False, True, True, False]
     too_large = Evaluation({"loss": torch.tensor([[1e99, 1e101]], dtype=torch.float64)}, MSE)
@@ -80,7 +80,7 @@ def test_the_mean_is_over_the_tasks_that_did_not_diverge_and_the_median_over_all
     assert errors(math.inf).loss_by_step == []
 
 
-def test_no_look_with_a_task_that_diverged_is_a_candidate_in_regression():
+def test_in_regression_a_validation_with_a_diverged_task_is_not_a_candidate():
     assert errors(1.0, 3.0).score == -2.0
     assert errors(1.0, math.nan).score == -math.inf
     accuracy = torch.tensor([[0.5, 0.0]], dtype=torch.float64)
@@ -89,21 +89,22 @@ def test_no_look_with_a_task_that_diverged_is_a_candidate_in_regression():
     assert Evaluation(none_is_left, ACCURACY).score == -math.inf
 
 
-def test_a_query_without_a_finite_prediction_is_wrong_whatever_the_largest_logit_is():
+def test_a_query_without_a_finite_prediction_is_wrong():
     logits = torch.tensor([[2.0, 1.0], [math.nan, 1.0], [math.inf, 1.0], [-math.inf, 1.0], [-math.inf] * 2])
     assert correct(logits, torch.tensor([0, 0, 0, 1, 0])).tolist() == [True, False, False, True, False]
     assert confidence(logits).tolist() == [pytest.approx(0.731, abs=1e-3), 0, 0, 1, 0]
 
 
-def looks(monkeypatch, *found: Evaluation) -> Notes:
-    """Train with what meta-val is to say at each look."""
-    said = iter(found)
-    monkeypatch.setattr(meta_train, "evaluate", lambda *_: next(said))
+def train_with_validations(monkeypatch, *found: Evaluation) -> Notes:
+    """Train with the given results on meta-val."""
+    results = iter(found)
+    monkeypatch.setattr(meta_train, "evaluate", lambda *_: next(results))
     return Notes(make_training(ProtoNet, iterations=2 * len(found)))
 
 
-def test_a_look_that_is_not_finite_has_no_candidate_and_the_training_goes_on(monkeypatch):
-    notes = looks(monkeypatch, errors(5.0, 3.0), errors(1.0, math.inf), errors(7.0, 7.0), errors(math.nan, math.inf))
+def test_training_continues_after_a_validation_that_is_not_finite(monkeypatch):
+    found = errors(5.0, 3.0), errors(1.0, math.inf), errors(7.0, 7.0), errors(math.nan, math.inf)
+    notes = train_with_validations(monkeypatch, *found)
     training = notes.run().training
     assert (training.progress.iteration, training.progress.best_iteration, training.progress.best_value) == (8, 2, 4.0)
     assert notes.validations == [(2, 4.0, True), (4, 1.0, False), (6, 7.0, False), (8, None, False)]
@@ -113,8 +114,8 @@ def test_a_look_that_is_not_finite_has_no_candidate_and_the_training_goes_on(mon
     ]
 
 
-def test_a_training_that_diverges_says_at_which_step_and_keeps_what_was_chosen(monkeypatch):
-    notes = looks(monkeypatch, errors(5.0), errors(4.0), errors(3.0))
+def test_a_diverged_training_names_its_step_and_keeps_the_best_checkpoint(monkeypatch):
+    notes = train_with_validations(monkeypatch, errors(5.0), errors(4.0), errors(3.0))
     meta_loss = notes.training.algorithm.meta_loss
     broken = iter([1.0, 1.0, 1.0, 1.0, math.nan, 1.0])
     notes.training.algorithm.meta_loss = lambda tasks: meta_loss(tasks) * next(broken)
@@ -124,7 +125,7 @@ def test_a_training_that_diverges_says_at_which_step_and_keeps_what_was_chosen(m
     assert notes.training.progress.best_iteration == 4
 
 
-def test_losses_that_are_no_number_are_missing_from_the_table_of_tasks_and_are_read_back(tmp_path):
+def test_losses_that_are_not_finite_are_missing_values_in_tasks_parquet(tmp_path):
     pd.DataFrame(task_columns(errors(1.0, math.inf, 3.0))).to_parquet(tmp_path / "tasks.parquet")
     row = {"path": tmp_path, "mse": 2.0, "test_tasks": 3, "diverged": 1}
     assert figures_by_step(row).tolist() == [[1.0, 1.0], [1.0, 3.0]]
@@ -133,29 +134,29 @@ def test_losses_that_are_no_number_are_missing_from_the_table_of_tasks_and_are_r
 
 
 @pytest.mark.parametrize("diverged", [-1, 2.5, 600, "3"])
-def test_a_row_of_which_no_task_has_a_figure_is_none(diverged):
+def test_a_row_in_which_all_tasks_diverged_is_invalid(diverged):
     wrong = {**record(test_tasks=600, mse=1.0), "status": "done", "diverged": diverged}
     assert schema_error(wrong) == "`diverged` is invalid"
     assert schema_error({**wrong, "diverged": 599}) is None
 
 
-def test_a_failed_row_that_promises_a_checkpoint_has_all_that_a_test_needs():
+def test_a_failed_row_with_a_checkpoint_has_all_keys_that_a_test_needs():
     row = {"id": "a", "status": "failed", "reason": "the loss", "training_status": "diverged"}
     assert schema_error({"status": "failed", "reason": "the loss"}) is None
     assert schema_error(row) == "`algo` is missing"
 
 
-def test_a_figure_that_is_not_over_all_tasks_is_flagged_last_and_never_the_best():
+def test_a_result_without_some_tasks_is_flagged_sorted_last_and_never_best():
     rows = [record(id=name, mse=mse, stream_hash="s", test_tasks=600) for name, mse in (("a", 3.0), ("b", 1.0))]
     for row in rows:
         del row["accuracy"]
     rows[1]["diverged"] = 3
     assert [row["id"] for row in sorted_rows(rows)] == ["a", "b"]
     assert flags(rows) == [[], ["diverged"]]
-    assert standings([[row] for row in rows])[0] == ["", ""]
+    assert rank_cells([[row] for row in rows])[0] == ["", ""]
 
 
-def test_a_regression_of_which_some_tasks_diverged_is_done_and_says_how_many(metarun):
+def test_a_regression_with_diverged_tasks_finishes_and_reports_their_number(metarun):
     code, printed, _ = metarun(
         "train", "algo=maml", "algo._target_=tests.commands.test_diverged.ExplodingNow", *WAVES, *SMALL
     )
@@ -190,14 +191,14 @@ def test_a_regression_of_which_some_tasks_diverged_is_done_and_says_how_many(met
         assert metarun(*words)[0] == 0, words
 
 
-def test_a_run_of_which_no_look_was_finite_fails_and_leaves_its_last_weights(metarun):
+def test_a_run_without_a_finite_validation_fails_and_keeps_its_last_weights(metarun):
     code, printed, complaint = metarun(
         "train", "algo=maml", "algo._target_=tests.commands.test_diverged.Exploding", *WAVES, *SMALL
     )
     assert code == 1
-    assert "of 8 meta-val tasks diverged at step 2: no candidate for the best checkpoint" in printed
-    assert "meta-val tasks diverged in every validation, " in complaint
-    assert "of 8 in the last one, so no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
+    assert "of 8 meta-val tasks diverged at step 2: this checkpoint cannot be selected" in printed
+    assert "meta-val tasks diverged at every look, at the last one " in complaint
+    assert "of 8, so that no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
     run, row = the_row()
     assert row["status"] == "failed"
     assert (run / "last.pt").is_file()
@@ -208,7 +209,7 @@ def test_a_run_of_which_no_look_was_finite_fails_and_leaves_its_last_weights(met
     assert (code, "failed (meta-val tasks diverged in every validation" in complaint) == (2, True)
 
 
-def test_classes_that_diverge_count_as_wrong_and_the_run_is_done(metarun):
+def test_diverged_tasks_of_classification_count_as_wrong_and_the_run_finishes(metarun):
     words = [
         "algo=maml",
         "algo._target_=tests.commands.test_diverged.Exploding",
@@ -228,7 +229,7 @@ def test_classes_that_diverge_count_as_wrong_and_the_run_is_done(metarun):
     assert metarun("compare", "--against", row["id"])[0] == 2, "there is no other run"
 
 
-def test_a_training_that_diverged_fails_but_its_best_checkpoint_can_be_tested_and_is_marked(metarun):
+def test_a_diverged_training_fails_but_its_best_checkpoint_can_be_tested_and_is_marked(metarun):
     words = [
         "algo=protonet",
         "algo._target_=tests.commands.test_diverged.Bursting",
@@ -259,7 +260,7 @@ def test_a_training_that_diverged_fails_but_its_best_checkpoint_can_be_tested_an
 
 
 @pytest.mark.slow
-def test_a_training_that_is_under_way_cannot_be_tested(metarun):
+def test_an_unfinished_training_cannot_be_tested(metarun):
     code, _, _ = metarun("train", "algo=protonet", "backbone.filters=4", "train.way=5", *SMALL)
     run, row = the_row()
     (run / "result.json").unlink()
@@ -269,7 +270,7 @@ def test_a_training_that_is_under_way_cannot_be_tested(metarun):
 
 
 @pytest.mark.slow
-def test_all_tasks_of_a_meta_test_diverging_is_a_failure(metarun, monkeypatch):
+def test_a_meta_test_in_which_all_tasks_diverge_fails(metarun, monkeypatch):
     code, _, _ = metarun("train", "algo=maml", *WAVES, *SMALL)
     assert code == 0
     monkeypatch.setattr("metarun.runner.record.evaluate", lambda *_: errors(*[math.inf] * 12))

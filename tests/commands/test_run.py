@@ -1,4 +1,4 @@
-"""Whole runs through the command line: what they leave behind, that they can be had again, and how they end."""
+"""Complete runs through the command line: their files, that they are reproducible, and how they end."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CONTRACT = set(
     """id status algo data backbone way shot query seed test_way test_shot test_query test_tasks accuracy accuracy_ci95
     accuracy_by_step loss_by_step steps val_accuracy best_iteration iterations chance floor_accuracy norm transductive
     order parameters train_seconds test_seconds tasks_per_second adapt_ms peak_memory_mb device stream_hash data_hash
-    version commit""".split()  # noqa: SIM905, the contract as it is written
+    version commit""".split()  # noqa: SIM905, easier to read
 )
 FILES = {
     "config.yaml",
@@ -55,7 +55,7 @@ def read(path: Path) -> dict:
 
 
 def numbers(path: Path) -> dict:
-    """All that must be the same when a run is had again: everything but timings and circumstances."""
+    """All numbers that must be reproduced: everything but timings and circumstances."""
     curve = pd.read_csv(path / "curve.csv").drop(columns="seconds")
     tasks = pd.read_parquet(path / "tasks.parquet")
     record = {key: value for key, value in read(path).items() if key not in MAY_DIFFER}
@@ -63,7 +63,7 @@ def numbers(path: Path) -> dict:
 
 
 @pytest.mark.parametrize("algo", ["maml", "fomaml", "protonet"])
-def test_a_run_leaves_the_contracts_files_and_keys(metarun, algo):
+def test_a_run_writes_all_files_and_keys(metarun, algo):
     code, printed, _ = metarun("train", f"algo={algo}", *SMALL)
     assert code == 0
     path = the_run(f"{algo}-glyphs-5w1s-????????")
@@ -94,7 +94,7 @@ def test_a_run_leaves_the_contracts_files_and_keys(metarun, algo):
     assert "meta-val accuracy" in (path / "run.log").read_text()
 
 
-def test_the_same_command_again_finds_the_run_and_force_repeats_it_to_the_bit(metarun):
+def test_the_same_command_finds_the_run_and_force_reproduces_it_bit_for_bit(metarun):
     metarun("train", *SMALL)
     path = the_run()
     before, written = numbers(path), (path / "result.json").stat().st_mtime_ns
@@ -109,7 +109,7 @@ def test_the_same_command_again_finds_the_run_and_force_repeats_it_to_the_bit(me
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", ["data.storage=disk", "deterministic=true", "precision=bf16"])
-def test_the_same_bits_come_again_from_disk_and_in_other_numbers(metarun, word):
+def test_runs_are_reproducible_from_disk_and_in_other_precisions(metarun, word):
     metarun("train", *SMALL, word)
     path = the_run()
     before = numbers(path)
@@ -122,7 +122,7 @@ def test_the_same_bits_come_again_from_disk_and_in_other_numbers(metarun, word):
         assert numbers(path) == before, "memory and disk are the same run and give the same numbers"
 
 
-def test_what_cannot_be_deterministic_is_refused_in_one_sentence(metarun, monkeypatch):
+def test_a_nondeterministic_operation_is_refused_in_one_sentence(metarun, monkeypatch):
     Path("putting.py").write_text(PUTTING)
     monkeypatch.syspath_prepend(str(Path.cwd()))
     words = ["train", "algo=protonet", "algo._target_=putting.Putting", *SMALL]
@@ -148,7 +148,7 @@ class Putting(ProtoNet):
 
 
 @pytest.mark.slow
-def test_the_stored_config_makes_the_same_run_again(metarun):
+def test_the_stored_config_reproduces_the_run(metarun):
     metarun("train", *SMALL)
     path = the_run()
     before = numbers(path)
@@ -159,7 +159,7 @@ def test_the_stored_config_makes_the_same_run_again(metarun):
 
 
 @pytest.mark.slow
-def test_an_open_interval_is_over_as_many_tasks_as_share_no_example(metarun):
+def test_an_open_interval_uses_only_tasks_that_share_no_example(metarun):
     code, printed, _ = metarun("train", "algo=protonet", *SMALL, "test.interval=open", "test.tasks=5000")
     assert code == 0
     record = json.loads((the_run() / "result.json").read_text())
@@ -187,7 +187,7 @@ def test_a_finished_run_is_shown_without_torch(metarun):
 
 
 @pytest.mark.slow
-def test_what_runs_that_differ_in_nothing_but_their_seed_have_in_common(metarun):
+def test_runs_that_differ_only_in_their_seed_share_their_seedless_id(metarun):
     metarun("train", "-m", "algo=protonet", "seed=0,1", "hydra/launcher=basic", *SMALL)
     metarun("train", "algo=protonet", "seed=1", *SMALL[1:], "train.iterations=3")
     ids = {read(path)["id"] for path in Path("results/runs").iterdir()}
@@ -212,7 +212,7 @@ def test_another_seed_is_another_run_on_the_same_test_tasks(metarun):
     assert first["stream_hash"] == second["stream_hash"]
 
 
-def test_a_finished_run_is_tested_on_other_tasks_without_training(metarun):
+def test_a_finished_run_can_be_tested_on_other_tasks_without_training(metarun):
     metarun("train", "algo=protonet", *SMALL)
     trained = read(the_run())
     code, _, _ = metarun("test", f"run={trained['id'][:5]}", "task.way=20", "task.shot=5", "task.query=3")
@@ -241,7 +241,7 @@ def test_a_finished_run_is_tested_on_other_tasks_without_training(metarun):
 
 
 @pytest.mark.slow
-def test_a_sweep_of_tests_loads_and_embeds_once_and_has_the_numbers_of_single_tests(metarun, monkeypatch):
+def test_a_sweep_of_tests_loads_and_embeds_once_and_equals_single_tests(metarun, monkeypatch):
     metarun("train", "algo=protonet", *SMALL)
     trained = the_run()
     words = ["test", f"run={trained}", "test.tasks=40", "task.query=5"]
@@ -268,7 +268,7 @@ def test_a_sweep_of_tests_loads_and_embeds_once_and_has_the_numbers_of_single_te
 
 
 @pytest.mark.slow
-def test_sinusoid_regression_gives_squared_errors(metarun):
+def test_sinusoid_regression_reports_squared_errors(metarun):
     code, printed, _ = metarun(
         "train",
         "data=sinusoid",
@@ -345,7 +345,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["data=miniimagenet"], "miniimagenet was not found; put your copy"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_sentence_and_leaves_nothing(metarun, words, sentence):
+def test_an_invalid_run_is_refused_in_one_sentence_and_writes_nothing(metarun, words, sentence):
     code, _, complaint = metarun("train", *words)
     assert code == 2
     assert complaint.startswith("metarun: error: ")
@@ -364,7 +364,7 @@ def test_a_refused_force_loses_nothing(metarun):
 
 
 @pytest.mark.slow
-def test_another_content_of_a_split_list_is_another_run(metarun):
+def test_a_changed_split_list_is_another_run(metarun):
     small = ["train", "algo=protonet", *SMALL, "train.way=5", "data.split=lists.yaml"]
     for test in ("GREEK", "CYRILLIC"):
         Path("lists.yaml").write_text(f"train: [LATIN]\nval: [GEORGIAN]\ntest: [{test}]\n")
@@ -378,7 +378,7 @@ def test_another_content_of_a_split_list_is_another_run(metarun):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["maml", "protonet"])
-def test_a_folder_of_pictures_is_learned_from(metarun, algo):
+def test_a_folder_of_pictures_can_be_used_for_training(metarun, algo):
     write_pictures(Path("my_pictures"))
     few = ["train.query=2", "task.query=2", "train.iterations=3", "train.validate_every=3", "train.validate_tasks=2"]
     small = [*few, "test.tasks=3", "test.steps=2", "backbone.filters=8", "train.meta_batch=2", "train.way=5"]
@@ -393,14 +393,14 @@ def test_a_folder_of_pictures_is_learned_from(metarun, algo):
     assert "Already finished" not in metarun(*words)[1], "other pictures, another run"
 
 
-def test_too_few_pictures_of_a_class_are_told(metarun):
+def test_too_few_pictures_of_a_class_are_reported(metarun):
     write_pictures(Path("my_pictures"))
     code, _, complaint = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", "train.way=5")
     assert code == 2
     assert "shot + query = 1 + 15 but class 'blue' in split 'train' of image_folder has 4 examples" in complaint
 
 
-def test_split_lists_that_overlap_are_refused(metarun):
+def test_overlapping_split_lists_are_refused(metarun):
     Path("lists.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK, GEORGIAN]\n")
     code, _, complaint = metarun("train", "data.split=lists.yaml")
     assert code == 2
@@ -412,7 +412,7 @@ def test_an_id_that_looks_like_a_number_is_an_id(metarun):
     assert (code, "run=12e45678 is neither" in complaint) == (2, True), complaint
 
 
-def test_a_meta_test_that_is_no_number_is_a_failure_not_a_row(metarun):
+def test_a_meta_test_without_a_finite_result_is_a_failure(metarun):
     words = ["algo=fomaml", "data=sinusoid", "train.iterations=4", "train.validate_every=2", "test.tasks=5"]
     metarun("train", *words, "algo.inner_lr=2", "test.steps=1")
     code, _, complaint = metarun("test", f"run={read(the_run())['id']}", "test.steps=400")
@@ -426,7 +426,7 @@ def test_a_meta_test_that_is_no_number_is_a_failure_not_a_row(metarun):
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_does_not_end_the_run():
+def test_a_broken_pipe_does_not_end_the_run():
     command = f"{sys.executable} -m metarun train {' '.join(SMALL)} | head -1"
     subprocess.run(["bash", "-c", command], check=True, timeout=120, capture_output=True)
     for _ in range(100):
@@ -437,7 +437,7 @@ def test_a_reader_that_leaves_does_not_end_the_run():
 
 
 @pytest.mark.slow
-def test_an_audit_predicts_every_query_by_itself_and_the_row_says_what_that_changed(metarun):
+def test_an_audit_predicts_every_query_alone_and_the_row_has_its_result(metarun):
     metarun("train", *SMALL, "task.query=3")
     trained = read(the_run())
     code, printed, _ = metarun("test", f"run={trained['id']}", "audit=true")
@@ -447,12 +447,12 @@ def test_an_audit_predicts_every_query_by_itself_and_the_row_says_what_that_chan
     assert record["audit"]["queries"] == 8 * 15, "all 8 meta-test tasks, fewer than the audit's 20"
     assert record["audit"]["changed"] == 120, "MAML's recipe takes batch statistics of the queries"
     assert record["transductive"]
-    assert "120 of 120 queries of 8 tasks, each predicted by itself" in " ".join(printed.replace("│", " ").split())
+    assert "120 of 120 queries of 8 tasks change when predicted alone" in " ".join(printed.replace("│", " ").split())
     assert record["accuracy"] == trained["accuracy"]
 
 
 @pytest.mark.slow
-def test_a_run_that_cannot_serve_is_refused(metarun):
+def test_an_unusable_run_cannot_be_tested(metarun):
     metarun("train", *SMALL)
     path = the_run()
     for words, sentence in [
@@ -503,14 +503,14 @@ def test_a_checkpoint_is_never_executed(metarun, tmp_path):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGUSR2, 140)]
 )
-def test_a_stopped_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun, number, code):
+def test_a_stopped_run_resumes_and_reproduces_an_undisturbed_one(metarun, number, code):
     words = ["train", "train.iterations=60", "train.validate_every=20", "train.validate_tasks=20", "test.tasks=20"]
     words += ["backbone.filters=32", "train.meta_batch=16"]
     process = subprocess.Popen(
         [sys.executable, "-m", "metarun", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    for line in process.stdout:  # into the second third of the training
+    for line in process.stdout:  # until the second third of the training
         if "step 20" in line:
             break
     time.sleep(0.3)
@@ -579,7 +579,7 @@ def watch(before):
     while True:
         most = max(most, anonymous_mb() - before)
         Path("most_mb.new").write_text(str(most))
-        Path("most_mb.new").replace("most_mb")  # whole, whenever the process ends
+        Path("most_mb.new").replace("most_mb")  # complete, whenever the process ends
         time.sleep(0.02)
 
 
@@ -609,7 +609,7 @@ class Big:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells how much memory is anonymous")
-def test_from_disk_data_take_a_small_part_of_the_memory_that_they_are():
+def test_data_on_disk_use_a_small_part_of_their_size_in_memory():
     Path("big.py").write_text(BIG)
     words = [
         "train",
@@ -623,7 +623,7 @@ def test_from_disk_data_take_a_small_part_of_the_memory_that_they_are():
     words += ["train.way=5", "train.query=2", "task.query=2", "train.meta_batch=2", "train.validate_tasks=5"]
     words += ["train.iterations=20", "train.validate_every=10", "test.tasks=5", "force=true"]
     most, rows = {}, {}
-    for storage in ("disk", "memory"):  # the first builds the cache, so that is watched too
+    for storage in ("disk", "memory"):  # the first also builds the cache
         command = [sys.executable, "-m", "metarun", *words, f"data.storage={storage}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         subprocess.run(command, check=True, timeout=200, capture_output=True, env=environment)
@@ -633,7 +633,7 @@ def test_from_disk_data_take_a_small_part_of_the_memory_that_they_are():
 
 
 @pytest.mark.slow
-def test_a_step_that_takes_seconds_is_cut_off_and_taken_again(metarun, monkeypatch):
+def test_a_slow_step_is_interrupted_and_repeated(metarun, monkeypatch):
     Path("sleepy.py").write_text(SLEEPY)
     monkeypatch.syspath_prepend(str(Path.cwd()))
     words = ["train", "algo=protonet", "algo._target_=sleepy.Sleepy", "backbone.norm=running", *SMALL]
@@ -659,7 +659,7 @@ def test_a_step_that_takes_seconds_is_cut_off_and_taken_again(metarun, monkeypat
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun):
+def test_a_killed_run_resumes_and_reproduces_an_undisturbed_one(metarun):
     words = ["train", "algo=protonet", *SMALL, "train.iterations=40", "train.validate_every=10"]
     process = subprocess.Popen([sys.executable, "-m", "metarun", *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -677,7 +677,7 @@ def test_a_killed_run_goes_on_to_the_very_numbers_of_an_undisturbed_one(metarun)
 
 
 @pytest.mark.slow
-def test_two_processes_with_one_run_do_its_work_once():
+def test_two_processes_of_the_same_run_do_the_work_once():
     words = [sys.executable, "-m", "metarun", "train", *SMALL, "train.iterations=30"]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     printed = [process.communicate(timeout=120)[0] for process in both]
@@ -687,7 +687,7 @@ def test_two_processes_with_one_run_do_its_work_once():
 
 
 @pytest.mark.slow
-def test_omniglot_is_learned_from_the_real_images(metarun, mirror, monkeypatch):
+def test_training_on_the_real_omniglot(metarun, mirror, monkeypatch):
     monkeypatch.setenv("METARUN_MIRROR", str(mirror))
     code, *_ = metarun(
         "train",
@@ -705,7 +705,7 @@ def test_omniglot_is_learned_from_the_real_images(metarun, mirror, monkeypatch):
 
 
 @pytest.mark.slow
-def test_caltech_101_is_learned_from_the_real_photographs(metarun, mirror, monkeypatch):
+def test_training_on_the_real_caltech_101(metarun, mirror, monkeypatch):
     monkeypatch.setenv("METARUN_MIRROR", str(mirror))
     few = ["train.iterations=20", "train.way=5", "train.query=5", "train.validate_every=20", "train.validate_tasks=20"]
     code, *_ = metarun(
@@ -717,7 +717,7 @@ def test_caltech_101_is_learned_from_the_real_photographs(metarun, mirror, monke
     assert record["floor_accuracy"] > 0.3, "the data card measured 45.0 % with the cosine distance"
 
 
-def test_the_key_that_a_recipe_set_is_named_where_a_training_class_is_too_small(metarun, tmp_path):
+def test_an_error_names_the_recipe_that_set_a_key(metarun, tmp_path):
     write_pictures(tmp_path / "pictures", count=6)
     words = ["algo=protonet", "data=image_folder", "data.root=pictures", "data.size=12", "train.way=2", "task.query=2"]
     code, _, complaint = metarun("train", *words, "task.way=2")
@@ -731,10 +731,10 @@ def test_the_key_that_a_recipe_set_is_named_where_a_training_class_is_too_small(
     assert "has 6 examples; lower `task.shot` (9, set by the command)." in complaint
 
 
-def test_a_run_that_was_asked_for_no_steps_says_so(metarun):
+def test_a_run_with_zero_steps_says_so(metarun):
     few = ["train.iterations=1", "train.validate_tasks=1", "test.tasks=2", "train.meta_batch=1"]
     _, printed, _ = metarun("train", "algo=maml", "data=sinusoid", "test.steps=0", "task.shot=3", *few)
-    assert "(no steps were asked for, test.steps=0)" in printed
+    assert "(test.steps=0)" in printed
     run = the_run()
     assert read(run)["steps_asked"] == 0
     code, printed, _ = metarun("test", f"run={run}", "data=sinusoid", "data.x=[0,1]", "test.steps=1")

@@ -1,4 +1,4 @@
-"""`debug=smoke`: a whole run of any algo, in seconds."""
+"""`debug=smoke`: a complete run of any algo in seconds."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from metarun.cli import main as cli
 from metarun.config.compose import config_dir
 
 ALGOS = sorted(path.stem for path in (config_dir() / "algo").glob("*.yaml"))
-OF_WAVES = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia")
+REGRESSION = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia")
 
 
 def smoke(monkeypatch, folder: Path, *words: str) -> dict:
@@ -22,19 +22,19 @@ def smoke(monkeypatch, folder: Path, *words: str) -> dict:
 
 
 @pytest.mark.parametrize("algo", [a if a == "maml" else pytest.param(a, marks=pytest.mark.slow) for a in ALGOS])
-def test_every_algo_makes_a_whole_run_in_seconds(monkeypatch, tmp_path, algo):
+def test_every_algo_completes_a_run_in_seconds(monkeypatch, tmp_path, algo):
     record = smoke(monkeypatch, tmp_path, f"algo={algo}")
     assert (record["status"], record["test_tasks"]) == ("done", 4)
     assert record["iterations"] == (0 if algo == "nearest_centroid" else 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo", OF_WAVES)
-def test_so_does_every_method_of_regression(monkeypatch, tmp_path, algo):
+@pytest.mark.parametrize("algo", REGRESSION)
+def test_every_regression_method_completes_a_run(monkeypatch, tmp_path, algo):
     assert smoke(monkeypatch, tmp_path, f"algo={algo}", "data=sinusoid")["status"] == "done"
 
 
-def test_a_smoke_run_is_run_again(monkeypatch, tmp_path):
+def test_a_smoke_run_is_always_repeated(monkeypatch, tmp_path):
     written = []
     for _ in range(2):
         smoke(monkeypatch, tmp_path, "algo=protonet")

@@ -1,4 +1,4 @@
-"""Wrong numbers, planted: data, tasks, methods and measures are broken on purpose, and the check for it fires."""
+"""Data, tasks, methods and metrics that are broken on purpose are detected."""
 
 import json
 from dataclasses import replace
@@ -46,7 +46,7 @@ def the_row() -> dict:
     return row
 
 
-# Data: what is judged on must be new.
+# Data: test examples must be new.
 
 
 def changed(data: ClassDataset, split: str, row: int, value: np.ndarray) -> ClassDataset:
@@ -87,7 +87,7 @@ def test_an_example_in_two_splits_is_counted_and_named():
     assert duplicates(data) == Duplicates(across_splits=1, between=between), "as it is kept"
 
 
-def test_equal_examples_of_one_split_are_counted_apart():
+def test_duplicates_within_a_split_are_counted_separately():
     data = make_dataset()
     data = changed(data, "val", 1, data.splits["val"].values[0])
     data = changed(data, "val", 45, data.splits["val"].values[100])
@@ -95,7 +95,7 @@ def test_equal_examples_of_one_split_are_counted_apart():
     assert duplicates(data) == Duplicates(across_classes=1, within_a_class=1, between_classes=between)
 
 
-def test_an_answer_of_an_older_version_that_names_no_two_classes_is_counted_anew(monkeypatch, tmp_path):
+def test_a_cached_count_of_an_older_version_without_class_names_is_recomputed(monkeypatch, tmp_path):
     monkeypatch.setenv("METARUN_DATA", str(tmp_path))
     data = make_dataset()
     data = changed(data, "val", 45, data.splits["val"].values[100])
@@ -107,11 +107,11 @@ def test_an_answer_of_an_older_version_that_names_no_two_classes_is_counted_anew
     assert duplicates(data) == found
 
 
-def test_of_a_test_on_other_data_only_what_is_tested_on_counts():
+def test_in_a_test_on_other_data_only_duplicates_of_test_examples_count():
     data = make_dataset(seed=32)
-    data = changed(data, "train", 1, data.splits["train"].values[0])  # in one class of what was trained on
-    data = changed(data, "train", 45, data.splits["train"].values[100])  # in two of its classes
-    data = changed(data, "val", 7, data.splits["train"].values[7])  # in two of its splits
+    data = changed(data, "train", 1, data.splits["train"].values[0])  # within a training class
+    data = changed(data, "train", 45, data.splits["train"].values[100])  # in two training classes
+    data = changed(data, "val", 7, data.splits["train"].values[7])  # in two splits other than the test split
     data = changed(data, "test", 25, data.splits["test"].values[100])
     data = changed(data, "test", 60, data.splits["val"].values[8])
     found = find_duplicates("both", data.hash, lambda: data.splits, test_only=True)
@@ -124,7 +124,7 @@ def test_of_a_test_on_other_data_only_what_is_tested_on_counts():
     assert duplicates(data).across_splits == 2, "as one data set"
 
 
-def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
+def test_a_picture_in_two_classes_of_a_split_is_reported_and_flagged(metarun):
     write_pictures(Path("my_pictures"), count=20)
     Path("my_pictures/test/dark pink/7.png").write_bytes(Path("my_pictures/test/dark grey/3.png").read_bytes())
     few = ["train.query=2", "task.query=2", "task.way=2", "train.way=2"]
@@ -135,10 +135,10 @@ def test_a_picture_in_two_classes_of_a_split_is_told_and_flagged(metarun):
     assert told in printed
     assert the_row()["duplicates_across_classes"] == 1
     _, printed, _ = metarun("compare")
-    assert "⁂ some examples stand in several classes of a split: no method can tell of which they are." in printed
+    assert "⁂ some examples are in several classes of a split: no method can tell which class is meant." in printed
 
 
-def test_many_are_told_with_one_of_them():
+def test_several_duplicates_are_reported_with_an_example():
     clauses = [*describe_duplicates("birds", Duplicates(2, 1_000, 0, "these", "those"))]
     assert [clause.partition(";")[0] for clause in clauses] == [
         "2 examples in more than one split of birds, such as these",
@@ -148,7 +148,7 @@ def test_many_are_told_with_one_of_them():
     assert clause.startswith("2 examples of birds were trained on, such as these; meta-test may have been seen")
 
 
-def test_a_picture_in_two_splits_is_told_and_flagged(metarun):
+def test_a_picture_in_two_splits_is_reported_and_flagged(metarun):
     write_pictures(Path("my_pictures"), count=20)
     Path("my_pictures/test/dark pink/7.png").write_bytes(Path("my_pictures/train/grey/3.png").read_bytes())
     few = ["train.query=2", "task.query=2", "task.way=2", "train.way=2"]
@@ -159,10 +159,10 @@ def test_a_picture_in_two_splits_is_told_and_flagged(metarun):
     assert told in printed
     assert the_row()["duplicates_across_splits"] == 1
     _, printed, _ = metarun("compare")
-    assert "‖ some examples stand in more than one split: meta-test may have been seen in training." in printed
+    assert "‖ some examples are in more than one split: meta-test may have been seen in training." in printed
 
 
-def test_a_test_on_classes_that_were_trained_on_is_refused(metarun):
+def test_a_test_on_training_classes_is_refused(metarun):
     Path("mine.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK]\n")
     Path("other.yaml").write_text("train: [GREEK]\nval: [GEORGIAN]\ntest: [LATIN]\n")
     assert metarun("train", "algo=protonet", "data.split=mine.yaml", *SMALL)[0] == 0
@@ -172,7 +172,7 @@ def test_a_test_on_classes_that_were_trained_on_is_refused(metarun):
     assert len(rows()) == 1
 
 
-def test_a_test_beside_data_that_are_gone_says_that_it_does_not_know(metarun):
+def test_a_test_without_the_training_data_reports_that_overlap_is_unknown(metarun):
     Path("mine.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK]\n")
     assert metarun("train", "algo=protonet", "data.split=mine.yaml", *SMALL)[0] == 0
     Path("mine.yaml").unlink()
@@ -183,14 +183,14 @@ def test_a_test_beside_data_that_are_gone_says_that_it_does_not_know(metarun):
 
 
 @pytest.mark.slow
-def test_the_equal_drawings_within_a_class_of_omniglot_are_noted(mirror, monkeypatch, tmp_path):
+def test_the_duplicate_drawings_of_omniglot_are_found(mirror, monkeypatch, tmp_path):
     monkeypatch.setenv("METARUN_MIRROR", str(mirror))
     for split in ("vinyals", "lake"):
         upright = Omniglot(split, dict.fromkeys(SPLITS, 1)).load()
         assert duplicates(upright) == Duplicates(within_a_class=1), "one pair in all of Omniglot"
 
 
-# Tasks: no query in its support, no label that stands for a class.
+# Tasks: no query in the support set, no label that reveals a class.
 
 
 def planted(monkeypatch, change):
@@ -228,7 +228,7 @@ def one_class_twice(rows):
         (in_stored_order, r"labels follow the order in which classes are stored \(correlation 1.00 over 200 tasks\)"),
     ],
 )
-def test_a_task_that_gives_itself_away_is_refused(monkeypatch, change, sentence):
+def test_a_task_that_leaks_its_labels_is_refused(monkeypatch, change, sentence):
     check_tasks(make_stream(way=3, query=4))
     with pytest.raises(UserError, match=sentence):
         check_tasks(planted(monkeypatch, change))
@@ -244,14 +244,14 @@ def test_a_query_at_a_support_point_is_refused(monkeypatch):
         check_tasks(stream())
 
 
-def test_a_run_on_such_tasks_leaves_no_row(metarun, monkeypatch):
+def test_a_run_on_leaking_tasks_writes_no_row(metarun, monkeypatch):
     planted(monkeypatch, in_stored_order)
     code, _, complaint = metarun("train", "algo=protonet", *SMALL)
     assert (code, "labels follow the order" in complaint) == (2, True)
     assert not list(Path("results/runs").glob("*"))
 
 
-# Methods: a prediction comes from the query alone.
+# Methods: a prediction must not depend on the order or the labels of queries.
 
 BY_PLACE = """
 import torch
@@ -277,19 +277,19 @@ class Noisy(ProtoNet):
         return predictions + torch.randn_like(predictions)
 
 
-def test_a_method_that_goes_by_the_places_of_queries_is_refused(metarun):
+def test_a_method_that_uses_the_positions_of_queries_is_refused(metarun):
     Path("by_place.py").write_text(BY_PLACE)
     code, _, complaint = metarun("train", "algo=protonet", "algo._target_=by_place.ByPlace", *SMALL)
     assert (code, "the predictions of ByPlace depend on the order or the labels" in complaint) == (2, True)
     assert not list(Path("results/runs").glob("*"))
 
 
-def test_a_method_that_looks_at_the_labels_of_queries_is_refused():
+def test_a_method_that_uses_the_labels_of_queries_is_refused():
     with pytest.raises(UserError, match="the predictions of Peeking depend on the order or the labels"):
         check_predictions(Peeking(make_conv4()), make_stream(), 0)
 
 
-def test_a_method_that_draws_random_numbers_is_not_accused():
+def test_a_method_with_random_predictions_is_accepted():
     noisy = Noisy(make_conv4())
     before = torch.random.get_rng_state()
     check_predictions(noisy, make_stream(), 0)
@@ -297,7 +297,7 @@ def test_a_method_that_draws_random_numbers_is_not_accused():
 
 
 @pytest.mark.slow
-def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monkeypatch):
+def test_an_audit_that_contradicts_the_row_is_reported_and_flagged(metarun, monkeypatch):
     monkeypatch.setattr("metarun.runner.record.is_transductive", lambda *_: False)
     assert metarun("train", "algo=maml", *SMALL)[0] == 0
     wrong = the_row()
@@ -313,11 +313,11 @@ def test_an_audit_that_disagrees_with_the_row_is_told_and_flagged(metarun, monke
     assert flagged == {wrong["id"]}
 
 
-# Measures.
+# Metrics.
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 1.5])
-def test_an_accuracy_that_cannot_be_is_a_failure_not_a_row(metarun, monkeypatch, wrong):
+def test_an_impossible_accuracy_is_a_failure(metarun, monkeypatch, wrong):
     assert metarun("train", "algo=protonet", *SMALL)[0] == 0
     run = the_row()["id"]
     monkeypatch.setattr("metarun.evaluation.evaluate.correct", lambda _, targets: torch.full(targets.shape, wrong))
@@ -326,31 +326,31 @@ def test_an_accuracy_that_cannot_be_is_a_failure_not_a_row(metarun, monkeypatch,
     assert "the accuracy of 3 of 3 meta-test tasks is not between 0 and 1" in complaint
 
 
-def test_a_row_with_a_nan_in_it_is_no_row(tmp_path):
+def test_a_row_with_a_nan_is_invalid(tmp_path):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(record(accuracy=float("nan"))))
     with pytest.raises(UserError, match=r"result.json cannot be read .NaN is not valid JSON.; delete it"):
         read_result(path)
 
 
-def test_an_interval_over_few_tasks_is_flagged_wherever_it_stands(metarun):
+def test_an_interval_over_few_tasks_is_flagged_everywhere(metarun):
     assert flags([record(test_tasks=29), record(test_tasks=30)]) == [["few_tasks"], []]
     _, printed, _ = metarun("train", "algo=protonet", *SMALL)
-    assert "fewer than 30 tasks say little" in " ".join(printed.replace("│", "").split())
+    assert "unreliable with fewer than 30 tasks" in " ".join(printed.replace("│", "").split())
     _, printed, _ = metarun("compare")
-    assert "¶ an interval over fewer than 30 tasks, which says little." in printed
+    assert "¶ tested on fewer than 30 tasks: the interval is unreliable." in printed
     _, printed, _ = metarun("compare", "--format", "csv")
     assert ",few_tasks chance," in printed
 
 
-def test_every_look_at_the_meta_test_is_counted_and_several_figures_are_flagged(metarun):
+def test_every_meta_test_is_counted_and_several_results_are_flagged(metarun):
     words = ["train", "algo=protonet", *SMALL]
     assert metarun(*words)[0] == 0
     first = the_row()
     assert (first["looks"], first["figures_seen"]) == (1, 1)
     metarun(*words, "force=true")
     again = the_row()
-    assert (again["looks"], again["figures_seen"]) == (2, 1), "to the same figure: there is nothing to choose from"
+    assert (again["looks"], again["figures_seen"]) == (2, 1), "the same result: there is nothing to pick from"
     metarun("test", f"run={first['id']}", "task.shot=2")
     assert {row["figures_seen"] for row in rows().values()} == {1}, "another setting"
     _, printed, _ = metarun("test", f"run={first['id']}", "test.seed=1")
@@ -363,7 +363,7 @@ def test_every_look_at_the_meta_test_is_counted_and_several_figures_are_flagged(
     assert flagged[first["id"]]
 
 
-def test_looks_are_counted_past_a_line_that_was_cut_off_and_where_none_can_be_written(tmp_path, caplog):
+def test_meta_tests_are_counted_despite_truncated_lines_and_write_errors(tmp_path, caplog):
     path = tmp_path / "looks.jsonl"
     row = record(stream_hash="a", data_hash="b")
     assert record_test_use(path, row) == {"looks": 1, "figures_seen": 1}

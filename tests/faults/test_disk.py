@@ -199,9 +199,9 @@ def test_a_full_output_device_does_not_end_a_run(folder):
     ended = no_traceback(metarun(*TINY, folder=folder, before=full))
     assert (ended.code, ended.err) == (
         0,
-        "metarun: nothing more is printed (No space left on device); the run goes on.\n",
+        "metarun: cannot print any more (No space left on device); the run continues.\n",
     )
     assert (the_run(folder) / "result.json").is_file()
     table = no_traceback(metarun("compare", folder=folder, before=full))
     assert table.code == 2
-    assert table.err.endswith("what was to be written: No space left on device; mend that, then run it again.\n")
+    assert table.err.endswith("cannot write the output: No space left on device; fix this and rerun the command.\n")

@@ -1,4 +1,4 @@
-"""Loggers: what each wrote is read back by its own library, through interruptions, mistakes and failures."""
+"""Loggers: what each writes is read back with its own library, after interruptions and failures too."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from filelock import FileLock
 from metarun import loggers
 from metarun.errors import Interrupted
 from metarun.loggers import Logbook, LoggedRun
-from metarun.loggers.observer import Look, Pace
+from metarun.loggers.observer import TrainingProgress, Validation
 from metarun.results.metrics import ACCURACY, MSE
 from metarun.system.signals import Interruption
 from tests.support.commands import run_here
@@ -29,7 +29,7 @@ SMALL = [
 ALL = ["csv", "tensorboard", "wandb", "mlflow"]
 WITH_ALL = f"logger=[{','.join(ALL)}]"
 
-Series = dict[str, list[tuple[int, float]]]  # metric: (step, value), as they were logged
+Series = dict[str, list[tuple[int, float]]]  # metric → logged (step, value)
 
 
 def read_csv(run: Path) -> Series:
@@ -48,13 +48,13 @@ def read_tensorboard(run: Path) -> Series:
 
 
 def wandb_records(run: Path) -> Iterator[object]:
-    """Yield what the offline files hold: protocol buffers in LevelDB's log format."""
+    """Yield the records of the offline files: protocol buffers in LevelDB's log format."""
     from wandb.proto import wandb_internal_pb2
 
     for path in sorted(run.glob("wandb/offline-run-*/*.wandb")):
         content, at, whole = path.read_bytes(), 7, b""
         while at + 7 <= len(content):
-            if 32768 - at % 32768 < 7:  # the rest of a block that holds no header
+            if 32768 - at % 32768 < 7:  # the rest of the block is too short for a header
                 at += 32768 - at % 32768
             _, size, kind = struct.unpack("<IHB", content[at : at + 7])
             whole += content[at + 7 : at + 7 + size]
@@ -98,7 +98,7 @@ READ = {"csv": read_csv, "tensorboard": read_tensorboard, "wandb": read_wandb, "
 
 
 def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next run be interrupted after that many steps, as by Ctrl-C."""
+    """Interrupt the next run after that many steps, as by Ctrl-C."""
     from metarun.training.loop import Training
 
     take_step = Training._step
@@ -113,7 +113,7 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def logged(session_folder: Path) -> Path:
-    """A run that all loggers listened to: stopped at step 15, gone on with to its end, and found again."""
+    """A run with all loggers: stopped at step 15, resumed to its end, and shown again."""
     folder = session_folder / "logged"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / ".lock"):  # one worker trains, the others wait
@@ -137,7 +137,7 @@ def _train_logged(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("logger", ALL)
-def test_a_logger_says_what_the_run_wrote_and_each_step_once(logged: Path, logger: str) -> None:
+def test_a_logger_has_the_metrics_of_the_run_and_each_step_once(logged: Path, logger: str) -> None:
     found = READ[logger](logged)
     curve = pd.read_csv(logged / "curve.csv")
     record = json.loads((logged / "result.json").read_text())
@@ -159,7 +159,7 @@ def test_a_logger_says_what_the_run_wrote_and_each_step_once(logged: Path, logge
 
 
 @pytest.mark.slow
-def test_who_listens_changes_neither_the_id_nor_a_number(logged: Path) -> None:
+def test_loggers_change_neither_the_id_nor_the_numbers(logged: Path) -> None:
     (plain,) = (logged.parents[2] / "unlogged" / "runs").iterdir()
     assert plain.name == logged.name
     assert (plain / "tasks.parquet").read_bytes() == (logged / "tasks.parquet").read_bytes()
@@ -225,7 +225,7 @@ def test_steps_after_the_checkpoint_of_a_killed_run_are_logged_once(tmp_path: Pa
     assert READ[logger](logged_run(tmp_path, 0).path)["train/loss"] == [(10, 1), (20, 2), (30, 3), (40, 4)]
 
 
-def test_a_row_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+def test_a_truncated_row_is_dropped(tmp_path: Path) -> None:
     run = logged_run(tmp_path, 20)
     (run.path / "metrics.csv").write_text("step,metric,value\n10,train/loss,0.5\n20,val/loss,0.2\n20,train/l")
     csv = loggers.Csv()
@@ -234,7 +234,7 @@ def test_a_row_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
     assert (run.path / "metrics.csv").read_text() == "step,metric,value\n10,train/loss,0.5\n20,val/loss,0.2\n"
 
 
-def test_a_run_that_starts_afresh_forgets_its_log(tmp_path: Path) -> None:
+def test_a_restarted_run_overwrites_its_log(tmp_path: Path) -> None:
     for logger in ("csv", "tensorboard"):
         for value in (1.0, 2.0):
             made = MAKE[logger]()
@@ -248,24 +248,24 @@ class Breaking:
     """A logger that fails at the second step."""
 
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.calls: list[object] = []
 
     def begin(self, run):
-        self.told.append("begin")
+        self.calls.append("begin")
 
     def log(self, step, figures):
-        self.told.append(step)
+        self.calls.append(step)
         if step == 20:
             raise ConnectionError("the server\nhas gone")
 
     def conclude(self, step, figures, by_step):
-        self.told.append("conclude")
+        self.calls.append("conclude")
 
     def close(self, outcome):
-        self.told.append(outcome)
+        self.calls.append(outcome)
 
 
-def test_a_logger_that_fails_is_warned_of_once_and_the_others_go_on(
+def test_a_failing_logger_is_disabled_with_a_warning_and_the_others_continue(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     breaking, csv = Breaking(), loggers.Csv()
@@ -273,12 +273,12 @@ def test_a_logger_that_fails_is_warned_of_once_and_the_others_go_on(
     run = logged_run(tmp_path, 0)
     with caplog.at_level(logging.WARNING, "metarun"), logbook.open_for(run):
         for step in (10, 20, 30):
-            logbook.trained(Pace(step, step / 30, 0.5, 0.001, 1.0))
-        logbook.validated(Look(30, 0.4, 0.75, None, best=True))
-        logbook.tested({"iterations": 30, "accuracy": 0.5, "accuracy_by_step": [0.2, 0.5]})
-    assert breaking.told == ["begin", 10, 20]
+            logbook.on_progress(TrainingProgress(step, step / 30, 0.5, 0.001, 1.0))
+        logbook.on_validation(Validation(30, 0.4, 0.75, None, best=True))
+        logbook.on_test({"iterations": 30, "accuracy": 0.5, "accuracy_by_step": [0.2, 0.5]})
+    assert breaking.calls == ["begin", 10, 20]
     assert [record.getMessage() for record in caplog.records] == [
-        "logger=breaking is off from here on, the run goes on: ConnectionError: the server has gone"
+        "logger=breaking failed and is now disabled; the run continues: ConnectionError: the server has gone"
     ]
     found = read_csv(run.path)
     assert found["train/loss"] == [(10, 0.5), (20, 0.5), (30, 0.5)]
@@ -287,14 +287,14 @@ def test_a_logger_that_fails_is_warned_of_once_and_the_others_go_on(
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(Interrupted(2), "interrupted"), (ValueError("bug"), "failed")])
-def test_loggers_are_told_how_it_ended(tmp_path: Path, error: BaseException, outcome: str) -> None:
+def test_loggers_are_closed_with_the_outcome(tmp_path: Path, error: BaseException, outcome: str) -> None:
     logger = Breaking()
     with pytest.raises(type(error)), Logbook({"it": logger}, MSE).open_for(logged_run(tmp_path, 0)):
         raise error
-    assert logger.told == ["begin", outcome]
+    assert logger.calls == ["begin", outcome]
 
 
-def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_for_long(
+def test_an_interrupt_closes_the_loggers_without_waiting_long_for_a_busy_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     idle, busy = Breaking(), Breaking()
@@ -303,10 +303,10 @@ def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_fo
         thread = threading.Thread(target=logbook.interrupt)
         thread.start()
         thread.join(10)
-        logbook.trained(Pace(10, 0.5, 0.5, 0.001, 1.0))
-    assert idle.told == ["begin", "interrupted"]
+        logbook.on_progress(TrainingProgress(10, 0.5, 0.5, 0.001, 1.0))
+    assert idle.calls == ["begin", "interrupted"]
 
-    monkeypatch.setattr("metarun.loggers.logbook.PATIENCE", 0.05)
+    monkeypatch.setattr("metarun.loggers.logbook.CLOSE_TIMEOUT", 0.05)
     logbook = Logbook({"busy": busy}, ACCURACY)
 
     def begin(run: LoggedRun) -> None:
@@ -314,20 +314,20 @@ def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_fo
         thread.start()
         thread.join(10)
         assert not thread.is_alive()
-        busy.told.append("begin")
+        busy.calls.append("begin")
 
     monkeypatch.setattr(busy, "begin", begin)
     with logbook.open_for(logged_run(tmp_path, 0)):
         pass
-    assert busy.told == ["begin", "finished"]
+    assert busy.calls == ["begin", "finished"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["logger=cvs"], "there is no logger=cvs. Did you mean 'csv'? Possible: csv, mlflow, tensorboard, wandb."),
-        (["logger=[csv,tensorbord]"], "there is no logger=tensorbord. Did you mean 'tensorboard'? Possible: csv,"),
-        (["logger.wandb.mode=online"], "logger.wandb belongs to an option of logger= and none is chosen here;"),
+        (["logger=cvs"], "unknown option logger=cvs. Did you mean 'csv'? Possible: csv, mlflow, tensorboard, wandb."),
+        (["logger=[csv,tensorbord]"], "unknown option logger=tensorbord. Did you mean 'tensorboard'? Possible: csv,"),
+        (["logger.wandb.mode=online"], "logger.wandb needs an option of logger, and none is selected: add logger="),
         (["logger=wandb", "logger.wandb.mode=no"], "logger.wandb.mode='no' is not one of offline, online"),
         (
             ["logger=mlflow", "logger.mlflow.tracking_uri=https://me:secret@host"],
@@ -335,7 +335,7 @@ def test_a_process_that_is_about_to_end_closes_the_loggers_but_waits_for_none_fo
         ),
     ],
 )
-def test_a_wrong_logger_is_refused_before_anything_is_written(
+def test_an_invalid_logger_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -347,19 +347,19 @@ def test_a_wrong_logger_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("logger", "package"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow")]
 )
-def test_a_logger_that_is_not_installed_says_how_to_install_it(
+def test_the_error_for_a_missing_logger_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, logger: str, package: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     assert run_here("train", *SMALL, f"logger={logger}") == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
-    assert complaint.endswith(f"install it with: pip install 'metarun[{logger}]'\n")
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"metarun: error: logger={logger} needs a package that cannot be imported (")
+    assert stderr.endswith(f"install it with: pip install 'metarun[{logger}]'\n")
 
 
-def test_loggers_that_are_not_asked_for_are_not_imported() -> None:
+def test_unused_loggers_are_not_imported() -> None:
     code = "import sys, metarun.loggers; print({'torch', 'tensorboard', 'wandb', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"

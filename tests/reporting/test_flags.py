@@ -1,4 +1,4 @@
-"""Which rows must not be compared, which is the best on the same tasks, what ties with it, and what papers say."""
+"""Rows that must not be compared, the best row on the same tasks and its ties, and published results."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from metarun.config.compose import config_dir
-from metarun.reporting.tables.flags import flags, standings
+from metarun.reporting.tables.flags import flags, rank_cells
 from metarun.reporting.tables.published import published, published_text
 from metarun.reporting.tables.rows import rows_as_csv
 from tests.cli.test_compare import record
@@ -26,7 +26,7 @@ def test_rows_that_must_not_be_compared_are_flagged():
         record(data_hash="a", transductive=True),
         record(data_hash="a", transductive=False, test_query=1),
         record(data_hash="b", transductive=False),
-        record(data_hash="c", test_way=20),  # of another task size, alone
+        record(data_hash="c", test_way=20),  # the only one of its task size
     ]
     assert flags(rows) == [[], [], [], ["transductive"], ["queries"], ["data"], []]
 
@@ -35,11 +35,11 @@ def test_rows_that_are_all_transductive_are_not_flagged():
     assert flags([record(), record()]) == [[], []]
 
 
-def test_the_flags_stand_in_every_format(compare):  # noqa: F811
+def test_flags_are_in_every_format(compare):  # noqa: F811
     runs = [*three(), made("0000000d", "relation", 0.0, transductive=False, stream_hash="other", test_query=1)]
     _, printed, _ = compare(runs=runs)
-    assert "‡ judged by another number of queries a class" in printed
-    assert "† transductive beside rows that are not" in printed
+    assert "‡ tested with another number of queries per class" in printed
+    assert "† transductive, unlike other rows" in printed
     _, printed, _ = compare("--format", "json")
     assert {row["algo"]: row["flags"] for row in json.loads(printed)}["relation"] == ["queries"]
     _, printed, _ = compare("--format", "csv")
@@ -55,13 +55,13 @@ def test_the_best_is_bold_and_its_ties_are_marked(compare):  # noqa: F811
     assert figures["protonet"].startswith("**8")
     assert figures["relation"].endswith("≈")
     assert "≈" not in figures["maml"] + figures["anil"]
-    assert "≈: the paired t-test cannot tell it from the best (Holm, 0.05)." in printed
+    assert "≈: not significantly different from the best (paired t-test, Holm, 0.05)." in printed
     _, printed, _ = compare("--format", "latex")
     assert printed.count(r"\textbf{") == 1
     assert r"$\approx$" in printed
 
 
-def test_in_a_pivot_too_over_the_mean_of_the_seeds(compare):  # noqa: F811
+def test_a_pivot_marks_the_best_mean_over_seeds(compare):  # noqa: F811
     runs = [
         made(f"0000000{i}", algo, gain, seed=i % 2)
         for i, (algo, gain) in enumerate([("maml", 0)] * 2 + [("a", 0.02)] * 2)
@@ -74,18 +74,18 @@ def test_in_a_pivot_too_over_the_mean_of_the_seeds(compare):  # noqa: F811
     assert "(sd 0.00, 2 seeds)" in best
 
 
-def test_transductive_runs_have_a_best_of_their_own():
+def test_transductive_runs_are_ranked_separately():
     cells = [[unread(transductive=seen, accuracy=a)] for seen, a in [(True, 0.9), (True, 0.8), (False, 0.7)]]
-    found, sentence = standings(cells)
+    found, sentence = rank_cells(cells)
     assert found == ["best", "", ""]
     assert "ties are unknown: nowhere/tasks.parquet cannot be read" in str(sentence)
 
 
-def test_other_tasks_and_single_rows_are_not_compared():
-    assert standings([[record(stream_hash="a")], [record(stream_hash="b")], [record()]]) == (["", "", ""], None)
+def test_rows_on_different_tasks_and_single_rows_are_not_ranked():
+    assert rank_cells([[record(stream_hash="a")], [record(stream_hash="b")], [record()]]) == (["", "", ""], None)
 
 
-def test_without_the_tasks_of_a_run_ties_are_unknown_and_it_says_so(compare):  # noqa: F811
+def test_without_the_tasks_of_a_run_ties_are_reported_as_unknown(compare):  # noqa: F811
     compare(runs=three())
     Path("results/runs/maml-0000000a/tasks.parquet").unlink()
     code, printed, _ = compare("--format", "md")
@@ -94,23 +94,23 @@ def test_without_the_tasks_of_a_run_ties_are_unknown_and_it_says_so(compare):  #
     assert "ties are unknown" in printed
 
 
-def test_ties_are_not_looked_for_among_very_many(monkeypatch):
-    monkeypatch.setattr("metarun.reporting.tables.flags.TESTED", 2)
+def test_ties_are_not_tested_among_very_many_runs(monkeypatch):
+    monkeypatch.setattr("metarun.reporting.tables.flags.MAX_TESTED", 2)
     cells = [[unread(accuracy=a)] for a in (0.7, 0.9, 0.8)]
-    found, sentence = standings(cells)
+    found, sentence = rank_cells(cells)
     assert found == ["", "best", ""]
-    assert "ties are not looked for among more than 2" in sentence
+    assert "ties are not tested among more than 2" in sentence
 
 
-def test_less_error_is_best():
+def test_the_smallest_error_is_best():
     rows = [{**unread(), "mse": mse} for mse in (0.3, 0.1)]
-    assert standings([[row] for row in rows])[0] == ["", "best"]
+    assert rank_cells([[row] for row in rows])[0] == ["", "best"]
 
 
 OMNIGLOT = {"data": "omniglot", "test_data": "omniglot"}
 
 
-def test_what_a_paper_reports_stands_beside_the_run_that_repeats_it(compare):  # noqa: F811
+def test_a_published_result_is_shown_for_the_same_setting(compare):  # noqa: F811
     assert published_text(record(**OMNIGLOT)) == "98.7 ± 0.4"
     assert published_text(record(**OMNIGLOT, algo="protonet")) == "98.8"
     assert published(record(**OMNIGLOT, test_way=20)) is None
@@ -119,25 +119,26 @@ def test_what_a_paper_reports_stands_beside_the_run_that_repeats_it(compare):  #
     runs = [made("0000000a", "maml", 0.0, **OMNIGLOT), made("0000000b", "anil", 0.0, **OMNIGLOT)]
     _, printed, _ = compare("--format", "md", runs=runs)
     assert "| 98.7 ± 0.4 " in printed
-    assert "Published, on other tasks by other code: maml: Finn, Abbeel, Levine 2017, table 1." in printed
+    note = "Published results, on other tasks and with other code: maml: Finn, Abbeel, Levine 2017, table 1."
+    assert note in printed
 
 
-def test_a_paper_may_report_a_squared_error():
+def test_a_published_result_can_be_a_squared_error():
     sinusoid = {"data": "sinusoid", "test_data": "sinusoid", "shot": 5, "test_shot": 5, "backbone": "mlp"}
     assert published_text(record(**sinusoid, mse=0.4, steps=10)) == "mse 0.35"
-    assert published(record(**sinusoid, mse=0.4, steps=1)) is None, "table 2 has another figure for it"
+    assert published(record(**sinusoid, mse=0.4, steps=1)) is None, "table 2 has another value for it"
     row = {**record(**sinusoid, mse=0.4, floor_mse=4.0, steps=10)}
     assert pd.read_csv(io.StringIO(rows_as_csv([row]))).published.item() == 0.35
 
 
-def test_an_experiment_of_ones_own_brings_its_figure_along():
+def test_a_users_experiment_can_have_a_published_result():
     own = {"accuracy": 0.5, "ci95": None, "source": "me", "of": {"algo": "maml", "test_data": "glyphs"}}
     assert published_text(record(published=own)) == "50.0"
     assert published(record(published=own, algo="anil")) is None
 
 
 @pytest.mark.parametrize("path", sorted((config_dir() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_figure_in_an_experiments_file_is_the_one_its_head_tells(path):
+def test_the_published_result_in_an_experiment_matches_its_comment(path):
     config, head = yaml.safe_load(path.read_text()), path.read_text().splitlines()[2]
     if "published" in config:
         published = config["published"]

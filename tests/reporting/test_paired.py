@@ -1,4 +1,4 @@
-"""`metarun compare --against`: the paired comparison, what it refuses, and how to go on."""
+"""`metarun compare --against`: the paired comparison, its errors and their remedies."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from metarun.system.atomic_write import write_json, write_parquet
 from tests.cli.test_compare import record
 
 TASKS = 200
-HARD = np.random.default_rng(0).normal(0.8013, 0.01, TASKS)  # what is hard about each task, the same for every method
+HARD = np.random.default_rng(0).normal(0.8013, 0.01, TASKS)  # difficulty of each task, the same for every method
 
 
 def made(run_id: str, algo: str, gain: float, noise: float = 0.02, **changes) -> dict:
@@ -46,18 +46,18 @@ def three() -> list[dict]:
     return [made("0000000a", "maml", 0.0), made("0000000b", "protonet", 0.01), made("0000000c", "anil", 0.0005)]
 
 
-def test_a_real_difference_is_told_from_none(compare):
-    code, printed, complaint = compare("--against", "0000000a", runs=three())
-    assert (code, complaint) == (0, "")
+def test_a_real_difference_is_significant_and_a_random_one_is_not(compare):
+    code, printed, stderr = compare("--against", "0000000a", runs=three())
+    assert (code, stderr) == (0, "")
     lines = {line.split()[0]: line for line in printed.splitlines() if line.rstrip().endswith(("0a", "0b", "0c"))}
-    assert "compared with" in lines["maml"]
+    assert "baseline" in lines["maml"]
     assert " better " in lines["protonet"]
     assert "<0.001" in lines["protonet"]
-    assert "cannot tell with 200 tasks; about" in lines["anil"]
+    assert "cannot tell with 200 tasks; needs about" in lines["anil"]
     assert "corrected for 2 comparisons (Holm)" in printed
 
 
-def test_it_is_the_other_way_round_from_the_other_side(compare):
+def test_swapping_the_runs_reverses_the_verdict(compare):
     code, printed, _ = compare("--against", "0000000b", "--format", "json", runs=three())
     assert code == 0
     rows = {row["algo"]: row for row in json.loads(printed)}
@@ -77,36 +77,36 @@ def test_less_error_is_better(compare):
     assert row["difference"] < 0
 
 
-def test_other_tasks_are_left_out_with_the_command_that_would_do(compare):
+def test_runs_on_other_tasks_are_skipped_with_the_command_to_compare_them(compare):
     other = made("0000000d", "relation", 0.1, stream_hash="other", test_way=20)
-    code, printed, complaint = compare("--against", "0000000a", runs=[*three(), other])
+    code, printed, stderr = compare("--against", "0000000a", runs=[*three(), other])
     assert code == 0
     assert "0000000d" not in printed
     retest = "metarun test run=0000000d data=glyphs task.way=5 task.shot=1 task.query=15 test.tasks=200 test.seed=0"
-    assert f"left out: 0000000d (relation) was judged on other tasks; `{retest}`" in complaint
+    assert f"skipped: 0000000d (relation) was tested on other tasks; to compare it, run `{retest}`" in stderr
 
 
-def test_of_many_that_were_judged_on_other_tasks_the_number_is_told(compare):
+def test_only_some_of_many_runs_on_other_tasks_are_listed(compare):
     others = [made(f"000000{i}f", "relation", 0.1, stream_hash="other") for i in range(11)]
-    _, _, complaint = compare("--against", "0000000a", runs=[*three(), *others])
-    assert len(complaint.splitlines()) == 9
-    assert complaint.endswith("left out: 3 more that were judged on other tasks\n")
+    _, _, stderr = compare("--against", "0000000a", runs=[*three(), *others])
+    assert len(stderr.splitlines()) == 9
+    assert stderr.endswith("skipped: 3 more runs that were tested on other tasks\n")
 
 
-def test_the_command_that_would_do_asks_for_disjoint_tasks_where_the_base_has_them(compare):
+def test_the_command_to_compare_a_run_uses_the_interval_of_the_base(compare):
     runs = [made("0000000a", "maml", 0.0, interval="open"), made("0000000d", "relation", 0.1, stream_hash="other")]
-    _, _, complaint = compare("--against", "0000000a", runs=runs)
-    assert "test.tasks=200 test.interval=open test.seed=0" in complaint
+    _, _, stderr = compare("--against", "0000000a", runs=runs)
+    assert "test.tasks=200 test.interval=open test.seed=0" in stderr
 
 
-def test_transductive_beside_not_is_marked(compare):
+def test_a_comparison_of_transductive_and_other_runs_is_marked(compare):
     runs = [made("0000000a", "maml", 0.0), made("0000000b", "protonet", 0.01, transductive=False)]
     _, printed, _ = compare("--against", "0000000a", runs=runs)
     assert "protonet †" in printed
 
 
 def of_seeds(gain: float, first: int, seeds: int, spread: float, **changes) -> list[dict]:
-    """Runs that differ in nothing but their seed."""
+    """Runs that differ only in their seed."""
     offsets = spread * (np.arange(seeds) - (seeds - 1) / 2)
     return [
         made(f"{first + i:08x}", gain=gain + float(offsets[i]), seed=i, seedless_id=f"{first:08x}", **changes)
@@ -125,12 +125,12 @@ def test_methods_are_compared_over_their_seeds(compare):
     assert code == 0
     _, methods = printed.split(" method ")
     lines = {line.split()[0]: line.split() for line in methods.splitlines() if line.strip()}
-    assert lines["maml"][1:] == ["3", "80.15", "0.20", "–", "–", "–", "compared", "with"]
+    assert lines["maml"][1:] == ["3", "80.15", "0.20", "–", "–", "–", "baseline"]
     assert lines["protonet"][1:5] == ["4", "82.15", "0.26", "+2.00"]
     assert lines["protonet"][-1] == "better"
-    assert " ".join(lines["anil"]).endswith("cannot tell with 200 tasks, however many seeds")
-    assert "relation" not in lines, "one training says nothing of a method"
-    assert "for other trainings (Student t; the variances over tasks and over the seeds" in " ".join(methods.split())
+    assert " ".join(lines["anil"]).endswith("cannot tell with 200 tasks and any number of seeds")
+    assert "relation" not in lines, "one training is not enough to compare a method"
+    assert "new trainings (Student t; the variances over tasks and over the seeds" in " ".join(methods.split())
     _, printed, _ = compare("--against", "00000011", "--format", "json")
     row = next(row for row in json.loads(printed) if row.get("seeds") == 4)
     assert (row["algo"], row["against_seeds"], row["verdict"]) == ("protonet", 3, "better")
@@ -139,7 +139,7 @@ def test_methods_are_compared_over_their_seeds(compare):
 
 
 def test_a_luckier_training_is_not_a_better_method(compare):
-    # Every training of the one is told from the other's first by its tasks; but their trainings differ by as much.
+    # Every single training differs significantly from the other method's first; but the trainings differ as much.
     runs = [*of_seeds(0.0, 0x10, 3, 0.02, algo="maml"), *of_seeds(0.025, 0x20, 3, 0.02, algo="protonet")]
     _, printed, _ = compare("--against", "00000010", "--format", "csv", runs=runs)
     rows = pd.read_csv(io.StringIO(printed))
@@ -147,10 +147,10 @@ def test_a_luckier_training_is_not_a_better_method(compare):
     assert list(alone.verdict) == ["better"] * 3
     assert list(rows[rows.seeds == 3].verdict) == ["cannot tell"]
     _, printed, _ = compare("--against", "00000010")
-    assert "cannot tell with these seeds; about 7 each would" in printed
+    assert "cannot tell with these seeds; needs about 7 each" in printed
 
 
-def test_runs_are_named_by_what_tells_them_apart(compare):
+def test_runs_are_named_by_their_differences(compare):
     runs = [made("0000000a", "maml", 0.0), made("0000000b", "maml", 0.01, backbone="resnet12")]
     _, printed, _ = compare("--against", "0000000a", runs=runs)
     assert "maml, resnet12" in printed
@@ -158,7 +158,7 @@ def test_runs_are_named_by_what_tells_them_apart(compare):
 
 
 @pytest.mark.parametrize("form", ["md", "latex"])
-def test_papers_get_it_too(compare, form):
+def test_the_comparison_is_available_for_papers(compare, form):
     code, printed, _ = compare("--against", "0000000a", "--format", form, runs=three())
     assert code == 0
     assert "cannot tell with" in printed
@@ -167,25 +167,25 @@ def test_papers_get_it_too(compare, form):
 @pytest.mark.parametrize(
     ("run", "runs", "sentence"),
     [
-        ("zzz", three(), "--against zzz is the start of no finished run's id; there are 0000000"),
-        ("0000000", three(), "--against 0000000 could be 0000000"),
-        ("0000000a", three()[:1], "no other run was judged on the tasks of 0000000a; judge one on them: `metarun test"),
+        ("zzz", three(), "--against zzz: no finished run has this id; some ids: 0000000"),
+        ("0000000", three(), "--against 0000000 is ambiguous: 0000000"),
+        ("0000000a", three()[:1], "no other run was tested on the tasks of 0000000a; test one on them: `metarun test"),
     ],
 )
-def test_what_cannot_be_compared_is_told_in_a_sentence(compare, run, runs, sentence):
-    code, _, complaint = compare("--against", run, runs=runs)
+def test_an_error_is_one_sentence(compare, run, runs, sentence):
+    code, _, stderr = compare("--against", run, runs=runs)
     assert code == 2
-    assert sentence in complaint
+    assert sentence in stderr
 
 
 @pytest.mark.parametrize("damage", [b"", b"no parquet"])
 def test_a_damaged_table_of_tasks_is_named(compare, damage):
     compare(runs=three())
     Path("results/runs/protonet-0000000b/tasks.parquet").write_bytes(damage)
-    code, _, complaint = compare("--against", "0000000a")
+    code, _, stderr = compare("--against", "0000000a")
     assert code == 2
-    assert "tasks.parquet cannot be read" in complaint
+    assert "tasks.parquet cannot be read" in stderr
     Path("results/runs/protonet-0000000b/tasks.parquet").unlink()
-    code, _, complaint = compare("--against", "0000000a")
+    code, _, stderr = compare("--against", "0000000a")
     assert code == 2
-    assert "tasks.parquet cannot be read" in complaint
+    assert "tasks.parquet cannot be read" in stderr

@@ -1,4 +1,4 @@
-"""The page of `metarun report`: what it shows of known figures, and that nothing in a run can break or leave it."""
+"""The page of `metarun report`: its contents for known results, and that no run can break it or inject code."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ import pytest
 from metarun.reporting.html.axes import Frame, evenly, spread, ticks
 from metarun.reporting.html.sections import DRAWN, settings_of
 from metarun.reporting.tables.rows import sorted_rows
-from metarun.reporting.tables.run_labels import names
+from metarun.reporting.tables.run_labels import run_names
 from metarun.results.example_tasks import ExampleTask, save
 from metarun.results.records import read_records
 from metarun.results.run_directory import RunDirectory
@@ -41,7 +41,7 @@ def wave_task() -> ExampleTask:
 
 
 def write_run(name="0", by_step=ACCURACY, examples=(), files=True, **changes) -> Path:
-    """Write what a run leaves behind, of which every figure is known."""
+    """Write the files of a run with known numbers."""
     run = RunDirectory(Path("results/runs") / name)
     run.path.mkdir(parents=True)
     steps, tasks = by_step.shape
@@ -74,7 +74,7 @@ def report(metarun):
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, and the text of table cells and of everything."""
+    """The tags with their attributes, the text of the table cells, and the whole text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def page() -> Page:
     return Page(Path("report.html").read_text())
 
 
-def test_the_table_says_what_compare_says(report, metarun):
+def test_the_table_equals_that_of_compare(report, metarun):
     write_run("1")
     write_run("2", algo="protonet", by_step=ACCURACY[1:], order=None, transductive=False)
     code, printed, _ = report()
@@ -118,7 +118,7 @@ def test_the_table_says_what_compare_says(report, metarun):
     assert page().rows[:3] == compared
 
 
-def test_each_part_is_there(report):
+def test_all_sections_are_shown(report):
     write_run("1", examples=[example_task()] * 3)
     write_run("2", test_way=10)
     report()
@@ -128,7 +128,7 @@ def test_each_part_is_there(report):
         *("Calibration over tasks", "Example tasks", "Way and shot", "Provenance", "glyphs, 10-way 1-shot"),
     ):
         assert title in shown
-    assert "3 of the 6 queries shown are right" in shown
+    assert "3 of the 6 queries shown are correct" in shown
     labels = [tag.get("aria-label") for tag in page().all("span") if tag.get("role") == "img"]
     assert labels[:3] == [
         "support A",
@@ -147,10 +147,10 @@ def test_regression_is_drawn_as_errors_and_waves(report):
     assert "sinusoid, 1 support points" in shown
     assert "mean squared error" in shown
     assert "Calibration" not in shown
-    assert "support points, the function, and what was predicted" in [t.get("aria-label") for t in page().all("svg")]
+    assert "support points, the function, and the predictions" in [t.get("aria-label") for t in page().all("svg")]
 
 
-def test_it_needs_no_network_and_runs_no_script_but_its_own(report):
+def test_it_works_offline_and_runs_only_its_own_script(report):
     write_run("1", examples=[example_task()])
     report()
     text, parsed = Path("report.html").read_text(), page()
@@ -168,7 +168,7 @@ def test_it_needs_no_network_and_runs_no_script_but_its_own(report):
     assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in policy
 
 
-def test_what_a_run_says_is_shown_as_text(report):
+def test_strings_of_a_run_are_escaped(report):
     evil = "</style></script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     path = write_run("1", algo=evil, norm=evil, data=evil, test_data=evil, backbone=evil, examples=[example_task()])
     write_run("2", algo=evil, norm="layer", data=evil, test_data=evil, test_shot=5)
@@ -184,15 +184,15 @@ def test_what_a_run_says_is_shown_as_text(report):
     assert f"evil: {evil}" in parsed.text
 
 
-def test_a_curve_that_is_no_curve_is_left_out(report):
+def test_an_invalid_curve_is_skipped(report):
     path = write_run("1")
     (path / "curve.csv").write_text("iteration,split,loss,accuracy\n1e999,val,1e308,-1e308\n2,val,x,y\n")
-    code, _, complaint = report()
+    code, _, stderr = report()
     assert code == 0
-    assert "left out: results/runs/1/curve.csv cannot be read (could not convert string to float" in complaint
+    assert "skipped: results/runs/1/curve.csv cannot be read (could not convert string to float" in stderr
 
 
-def test_a_page_of_runs_in_a_folder_whose_name_is_no_utf_8_is_written(report):
+def test_a_folder_name_may_be_invalid_utf_8(report):
     write_run("1").rename("results/runs/\udcff")
     code, _, _ = report()
     assert code == 0
@@ -200,26 +200,26 @@ def test_a_page_of_runs_in_a_folder_whose_name_is_no_utf_8_is_written(report):
 
 
 @pytest.mark.parametrize("damaged", ["tasks.parquet", "curve.csv", "examples.npz"])
-def test_a_damaged_file_costs_its_own_charts_only(report, damaged):
+def test_a_damaged_file_only_affects_its_own_charts(report, damaged):
     path = write_run("1", examples=[example_task()])
     (path / damaged).write_bytes(b"\xff no such file")
-    code, _, complaint = report()
+    code, _, stderr = report()
     assert code == 0
-    assert f"left out: results/runs/1/{damaged} cannot be read" in complaint.replace("\n", " ")
+    assert f"skipped: results/runs/1/{damaged} cannot be read" in stderr.replace("\n", " ")
     shown = page().text
     assert ("Adaptation by step" in shown) == (damaged != "tasks.parquet")
     assert ("Training loss" in shown) == (damaged != "curve.csv")
     assert ("Example tasks" in shown) == (damaged != "examples.npz")
 
 
-def test_a_run_of_which_only_the_row_is_left_is_in_the_table(report):
+def test_a_run_with_only_its_row_is_in_the_table(report):
     write_run("1", files=False)
     assert report()[0] == 0
     assert page().rows[1][0] == "maml"
 
 
 @pytest.mark.slow
-def test_a_hundred_runs_make_a_page_that_opens_fast(report):
+def test_the_page_of_a_hundred_runs_is_small(report):
     random = np.random.default_rng(0)
     for i in range(100):
         accuracy = random.integers(40, 76, (4, 200)) / 75
@@ -230,19 +230,19 @@ def test_a_hundred_runs_make_a_page_that_opens_fast(report):
     assert len(page().all("details")) - len([tag for tag in page().all("details") if "open" in tag]) > 100
 
 
-def test_of_many_runs_the_best_of_each_method_is_drawn_first(report, tmp_path):  # protonet is the worst of all
+def test_the_best_run_of_each_method_is_drawn_first(report, tmp_path):  # protonet is the worst of all
     for i in range(12):
         write_run(str(i), algo="maml" if i else "protonet", seed=i, accuracy=0.8 + i / 100)
-    (setting,), _ = settings_of(sorted_rows(read_records([tmp_path])[0]), names)
+    (setting,), _ = settings_of(sorted_rows(read_records([tmp_path])[0]), run_names)
     assert len(setting.runs) == DRAWN
     assert [run.record["algo"] for run in setting.runs] == ["maml"] * (DRAWN - 1) + ["protonet"]
     assert "8 of 12 runs are drawn, the best of each method first" in setting.note
 
 
-def test_runs_are_named_by_what_tells_them_apart():
+def test_runs_are_named_by_their_differences():
     unread = {"path": "nowhere"}
     changes = ({}, {"seed": 1}, {"algo": "anil"}, {"norm": "layer"})
-    assert names([record(id=f"{i}", **unread, **each) for i, each in enumerate(changes)]) == [
+    assert run_names([record(id=f"{i}", **unread, **each) for i, each in enumerate(changes)]) == [
         "maml, norm=batch, seed 0",
         "maml, norm=batch, seed 1",
         "anil",
@@ -250,7 +250,7 @@ def test_runs_are_named_by_what_tells_them_apart():
     ]
 
 
-def test_runs_that_nothing_tells_apart_have_their_ids(report):
+def test_indistinguishable_runs_are_named_by_id(report):
     write_run(str(0x1234ABCD), algo="protonet")
     write_run(str(0xABCD1234), algo="protonet")
     assert report()[0] == 0
@@ -259,7 +259,7 @@ def test_runs_that_nothing_tells_apart_have_their_ids(report):
     assert "protonet abcd1234" in page
 
 
-def test_a_heat_map_needs_two_cells_and_only_seeds_share_one(report):
+def test_a_heat_map_needs_two_cells_and_only_seeds_share_a_cell(report):
     write_run("1", accuracy=0.9)
     write_run("2", accuracy=0.8, seed=1)
     write_run("3", accuracy=0.95, test_shot=5)
@@ -271,28 +271,28 @@ def test_a_heat_map_needs_two_cells_and_only_seeds_share_one(report):
     assert re.findall("<h4>(.*?)</h4>", sizes) == ["maml, norm=batch"]
     written = re.findall("<text[^>]*middle[^>]*>(.*?)</text>", sizes)
     assert written == ["1", "5", "85.0 † ¶", "± 26.0", "sd 7.1", "95.0 † ¶", "± 0.4"]
-    assert "† transductive: queries see each other." in sizes
+    assert "† transductive: predictions depend on the other queries." in sizes
 
 
-def test_the_worst_twentieth_of_the_tasks_is_marked(report, tmp_path):
+def test_the_worst_five_percent_of_the_tasks_are_marked(report, tmp_path):
     accuracy = np.concatenate([np.full(57, 0.8), np.full(3, 0.4)])[None]  # 60 tasks: 3 are the worst
     write_run("1", accuracy)
-    (setting,), _ = settings_of(read_records([tmp_path])[0], names)
+    (setting,), _ = settings_of(read_records([tmp_path])[0], run_names)
     chart = next(chart for chart in setting.charts if chart.title == "Task by task")
     assert "worst 5 %: 40.0" in chart.drawing
     bars = re.findall(r'<path class="(bar.*?) c0" d="(.*?)"', chart.drawing)
     assert [(kind, path.count("z")) for kind, path in bars] == [("bar", 2), ("bar marked", 1)]
 
 
-def test_the_axis_of_time_ends_at_the_time_of_one_task(report, tmp_path):
+def test_the_time_axis_ends_at_the_time_of_one_task(report, tmp_path):
     write_run("1", adapt_ms=40.0)
-    (setting,), _ = settings_of(read_records([tmp_path])[0], names)
+    (setting,), _ = settings_of(read_records([tmp_path])[0], run_names)
     chart = next(chart for chart in setting.charts if chart.title == "Adaptation by time")
     assert ">40</text>" in chart.drawing
     assert ">80</text>" in chart.drawing  # the mean accuracy at the end, in percent
 
 
-def test_numbers_find_their_places():
+def test_numbers_are_mapped_to_positions():
     frame = Frame((0, 10), (0, 100), "steps", "accuracy, %")
     assert (frame.px(0), frame.px(10)) == (34, frame.end)
     assert frame.py(0) == frame.bottom
@@ -307,14 +307,14 @@ def test_numbers_find_their_places():
 
 @pytest.mark.parametrize("by_step", [np.ones((2, 4)), np.zeros((1, 4)), np.full((2, 1), 0.5), np.full((12, 1), 0.0)])
 @pytest.mark.parametrize("regression", [False, True])
-def test_figures_without_spread_are_drawn_too(report, by_step, regression):
+def test_results_without_spread_are_drawn(report, by_step, regression):
     write_run("1", by_step, **({"mse": 0.0, "test_way": 1} if regression else {}))
     assert report()[::2] == (0, "")
     text = Path("report.html").read_text()
     assert not re.search(r'"[^"]*\b(nan|inf)\b[^"]*"', text)
 
 
-def test_other_folders_and_another_file_can_be_named(report):
+def test_folders_and_the_output_file_can_be_given(report):
     write_run("1")
     write_run("2")
     code, printed, _ = report("results/runs/2", "-o", "two.html")
@@ -326,31 +326,31 @@ def test_other_folders_and_another_file_can_be_named(report):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nowhere"], "there is no nowhere here; `metarun train` writes to results/"),
+        (["nowhere"], "nowhere does not exist; name a folder with runs, such as"),
         (
             ["-o", "missing/report.html"],
-            "missing/report.html cannot be written (No such file or directory); name another file with -o.",
+            "missing/report.html cannot be written (No such file or directory); choose another file with -o.",
         ),
-        (["-o", "results"], "results cannot be written (Is a directory); name another file with -o."),
+        (["-o", "results"], "results cannot be written (Is a directory); choose another file with -o."),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(report, words, sentence):
+def test_an_error_is_one_sentence(report, words, sentence):
     write_run("1")
-    code, _, complaint = report(*words)
+    code, _, stderr = report(*words)
     assert code == 2
-    assert sentence in " ".join(complaint.split())
+    assert sentence in " ".join(stderr.split())
 
 
-def test_no_torch_is_needed(report, tmp_path):
+def test_torch_is_not_imported(report, tmp_path):
     write_run("1", examples=[example_task()])
     program = "import sys; from metarun.cli.report import main; main([]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60, capture_output=True)
 
 
-def test_two_copies_of_a_run_do_not_cost_the_page(report):
+def test_two_copies_of_a_run_only_affect_the_heatmaps(report):
     write_run("1")
     shutil.copytree("results/runs/1", "results/runs/2")
-    code, _, complaint = report()
+    code, _, stderr = report()
     assert code == 0
-    assert "left out: figures by way and shot: runs 00000001, 00000001 differ in more than their seed" in complaint
+    assert "skipped: heatmaps by way and shot: runs 00000001, 00000001 differ in more than their seed" in stderr
     assert len(page().rows) == 3

@@ -1,4 +1,4 @@
-"""A reader's clicks through a report, in the system's own browser."""
+"""Use a report in the system's browser."""
 
 import os
 
@@ -14,7 +14,7 @@ ACCURACY = np.array([[0.2, 0.2, 0.2], [0.5, 0.6, 0.7]])
 
 @pytest.fixture
 def reader(report, chromium, tmp_path):
-    """Open a report of three runs in a window of some width; afterwards no script failed and nothing was fetched."""
+    """Open a report of three runs; afterwards, check that no script failed and nothing was fetched."""
     from playwright.sync_api import sync_playwright
 
     write_run("1", ACCURACY, [example_task()], accuracy=0.91)
@@ -22,22 +22,22 @@ def reader(report, chromium, tmp_path):
     write_run("3", ACCURACY, algo="anil", accuracy=0.088, test_shot=5)
     assert report()[0] == 0
     address = (tmp_path / "report.html").as_uri()
-    troubles, requests = [], []
+    errors, requests = [], []
     with sync_playwright() as playwright:
         sandbox = [] if os.geteuid() else ["--no-sandbox"]  # chromium has none for root
         browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
 
-        def look(width=1280, scheme="light"):
+        def open_page(width=1280, scheme="light"):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            page.on("pageerror", lambda error: troubles.append(str(error)))
-            page.on("console", lambda message: troubles.append(message.text))
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("console", lambda message: errors.append(message.text))
             page.on("request", lambda request: requests.append(request.url))
             page.goto(address)
             return page
 
-        yield look
+        yield open_page
         browser.close()
-    assert troubles == []
+    assert errors == []
     assert {url for url in requests if not url.startswith("data:")} == {address}
 
 
@@ -46,7 +46,7 @@ def methods(page) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_reader_sorts_filters_and_opens(reader):
+def test_sorting_filtering_and_opening_runs(reader):
     page = reader()
     assert methods(page) == ["protonet", "maml", "anil"]
     page.get_by_role("button", name="accuracy %").click()

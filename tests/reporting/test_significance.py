@@ -12,14 +12,12 @@ def test_a_known_pair():
     found = paired([0.8, 0.9, 1.0, 0.7], [0.7, 0.7, 0.9, 0.7])  # differences 0.1 0.2 0.1 0.0
     assert found.difference == pytest.approx(0.1)
     assert found.ci95 == pytest.approx(3.182446 * 0.0816497 / 2, rel=1e-5)
-    assert found.p_permutation == pytest.approx(0.25), (
-        "4 of 16 sign patterns are as far from 0: the 0 flips for nothing"
-    )
+    assert found.p_permutation == pytest.approx(0.25), "4 of 16 sign patterns are as far from 0"
     assert found.tasks_to_tell() == 3  # (1.96 * 0.0816 / 0.1)^2 = 2.56
     assert found.tasks_to_tell(comparisons=10) == 6  # (2.81 * 0.0816 / 0.1)^2 = 5.25
 
 
-def test_the_t_test_is_scipys():
+def test_the_t_test_matches_scipy():
     random = np.random.default_rng(0)
     one, other = random.normal(0.9, 0.1, (2, 500))
     found = paired(one, other)
@@ -41,8 +39,8 @@ def test_the_same_runs_give_the_same_p_value_twice():
     assert paired(one, other) == paired(one, other)
 
 
-def test_pairing_tells_what_overlapping_intervals_cannot():
-    # Tasks differ by far more than the methods: alone each is 0.8 ± 0.02, but one is better on nearly every task.
+def test_pairing_finds_a_difference_despite_overlapping_intervals():
+    # Tasks differ far more than the methods: each is 0.8 ± 0.02, but one is better on nearly every task.
     random = np.random.default_rng(0)
     hard = random.normal(0.8, 0.15, 200)
     one, other = hard + 0.01 + random.normal(0, 0.02, 200), hard + random.normal(0, 0.02, 200)
@@ -72,7 +70,7 @@ def test_verdicts(difference, corrected, metric, expected):
     assert verdict(metric.score(difference), corrected) == expected
 
 
-def test_without_a_difference_one_in_twenty_is_called_real():
+def test_without_a_difference_one_in_twenty_is_significant():
     random, called = np.random.default_rng(2), 0
     for _ in range(2000):
         one, other = random.binomial(75, 0.9, (2, 60)) / 75
@@ -82,9 +80,7 @@ def test_without_a_difference_one_in_twenty_is_called_real():
 
 @pytest.mark.slow
 def test_the_interval_of_a_difference_covers_the_truth_about_95_times_in_100(monkeypatch):
-    monkeypatch.setattr(
-        "metarun.reporting.significance.RESAMPLES", 9
-    )  # of the permutation test, which has no part in it
+    monkeypatch.setattr("metarun.reporting.significance.RESAMPLES", 9)  # the permutation test is not used here
     random, covered = np.random.default_rng(3), 0
     for _ in range(2000):
         hard = random.normal(0.7, 0.1, 60)
@@ -93,7 +89,7 @@ def test_the_interval_of_a_difference_covers_the_truth_about_95_times_in_100(mon
     assert 0.93 <= covered / 2000 <= 0.97
 
 
-def test_over_seeds_it_is_welchs_test_where_tasks_do_not_matter():
+def test_over_seeds_equals_welchs_test_without_variance_over_tasks():
     random = np.random.default_rng(0)
     one, other = random.normal(0.9, 0.02, (5, 1)), random.normal(0.85, 0.01, (3, 1))
     found = over_seeds(one + np.zeros(4), other + np.zeros(4))
@@ -104,23 +100,25 @@ def test_over_seeds_it_is_welchs_test_where_tasks_do_not_matter():
     assert (found.difference - found.ci95, found.difference + found.ci95) == pytest.approx(tuple(interval))
 
 
-def test_over_seeds_it_is_the_paired_test_where_seeds_do_not_matter():
+def test_over_seeds_equals_the_paired_test_without_variance_over_seeds():
     one, other = np.random.default_rng(0).normal(0.9, 0.1, (2, 100))
     found, alone = over_seeds([one, one, one], [other, other]), paired(one, other)
     assert (found.difference, found.ci95_tasks) == pytest.approx((alone.difference, alone.ci95))
-    assert found.p == pytest.approx(alone.p_t, rel=0.02)  # the means over equal seeds still differ, for want of tasks
+    assert found.p == pytest.approx(alone.p_t, rel=0.02)  # degrees of freedom differ slightly
 
 
-def test_it_says_how_many_seeds_would_tell():
+def test_the_number_of_seeds_for_a_significant_result():
     tasks, seeds = np.array([-0.01, 0.01] * 50), np.array([[-0.02], [0.0], [0.02]])
     found = over_seeds(0.52 + seeds + tasks, 0.5 + seeds + 0 * tasks)
-    # Of one seed 2 * 0.02^2; of 100 tasks 0.01^2 * 100 / 99 / 100; t(0.975, 16) = 2.120, t(0.975, 18) = 2.101.
+    # One seed: 2 * 0.02^2; 100 tasks: 0.01^2 * 100 / 99 / 100; t(0.975, 16) = 2.120, t(0.975, 18) = 2.101.
     assert 2.120 * (0.0008 / 9 + 0.01**2 / 99) ** 0.5 > 0.02 > 2.101 * (0.0008 / 10 + 0.01**2 / 99) ** 0.5
     assert (found.seeds_to_tell(), round(found.difference, 9)) == (10, 0.02)
-    assert over_seeds(0.501 + seeds + tasks, 0.5 + seeds + 0 * tasks).seeds_to_tell() is None, "tasks alone leave more"
+    assert over_seeds(0.501 + seeds + tasks, 0.5 + seeds + 0 * tasks).seeds_to_tell() is None, (
+        "too much variance over tasks"
+    )
 
 
-def test_the_interval_over_seeds_covers_other_trainings_on_other_tasks_and_that_over_tasks_alone_does_not():
+def test_the_interval_over_seeds_covers_new_trainings_and_tasks_and_the_interval_over_tasks_does_not():
     random, covered, by_tasks = np.random.default_rng(4), 0, 0
     for _ in range(2000):
         hard = random.normal(0.7, 0.1, 200)

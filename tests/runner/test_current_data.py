@@ -99,7 +99,7 @@ def test_a_run_finds_its_data_folder_from_any_directory(metarun, monkeypatch, tm
     monkeypatch.chdir("elsewhere")
     code, printed, complaint = metarun("rerun", f"../results/runs/{run.name}")
     assert code == 0, complaint
-    assert "The same, bit for bit" in printed
+    assert "Reproduced bit for bit" in printed
     code, _, complaint = metarun("test", f"run=../results/runs/{run.name}", "test.tasks=3", "results_dir=../results")
     assert code == 0, complaint
     assert len(list((tmp_path / "results/runs").glob("*/result.json"))) == 2

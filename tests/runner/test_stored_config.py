@@ -234,8 +234,8 @@ def test_a_run_from_before_paper_backbone_is_shown_tested_and_reproduced(run, re
         code, said, complaint = metarun(*words)
         assert code == 0, complaint
         printed += said
-    assert len(list(run.parent.iterdir())) == 1, "its id is unchanged"
-    assert printed.count("The same, bit for bit") == 2
+    assert len(list(run.parent.iterdir())) == 1, "its id is what it was"
+    assert printed.count("Reproduced bit for bit") == 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sweeps on joblib and submitit: what one run suffers is suffered by that run alone; tests/clusters/ has Slurm."""
+"""Sweeps on joblib and submitit; Slurm is tested in tests/clusters/."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def done() -> list[dict]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["joblib", "submitit_local"])
-def test_one_that_fails_is_named_and_the_others_finish(engine):
+def test_a_failed_run_is_reported_and_the_others_finish(engine):
     words = [*FAST, f"hydra/launcher={engine}", "hydra.sweep.dir=results/sweeps/mine"]
     found = sweep(*words, "algo.distance=cosine,nonsense,squared_euclidean")
     assert found.returncode == 1
@@ -49,7 +49,7 @@ def test_one_that_fails_is_named_and_the_others_finish(engine):
 
 
 @pytest.mark.slow
-def test_a_killed_run_of_submitit_takes_nothing_with_it_and_the_sweep_goes_on():
+def test_a_killed_run_of_submitit_does_not_affect_the_others():
     words = ["algo=protonet", *SMALL, "train.iterations=150", "seed=0,1", "hydra/launcher=submitit_local"]
     first = subprocess.Popen(
         [sys.executable, "-m", "metarun", "train", "-m", *words],
@@ -58,17 +58,17 @@ def test_a_killed_run_of_submitit_takes_nothing_with_it_and_the_sweep_goes_on():
         text=True,
     )
     wait_for(lambda: list(Path("results/runs").glob("*/last.pt")))
-    os.kill(at_work("seed=0")[0], signal.SIGKILL)
-    _, complaint = first.communicate(timeout=200)
+    os.kill(processes_of("seed=0")[0], signal.SIGKILL)
+    _, stderr = first.communicate(timeout=200)
     assert first.returncode == 1
-    assert "[seed=0] killed by SIGKILL" in complaint
+    assert "[seed=0] killed by SIGKILL" in stderr
     assert [row["seed"] for row in done()] == [1]
     assert sweep(*words).returncode == 0
     assert sorted(row["seed"] for row in done()) == [0, 1]
 
 
-def at_work(word: str) -> list[int]:
-    """The processes of metarun that make a run with such a word in the folder at hand."""
+def processes_of(word: str) -> list[int]:
+    """The processes of metarun in the current folder that run with this override."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -81,7 +81,7 @@ def at_work(word: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm", "ray"])
-def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, capsys):
+def test_a_missing_engine_is_reported_in_one_sentence(name, monkeypatch, capsys):
     package = "submitit" if name.startswith("submitit") else name
     monkeypatch.setitem(sys.modules, package, None)
     assert run_here("train", "-m", "seed=0,1", f"hydra/launcher={name}") == 2
@@ -89,34 +89,34 @@ def test_an_engine_that_is_not_installed_is_one_sentence(name, monkeypatch, caps
     assert sentence in capsys.readouterr().err
 
 
-def test_slurm_that_is_not_there_is_one_sentence(monkeypatch, capsys):
+def test_missing_slurm_is_reported_in_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "/nowhere")
     assert run_here("train", "-m", "seed=0,1", "hydra/launcher=submitit_slurm") == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("metarun: error: hydra/launcher=submitit_slurm: ")
-    assert "Traceback" not in complaint
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("metarun: error: hydra/launcher=submitit_slurm: ")
+    assert "Traceback" not in stderr
 
 
-TELLS = """
+EMITS = """
 import os, subprocess, sys
 from metarun.system.events import emit, connect_to_sweep
-emit("phase", phase="testing", said="nobody listens yet")
+emit("phase", phase="testing", said="not connected yet")
 assert connect_to_sweep()
 assert "METARUN_EVENTS" not in os.environ
 emit("phase", phase="training", said="meta-training x")
-print("→ what is printed is for people")
+print("→ printed output is not parsed")
 emit("finished", path="a/b")
 subprocess.run([sys.executable, "-c", "import os; os.fdopen(3, 'w').write('{}')"], stderr=subprocess.DEVNULL)
 sys.exit("no.")
 """
 
 
-def test_a_command_brings_back_what_it_told(capfd):
-    outcome = Command(3, "seed=1", [sys.executable, "-c", TELLS], ".", full_trace=False, variables={})()
+def test_a_command_returns_its_outcome_and_prints_its_messages(capfd):
+    outcome = Command(3, "seed=1", [sys.executable, "-c", EMITS], ".", full_trace=False, variables={})()
     assert outcome == Outcome(3, 1, "a/b", "no.")
     assert capfd.readouterr().out == "[3: seed=1] meta-training x\n"
 
 
-def test_a_line_that_a_kill_cut_off_is_no_event():
+def test_a_truncated_line_is_not_an_event():
     lines = b'{"event": "phase", "phase": "training"}\n[1]\nnot json\n{"event": 3}\n{"event": "finis'
     assert list(read_events(io.BytesIO(lines))) == [{"event": "phase", "phase": "training"}]

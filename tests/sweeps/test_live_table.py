@@ -1,18 +1,18 @@
-"""What a sweep shows on a terminal while it goes on, and what its runs tell it for that."""
+"""The live table of a sweep, and the events of its runs."""
 
 import io
 import logging
 
 from rich.console import Console
 
-from metarun.loggers.observer import Look, Pace
+from metarun.loggers.observer import TrainingProgress, Validation
 from metarun.loggers.terminal import Screen
 from metarun.results.metrics import ACCURACY, MSE
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.live_table import live_table
 
 
-def heard(number: int, *events: dict, state: str | None = None) -> Job:
+def job_after(number: int, *events: dict, state: str | None = None) -> Job:
     job = Job(number, [], f"seed={number}")
     for event in events:
         job.update(event)
@@ -22,7 +22,7 @@ def heard(number: int, *events: dict, state: str | None = None) -> Job:
 
 def shown(jobs: list[Job], height: int = 24) -> list[str]:
     console = Console(file=io.StringIO(), width=160, height=height)
-    console.print(live_table(jobs, total=9, at_a_time=2, height=height))
+    console.print(live_table(jobs, total=9, n_jobs=2, height=height))
     return console.file.getvalue().splitlines()
 
 
@@ -34,9 +34,11 @@ STEPS = (
 
 
 def test_every_run_has_its_state_step_figure_and_time_left():
-    failed = heard(2, *STEPS, state="failed")
+    failed = job_after(2, *STEPS, state="failed")
     failed.update({"event": "failed", "reason": "the loss became nan; lower `algo.inner_lr`."})
-    lines = shown([heard(0, state="done"), heard(1, *STEPS), failed, heard(3), heard(4, {"event": "waiting"})])
+    lines = shown(
+        [job_after(0, state="done"), job_after(1, *STEPS), failed, job_after(3), job_after(4, {"event": "waiting"})]
+    )
     assert [line.split() for line in lines] == [
         ["run", "state", "step", "meta-val", "left"],
         ["seed=1", "training", "120", "64.00%", "2", "min", "3", "s"],
@@ -44,23 +46,23 @@ def test_every_run_has_its_state_step_figure_and_time_left():
         ["seed=4", "waiting"],
         ["seed=2", "failed", "120", "64.00%", *failed.reason.split()],
         ["seed=0", "done"],
-        ["1", "done,", "1", "failed,", "3", "at", "work,", "4", "to", "come,", "of", "9;", "2", "at", "a", "time"],
+        ["1", "done,", "1", "failed,", "3", "running,", "4", "pending,", "of", "9;", "2", "in", "parallel"],
     ]
 
 
-def test_a_low_terminal_shows_what_is_at_work_and_what_failed_before_what_is_done():
-    jobs = [*(heard(i, state="done") for i in range(5)), heard(5, state="failed"), heard(6), heard(7)]
+def test_a_small_terminal_shows_running_jobs_first_then_failed_ones():
+    jobs = [*(job_after(i, state="done") for i in range(5)), job_after(5, state="failed"), job_after(6), job_after(7)]
     assert [line.split()[0] for line in shown(jobs, height=8)] == ["run", "seed=6", "seed=7", "seed=5", "seed=4", "5"]
     assert [line.split()[0] for line in shown(jobs, height=3)] == ["run", "seed=6", "seed=7", "5"]
 
 
-def test_brackets_in_a_label_are_no_markup():
+def test_brackets_in_a_label_are_not_markup():
     (job,) = jobs_of([["logger=[csv,tensorboard]"]], first=0)
     assert "logger=[csv,tensorboard]" in shown([job])[1]
 
 
-def test_a_run_that_is_tested_keeps_its_last_step_and_says_how_long_it_takes():
-    job = heard(0, *STEPS, {"event": "phase", "phase": "testing"})
+def test_a_run_keeps_its_last_step_while_it_is_tested_and_shows_the_time_left():
+    job = job_after(0, *STEPS, {"event": "phase", "phase": "testing"})
     assert (job.state, job.step, job.left) == ("testing", "120", "")
     job.update({"event": "progress", "left": "8 s"})
     assert (job.step, job.figure, job.left) == ("120", "64.00%", "8 s")
@@ -68,32 +70,32 @@ def test_a_run_that_is_tested_keeps_its_last_step_and_says_how_long_it_takes():
     assert job.left == ""
 
 
-def test_a_run_of_a_sweep_tells_it_how_it_goes_and_keeps_that_out_of_its_log(monkeypatch, caplog):
+def test_in_a_sweep_progress_is_emitted_as_events_and_not_logged(monkeypatch, caplog):
     monkeypatch.setattr("metarun.loggers.terminal.HEARTBEAT_IN_A_SWEEP", -1)
     caplog.set_level(logging.INFO)
-    told = []
-    monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **facts: told.append({"event": event, **facts}))
+    emitted = []
+    monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **data: emitted.append({"event": event, **data}))
     for in_a_sweep in (False, True):
         monkeypatch.setattr("metarun.loggers.terminal.in_sweep", lambda sweep=in_a_sweep: sweep)
         screen = Screen(Console(file=io.StringIO(), width=80), ACCURACY)
-        screen.trained(Pace(120, 0.5, loss=0.3, learning_rate=0.1, seconds=60))
-        screen.judged(0, 1000)
-        screen.judged(500, 1000)
+        screen.on_progress(TrainingProgress(120, 0.5, loss=0.3, learning_rate=0.1, seconds=60))
+        screen.on_test_progress(0, 1000)
+        screen.on_test_progress(500, 1000)
         assert screen.console.file.getvalue() == ""
-        assert len(told) == (3 if in_a_sweep else 0)
-    assert told[:2] == [{"event": "progress", "step": "120", "left": "1 min 0 s"}, {"event": "progress", "left": ""}]
+        assert len(emitted) == (3 if in_a_sweep else 0)
+    assert emitted[:2] == [{"event": "progress", "step": "120", "left": "1 min 0 s"}, {"event": "progress", "left": ""}]
     assert caplog.text == ""
 
 
-def test_what_a_run_tells_of_a_look_moves_the_table(monkeypatch):
-    told = []
-    monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **facts: told.append({"event": event, **facts}))
-    look = {"iteration": 1020, "loss": 0.7, "ci95": None, "best": True}
-    Screen(Console(file=io.StringIO()), ACCURACY).validated(Look(value=0.5, **look))
-    Screen(Console(file=io.StringIO()), MSE).validated(Look(value=3.135, **look))
+def test_a_validation_updates_the_table(monkeypatch):
+    emitted = []
+    monkeypatch.setattr("metarun.loggers.terminal.emit", lambda event, **data: emitted.append({"event": event, **data}))
+    common = {"iteration": 1020, "loss": 0.7, "ci95": None, "best": True}
+    Screen(Console(file=io.StringIO()), ACCURACY).on_validation(Validation(value=0.5, **common))
+    Screen(Console(file=io.StringIO()), MSE).on_validation(Validation(value=3.135, **common))
     job = Job(3, ["algo=maml"], "algo=maml")
-    assert [job.update(event) for event in told] == [(1020, 0.5), (1020, -3.135)]
-    assert [event["said"] for event in told] == [
+    assert [job.update(event) for event in emitted] == [(1020, 0.5), (1020, -3.135)]
+    assert [event["said"] for event in emitted] == [
         "step 1,020: meta-val accuracy 50.00% (best so far)",
         "step 1,020: meta-val mse 3.1350 (best so far)",
     ]

@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own: what one run suffers is suffered by that run alone."""
+"""Sweeps in the process pool: a run that fails or is killed does not affect the others."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from metarun.sweeps.job import Job
-from metarun.sweeps.pool import room_for
+from metarun.sweeps.pool import default_n_jobs
 from tests.support.commands import run_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -41,7 +41,7 @@ def started(*words: str) -> subprocess.Popen[str]:
 
 
 def children(parent: int) -> list[int]:
-    """The processes that a process started and that are alive."""
+    """The living child processes of a process."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -56,7 +56,7 @@ def children(parent: int) -> list[int]:
 def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.1)
 
 
@@ -69,16 +69,16 @@ def saved() -> bool:
     return len(list(Path("results/runs").glob("*/last.pt"))) >= 2
 
 
-def test_torchrun_and_a_sweep_do_not_go_together(monkeypatch):
+def test_a_sweep_under_torchrun_is_refused(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
     done = sweep("seed=0,1")
     assert done.returncode == 2
     assert done.stderr == (
-        "metarun: error: torchrun splits one run, and a sweep starts processes of its own; leave out torchrun, or -m.\n"
+        "metarun: error: a sweep cannot run under torchrun, which splits a single run; omit torchrun, or -m.\n"
     )
 
 
-def test_every_run_has_its_row_and_the_sweep_its_table():
+def test_a_sweep_writes_a_row_per_run_and_a_table():
     done = sweep("+sweep=seeds", "algo=protonet", *SHORT, flags=())  # the same as -m seed=range(3)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(rows()) == {0, 1, 2}
@@ -93,30 +93,30 @@ def test_every_run_has_its_row_and_the_sweep_its_table():
     assert again.stdout.count("Already finished") == 3
 
 
-def test_a_run_that_fails_is_named_with_its_reason_and_the_others_finish():
+def test_a_failed_run_is_reported_and_the_others_finish():
     words = ["algo=maml", "seed=0,1", "algo.inner_lr=0.1,1e30", *SHORT]
     done = sweep(*words)
     assert done.returncode == 1
     assert len(rows()) == 2
     assert done.stderr.count("the meta-training loss became") == 2
-    assert "2 of 4 runs failed; retry_failed=true tries them again" in done.stderr
+    assert "2 of 4 runs failed; add retry_failed=true to repeat only these" in done.stderr
     assert sweep(*words).stderr.count("this run failed before") == 2
     assert sweep(*words, "retry_failed=true").stderr.count("this run failed before") == 0
 
 
-def test_a_killed_run_takes_nothing_with_it_and_the_same_command_finishes_it():
+def test_a_killed_run_does_not_affect_the_others_and_the_same_command_resumes_it():
     parent = started("algo=protonet", "seed=range(3)", *LONG)
     wait_for(saved)
     os.kill(children(parent.pid)[0], signal.SIGKILL)
-    _, complaint = parent.communicate(timeout=400)
+    _, stderr = parent.communicate(timeout=400)
     assert parent.returncode == 1
     assert len(rows()) == 2
-    assert "killed by SIGKILL, perhaps for want of memory" in complaint
+    assert "killed by SIGKILL, perhaps out of memory" in stderr
     assert sweep("algo=protonet", "seed=range(3)", *LONG).returncode == 0
     assert set(rows()) == {0, 1, 2}
 
 
-def test_a_run_that_finds_no_memory_says_so_and_takes_nothing_with_it():
+def test_a_run_without_enough_memory_is_reported_and_does_not_affect_the_others():
     words = ["-m", "algo=protonet", *SMALL[:3], "backbone.filters=8,6000", "train.iterations=4"]
     done = subprocess.run(
         [sys.executable, "-m", "metarun", "train", *words],
@@ -131,16 +131,16 @@ def test_a_run_that_finds_no_memory_says_so_and_takes_nothing_with_it():
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_without_the_sweep_its_runs_end_and_the_same_command_has_the_same_numbers(number, code):
+def test_runs_end_with_their_sweep_and_the_same_command_reproduces_their_numbers(number, code):
     parent = started("algo=protonet", "seed=range(2)", *LONG)
     wait_for(saved)
     orphans = children(parent.pid)
     assert len(orphans) == 2
     parent.send_signal(number)
-    _, complaint = parent.communicate(timeout=30)
+    _, stderr = parent.communicate(timeout=30)
     assert parent.returncode == code
     if number != signal.SIGKILL:
-        assert complaint == "metarun: stopped; rerun the same command to resume.\n"
+        assert stderr == "metarun: stopped; rerun the same command to resume.\n"
     wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in orphans), 20)
     assert not rows()
 
@@ -152,18 +152,18 @@ def test_without_the_sweep_its_runs_end_and_the_same_command_has_the_same_number
     assert {seed: row["accuracy_by_step"] for seed, row in rows().items()} == found
 
 
-def test_a_job_knows_why_its_run_ended():
+def test_a_job_has_the_reason_of_its_failure():
     job = Job(3, ["algo=maml"], "algo=maml", code=-9)
-    assert job.reason == "killed by SIGKILL, perhaps for want of memory"
+    assert job.reason == "killed by SIGKILL, perhaps out of memory"
     job.update({"event": "failed", "reason": "no."})
     job.update({"event": "finished", "path": "results/runs/a b"})
     assert (job.reason, job.path) == ("no.", Path("results/runs/a b"))
-    assert Job(3, [], "", code=1, complaints=deque(["Traceback", "KeyError: 3"])).reason == "KeyError: 3"
+    assert Job(3, [], "", code=1, stderr=deque(["Traceback", "KeyError: 3"])).reason == "KeyError: 3"
     assert Job(3, [], "", code=1).reason == "exit code 1"
 
 
-def test_every_gpu_makes_room_for_a_run(monkeypatch):
+def test_the_default_is_one_run_per_gpu_or_four_cores(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5")
-    assert room_for() == 3
+    assert default_n_jobs() == 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert room_for() == max(1, os.cpu_count() // 4)
+    assert default_n_jobs() == max(1, os.cpu_count() // 4)

@@ -1,4 +1,4 @@
-"""Searches: what may be tried, pruned, failed and killed trials, and that a search goes on to its number of trials."""
+"""Searches: the search space, pruned, failed and killed trials, and resuming a search."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.pruners import ThresholdPruner
 
 from metarun.errors import UserError
-from metarun.sweeps.search_space import Space, chosen
+from metarun.sweeps.search_space import Space, to_overrides
 from tests.sweeps.test_pool import wait_for
 
 SMALL = ["algo=maml", "data=sinusoid", "train.validate_every=10", "train.validate_tasks=8", "test.tasks=8"]
@@ -36,7 +36,7 @@ FOLDER = Path("results/sweeps/mine")
         ("algo=choice(maml,protonet)", CategoricalDistribution(["maml", "protonet"])),
     ],
 )
-def test_hydras_words_are_optunas_distributions(word, expected):
+def test_overrides_become_optuna_distributions(word, expected):
     key, _, _ = word.partition("=")
     space = Space.of([word, "data=glyphs", "algo.x=[1,2]"], None)
     assert space.free == {key: expected}
@@ -44,20 +44,20 @@ def test_hydras_words_are_optunas_distributions(word, expected):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9))
-def test_values_are_written_as_hydra_reads_them(value):
-    (word,) = chosen({"algo.inner_lr": value})
+def test_hydra_parses_the_written_values(value):
+    (word,) = to_overrides({"algo.inner_lr": value})
     assert OverridesParser.create().parse_override(word).value() == value
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data=glyphs"], "nothing is left to search; give a key several values or a range"),
+        (["data=glyphs"], "there is nothing to search; give a key several values or a range"),
         (["algo.inner_lr=tag(log,interval(0,1))"], "cannot be searched: `low > 0` must hold"),
         (["algo.inner_lr=interval(2,1)"], r"algo.inner_lr=interval\(2,1\) cannot be searched"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(words, sentence):
+def test_an_invalid_search_space_is_refused(words, sentence):
     with pytest.raises(UserError, match=sentence):
         Space.of(words, None)
 
@@ -71,20 +71,20 @@ def search(metarun):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["algo.inner_lr=interval(0.001,0.1)", "algoo.x=1"], "there is no key 'algoo'"),
-        (["algo.inner_lr=0.1"], "nothing is left to search"),
+        (["algo.inner_lr=interval(0.001,0.1)", "algoo.x=1"], "unknown key 'algoo'"),
+        (["algo.inner_lr=0.1"], "there is nothing to search"),
     ],
 )
-def test_a_mistake_is_one_sentence(search, words, sentence):
-    code, _, complaint = search(*words)
-    assert (code, sentence in complaint) == (2, True), complaint
+def test_an_error_is_one_sentence(search, words, sentence):
+    code, _, stderr = search(*words)
+    assert (code, sentence in stderr) == (2, True), stderr
 
 
-def test_without_optuna_it_says_how_to_get_it(search, monkeypatch):
+def test_without_optuna_the_error_says_how_to_install_it(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "metarun.sweeps.search", raising=False)
-    code, _, complaint = search("seed=0,1")
-    assert (code, complaint) == (
+    code, _, stderr = search("seed=0,1")
+    assert (code, stderr) == (
         2,
         "metarun: error: hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.\n",
     )
@@ -95,13 +95,13 @@ def trials() -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_failed_and_pruned_trials_are_told_apart_and_the_best_is_named(search, monkeypatch):
-    pruner = ThresholdPruner(lower=1.0, n_warmup_steps=10)  # no minus squared error is as good
+def test_failed_and_pruned_trials_are_reported(search, monkeypatch):
+    pruner = ThresholdPruner(lower=1.0, n_warmup_steps=10)  # a negative squared error is always lower
     monkeypatch.setattr("optuna.pruners.MedianPruner", lambda: pruner)
     words = ["train.iterations=2000", "algo.inner_lr=1e-9,1e30", "hydra.sweeper.n_trials=4"]
-    code, printed, complaint = search(*words, "hydra.sweeper.params={}")
-    assert complaint == ""
-    assert code == 1, "no trial came to its end"
+    code, printed, stderr = search(*words, "hydra.sweeper.params={}")
+    assert stderr == ""
+    assert code == 1, "no trial finished"
     assert {"pruned", "failed"} == set(trials().state)
     assert "pruned" in printed
     assert "the meta-training loss became nan" in trials().reason.dropna().iloc[0]
@@ -109,7 +109,7 @@ def test_failed_and_pruned_trials_are_told_apart_and_the_best_is_named(search, m
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_to_its_number_of_trials(search):
+def test_a_killed_search_resumes_up_to_its_number_of_trials(search):
     words = ["train.iterations=60", "algo.inner_lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=5"]
     parent = subprocess.Popen(
         [sys.executable, "-m", "metarun", "train", *OPTUNA, *SMALL, *words], stdout=subprocess.DEVNULL
@@ -117,16 +117,16 @@ def test_a_killed_search_goes_on_to_its_number_of_trials(search):
     wait_for(lambda: len(list(Path("results/runs").glob("*/result.json"))) >= 2)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    code, printed, complaint = search(*words)
-    assert (code, complaint) == (0, "")
+    code, printed, stderr = search(*words)
+    assert (code, stderr) == (0, "")
     assert len(trials()) == 5
     assert set(trials().state) == {"done"}
     assert trials()["algo.inner_lr"].is_unique
-    assert len(list(Path("results/runs").iterdir())) == 5, "what was begun was gone on with"
+    assert len(list(Path("results/runs").iterdir())) == 5, "started runs were resumed"
     best = trials().sort_values("figure").iloc[0]
     assert f"best on meta-val: algo.inner_lr={best['algo.inner_lr']}, mse {best.figure:.4f} → " in printed
     assert best.id in printed.splitlines()[-1]
     assert search(*words)[0] == 0, "there is nothing left to do"
     assert len(trials()) == 5
-    code, _, complaint = search(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
-    assert (code, "results/sweeps/mine holds another search" in complaint) == (2, True), complaint
+    code, _, stderr = search(*words[:1], "algo.inner_lr=interval(0.1,0.2)")
+    assert (code, "results/sweeps/mine contains another search" in stderr) == (2, True), stderr

@@ -1,4 +1,4 @@
-"""What a sweep leaves behind, from rows that are there."""
+"""The tables of a sweep."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FOLDER = Path("results/sweeps/mine")
 
 
 @pytest.fixture
-def left_behind(monkeypatch, capsys, tmp_path):
+def written(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*records):
@@ -31,40 +31,40 @@ def left_behind(monkeypatch, capsys, tmp_path):
 SIZES = [record(), record(id="11111111", test_shot=5, accuracy=0.97), record(id="22222222", algo="anil", accuracy=0.85)]
 
 
-def test_task_sizes_make_a_pivot_and_a_heatmap(left_behind):
-    printed, complaint = left_behind(*SIZES)
+def test_several_task_sizes_are_written_as_a_pivot_and_a_heatmap(written):
+    printed, stderr = written(*SIZES)
     pivot = """\
 | algo | test_way=5, test_shot=1 | test_way=5, test_shot=5 |
 | :--- | :---------------------- | :---------------------- |
 | anil | 85.00 ± 0.40 †          | –                       |
 | maml | 90.00 ± 0.40 †          | 97.00 ± 0.40 †          |
 """
-    assert not complaint
+    assert not stderr
     assert pivot in (FOLDER / "table.md").read_text()
     assert (FOLDER / "table.md").read_text().startswith("| method ")
     assert len(pd.read_csv(FOLDER / "table.csv")) == 3
     assert pixels_across(FOLDER / "heatmap.png") == 990
-    table, _, told = printed.partition("In all rows:")
+    table, _, rest = printed.partition("In all rows:")
     assert "11111111" in table
-    assert "97.00 ± 0.40 †" in told
-    assert told.endswith(f"→ {FOLDER}\n")
+    assert "97.00 ± 0.40 †" in rest
+    assert rest.endswith(f"→ {FOLDER}\n")
 
 
-def test_one_task_size_makes_neither_and_takes_away_an_older_heatmap(left_behind):
-    left_behind(*SIZES)
-    left_behind(SIZES[0], SIZES[2])
+def test_one_task_size_has_neither_and_an_older_heatmap_is_removed(written):
+    written(*SIZES)
+    written(SIZES[0], SIZES[2])
     assert not (FOLDER / "heatmap.png").exists()
     assert "test_shot=" not in (FOLDER / "table.md").read_text()
 
 
-def test_accuracies_and_squared_errors_share_no_colours_and_the_tables_are_there(left_behind):
+def test_accuracies_and_squared_errors_have_tables_but_no_heatmap(written):
     regression = {**record(id="33333333", data="sinusoid", test_data="sinusoid", test_shot=10), "mse": 0.3}
     regression["floor_mse"] = 4.0
-    _, complaint = left_behind(*SIZES, regression)
-    assert f"left out: {FOLDER}/heatmap.png: some of these runs are judged by accuracy" in complaint
+    _, stderr = written(*SIZES, regression)
+    assert f"skipped: {FOLDER}/heatmap.png: these runs mix accuracy and squared error" in stderr
     assert "| mse 0.3000 †" in (FOLDER / "table.md").read_text()
 
 
-def test_fewer_than_two_runs_leave_nothing(left_behind):
-    assert left_behind(SIZES[0]) == ("", "")
+def test_nothing_is_written_for_fewer_than_two_runs(written):
+    assert written(SIZES[0]) == ("", "")
     assert not FOLDER.exists()

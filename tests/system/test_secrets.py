@@ -120,10 +120,10 @@ def train(tmp_path):
 def test_no_secret_is_written_by_any_logger(train, tmp_path):
     printed = train("logger=[csv,tensorboard,wandb,mlflow,chatty]")
     assert (
-        "logger=chatty is off from here on, the run goes on: RuntimeError: *** is no key for https://***@host"
+        "logger=chatty failed and is now disabled; the run continues: RuntimeError: *** is no key for https://***@host"
         in printed
     )
-    assert "logger=mlflow is off from here on" in printed
+    assert "logger=mlflow failed and is now disabled" in printed
     assert MARK not in printed
     assert leaks(tmp_path / "results") == []
 

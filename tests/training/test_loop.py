@@ -35,11 +35,11 @@ class Notes:
         self.training, self.stop_at = training, stop_at
         self.saved, self.validations, self.fractions = [], [], []
 
-    def trained(self, pace):
-        self.fractions.append(pace.fraction)
+    def on_progress(self, progress):
+        self.fractions.append(progress.fraction)
 
-    def validated(self, look):
-        self.validations.append((look.iteration, look.value, look.best))
+    def on_validation(self, validation):
+        self.validations.append((validation.iteration, validation.value, validation.best))
 
     def save(self):
         self.saved.append(snapshot(self.training.state()))

@@ -1,4 +1,4 @@
-"""The axes of a chart, and the arithmetic of where things go on it.
+"""The axes of a chart, and helpers for scaling and placing.
 
 All text goes through `Markup.format`, which escapes it.
 """
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH = 360  # units of a chart, about as many pixels on a phone
+WIDTH = 360  # units of a chart, about the pixels of a phone
 LEFT, RIGHT, TOP, BOTTOM = 34, 104, 24, 38
 
-TINY = 1e-100  # what is smaller is drawn as 0
+TINY = 1e-100  # smaller values are drawn as 0
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The axes of a chart: from numbers to places."""
+    """The axes of a chart, which map numbers to positions."""
 
     x: Range
     y: Range
@@ -30,24 +30,24 @@ class Frame:
 
     @property
     def bottom(self) -> float:
-        """Where the x-axis lies."""
+        """The y position of the x-axis."""
         return self.height - BOTTOM
 
     @property
     def end(self) -> float:
-        """Where the x-axis ends."""
+        """The x position of the right end of the x-axis."""
         return WIDTH - self.right
 
     def px(self, x: float) -> float:
-        """The place of x."""
+        """The position of x."""
         return LEFT + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.end - LEFT)
 
     def py(self, y: float) -> float:
-        """The place of y."""
+        """The position of y."""
         return self.bottom - (y - self.y[0]) / (self.y[1] - self.y[0]) * (self.bottom - TOP)
 
     def draw(self, y_axis: bool = True) -> Iterator[Markup]:
-        """Grid lines, numbers at them, and what the numbers are."""
+        """Grid lines, ticks and axis labels."""
         for y in ticks(*self.y) if y_axis else ():
             yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, self.py(y), self.end)
             yield Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
@@ -65,33 +65,33 @@ class Frame:
 
 
 def svg(inside: Iterable[Markup], height: float, name: str) -> Markup:
-    """Put a chart's parts together under a name for those who cannot see it."""
+    """Assemble the parts of a chart, with `name` as its label for screen readers."""
     return Markup('<svg viewBox="0 0 {} {:g}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, height, name, Markup("").join(inside)
     )
 
 
-def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Move sorted places so that neighbours are `apart`, from `low` to `high` as long as there is room."""
+def spread(wanted: Sequence[float], distance: float, low: float, high: float) -> list[float]:
+    """Move sorted positions to be at least `distance` apart, within `low` and `high` if there is room."""
     places: list[float] = []
     for place in wanted:
-        places.append(max(place, places[-1] + apart if places else low))
+        places.append(max(place, places[-1] + distance if places else low))
     limit = high
     for i in reversed(range(len(places))):
         places[i] = min(places[i], limit)
-        limit = places[i] - apart
+        limit = places[i] - distance
     return places
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """Choose at most so many of `count` indices, evenly, the first and the last among them."""
+    """Choose at most `most` of `count` indices, evenly spaced, including the first and the last."""
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def widened(low: float, high: float, margin: float = 0.06) -> Range:
-    """Return the range with a margin; one of no width, or of hardly any beside its ends, becomes one."""
+    """Return the range with a margin; an empty or almost empty range is widened to a real one."""
     if high - low <= 1e-9 * max(abs(low), abs(high), TINY):
         half = max(0.5, 1e-3 * abs(low))
         return low - half, high + half
@@ -99,12 +99,12 @@ def widened(low: float, high: float, margin: float = 0.06) -> Range:
 
 
 def within(values: Range, limits: Range) -> Range:
-    """Return the part of a range that is inside the limits."""
+    """Return the intersection of a range with limits."""
     return max(values[0], limits[0]), min(values[1], limits[1])
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Return round numbers, `about` so many, from `low` to `high`."""
+    """Return about `about` round numbers from `low` to `high`."""
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
@@ -113,7 +113,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def short(number: float) -> str:
-    """Write a tick's number: 10k, not 10,000, for which there is no room."""
+    """Format a tick's number: 10k rather than 10,000, which is too wide."""
     if abs(number) >= 10_000:
         return f"{number / 1000:g}k"
     return f"{round(number, 10):g}"

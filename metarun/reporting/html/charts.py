@@ -1,4 +1,4 @@
-"""Charts as inline SVG, drawn by hand: colours are CSS variables, so that a page can be light or dark.
+"""Charts as inline SVG; colours are CSS variables, so that a page can be light or dark.
 
 All text goes through `Markup.format`, which escapes it.
 """
@@ -26,9 +26,9 @@ from metarun.reporting.html.axes import (
 
 LABEL_HEIGHT = 13
 LABEL_LENGTH = 15  # characters that fit to the right of a chart
-POINTS = 80  # that are drawn of a line at most
+POINTS = 80  # per line, at most
 
-Label = tuple[str, int | None, Range]  # what is written, in which colour if any, and the end of its line
+Label = tuple[str, int | None, Range]  # text, colour if any, and the end of its line
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ def line_chart(
 
     Args:
         series: at least one, none of them empty.
-        x_label: what runs to the right, with its unit.
-        y_label: what runs upwards, with its unit.
-        limits: what y cannot be beyond.
-        reference: a level to compare with, and its name.
-        from_zero: whether the x-axis begins at 0, wherever the lines do.
+        x_label: of the x-axis, with its unit.
+        y_label: of the y-axis, with its unit.
+        limits: smallest and largest possible y.
+        reference: a horizontal reference line: its name and its level.
+        from_zero: whether the x-axis starts at 0.
     """
     lows = [y - half for each in series for y, half in zip(each.y, each.half or [0.0] * len(each.y), strict=True)]
     highs = [y + half for each in series for y, half in zip(each.y, each.half or [0.0] * len(each.y), strict=True)]
@@ -93,10 +93,10 @@ def line_chart(
 
 
 def scatter(series: Sequence[Series], x_label: str, y_label: str) -> Markup:
-    """Draw dots of the sizes `dots` beside the diagonal on which they should lie; both axes in percent."""
+    """Draw dots of the sizes `dots` and the ideal diagonal; both axes are in percent."""
     low = min(value for each in series for value in (*each.x, *each.y))
     square = (max(0.0, 10 * math.floor(low / 10 - 0.3)), 100.0)
-    frame = Frame(square, square, x_label, y_label, right=RIGHT + 20)  # a label has its colour and a figure before it
+    frame = Frame(square, square, x_label, y_label, right=RIGHT + 20)  # labels start with a dot and a number
     corners = (frame.px(square[0]), frame.py(square[0]), frame.px(100), frame.py(100))
     inside = [*frame.draw(), Markup('<path class="reference" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(*corners)]
     for i, each in enumerate(series):
@@ -124,9 +124,9 @@ class Histogram:
         label: the run.
         note: a second, smaller line below it.
         colour: as in `Series`.
-        counts: (bins,) how many fell into each bin.
-        marked: (bins,) how many of them are marked.
-        mean: of all.
+        counts: (bins,) the count of each bin.
+        marked: (bins,) the highlighted part of each count.
+        mean: of all values.
     """
 
     label: str
@@ -138,12 +138,12 @@ class Histogram:
 
 
 def histograms(rows: Sequence[Histogram], edges: Sequence[float], x_label: str) -> Markup:
-    """Draw one histogram below the other over the same bins; the marked part of each bar is solid, a tick is the mean.
+    """Draw histograms over the same bins below each other; the marked part of a bar is solid, a tick is the mean.
 
     Args:
         rows: at least one.
-        edges: (bins + 1,) where the bins begin and end.
-        x_label: what is counted, with its unit.
+        edges: (bins + 1,) of the bins.
+        x_label: of the values, with their unit.
     """
     row = 36
     frame = Frame((edges[0], edges[-1]), (0, 1), x_label, "tasks", height=TOP - 8 + row * len(rows) + BOTTOM)
@@ -166,11 +166,11 @@ def histograms(rows: Sequence[Histogram], edges: Sequence[float], x_label: str) 
 
 
 def heat_map(cells: Mapping[tuple[int, int], tuple[float, Sequence[str]]], colours: Range) -> Markup:
-    """Draw way downwards and shot across.
+    """Draw a heat map with one row per way and one column per shot.
 
     Args:
-        cells: (way, shot) → accuracy in percent, and what is written: a line for it, and small ones.
-        colours: the accuracies of the palest and the fullest colour.
+        cells: (way, shot) → accuracy in percent, and its lines of text; all but the first are small.
+        colours: the accuracies of the palest and the strongest colour.
     """
     ways, shots = (sorted({key[i] for key in cells}) for i in (0, 1))
     lines = max(len(texts) for _, texts in cells.values())
@@ -217,7 +217,7 @@ def wave(
     truth: Sequence[tuple[float, float]],
     predicted: Sequence[tuple[float, float]],
 ) -> Markup:
-    """Draw a regression task: dots for the support points, a line for the function, another for what was predicted."""
+    """Draw a regression task: the support points, the function, and the predictions."""
     xs, ys = zip(*support, *truth, *predicted, strict=True)
     frame = Frame(widened(min(xs), max(xs), 0.02), widened(min(ys), max(ys)), "x", "y", height=190, right=8)
     inside = list(frame.draw())
@@ -227,7 +227,7 @@ def wave(
         inside.append(_dot(frame, x, y, 2.0, 0))
     for x, y in support:
         inside.append(Markup('<circle class="seen" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(frame.px(x), frame.py(y)))
-    return svg(inside, frame.height, "support points, the function, and what was predicted")
+    return svg(inside, frame.height, "support points, the function, and the predictions")
 
 
 def _band_and_line(frame: Frame, series: Series) -> Iterator[Markup]:
@@ -236,7 +236,7 @@ def _band_and_line(frame: Frame, series: Series) -> Iterator[Markup]:
     if series.half is not None:
         upper = [(series.x[i], series.y[i] + series.half[i]) for i in kept]
         lower = [(series.x[i], series.y[i] - series.half[i]) for i in reversed(kept)]
-        # A band around a single point is a line, which has a stroke.
+        # A band around a single point is a line; it is visible because bands have a stroke.
         yield Markup('<path class="band c{}" d="{}z"/>').format(series.colour, _path(frame, upper + lower))
     if len(points) > 1:
         yield Markup('<path class="line c{}" d="{}"/>').format(series.colour, _path(frame, points))
@@ -249,7 +249,7 @@ def _path(frame: Frame, points: Sequence[tuple[float, float]]) -> str:
 
 
 def _end_labels(frame: Frame, labels: list[Label]) -> Iterator[Markup]:
-    """Write each label to the right, as near its line's end as the others let it, and lead over to it."""
+    """Write each label to the right, as close to the end of its line as possible, with a leader line."""
     labels = sorted(labels, key=lambda label: label[2][1])
     places = spread([place[1] for *_, place in labels], LABEL_HEIGHT, TOP, frame.bottom)
     for (text, colour, (x, y)), place in zip(labels, places, strict=True):

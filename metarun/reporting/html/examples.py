@@ -1,4 +1,4 @@
-"""Example tasks as HTML: pictures with what was said about them, or the wave of a regression task."""
+"""Example tasks as HTML: pictures with predictions, or the chart of a regression task."""
 
 import io
 from base64 import b64encode
@@ -17,7 +17,7 @@ from metarun.results.example_tasks import ExampleTask, letter
 
 @dataclass(frozen=True)
 class Picture:
-    """One thumbnail: the number of its picture on the strip, and for a query what was said about it."""
+    """One thumbnail: the number of its picture on the strip and, for a query, the prediction."""
 
     number: int
     label: str
@@ -26,13 +26,13 @@ class Picture:
 
     @property
     def right(self) -> bool:
-        """Whether the query's class was predicted."""
+        """Whether the prediction is correct."""
         return self.predicted == self.label
 
 
 @dataclass(frozen=True)
 class ShownTask:
-    """A task as the page shows it: `rows` of (label, support, queries) on a strip of pictures, or a `chart`."""
+    """A task on the page: `rows` of (label, support, queries) with pictures from a strip, or a `chart`."""
 
     strip: str = ""
     rows: tuple[tuple[str, list[Picture], list[Picture]], ...] = ()
@@ -40,26 +40,26 @@ class ShownTask:
 
     @property
     def queries(self) -> list[Picture]:
-        """All queries that are shown."""
+        """All queries of the task."""
         return [picture for _, _, queries in self.rows for picture in queries]
 
 
 class Strips:
-    """The pictures of tasks, each task's side by side in one image; runs that saw the same task share it."""
+    """The pictures of each task, side by side in one image; runs with the same task share it."""
 
     def __init__(self) -> None:
-        self.rules: dict[str, str] = {}  # from the image to the name of its CSS class
+        self.rules: dict[str, str] = {}  # image → name of its CSS class
         self.counts: dict[str, int] = {}
 
     def add(self, pictures: NDArray[np.uint8]) -> str:
-        """Take in pictures (n, channels, height, width); return the CSS class of the strip."""
+        """Add pictures (n, channels, height, width); return the CSS class of their strip."""
         image = _data_uri(pictures)
         name = self.rules.setdefault(image, f"strip{len(self.rules)}")
         self.counts[name] = len(pictures)
         return name
 
     def css(self) -> Markup:
-        """The rules; nothing but base64 and numbers is in them."""
+        """The CSS rules, which contain only base64 and numbers."""
         return Markup("\n").join(
             Markup(".{}{{background-image:url({});--n:{}}}").format(name, image, self.counts[name])
             for image, name in self.rules.items()
@@ -71,25 +71,25 @@ def shown(task: ExampleTask, strips: Strips) -> ShownTask:
     if task.regression:
         x, y, predicted = (array.ravel().tolist() for array in (task.query_x, task.query_y, task.predicted))
         support = list(zip(task.support_x.ravel().tolist(), task.support_y.ravel().tolist(), strict=True))
-        truth, said = [*support, *zip(x, y, strict=True)], list(zip(x, predicted, strict=True))
-        return ShownTask(chart=wave(support, truth, said))
+        truth, predictions = [*support, *zip(x, y, strict=True)], list(zip(x, predicted, strict=True))
+        return ShownTask(chart=wave(support, truth, predictions))
     strip = strips.add(np.concatenate([task.support_x, task.query_x]))
     rows = []
     for label in np.unique(task.support_y):
         name = letter(label)
-        seen = [Picture(int(i), name) for i in np.flatnonzero(task.support_y == label)]
+        support_pictures = [Picture(int(i), name) for i in np.flatnonzero(task.support_y == label)]
         queries = [
             Picture(
                 len(task.support_x) + int(i), name, letter(task.predicted[i]), round(100 * float(task.confidence[i]))
             )
             for i in np.flatnonzero(task.query_y == label)
         ]
-        rows.append((name, seen, queries))
+        rows.append((name, support_pictures, queries))
     return ShownTask(strip, tuple(rows))
 
 
 def _data_uri(pictures: Sequence[Any] | NDArray[np.uint8]) -> str:
-    """Lay pictures side by side: PNG where they are grey, JPEG, a third of the size, where they are photographs."""
+    """Put pictures side by side in one image: PNG if they are grey, else JPEG, which is a third of the size."""
     row = np.concatenate(list(pictures), axis=-1)  # (channels, height, n * width)
     grey = len(row) == 1
     image = Image.fromarray(row[0] if grey else np.ascontiguousarray(row.transpose(1, 2, 0)))

@@ -1,4 +1,4 @@
-"""The page: everything it needs is in it, and every string that came with a run is escaped."""
+"""The HTML page; it is self-contained, and every string from a run is escaped."""
 
 import base64
 import hashlib
@@ -19,14 +19,14 @@ from metarun.results.metrics import figure
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 
-OPEN = 3  # settings that are open when the page is; a browser lays out the others when they are opened
-WITH_EXAMPLES = 8  # settings of which tasks are shown: pictures are what makes a page large
-LONGEST = 20_000  # characters of a file that are shown
+OPEN = 3  # settings that are initially open; a browser renders the others when they are opened
+WITH_EXAMPLES = 8  # settings with example tasks, whose pictures make a page large
+MAX_FILE_LENGTH = 20_000  # characters of a file that are shown
 
 
 @dataclass(frozen=True)
 class Table:
-    """The comparison: names of the columns, one row of text for each record, and notes."""
+    """The table of runs: names of the columns, one row of text per record, and notes."""
 
     head: list[str]
     rows: list[list[str]]
@@ -44,15 +44,15 @@ def render(
 
     Args:
         records: of `read_records`, in the table's order.
-        table: what `metarun compare` says of them.
-        names: of some runs that are drawn together, by what tells them apart.
+        table: as `metarun compare` prints it.
+        names: returns short names of runs that are drawn together.
         maps: accuracy by way and shot.
-        meanings: of the signs in those.
+        meanings: of the marks in `maps`.
 
     Returns:
-        The page, and a sentence for each file of a run that cannot be read.
+        The page, and a message for each file that cannot be read.
     """
-    settings, left_out = settings_of(records, names)
+    settings, skipped = settings_of(records, names)
     strips = Strips()
     examples = [_examples(setting, strips) for setting in settings[:WITH_EXAMPLES]]
     script = _shipped("sort_and_filter.js")
@@ -71,12 +71,12 @@ def render(
         open=OPEN,
         version=__version__,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-        style=Markup(_shipped("style.css")),  # noqa: S704, of the package
+        style=Markup(_shipped("style.css")),  # noqa: S704, part of the package
         strips=strips.css(),
-        script=Markup(script),  # noqa: S704, of the package
+        script=Markup(script),  # noqa: S704, part of the package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return page, left_out
+    return page, skipped
 
 
 def _shipped(name: str) -> str:
@@ -84,19 +84,19 @@ def _shipped(name: str) -> str:
 
 
 def _examples(setting: Setting, strips: Strips) -> list[tuple[str, int, list[ShownTask]]]:
-    """The tasks of each run of a setting, with its name and colour."""
+    """The name, colour and example tasks of each run of a setting."""
     return [
         (run.name, run.colour, [shown(task, strips) for task in run.examples]) for run in setting.runs if run.examples
     ]
 
 
 def _provenance(record: Record) -> list[tuple[str, str]]:
-    """What a run was made from and where: its files as they are."""
+    """The names and contents of a run's config and environment files."""
     run = RunDirectory(Path(record["path"]))
     return [(path.name, _text(path)) for path in (run.config, run.environment) if path.is_file()]
 
 
 def _text(path: Path) -> str:
     with path.open("rb") as file:
-        text = file.read(4 * LONGEST).decode("utf-8", errors="replace")
-    return text if len(text) <= LONGEST else text[:LONGEST] + "\n…"
+        text = file.read(4 * MAX_FILE_LENGTH).decode("utf-8", errors="replace")
+    return text if len(text) <= MAX_FILE_LENGTH else text[:MAX_FILE_LENGTH] + "\n…"

@@ -1,4 +1,4 @@
-"""What the files of a run say, read for drawing; a file that is missing or damaged costs its own charts, no others."""
+"""Read the files of a run for drawing; a missing or damaged file only affects its own charts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ LARGEST_CURVE = 1 << 26  # bytes
 
 @dataclass(frozen=True)
 class DrawnRun:
-    """A run as it is drawn beside others.
+    """A run with the contents of its files.
 
     Args:
         record: its row.
-        name: what tells it from the others.
+        name: its short name.
         colour: its number, from 0 to 7.
-        by_step: (steps + 1, tasks) values of its metric, accuracies in percent; None where they are not known.
-        confidence: (tasks,) mean probability given to the predicted class, after the last step; None in regression.
-        curve: the rows of curve.csv; None in rows of `metarun test`.
-        examples: a few tasks.
+        by_step: (steps + 1, tasks) values of its metric, accuracies in percent; None if unknown.
+        confidence: (tasks,) mean probability of the predicted class, after the last step; None in regression.
+        curve: the rows of curve.csv; None for `metarun test`.
+        examples: a few example tasks.
     """
 
     record: Record
@@ -45,37 +45,37 @@ class DrawnRun:
 
 
 def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
-    """Read a run's files; return it, and a sentence for each file that cannot be read."""
+    """Read a run's files; return the run, and a message for each file that cannot be read."""
     run = RunDirectory(Path(record["path"]))
-    sentences: list[str] = []
+    errors: list[str] = []
 
     def attempt(path: Path, read_file: Callable[[Path], Any], otherwise: Any) -> Any:
         try:
             return read_file(path) if path.is_file() else otherwise
         except (UserError, OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
-            sentences.append(reason if isinstance(error, UserError) else f"{path} cannot be read ({reason})")
+            errors.append(reason if isinstance(error, UserError) else f"{path} cannot be read ({reason})")
             return otherwise
 
-    by_step, confidence = attempt(run.tasks, lambda _: _judged(record), (None, None))
+    by_step, confidence = attempt(run.tasks, lambda _: _test_values(record), (None, None))
     curve = attempt(run.curve, _curve, None)
-    return DrawnRun(record, name, colour, by_step, confidence, curve, attempt(run.examples, load, [])), sentences
+    return DrawnRun(record, name, colour, by_step, confidence, curve, attempt(run.examples, load, [])), errors
 
 
-def _judged(record: Record) -> tuple[Floats, Floats | None]:
+def _test_values(record: Record) -> tuple[Floats, Floats | None]:
     metric = metric_of(record)
     confidence = figures_by_step(record, "confidence")[-1] if metric is ACCURACY else None
     return metric.scale * figures_by_step(record), confidence
 
 
 def _curve(path: Path) -> pd.DataFrame:
-    """Read a curve.csv; what is no number there, or far from any that a training has, is NaN."""
+    """Read a curve.csv; missing and implausibly large numbers are NaN."""
     if path.stat().st_size > LARGEST_CURVE:
         raise ValueError("it is too large")
     sums.check(path)
     try:
         curve = pd.read_csv(path, dtype={"split": str})
         numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
-    except Exception as error:  # pandas raises many kinds on foreign text
+    except Exception as error:  # pandas raises many kinds on invalid text
         raise ValueError(" ".join(str(error).split())) from error
     return numbers.where(numbers.abs() < LARGEST).assign(split=curve["split"])

@@ -1,4 +1,4 @@
-"""The charts of runs that were judged on equal tasks: only these can be drawn over each other."""
+"""The charts of runs with the same test setting: only these can be drawn together."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from metarun.results.metrics import metric_of
 from metarun.results.records import Record, excludes_diverged
 from metarun.results.statistics import calibration, mean_and_ci95
 
-DRAWN = 8  # runs in one chart, as many as there are colours
-WORST = 0.05  # of the tasks are marked
+DRAWN = 8  # runs per chart, one per colour
+WORST = 0.05  # fraction of the tasks that is marked
 BINS = 40
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with what is said about it."""
+    """A drawing with its title and caption."""
 
     title: str
     drawing: Markup
@@ -37,7 +37,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs on one data set with equal way, shot and queries; some of them drawn."""
+    """Runs on one data set with the same way, shot and queries; `runs` are those that are drawn."""
 
     title: str
     note: str
@@ -48,32 +48,32 @@ class Setting:
 def settings_of(
     records: Sequence[Record], names: Callable[[Sequence[Record]], list[str]]
 ) -> tuple[list[Setting], list[str]]:
-    """Group the runs by what they were judged on, in the table's order; read and draw them.
+    """Group runs by test setting, in the table's order; read and draw them.
 
     Args:
         records: of finished runs.
-        names: of some runs that are drawn together, by what tells them apart.
+        names: returns short names of runs that are drawn together.
 
     Returns:
-        The settings, and a sentence for each file that cannot be read.
+        The settings, and a message for each file that cannot be read.
     """
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         keys = ("test_data", "test_way", "test_shot", "test_query")
         groups.setdefault((*(record[key] for key in keys), metric_of(record)), []).append(record)
-    settings, left_out = [], []
+    settings, skipped = [], []
     for group in groups.values():
         runs = []
         for i, (record, name) in enumerate(_drawn(group, names)):
-            run, sentences = read(record, name, i)
+            run, errors = read(record, name, i)
             runs.append(run)
-            left_out += sentences
+            skipped += errors
         settings.append(Setting(_title(group[0]), _note(group, runs), runs, list(_charts(runs))))
-    return settings, left_out
+    return settings, skipped
 
 
 def _drawn(group: Sequence[Record], names: Callable[[Sequence[Record]], list[str]]) -> list[tuple[Record, str]]:
-    """Choose the runs that are drawn: the best of each method, then the second best of each, and so on."""
+    """Choose the runs to draw: the best of each method, then the second best of each, and so on."""
     seen: dict[str, int] = {}
     ranks = []
     for record in group:
@@ -88,58 +88,58 @@ def _title(record: Record) -> str:
 
 
 def _note(group: Sequence[Record], runs: Sequence[DrawnRun]) -> str:
-    told = [f"{group[0]['test_query']} {metric_of(group[0]).queries}"]
+    parts = [f"{group[0]['test_query']} {metric_of(group[0]).queries}"]
     if len(group) > len(runs):
-        told.append(f"{len(runs)} of {len(group)} runs are drawn, the best of each method first")
+        parts.append(f"{len(runs)} of {len(group)} runs are drawn, the best of each method first")
     if len({record.get("stream_hash") for record in group}) > 1:
-        told.append("not all of these runs were judged on the very same tasks")
+        parts.append("not all of these runs were tested on the same tasks")
     without = [f"{run.record['diverged']:,} of {run.name}" for run in runs if excludes_diverged(run.record)]
     if without:
-        told.append(f"tasks that diverged are not drawn ({', '.join(without)})")
-    return "; ".join(told) + "."
+        parts.append(f"tasks that diverged are not drawn ({', '.join(without)})")
+    return "; ".join(parts) + "."
 
 
 def _charts(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
-    judged = [(run, run.by_step) for run in runs if run.by_step is not None]
+    tested = [(run, run.by_step) for run in runs if run.by_step is not None]
     trained = [run for run in runs if run.curve is not None]
-    if judged:
-        yield from _adaptation(judged)
+    if tested:
+        yield from _adaptation(tested)
     if trained:
         yield from _training(trained)
-    if judged:
-        yield _distribution(judged)
-        if sure := [(run, by_step[-1], run.confidence) for run, by_step in judged if run.confidence is not None]:
-            yield _calibration(sure)
+    if tested:
+        yield _distribution(tested)
+        if confident := [(run, by_step[-1], run.confidence) for run, by_step in tested if run.confidence is not None]:
+            yield _calibration(confident)
 
 
-def _adaptation(judged: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
-    metric = metric_of(judged[0][0].record)
-    steps: list[Series] = []
-    times: list[Series] = []
-    for run, by_step in judged:
+def _adaptation(tested: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
+    metric = metric_of(tested[0][0].record)
+    by_steps: list[Series] = []
+    by_time: list[Series] = []
+    for run, by_step in tested:
         means, halves = zip(*map(mean_and_ci95, by_step), strict=True)
         half = None if None in halves else halves
-        taken = len(means) - 1
+        steps = len(means) - 1
         ms = float(run.record["adapt_ms"])
-        along = [ms * step / taken for step in range(taken + 1)] if taken else [ms]
-        steps.append(Series(run.name, run.colour, range(taken + 1), means, half))
-        times.append(Series(run.name, run.colour, along, means, half))
-    look = {"limits": (0.0, metric.scale * metric.max_value), "reference": _floor([run.record for run, _ in judged])}
-    if any(len(each.x) > 1 for each in steps):
+        times = [ms * step / steps for step in range(steps + 1)] if steps else [ms]
+        by_steps.append(Series(run.name, run.colour, range(steps + 1), means, half))
+        by_time.append(Series(run.name, run.colour, times, means, half))
+    style = {"limits": (0.0, metric.scale * metric.max_value), "reference": _floor([run.record for run, _ in tested])}
+    if any(len(each.x) > 1 for each in by_steps):
         yield Chart(
             "Adaptation by step",
-            line_chart(steps, "inner steps", metric.axis, **look),  # type: ignore[arg-type]
-            "Mean over the meta-test tasks with its 95 % interval; a single dot: a method that takes no steps.",
+            line_chart(by_steps, "inner steps", metric.axis, **style),  # type: ignore[arg-type]
+            "Mean over the meta-test tasks with its 95 % interval; a single dot is a method without inner steps.",
         )
     yield Chart(
         "Adaptation by time",
-        line_chart(times, "ms for one task", metric.axis, from_zero=True, **look),  # type: ignore[arg-type]
-        "The measured time of one task, spread evenly over its steps.",
+        line_chart(by_time, "ms per task", metric.axis, from_zero=True, **style),  # type: ignore[arg-type]
+        "The measured time per task, spread evenly over its steps.",
     )
 
 
 def _floor(records: Sequence[Record]) -> tuple[str, float] | None:
-    """The floor, where it is the same for all."""
+    """The floor, if it is the same for all runs."""
     metric = metric_of(records[0])
     floors = {record.get(metric.floor) for record in records}
     if len(floors) != 1 or not isinstance(floor := floors.pop(), float):
@@ -156,9 +156,9 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
             metric.column,
             metric.scale,
             metric.axis,
-            "On meta-val, at every look; errors without tasks that diverged.",
+            "On meta-val, at every validation; errors exclude tasks that diverged.",
         ),
-        ("Training loss", "train", "loss", 1, "loss", "Mean over the steps since the look before."),
+        ("Training loss", "train", "loss", 1, "loss", "Mean over the steps since the previous validation."),
     )
     for title, split, column, scale, label, note in charts:
         series = []
@@ -171,28 +171,28 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
             yield Chart(title, line_chart(series, "outer steps", label, from_zero=True), note)
 
 
-def _distribution(judged: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
-    first = judged[0][0].record
+def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
+    first = tested[0][0].record
     metric = metric_of(first)
     unbounded = math.isinf(metric.max_value)
-    finals = [by_step[-1] for _, by_step in judged]
+    finals = [by_step[-1] for _, by_step in tested]
     edges = _error_edges(finals) if unbounded else _accuracy_edges(finals, first)
     rows = []
-    for (run, _), values in zip(judged, finals, strict=True):
+    for (run, _), values in zip(tested, finals, strict=True):
         ranked = np.sort(values)[:: 1 if metric.higher_is_better else -1]
         worst = ranked[: math.ceil(WORST * len(ranked))]
         counts, marked = (np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] for each in (values, worst))
         mean = min(float(values.mean()), edges[-1])
         note = f"worst 5 %: {worst.mean():.{2 if unbounded else 1}f}"
         rows.append(Histogram(run.name, note, run.colour, counts.tolist(), marked.tolist(), mean))
-    note = "After the last step. Solid: the worst 5 % of the tasks, whose mean is written; the upright line: the mean."
+    note = "After the last step. Solid: the worst 5 % of the tasks, with their mean; vertical line: the overall mean."
     if unbounded:
-        note += " Errors beyond the axis are counted in the last bar."
+        note += " The last bar includes errors beyond the axis."
     return Chart("Task by task", histograms(rows, edges, metric.axis), note)
 
 
 def _accuracy_edges(finals: Sequence[Floats], record: Record) -> list[float]:
-    """Bins around whole numbers of right queries: others would hold now one, now two of them and look like a comb."""
+    """Bins around multiples of one correct query: others would alternately hold one and two and look like a comb."""
     level = 100 / (record["test_way"] * record["test_query"])
     lowest = min(round(float(values.min()) / level) for values in finals)
     highest = round(100 / level)
@@ -207,9 +207,9 @@ def _error_edges(finals: Sequence[Floats]) -> list[float]:
     return [end * i / BINS for i in range(BINS + 1)]
 
 
-def _calibration(sure: Sequence[tuple[DrawnRun, Floats, Floats]]) -> Chart:
+def _calibration(confident: Sequence[tuple[DrawnRun, Floats, Floats]]) -> Chart:
     series = []
-    for run, accuracy, confidence in sure:
+    for run, accuracy, confidence in confident:
         found = calibration(confidence, accuracy / 100)
         radius = 1.5 + 4.5 * np.sqrt(found.count / found.count.sum())
         label = f"{100 * found.error:.1f} {run.name}"
@@ -218,9 +218,9 @@ def _calibration(sure: Sequence[tuple[DrawnRun, Floats, Floats]]) -> Chart:
     return Chart(
         "Calibration over tasks",
         scatter(series, "mean confidence, %", "accuracy, %"),
-        "Each dot is a group of tasks of like mean confidence, not of queries; before each name the ECE over tasks, in "
-        "percentage points. Below the diagonal: too sure. Within a task too sure and too unsure cancel out, so the ECE "
-        "over queries can be larger.",
+        "Each dot is a group of tasks (not queries) with similar mean confidence; the number before a name is the ECE "
+        "over tasks, in percentage points. Below the diagonal: overconfident. Over- and underconfidence within a task "
+        "cancel out, so the ECE over queries can be larger.",
     )
 
 
@@ -229,8 +229,8 @@ class SizeMap:
     """Accuracy by way and shot.
 
     Args:
-        title: of the method, and what else tells it from others.
-        cells: (way, shot) → accuracy in percent, and what is written of it.
+        title: the method, with the settings that distinguish it.
+        cells: (way, shot) → accuracy in percent, and its lines of text.
     """
 
     title: str
@@ -238,7 +238,7 @@ class SizeMap:
 
 
 def heat_maps_of(maps: Sequence[SizeMap]) -> list[Chart]:
-    """Draw those that have at least two cells, in one scale of colours."""
+    """Draw the maps with at least two cells, on one colour scale."""
     maps = [each for each in maps if len(each.cells) > 1]
     every = [value for each in maps for value, _ in each.cells.values()]
     return [Chart(each.title, heat_map(each.cells, (min(every), max(every))), "") for each in maps]

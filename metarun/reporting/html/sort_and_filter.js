@@ -1,5 +1,5 @@
 "use strict";
-// Sorting and filtering the table, and opening what a link leads to. The page can be read without any of it.
+// Sort and filter the table, and open the target of a link. The page is readable without scripts.
 {
   const table = document.querySelector("table.runs");
   const body = table.tBodies[0];
@@ -17,13 +17,13 @@
     const known = rows.map((row) => cell(row, column)).filter((text) => text !== "–");
     const numeric = known.every((text) => !Number.isNaN(number(text)));
     const before = heads[column].getAttribute("aria-sort");
-    const down = before ? before === "ascending" : numeric; // numbers begin with the largest
+    const down = before ? before === "ascending" : numeric; // numbers start with the largest
     const compare = numeric
       ? (one, other) => number(one) - number(other)
       : (one, other) => one.localeCompare(other, "en", { numeric: true });
     rows.sort((a, b) => {
       const [one, other] = [cell(a, column), cell(b, column)];
-      if (one === "–" || other === "–") return (one === "–") - (other === "–"); // what is not known comes last
+      if (one === "–" || other === "–") return (one === "–") - (other === "–"); // unknown values come last
       return (down ? -1 : 1) * compare(one, other);
     });
     body.append(...rows);
@@ -54,6 +54,6 @@
   heads.forEach((head, column) => head.addEventListener("click", () => sort(column)));
   filter.addEventListener("input", show);
   window.addEventListener("hashchange", open);
-  show(); // a browser that goes back keeps what was typed
+  show(); // browsers restore the filter when going back
   open();
 }

@@ -1,1 +1,1 @@
-"""Figures for papers, from plain numbers; what imports matplotlib, and nothing of runs."""
+"""Figures for papers, drawn with matplotlib."""

@@ -1,4 +1,4 @@
-"""Adaptation curves: how good a run is while it adapts, one line with its band per run."""
+"""Adaptation curves: accuracy or error during adaptation, one line with its band per run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 from metarun.reporting.plots.style import COLUMN, LINE, text_width, wrapped, write_notes
 
-# Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that white paper swallows.
+# Okabe and Ito's colour-blind safe palette, without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
-MOST = len(COLOURS) * len(DASHES)
-MARKS = 12  # on one line, at most
+MAX_CURVES = len(COLOURS) * len(DASHES)
+MARKS = 12  # per line, at most
 
 LEFT, RIGHT, TOP = 0.5, 0.1, 0.08  # margins in inches
 TALLEST = 2.8
 BELOW = 0.38  # for the ticks and the name of the x axis
-HANDLE = 0.42  # the piece of line before a label, with its space
+HANDLE = 0.42  # the line sample before a label in the legend, with its padding
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Curve:
 
     Args:
         label: its name in the legend.
-        x: (steps + 1,) inner steps taken, or milliseconds spent; of a method that takes no steps (1,).
-        mean: (steps + 1,) over tasks, as it is to be shown.
-        half: (steps + 1,) half-widths of its 95 % intervals; None: one task has none.
+        x: (steps + 1,) inner steps taken, or milliseconds; (1,) for a method without steps.
+        mean: (steps + 1,) over tasks, in the unit of the plot.
+        half: (steps + 1,) half-widths of its 95 % intervals; None for a single task.
     """
 
     label: str
@@ -52,15 +52,17 @@ def draw_curves(
         curves: in the order of the legend.
         x_name: of the x axis.
         y_name: of the y axis.
-        notes: lines at the foot, broken where they are too long.
-        steps_on_x: a method without steps is a level line; else it is a point.
+        notes: lines at the foot, wrapped if they are too long.
+        steps_on_x: draw a method without steps as a horizontal line; else as a point.
         width: of the figure in inches; None: a paper's column.
 
     Raises:
-        UserError: more curves than can be told apart.
+        UserError: more than `MAX_CURVES` curves.
     """
-    if len(curves) > MOST:
-        raise UserError(f"{len(curves)} lines are more than can be told apart ({MOST})", "name fewer runs.")
+    if len(curves) > MAX_CURVES:
+        raise UserError(
+            f"cannot draw {len(curves)} lines: at most {MAX_CURVES} are distinguishable", "select fewer runs."
+        )
     width = width or COLUMN
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
     labels = [wrapped(curve.label, width - HANDLE - 0.1) for curve in curves]
@@ -72,7 +74,7 @@ def draw_curves(
     across, up = (width - LEFT - RIGHT) / width, axes_height / height
     axes = figure.add_axes((LEFT / width, 1 - TOP / height - up, across, up))
     end = max(float(curve.x[-1]) for curve in curves)
-    shade = min(0.2, 0.8 / len(curves))  # where all bands overlap, something can still be seen
+    shade = min(0.2, 0.8 / len(curves))  # so that overlapping bands stay translucent
     drawn = [_draw_line(axes, curve, i, steps_on_x, end, shade) for i, curve in enumerate(curves)]
     axes.set(xlabel=x_name, ylabel=y_name)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=steps_on_x))
@@ -94,7 +96,7 @@ def draw_curves(
 
 
 def _legend_size(labels: Sequence[str], width: float) -> tuple[int, float]:
-    """Return how many columns fit, and the height in inches of as many rows as they need."""
+    """Return the number of columns that fit, and the height of the legend in inches."""
     longest = max(text_width(line) for label in labels for line in label.splitlines())
     columns = max(1, min(len(labels), int(width / (HANDLE + longest))))
     rows = -(-len(labels) // columns)
@@ -112,6 +114,6 @@ def _draw_line(axes: Axes, curve: Curve, number: int, steps_on_x: bool, end: flo
     elif half is not None:
         axes.fill_between(x, mean - half, mean + half, color=colour, alpha=shade, linewidth=0)
     every = -(-len(x) // MARKS)
-    look = f"{marker}{dashes}"
-    (line,) = axes.plot(x, mean, look, color=colour, linewidth=1.2, markersize=3, markevery=every)
+    style = f"{marker}{dashes}"
+    (line,) = axes.plot(x, mean, style, color=colour, linewidth=1.2, markersize=3, markevery=every)
     return line

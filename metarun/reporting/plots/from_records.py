@@ -1,4 +1,4 @@
-"""From the rows of runs to the plain numbers that figures draw."""
+"""Convert the records of runs to the numbers that the plots draw."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,41 +20,42 @@ MILLISECONDS = "milliseconds"
 CELL_DIGITS = 3  # after the point, at most, of a figure in a cell
 
 
-def _curve(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
+def curve_of(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
+    """Return the adaptation curve of a run, labelled by `keys`, over steps or milliseconds."""
     scale = metric_of(record).scale
     by_step = [mean_and_ci95(scale * figures) for figures in figures_by_step(record)]
     x = np.arange(len(by_step), dtype=np.float64)
-    if not in_steps:  # of a method without steps: its one point
+    if not in_steps:  # a method without steps has one point
         x = record["adapt_ms"] * (x / x[-1] if x[-1] else x + 1)
     mean, half = (np.array(values, dtype=np.float64) for values in zip(*by_step, strict=True))
     return Curve(_with_mark(label(record, keys), record), x, mean, None if np.isnan(half).any() else half)
 
 
 def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
-    """Draw figures by way and shot, a panel for each method and whatever else the runs differ in but their seed.
+    """Draw results by way and shot, one panel per method and settings, averaged over seeds.
 
     Args:
         records: of finished runs.
         path: a file that ends in png, svg or pdf.
-        width: in inches; None: a paper's column, or what a panel needs.
+        width: in inches; None: a paper's column, or wider if a panel needs it.
 
     Raises:
-        UserError: the runs are judged by accuracy and by squared error, or `path` cannot be written.
+        UserError: the runs have different metrics, or `path` cannot be written.
     """
     metric = common_metric(records)
     panels, meanings = size_panels(records)
-    notes = _what_figures_are([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
+    notes = _interval_notes([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
     drawn = [Panel(panel.title, {size: _cell(cell) for size, cell in panel.cells.items()}) for panel in panels]
     write_figure(path, lambda: draw_heatmap(drawn, metric.title, metric.higher_is_better, notes, width))
 
 
-def _what_figures_are(cells: Sequence[list[Record]]) -> list[str]:
-    tasks = _tasks([sharing[0] for sharing in cells])
+def _interval_notes(cells: Sequence[list[Record]]) -> list[str]:
+    tasks = tasks_text([runs[0] for runs in cells])
     notes = [f"±: 95 % interval over {tasks} meta-test tasks (Student t)."]
-    seeds = sorted({len(sharing) for sharing in cells} - {1})
+    seeds = sorted({len(runs) for runs in cells} - {1})
     if seeds:
         count = " or ".join(map(str, seeds))
-        notes.append(f"Of {count} seeds it is the mean; sd: the standard deviation over the seeds, no part of ±.")
+        notes.append(f"Mean over {count} seeds; sd: the standard deviation over the seeds, not included in ±.")
     return notes
 
 
@@ -64,20 +65,19 @@ def _cell(cell: SizeCell) -> Cell:
 
 
 def common_metric(records: Sequence[Record]) -> Metric:
-    """Return what all of some runs are judged by.
+    """Return the metric of all runs.
 
     Raises:
-        UserError: they are judged by several.
+        UserError: the runs have different metrics.
     """
     metrics = set(map(metric_of, records))
     if len(metrics) > 1:
-        raise UserError(
-            "some of these runs are judged by accuracy and some by squared error", "name the ones or others."
-        )
+        raise UserError("these runs mix accuracy and squared error", "select runs with the same metric.")
     return metrics.pop()
 
 
-def _tasks(records: Sequence[Record]) -> str:
+def tasks_text(records: Sequence[Record]) -> str:
+    """Write the number of meta-test tasks of some runs, or its range."""
     counts = sorted({record["test_tasks"] for record in records})
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
@@ -86,5 +86,6 @@ def _with_mark(text: str, record: Record) -> str:
     return f"{text} †" if record["transductive"] else text
 
 
-def _marked(records: Sequence[Record]) -> list[str]:
+def transductive_note(records: Sequence[Record]) -> list[str]:
+    """Return the note on †, if any run is transductive."""
     return [TRANSDUCTIVE] if any(record["transductive"] for record in records) else []

@@ -1,4 +1,4 @@
-"""Heatmaps: figures by way and shot, a panel for each method, one colour scale for all."""
+"""Heatmaps: results by way and shot, one panel per method, with a shared colour scale."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,20 @@ from metarun.reporting.plots.style import COLUMN, LINE, SMALL, text_width, wrapp
 
 # Margins and sizes in inches.
 LEFT, TOP, BELOW = 0.42, 0.06, 0.36
-BAR_AND_NAME = 0.45  # the right margin, but for the numbers of the colour bar
-GAP = 0.12  # between two panels
+BAR_AND_NAME = 0.45  # the right margin, without the numbers of the colour bar
+GAP = 0.12  # between panels
 BAR = 0.09  # the width of the colour bar
-SMALLEST = 0.46  # cell, that "± 0.46" fits into
+SMALLEST = 0.46  # cell width, enough for "± 0.46"
 LINE_OF_A_CELL = 0.12
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is known for one way and shot.
+    """The cell of one way and shot.
 
     Args:
-        value: gives the colour.
-        text: stands in it, a few lines.
+        value: determines the colour.
+        text: shown in the cell, a few lines.
     """
 
     value: float
@@ -44,7 +44,7 @@ class Panel:
     """One method.
 
     Args:
-        title: what tells it from the others.
+        title: its name, with the settings that distinguish it.
         cells: by way and shot.
     """
 
@@ -55,17 +55,17 @@ class Panel:
 def draw_heatmap(
     panels: Sequence[Panel], name: str, higher_is_better: bool, notes: Sequence[str], width: float | None
 ) -> Figure:
-    """Draw the panels side by side, in as many rows as they need; ways down, shots across.
+    """Draw the panels side by side, in as many rows as needed; one row per way, one column per shot.
 
     Args:
         panels: from left to right.
-        name: of what the colours mean.
-        higher_is_better: of two values; yellow is the better end.
-        notes: lines at the foot, broken where they are too long.
-        width: of the figure in inches; None: a paper's column, or what one panel needs.
+        name: of the colour scale.
+        higher_is_better: whether high values are better; yellow is the better end.
+        notes: lines at the foot, wrapped if they are too long.
+        width: of the figure in inches; None: a paper's column, or wider if a panel needs it.
 
     Raises:
-        UserError: the width has no room for the figures of a panel.
+        UserError: the width is too small for a panel.
     """
     ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}) for i in (0, 1))
     colours = _colours(panels, higher_is_better)
@@ -97,11 +97,11 @@ def draw_heatmap(
 
 
 def _grid(panels: int, shots: int, width: float | None, margins: float) -> tuple[float, int, int]:
-    """Return the width of the figure in inches, its rows of panels, and how many stand in each."""
+    """Return the width of the figure in inches, its number of rows, and the number of panels per row."""
     needed = margins + SMALLEST * shots
     if width is not None and width < needed:
         enough = math.ceil(10 * needed) / 10
-        raise UserError(f"--width {width:g} has no room for {shots} shots side by side", f"{enough:g} inches have.")
+        raise UserError(f"--width {width:g} is too narrow for {shots} shots", f"use at least {enough:g} inches.")
     width = width or max(COLUMN, needed)
     at_most = max(1, int((width - margins + GAP) / (SMALLEST * shots + GAP)))
     rows = math.ceil(panels / at_most)
@@ -113,7 +113,7 @@ def _lines_of_a_cell(panels: Sequence[Panel]) -> int:
 
 
 def _colours(panels: Sequence[Panel], higher_is_better: bool) -> ScalarMappable:
-    """One scale for all cells; blue to yellow, which the colour-blind see as it is, and grey prints in order."""
+    """One scale for all cells: cividis, which is colour-blind safe and monotonic in greyscale."""
     values = [cell.value for panel in panels for cell in panel.cells.values()]
     colours = mpl.colormaps["cividis" if higher_is_better else "cividis_r"]  # yellow is good
     return ScalarMappable(Normalize(min(values), max(values)), colours)
@@ -124,7 +124,7 @@ def _draw_bar(axes: Axes, colours: ScalarMappable) -> Colorbar:
 
 
 def _width_of_numbers(colours: ScalarMappable) -> float:
-    """How many inches the numbers beside a colour bar take."""
+    """The width in inches of the numbers next to the colour bar."""
     bar = Figure().add_subplot()
     _draw_bar(bar, colours)
     numbers = zip(bar.get_yticks(), bar.get_yticklabels(), strict=True)
@@ -147,7 +147,7 @@ def _draw_panel(axes: Axes, panel: Panel, ways: Sequence[int], shots: Sequence[i
 
 
 def _name_axes(axes: Axes, ways: Sequence[int], shots: Sequence[int]) -> None:
-    """Name the rows on the left and the columns at the foot of the figure only."""
+    """Label the given rows and columns; only the outer panels have labels."""
     axes.set_yticks(range(len(ways)), list(map(str, ways)))
     axes.set_xticks(range(len(shots)), list(map(str, shots)))
     axes.set_ylabel("way" if ways else "", labelpad=2)

@@ -1,4 +1,4 @@
-"""What every figure has in common: its looks, its margins in inches, and that the same numbers give the same bytes."""
+"""The style of all figures, and writing them so that the same numbers give the same bytes."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -14,22 +14,22 @@ from matplotlib.textpath import TextPath
 from metarun.errors import UserError
 from metarun.system.atomic_write import write_bytes
 
-FONT = "DejaVu Sans"  # which comes with matplotlib
+FONT = "DejaVu Sans"  # shipped with matplotlib
 FORMATS = ("png", "svg", "pdf")
-COLUMN = 3.3  # inches, of a paper set in two columns
+COLUMN = 3.3  # inches, one column of a two-column paper
 GREY = "0.35"
 SMALL, NORMAL = 6.5, 7.5  # points
-LINE = 0.13  # inches from one line of small text to the next
+LINE = 0.13  # inches, the line height of small text
 
 STYLE: dict[Any, Any] = {
     **{"font.family": FONT, "font.size": NORMAL, "axes.titlesize": NORMAL, "axes.labelsize": NORMAL},
     **{"xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6},
     **{"xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5},
-    "pdf.fonttype": 42,  # TrueType, as publishers ask: text stays text
+    "pdf.fonttype": 42,  # TrueType, as publishers require: text stays text
     "svg.fonttype": "none",  # the same in SVG
-    "svg.hashsalt": "metarun",  # else the names of its elements are drawn by lot
-    "text.parse_math": False,  # a $ in a path is a $
+    "svg.hashsalt": "metarun",  # otherwise element ids are random
+    "text.parse_math": False,  # a $ in a path is not math
     "savefig.dpi": 300,
 }
 # No date and no version in the file.
@@ -37,17 +37,17 @@ METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "
 
 
 def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
-    """Write what `draw` returns to a file, atomically; its suffix is one of `FORMATS`.
+    """Write the figure that `draw` returns to a file, atomically; its suffix is one of `FORMATS`.
 
     Raises:
-        UserError: another suffix, or a place that cannot be written to.
+        UserError: the suffix is unknown, or the file cannot be written.
     """
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMATS:
-        raise UserError(f"-o {path}: the suffix says the format, which is one of {', '.join(FORMATS)}.")
+        raise UserError(f"-o {path}: unknown format", f"the suffix must be one of {', '.join(FORMATS)}.")
     content = BytesIO()
     with mpl.rc_context():
-        mpl.rcdefaults()  # a matplotlibrc of the user's would change the bytes
+        mpl.rcdefaults()  # the user's matplotlibrc would change the bytes
         mpl.rcParams.update(STYLE)
         draw().savefig(content, format=form, metadata=METADATA[form])
     try:
@@ -55,22 +55,22 @@ def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
         write_bytes(path, content.getvalue())
     except (OSError, UserError) as error:
         reason = error.problem if isinstance(error, UserError) else f"{path} cannot be written ({error.strerror})"
-        raise UserError(f"{reason}", "name another with -o.") from None
+        raise UserError(f"{reason}", "choose another file with -o.") from None
 
 
 def text_width(text: str) -> float:
-    """Return how many inches a line of small text takes."""
+    """Return the width in inches of a line of small text."""
     path = TextPath((0, 0), text, size=SMALL, prop=FontProperties(family=FONT))
     return float(path.get_extents().x1) / 72
 
 
 def wrapped(text: str, inches: float) -> str:
-    """Break a line of small text so that it fits into a width, where it has a space or after ``key=``."""
+    """Wrap a line of small text to a width in inches, at spaces or after ``key=``."""
     letters = max(8, int(inches * 72 / (0.58 * SMALL)))
     return textwrap.fill(text.replace("=", "= "), letters).replace("= ", "=")
 
 
 def write_notes(figure: Figure, notes: Sequence[str]) -> None:
-    """Write lines at the foot of a figure, which has left them `LINE` inches each."""
+    """Write lines at the foot of a figure, which must reserve `LINE` inches for each."""
     text = "\n".join(notes)
     figure.text(0.05 / figure.get_figwidth(), 0.04 / figure.get_figheight(), text, size=SMALL, color=GREY, va="bottom")

@@ -1,4 +1,4 @@
-"""Example tasks: support and queries with what was predicted; of a function, its points and what was made of them."""
+"""Example tasks: support and query pictures with predictions; for regression, points and predictions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from metarun.reporting.plots.style import GREY, LINE, SMALL, wrapped, write_note
 from metarun.results.example_tasks import ExampleTask, letter
 
 RIGHT, WRONG = "#009E73", "#D55E00"  # of Okabe and Ito's colours
-WIDTH = 6.8  # inches, of a paper's two columns
+WIDTH = 6.8  # inches, two columns of a paper
 MARGIN = 0.1
-# In widths of a picture: the name of a class, the space before the queries, the space before the next task.
+# In picture widths: the name of a class, the gap before the queries, the gap before the next task.
 NAME, BETWEEN, NEXT = 0.45, 0.35, 0.4
 WAVE_HEIGHT = 1.6
 
@@ -24,8 +24,8 @@ def draw_tasks(tasks: Sequence[ExampleTask], notes: Sequence[str], width: float 
     """Draw tasks side by side.
 
     Args:
-        tasks: of one run, all pictures or all functions.
-        notes: lines at the foot, broken where they are too long.
+        tasks: of one run, all classification or all regression.
+        notes: lines at the foot, wrapped if they are too long.
         width: of the figure in inches; None: `WIDTH`.
     """
     width = width or WIDTH
@@ -45,7 +45,7 @@ def _draw_pictures(tasks: Sequence[ExampleTask], width: float, foot: float) -> F
     height = top + row * max(len(rows) for rows, *_ in grids) + foot
     figure = Figure((width, height))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))  # inches, downwards
+    axes.set(xlim=(0, width), ylim=(height, 0))  # inches, y points down
     axes.axis("off")
     left = MARGIN
     for task, (rows, shot, queries) in zip(tasks, grids, strict=True):
@@ -53,22 +53,22 @@ def _draw_pictures(tasks: Sequence[ExampleTask], width: float, foot: float) -> F
         query_left = support_left + (shot + BETWEEN) * side
         for x, head in ((support_left, "support"), (query_left, "queries")):
             axes.text(x, top - 0.04, head, size=SMALL, color=GREY, va="bottom")
-        for i, (label, supports, asked) in enumerate(rows):
+        for i, (label, support_rows, query_rows) in enumerate(rows):
             y = top + i * row
             axes.text(left, y + side / 2, letter(label), va="center")
-            for j in range(len(supports)):
-                _draw_picture(axes, task.support_x[supports[j]], support_left + j * side, y, side)
-            for j in range(len(asked)):
-                _draw_query(axes, task, int(asked[j]), query_left + j * side, y, side)
+            for j in range(len(support_rows)):
+                _draw_picture(axes, task.support_x[support_rows[j]], support_left + j * side, y, side)
+            for j in range(len(query_rows)):
+                _draw_query(axes, task, int(query_rows[j]), query_left + j * side, y, side)
         left = query_left + (queries + NEXT) * side
     return figure
 
 
 def _grid(task: ExampleTask) -> tuple[list[tuple[int, NDArray[np.int64], NDArray[np.int64]]], int, int]:
-    """Return for each class its label and the numbers of its support and its queries, and the most of each."""
+    """Return the label, support indices and query indices of each class, and the largest number of each."""
     labels = [int(label) for label in np.unique(task.support_y)]
     rows = [(label, np.flatnonzero(task.support_y == label), np.flatnonzero(task.query_y == label)) for label in labels]
-    return rows, max(len(support) for _, support, _ in rows), max(len(asked) for *_, asked in rows)
+    return rows, max(len(support) for _, support, _ in rows), max(len(query) for *_, query in rows)
 
 
 def _draw_query(axes: Axes, task: ExampleTask, number: int, x: float, y: float, side: float) -> None:
@@ -78,8 +78,8 @@ def _draw_query(axes: Axes, task: ExampleTask, number: int, x: float, y: float, 
     edge = 0.04 * side
     box = Rectangle((x + edge, y + edge), side - 2 * edge, side - 2 * edge, fill=False, edgecolor=colour, linewidth=1)
     axes.add_patch(box)
-    said = f"{100 * task.confidence[number]:.0f}"
-    text = f"✓ {said}" if right else f"✗ {letter(task.predicted[number])} {said}"
+    confidence = f"{100 * task.confidence[number]:.0f}"
+    text = f"✓ {confidence}" if right else f"✗ {letter(task.predicted[number])} {confidence}"
     axes.text(x + side / 2, y + side, text, size=SMALL - 1, color=colour, ha="center", va="top")
 
 
@@ -97,9 +97,9 @@ def _draw_functions(tasks: Sequence[ExampleTask], width: float, foot: float) -> 
     for i, task in enumerate(tasks):
         box = ((i * panel + 0.4) / width, (foot + 0.25) / height, (panel - 0.45) / width, (WAVE_HEIGHT - 0.35) / height)
         axes = figure.add_axes(box)
-        x, truth, said = (array.ravel() for array in (task.query_x, task.query_y, task.predicted))
-        axes.vlines(x, truth, said, color=WRONG, linewidth=0.6)  # what is squared
+        x, truth, predicted = (array.ravel() for array in (task.query_x, task.query_y, task.predicted))
+        axes.vlines(x, truth, predicted, color=WRONG, linewidth=0.6)  # the errors
         axes.plot(x, truth, "o", color=GREY, markersize=3.5, markerfacecolor="white")
-        axes.plot(x, said, "x", color=WRONG, markersize=3.5)
+        axes.plot(x, predicted, "x", color=WRONG, markersize=3.5)
         axes.plot(task.support_x.ravel(), task.support_y.ravel(), "o", color="black", markersize=3.5)
     return figure

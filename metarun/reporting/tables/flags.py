@@ -1,4 +1,4 @@
-"""How runs stand to each other: which must not be compared, which is the best on the same tasks, what ties with it."""
+"""Flag runs that must not be compared, and find the best run on the same tasks and its ties."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,66 +14,65 @@ from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.statistics import FEW_TASKS
 from metarun.results.test_uses import SETTING
 
-Standing = Literal["", "best", "tie"]
+Rank = Literal["", "best", "tie"]
 
-TESTED = 500  # runs in a table, among which ties are looked for: each means reading a file
+MAX_TESTED = 500  # runs in a table that are tested for ties; each test reads a file
 
-# What makes a row one that must not be compared with others of its data and task size, or not be trusted as it is: how
-# it is marked, and why.
+# Flag → mark, and why the row must not be compared with others of its data and task size, or not be trusted.
 FLAGS = {
-    "transductive": ("†", "† transductive beside rows that are not: queries see each other."),
-    "queries": ("‡", "‡ judged by another number of queries a class than others of its data and task size."),
-    "data": ("§", "§ other examples, or another split, than others on data of this name."),
-    "few_tasks": ("¶", f"¶ an interval over fewer than {FEW_TASKS} tasks, which says little."),
-    "duplicates": ("‖", "‖ some examples stand in more than one split: meta-test may have been seen in training."),
-    "classes": ("⁂", "⁂ some examples stand in several classes of a split: no method can tell of which they are."),
-    "looks": ("※", "※ its checkpoint was judged more than once in this setting, with several figures to choose from."),
-    "audit": ("¿", "¿ an audit of this checkpoint found the opposite of its column `transductive`."),
-    "diverged": ("∞", "∞ some meta-test tasks diverged: an mse is over the others and never the best."),
-    "training": ("×", "× its training diverged; judged is the best checkpoint before that."),
-    "floor": ("↓", "↓ below its floor: something that nobody trained does better."),
-    "chance": ("∅", "∅ no better than chance, as far as its tasks tell."),
+    "transductive": ("†", "† transductive, unlike other rows: predictions depend on the other queries."),
+    "queries": ("‡", "‡ tested with another number of queries per class than other rows of its data and task size."),
+    "data": ("§", "§ tested on other examples, or another split, than other rows with data of this name."),
+    "few_tasks": ("¶", f"¶ tested on fewer than {FEW_TASKS} tasks: the interval is unreliable."),
+    "duplicates": ("‖", "‖ some examples are in more than one split: meta-test may have been seen in training."),
+    "classes": ("⁂", "⁂ some examples are in several classes of a split: no method can tell which class is meant."),
+    "looks": ("※", "※ its checkpoint was meta-tested several times in this setting; picking the best is biased."),
+    "audit": ("¿", "¿ an audit of this checkpoint contradicts the column `transductive`."),
+    "diverged": ("∞", "∞ some meta-test tasks diverged: an mse is the mean over the others and never the best."),
+    "training": ("×", "× its training diverged; the best checkpoint before that was tested."),
+    "floor": ("↓", "↓ below its floor, which needs no training."),
+    "chance": ("∅", "∅ not significantly better than chance."),
 }
-TRANSDUCTIVE = "† transductive: queries see each other."
-BEST = "Bold: the best of its kind, transductive or not, on the same tasks"
-TIES = f"{BEST}; ≈: the paired t-test cannot tell it from the best (Holm, 0.05)."
+TRANSDUCTIVE = "† transductive: predictions depend on the other queries."
+BEST = "Bold: the best on the same tasks, separately for transductive and other runs"
+TIES = f"{BEST}; ≈: not significantly different from the best (paired t-test, Holm, 0.05)."
 
 
 def flags(records: Sequence[Record]) -> list[list[str]]:
-    """Return which of `FLAGS` each record has, by itself and beside the others of its data and task size."""
+    """Return which of `FLAGS` each record has, by itself or compared with others of its data and task size."""
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in records:
         groups[_setting(record)].append(record)
     usual = {setting: _usual(group) for setting, group in groups.items()}
     audits = {_checkpoint(record): record["audit"]["changed"] > 0 for record in records if "audit" in record}
-    seen: dict[tuple[object, ...], int] = defaultdict(int)
-    looks = [_looked_at(record) for record in records]
-    for record, look in zip(records, looks, strict=True):
-        seen[look] = max(seen[look], record.get("figures_seen", 1))
+    results: dict[tuple[object, ...], int] = defaultdict(int)
+    tests = [_test_setting(record) for record in records]
+    for record, test in zip(records, tests, strict=True):
+        results[test] = max(results[test], record.get("figures_seen", 1))
     found = [
         {
-            **_beside_others(record, *usual[_setting(record)]),
-            **_by_itself(record, seen[look], audits.get(_checkpoint(record))),
+            **_compared(record, *usual[_setting(record)]),
+            **_by_itself(record, results[test], audits.get(_checkpoint(record))),
         }
-        for record, look in zip(records, looks, strict=True)
+        for record, test in zip(records, tests, strict=True)
     ]
     return [[name for name, flagged in each.items() if flagged] for each in found]
 
 
 def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
-    """Return the signs of `FLAGS` that each cell gets from its runs, and what they mean; † wherever queries see others.
+    """Return the marks of each cell, and what they mean; all transductive cells are marked.
 
     Args:
-        cells: each the runs of one figure.
+        cells: the runs of each cell.
     """
     found = flags_of_cells(cells)
-    signs = ["".join(f" {FLAGS[flag][0]}" for flag in each) for each in found]
-    told = {**{flag: sentence for flag, (_, sentence) in FLAGS.items()}, "transductive": TRANSDUCTIVE}
-    return signs, [sentence for flag, sentence in told.items() if any(flag in each for each in found)]
+    marks = ["".join(f" {FLAGS[flag][0]}" for flag in each) for each in found]
+    meanings = {**{flag: meaning for flag, (_, meaning) in FLAGS.items()}, "transductive": TRANSDUCTIVE}
+    return marks, [meaning for flag, meaning in meanings.items() if any(flag in each for each in found)]
 
 
 def flags_of_cells(cells: Sequence[Sequence[Record]]) -> list[list[str]]:
-    """Return which of `FLAGS` each cell has from any of its runs; "transductive" wherever queries see others."""
+    """Return which of `FLAGS` any run of each cell has; all transductive cells are flagged."""
     own = iter(flags([record for cell in cells for record in cell]))
     found = [{flag for record in cell for flag in (*next(own), *_kind(record))} for cell in cells]
     return [[flag for flag in FLAGS if flag in each] for each in found]
@@ -88,43 +87,43 @@ def _setting(record: Record) -> tuple[object, ...]:
 
 
 def _checkpoint(record: Record) -> tuple[object, ...]:
-    """What was judged: the weights of which training, under which head."""
+    """What was tested: the trained weights and the head."""
     return record.get("trained_by", record["id"]), record["algo"]
 
 
-def _looked_at(record: Record) -> tuple[object, ...]:
-    """What rows have in common of which the figures may be chosen from."""
+def _test_setting(record: Record) -> tuple[object, ...]:
+    """The checkpoint and setting of a test; rows that share them offer several results to pick from."""
     return _checkpoint(record), *(record.get(key) for key in SETTING)
 
 
 def _usual(group: Sequence[Record]) -> tuple[bool, object, object]:
-    """Whether there are rows that are not transductive; the most frequent number of queries and hash of the data."""
+    """Whether any row is not transductive, and the most frequent number of queries and hash of the data."""
     queries, data = (Counter(record.get(key) for record in group) for key in ("test_query", "data_hash"))
     return not all(record["transductive"] for record in group), queries.most_common(1)[0][0], data.most_common(1)[0][0]
 
 
-def _beside_others(record: Record, others: bool, queries: object, data: object) -> dict[str, bool]:
+def _compared(record: Record, inductive_rows: bool, queries: object, data: object) -> dict[str, bool]:
     return {
-        "transductive": others and record["transductive"],
+        "transductive": inductive_rows and record["transductive"],
         "queries": record.get("test_query") != queries,
         "data": record.get("data_hash") != data,
     }
 
 
-def _by_itself(record: Record, seen: int, audited: bool | None) -> dict[str, bool]:
-    """Return the flags that a row has, or not, whatever methods stand beside it.
+def _by_itself(record: Record, results: int, audited: bool | None) -> dict[str, bool]:
+    """Return the flags that do not depend on other rows.
 
     Args:
-        record: the row; those that were made before there was a key are without it.
-        seen: how many figures its checkpoint has shown in its setting.
-        audited: whether an audit of its checkpoint found it to be transductive; None: there was none.
+        record: the row; keys that its version did not have yet are missing.
+        results: number of different results of its checkpoint in its setting.
+        audited: whether an audit found its checkpoint to be transductive; None: no audit.
     """
     short = shortfall(record)
     return {
         "few_tasks": record["test_tasks"] < FEW_TASKS,
         "duplicates": record.get("duplicates_across_splits", 0) > 0,
         "classes": record.get("duplicates_across_classes", 0) > 0,
-        "looks": seen > 1,
+        "looks": results > 1,
         "audit": audited is not None and audited != record["transductive"],
         "diverged": record.get("diverged", 0) > 0,
         "training": "training_diverged_at" in record,
@@ -133,37 +132,37 @@ def _by_itself(record: Record, seen: int, audited: bool | None) -> dict[str, boo
     }
 
 
-def standings(cells: Sequence[Sequence[Record]]) -> tuple[list[Standing], str | None]:
-    """Find the best of the cells that were judged on the same tasks, and those that tie with it.
+def rank_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[Rank], str | None]:
+    """Find the best of the cells that were tested on the same tasks, and its ties.
 
     Args:
-        cells: each the runs of one figure: a run, or several that differ in their seed.
+        cells: the runs of each cell: one run, or several that differ only in their seed.
 
     Returns:
-        For each cell how it stands, and a sentence on what that means; None where nothing is compared.
+        The rank of each cell, and a sentence that explains the ranks; None if no cells are comparable.
     """
     groups: dict[tuple[object, bool], list[int]] = defaultdict(list)
     for i, cell in enumerate(cells):
         if (tasks := same_tasks(cell)) is not None and not any(map(excludes_diverged, cell)):
             groups[tasks, cell[0]["transductive"]].append(i)
-    found: list[Standing] = [""] * len(cells)
-    several = [members for members in groups.values() if len(members) > 1]
-    few = sum(len(cells[i]) for members in several for i in members) <= TESTED
-    sentences = {_place(found, cells, members, few) for members in several}
-    return found, min(sentences, default=None)
+    ranks: list[Rank] = [""] * len(cells)
+    comparable = [members for members in groups.values() if len(members) > 1]
+    test = sum(len(cells[i]) for members in comparable for i in members) <= MAX_TESTED
+    sentences = {_rank_group(ranks, cells, members, test) for members in comparable}
+    return ranks, min(sentences, default=None)
 
 
 def same_tasks(cell: Sequence[Record]) -> object:
-    """Return what stands for the tasks that all runs of a cell were judged on; None: they were not the same."""
+    """Return the hash of the tasks that all runs of a cell were tested on; None if they differ."""
     hashes = {record.get("stream_hash") for record in cell}
     return hashes.pop() if len(hashes) == 1 else None
 
 
 def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
-    """Return (tasks,) the figures of a cell on each task after the last step, the mean over its runs.
+    """Return (tasks,) the value of a cell on each task after the last step, averaged over its runs.
 
     Raises:
-        UserError: a run's `tasks.parquet` is not what its row says, or some tasks diverged and have no figure.
+        UserError: a run's `tasks.parquet` does not match its row, or some tasks diverged and have no value.
     """
     for record in filter(excludes_diverged, cell):
         raise UserError(without_figures(record))
@@ -172,22 +171,22 @@ def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
 
 
 def without_figures(record: Record) -> str:
-    """Say why a run cannot be compared task by task."""
+    """Explain that a run with diverged tasks cannot be compared task by task."""
     tasks = f"{record['diverged']:,} of {record['test_tasks']:,} tasks"
     return f"{record['id']} ({record['algo']}) diverged on {tasks} and cannot be compared task by task"
 
 
-def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: list[int], test: bool) -> str:
-    """Note the best of some cells and, if they are to be tested, its ties; return what the marks mean."""
+def _rank_group(ranks: list[Rank], cells: Sequence[Sequence[Record]], members: list[int], test: bool) -> str:
+    """Set the rank of the best of some cells and, if `test`, of its ties; return what the marks mean."""
 
     def score(i: int) -> float:
         metric = metric_of(cells[i][0])
         return metric.score(float(np.mean([record[metric.key] for record in cells[i]])))
 
     best, *others = sorted(members, key=score, reverse=True)
-    found[best] = "best"
+    ranks[best] = "best"
     if not test:
-        return f"{BEST}; ties are not looked for among more than {TESTED} runs: name fewer."
+        return f"{BEST}; ties are not tested among more than {MAX_TESTED} runs: select fewer."
     from metarun.reporting.significance import LEVEL, holm, paired_t  # scipy.special: see metarun.results.statistics
 
     try:
@@ -197,5 +196,5 @@ def _place(found: list[Standing], cells: Sequence[Sequence[Record]], members: li
         return f"{BEST}; ties are unknown: {error}"
     for i, p in zip(others, p_values, strict=True):
         if p >= LEVEL:
-            found[i] = "tie"
+            ranks[i] = "tie"
     return TIES

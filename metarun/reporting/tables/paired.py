@@ -1,4 +1,4 @@
-"""`metarun compare --against RUN`: which runs, and methods, are better than one of them, on the very same tasks."""
+"""`metarun compare --against RUN`: paired tests of all other runs, and methods, against one run on the same tasks."""
 
 import json
 from itertools import compress
@@ -12,22 +12,22 @@ from metarun.errors import UserError
 from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, verdict
 from metarun.reporting.tables.flags import without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
-from metarun.reporting.tables.render import as_csv, counted, leave_out, p_text, print_table
-from metarun.reporting.tables.run_labels import names
+from metarun.reporting.tables.render import as_csv, counted, p_text, print_skipped, print_table
+from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
 
-NAMED = 8  # runs that are left out; of more only the number is told
-HEAD = ["run", "figure", "difference", "p", "p (flips)", "against it", "id"]
+NAMED = 8  # skipped runs that are listed; the others are only counted
+HEAD = ["run", "result", "difference", "p", "p (flips)", "verdict", "id"]
 
 
 def print_against(records: list[Record], run: str, form: str) -> None:
-    """Print the paired comparison of one run with every other that was judged on the same tasks.
+    """Print the paired comparison of one run with every other run that was tested on the same tasks.
 
-    Where that run's method and others were trained with several seeds, the methods are compared too.
+    Methods are compared too if several seeds of that run's method and of others are available.
 
     Raises:
-        UserError: there is no such run, or none to compare it with.
+        UserError: the run does not exist, or no other run is comparable.
     """
     base, comparable = _on_the_same_tasks(records, run)
     by_task = {record["id"]: _by_task(record) for record in [base, *comparable]}
@@ -40,83 +40,82 @@ def print_against(records: list[Record], run: str, form: str) -> None:
         plain = [_plain(base, *row) for row in rows] + methods.plain()
         print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
         return
-    told = names([base, *comparable])
-    first = [*_names(base, base, told[0]), *["–"] * 3, "compared with", base["id"]]
-    body = [first, *(_row(base, name, *row) for row, name in zip(rows, told[1:], strict=True))]
+    names = run_names([base, *comparable])
+    first = [*_name_and_result(base, base, names[0]), *["–"] * 3, "baseline", base["id"]]
+    body = [first, *(_row(base, name, *row) for row, name in zip(rows, names[1:], strict=True))]
     print_table(HEAD, body, _notes(base, len(rows), methods), form)
     if methods.rows:
         print_table(*methods.table(), form)
 
 
 def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Record]]:
-    """Return the run that is named, and the others that can be compared with it; say which cannot, and what to do."""
-    base = _named(records, run)
+    """Return the given run and the runs comparable with it; print which runs are skipped and how to compare them."""
+    base = _find(records, run)
     if excludes_diverged(base):
-        raise UserError(f"--against {run}: {without_figures(base)}", "name a run that diverged on none.")
+        raise UserError(f"--against {run}: {without_figures(base)}", "choose a run without diverged tasks.")
     others = [record for record in records if record["id"] != base["id"]]
     for record in filter(excludes_diverged, others):
-        leave_out(without_figures(record))
+        print_skipped(without_figures(record))
     others = [record for record in others if not excludes_diverged(record)]
     same = [record.get("stream_hash") == base.get("stream_hash") for record in others]
     comparable = list(compress(others, same))
     others = list(compress(others, map(not_, same)))
     for record in others[:NAMED]:
-        how = _how_to_retest(record["id"], base)
-        leave_out(f"{record['id']} ({record['algo']}) was judged on other tasks; {how}")
+        command = _retest_command(record["id"], base)
+        print_skipped(f"{record['id']} ({record['algo']}) was tested on other tasks; to compare it, run {command}")
     if len(others) > NAMED:
-        leave_out(f"{len(others) - NAMED:,} more that were judged on other tasks")
+        print_skipped(f"{len(others) - NAMED:,} more runs that were tested on other tasks")
     if not comparable:
         raise UserError(
-            f"no other run was judged on the tasks of {base['id']}",
-            f"judge one on them: {_how_to_retest('RUN', base)}.",
+            f"no other run was tested on the tasks of {base['id']}",
+            f"test one on them: {_retest_command('RUN', base)}.",
         )
     return base, comparable
 
 
-def _named(records: list[Record], run: str) -> Record:
+def _find(records: list[Record], run: str) -> Record:
     found = [record for record in records if record["id"].startswith(run) or Path(run) == Path(record["path"])]
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(
-            f"--against {run} could be {' or '.join(record['id'] for record in found)}", "give more of the id."
-        )
-    raise UserError(
-        f"--against {run} is the start of no finished run's id", f"there are {', '.join(r['id'] for r in records[:8])}."
-    )
+        ids = " or ".join(record["id"] for record in found)
+        raise UserError(f"--against {run} is ambiguous: {ids}", "give more characters of the id.")
+    ids = ", ".join(record["id"] for record in records[:8])
+    raise UserError(f"--against {run}: no finished run has this id", f"some ids: {ids}.")
 
 
-def _how_to_retest(run: str, base: Record) -> str:
-    words = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
-    asked = " ".join(f"{word}={base[key]}" for word, key in words.items())
+def _retest_command(run: str, base: Record) -> str:
+    keys = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
+    overrides = " ".join(f"{override}={base[key]}" for override, key in keys.items())
     if base.get("interval") == "open":
-        asked += " test.interval=open"
-    return f"`metarun test run={run} data={base['test_data']} {asked} test.seed={base.get('test_seed', 0)}`"
+        overrides += " test.interval=open"
+    return f"`metarun test run={run} data={base['test_data']} {overrides} test.seed={base.get('test_seed', 0)}`"
 
 
 def _by_task(record: Record) -> NDArray[np.float64]:
-    """(tasks,) what each task says of a run after its last step."""
+    """(tasks,) the value of a run on each task after its last step."""
     values: NDArray[np.float64] = figures_by_step(record)[-1]
     if len(values) < 2:
-        raise UserError(f"{record['id']} was judged on one task, and a paired test needs 2", "raise `test.tasks`.")
+        raise UserError(f"{record['id']} was tested on one task, but a paired test needs 2", "raise `test.tasks`.")
     return values
 
 
-def _names(record: Record, base: Record, name: str) -> list[str]:
+def _name_and_result(record: Record, base: Record, name: str) -> list[str]:
     return [name + (" †" if record["transductive"] != base["transductive"] else ""), figure(record)]
 
 
 def _row(base: Record, name: str, record: Record, found: Paired, corrected: float, to_tell: int | None) -> list[str]:
     metric = metric_of(record)
     difference = metric.difference_text(found.difference, found.ci95)
-    says = _words(found, verdict(metric.score(found.difference), corrected), to_tell)
-    return [*_names(record, base, name), difference, p_text(found.p_t), p_text(corrected), says, record["id"]]
+    text = _verdict_text(found, verdict(metric.score(found.difference), corrected), to_tell)
+    name_and_result = _name_and_result(record, base, name)
+    return [*name_and_result, difference, p_text(found.p_t), p_text(corrected), text, record["id"]]
 
 
-def _words(found: Paired, says: Verdict, to_tell: int | None) -> str:
-    if says != "cannot tell" or to_tell is None:
-        return says
-    return f"cannot tell with {found.tasks:,} tasks; about {max(to_tell, found.tasks + 1):,} would"
+def _verdict_text(found: Paired, verdict: Verdict, to_tell: int | None) -> str:
+    if verdict != "cannot tell" or to_tell is None:
+        return verdict
+    return f"cannot tell with {found.tasks:,} tasks; needs about {max(to_tell, found.tasks + 1):,}"
 
 
 def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tell: int | None) -> Record:
@@ -137,11 +136,12 @@ def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tel
 
 def _notes(base: Record, comparisons: int, methods: MethodComparison) -> list[str]:
     setting = f"{base['test_data']}, {base['test_way']}w{base['test_shot']}s, {base['test_query']} queries"
-    several = "the table below compares methods" if methods.rows else "several seeds of each would compare methods"
+    several = "the table below compares methods" if methods.rows else "comparing methods takes several seeds of each"
     return [
-        f"Differences: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± their 95 % "
+        f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its 95 % "
         "interval (Student t over the pairs); p: of the paired t-test.",
         f"p (flips): of the sign-flip permutation test, corrected for {counted(comparisons)} (Holm); below 0.05 the "
-        f"verdict is better or worse, for other tasks from these classes and for these trained models: {several}.",
-        "† one of the two sees the other queries (transductive) and the other does not: no fair comparison of methods.",
+        f"verdict is better or worse. It holds for new tasks from these classes and for these trained models; "
+        f"{several}.",
+        "† only one of the two is transductive (predictions depend on the other queries): not a fair comparison.",
     ]

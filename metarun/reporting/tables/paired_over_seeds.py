@@ -1,4 +1,4 @@
-"""Methods against each other over their seeds: what `metarun compare --against RUN` says beside single runs."""
+"""Compare methods over their seeds, for `metarun compare --against RUN`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,51 +8,52 @@ from numpy.typing import NDArray
 
 from metarun.reporting.significance import OverSeeds, Verdict, comparisons_each, holm, over_seeds, verdict
 from metarun.reporting.tables.render import counted, p_text
-from metarun.reporting.tables.run_labels import names
+from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 
-ByTask = Mapping[str, NDArray[np.float64]]  # (tasks,) the figures of each run, by its id
+ByTask = Mapping[str, NDArray[np.float64]]  # run id → (tasks,) its values
 
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """A method and others, each the runs that differ in nothing but their seed.
+    """The comparison of methods with a base method; a method is the runs that differ only in their seed.
 
     Args:
-        base: the runs of the method that the others are compared with.
-        rows: of each other method its runs, what was found, its p-value, corrected, and about how many seeds each would
-            tell, if any number would.
+        base: the runs of the base method.
+        rows: for each other method its runs, the comparison, the corrected p-value, and the estimated number of seeds
+            per method for a significant result, if any number suffices.
     """
 
     base: list[Record]
     rows: list[tuple[list[Record], OverSeeds, float, int | None]]
 
     def table(self) -> tuple[list[str], list[list[str]], list[str]]:
-        """Return head, rows and notes for people."""
-        told = names([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed"])
-        first = [told[0], *_figures(self.base), *["–"] * 3, "compared with"]
-        body = [first, *(self._row(name, *row) for row, name in zip(self.rows, told[1:], strict=True))]
-        return ["method", "seeds", "figure", "sd", "difference", "± tasks", "p", "against it"], body, self._notes()
+        """Return head, rows and notes as text."""
+        names = run_names([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed"])
+        first = [names[0], *_seeds_mean_sd(self.base), *["–"] * 3, "baseline"]
+        body = [first, *(self._row(name, *row) for row, name in zip(self.rows, names[1:], strict=True))]
+        return ["method", "seeds", "result", "sd", "difference", "± tasks", "p", "verdict"], body, self._notes()
 
     def _row(self, name: str, runs: list[Record], found: OverSeeds, corrected: float, to_tell: int | None) -> list[str]:
         mark = " †" if runs[0]["transductive"] != self.base[0]["transductive"] else ""
         metric = metric_of(runs[0])
         difference = metric.difference_text(found.difference, found.ci95)
-        says = _words(found, verdict(metric.score(found.difference), corrected), to_tell)
-        return [name + mark, *_figures(runs), difference, metric.fixed(found.ci95_tasks), p_text(corrected), says]
+        text = _verdict_text(found, verdict(metric.score(found.difference), corrected), to_tell)
+        result = _seeds_mean_sd(runs)
+        return [name + mark, *result, difference, metric.fixed(found.ci95_tasks), p_text(corrected), text]
 
     def _notes(self) -> list[str]:
         return [
-            "Methods over their seeds. Figure: the mean over them; sd: their standard deviation. Difference: of the "
-            "means, ± its 95 % interval for other tasks from these classes and for other trainings (Student t; the "
-            "variances over tasks and over the seeds of both add up); ± tasks: for other tasks, these trainings alone.",
-            f"p: of the difference for other tasks and trainings, corrected for {counted(len(self.rows))} (Holm); "
+            "Methods over their seeds. Result: the mean over seeds; sd: the standard deviation over seeds. Difference: "
+            "of the means, ± its 95 % interval for new tasks from these classes and new trainings (Student t; the "
+            "variances over tasks and over the seeds of both add up); ± tasks: for new tasks and these trainings.",
+            f"p: of the difference for new tasks and trainings, corrected for {counted(len(self.rows))} (Holm); "
             "below 0.05 the verdict is better or worse.",
         ]
 
     def plain(self) -> list[Record]:
-        """Return rows for programs; ids are those of all runs of a method."""
+        """Return rows for JSON and CSV; ids are those of all runs of a method."""
         against = _ids(self.base)
         return [
             {
@@ -75,9 +76,9 @@ class MethodComparison:
 
 
 def methods_over_seeds(base: Record, others: Sequence[Record], by_task: ByTask) -> MethodComparison:
-    """Compare the method of a run with the methods of others, all judged on the same tasks.
+    """Compare the method of a run with other methods, all tested on the same tasks.
 
-    A method is the runs that have their `seedless_id` in common; one of a single run is not compared.
+    A method is the runs with the same `seedless_id`; methods with a single run are not compared.
     """
     groups: dict[str, list[Record]] = {}
     for record in [base, *others]:
@@ -99,16 +100,15 @@ def _ids(runs: Sequence[Record]) -> str:
     return " ".join(record["id"] for record in sorted(runs, key=lambda record: record["seed"]))
 
 
-def _figures(runs: Sequence[Record]) -> list[str]:
-    """How many runs, their mean, and their standard deviation."""
+def _seeds_mean_sd(runs: Sequence[Record]) -> list[str]:
     metric = metric_of(runs[0])
     values = [record[metric.key] for record in runs]
     return [str(len(runs)), *(metric.fixed(float(each)) for each in (np.mean(values), np.std(values, ddof=1)))]
 
 
-def _words(found: OverSeeds, says: Verdict, to_tell: int | None) -> str:
-    if says != "cannot tell" or not found.difference:
-        return says
+def _verdict_text(found: OverSeeds, verdict: Verdict, to_tell: int | None) -> str:
+    if verdict != "cannot tell" or not found.difference:
+        return verdict
     if to_tell is None:
-        return f"cannot tell with {found.tasks:,} tasks, however many seeds"
-    return f"cannot tell with these seeds; about {max(to_tell, min(found.seeds) + 1)} each would"
+        return f"cannot tell with {found.tasks:,} tasks and any number of seeds"
+    return f"cannot tell with these seeds; needs about {max(to_tell, min(found.seeds) + 1)} each"

@@ -1,4 +1,4 @@
-"""Figures of many runs by their keys, down and across; runs that differ in their seed alone share a cell."""
+"""Pivot tables of runs by keys of their rows; runs that differ only in their seed share a cell."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,110 +6,116 @@ from dataclasses import dataclass
 from typing import Any
 
 from metarun.errors import UserError, printable
-from metarun.reporting.tables.flags import (
-    Standing,
-    by_task,
-    flags_of_cells,
-    marks_of_cells,
-    same_tasks,
-    standings,
-)
+from metarun.reporting.tables.flags import Rank, by_task, flags_of_cells, marks_of_cells, rank_cells, same_tasks
 from metarun.reporting.tables.render import Best
-from metarun.reporting.tables.run_labels import differences
+from metarun.reporting.tables.run_labels import distinguishing_keys
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 
 Values = tuple[Any, ...]
 
-# Runs may share a cell when they differ in their seed alone; these would make their mean mean nothing.
-ALIKE = (
+# Runs may share a cell only if they differ in nothing but their seed; checked first for these keys.
+SAME_KEYS = (
     *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
     *("test_way", "test_shot", "test_query", "test_tasks", "interval", "steps", "precision"),
 )
-NAMED = 8  # of what a sentence says is in the way
-SEEDS = "Of several seeds it is the mean; sd: the standard deviation over the seeds, which ± knows nothing of."
+NAMED = 8  # values that an error message lists
+SEEDS = "With several seeds: the mean; sd: the standard deviation over the seeds, which ± does not include."
 
 
 def pivot_table(
     records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
 ) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return head, rows and notes of a table with a figure for each of the rows' and the columns' values.
+    """Return head, rows and notes of a pivot table.
+
+    Args:
+        records: of finished runs.
+        rows: keys whose values form the rows.
+        columns: keys whose values form the columns.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
-    down, across, cells = _laid_out(records, rows, columns)
-    sharing = list(cells.values())
-    found, sentence = standings(sharing)
-    signs, meanings = marks_of_cells(sharing)
-    texts = dict(zip(cells, map(_text, sharing, signs, found), strict=True))
-    head = [*rows, *(_name(columns, at) or "accuracy %" for at in across)]
+    row_values, column_values, cells = _layout(records, rows, columns)
+    runs_of_cells = list(cells.values())
+    ranks, sentence = rank_cells(runs_of_cells)
+    marks, meanings = marks_of_cells(runs_of_cells)
+    texts = dict(zip(cells, map(_text, runs_of_cells, marks, ranks), strict=True))
+    head = [*rows, *(_name(columns, column) or "accuracy %" for column in column_values)]
     body = [
         [
             *("–" if value is None else printable(str(value)) for value in row),
-            *(texts.get((row, column), "–") for column in across),
+            *(texts.get((row, column), "–") for column in column_values),
         ]
-        for row in down
+        for row in row_values
     ]
-    notes = [SEEDS] if any(len(each) > 1 for each in sharing) else []
+    notes = [SEEDS] if any(len(runs) > 1 for runs in runs_of_cells) else []
     return head, body, notes + meanings + ([sentence] if sentence else [])
 
 
 def pivot_figures(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the same for programs: for each row its keys and, by the name of each column, a cell; None without runs.
+    """Return a pivot table as data: per row its keys and, by column name, its cell; None for a cell without runs.
 
-    A cell holds `accuracy` or `mse`, `ci95` over tasks, `sd` over seeds, `seeds` (how many), `flags` and `standing`
-    ("best", "tie" or ""). Where no keys make columns, the row holds them itself.
+    A cell has `accuracy` or `mse`, `ci95` over tasks, `sd` over seeds, `seeds` (their number), `flags` and `standing`
+    ("best", "tie" or ""). Without column keys, the row itself has these keys.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
-    down, across, cells = _laid_out(records, rows, columns)
-    sharing = list(cells.values())
-    found, _ = standings(sharing)
-    told = {
-        place: _figures(runs) | {"flags": flags, "standing": standing}
-        for (place, runs), flags, standing in zip(cells.items(), flags_of_cells(sharing), found, strict=True)
+    row_values, column_values, cells = _layout(records, rows, columns)
+    runs_of_cells = list(cells.values())
+    ranks, _ = rank_cells(runs_of_cells)
+    filled = {
+        place: _figures(runs) | {"flags": flags, "standing": rank}
+        for (place, runs), flags, rank in zip(cells.items(), flags_of_cells(runs_of_cells), ranks, strict=True)
     }
     if not columns:
-        return [dict(zip(rows, row, strict=True)) | cell for (row, _), cell in told.items()]
+        return [dict(zip(rows, row, strict=True)) | cell for (row, _), cell in filled.items()]
     return [
-        dict(zip(rows, row, strict=True)) | {_name(columns, at): told.get((row, at)) for at in across} for row in down
+        dict(zip(rows, row, strict=True))
+        | {_name(columns, column): filled.get((row, column)) for column in column_values}
+        for row in row_values
     ]
 
 
 def flat(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return lines of `pivot_figures` for CSV: the parts of cells side by side, ``way=5 accuracy``, ``way=5 ci95``."""
+    """Flatten `pivot_figures` for CSV: one column per part of a cell, such as ``way=5 accuracy``, ``way=5 ci95``."""
     cells = [(name, value) for line in lines for name, value in line.items() if isinstance(value, dict)]
-    named, parts = {name for name, _ in cells}, dict.fromkeys(part for _, cell in cells for part in cell)
-    told = []
+    cell_names, parts = {name for name, _ in cells}, dict.fromkeys(part for _, cell in cells for part in cell)
+    rows = []
     for line in lines:
-        spread: dict[str, Any] = {}
+        row: dict[str, Any] = {}
         for name, value in line.items():
-            spread |= {f"{name} {part}": (value or {}).get(part) for part in parts} if name in named else {name: value}
-        told.append({name: " ".join(each) if isinstance(each, list) else each for name, each in spread.items()})
-    return told
+            if name in cell_names:
+                row |= {f"{name} {part}": (value or {}).get(part) for part in parts}
+            else:
+                row[name] = value
+        rows.append({name: " ".join(value) if isinstance(value, list) else value for name, value in row.items()})
+    return rows
 
 
-def _laid_out(
+def _layout(
     records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
 ) -> tuple[list[Values], list[Values], dict[tuple[Values, Values], list[Record]]]:
-    """Return the rows' values and the columns', in order, and the runs of each place that has some, row by row."""
+    """Return the values of the rows and of the columns, in order, and the runs of each cell, row by row."""
     cells = pivot(records, rows, columns)
-    down, across = in_order(cells), in_order(column for row in cells.values() for column in row)
-    return down, across, {(row, at): cells[row][at] for row in down for at in across if at in cells[row]}
+    row_values, column_values = in_order(cells), in_order(column for row in cells.values() for column in row)
+    filled = {
+        (row, column): cells[row][column] for row in row_values for column in column_values if column in cells[row]
+    }
+    return row_values, column_values, filled
 
 
 def _name(columns: Sequence[str], values: Values) -> str:
-    """Name a column, ``way=5, shot=1``; "" where no keys make columns."""
+    """Name a column, ``way=5, shot=1``; "" without column keys."""
     return printable(", ".join(f"{key}={value}" for key, value in zip(columns, values, strict=True)))
 
 
 def pivot(
     records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
 ) -> dict[Values, dict[Values, list[Record]]]:
-    """Return the runs by the values of the keys in `rows`, then by those of the keys in `columns`.
+    """Group runs by the values of the keys in `rows`, then by those in `columns`.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
@@ -119,19 +125,19 @@ def pivot(
         row, column = (tuple(record.get(key) for key in keys) for keys in (rows, columns))
         cells.setdefault(row, {}).setdefault(column, []).append(record)
     for row_cells in cells.values():
-        for sharing in row_cells.values():
-            _check_alike(sharing)
+        for runs in row_cells.values():
+            _check_same_settings(runs)
     return cells
 
 
 @dataclass(frozen=True)
 class CellFigure:
-    """What the runs of a cell, one for each seed, were judged by.
+    """The result of a cell with one run per seed.
 
     Args:
         mean: accuracy or squared error.
-        ci95: half-width of its 95 % interval over tasks; None where they were not the same for all seeds.
-        deviation: standard deviation over the seeds; None of one seed.
+        ci95: half-width of its 95 % interval over tasks; None if the seeds were tested on different tasks.
+        deviation: standard deviation over the seeds; None for one seed.
     """
 
     mean: float
@@ -140,7 +146,7 @@ class CellFigure:
 
 
 def cell_figure(records: Sequence[Record]) -> CellFigure:
-    """Return the figure of a cell, with what its tasks and, apart from that, what its seeds say about its spread."""
+    """Return the result of a cell, with its interval over tasks and its standard deviation over seeds."""
     metric = metric_of(records[0])
     if len(records) == 1:
         return CellFigure(records[0][metric.key], records[0].get(metric.ci95), None)
@@ -153,12 +159,12 @@ def _over_tasks(records: Sequence[Record]) -> float | None:
         return None
     try:
         return mean_and_ci95(by_task(records))[1]
-    except UserError:  # the figures of single tasks are not there
+    except UserError:  # tasks.parquet is missing or unreadable
         return None
 
 
 def in_order(values: Any) -> list[Values]:
-    """Return each of the values once, in order: numbers by size, before texts."""
+    """Return the distinct values, sorted: numbers by size, then strings."""
     return sorted(set(values), key=lambda each: tuple(map(_sortable, each)))
 
 
@@ -171,36 +177,37 @@ def _figures(records: list[Record]) -> dict[str, Any]:
     return {metric_of(records[0]).key: found.mean, "ci95": found.ci95, "sd": found.deviation, "seeds": len(records)}
 
 
-def _text(records: list[Record], signs: str, standing: Standing) -> str:
+def _text(records: list[Record], marks: str, rank: Rank) -> str:
     found, metric = cell_figure(records), metric_of(records[0])
     text = metric.prefix + metric.fixed(found.mean)
     if found.ci95 is not None:
         text += f" ± {metric.fixed(found.ci95)}"
     if found.deviation is not None:
         text += f" (sd {metric.fixed(found.deviation)}, {len(records)} seeds)"
-    text += signs + (" ≈" if standing == "tie" else "")
-    return Best(text) if standing == "best" else text
+    text += marks + (" ≈" if rank == "tie" else "")
+    return Best(text) if rank == "best" else text
 
 
-def _check_alike(records: list[Record]) -> None:
-    for key in ALIKE:
+def _check_same_settings(records: list[Record]) -> None:
+    for key in SAME_KEYS:
         if len({str(record.get(key)) for record in records}) > 1:
-            raise UserError(_differ_in(key, records))
+            raise _differ_in(key, records)
     if len({record["seedless_id"] for record in records if "seedless_id" in record}) > 1:
-        told, keys = differences(records, averaged=["seed"])
-        key = keys[0] if keys else "id"
-        raise UserError(_differ_in(key, told))
+        labelled, keys = distinguishing_keys(records, averaged=["seed"])
+        raise _differ_in(keys[0] if keys else "id", labelled)
     if len({record["seed"] for record in records}) < len(records):
         ids = _some([record["id"] for record in records])
         raise UserError(f"runs {ids} differ in more than their seed and would share a cell", "add id to --rows.")
 
 
-def _differ_in(key: str, records: Sequence[Record]) -> str:
+def _differ_in(key: str, records: Sequence[Record]) -> UserError:
     values = _some(sorted({str(record.get(key)) for record in records}))
-    remedy = f"add {key} to --rows or --columns, or name fewer runs"
-    return f"runs that differ in {key} ({values}) would share a cell; {remedy}."
+    return UserError(
+        f"runs that differ in {key} ({values}) would share a cell",
+        f"add {key} to --rows or --columns, or select fewer runs.",
+    )
 
 
-def _some(words: Sequence[str]) -> str:
-    named = ", ".join(words[:NAMED])
-    return named if len(words) <= NAMED else f"{named} and {len(words) - NAMED:,} more"
+def _some(values: Sequence[str]) -> str:
+    first = ", ".join(values[:NAMED])
+    return first if len(values) <= NAMED else f"{first} and {len(values) - NAMED:,} more"

@@ -1,4 +1,4 @@
-"""What papers say of a method on a task: the `published` part of the files in conf/experiment/."""
+"""Published results of papers: the `published` section of the files in conf/experiment/."""
 
 from functools import cache
 from typing import Any
@@ -11,10 +11,10 @@ from metarun.results.records import Record
 
 
 def published(record: Record) -> dict[str, Any] | None:
-    """Return the figure that a paper reports for what a run did: `accuracy` or `mse`, `ci95` (or None) and `source`.
+    """Return the result that a paper reports for a run's setting: `accuracy` or `mse`, `ci95` (or None) and `source`.
 
-    It is compared by the keys that stand under `of` alone: a paper's tasks, splits and code are others. What was
-    trained on other data or task sizes than it is judged on has none.
+    Only the keys under `of` are matched; the paper's tasks, splits and code differ. None if no paper matches, or if
+    the run was trained on other data or task sizes than it was tested on.
     """
     trained, tested = ([record[prefix + key] for key in ("data", "way", "shot")] for prefix in ("", "test_"))
     if trained != tested:
@@ -32,13 +32,13 @@ def figure_of(found: dict[str, Any]) -> float | None:
 
 
 def published_text(record: Record) -> str:
-    """Write that figure as the table does: in percent, or as a squared error."""
+    """Format that result for a table: in percent, or as a squared error."""
     found = published(record)
     if found is None:
         return "–"
     metric = _metric(found)
-    told = [value for value in (found[metric.key], found["ci95"]) if value is not None]
-    return metric.prefix + " ± ".join(f"{value:.4g}" if metric is MSE else metric.text(value, 1) for value in told)
+    values = [value for value in (found[metric.key], found["ci95"]) if value is not None]
+    return metric.prefix + " ± ".join(f"{value:.4g}" if metric is MSE else metric.text(value, 1) for value in values)
 
 
 def _metric(found: dict[str, Any]) -> Metric:

@@ -1,4 +1,4 @@
-"""Tables for people and for papers."""
+"""Render tables for the terminal, Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from rich.table import Table
 from metarun.errors import printable
 
 FORMATS = ("table", "csv", "md", "latex", "json")
-LONG = 500  # rows, for more of which rich takes seconds
+LONG = 500  # rows; rich takes seconds for more
 IN_LATEX = str.maketrans(
     {
         **{sign: rf"\{sign}" for sign in "&%$#_{}"},
@@ -23,29 +23,29 @@ IN_LATEX = str.maketrans(
         **{"∞": r"$\infty$", "×": r"$\times$", "↓": r"$\downarrow$", "∅": r"$\emptyset$"},
     }
 )
-OPTIONAL_IN_LATEX = re.compile(r"^(\s*)([\[*])")  # at the start of a row an argument of the \\ or \midrule before it
+OPTIONAL_IN_LATEX = re.compile(r"^(\s*)([\[*])")  # at the start of a row, an argument of the \\ or \midrule before
 IN_MARKDOWN = str.maketrans({"|": r"\|"})
 
 
 def counted(comparisons: int) -> str:
-    """Write how many comparisons a p-value was corrected for."""
+    """Format the number of comparisons that a p-value was corrected for."""
     return "1 comparison" if comparisons == 1 else f"{comparisons:,} comparisons"
 
 
 def p_text(p: float) -> str:
-    """Write a p-value."""
+    """Format a p-value."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def console_of_any_width(needed: int = 0) -> Console:
-    """The terminal; where there is none, a page as wide as `needed`: rich would take it for 80 columns wide."""
+    """The terminal, or a console at least `needed` wide if the output is a file or pipe: rich would use 80 columns."""
     console = Console()
     return console if console.is_terminal else Console(width=max(200, needed))
 
 
-def leave_out(sentence: str) -> None:
-    """Say on stderr which run a table does without, and why."""
-    one_line = printable(" ".join(f"left out: {sentence}".split()))
+def print_skipped(reason: str) -> None:
+    """Print on stderr what is skipped and why."""
+    one_line = printable(" ".join(f"skipped: {reason}".split()))
     Console(stderr=True).print(one_line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -63,17 +63,17 @@ def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: 
 
 
 def _aligned(rows: Sequence[Sequence[str]], escapes: Mapping[int, str], best: str) -> list[list[str]]:
-    """Return the cells, escaped, each column of one width; the best of those that may be compared stand out."""
-    told = [
+    """Escape and pad the cells so that each column has one width; `Best` cells are formatted with `best`."""
+    escaped = [
         [best.format(cell.translate(escapes)) if isinstance(cell, Best) else cell.translate(escapes) for cell in row]
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(*told, strict=True)]
-    return [list(map(str.ljust, row, widths)) for row in told]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    return [list(map(str.ljust, row, widths)) for row in escaped]
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV; a key that some are without is empty there."""
+    """Return rows as CSV; missing keys are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
     writer.writeheader()
@@ -82,18 +82,18 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table_width(columns: Mapping[str, Sequence[str]]) -> int:
-    """Return how many characters wide `print_table` makes a table of these columns."""
+    """Return the width in characters of a table with these columns, as `print_table` prints it."""
     widths = [max(map(len, [*_broken(name).splitlines(), *cells])) for name, cells in columns.items()]
     return sum(widths) + 2 * len(widths)
 
 
 def _broken(name: str) -> str:
-    """Break a long head."""
+    """Break a long column name into lines."""
     return name.replace("transductive", "trans-\nductive").replace(", ", "\n")
 
 
 def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> None:
-    """Print a table for the terminal, or as `as_text` writes it."""
+    """Print a table for the terminal, or in the format of `as_text`."""
     if form in ("md", "latex"):
         print(as_text(head, rows, notes, form), end="")
         return
@@ -107,7 +107,7 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
     fits = needed <= console.width
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in head:
-        table.add_column(_broken(name), no_wrap=fits, overflow="fold")  # broken over lines, not cut
+        table.add_column(_broken(name), no_wrap=fits, overflow="fold")  # wrapped, not truncated
     for row in rows:
         table.add_row(*(f"[bold]{escape(cell)}[/]" if isinstance(cell, Best) else escape(cell) for cell in row))
     console.print(table)
@@ -115,4 +115,4 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
 
 
 class Best(str):
-    """The text of a table's cell that stands out: the best of those that may be compared."""
+    """The text of a cell in bold: the best of those that may be compared."""

@@ -1,4 +1,4 @@
-"""The rows of runs side by side: which columns a table has, and what stands in them."""
+"""The table of runs, one row each: its columns, their contents, and the notes below it."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metarun.errors import UserError
-from metarun.reporting.tables.flags import FLAGS, flags, standings
+from metarun.reporting.tables.flags import FLAGS, flags, rank_cells
 from metarun.reporting.tables.published import figure_of, published, published_text
 from metarun.reporting.tables.render import (
     LONG,
@@ -15,43 +15,45 @@ from metarun.reporting.tables.render import (
     as_csv,
     as_text,
     console_of_any_width,
-    leave_out,
+    print_skipped,
     print_table,
     table_width,
 )
-from metarun.reporting.tables.run_labels import apart
+from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
 from metarun.system.paths import exists
 
 
 def finished_rows(paths: Sequence[Path]) -> list[Record]:
-    """Return the records of finished runs below some folders, in the order of tables; say which are left out and why.
+    """Return the records of finished runs below some folders, sorted for tables; print which runs are skipped.
 
     Raises:
-        UserError: there is no such folder, or no finished run.
+        UserError: a folder does not exist, or there is no finished run.
     """
     missing = [str(path) for path in paths if not exists(path)]
     if missing:
-        raise UserError(f"there is no {missing[0]} here", "`metarun train` writes to results/, or name another folder.")
-    records, left_out = read_records(paths)
+        raise UserError(
+            f"{missing[0]} does not exist", "name a folder with runs, such as the results/ of `metarun train`."
+        )
+    records, skipped = read_records(paths)
     failed = [record for record in records if record["status"] != "done"]
-    left_out += [f"{record['path']} {record['status']}: {record.get('reason', '')}" for record in failed]
-    for sentence in left_out:
-        leave_out(sentence)
+    skipped += [f"{record['path']} {record['status']}: {record.get('reason', '')}" for record in failed]
+    for reason in skipped:
+        print_skipped(reason)
     done = [record for record in records if record["status"] == "done"]
     if not done:
-        raise UserError(f"there is no finished run in {', '.join(map(str, paths))}", "make one with `metarun train`.")
+        raise UserError(f"no finished run in {', '.join(map(str, paths))}", "start one with `metarun train`.")
     return sorted_rows(done)
 
 
 def sorted_rows(records: list[Record]) -> list[Record]:
-    """Return the records of finished runs as tables show them: equal settings together, the best first."""
+    """Sort the records of finished runs for tables: by setting, then the best first."""
     return sorted(records, key=_order)
 
 
 def _order(record: Record) -> tuple[Any, ...]:
-    """Equal settings stand together, the best first, and last those whose figure is not over all tasks."""
+    """Sort key: the setting; results over all tasks first; then the best first."""
     metric = metric_of(record)
     setting = record["test_data"], record["test_way"], record["test_shot"], record["test_query"]
     return *setting, excludes_diverged(record), -metric.score(record[metric.key])
@@ -86,7 +88,7 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
 }
 
 
-# Told once, below the table, where they are the same in all rows; else columns as well.
+# Columns that are replaced by a note below the table if all rows have the same value.
 DETAILS: dict[str, Callable[[Record], str]] = {
     "queries": lambda record: str(record["test_query"]),
     "norm": lambda record: record["norm"] or "–",
@@ -99,24 +101,25 @@ DETAILS: dict[str, Callable[[Record], str]] = {
 }
 
 
-# Keys that columns tell; what else tells runs apart stands in the column "settings".
-TOLD = (
+# Keys that have columns; other keys that distinguish runs are in the column "settings".
+KEYS_WITH_COLUMNS = (
     *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order"),
     *("test_query", "norm", "steps", "test_tasks", "precision"),
 )
 
 
-ALWAYS = ("method", "data", "task", "settings", "accuracy %", "transductive", "id")  # however narrow a terminal is
+ALWAYS = ("method", "data", "task", "settings", "accuracy %", "transductive", "id")  # shown even in a narrow terminal
 
 
-USUAL = {"precision": "float32", "interval": "closed"}  # not worth telling where all rows have it
+DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 
 
 def print_rows(records: list[Record], form: str) -> None:
-    """Print one row for each record; to programs with all its keys, its flags, and what is published."""
+    """Print one row per record; as CSV and JSON with all its keys, its flags and the published result."""
     if form == "json":
-        told = zip(records, flags(records), strict=True)
-        print(json.dumps([{**record, "flags": own, "published": published(record)} for record, own in told], indent=2))
+        flagged = zip(records, flags(records), strict=True)
+        rows = [{**record, "flags": own, "published": published(record)} for record, own in flagged]
+        print(json.dumps(rows, indent=2))
     elif form == "csv":
         print(rows_as_csv(records), end="")
     else:
@@ -124,13 +127,13 @@ def print_rows(records: list[Record], form: str) -> None:
 
 
 def rows_as_csv(records: list[Record]) -> str:
-    """Return records with all their keys as CSV, their flags in one cell, the published figure in another."""
-    told = [
+    """Return records with all their keys as CSV, with their flags and the published result."""
+    rows = [
         {**record, "flags": " ".join(own), "published": found and figure_of(found)}
         for record, own in zip(records, flags(records), strict=True)
         for found in [published(record)]
     ]
-    return as_csv(told)
+    return as_csv(rows)
 
 
 def _print_all_columns(records: list[Record], form: str) -> None:
@@ -146,7 +149,7 @@ def markdown(records: list[Record]) -> str:
 def all_columns(records: list[Record], width: float) -> tuple[list[str], list[list[str]], list[str]]:
     """Return head, rows and notes.
 
-    Details that all rows share are told once, in the notes; so are the names of columns that `width` has no room for.
+    The notes state the details that all rows share, and name the columns that do not fit in `width`.
     """
     before, after = list(COLUMNS.items())[:3], list(COLUMNS.items())[3:]
     columns = {**dict(before), **_settings_column(records), **dict(after), **DETAILS}
@@ -154,23 +157,23 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
     values["accuracy %"], marks = _marked(values["accuracy %"], records)
     if set(values["published %"]) == {"–"}:
         del values["published %"]
-    same = {name: told[0] for name, told in values.items() if name in DETAILS and len(set(told)) == 1}
+    same = {name: column[0] for name, column in values.items() if name in DETAILS and len(set(column)) == 1}
     shown = [name for name in values if name not in same]
     hidden = _without_room({name: values[name] for name in shown}, width)
     shown = [name for name in shown if name not in hidden]
-    notes = [f"{what_figures_are(records)} {_what_floors_are(records)}"]
-    told_once = [f"{name} {told}" for name, told in same.items() if USUAL.get(name) != told]
-    if told_once:
-        notes.append(f"In all rows: {', '.join(told_once)}.")
+    notes = [f"{describe_interval(records)} {_what_floors_are(records)}"]
+    shared = [f"{name} {value}" for name, value in same.items() if DEFAULTS.get(name) != value]
+    if shared:
+        notes.append(f"In all rows: {', '.join(shared)}.")
     if hidden:
-        notes.append(f"No room here for {', '.join(hidden)}: widen the terminal, or --format csv.")
+        notes.append(f"Hidden columns: {', '.join(hidden)}; widen the terminal, or use --format csv.")
     if "published %" in values:
-        notes.append(f"Published, on other tasks by other code: {'; '.join(_sources(records))}.")
+        notes.append(f"Published results, on other tasks and with other code: {'; '.join(_sources(records))}.")
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
 
 
 def _without_room(values: dict[str, list[str]], width: float) -> list[str]:
-    """Return which columns to leave away so that the others fit the width, as far as any may be."""
+    """Return which columns to hide so that the others fit the width; columns in `ALWAYS` are kept."""
     can_go = [name for name in values if name not in ALWAYS]
     hidden: list[str] = []
     while can_go and table_width({name: each for name, each in values.items() if name not in hidden}) > width:
@@ -184,24 +187,25 @@ def _what_floors_are(records: list[Record]) -> str:
 
 
 def _settings_column(records: list[Record]) -> dict[str, Callable[[Record], str]]:
-    """Return a column that tells apart rows that no other does; none for very many, each with a file to read."""
-    if len(records) > LONG:
+    """Return the column with settings that distinguish rows if no other column does; not for very many rows."""
+    if len(records) > LONG:  # each record means reading a file
         return {}
-    texts = dict(zip(map(id, records), apart(records, TOLD, averaged=["seed"]), strict=True))
+    labels = distinguishing_labels(records, KEYS_WITH_COLUMNS, averaged=["seed"])
+    texts = dict(zip(map(id, records), labels, strict=True))
     return {"settings": lambda record: texts[id(record)] or "–"} if any(texts.values()) else {}
 
 
-def _marked(figures: list[str], records: list[Record]) -> tuple[list[str], list[str]]:
-    """Return the figures with marks: what must not be compared, the best, its ties; and notes on what they mean."""
+def _marked(results: list[str], records: list[Record]) -> tuple[list[str], list[str]]:
+    """Add marks to the results (flags, the best, its ties); return them and notes on what the marks mean."""
     flagged = flags(records)
-    found, sentence = standings([[record] for record in records])
+    ranks, sentence = rank_cells([[record] for record in records])
     marks = [
-        " ".join([*(FLAGS[flag][0] for flag in own), *(["≈"] if standing == "tie" else [])])
-        for own, standing in zip(flagged, found, strict=True)
+        " ".join([*(FLAGS[flag][0] for flag in own), *(["≈"] if rank == "tie" else [])])
+        for own, rank in zip(flagged, ranks, strict=True)
     ]
-    texts = [f"{text} {mark}".rstrip() for text, mark in zip(figures, marks, strict=True)]
-    notes = [told for flag, (_, told) in FLAGS.items() if any(flag in own for own in flagged)]
-    marked = [Best(text) if standing == "best" else text for text, standing in zip(texts, found, strict=True)]
+    texts = [f"{text} {mark}".rstrip() for text, mark in zip(results, marks, strict=True)]
+    notes = [meaning for flag, (_, meaning) in FLAGS.items() if any(flag in own for own in flagged)]
+    marked = [Best(text) if rank == "best" else text for text, rank in zip(texts, ranks, strict=True)]
     return marked, notes + ([sentence] if sentence else [])
 
 
@@ -209,12 +213,12 @@ def _sources(records: list[Record]) -> list[str]:
     return sorted({f"{record['algo']}: {found['source']}" for record in records if (found := published(record))})
 
 
-def what_figures_are(records: list[Record]) -> str:
-    """Say what ± is over."""
+def describe_interval(records: list[Record]) -> str:
+    """Return a sentence that explains ±."""
     intervals = {record.get("interval", "closed") for record in records}
-    told = "± is the {}95 % interval over meta-test tasks (Student t)"
+    sentence = "± is the {}95 % interval over meta-test tasks (Student t)"
     if len(intervals) > 1:
-        return f"{told.format('')}; closed: drawn with replacement, open: without a shared example."
+        return f"{sentence.format('')}; closed: tasks drawn with replacement, open: tasks that share no example."
     if intervals == {"open"}:
-        return f"{told.format('open ')}, none of which share an example."
-    return f"{told.format('closed ')}, drawn with replacement."
+        return f"{sentence.format('open ')}, which share no example."
+    return f"{sentence.format('closed ')}, drawn with replacement."

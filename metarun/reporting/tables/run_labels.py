@@ -1,4 +1,4 @@
-"""What tells runs apart, in as few words as will do: the keys of their rows first, then those of their configs."""
+"""Label runs by the few keys that distinguish them: keys of their rows first, then keys of their configs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from metarun.results.records import Record
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file
 
-# In the order in which a reader would name them.
-TELLING = (
+# Keys of rows, in the order in which labels use them.
+ROW_KEYS = (
     *("algo", "data", "test_data", "backbone", "test_way", "test_shot", "test_query", "way", "shot", "norm", "order"),
     *("transductive", "steps", "precision", "tf32", "deterministic", "test_tasks", "test_seed"),
     *("trained_algo", "seed"),
 )
-# What tells apart what not even configs do: which run a row of `metarun test` is of; code and files that configs name.
+# Used if configs do not distinguish runs: the trained run of a row of `metarun test`; code and files of a config.
 ORIGIN, CONTENT = "trained_by", "seedless_id"
 SIZES = ["test_way", "test_shot"]
-# How a value is written where its key would only be in the way.
+# How a value is written in a label; other keys are written as key=value.
 WORDING = {
     **{"algo": "{}", "data": "{}", "test_data": "on {}", "backbone": "{}", "id": "{}", "trained_by": "of {}"},
     **{"test_way": "{}-way", "test_shot": "{}-shot", "way": "trained {}-way", "shot": "trained {}-shot"},
@@ -27,86 +27,86 @@ WORDING = {
 }
 
 
-def differences(
+def distinguishing_keys(
     records: Sequence[Record], given: Sequence[str] = (), averaged: Sequence[str] = ()
 ) -> tuple[list[Record], list[str]]:
-    """Find keys that tell runs apart, none of which could be left away from the end.
+    """Find few keys that distinguish runs.
 
     Args:
         records: of finished runs.
-        given: keys that are told anyway, such as the axes of a plot.
-        averaged: keys in which runs may differ and still be taken together, such as the seed.
+        given: keys that are shown anyway, such as the axes of a plot.
+        averaged: keys that runs are averaged over, such as the seed.
 
     Returns:
-        The records, with the settings of their `config.yaml` under dotted keys if rows alone do not tell them apart,
-        and the keys; the last of them is the id where nothing else does.
+        The records, with the settings of their `config.yaml` under dotted keys if their rows do not distinguish them,
+        and the keys; the last of them is the id if nothing else distinguishes the runs.
     """
-    keys = _that_split(records, given, [key for key in TELLING if key not in averaged])
-    told = list(records)
-    if _groups(told, [*given, *keys]) < len(told):
-        told = with_settings(records)
-        dotted = sorted({key for record in told for key in record if "." in key})
-        keys += _that_split(told, [*given, *keys], dotted)
-        keys += _that_split(told, [*given, *averaged, *keys], [ORIGIN])
-        if all(CONTENT in record for record in told):  # rows of older versions are without it
-            keys += _that_split(told, [*given, *keys], [CONTENT])
-    if _groups(told, [*given, *keys, *averaged]) < len(told):
+    keys = _that_split(records, given, [key for key in ROW_KEYS if key not in averaged])
+    labelled = list(records)
+    if _groups(labelled, [*given, *keys]) < len(labelled):
+        labelled = with_settings(records)
+        dotted = sorted({key for record in labelled for key in record if "." in key})
+        keys += _that_split(labelled, [*given, *keys], dotted)
+        keys += _that_split(labelled, [*given, *averaged, *keys], [ORIGIN])
+        if all(CONTENT in record for record in labelled):  # missing in rows of older versions
+            keys += _that_split(labelled, [*given, *keys], [CONTENT])
+    if _groups(labelled, [*given, *keys, *averaged]) < len(labelled):
         keys.append("id")
-    return told, keys
+    return labelled, keys
 
 
 def with_panels(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Return the records with what tells the way x shot tables of a method apart as `settings`, and the tables' keys.
+    """Assign each record to a way x shot panel; return the records with `settings`, and the keys of the panels.
 
-    Runs that differ in their seed alone belong to one table; so do other sizes, whatever a recipe sets for them.
+    A panel is a method with its settings, over all seeds and task sizes, including what a recipe sets per size.
     """
     data = _that_split(records, ["algo"], ["data", "test_data"])
-    own = apart(records, ["algo", *data], averaged=["seed"], given=SIZES, with_ids=True)
+    own = distinguishing_labels(records, ["algo", *data], averaged=["seed"], given=SIZES, with_ids=True)
     texts = [", ".join(filter(None, [label(record, data), text])) for record, text in zip(records, own, strict=True)]
-    told = [{**record, "settings": text or None} for record, text in zip(records, texts, strict=True)]
-    return told, ["algo", "settings"] if any(texts) else ["algo"]
+    labelled = [{**record, "settings": text or None} for record, text in zip(records, texts, strict=True)]
+    return labelled, ["algo", "settings"] if any(texts) else ["algo"]
 
 
-def apart(
+def distinguishing_labels(
     records: Sequence[Record],
-    alike: Sequence[str],
+    shared: Sequence[str],
     averaged: Sequence[str] = (),
     given: Sequence[str] = (),
     with_ids: bool = False,
 ) -> list[str]:
-    """Say of each run what tells it from those that have the same values for the keys in `alike`; "": nothing has to.
+    """Label each run by what distinguishes it from runs with the same values of the keys in `shared`; "" if unique.
 
-    `averaged` and `given` are what they are in `differences`; ids are told only where asked for.
+    `averaged` and `given` are those of `distinguishing_keys`; ids are only used if `with_ids`.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        groups.setdefault(tuple(str(record.get(key)) for key in alike), []).append(record)
+        groups.setdefault(tuple(str(record.get(key)) for key in shared), []).append(record)
     texts: dict[int, str] = {}
     for group in groups.values():
-        told, keys = differences(group, [*alike, *given], averaged) if len(group) > 1 else (group, [])
+        labelled, keys = distinguishing_keys(group, [*shared, *given], averaged) if len(group) > 1 else (group, [])
         own = [key for key in keys if with_ids or key != "id"]
-        texts.update((id(record), label(each, own)) for record, each in zip(group, told, strict=True))
+        texts.update((id(record), label(each, own)) for record, each in zip(group, labelled, strict=True))
     return [texts[id(record)] for record in records]
 
 
-def names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids: bool = False) -> list[str]:
-    """Name each run by its method and what tells it from others of that method: ``maml, 5-way, algo.inner_lr=0.1``."""
-    told = zip(records, apart(records, ["algo"], averaged, with_ids=with_ids), strict=True)
-    return [", ".join(filter(None, [record["algo"], text])) for record, text in told]
+def run_names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids: bool = False) -> list[str]:
+    """Name each run by its method and what distinguishes it within the method: ``maml, 5-way, algo.inner_lr=0.1``."""
+    labels = distinguishing_labels(records, ["algo"], averaged, with_ids=with_ids)
+    return [", ".join(filter(None, [record["algo"], text])) for record, text in zip(records, labels, strict=True)]
 
 
 def label(record: Record, keys: Sequence[str]) -> str:
-    """Write the values that a run has for some keys: ``maml, 5-way, algo.inner_lr=0.1``."""
-    has = [key for key in keys if record.get(key) is not None]  # ProtoNet has no algo.inner_lr
-    return ", ".join(_worded(key, _short(record[key])) for key in has)
+    """Write a run's values of some keys: ``maml, 5-way, algo.inner_lr=0.1``; missing values are omitted."""
+    present = [key for key in keys if record.get(key) is not None]
+    return ", ".join(_worded(key, _short(record[key])) for key in present)
 
 
 def _worded(key: str, value: Any) -> str:
-    return WORDING[key].format(value) if key in WORDING else f"{key}={value}"  # a key may have braces in it
+    return WORDING[key].format(value) if key in WORDING else f"{key}={value}"  # not format(): a key may contain braces
 
 
 def _short(value: Any) -> Any:
-    return f"{value:.4g}" if isinstance(value, float) else value  # a search has rates of seventeen digits
+    return f"{value:.4g}" if isinstance(value, float) else value  # a search samples rates with 17 digits
 
 
 def with_settings(records: Sequence[Record]) -> list[Record]:
@@ -127,8 +127,8 @@ def _groups(records: Sequence[Record], keys: Sequence[str]) -> int:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """The settings that can change a run's numbers, by dotted keys; those of a test after those of what it tests."""
-    from metarun.config.run_id import ADDED_KEYS, EXCLUDED_FROM_ID  # Hydra, which few tables need
+    """The settings that can change a run's numbers, by dotted key; a test's own settings override the trained run's."""
+    from metarun.config.run_id import ADDED_KEYS, EXCLUDED_FROM_ID  # imports Hydra, which few tables need
 
     config = _config(Path(record["path"]))
     trained = _config(Path(str(config["run"]))) if "run" in config else {}
@@ -141,7 +141,7 @@ def _settings(record: Record) -> dict[str, Any]:
 
 
 def _config(run: Path) -> dict[str, Any]:
-    """Read a run's `config.yaml`; empty without the file."""
+    """Read a run's `config.yaml`; empty if it is missing or unreadable."""
     path = run / "config.yaml"
     try:
         content = path.read_bytes() if is_file(path) else b""

@@ -1,4 +1,4 @@
-"""Figures by way and shot: a panel for each method and whatever else runs differ in but their seed."""
+"""Results by way and shot, one panel per method and settings, averaged over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ class SizeCell:
     """One way and shot of a panel.
 
     Args:
-        runs: that differ in their seed alone.
-        figure: what they were judged by.
-        signs: that say with what it must not be compared.
+        runs: that differ only in their seed.
+        figure: their result.
+        marks: of flags on how it must not be compared.
     """
 
     runs: list[Record]
     figure: CellFigure
-    signs: str
+    marks: str
 
     def lines(self, digits: int) -> list[str]:
-        """Write the mean with the signs, then the interval over tasks and the deviation over seeds, where known."""
+        """Write the mean with its marks, then the interval over tasks and the deviation over seeds, if known."""
         figure, metric = self.figure, metric_of(self.runs[0])
         spread = (("±", figure.ci95), ("sd", figure.deviation))
-        told = [f"{sign} {metric.fixed(half, digits)}" for sign, half in spread if half is not None]
-        return [metric.fixed(figure.mean, digits) + self.signs, *told]
+        lines = [f"{sign} {metric.fixed(half, digits)}" for sign, half in spread if half is not None]
+        return [metric.fixed(figure.mean, digits) + self.marks, *lines]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SizePanel:
     """One method.
 
     Args:
-        title: what tells it from the others.
+        title: its name, with the settings that distinguish it.
         cells: by way and shot.
     """
 
@@ -46,13 +46,13 @@ class SizePanel:
 
 
 def size_panels(records: Sequence[Record]) -> tuple[list[SizePanel], list[str]]:
-    """Return the panels of finished runs, and what the signs in their cells mean."""
-    told, keys = with_panels(records)
-    by_panel = pivot(told, keys, SIZES)
+    """Return the panels of finished runs, and what the marks in their cells mean."""
+    labelled, keys = with_panels(records)
+    by_panel = pivot(labelled, keys, SIZES)
     places = [(values, size) for values in in_order(by_panel) for size in by_panel[values]]
-    sharing = [by_panel[values][size] for values, size in places]
-    signs, meanings = marks_of_cells(sharing)
-    cells = dict(zip(places, map(SizeCell, sharing, map(cell_figure, sharing), signs), strict=True))
+    runs_of_cells = [by_panel[values][size] for values, size in places]
+    marks, meanings = marks_of_cells(runs_of_cells)
+    cells = dict(zip(places, map(SizeCell, runs_of_cells, map(cell_figure, runs_of_cells), marks), strict=True))
     panels = [
         SizePanel(
             label(dict(zip(keys, values, strict=True)), keys),
