@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,21 @@ AT_ONCE = 256  # queries in one pass, of methods that predict each by itself
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """What the support set says of itself.
+
+    Args:
+        examples: that were predicted from the others.
+        accuracy: of these predictions, in [0, 1].
+        lowest_score: the lowest of their largest logits.
+    """
+
+    examples: int
+    accuracy: float
+    lowest_score: float
+
+
 class Learner:
     """What a run made of one support set.
 
@@ -37,6 +53,7 @@ class Learner:
         self.classes = classes
         self._support_x, self._support_y, self._steps = support_x, support_y, steps
         self._adapted: Adapted | None = None
+        self._check: LeaveOneOut | None = None
 
     @classmethod
     def adapted(cls, run: "Run", support_x: Array, labels: Sequence[Any], steps: int) -> Self:
@@ -67,17 +84,62 @@ class Learner:
         Returns:
             (n, classes) probabilities, in the order of `classes`; (n, outputs) numbers in regression.
         """
+        logits = self._logits(x)
+        if not self.classes:
+            return logits
+        exponents = np.exp(logits - logits.max(1, keepdims=True))
+        probabilities: NDArray[np.float64] = exponents / exponents.sum(1, keepdims=True)
+        return probabilities
+
+    def _logits(self, x: Any) -> NDArray[np.float64]:
         queries = np.asarray(x)
+        if not len(queries):
+            return np.empty((0, max(1, len(self.classes))))
         _check_shape(self.run, queries)
         adapted = self._adapt()
         # Queries of a transductive method see each other: all go in together.
         size = max(1, len(queries)) if self.run.result["transductive"] else AT_ONCE
         with torch.no_grad():
             found = [adapted.predict(self._as_inputs(queries[i : i + size])) for i in range(0, len(queries), size)]
-        predictions = torch.cat(found).double()
-        predictions = predictions.softmax(-1) if self.classes else predictions
-        probabilities: NDArray[np.float64] = predictions.cpu().numpy()
-        return probabilities
+        predictions: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
+        return predictions
+
+    def scores(self, x: Any) -> NDArray[np.float64]:
+        """Return (n,) how near each example is to its best class: the largest logit."""
+        found: NDArray[np.float64] = self._logits(x).max(1)
+        return found
+
+    def leave_one_out(self) -> "LeaveOneOut | None":
+        """Predict each support example from the others; None where every class has one example.
+
+        Examples of a class that has no other are not asked.
+        """
+        if self._check is not None or not self.classes:
+            return self._check
+        sizes = np.bincount(self._support_y)
+        asked = np.flatnonzero(sizes[self._support_y] > 1)
+        if self.run.algorithm.needs_equal_shots or not len(asked):
+            return None
+        right, scores = 0, []
+        for place in asked:
+            rest = np.arange(len(self._support_y)) != place
+            others = type(self)(self.run, self._support_x[rest], self._support_y[rest], self.classes, self._steps)
+            logits = others._logits(self._support_x[[place]])[0]
+            right += int(logits.argmax() == self._support_y[place])
+            scores.append(float(logits.max()))
+        self._check = LeaveOneOut(len(asked), right / len(asked), min(scores))
+        return self._check
+
+    def is_unknown(self, x: Any) -> NDArray[np.bool_]:
+        """Return (n,) whether an example is farther from every class than any support example is from the others.
+
+        The threshold is the lowest score in `leave_one_out`; without one nothing is unknown.
+        """
+        check = self.leave_one_out()
+        if check is None or not len(np.asarray(x)):
+            return np.zeros(len(np.asarray(x)), np.bool_)
+        unknown: NDArray[np.bool_] = self.scores(x) < check.lowest_score
+        return unknown
 
     def classify(self, x: Any) -> list[Any]:
         """Return the most probable class of each example."""

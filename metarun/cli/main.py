@@ -16,6 +16,8 @@ COMMANDS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
     "test": "meta-test a finished run on other task sizes, splits or data",
     "rerun": "repeat a finished run and check that it reproduces its numbers",
+    "adapt": "adapt a finished run to a few labelled pictures of yours",
+    "predict": "predict the classes of new pictures",
     "compare": "compare all runs in a table",
     "report": "write one HTML page of all runs: table, curves, example tasks",
     "plot": "draw figures for papers: adaptation curves, heatmaps over task sizes, tasks",
@@ -38,6 +40,8 @@ examples:
   metarun train algo=maml --cfg job                          the config, without running it
   metarun test run=RUN task.way=20 task.shot=5               a finished run on other tasks
   metarun rerun RUN                                          can the numbers of a finished run be reproduced?
+  metarun adapt run=RUN support=my_letters                   a few pictures of yours, one folder per class
+  metarun predict learner.npz new_pictures                   the classes of new ones
   metarun compare                                            every run, one row each
   metarun report                                             the same with curves and example tasks, report.html
   metarun plot curve -o curve.pdf                            every run, one line each

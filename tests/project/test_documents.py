@@ -42,7 +42,7 @@ def shortened(command: str) -> list[str]:
             # In this process, which is faster; other tests cover the launchers.
             words = [word for word in words if not word.startswith(("hydra.launcher.", "hydra/launcher="))]
             words += ["hydra/launcher=basic"]
-    if words[0] == "test" or "RUN" in words:
+    if any(re.search(r"\bRUN\b", word) for word in words):
         trained = next(Path("results/runs").glob("protonet-*/result.json"))
         words = [re.sub(r"\bRUN\b", json.loads(trained.read_text())["id"], word) for word in words]
     return words

@@ -1,0 +1,100 @@
+"""`metarun adapt` and `metarun predict`: from a run and a few pictures to the classes of new ones."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import metarun as library
+from metarun.data import Glyphs
+
+SMALL = {"data": "glyphs", "train.iterations": 0, "train.validate_tasks": 2, "test.tasks": 4}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results with an untrained network, whose random features tell glyphs apart well enough."""
+    folder = tmp_path_factory.mktemp("adapt") / "results"
+    library.train(algo="protonet", results_dir=str(folder), **{"backbone.norm": "layer"}, **SMALL)
+    return folder
+
+
+@pytest.fixture
+def pictures(metarun, results) -> Path:
+    """In the current folder: dark ink on white, six pictures of each of three letters, and a broken file."""
+    examples = Glyphs().load().splits["test"]
+    for c, name in enumerate(("alpha", "beta", "gamma")):
+        for i, glyph in enumerate(examples.of_class(examples.class_names[3 * c])[:6]):
+            path = Path("support" if i < 3 else "query") / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(255 - glyph[0]).resize((56, 56), Image.Resampling.NEAREST).save(path)
+    Path("query/alpha/broken.png").write_bytes(b"no picture")
+    return results
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(Path(path).read_text().splitlines()))
+
+
+def test_a_run_is_adapted_and_predicts_new_pictures(metarun, pictures):
+    run = library.load("last", pictures)
+    code, out, _ = metarun("adapt", f"run={run.id[:4]}", "support=support", "--results-dir", str(pictures))
+    assert code == 0
+    assert f"protonet {run.id} adapted to 3 classes of 3 pictures" in out
+    assert "leave-one-out on the support set: " in out
+    code, out, _ = metarun("predict", "learner.npz", "query", "-o", "found.csv")
+    assert code == 0
+    assert "9 pictures predicted, " in out
+    assert "1 picture could not be decoded" in out
+    found = rows("found.csv")
+    assert [row["file"] for row in found][:4] == ["alpha/3.png", "alpha/4.png", "alpha/5.png", "alpha/broken.png"]
+    assert found[3]["error"].startswith("alpha/broken.png cannot be decoded")
+    decoded = [row for row in found if not row["error"]]
+    right = sum(row["class"] == row["file"].split("/")[0] for row in decoded)
+    assert f"accuracy {100 * right / 9:.1f} % of 9 labelled" in out
+    assert right >= 6
+    for row in decoded:
+        each = {name: float(row[f"p({name})"]) for name in ("alpha", "beta", "gamma")}
+        assert sum(each.values()) == pytest.approx(1, abs=2e-4)
+        assert max(each, key=each.get) == row["class"]
+
+
+def test_pictures_are_decoded_as_in_training(metarun, pictures):
+    from metarun.api.pictures import read_pictures
+
+    run = library.load("last", pictures)
+    found = read_pictures(run, Path("support"))
+    glyphs = Glyphs().load().splits["test"]
+    original = glyphs.of_class(glyphs.class_names[0])[0].astype(int)
+    assert found.values.shape == (9, 1, 28, 28)
+    assert np.abs(found.values[0].astype(int) - original).mean() < 20, "light on dark again"
+    assert np.array_equal(read_pictures(run, Path("support"), invert=True).values, 255 - found.values)
+
+
+def test_in_one_go_the_table_is_printed(metarun, pictures):
+    run = library.load("last", pictures)
+    words = [f"run={run.path}", "support=support", "query=query/beta"]
+    code, out, err = metarun("predict", *words)
+    assert code == 0
+    assert "file,class,probability,unknown,error,p(alpha),p(beta),p(gamma)\n3.png," in out
+    assert "3 pictures predicted" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["adapt", "support=support"], "run= is required"),
+        (["adapt", "RUN", "support=nowhere"], "nowhere does not exist"),
+        (["adapt", "RUN", "support=query"], "alpha/broken.png cannot be decoded (not a picture); fix or remove it."),
+        (["adapt", "RUN", "support=support/alpha"], "0.png in support/alpha is not in the folder of a class"),
+        (["adapt", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
+        (["predict", "learner.npz"], "a learner and pictures are required"),
+        (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a learner of metarun"),
+    ],
+)
+def test_an_invalid_command_is_reported_in_one_sentence(metarun, pictures, words, sentence):
+    run = library.load("last", pictures)
+    code, _, err = metarun(*(f"run={run.path}" if word == "RUN" else word for word in words))
+    assert (code, sentence in err, err.count("\n")) == (2, True, 1), err
