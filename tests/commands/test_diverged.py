@@ -197,8 +197,8 @@ def test_a_run_without_a_finite_validation_fails_and_keeps_its_last_weights(meta
     )
     assert code == 1
     assert "of 8 meta-val tasks diverged at step 2: this checkpoint cannot be selected" in printed
-    assert "meta-val tasks diverged at every look, at the last one " in complaint
-    assert "of 8, so that no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
+    assert "meta-val tasks diverged in every validation, " in complaint
+    assert "of 8 in the last one, so no checkpoint could be chosen; lower `algo.inner_lr`, `test.steps` (" in complaint
     run, row = the_row()
     assert row["status"] == "failed"
     assert (run / "last.pt").is_file()
