@@ -76,7 +76,7 @@ def test_the_backbone_is_the_same_for_every_task_and_the_head_is_not():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metarun.algorithms import CAVIA
-from metarun.algorithms.cavia import steered_layer
+from metarun.algorithms.cavia import modulated_layer
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from tests.support.gradients import (
@@ -75,18 +75,18 @@ def test_it_begins_as_the_network_without_a_context():
 
 
 def test_the_last_but_one_layer_is_steered_after_its_norm():
-    assert steered_layer(make_conv4("batch")) == "layers.2.1.affine"
-    assert steered_layer(make_conv4("running")) == "layers.2.1"
-    assert steered_layer(make_conv4("none")) == "layers.2.0"
-    assert steered_layer(MLP((1,), [40, 40])) == "layers.1"
-    assert steered_layer(MLP((1,), [40])) == "layers.1"
+    assert modulated_layer(make_conv4("batch")) == "layers.2.1.affine"
+    assert modulated_layer(make_conv4("running")) == "layers.2.1"
+    assert modulated_layer(make_conv4("none")) == "layers.2.0"
+    assert modulated_layer(MLP((1,), [40, 40])) == "layers.1"
+    assert modulated_layer(MLP((1,), [40])) == "layers.1"
 
 
 def test_what_cannot_be_steered_is_refused():
     class Raw(nn.Flatten):
         features = 256
 
-    with pytest.raises(UserError, match="algo=cavia steers a layer by weight and bias but this backbone has none"):
+    with pytest.raises(UserError, match="algo=cavia needs a layer with weight and bias but this backbone has none"):
         CAVIA(Raw(), 5, 0.5, 1, 7)
 
 
@@ -101,8 +101,8 @@ def test_weights_are_left_alone():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"context": 0}, r"algo\.context=0 but a task is at least 1 number"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"context": 0}, r"algo\.context=0 but a context needs at least 1 number"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

@@ -155,7 +155,7 @@ def refusal(algo: str, backbone: str, norm: str | None) -> str | None:
     if algo.startswith("l2l_") and norm in ("support", "tasknorm"):
         return r"needs the support set but learn2learn passes queries without it"
     if algo == "cavia" and backbone in NARROW and norm == "none":
-        return "algo=cavia steers a layer by weight and bias but this backbone has none"
+        return "algo=cavia needs a layer with weight and bias but this backbone has none"
     return None
 
 

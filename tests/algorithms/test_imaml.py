@@ -71,7 +71,7 @@ def test_adapted_weights_stay_near_the_initial_ones():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
         ({"prox": 0.0}, r"algo\.prox=0\.0 but it must be above 0"),
         ({"cg_steps": 0}, r"algo\.cg_steps=0 but conjugate gradients take at least 1"),
     ],

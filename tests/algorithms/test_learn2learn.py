@@ -107,7 +107,7 @@ def test_norms_that_need_the_support_set_are_refused(name, norm):
     ("name", "arguments", "message"),
     [
         ("maml", {"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ("anil", {"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ("anil", {"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
         ("metasgd", {"inner_lr_min": 0.5}, r"algo\.inner_lr_min=0\.5 is above algo\.inner_lr_max=0\.4"),
     ],
 )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metarun.algorithms import MAML
-from metarun.algorithms.inner_loop import loss_under
+from metarun.algorithms.inner_loop import loss_with_weights
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -166,7 +166,7 @@ def test_prediction_before_adaptation_and_after_each_step():
 def test_adaptation_lowers_the_support_loss():
     maml, tasks = make_maml().eval(), make_tasks()
     losses = [
-        loss_under(maml.backbone, weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
+        loss_with_weights(maml.backbone, weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
         for weights in maml.inner_loop(tasks.support_x[0], tasks.support_y[0], 5, differentiable=False)
     ]
     assert losses == sorted(losses, reverse=True)
@@ -200,8 +200,8 @@ def test_sinusoid_meta_gradient_is_the_slope_too():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"inner_steps": 10**9}, r"algo\.inner_steps=1,000,000,000 but no task is given more than 100,000"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"inner_steps": 10**9}, r"algo\.inner_steps=1,000,000,000 but the limit is 100,000 steps per task"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

@@ -122,9 +122,9 @@ def test_looped_and_vectorised_agree_with_every_switch_on():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"multi_step_until": 10}, r"algo\.multi_step_until=10 is no fraction of the training"),
-        ({"second_order_from": -math.inf}, r"algo\.second_order_from=-inf is no fraction of the training"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"multi_step_until": 10}, r"algo\.multi_step_until=10 is not a fraction of the training"),
+        ({"second_order_from": -math.inf}, r"algo\.second_order_from=-inf is not a fraction of the training"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

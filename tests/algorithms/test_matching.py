@@ -121,8 +121,8 @@ def test_meta_training_lowers_the_loss(full_context):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"read_steps": 0}, r"algo\.read_steps=0 but a query reads at least once"),
-        ({"scale": 0.0}, r"algo\.scale=0\.0 but what cosines are multiplied by is above 0"),
+        ({"read_steps": 0}, r"algo\.read_steps=0 but it must be at least 1"),
+        ({"scale": 0.0}, r"algo\.scale=0\.0 but it must be above 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):

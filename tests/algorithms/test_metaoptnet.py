@@ -154,9 +154,9 @@ def test_meta_training_in_32_bits_lowers_the_loss():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"c": 0.0}, r"algo\.c=0\.0 but the price of a missed margin is above 0"),
-        ({"init_scale": 0.0}, r"algo\.init_scale=0\.0 but logits need a scale above 0"),
-        ({"label_smoothing": 1.0}, r"algo\.label_smoothing=1\.0 is not a probability from 0 to below 1"),
+        ({"c": 0.0}, r"algo\.c=0\.0 but it must be above 0"),
+        ({"init_scale": 0.0}, r"algo\.init_scale=0\.0 but it must be above 0"),
+        ({"label_smoothing": 1.0}, r"algo\.label_smoothing=1\.0 but it must be at least 0 and below 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):

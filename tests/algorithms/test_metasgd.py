@@ -85,7 +85,7 @@ def test_every_rate_begins_between_its_limits():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
         ({"inner_lr_min": 0.2}, r"algo\.inner_lr_min=0\.2 is above algo\.inner_lr_max=0\.1"),
     ],
 )

@@ -154,7 +154,7 @@ def test_training_comes_to_the_weights_of_the_same_network_written_plainly(name,
 @pytest.mark.parametrize(("name", "network"), CROSS)
 def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradient_is_right(name, network):
     if name == "cavia" and network in (own.Ids, own.Recurrent):
-        with pytest.raises(UserError, match="algo=cavia steers a layer by weight and bias but this backbone has none"):
+        with pytest.raises(UserError, match="algo=cavia needs a layer with weight and bias but this backbone has none"):
             make(name, network)
         return
     method = make(name, network, "auto")

@@ -69,7 +69,7 @@ def test_tasks_without_classes_cannot_be_pretrained_on():
     tasks = (
         task_source(Sinusoid()).stream("train", TaskShape(1, 4, 3), 0, torch.device("cpu"), torch.float64).draw(0, 2)
     )
-    with pytest.raises(UserError, match="do not say which meta-train classes they are made of"):
+    with pytest.raises(UserError, match="pre-training needs classes but these tasks have none"):
         pretraining_batch(tasks)
 
 
@@ -162,10 +162,10 @@ def test_a_floor_is_scikit_learns_nearest_centroid(inputs):
     [
         (Baseline, {"cost": 0.0}, r"algo\.cost=0\.0 but it must be above 0"),
         (BaselinePP, {"scale": 0.0}, r"algo\.scale=0\.0 but it must be above 0"),
-        (BaselinePP, {"inner_lr": -1.0}, r"algo\.inner_lr=-1\.0 but a learning rate is above 0"),
+        (BaselinePP, {"inner_lr": -1.0}, r"algo\.inner_lr=-1\.0 but it must be above 0"),
         (SimpleShot, {"transform": "CL3N"}, r"algo\.transform='CL3N' is not one of UN, L2N, CL2N"),
         (FineTune, {"optimizer": "lbfgs"}, r"algo\.optimizer='lbfgs' is not one of sgd, adam"),
-        (FineTune, {"inner_lr": 0.0}, r"algo\.inner_lr=0\.0 but a learning rate is above 0"),
+        (FineTune, {"inner_lr": 0.0}, r"algo\.inner_lr=0\.0 but it must be above 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(method, arguments, message):

@@ -95,7 +95,7 @@ def test_only_a_scale_of_cosines_can_be_learned():
     ("options", "message"),
     [
         ({"distance": "manhattan"}, r"algo\.distance='manhattan' is not one of squared_euclidean, cosine"),
-        ({"distance": "cosine", "scale": 0.0}, r"algo\.scale=0\.0 but what cosines are multiplied by is above 0"),
+        ({"distance": "cosine", "scale": 0.0}, r"algo\.scale=0\.0 but it must be above 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):

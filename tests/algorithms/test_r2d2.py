@@ -104,8 +104,8 @@ def test_meta_training_lowers_the_loss():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"init_lambda": 0.0}, r"algo\.init_lambda=0\.0 but ridge regression needs more than 0"),
-        ({"init_scale": -1.0}, r"algo\.init_scale=-1\.0 but logits need a scale above 0"),
+        ({"init_lambda": 0.0}, r"algo\.init_lambda=0\.0 but it must be above 0"),
+        ({"init_scale": -1.0}, r"algo\.init_scale=-1\.0 but it must be above 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):

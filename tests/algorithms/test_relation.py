@@ -145,5 +145,5 @@ def test_a_backbone_without_maps_is_refused():
 
 
 def test_a_layer_without_units_is_refused():
-    with pytest.raises(UserError, match=r"algo\.hidden=0 but the layer needs units"):
+    with pytest.raises(UserError, match=r"algo\.hidden=0 but it must be at least 1"):
         make_relation(hidden=0)

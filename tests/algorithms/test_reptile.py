@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from metarun.algorithms import Reptile
-from metarun.algorithms.reptile import by_turns
+from metarun.algorithms.reptile import interleave_classes
 from metarun.backbones import MLP
 from metarun.data import Sinusoid
 from metarun.errors import UserError
@@ -88,7 +88,7 @@ def test_predictions_are_those_of_a_network_trained_as_usual_on_the_support_set(
 
 
 def test_classes_take_turns():
-    assert by_turns(torch.tensor([0, 1, 2, 10, 11, 12]), 2).tolist() == [0, 10, 1, 11, 2, 12]
+    assert interleave_classes(torch.tensor([0, 1, 2, 10, 11, 12]), 2).tolist() == [0, 10, 1, 11, 2, 12]
 
 
 def test_regression_uses_every_point():
@@ -105,9 +105,9 @@ def test_regression_uses_every_point():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"inner_batch": 0}, r"algo\.inner_batch=0, algo\.test_batch=5 but a step needs an example"),
-        ({"test_batch": 0}, r"algo\.inner_batch=5, algo\.test_batch=0 but a step needs an example"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"inner_batch": 0}, r"algo\.inner_batch=0, algo\.test_batch=5 but both must be at least 1"),
+        ({"test_batch": 0}, r"algo\.inner_batch=5, algo\.test_batch=0 but both must be at least 1"),
         ({"inner_optimizer": "lion"}, r"algo\.inner_optimizer='lion' is not one of adam, sgd"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metarun.algorithms import SimpleShot
-from metarun.algorithms.simpleshot import MEMORY
+from metarun.algorithms.simpleshot import MEAN_WINDOW
 from tests.support.reference import import_easyfsl
 from tests.support.synthetic import make_conv4, make_stream
 
@@ -67,7 +67,7 @@ def test_the_mean_of_meta_train_features_is_gathered_in_pretraining():
     features = torch.cat([made.backbone(all_examples(batch)) for batch in batches])
     torch.testing.assert_close(made.mean, features.mean(0).detach(), rtol=1e-9, atol=1e-12)
     assert set(made.state_dict()) >= {"mean", "batches"}, "a checkpoint holds it"
-    made.batches.fill_(10 * MEMORY)  # later, an old batch fades by 1 % each time
+    made.batches.fill_(10 * MEAN_WINDOW)  # later, an old batch fades by 1 % each time
     before = made.mean.clone()
     made.meta_loss(batches[0])
     expected = 0.99 * before + 0.01 * made.backbone(all_examples(batches[0])).mean(0).detach()
@@ -77,7 +77,7 @@ def test_the_mean_of_meta_train_features_is_gathered_in_pretraining():
 def test_under_another_methods_checkpoint_all_batches_count_alike():
     torch.manual_seed(0)
     made, stream = SimpleShot(make_conv4("running"), 12).double().eval(), make_stream(dtype=torch.float64)
-    batches = [stream.draw(i, 1) for i in range(3 * MEMORY)]
+    batches = [stream.draw(i, 1) for i in range(3 * MEAN_WINDOW)]
     for batch in batches:
         made.calibrate(batch)
     features = torch.cat([made.backbone(all_examples(batch)) for batch in batches])

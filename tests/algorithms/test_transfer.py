@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_under_another_head
+from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_from_other_method
 from metarun.errors import UserError
 from tests.support.synthetic import make_conv4
 
@@ -55,7 +55,7 @@ def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
     for words, sentence in [
         (
             ["algo=maml"],
-            "algo=maml has weights of its own that it must learn (head.weight, head.bias), which a checkpoint",
+            "algo=maml has weights of its own (head.weight, head.bias) that a checkpoint",
         ),
         (["algo=simpelshot"], "Did you mean 'simpleshot'"),
         (["algo=simpleshot", "algo.transform=CL3N"], "algo.transform='CL3N' is not one of UN, L2N, CL2N"),
@@ -70,20 +70,20 @@ def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
 def test_the_same_form_of_head_is_taken_over():
     torch.manual_seed(0)
     trained, other = MAML(make_conv4(), 5, 0.1, 1), MAML(make_conv4(), 5, 0.5, 3, order=1)
-    assert not load_under_another_head(other, trained.state_dict(), "fomaml", "maml")
+    assert not load_from_other_method(other, trained.state_dict(), "fomaml", "maml")
     assert all(torch.equal(value, trained.state_dict()[key]) for key, value in other.state_dict().items())
     with pytest.raises(UserError, match=r"algo=maml has weights of its own .*head\.weight, head\.bias"):
-        load_under_another_head(MAML(make_conv4(), 4, 0.1, 1), trained.state_dict(), "maml", "maml")
+        load_from_other_method(MAML(make_conv4(), 4, 0.1, 1), trained.state_dict(), "maml", "maml")
 
 
 def test_a_mean_is_taken_over_with_its_count_or_not_at_all():
     trained, same, more = SimpleShot(make_conv4(), 12), SimpleShot(make_conv4(), 12), SimpleShot(make_conv4(), 30)
     trained.mean += 1
     trained.batches += 7
-    assert not load_under_another_head(same, trained.state_dict(), "simpleshot", "simpleshot")
+    assert not load_from_other_method(same, trained.state_dict(), "simpleshot", "simpleshot")
     assert same.batches == 7
-    assert load_under_another_head(more, trained.state_dict(), "simpleshot", "simpleshot")
+    assert load_from_other_method(more, trained.state_dict(), "simpleshot", "simpleshot")
     assert more.batches == 0
     assert not more.mean.any()
-    assert load_under_another_head(SimpleShot(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
-    assert load_under_another_head(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
+    assert load_from_other_method(SimpleShot(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
+    assert load_from_other_method(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
