@@ -149,18 +149,18 @@ class Wrong(Sinusoid):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"shape": (2,)}, r"Wrong\.shape is \(2,\) but a function takes one number to one number; set it to \(1,\)"),
-        ({"parameter_count": 0}, r"Wrong\.parameter_count is 0 but it is a whole number from 1"),
-        ({"outputs": None}, "Wrong is no family of functions: it lacks outputs"),
-        ({"name": 5}, r"Wrong\.name is of type int but it is a text"),
+        ({"shape": (2,)}, r"Wrong\.shape is \(2,\) but functions map one number to one number; set it to \(1,\)"),
+        ({"parameter_count": 0}, r"Wrong\.parameter_count is 0 but it must be an integer of at least 1"),
+        ({"outputs": None}, "Wrong is not a family of functions: it has no outputs"),
+        ({"name": 5}, r"Wrong\.name is of type int but it must be a string"),
         (
             {"outputs": lambda p, x: x[..., 0]},
-            r"Wrong\.outputs\(\) returns the shape \(100, 2\) where \(100, 2, 1\) is",
+            r"Wrong\.outputs\(\) returns shape \(100, 2\) but it must return \(100, 2, 1\)",
         ),
         ({"outputs": lambda p, x: x.log()}, r"Wrong\.outputs\(\) returns a number that is not finite"),
-        ({"outputs": lambda p, x: x.numpy()}, r"Wrong\.outputs\(\) returns a ndarray but is to return a tensor"),
+        ({"outputs": lambda p, x: x.numpy()}, r"Wrong\.outputs\(\) returns a ndarray but it must return a tensor"),
         ({"inputs": lambda u: u / 0}, r"Wrong\.inputs\(\) returns a number that is not finite"),
-        ({"parameters": lambda u: u[0]}, r"Wrong\.parameters\(\) returns the shape \(2,\) where \(100, 2\) is wanted"),
+        ({"parameters": lambda u: u[0]}, r"Wrong\.parameters\(\) returns shape \(2,\) but it must return \(100, 2\)"),
         (
             {"parameters": lambda u: {}["a"]},
             r"Wrong cannot draw a function \(KeyError: 'a'\); set HYDRA_FULL_ERROR=1",
@@ -176,9 +176,11 @@ def test_a_hash_is_a_text_and_what_lacks_everything_is_told():
     class Numbered(Sinusoid):
         hash = 7
 
-    with pytest.raises(UserError, match=r"Numbered\.hash is of type int but it is a text"):
+    with pytest.raises(UserError, match=r"Numbered\.hash is of type int but it must be a string"):
         check_family(Numbered())
-    with pytest.raises(UserError, match="dict is no family of functions: it lacks parameters, inputs, outputs, name, "):
+    with pytest.raises(
+        UserError, match="dict is not a family of functions: it has no parameters, inputs, outputs, name, "
+    ):
         check_family({})
 
 
@@ -211,9 +213,12 @@ class Empty(Fails):
         ),
         (
             {"_target_": "tests.tasks.test_families.Empty"},
-            "NoneType is no family of functions: .*or let load.* a metarun",
+            "NoneType is not a family of functions: .*or return a metarun",
         ),
-        ({"_target_": "tests.tasks.test_families.stream_of", "family": 1}, "int is no family of functions: it lacks"),
+        (
+            {"_target_": "tests.tasks.test_families.stream_of", "family": 1},
+            "int is not a family of functions: it has no",
+        ),
     ],
 )
 def test_what_a_source_of_the_users_own_does_wrong_is_one_sentence(node, message):

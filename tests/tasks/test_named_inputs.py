@@ -156,7 +156,7 @@ def test_a_method_of_features_is_evaluated_alike_on_features():
 
 
 def test_what_is_no_input_is_refused():
-    with pytest.raises(UserError, match="split 'train' of tokens holds float64 but examples are"):
+    with pytest.raises(UserError, match="split 'train' of tokens has dtype float64 but examples must be"):
         tokens(dtype=np.dtype([("ids", np.int32, (LENGTH,)), ("mask", np.bool_, (LENGTH,)), ("x", np.float64)]))
     with_floats = np.dtype([*TOKENS.descr, ("x", np.float32, (2,))])
     data = tokens(dtype=with_floats)
