@@ -89,13 +89,12 @@ class IMAML(GradientMethod):
             with torch.no_grad():
                 *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=False)
                 query_gradient, loss = grad_and_value(loss_of)(adapted, buffers, query_x, query_y, support_x)
-                kept = {
-                    name: buffer.clone() for name, buffer in buffers.items()
-                }  # these passes do not update statistics
+                # Copies: these passes must not update statistics.
+                copies = {name: buffer.clone() for name, buffer in buffers.items()}
 
                 def system(vector: Parameters) -> Parameters:
                     """Return (I + Hessian / prox) vector, the left side of the system."""
-                    product = hessian_product(loss_of, adapted, vector, kept, support_x, support_y)
+                    product = hessian_product(loss_of, adapted, vector, copies, support_x, support_y)
                     return {name: (1 + self.cg_damping) * v + product[name] / self.prox for name, v in vector.items()}
 
                 gradient = conjugate_gradients(system, query_gradient, self.cg_steps)

@@ -65,7 +65,7 @@ class AdaptedNetwork:
         return outputs_with_weights(self.backbone, self.weights, query_x, self.support_x)
 
 
-def adapted_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
+def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
     """Return the mean query loss of the weights adapted to each task (MAML, algorithm 1, line 8)."""
 
     def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def adapted_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: in
 
 
 def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: int, inner_lr: float) -> Tensor:
-    """Return the same as `adapted_query_loss`, with its exact gradient, in the memory of one inner step.
+    """Return the same as `query_loss_of_adapted`, with its exact gradient, in the memory of one inner step.
 
     Only the weights of each step are kept. From the last step to the first, the gradient is propagated back through
     the step w - rate * gradient(w), whose Jacobian is I - rate * Hessian(w), by a Hessian-vector product that
@@ -89,9 +89,10 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
         with torch.no_grad():
             *trail, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable=False)
             gradient, value = grad_and_value(loss)(adapted, buffers, query_x, query_y, support_x)
-            kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes do not update statistics
+            # Copies: these passes must not update statistics.
+            copies = {name: buffer.clone() for name, buffer in buffers.items()}
             for weights in reversed(trail):
-                product = hessian_product(loss, weights, gradient, kept, support_x, support_y)
+                product = hessian_product(loss, weights, gradient, copies, support_x, support_y)
                 gradient = {name: g - inner_lr * product[name] for name, g in gradient.items()}
         return with_gradient(value, trail[0], gradient)
 
@@ -184,9 +185,8 @@ def hessian_product(loss: Loss, weights: Parameters, vector: Parameters, *inputs
     def slope(weights: Parameters, *inputs: object) -> Tensor:
         return dot(grad(loss)(weights, *inputs), vector)
 
-    product: Parameters = grad(slope)(
-        weights, *inputs
-    )  # inputs are passed at each level: running statistics change there
+    # The inputs are passed at each level, because running statistics change there.
+    product: Parameters = grad(slope)(weights, *inputs)
     return product
 
 

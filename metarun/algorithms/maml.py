@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     Parameters,
-    adapted_query_loss,
     check_inner_loop,
     gradient_steps,
     loss_with_weights,
     network_weights,
+    query_loss_of_adapted,
     recomputed_query_loss,
 )
 from metarun.backbones import Backbone
@@ -66,7 +66,7 @@ class MAML(GradientMethod):
         """Return the mean query loss of the adapted weights (algorithm 1, line 8)."""
         if self.recompute and self.order == 2:
             return recomputed_query_loss(self, tasks, self.inner_steps, self.inner_lr)
-        return adapted_query_loss(self, tasks, self.inner_steps, differentiable=self.order == 2)
+        return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
     def inner_loop(
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool

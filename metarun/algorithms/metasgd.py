@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     Parameters,
-    adapted_query_loss,
     check_inner_loop,
     gradient_steps,
     loss_with_weights,
     network_weights,
+    query_loss_of_adapted,
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
@@ -69,7 +69,7 @@ class MetaSGD(GradientMethod):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights (equation 3)."""
-        return adapted_query_loss(self, tasks, self.inner_steps, differentiable=self.order == 2)
+        return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 
     def inner_loop(
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool

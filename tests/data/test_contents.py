@@ -23,7 +23,7 @@ def test_the_line_counts_the_classes_and_examples_of_each_split():
     assert unequal == "train 2 classes of 5 to 1,200 examples, val 2 of 5 to 1,200, test 2 of 5 to 1,200"
 
 
-def test_what_a_list_excludes_is_in_the_line_and_the_rest_is_a_warning(caplog):
+def test_unlisted_classes_are_in_the_line_and_the_rest_are_warnings(caplog):
     caplog.set_level(logging.INFO)
     data = dataclasses.replace(make_dataset(sizes=(3,)), skipped=Skipped(("2 classes",), ("skipped: 3 .txt",)))
     log_contents(data)
