@@ -35,7 +35,7 @@ def choose_splits(
 
 
 def split_by_seed(name: str, classes: Sequence[str], seed: int) -> dict[Split, list[str]]:
-    """Return a random split of the classes, ordered by a hash of each name and the seed.
+    """Return a random split of the classes, determined by a hash of each name and the seed.
 
     Raises:
         UserError: there are fewer than two classes per split.

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 How = Literal["auto", "loop", "vectorised"]
 OneTask = Callable[..., Tensor]
 
-MEASURED_TASKS = 8  # at most, of a meta-batch
+MEASURED_TASKS = 8  # of a meta-batch, at most, in the measurement
 SMALL = 0.03  # seconds; below, the number of operations dominates, which vectorising reduces
 LOOPED = "running tasks in a loop: they cannot be vectorised (%s)"
 LOOP_MARGIN = 0.95  # a loop is chosen if it takes less than this fraction of the vectorised time
