@@ -24,7 +24,7 @@ from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
 from metarun.algorithms.stepless import Stepless
-from metarun.algorithms.transfer import load_under_another_head
+from metarun.algorithms.transfer import load_from_other_method
 from metarun.tasks.stream import Kind
 
 __all__ = [
@@ -53,6 +53,6 @@ __all__ = [
     "Reptile",
     "SimpleShot",
     "Stepless",
-    "load_under_another_head",
+    "load_from_other_method",
     "to_channels_last",
 ]

@@ -30,18 +30,18 @@ class Algorithm(nn.Module):
 
     Attributes:
         solves: the kinds of task it can solve.
-        order: 1 or 2, of a meta-gradient that is the gradient of the meta-loss, or its first-order form; None where
+        order: 1 or 2, of the meta-gradient, which is the gradient of the meta-loss or its first-order form; None if
             there are no inner gradient steps, or the update is not that gradient.
-        outputs: the size of a fixed head, and so the only way it can solve; None: any way.
+        outputs: the size of a fixed head, which is the only way it can solve; None: any way.
         splittable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be split.
-        needs_equal_shots: whether it needs equally many support examples of each class.
-        learns: whether there is anything to meta-train; an untrained floor goes straight to meta-test.
-        predicts_from_features: whether an example reaches predictions only through `backbone`, which no task changes.
-            Examples can then be replaced by their features, computed once for all tasks.
-        optional_weights: prefixes of the weights that prediction does not need or `calibrate` computes: the checkpoint
-            of another method may lack them.
-        how: how `over_tasks` runs the tasks of a batch; set by the run from `train.over_tasks`. A method that can only
-            run one task at a time sets "loop" in its class.
+        needs_equal_shots: whether each class needs the same number of support examples.
+        learns: whether there is anything to meta-train; if not, the run only evaluates.
+        predicts_from_features: whether predictions depend on an example only through `backbone`, which no task
+            changes. Features can then be computed once for all tasks.
+        optional_weights: prefixes of the weights that prediction does not need or that `calibrate` computes: the
+            checkpoint of another method may lack them.
+        how: how `over_tasks` runs the tasks of a batch; the run sets it from `train.over_tasks`. A method that cannot
+            be vectorised sets "loop" in its class.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
@@ -55,18 +55,17 @@ class Algorithm(nn.Module):
     outputs: int | None = None
 
     def on_step(self, fraction: float) -> None:
-        """Called before each step of meta-training with the fraction of it that is done, from 0 to 1."""
+        """Prepare a meta-training step; `fraction` of meta-training, from 0 to 1, is done."""
 
     @abstractmethod
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the scalar that the outer loop minimises, a mean over the tasks."""
+        """Return the scalar that the outer loop minimises: a mean over the tasks."""
 
     @abstractmethod
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """Adapt to one task: yield the method before adaptation and after each step.
 
-        A method that takes no steps yields once. Use what is yielded before asking for the next; the last one stays
-        valid.
+        A method that takes no steps yields once. Each value is valid until the next is requested; the last stays valid.
         """
 
     @torch.no_grad()
@@ -85,9 +84,9 @@ class Algorithm(nn.Module):
         return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
 
     def calibrate(self, tasks: TaskBatch) -> None:
-        """Compute from meta-train tasks what the checkpoint of another method lacks, such as the features' mean.
+        """Compute from meta-train tasks what the checkpoint of another method lacks, such as the mean of the features.
 
-        Called with some batches of them, in eval mode, before such a checkpoint is meta-tested with this method; most
+        Called with several batches, in eval mode, before such a checkpoint is meta-tested with this method. Most
         methods need nothing.
         """
 
@@ -110,7 +109,7 @@ class AdaptedHead:
 
 
 def embed_once(embed: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-    """Return `embed` that does not repeat itself for the queries it was last given: all steps of a task share them."""
+    """Return `embed` with its last result cached: all steps of a task have the same queries."""
     last: list[Any] = []
 
     def embed_new(query_x: Inputs) -> Tensor:

@@ -1,4 +1,4 @@
-"""Almost no inner loop."""
+"""ANIL: MAML whose inner loop adapts only the head."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,17 +20,17 @@ from metarun.tasks.vectorize import over_tasks
 class ANIL(Algorithm):
     """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157).
 
-    MAML whose inner loop adapts the head only, over features that no task changes (section 4.1): most of what MAML
-    gains is feature reuse. A task's examples go through the backbone once, however many steps are taken.
+    MAML whose inner loop adapts only the head; no task changes the features (section 4.1), because most of MAML's gain
+    is feature reuse. A task's examples go through the backbone once, however many steps are taken.
 
-    Support and query go through the backbone apart, as in MAML, which matters only where the norm takes statistics
-    over the batch.
+    Support and query go through the backbone separately, as in MAML, which matters only for a norm with batch
+    statistics.
 
     Args:
         backbone: the network below the head, shared by all tasks.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps inside a task.
-        inner_steps: gradient steps inside a task, in meta-training.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the gradient steps.
+        inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 or 2.
 
     Raises:
@@ -80,8 +80,8 @@ class ANIL(Algorithm):
         Args:
             features: (way * shot, features) of the support set.
             support_y: (way * shot).
-            steps: how many to take.
-            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+            steps: number of steps.
+            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
         """
         head: Parameters = dict(self.head.named_parameters())
         return gradient_steps(self._loss, head, self.inner_lr, steps, differentiable, features, support_y)

@@ -16,20 +16,20 @@ from metarun.tasks.losses import mean_loss
 
 
 class Baseline(Stepless):
-    """Baseline (Chen et al. 2019, https://arxiv.org/abs/1904.04232), its head fitted as RFS does.
+    """Baseline (Chen et al. 2019, https://arxiv.org/abs/1904.04232) with the head of RFS.
 
-    The backbone learns to tell all meta-train classes apart by an ordinary linear classifier; nothing is learned about
-    tasks. A task's head is L2-regularised multinomial logistic regression on the support features, which Tian et al.
-    2020 (RFS, https://arxiv.org/abs/2003.11539, section 3.1) take after dividing each by its length.
+    The backbone is pre-trained with a linear classifier of all meta-train classes, without tasks. A task's head is
+    L2-regularised multinomial logistic regression on the support features, normalised to length 1 as by Tian et al.
+    2020 (RFS, https://arxiv.org/abs/2003.11539, section 3.1).
 
-    Deviations: Chen et al. fit the head by 100 steps of SGD; here it is the optimum itself. RFS's augmented copies of
-    the support set and its distillation are left out.
+    Deviations: Chen et al. fit the head by 100 steps of SGD; here it is the optimum. RFS's augmented copies of the
+    support set and its distillation are not implemented.
 
     Args:
         backbone: the network below the heads.
-        train_classes: how many meta-train classes there are; known from the data.
+        train_classes: number of meta-train classes, set from the data.
         cost: inverse strength of the head's penalty, scikit-learn's C.
-        normalise: divide each feature vector by its length before the head is fitted (RFS) or do not (Chen et al.).
+        normalise: divide each feature vector by its length before fitting the head, as RFS does; Chen et al. do not.
 
     Raises:
         UserError: an argument is out of range.
@@ -49,7 +49,9 @@ class Baseline(Stepless):
         super().__init__()
         self.backbone = backbone
         if cost <= 0:
-            raise UserError(f"algo.cost={cost} but it must be above 0", "1 is scikit-learn's and RFS's.")
+            raise UserError(
+                f"algo.cost={cost} but it must be above 0", "raise `algo.cost`; scikit-learn and RFS use 1."
+            )
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.cost = cost
         self.normalise = normalise
@@ -60,7 +62,7 @@ class Baseline(Stepless):
         return mean_loss(self.classifier(self.backbone(x)), classes)
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
-        """See `Stepless`: of the head that fits the support set best."""
+        """See `Stepless`; the head is fitted to the support set."""
         support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
         if self.normalise:
             support, query = F.normalize(support, dim=1), F.normalize(query, dim=1)

@@ -23,19 +23,19 @@ Head = tuple[Tensor, Tensor]  # (classes, features) directions, and the scale of
 class BaselinePP(Algorithm):
     """Baseline++ (Chen et al. 2019, https://arxiv.org/abs/1904.04232, section 3.2).
 
-    As Baseline, but every classifier, of the meta-train classes and of a task, compares directions only: a logit is a
-    scale times the cosine between a feature vector and the class's weight vector, which keeps a class's features
-    together. A task's head is adapted by gradient steps on the support set while the backbone stays as it is.
+    Baseline with cosine classifiers, both in pre-training and for a task: a logit is a scale times the cosine between a
+    feature vector and the class's weight vector, which reduces the variation within classes. Gradient steps on the
+    support set adapt a task's head; the backbone is frozen.
 
     Deviations: the scale is learned (the authors' code fixes it to 2 or 10), in both stages from `scale`. A task's
-    weight vectors start at the mean directions of the class's support features, not at random, so that nothing depends
-    on chance or on the order of labels; and each step takes the whole support set.
+    weight vectors are initialised to the mean directions of the class's support features, not randomly, so nothing
+    depends on chance or on the order of labels. Each step takes the whole support set.
 
     Args:
         backbone: the network below the heads.
-        train_classes: how many meta-train classes there are; known from the data.
-        inner_lr: rate of the gradient steps of a task's head.
-        scale: of the cosines, at first.
+        train_classes: number of meta-train classes, set from the data.
+        inner_lr: learning rate of the gradient steps of a task's head.
+        scale: initial scale of the cosines.
 
     Raises:
         UserError: an argument is out of range.
@@ -54,12 +54,14 @@ class BaselinePP(Algorithm):
     ) -> None:
         super().__init__()
         if scale <= 0:
-            raise UserError(f"algo.scale={scale} but it must be above 0", "the paper's code has 2 and 10.")
+            raise UserError(
+                f"algo.scale={scale} but it must be above 0", "raise `algo.scale`; the paper's code uses 2 and 10."
+            )
         if inner_lr <= 0:
-            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0", "raise `algo.inner_lr`.")
+            raise UserError(f"algo.inner_lr={inner_lr} but it must be above 0", "raise `algo.inner_lr`.")
         self.backbone = backbone
         self.directions = nn.Parameter(torch.randn(train_classes, backbone.features))  # used in pre-training only
-        self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # likewise
+        self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # so is this
         self.inner_lr = inner_lr
         self.scale = scale
 
@@ -69,7 +71,7 @@ class BaselinePP(Algorithm):
         return mean_loss(cosine_logits(self.backbone(x), (self.directions, self.learned_scale)), classes)
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
-        """See `Algorithm.adapt`; before adaptation it is the nearest mean direction."""
+        """See `Algorithm.adapt`; without adaptation it predicts the nearest mean direction."""
         embed = embed_once(partial(embed_queries, self.backbone, support.x))
         for head in self._inner_loop(self.backbone(support.x), support.y, support.way, steps):
             yield AdaptedHead(embed, partial(cosine_logits, head=head))

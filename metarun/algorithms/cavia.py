@@ -1,4 +1,4 @@
-"""CAVIA: a task is a short vector, and only that adapts."""
+"""CAVIA: only a short context vector adapts to a task."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from metarun.tasks.vectorize import over_tasks
 class CAVIA(Algorithm):
     """CAVIA (Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson 2019, https://arxiv.org/abs/1810.03642).
 
-    The inner loop adapts context parameters alone, which begin at zero in every task (equation 3); all weights are
-    shared by the tasks and learned in the outer loop (equation 4), among them how the context steers the network.
+    The inner loop adapts only context parameters, which start at zero in every task (equation 3). All tasks share the
+    weights, which the outer loop learns (equation 4), among them those that map the context to a modulation.
 
-    It does so by FiLM (section 3.3): channel c of a layer's output h becomes gamma_c h + beta_c, where gamma and beta
-    are linear in the context. The layer is the last but one, that of the paper on images (the third of four), after
-    its norm where it has one. In the paper's network for functions the context is an input, which is beta alone.
-    Deviation: gamma begins at 1 and beta at 0 for the zero context, so that the network begins as it is.
+    The modulation is FiLM (section 3.3): channel c of a layer's output h becomes gamma_c h + beta_c, where gamma and
+    beta are linear in the context. The layer is the last but one, as in the paper on images (the third of four), after
+    its norm if it has one. In the paper's network for functions the context is an input, which is beta alone.
+    Deviation: for the zero context gamma is initially 1 and beta 0, so the initial network is not modulated.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps on the context.
-        inner_steps: gradient steps inside a task, in meta-training.
-        context: how many numbers a task is.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the gradient steps on the context.
+        inner_steps: gradient steps per task in meta-training.
+        context: size of the context vector.
         order: of the meta-gradient, 1 or 2.
 
     Raises:
-        UserError: an argument is out of range, or the backbone has no layer to steer.
+        UserError: an argument is out of range, or the backbone has no layer to modulate.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
@@ -55,10 +55,10 @@ class CAVIA(Algorithm):
         super().__init__()
         check_inner_loop(inner_steps, order)
         if context < 1:
-            raise UserError(f"algo.context={context} but a task is at least 1 number", "raise `algo.context`.")
+            raise UserError(f"algo.context={context} but a context needs at least 1 number", "raise `algo.context`.")
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)
-        self.layer = steered_layer(backbone)
+        self.layer = modulated_layer(backbone)
         channels = len(backbone.get_parameter(f"{self.layer}.bias"))
         self.film = nn.Linear(context, 2 * channels)
         self.film.bias.data = torch.cat([torch.ones(channels), torch.zeros(channels)])
@@ -82,7 +82,7 @@ class CAVIA(Algorithm):
         """See `Algorithm.adapt`."""
         buffers = dict(self.named_buffers())
         for context in self.inner_loop(support.x, support.y, steps, differentiable=False):
-            yield SteeredNetwork(self, context, buffers, support.x)
+            yield ModulatedNetwork(self, context, buffers, support.x)
 
     def inner_loop(
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
@@ -92,17 +92,19 @@ class CAVIA(Algorithm):
         Args:
             support_x: (way * shot, *shape).
             support_y: (way * shot).
-            steps: how many to take.
-            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+            steps: number of steps.
+            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
         """
         context = {"context": torch.zeros_like(self.film.weight[0])}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
         return gradient_steps(self._loss, context, self.inner_lr, steps, differentiable, buffers, support_x, support_y)
 
-    def steered(self, context: Parameters, buffers: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
-        """Map the support set (n, *shape), or queries beside it, to (n, outputs) under a context.
+    def outputs_with_context(
+        self, context: Parameters, buffers: Parameters, x: Inputs, support_x: Inputs | None = None
+    ) -> Tensor:
+        """Map the support set (n, *shape), or queries with their support set, to (n, outputs) for a context.
 
-        gamma (W h + b) + beta = (gamma W) h + (gamma b + beta): FiLM is another weight and bias of the layer.
+        gamma (W h + b) + beta = (gamma W) h + (gamma b + beta): FiLM changes the weight and bias of the layer.
         """
         gamma, beta = self.film(context["context"]).chunk(2)  # (channels) each
         weight, bias = (self.backbone.get_parameter(f"{self.layer}.{name}") for name in ("weight", "bias"))
@@ -120,12 +122,12 @@ class CAVIA(Algorithm):
     def _loss(
         self, context: Parameters, buffers: Parameters, x: Inputs, y: Tensor, support_x: Inputs | None = None
     ) -> Tensor:
-        return mean_loss(self.steered(context, buffers, x, support_x), y)
+        return mean_loss(self.outputs_with_context(context, buffers, x, support_x), y)
 
 
 @dataclass(frozen=True)
-class SteeredNetwork:
-    """The network under one task's context; the arguments are those of `CAVIA.steered`."""
+class ModulatedNetwork:
+    """The network with one task's context; the arguments are those of `CAVIA.outputs_with_context`."""
 
     method: CAVIA
     context: Parameters
@@ -134,23 +136,23 @@ class SteeredNetwork:
 
     def predict(self, query_x: Inputs) -> Tensor:
         """See `Adapted`."""
-        return self.method.steered(self.context, self.buffers, query_x, self.support_x)
+        return self.method.outputs_with_context(self.context, self.buffers, query_x, self.support_x)
 
 
-def steered_layer(backbone: nn.Module) -> str:
-    """Return the name of the last but one layer with a weight and a bias per channel: of its norm where it has any."""
+def modulated_layer(backbone: nn.Module) -> str:
+    """Return the name of the last but one layer with weight and bias per channel, or of its norm if it has one."""
     layers: list[str] = [name for name, layer in backbone.named_modules() if name and _is_per_channel(layer)]
     norms = set(norm_weights(backbone))
     layers = [layer for layer in layers if f"{layer}.bias" in norms] or layers
     if not layers:
         raise UserError(
-            "algo=cavia steers a layer by weight and bias but this backbone has none", "use backbone=conv4."
+            "algo=cavia needs a layer with weight and bias but this backbone has none", "use backbone=conv4."
         )
     return layers[-2] if len(layers) > 1 else layers[0]
 
 
 def _is_per_channel(layer: nn.Module) -> bool:
-    """Whether a layer has a row of its weight and one number of its bias for each channel of its output."""
+    """Whether each output channel of a layer has one row of its weight and one number of its bias."""
     weight, bias = (layer._parameters.get(name) for name in ("weight", "bias"))
     if weight is None or bias is None or isinstance(layer, nn.modules.conv._ConvTransposeNd):
         return False

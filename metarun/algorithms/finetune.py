@@ -1,4 +1,4 @@
-"""Transfer learning that adapts every weight to a task."""
+"""Fine-tuning: transfer learning that adapts every weight to a task."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from metarun.algorithms.algorithm import Adapted, Algorithm
-from metarun.algorithms.inner_loop import AdaptedNetwork, outputs_under
+from metarun.algorithms.inner_loop import AdaptedNetwork, outputs_with_weights
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
@@ -23,17 +23,17 @@ FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 class FineTune(Algorithm):
     """Fine-tuning of all weights (Dhillon et al. 2020, https://arxiv.org/abs/1909.02729, section 3.1).
 
-    The backbone learns to tell all meta-train classes apart. A task gets a new linear head, and gradient steps on its
-    support set change the head and the whole backbone.
+    The backbone is pre-trained to classify all meta-train classes. A task gets a new linear head, and gradient steps on
+    its support set change the head and the whole backbone.
 
-    Deviation: the new head is zero, not random, so that nothing depends on chance or on the order of labels; the first
-    prediction is therefore chance. The paper's transductive second part is left out.
+    Deviation: the new head is zero, not random, so nothing depends on chance or on the order of labels. The accuracy
+    before adaptation is therefore chance. The paper's transductive second part is not implemented.
 
     Args:
         backbone: the network below the heads.
-        train_classes: how many meta-train classes there are; known from the data.
-        inner_lr: rate of the steps inside a task.
-        optimizer: of the steps inside a task, "sgd" or "adam".
+        train_classes: number of meta-train classes, set from the data.
+        inner_lr: learning rate of the steps.
+        optimizer: of the steps, "sgd" or "adam".
 
     Raises:
         UserError: an argument is out of range.
@@ -53,7 +53,7 @@ class FineTune(Algorithm):
         if optimizer not in ("sgd", "adam"):
             raise UserError(f"algo.optimizer='{optimizer}' is not one of sgd, adam.")
         if inner_lr <= 0:
-            raise UserError(f"algo.inner_lr={inner_lr} but a learning rate is above 0", "raise `algo.inner_lr`.")
+            raise UserError(f"algo.inner_lr={inner_lr} but it must be above 0", "raise `algo.inner_lr`.")
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.inner_lr = inner_lr
@@ -73,7 +73,7 @@ class FineTune(Algorithm):
         """Yield one task's weights before adaptation and after each step."""
 
         def loss(weights: Parameters) -> Tensor:
-            return mean_loss(outputs_under(self.backbone, weights, support_x), support_y)
+            return mean_loss(outputs_with_weights(self.backbone, weights, support_x), support_y)
 
         of_backbone = self.backbone.named_parameters(prefix="backbone")
         weights: Parameters = {name: weight for name, weight in of_backbone if weight.requires_grad}

@@ -1,4 +1,4 @@
-"""Implicit MAML: the exact meta-gradient without going back through the inner steps."""
+"""Implicit MAML: the exact meta-gradient without backpropagation through the inner steps."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,7 +16,7 @@ from metarun.algorithms.inner_loop import (
     dot,
     gradient_steps,
     hessian_product,
-    loss_under,
+    loss_with_weights,
     network_weights,
     with_gradient,
 )
@@ -32,20 +32,20 @@ class IMAML(GradientMethod):
     """iMAML (Rajeswaran, Finn, Kakade, Levine 2019, https://arxiv.org/abs/1909.04630).
 
     A task's weights minimise its support loss plus prox / 2 times the squared distance to the initial weights
-    (equation 3). At the minimum the meta-gradient depends on where it is, not on the way there: it is the query
-    gradient times the inverse of I + Hessian / prox (lemma 1), found by a few steps of conjugate gradients.
+    (equation 3). The meta-gradient depends only on this minimum, not on the path to it: it is the query gradient times
+    the inverse of I + Hessian / prox (lemma 1), computed by a few steps of conjugate gradients.
 
-    `meta_loss` has the mean query loss as its value and that meta-gradient as its gradient, which is exact only where
-    the inner problem and the linear system are solved. Conjugate gradients stop in a direction of negative curvature.
+    `meta_loss` has the mean query loss as its value and that meta-gradient as its gradient, which is exact only if the
+    inner problem and the linear system are solved. Conjugate gradients stop in a direction of negative curvature.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps inside a task.
-        inner_steps: gradient steps on the inner problem, in meta-training.
-        prox: how strongly a task's weights are held near the initial ones (lambda).
-        cg_steps: of conjugate gradients.
-        cg_damping: added to the system's diagonal, as the authors' code does against indefinite Hessians; 0: exact.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the gradient steps.
+        inner_steps: gradient steps on the inner problem in meta-training.
+        prox: strength of the penalty on the distance to the initial weights (lambda).
+        cg_steps: number of conjugate gradient steps.
+        cg_damping: added to the diagonal of the system, as in the authors' code, for indefinite Hessians; 0: exact.
 
     Raises:
         UserError: an argument is out of range.
@@ -85,15 +85,16 @@ class IMAML(GradientMethod):
         """Return the mean query loss of the adapted weights, with the implicit meta-gradient (algorithm 1)."""
 
         def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
-            loss_of, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
+            loss_of, buffers = partial(loss_with_weights, self.backbone), dict(self.named_buffers())
             with torch.no_grad():
                 *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=False)
                 query_gradient, loss = grad_and_value(loss_of)(adapted, buffers, query_x, query_y, support_x)
-                kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes gather no statistics
+                # Copies: these passes must not update statistics.
+                copies = {name: buffer.clone() for name, buffer in buffers.items()}
 
                 def system(vector: Parameters) -> Parameters:
-                    """Return (I + Hessian / prox) vector, the left side of the system to solve."""
-                    product = hessian_product(loss_of, adapted, vector, kept, support_x, support_y)
+                    """Return (I + Hessian / prox) vector, the left side of the system."""
+                    product = hessian_product(loss_of, adapted, vector, copies, support_x, support_y)
                     return {name: (1 + self.cg_damping) * v + product[name] / self.prox for name, v in vector.items()}
 
                 gradient = conjugate_gradients(system, query_gradient, self.cg_steps)
@@ -107,7 +108,7 @@ class IMAML(GradientMethod):
         support_x: Inputs,
         support_y: Tensor,
         steps: int,
-        differentiable: bool,  # noqa: ARG002, nothing flows through the steps
+        differentiable: bool,  # noqa: ARG002, the steps are never differentiated
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; the steps are on the inner problem (equation 3)."""
         initial: Parameters = {name: weight.detach() for name, weight in network_weights(self).items()}
@@ -115,20 +116,20 @@ class IMAML(GradientMethod):
 
         def proximal(weights: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> Tensor:
             away = {name: weight - initial[name] for name, weight in weights.items()}
-            return loss_under(self.backbone, weights, buffers, x, y) + self.prox / 2 * dot(away, away)
+            return loss_with_weights(self.backbone, weights, buffers, x, y) + self.prox / 2 * dot(away, away)
 
         return gradient_steps(proximal, initial, self.inner_lr, steps, False, buffers, support_x, support_y)
 
 
 def conjugate_gradients(system: Callable[[Parameters], Parameters], right: Parameters, steps: int) -> Parameters:
-    """Return the `steps`-th approximation to the solution of `system`(solution) = `right`, from 0; it is symmetric."""
+    """Solve `system`(solution) = `right` approximately by `steps` conjugate gradient steps; `system` is symmetric."""
     solution = {name: torch.zeros_like(r) for name, r in right.items()}
     residual, direction = right, right
     size = dot(residual, residual)
     for _ in range(steps):
         image = system(direction)
         curvature = dot(direction, image)
-        usable = curvature > 0  # it is not where the system is indefinite, or solved
+        usable = curvature > 0  # false if the system is indefinite or solved
         length = torch.where(usable, size / torch.where(usable, curvature, 1), 0)
         solution = {name: s + length * direction[name] for name, s in solution.items()}
         residual = {name: r - length * image[name] for name, r in residual.items()}

@@ -19,9 +19,9 @@ from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.vectorize import over_tasks
 
-MOST_STEPS = 100_000  # in one task
+MAX_STEPS = 100_000  # in one task
 Parameters = dict[str, Tensor]
-Loss = Callable[..., Tensor]  # of weights, then of whatever else it is given
+Loss = Callable[..., Tensor]  # takes the weights, then its other inputs
 
 
 class GradientMethod(Algorithm):
@@ -42,8 +42,8 @@ class GradientMethod(Algorithm):
         Args:
             support_x: (way * shot, *shape).
             support_y: (way * shot).
-            steps: how many to take.
-            differentiable: let later gradients flow through the steps' gradients; else they count as constants.
+            steps: number of steps.
+            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
         """
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
@@ -54,7 +54,7 @@ class GradientMethod(Algorithm):
 
 @dataclass(frozen=True)
 class AdaptedNetwork:
-    """A backbone and a linear head under weights adapted to one task; the arguments are those of `outputs_under`."""
+    """A backbone and a linear head with weights adapted to one task; arguments as in `outputs_with_weights`."""
 
     backbone: Backbone
     weights: Parameters
@@ -62,7 +62,7 @@ class AdaptedNetwork:
 
     def predict(self, query_x: Inputs) -> Tensor:
         """See `Adapted`."""
-        return outputs_under(self.backbone, self.weights, query_x, self.support_x)
+        return outputs_with_weights(self.backbone, self.weights, query_x, self.support_x)
 
 
 def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
@@ -70,40 +70,41 @@ def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps:
 
     def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
         *_, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable)
-        return loss_under(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
+        return loss_with_weights(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
 
     each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
     return over_tasks(query_loss, method, method.how, *each).mean()
 
 
 def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: int, inner_lr: float) -> Tensor:
-    """Return what `query_loss_of_adapted` does, with its exact gradient, in the memory of one inner step.
+    """Return the same as `query_loss_of_adapted`, with its exact gradient, in the memory of one inner step.
 
-    Only each step's weights are kept. From the last step to the first, the gradient is pulled back through the step
-    w - rate * gradient(w), whose Jacobian is I - rate * Hessian(w), by a Hessian-vector product that goes through that
-    step's passes once more. The value returned has that gradient.
+    Only the weights of each step are kept. From the last step to the first, the gradient is propagated back through
+    the step w - rate * gradient(w), whose Jacobian is I - rate * Hessian(w), by a Hessian-vector product that
+    recomputes the passes of that step. The returned value has this gradient.
     """
 
     def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
-        loss, buffers = partial(loss_under, method.backbone), dict(method.named_buffers())
+        loss, buffers = partial(loss_with_weights, method.backbone), dict(method.named_buffers())
         with torch.no_grad():
             *trail, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable=False)
             gradient, value = grad_and_value(loss)(adapted, buffers, query_x, query_y, support_x)
-            kept = {name: buffer.clone() for name, buffer in buffers.items()}  # these passes gather no statistics
+            # Copies: these passes must not update statistics.
+            copies = {name: buffer.clone() for name, buffer in buffers.items()}
             for weights in reversed(trail):
-                bent = hessian_product(loss, weights, gradient, kept, support_x, support_y)
-                gradient = {name: g - inner_lr * bent[name] for name, g in gradient.items()}
+                product = hessian_product(loss, weights, gradient, copies, support_x, support_y)
+                gradient = {name: g - inner_lr * product[name] for name, g in gradient.items()}
         return with_gradient(value, trail[0], gradient)
 
     each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
     return over_tasks(query_loss, method, method.how, *each).mean()
 
 
-def outputs_under(backbone: Backbone, weights: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
-    """Return the (n, outputs) of a backbone and a linear head under other weights.
+def outputs_with_weights(backbone: Backbone, weights: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
+    """Return the (n, outputs) of a backbone and a linear head with other weights.
 
     Args:
-        backbone: the network, whose own weights stand in for those that `weights` lacks.
+        backbone: the network, whose own weights are used where `weights` has none.
         weights: "backbone.…", running statistics among them, "head.weight" and "head.bias".
         x: the support set (n, *shape), or queries.
         support_x: (m, *shape) the support set, if x are queries.
@@ -117,7 +118,7 @@ def outputs_under(backbone: Backbone, weights: Parameters, x: Inputs, support_x:
     return F.linear(features, weights["head.weight"], weights["head.bias"])
 
 
-def loss_under(
+def loss_with_weights(
     backbone: Backbone,
     weights: Parameters,
     buffers: Parameters,
@@ -125,8 +126,8 @@ def loss_under(
     y: Tensor,
     support_x: Inputs | None = None,
 ) -> Tensor:
-    """Return the mean loss under other weights and running statistics; see `outputs_under`."""
-    return mean_loss(outputs_under(backbone, {**weights, **buffers}, x, support_x), y)
+    """Return the mean loss with other weights and running statistics; see `outputs_with_weights`."""
+    return mean_loss(outputs_with_weights(backbone, {**weights, **buffers}, x, support_x), y)
 
 
 def gradient_step(
@@ -135,11 +136,11 @@ def gradient_step(
     """Return the weights after one gradient step: w - rate * d loss / d w (MAML, equation 1).
 
     Args:
-        loss: returns the scalar to lower, given the weights and `inputs`.
+        loss: returns a scalar, given the weights and `inputs`.
         weights: by name.
         rate: one for all weights, or one per name, of any shape that broadcasts.
-        differentiable: let later gradients flow through this step's gradient; else it counts as a constant.
-        inputs: tensors, or dicts of them, that `loss` may update in place (running statistics) must come this way.
+        differentiable: differentiate later gradients through this step; else its gradient is a constant.
+        inputs: tensors, or dicts of them; those that `loss` updates in place (running statistics) must be among them.
     """
     with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
         gradient = _gradient(loss, weights, *inputs) if is_looping_over_tasks() else grad(loss)(weights, *inputs)
@@ -149,16 +150,18 @@ def gradient_step(
 
 
 def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> Parameters:
-    """Return what torch.func.grad does, without its cost: gradients to differentiate only where they are asked for."""
+    """Return the same as torch.func.grad, but cheaper: gradients are differentiable only if grad mode is on."""
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
-        at = {
+        leaves = {
             name: weight if differentiable and weight.requires_grad else weight.detach().requires_grad_()
             for name, weight in weights.items()
         }
-        value = loss(at, *inputs)
-        found = torch.autograd.grad(value, list(at.values()), create_graph=differentiable, materialize_grads=True)
-    return dict(zip(at, found, strict=True))
+        value = loss(leaves, *inputs)
+        gradient = torch.autograd.grad(
+            value, list(leaves.values()), create_graph=differentiable, materialize_grads=True
+        )
+    return dict(zip(leaves, gradient, strict=True))
 
 
 def gradient_steps(
@@ -182,7 +185,8 @@ def hessian_product(loss: Loss, weights: Parameters, vector: Parameters, *inputs
     def slope(weights: Parameters, *inputs: object) -> Tensor:
         return dot(grad(loss)(weights, *inputs), vector)
 
-    product: Parameters = grad(slope)(weights, *inputs)  # inputs go in at each level: running statistics change there
+    # The inputs are passed at each level, because running statistics change there.
+    product: Parameters = grad(slope)(weights, *inputs)
     return product
 
 
@@ -198,10 +202,9 @@ def dot(a: Parameters, b: Parameters) -> Tensor:
 
 
 def network_weights(method: nn.Module) -> Parameters:
-    """Return what may be learned of a method's backbone and head: each weight once, under the first of its names.
+    """Return the trainable weights of a method's backbone and head: each once, under its first name.
 
-    Frozen weights (`requires_grad=False`) stay as they are in every task, and so does what a method learns about
-    adapting the others.
+    No task changes frozen weights (`requires_grad=False`), nor what a method learns about adaptation, such as rates.
     """
     weights: Parameters = {name: weight for name, weight in method.named_parameters() if weight.requires_grad}
     return {name: weight for name, weight in weights.items() if name.split(".")[0] in ("backbone", "head")}
@@ -212,13 +215,11 @@ def check_inner_loop(inner_steps: int, order: int) -> None:
     if order not in (1, 2):
         raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
     if inner_steps < 1:
-        raise UserError(
-            f"algo.inner_steps={inner_steps} but an inner loop has at least 1 step", "raise `algo.inner_steps`."
-        )
+        raise UserError(f"algo.inner_steps={inner_steps} but it must be at least 1", "raise `algo.inner_steps`.")
     check_steps("algo.inner_steps", inner_steps)
 
 
-def check_steps(knob: str, steps: int) -> None:
-    """Raise a UserError if a loop within one task is so long that for hours nothing would be seen of it."""
-    if steps > MOST_STEPS:
-        raise UserError(f"{knob}={steps:,} but no task is given more than {MOST_STEPS:,}", f"lower `{knob}`.")
+def check_steps(key: str, steps: int) -> None:
+    """Raise a UserError if a loop within one task would run for hours without progress."""
+    if steps > MAX_STEPS:
+        raise UserError(f"{key}={steps:,} but the limit is {MAX_STEPS:,} steps per task", f"lower `{key}`.")

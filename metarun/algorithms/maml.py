@@ -11,7 +11,7 @@ from metarun.algorithms.inner_loop import (
     Parameters,
     check_inner_loop,
     gradient_steps,
-    loss_under,
+    loss_with_weights,
     network_weights,
     query_loss_of_adapted,
     recomputed_query_loss,
@@ -25,17 +25,17 @@ from metarun.tasks.stream import Kind
 class MAML(GradientMethod):
     """MAML (Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400).
 
-    Learns the initial weights from which a few gradient steps on a task's support set do best on its query set. The
-    outer gradient goes through those steps (order 2), or takes the adapted weights' gradient as it is (order 1,
+    Learns initial weights from which a few gradient steps on a task's support set give a low loss on its query set. The
+    outer gradient is taken through those steps (order 2), or is the gradient at the adapted weights (order 1,
     section 5.2).
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps inside a task.
-        inner_steps: gradient steps inside a task, in meta-training.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the gradient steps.
+        inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 or 2.
-        recompute: take the second-order meta-gradient in the memory of one inner step, for about a third more time.
+        recompute: compute the second-order meta-gradient in the memory of one inner step; about a third slower.
 
     Raises:
         UserError: an argument is out of range.
@@ -72,6 +72,6 @@ class MAML(GradientMethod):
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop` (algorithm 1, line 6)."""
-        loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
+        loss, buffers = partial(loss_with_weights, self.backbone), dict(self.named_buffers())
         weights = network_weights(self)
         return gradient_steps(loss, weights, self.inner_lr, steps, differentiable, buffers, support_x, support_y)

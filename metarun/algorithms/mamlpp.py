@@ -1,4 +1,4 @@
-"""MAML++: MAML with what makes it train well."""
+"""MAML++: MAML with changes that stabilise its training."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,7 @@ from metarun.algorithms.inner_loop import (
     Parameters,
     check_inner_loop,
     gradient_step,
-    loss_under,
+    loss_with_weights,
     network_weights,
 )
 from metarun.backbones import Backbone, norm_weights
@@ -21,30 +21,30 @@ from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
-LEAST = 0.03  # of a step's equal share in the multi-step loss: what the authors' code leaves to all but the last
+MIN_SHARE = 0.03  # of a step's equal share in the multi-step loss, for all steps but the last, as in the authors' code
 
 
 class MAMLPlusPlus(GradientMethod):
     """MAML++ (Antoniou, Edwards, Storkey 2019, https://arxiv.org/abs/1810.09502).
 
-    MAML that learns its inner rates, is taught after every inner step and not only the last, and has a scale and shift
-    of its own at each step. Every part is a switch (section 4); with all of them off it is MAML. The cosine outer rate
-    is the outer loop's: `train.lr_schedule`.
+    MAML with learned inner rates, a loss after every inner step instead of only the last, and a scale and shift of the
+    norm per step. Each part can be switched off (section 4); with all of them off it is MAML. The cosine schedule of
+    the outer rate belongs to the outer loop: `train.lr_schedule`.
 
-    Batch statistics per step need no switch: with `backbone.norm=batch` they are those of the forward pass at hand, as
-    in the authors' code. Deviation: where they count epochs, this counts the fraction of meta-training that is over.
+    Batch statistics per step need no switch: `backbone.norm=batch` uses those of the current forward pass, as in the
+    authors' code. Deviation: schedules use the fraction of meta-training, not epochs.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the gradient steps inside a task, at first.
-        inner_steps: gradient steps inside a task, in meta-training; later ones use what the last one learned.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: initial learning rate of the gradient steps.
+        inner_steps: gradient steps per task in meta-training; further steps use what the last one learned.
         order: of the meta-gradient, 1 or 2.
-        learn_rates: learn the inner rate of every layer's weight and bias at every step.
-        multi_step_until: until this fraction of the training the loss counts after every step, ever less but after the
-            last; 0: after the last step only.
-        per_step_norm: learn scale and shift of the normalisation for every step, and do not adapt them inside a task.
-        second_order_from: until this fraction of the training the meta-gradient is of first order.
+        learn_rates: learn the inner rate of each layer's weight and bias for each step.
+        multi_step_until: fraction of the training until which the losses after all steps count; the weights of all but
+            the last decrease until then. 0: only the loss after the last step counts.
+        per_step_norm: learn scale and shift of the norm for each step; they are not adapted to a task.
+        second_order_from: fraction of the training until which the meta-gradient is of first order.
 
     Raises:
         UserError: an argument is out of range.
@@ -71,19 +71,24 @@ class MAMLPlusPlus(GradientMethod):
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
-        for knob, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
+        for key, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
             if not 0 <= value <= 1:
-                raise UserError(f"algo.{knob}={value} is no fraction of the training", "give a number from 0 to 1.")
+                raise UserError(
+                    f"algo.{key}={value} is not a fraction of the training",
+                    f"set `algo.{key}` to a number from 0 to 1.",
+                )
         self.multi_step_until = multi_step_until
         self.second_order_from = second_order_from
-        self.fraction = 0.0  # of meta-training that is over
+        self.fraction = 0.0  # of meta-training that is done
         weights = network_weights(self)
         norms = norm_weights(self) if per_step_norm else []
-        self._of_steps = [name for name in norms if name in weights]  # names of what each step has for itself
+        self._of_steps = [
+            name for name in norms if name in weights
+        ]  # names of the weights that each step has its own of
         self._adapted = [name for name in weights if name not in self._of_steps]
         rates = [torch.full((inner_steps,), float(inner_lr)) for _ in self._adapted]
         self.inner_lr = nn.ParameterList(nn.Parameter(rate, requires_grad=learn_rates) for rate in rates)
-        # The first step's are the network's own.
+        # The first step uses the network's own.
         own = [weights[name].detach() for name in self._of_steps]
         later = [weight.expand(inner_steps - 1, *weight.shape).clone() for weight in own]
         self.later_norms = nn.ParameterList(later)
@@ -100,10 +105,10 @@ class MAMLPlusPlus(GradientMethod):
             differentiable = self.order == 2 and self.fraction >= self.second_order_from
             _, *trail = self.inner_loop(support_x, support_y, self.inner_steps, differentiable)
             buffers = dict(self.named_buffers())
-            taught = [(share, weights) for share, weights in zip(importance, trail, strict=True) if share]
             losses = [
-                share * loss_under(self.backbone, weights, buffers, query_x, query_y, support_x)
-                for share, weights in taught
+                share * loss_with_weights(self.backbone, weights, buffers, query_x, query_y, support_x)
+                for share, weights in zip(importance, trail, strict=True)
+                if share
             ]
             return torch.stack(losses).sum()
 
@@ -111,23 +116,23 @@ class MAMLPlusPlus(GradientMethod):
         return losses.mean()
 
     def importance(self) -> list[float]:
-        """Return how much the query loss after each inner step counts now; they sum to 1 (section 4)."""
+        """Return the current weight of the query loss after each inner step; they sum to 1 (section 4)."""
         steps = self.inner_steps
         if self.fraction >= self.multi_step_until:
             return [0.0] * (steps - 1) + [1.0]
-        each = max(1 - self.fraction / self.multi_step_until, LEAST) / steps
+        each = max(1 - self.fraction / self.multi_step_until, MIN_SHARE) / steps
         return [each] * (steps - 1) + [1 - (steps - 1) * each]
 
     def inner_loop(
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
-        """See `GradientMethod.inner_loop`; each weights come with the norm of that step."""
+        """See `GradientMethod.inner_loop`; the weights include the norm of each step."""
         weights = network_weights(self)
         adapted = {name: weights[name] for name in self._adapted}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
 
         def loss(adapted: Parameters, norms: Parameters, *inputs: Any) -> Tensor:
-            return loss_under(self.backbone, {**adapted, **norms}, *inputs)
+            return loss_with_weights(self.backbone, {**adapted, **norms}, *inputs)
 
         yield {**adapted, **self._norms(0)}
         for step in (min(step, self.inner_steps - 1) for step in range(steps)):
@@ -137,7 +142,7 @@ class MAMLPlusPlus(GradientMethod):
             yield {**adapted, **norms}
 
     def _norms(self, step: int) -> Parameters:
-        """The scales and shifts of a step, with which it also judges the queries, as in the authors' code."""
+        """Return the scales and shifts of a step, which predicts queries with them too, as in the authors' code."""
         if step == 0:
             weights = network_weights(self)
             return {name: weights[name] for name in self._of_steps}

@@ -15,21 +15,21 @@ from metarun.system.inputs import Inputs
 class MatchingNet(Stepless):
     """Matching networks (Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra 2016, https://arxiv.org/abs/1606.04080).
 
-    A query attends to every support example by the softmax of their cosines; a class has the attention that its
-    examples get (equation 1). The logits are logarithms of these probabilities. With full context embeddings the
-    support set is read as a sequence before that, and each query reads the support set (section 2.1.2).
+    A query attends to the support examples by a softmax over their cosines; the probability of a class is the attention
+    to its examples (equation 1). The logits are the logarithms of these probabilities. With full context embeddings an
+    LSTM first reads the support set as a sequence, and each query reads the support set (section 2.1.2).
 
-    The paper's cosines go into the softmax as they are, so no probability in a 5-way 1-shot task passes 0.65; a scale
-    of 1 is that, a larger one lets the network be sure. Support and query go through the backbone together, as
-    ProtoNet's here.
+    The paper does not scale the cosines, so no probability in a 5-way 1-shot task exceeds 0.65. A scale of 1 is the
+    paper's; a larger one permits higher probabilities. Support and query go through the backbone together, as in
+    `ProtoNet`.
 
     Args:
         backbone: maps examples to features; f' and g' of the paper.
         full_context: use full context embeddings; they depend on the order of the support examples.
-        read_steps: how often a query reads the support set (K of equation 3), with full context.
-        scale: what cosines are multiplied by.
-        normalise_query: take cosines; false: divide by the support's length only, so that a query's own length makes
-            its attention sharp, as easyfsl does.
+        read_steps: how often a query reads the support set with full context (K of equation 3).
+        scale: factor of the cosines.
+        normalise_query: use cosines; false: normalise only the support features, as easyfsl does, so that longer
+            queries attend more sharply.
 
     Raises:
         UserError: an argument is out of range.
@@ -48,10 +48,10 @@ class MatchingNet(Stepless):
         super().__init__()
         self.backbone = backbone
         if read_steps < 1:
-            raise UserError(f"algo.read_steps={read_steps} but a query reads at least once", "raise `algo.read_steps`.")
+            raise UserError(f"algo.read_steps={read_steps} but it must be at least 1", "raise `algo.read_steps`.")
         check_steps("algo.read_steps", read_steps)
         if scale <= 0:
-            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0", "raise `algo.scale`.")
+            raise UserError(f"algo.scale={scale} but it must be above 0", "raise `algo.scale`.")
         self.context = FullContext(backbone.features, read_steps) if full_context else None
         self.scale = scale
         self.normalise_query = normalise_query
@@ -67,7 +67,7 @@ class MatchingNet(Stepless):
 
 
 def attended_classes(similarity: Tensor, labels: Tensor, way: int) -> Tensor:
-    """Return (queries, way) the logarithm of the attention that each class's examples get (equation 1).
+    """Return (queries, way) the logarithm of the attention to the examples of each class (equation 1).
 
     Args:
         similarity: (queries, examples).
@@ -80,12 +80,12 @@ def attended_classes(similarity: Tensor, labels: Tensor, way: int) -> Tensor:
 
 
 class FullContext(nn.Module):
-    """Full context embeddings (appendix A): features that know the rest of the support set.
+    """Full context embeddings (appendix A): features that depend on the whole support set.
 
-    LSTMs are written out because torch's own cannot be vectorised over tasks.
+    The LSTMs are written out because torch.nn.LSTM does not work under vmap.
 
     Args:
-        features: size of what goes in and comes out.
+        features: size of the features and of their embeddings.
         read_steps: how often a query reads the support set.
     """
 
@@ -97,15 +97,15 @@ class FullContext(nn.Module):
         self.read_steps = read_steps
 
     def embed_support(self, support: Tensor) -> Tensor:
-        """Return g (examples, features): each example plus what a bidirectional LSTM says of it (A.2)."""
+        """Return g (examples, features): each example plus the outputs of a bidirectional LSTM (A.2)."""
         ahead, back = _read_sequence(self.forwards, support), _read_sequence(self.backwards, support.flip(0)).flip(0)
         return support + ahead + back
 
     def embed_query(self, query: Tensor, support: Tensor) -> Tensor:
-        """Return f (queries, features), after reading g = `support` by attention some times (A.1, equations 3 to 6).
+        """Return f (queries, features), after reading g = `support` by attention `read_steps` times (A.1, eq. 3 to 6).
 
-        What was read goes in beside the query; in the paper it stands beside the hidden state, where it meets weights
-        of its own just the same. The hidden state, of which the paper does not say so, begins as the query.
+        The reading is concatenated with the query; in the paper with the hidden state, which is equivalent, as it has
+        weights of its own either way. The initial hidden state, which the paper does not specify, is the query.
         """
         hidden, memory = query, torch.zeros_like(query)
         for _ in range(self.read_steps):

@@ -12,7 +12,7 @@ from metarun.algorithms.inner_loop import (
     Parameters,
     check_inner_loop,
     gradient_steps,
-    loss_under,
+    loss_with_weights,
     network_weights,
     query_loss_of_adapted,
 )
@@ -26,15 +26,15 @@ from metarun.tasks.stream import Kind
 class MetaSGD(GradientMethod):
     """Meta-SGD (Li, Zhou, Chen, Li 2017, https://arxiv.org/abs/1707.09835).
 
-    Learns, beside the initial weights, one inner rate for each of them: the vector of rates sets both the length and
-    the direction of the inner step (equation 2). A rate may become negative.
+    Learns the initial weights and one inner rate for each of them: the vector of rates determines both the length and
+    the direction of the inner step (equation 2). Rates may become negative.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr_min: each rate begins as a random number from here ...
-        inner_lr_max: ... to here; equal limits make it that number.
-        inner_steps: gradient steps inside a task, in meta-training; the paper takes 1.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr_min: lower limit of the initial rates, which are uniformly random.
+        inner_lr_max: upper limit of the initial rates; equal limits give all rates that value.
+        inner_steps: gradient steps per task in meta-training; 1 in the paper.
         order: of the meta-gradient, 1 or 2; the rates are learned either way.
 
     Raises:
@@ -61,7 +61,8 @@ class MetaSGD(GradientMethod):
         self.order = order
         if inner_lr_min > inner_lr_max:
             raise UserError(
-                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}", "lower the first."
+                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}",
+                "lower `algo.inner_lr_min`.",
             )
         weights = network_weights(self).values()
         self.inner_lr = nn.ParameterList(torch.empty_like(w).uniform_(inner_lr_min, inner_lr_max) for w in weights)
@@ -74,7 +75,7 @@ class MetaSGD(GradientMethod):
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop` (equation 2)."""
-        loss, buffers = partial(loss_under, self.backbone), dict(self.named_buffers())
+        loss, buffers = partial(loss_with_weights, self.backbone), dict(self.named_buffers())
         weights = network_weights(self)
         rates = dict(zip(weights, self.inner_lr, strict=True))
         return gradient_steps(loss, weights, rates, steps, differentiable, buffers, support_x, support_y)

@@ -1,4 +1,4 @@
-"""The nearest class mean, with nothing learned."""
+"""The floor: the nearest class mean, without learning."""
 
 from typing import ClassVar, Literal
 
@@ -14,18 +14,17 @@ from metarun.tasks.raw_vectors import raw_vectors
 
 
 class NearestCentroid(Stepless):
-    """The floors: the nearest class mean of raw inputs, or of the features of a network that nobody trained.
+    """The floor: the nearest class mean of raw inputs, or of the features of an untrained network.
 
-    What a learned method adds is what it has above these two. There is nothing to train, so a run goes straight to
-    meta-test; on the checkpoint of another method (`metarun test run=… algo=nearest_centroid`) the features are that
-    method's.
+    A learned method should beat both. There is nothing to train, so a run only evaluates. With the checkpoint of
+    another method (`metarun test run=… algo=nearest_centroid`) the features are that method's.
 
     Args:
-        backbone: used for inputs="features" only.
-        inputs: "raw": the numbers of an example as they are; "features": what the backbone makes of them.
+        backbone: used only for inputs="features".
+        inputs: "raw": the examples as vectors; "features": the features of the backbone.
 
     Raises:
-        UserError: `inputs` has no such value.
+        UserError: `inputs` is invalid.
     """
 
     learns: ClassVar[bool] = False
@@ -40,7 +39,7 @@ class NearestCentroid(Stepless):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:  # noqa: ARG002, there is none
         """Refuse: there is nothing to train."""
-        raise UserError("algo=nearest_centroid has nothing to train", "for a learned space use algo=protonet.")
+        raise UserError("algo=nearest_centroid has nothing to train", "use algo=protonet to learn features.")
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""

@@ -15,16 +15,16 @@ from metarun.system.inputs import Inputs
 class ProtoNet(Stepless):
     """Prototypical networks (Snell, Swersky, Zemel 2017, https://arxiv.org/abs/1703.05175).
 
-    A class is the mean of its support features, its prototype; a query belongs to the nearest one. The logits are the
-    negative *squared* Euclidean distances (equation 2). Support and query go through the backbone together, as in the
-    authors' code, which matters only where the norm takes statistics over the batch.
+    The prototype of a class is the mean of its support features; a query is assigned to the nearest prototype. The
+    logits are the negative *squared* Euclidean distances (equation 2). Support and query go through the backbone
+    together, as in the authors' code, which matters only for a norm with batch statistics.
 
     Args:
-        backbone: maps examples to the space in which distances are taken.
-        distance: "squared_euclidean", or "cosine": the logits are `scale` times the cosine between query and prototype,
-            which the paper compares with in section 2.7 and figure 2.
-        scale: of cosines, which lie in [-1, 1] and as logits could never be sure; distances have a scale already.
-        learn_scale: meta-learn the scale of cosines, from `scale` on.
+        backbone: maps examples to features.
+        distance: "squared_euclidean", or "cosine": the logits are `scale` times the cosine between query and prototype
+            (section 2.7 and figure 2 of the paper).
+        scale: of cosines, which are too small for logits; not used for distances.
+        learn_scale: meta-learn the scale of cosines, starting from `scale`.
 
     Raises:
         UserError: an argument is out of range.
@@ -44,9 +44,9 @@ class ProtoNet(Stepless):
         if distance not in ("squared_euclidean", "cosine"):
             raise UserError(f"algo.distance='{distance}' is not one of squared_euclidean, cosine.")
         if scale <= 0:
-            raise UserError(f"algo.scale={scale} but what cosines are multiplied by is above 0", "raise `algo.scale`.")
+            raise UserError(f"algo.scale={scale} but it must be above 0", "raise `algo.scale`.")
         self.distance = distance
-        # Only where it is used: a parameter that never gets a gradient would say something else in `parameters`.
+        # Only a parameter if it is used: `parameters` of the record counts them.
         learned = learn_scale and distance == "cosine"
         self.scale = nn.Parameter(torch.tensor(float(scale))) if learned else float(scale)
 

@@ -1,4 +1,4 @@
-"""Ridge regression as a head."""
+"""R2-D2: ridge regression as the head."""
 
 import math
 
@@ -15,18 +15,17 @@ from metarun.system.inputs import Inputs
 class R2D2(Stepless):
     """R2-D2, ridge regression differentiable discriminator (Bertinetto et al. 2019, https://arxiv.org/abs/1805.08136).
 
-    A task's head is the ridge regression from support features to one-hot labels. It has a closed form, so features
-    are learned for which that regression does best: W = X' (X X' + lambda I)^-1 Y (equation 6), and the logits are
-    alpha X_query W + beta (equation 7). As in the authors' code a column of ones is appended to X, which gives W an
-    intercept, itself regularised. Unlike it, X and Y are not divided by the square root of their rows: equation 6 as
-    it stands, where the code's lambda counts once per support example. Support and query go through the backbone
-    together, as there.
+    A task's head is the ridge regression from support features to one-hot labels, in closed form and differentiable:
+    W = X' (X X' + lambda I)^-1 Y (equation 6). The logits are alpha X_query W + beta (equation 7). As in the authors'
+    code, a column of ones is appended to X, so W has an intercept, which is regularised too. Unlike in that code, X and
+    Y are not divided by the square root of their number of rows; equation 6 does not divide them. Support and query go
+    through the backbone together, as in the code.
 
     Args:
-        backbone: maps examples to the features that are regressed on.
-        init_lambda: the regularisation to begin with.
-        learn_lambda: meta-learn it, by its logarithm; the paper does, the code's default is not to.
-        init_scale: alpha to begin with; it is meta-learned, as is beta, which begins at 0.
+        backbone: maps examples to features.
+        init_lambda: initial regularisation.
+        learn_lambda: meta-learn the logarithm of lambda, as in the paper; the default of the authors' code is not to.
+        init_scale: initial alpha, which is meta-learned; so is beta, which is initially 0.
 
     Raises:
         UserError: an argument is out of range.
@@ -44,12 +43,12 @@ class R2D2(Stepless):
         super().__init__()
         self.backbone = backbone
         if init_lambda <= 0:
-            raise UserError(f"algo.init_lambda={init_lambda} but ridge regression needs more than 0", "raise it.")
+            raise UserError(f"algo.init_lambda={init_lambda} but it must be above 0", "raise `algo.init_lambda`.")
         if init_scale <= 0:
-            raise UserError(f"algo.init_scale={init_scale} but logits need a scale above 0", "raise `algo.init_scale`.")
+            raise UserError(f"algo.init_scale={init_scale} but it must be above 0", "raise `algo.init_scale`.")
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)), requires_grad=learn_lambda)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))  # alpha
-        self.bias = nn.Parameter(torch.tensor(0.0))  # beta; no softmax sees it, it is the paper's all the same
+        self.bias = nn.Parameter(torch.tensor(0.0))  # beta; softmax ignores it, but it is in the paper
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless` (equations 6 and 7)."""
@@ -64,8 +63,8 @@ class R2D2(Stepless):
 def ridge_regression(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
     """Return the weights (features, outputs) that minimise |x w - y|^2 + regularisation |w|^2.
 
-    A system as large as the smaller side of x is solved: with fewer examples than features, Woodbury's identity makes
-    it one of examples (equation 6), which is what few-shot learning needs.
+    The size of the linear system is the smaller side of x: with fewer examples than features, Woodbury's identity
+    reduces it to the number of examples (equation 6).
 
     Args:
         x: (examples, features).
@@ -80,6 +79,6 @@ def ridge_regression(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
 
 def _solve(gram: Tensor, regularisation: Tensor, right: Tensor) -> Tensor:
     regularised = gram + regularisation * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    # Positive definite; the `_ex` form does not wait for the device to ask whether it is.
+    # `_ex` does not synchronise to check for errors; the matrix is positive definite.
     factor, _ = torch.linalg.cholesky_ex(regularised)
     return torch.cholesky_solve(right, factor)

@@ -18,14 +18,14 @@ from metarun.tasks.batch import Support, TaskBatch
 class RelationNet(Stepless):
     """Relation networks (Sung, Yang, Zhang, Xiang, Torr, Hospedales 2018, https://arxiv.org/abs/1711.06025).
 
-    The comparison is learned too: a small network sees the feature maps of a class and of a query, one upon the other,
-    and gives a score in (0, 1) to their relation (equation 1). A class's map is the sum of its support examples' maps.
-    Scores are regressed on 1 for the query's class and 0 for others, by squared error (equation 2).
+    The comparison is learned too: a small network, the relation module, takes the concatenated feature maps of a class
+    and a query and returns a score in (0, 1) (equation 1). The map of a class is the sum over its support examples.
+    The loss is the squared error of the scores to 1 for the query's class and 0 for others (equation 2).
 
-    As in the authors' code, support and query go through the backbone apart, and all pairs of a task through the
-    relation module together, which matters where the norm takes statistics over the batch. Their gradient is clipped
-    to a norm of 0.5 and their layers begin with weights of their own; ours begin as torch's do. Predictions are the
-    scores' logarithms: with softmax, the probability of a class is its share of the scores.
+    As in the authors' code, support and query go through the backbone separately, and all pairs of a task through the
+    relation module together, which matters for a norm with batch statistics. The authors initialise layers differently
+    and clip gradients to a norm of 0.5. Predictions are the logarithms of the scores: with softmax, the probability of
+    a class is its share of the scores.
 
     Args:
         backbone: has feature maps (`HasFeatureMap`).
@@ -44,27 +44,27 @@ class RelationNet(Stepless):
                 f"algo=relation compares feature maps and {type(backbone).__name__} has none", "use backbone=conv4."
             )
         if hidden < 1:
-            raise UserError(f"algo.hidden={hidden} but the layer needs units", "raise `algo.hidden`.")
+            raise UserError(f"algo.hidden={hidden} but it must be at least 1", "raise `algo.hidden`.")
         if norm in ("support", "tasknorm"):
             raise UserError(
-                f"algo.norm={norm} but the relation module compares pairs, among which is no support set",
+                f"algo.norm={norm} but the relation module compares pairs and has no support set",
                 "set `algo.norm` to another, such as layer.",
             )
         self.feature_map = backbone.feature_map
         self.relation = relation_module(backbone.map_shape, hidden, norm)
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean squared error of all scores (equation 2, divided by their number as in the code)."""
+        """Return the mean squared error of all scores (equation 2, where it is the sum)."""
         scores = self.logits_of_tasks(tasks).sigmoid()
         return F.mse_loss(scores, F.one_hot(tasks.query_y, tasks.way).to(scores.dtype))
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
-        """See `Algorithm.adapt`; what is predicted are the logarithms of the scores."""
-        for remembered in super().adapt(support, steps):
-            yield AdaptedHead(remembered.predict, F.logsigmoid)
+        """See `Algorithm.adapt`; predictions are the logarithms of the scores."""
+        for adapted in super().adapt(support, steps):
+            yield AdaptedHead(adapted.predict, F.logsigmoid)
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
-        """See `Stepless`; the sigmoid of one is the score."""
+        """See `Stepless`; the sigmoid of a logit is the score."""
         with match_precision(self.backbone, first_field(support_x)):
             support = self.feature_map(support_x)
             query = embed_queries(self.backbone, support_x, query_x, self.feature_map)
@@ -84,8 +84,8 @@ class RelationNet(Stepless):
 def relation_module(map_shape: tuple[int, int, int], hidden: int, norm: Norm) -> nn.Sequential:
     """Return the network from (n, 2 * channels, height, width) to (n, 1), without the last sigmoid (figure 3).
 
-    Two blocks of convolution, normalisation, ReLU and 2x2 max-pooling, then two linear layers; a map that is one pixel
-    high or wide is pooled no further.
+    Two blocks of convolution, normalisation, ReLU and 2x2 max-pooling, then two linear layers. A map that is one pixel
+    high or wide is not pooled.
     """
     channels, height, width = map_shape
     layers: list[nn.Module] = []

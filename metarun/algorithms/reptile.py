@@ -1,4 +1,4 @@
-"""Reptile: a first-order method whose outer step is no gradient of a loss."""
+"""Reptile: a first-order method whose outer step is not the gradient of a loss."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from metarun.algorithms.inner_loop import GradientMethod, Parameters, check_inner_loop, loss_under, network_weights
+from metarun.algorithms.inner_loop import (
+    GradientMethod,
+    Parameters,
+    check_inner_loop,
+    loss_with_weights,
+    network_weights,
+)
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, map_inputs
@@ -23,30 +29,30 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 class Reptile(GradientMethod):
     """Reptile (Nichol, Achiam, Schulman 2018, https://arxiv.org/abs/1803.02999).
 
-    Trains on a task as usual, by several steps on minibatches, then moves the initial weights a little towards where
-    that led (algorithm 2): phi <- phi + epsilon * mean over tasks of (W - phi). To the outer loop that is SGD of rate
-    epsilon on a loss whose gradient is phi - W; `meta_loss` returns such a one. Its value is the inner loss in the end.
+    Trains on a task by several steps on minibatches, then moves the initial weights towards the adapted ones
+    (algorithm 2): phi <- phi + epsilon * mean over tasks of (W - phi). To the outer loop this is SGD with rate epsilon
+    on a loss whose gradient is phi - W, which `meta_loss` returns. Its value is the last inner loss.
 
-    In meta-training a task has no query set: support and query examples are trained on alike (`train.shot` +
-    `train.query` are the paper's train shots). Two deviations: minibatches go through a task's examples, which are in
-    random order, class by class, so that each holds about as many of every class; and Adam's second moments, which the
-    authors' code carries from task to task, begin at zero in each, since nothing about a task is kept.
+    In meta-training a task has no query set: the inner loop trains on support and query examples (`train.shot` +
+    `train.query` are the paper's train shots). Two deviations: minibatches take the classes of a task in turn, so each
+    has about the same number of every class. Adam's second moments, which the authors' code keeps from task to task,
+    start at zero in each task, because nothing about a task is stored.
 
     Args:
         backbone: the network below the head.
-        outputs: size of the linear head: the way of the tasks.
-        inner_lr: rate of the steps inside a task.
-        inner_steps: steps inside a task, in meta-training; one alone would be joint training on all tasks.
-        inner_batch: examples per inner step, in meta-training.
+        outputs: size of the linear head, the way of the tasks.
+        inner_lr: learning rate of the inner steps.
+        inner_steps: steps per task in meta-training; a single one would be joint training on all tasks.
+        inner_batch: examples per inner step in meta-training.
         test_batch: examples per step at meta-val and meta-test.
-        inner_optimizer: adam (without momentum, beta1 = 0, as the paper's) or sgd.
+        inner_optimizer: adam (without momentum, beta1 = 0, as in the paper) or sgd.
 
     Raises:
         UserError: an argument is out of range.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-    needs_equal_shots: ClassVar[bool] = True  # its steps take the classes by turns
+    needs_equal_shots: ClassVar[bool] = True  # its steps take the classes in turn
 
     def __init__(
         self,
@@ -66,8 +72,8 @@ class Reptile(GradientMethod):
         self.inner_steps = inner_steps
         if min(inner_batch, test_batch) < 1:
             raise UserError(
-                f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but a step needs an example",
-                "give both at least 1.",
+                f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but both must be at least 1",
+                "raise `algo.inner_batch` or `algo.test_batch`.",
             )
         if inner_optimizer not in ("adam", "sgd"):
             raise UserError(f"algo.inner_optimizer='{inner_optimizer}' is not one of adam, sgd.")
@@ -79,16 +85,16 @@ class Reptile(GradientMethod):
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""
 
-        turn = partial(by_turns, way=tasks.way)
+        interleave = partial(interleave_classes, way=tasks.way)
 
         def towards_adapted(x: Inputs, y: Tensor) -> Tensor:
-            x, y = map_inputs(turn, x), turn(y)
+            x, y = map_inputs(interleave, x), interleave(y)
             *_, (adapted, loss) = self.train_on(x, y, self.inner_steps, self.inner_batch)
             initial = network_weights(self)
             surrogate = sum((w * (w - adapted[name]).detach()).sum() for name, w in initial.items())
             return surrogate - surrogate.detach() + loss.detach()  # type: ignore[union-attr]
 
-        join = partial(_joined, way=tasks.way)
+        join = partial(_join_by_class, way=tasks.way)
         x, y = map_inputs(join, tasks.support_x, tasks.query_x), join(tasks.support_y, tasks.query_y)
         return over_tasks(towards_adapted, self, self.how, x, y).mean()
 
@@ -97,32 +103,32 @@ class Reptile(GradientMethod):
         support_x: Inputs,
         support_y: Tensor,
         steps: int,
-        differentiable: bool,  # noqa: ARG002, nothing flows through the steps
+        differentiable: bool,  # noqa: ARG002, the steps are never differentiated
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; each step is on `test_batch` examples of the support set."""
-        turn = partial(by_turns, way=self.head.out_features)
-        x, y = map_inputs(turn, support_x), turn(support_y)
+        interleave = partial(interleave_classes, way=self.head.out_features)
+        x, y = map_inputs(interleave, support_x), interleave(support_y)
         return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))
 
     def train_on(self, x: Inputs, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
-        """Yield one task's weights before and after each step, with the loss that the step lowered (0 at first).
+        """Yield one task's weights before and after each step, with the loss of the step (0 before the first).
 
         Args:
-            x: (n, *shape), of which step k takes the k-th `batch`, starting over where they end.
+            x: (n, *shape); step k takes the k-th `batch` and starts over at the end.
             y: (n).
-            steps: how many to take.
-            batch: examples per step; all of them, where there are fewer.
+            steps: number of steps.
+            batch: examples per step; all if there are fewer.
         """
         weights = {name: weight.detach() for name, weight in network_weights(self).items()}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
-        loss_of = partial(loss_under, self.backbone)
+        loss_of = partial(loss_with_weights, self.backbone)
         squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         yield weights, self.head.weight.new_zeros(())
         for step in range(1, steps + 1):
-            at = [((step - 1) * batch + j) % len(y) for j in range(min(batch, len(y)))]
-            some = map_inputs(itemgetter(at), x)
+            rows = [((step - 1) * batch + j) % len(y) for j in range(min(batch, len(y)))]
+            batch_x = map_inputs(itemgetter(rows), x)
             with torch.no_grad():
-                gradient, loss = grad_and_value(loss_of)(weights, buffers, some, y[at])
+                gradient, loss = grad_and_value(loss_of)(weights, buffers, batch_x, y[rows])
                 if self.inner_optimizer == "adam":
                     squares = {
                         name: ADAM_BETA2 * s + (1 - ADAM_BETA2) * gradient[name] ** 2 for name, s in squares.items()
@@ -133,12 +139,12 @@ class Reptile(GradientMethod):
             yield weights, loss
 
 
-def by_turns(examples: Tensor, way: int) -> Tensor:
-    """Return (n, ...) examples, given class after class, such that the classes take turns."""
+def interleave_classes(examples: Tensor, way: int) -> Tensor:
+    """Reorder (n, ...) examples, sorted by class, so that the classes take turns."""
     return examples.reshape(way, -1, *examples.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
-def _joined(support: Tensor, query: Tensor, way: int) -> Tensor:
-    """Return (T, way * (shot + query), ...), class after class as both are."""
+def _join_by_class(support: Tensor, query: Tensor, way: int) -> Tensor:
+    """Return (T, way * (shot + query), ...), sorted by class as both are."""
     by_class = [part.reshape(len(part), way, -1, *part.shape[2:]) for part in (support, query)]
     return torch.cat(by_class, dim=2).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""Transfer learning with a nearest-centroid head on transformed features."""
+"""SimpleShot: transfer learning with a nearest-centroid head on transformed features."""
 
 from typing import ClassVar, Literal
 
@@ -15,33 +15,33 @@ from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 
-MEMORY = 100  # batches: in pre-training older ones fade from the mean, since the features they had are gone
+MEAN_WINDOW = 100  # batches of the running mean in pre-training; features of older ones are outdated
 
 
 class SimpleShot(Stepless):
     """SimpleShot (Wang, Chao, Weinberger, van der Maaten 2019, https://arxiv.org/abs/1911.04623).
 
-    The backbone learns to tell all meta-train classes apart. A task is solved by the nearest class mean of its
-    features, from which the mean of the meta-train features was taken away (centring) and whose length was made 1
-    (CL2N, equations 2 and 3); that is all.
+    The backbone is pre-trained to classify all meta-train classes. A query is assigned to the nearest class mean of
+    features that are centred by the mean of the meta-train features and normalised to length 1 (CL2N, equations 2 and
+    3).
 
-    Deviation: the mean of the meta-train features is a running one, gathered batch by batch in pre-training. Under a
-    checkpoint of another method, which has none, it is gathered from meta-train tasks before meta-test.
+    Deviation: the mean of the meta-train features is a running mean over the batches of pre-training. For the
+    checkpoint of another method, which has none, it is computed from meta-train tasks before meta-test.
 
     Args:
         backbone: the network whose features are compared.
-        train_classes: how many meta-train classes there are; known from the data.
+        train_classes: number of meta-train classes, set from the data.
         transform: of the features; "UN": none, "L2N": length 1, "CL2N": centred, then length 1.
 
     Raises:
-        UserError: `transform` has no such value.
+        UserError: `transform` is invalid.
     """
 
     splittable: ClassVar[bool] = False  # pre-training sees one batch of examples
     predicts_from_features = True
     optional_weights: ClassVar[tuple[str, ...]] = ("classifier.", "mean", "batches")
     mean: Tensor  # (features), of the meta-train examples
-    batches: Tensor  # how many the mean was gathered from
+    batches: Tensor  # number of batches in the mean
 
     def __init__(
         self,
@@ -59,29 +59,29 @@ class SimpleShot(Stepless):
         self.transform = transform
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean cross-entropy of the batch's examples among all meta-train classes; gather the mean."""
+        """Return the mean cross-entropy of the batch's examples among all meta-train classes; update the mean."""
         x, classes = pretraining_batch(tasks)
         features = self.backbone(x)
-        self._gather(features.detach(), MEMORY)
+        self._update_mean(features.detach(), MEAN_WINDOW)
         return mean_loss(self.classifier(features), classes)
 
     @torch.no_grad()
     def calibrate(self, tasks: TaskBatch) -> None:
-        """See `Algorithm.calibrate`: gather the mean, to which all batches count alike."""
-        self._gather(self.backbone(pretraining_batch(tasks)[0]), None)
+        """See `Algorithm.calibrate`: update the mean, in which all batches have the same weight."""
+        self._update_mean(self.backbone(pretraining_batch(tasks)[0]), None)
 
-    def _gather(self, features: Tensor, memory: int | None) -> None:
+    def _update_mean(self, features: Tensor, window: int | None) -> None:
         self.batches += 1
-        share = 1 / self.batches if memory is None else 1 / self.batches.clamp(max=memory)
+        share = 1 / self.batches if window is None else 1 / self.batches.clamp(max=window)
         self.mean += share * (features.mean(0) - self.mean)
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""
-        support = self._transformed(self.backbone(support_x))
-        query = self._transformed(embed_queries(self.backbone, support_x, query_x))
+        support = self._transform(self.backbone(support_x))
+        query = self._transform(embed_queries(self.backbone, support_x, query_x))
         return -squared_distances(query, prototypes(support, support_y, way))
 
-    def _transformed(self, features: Tensor) -> Tensor:
+    def _transform(self, features: Tensor) -> Tensor:
         if self.transform == "CL2N":
             features = features - self.mean
         return features if self.transform == "UN" else F.normalize(features, dim=1)

@@ -1,4 +1,4 @@
-"""Methods that solve a task without inner steps: by comparison, or by a head in closed form."""
+"""Methods without inner steps: they compare examples or fit a head in closed form."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Stepless(Algorithm):
 
     @abstractmethod
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
-        """Return (way * query, way) of one task.
+        """Return (way * query, way) logits of one task.
 
         Args:
             support_x: (way * shot, *shape).
@@ -31,9 +31,9 @@ class Stepless(Algorithm):
             way: classes.
         """
 
-    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:  # noqa: ARG002, no steps are taken
-        """See `Algorithm.adapt`: the support set itself, once."""
-        yield Remembered(self, support)
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:  # noqa: ARG002, there are no steps
+        """See `Algorithm.adapt`: yields once, with the support set."""
+        yield StoredSupport(self, support)
 
     def logits_of_tasks(self, tasks: TaskBatch) -> Tensor:
         """Return (T, way * query, way) logits."""
@@ -45,8 +45,8 @@ class Stepless(Algorithm):
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """A support set that queries are compared with."""
+class StoredSupport:
+    """A method with the support set of one task."""
 
     method: Stepless
     support: Support

@@ -1,4 +1,4 @@
-"""metarun in Python: train, load, adapt, evaluate and compare. `import metarun` offers all of it."""
+"""The Python interface: train, load, adapt, evaluate and compare; `import metarun` provides all of it."""
 
 from metarun.api.evaluation import Evaluated, compare, evaluate
 from metarun.api.learner import Learner

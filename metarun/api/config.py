@@ -1,4 +1,4 @@
-"""Keyword arguments as the words of a command, and the config that they compose to."""
+"""Compose a config from keyword arguments."""
 
 import json
 from collections.abc import Mapping
@@ -18,25 +18,25 @@ from metarun.config.schema import Config, register
 from metarun.errors import UserError
 
 
-def composed(settings: Mapping[str, Any], config_dir: str | Path | None = None) -> Config:
-    """Return the config that `metarun train key=value …` would compose, as plain values.
+def compose_config(settings: Mapping[str, Any], config_dir: str | Path | None = None) -> Config:
+    """Compose the config of `metarun train key=value …` and return it as plain values.
 
     Args:
         settings: values by key, such as {"algo": "maml", "task.shot": 5}.
-        config_dir: a folder with YAML files of your own, as `--config-dir` of the command.
+        config_dir: a folder with your own YAML files, like `--config-dir` of the command.
 
     Raises:
         UserError: a key or an option does not exist.
     """
     register()
-    words = [f"{key}={_as_word(value)}" for key, value in settings.items()]
+    overrides = [f"{key}={_format(value)}" for key, value in settings.items()]
     if config_dir is not None:
-        words.append(f"hydra.searchpath=[{_as_word(str(Path(config_dir).resolve()))}]")
-    GlobalHydra.instance().clear()  # of an earlier call that was interrupted
+        overrides.append(f"hydra.searchpath=[{_format(str(Path(config_dir).resolve()))}]")
+    GlobalHydra.instance().clear()  # state of an interrupted earlier call
     try:
         with initialize_config_dir(str(packaged_config_dir()), version_base="1.3"):
-            config = compose("config", words, return_hydra_config=True)
-        HydraConfig.instance().set_config(config)  # which option each group has is read from there
+            config = compose("config", overrides, return_hydra_config=True)
+        HydraConfig.instance().set_config(config)  # the chosen option of each group is read from it
         with open_dict(config):
             del config["hydra"]
         return resolve(config)
@@ -44,17 +44,19 @@ def composed(settings: Mapping[str, Any], config_dir: str | Path | None = None) 
         raise UserError(" ".join(str(error).split())) from error
 
 
-def _as_word(value: Any) -> str:
-    """Write a value as Hydra reads it."""
+def _format(value: Any) -> str:
+    """Format a value for Hydra's parser."""
     if isinstance(value, str):
-        return value if value.replace("_", "").replace("-", "").isalnum() and value not in _WORDS else json.dumps(value)
+        return (
+            value if value.replace("_", "").replace("-", "").isalnum() and value not in _LITERALS else json.dumps(value)
+        )
     if isinstance(value, Path):
         return json.dumps(str(value))
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_as_word(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_format(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_as_word, value)) + "]"
+        return "[" + ",".join(map(_format, value)) + "]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_WORDS = {"null", "true", "false", "yes", "no", "on", "off"}
+_LITERALS = {"null", "true", "false", "yes", "no", "on", "off"}

@@ -1,4 +1,4 @@
-"""Figures from Python: any function on metarun's own tasks, and two runs compared task by task."""
+"""Evaluate any function on metarun's tasks, and compare two runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarun.algorithms import Stepless
 from metarun.api.run import Run, load
-from metarun.api.tasks import source_of
+from metarun.api.tasks import load_source
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate_predictions
 from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
@@ -28,14 +28,14 @@ Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How well a function solves tasks.
+    """The accuracy of a function on tasks.
 
     Args:
         accuracy: mean over the tasks, in [0, 1].
-        ci95: half-width of its 95 % interval, by Student's t over tasks.
+        ci95: half-width of its 95 % confidence interval (Student's t over tasks).
         floor: the accuracy of the nearest centroid of raw inputs on the same tasks.
         transductive: whether a query's prediction depends on the other queries.
-        by_task: (tasks,) the accuracy of each.
+        by_task: (tasks,) accuracy of each task.
     """
 
     accuracy: float
@@ -57,33 +57,33 @@ def evaluate(
     config_dir: str | Path | None = None,
     **settings: Any,
 ) -> Evaluated:
-    """Evaluate a function or module of yours on the meta-test tasks that the command line uses.
+    """Evaluate your function or module on the same meta-test tasks as the command line.
 
     Args:
         solve: maps support_x (way * shot, *shape), support_y (way * shot) and query_x (n, *shape) of one task to
             (n, way) logits.
         data: a name from `metarun data list`.
-        way: classes in a task.
-        shot: support examples of a class.
-        query: query examples of a class.
-        tasks: how many.
+        way: classes per task.
+        shot: support examples per class.
+        query: query examples per class.
+        tasks: number of tasks.
         seed: `test.seed`.
-        device: where the tensors are.
-        config_dir: a folder with YAML files of your own.
+        device: of the tensors.
+        config_dir: a folder with your own YAML files.
         settings: keys of the data set.
 
     Raises:
-        UserError: there is no such data set, or it cannot serve such tasks.
+        UserError: the data set does not exist, or is too small for such tasks.
     """
-    source = source_of(data, config_dir, settings)
+    source = load_source(data, config_dir, settings)
     stream = source.stream("test", TaskShape(way, shot, query), seed, torch.device(device), torch.float32)
     method = _Function(solve)
-    found: Evaluation = evaluate_algorithm(method, stream, tasks, 0)
-    by_task = found.values["accuracy"][-1].double().numpy()
-    mean, half = mean_and_ci95(by_task)
+    evaluation: Evaluation = evaluate_algorithm(method, stream, tasks, 0)
+    by_task = evaluation.values["accuracy"][-1].double().numpy()
+    mean, half_width = mean_and_ci95(by_task)
     return Evaluated(
         accuracy=mean,
-        ci95=float("nan") if half is None else half,
+        ci95=float("nan") if half_width is None else half_width,
         floor=float(evaluate_predictions(floor, stream, tasks).headline.mean()),
         transductive=is_transductive(method, stream, 0),
         by_task=by_task,
@@ -91,7 +91,7 @@ def evaluate(
 
 
 class _Function(Stepless):
-    """A function as a method."""
+    """A method that calls a function."""
 
     how = "loop"
 
@@ -111,13 +111,13 @@ def compare(one: Run | str, other: Run | str, results_dir: str | Path = "results
         The difference `other` minus `one` with its interval and p-values.
 
     Raises:
-        UserError: they were not tested on the same tasks.
+        UserError: the runs were not tested on the same tasks.
     """
     runs = [run if isinstance(run, Run) else load(run, results_dir) for run in (one, other)]
     if runs[0].result["stream_hash"] != runs[1].result["stream_hash"]:
         raise UserError(
             f"{runs[0].id} and {runs[1].id} were not tested on the same tasks",
-            "test one on the other's by `metarun test run=…`.",
+            "test one of them on the tasks of the other with `metarun test run=…`.",
         )
     figures = [figures_by_step({**run.result, "path": str(run.path)})[-1] for run in runs]
     return paired(figures[1], figures[0])

@@ -1,4 +1,4 @@
-"""Pictures of the user's as the inputs of a run: decoded and scaled as the pictures that it was trained on."""
+"""Read a user's pictures as inputs of a run: decoded and scaled like its training data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from metarun.data.picture_files import SHOWN_SUFFIXES, find_pictures
 from metarun.errors import UserError
 from metarun.system.paths import is_file, is_folder
 
-_LARGEST = 1 << 28  # bytes of one picture
-_LIGHT_ON_DARK = ("metarun.data.Omniglot", "metarun.data.Glyphs")  # where pictures of ink on paper are inverted
+_MAX_SIZE = 1 << 28  # bytes of one picture
+_LIGHT_ON_DARK = ("metarun.data.Omniglot", "metarun.data.Glyphs")  # ink on paper is inverted for these
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of a folder or zip.
+    """The pictures of a folder or zip.
 
     Args:
-        files: names, as paths below it.
-        labels: the folder that each is in; "" at the top.
-        values: (n, channels, height, width) uint8, of those that could be decoded.
-        errors: for each of `files` why it could not be decoded, or "".
+        files: their paths below it.
+        labels: the folder of each; "" at the top.
+        values: (n, channels, height, width) uint8 of those that can be decoded.
+        errors: why each of `files` cannot be decoded, or "".
     """
 
     files: tuple[str, ...]
@@ -37,35 +37,35 @@ class Pictures:
 
     @property
     def decoded(self) -> list[int]:
-        """The places in `files` of the rows of `values`."""
-        return [place for place, error in enumerate(self.errors) if not error]
+        """The index in `files` of each row of `values`."""
+        return [i for i, error in enumerate(self.errors) if not error]
 
 
-def read_pictures(run: Run, place: Path, invert: bool = False) -> Pictures:
+def read_pictures(run: Run, path: Path, invert: bool = False) -> Pictures:
     """Read the pictures of a folder, a zip or a single file.
 
     Args:
-        run: whose inputs they are to be.
-        place: where they are.
-        invert: swap light and dark, in addition to what the run's data do.
+        run: the run that takes them as inputs.
+        path: of the folder, zip or file.
+        invert: swap light and dark, in addition to the settings of the run's data.
 
     Raises:
         UserError: the run does not take pictures, or there are none.
     """
     decoder = _decoder(run, invert)
-    if is_file(place) and place.suffix.lower() != ".zip":
-        return _decoded([place.name], lambda _: place.read_bytes(), decoder)
-    if not (is_file(place) or is_folder(place)):
-        raise UserError(f"{place} does not exist", "name a folder, a zip or a picture.")
-    with open_files(place, _LARGEST) as (names, read):
+    if is_file(path) and path.suffix.lower() != ".zip":
+        return _decode_all([path.name], lambda _: path.read_bytes(), decoder)
+    if not (is_file(path) or is_folder(path)):
+        raise UserError(f"{path} does not exist", "name a folder, a zip or a picture.")
+    with open_files(path, _MAX_SIZE) as (names, read):
         files = find_pictures(names, read)
         if not files.pictures:
-            raise UserError(f"{place} contains no pictures", f"add some ({SHOWN_SUFFIXES}).")
-        return _decoded(list(files.pictures), read, decoder)
+            raise UserError(f"{path} contains no pictures", f"add some ({SHOWN_SUFFIXES}).")
+        return _decode_all(list(files.pictures), read, decoder)
 
 
-def labelled(pictures: Pictures, place: Path) -> tuple[NDArray[np.uint8], list[str]]:
-    """Return the pictures and classes of a support set: one folder per class, all of which can be decoded.
+def labelled(pictures: Pictures, path: Path) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return the pictures and classes of a support set, which has one folder per class.
 
     Raises:
         UserError: a picture cannot be decoded, or is in no folder.
@@ -74,11 +74,11 @@ def labelled(pictures: Pictures, place: Path) -> tuple[NDArray[np.uint8], list[s
         if error:
             raise UserError(error, "fix or remove it.")
         if not label:
-            raise UserError(f"{file} in {place} is not in the folder of a class", "put each class into a folder.")
+            raise UserError(f"{file} in {path} is not in the folder of a class", "put each class into a folder.")
     return pictures.values, list(pictures.labels)
 
 
-def _decoded(names: list[str], read: Callable[[str], bytes], decoder: Callable[[str, bytes], Any]) -> Pictures:
+def _decode_all(names: list[str], read: Callable[[str], bytes], decoder: Callable[[str, bytes], Any]) -> Pictures:
     values: list[NDArray[np.uint8]] = []
     errors: list[str] = []
     for name in names:

@@ -1,4 +1,4 @@
-"""Runs from Python: made as by `metarun train`, or found again."""
+"""Train, load and list runs."""
 
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from metarun.algorithms import Algorithm
-from metarun.api.config import composed
+from metarun.api.config import compose_config
 from metarun.api.learner import Learner
 from metarun.config.schema import Config
 from metarun.errors import UserError
@@ -29,7 +29,7 @@ class Run:
 
     Args:
         path: its directory.
-        trust: code of yours that its config names and that may be run, such as "my_methods.NearestExample".
+        trust: your code in its config that may be executed, such as "my_methods.NearestExample".
 
     Raises:
         UserError: the run is not finished, or its files are damaged.
@@ -41,8 +41,8 @@ class Run:
         record = self._directory.read_result()
         if record is None or record["status"] != "done" or not self._directory.best.is_file():
             raise UserError(
-                f"{path} is not a finished training",
-                "name one that `metarun train` finished; `metarun compare` lists them.",
+                f"{path} is not a finished training run",
+                "pass the directory of one; `metarun compare` lists them.",
             )
         self.result: Record = record
 
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The eight digits that the run is known by."""
+        """The run's id of eight digits."""
         return self._directory.id
 
     @cached_property
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def curve(self) -> "pd.DataFrame":
-        """Loss and metric of meta-training and meta-validation by step."""
+        """The loss and metric of meta-training and meta-validation by step."""
         import pandas as pd
 
         return pd.read_csv(self._directory.curve)
@@ -80,26 +80,25 @@ class Run:
 
     @cached_property
     def algorithm(self) -> Algorithm:
-        """The method with the weights that meta-val chose, in eval mode."""
+        """The method with the best weights on meta-val, in eval mode."""
         parts = self._parts
         load_weights(parts.algorithm, best_weights(self._directory, self.result), self._directory.best)
         return parts.algorithm.eval()
 
     def adapt(self, support_x: Any, support_y: Sequence[Any], steps: int | None = None) -> Learner:
-        """Adapt to a few examples of your own.
+        """Adapt to your own examples.
 
         Args:
-            support_x: (n, *shape) an array or tensor; uint8 is scaled to [0, 1] as in training, floats are taken as
-                they are.
-            support_y: n labels of any kind, of which the different ones are the classes; numbers (n,) or (n, outputs)
-                in regression.
-            steps: of adaptation, for methods that take them; None: as many as at meta-test.
+            support_x: (n, *shape) an array or tensor; uint8 is scaled to [0, 1] as in training, floats are unchanged.
+            support_y: n labels of any type, whose distinct values are the classes; numbers (n,) or (n, outputs) in
+                regression.
+            steps: of adaptation, for methods with an inner loop; None: `test.steps` of the run.
 
         Raises:
-            UserError: the shapes do not fit the run, or the method cannot have so many classes.
+            UserError: the shapes do not match the run, or the method cannot have this number of classes.
         """
-        taken = self.config["test"]["steps"] if steps is None else steps
-        return Learner.adapted(self, np.asarray(support_x), list(support_y), taken)
+        steps = self.config["test"]["steps"] if steps is None else steps
+        return Learner.adapted(self, np.asarray(support_x), list(support_y), steps)
 
     @cached_property
     def _parts(self) -> Parts:
@@ -109,43 +108,43 @@ class Run:
 
 
 def train(config_dir: str | Path | None = None, **settings: Any) -> Run:
-    """Meta-train, choose on meta-val and meta-test, as `metarun train` does; a finished run is returned at once.
+    """Meta-train, select the best weights on meta-val and meta-test, like `metarun train`; reuse a finished run.
 
     Args:
-        config_dir: a folder with YAML files of your own.
+        config_dir: a folder with your own YAML files.
         settings: keys of the config: `train(algo="maml", data="glyphs", **{"task.shot": 5})`.
 
     Raises:
-        UserError: the settings ask for something that is not possible.
+        UserError: the settings are invalid.
         RunFailed: the training diverged.
     """
-    return Run(run_training(OmegaConf.create(composed(settings, config_dir))))
+    return Run(run_training(OmegaConf.create(compose_config(settings, config_dir))))
 
 
 def load(run: str | Path, results_dir: str | Path = "results", trust: Collection[str] = ()) -> Run:
-    """Return a finished run.
+    """Load a finished run.
 
     Args:
-        run: its directory, the first characters of its id, or "last": the one that finished last.
-        results_dir: where runs are.
+        run: its directory, the start of its id, or "last": the run that finished last.
+        results_dir: the directory of results.
         trust: see `Run`.
 
     Raises:
-        UserError: there is no such run, or more than one.
+        UserError: no run or several runs match.
     """
     if str(run) == "last":
         finished = sorted((Path(results_dir) / "runs").glob("*/best.pt"), key=lambda path: path.stat().st_mtime_ns)
         if not finished:
-            raise UserError(f"there is no finished run in {results_dir}/runs", "train one.")
+            raise UserError(f"there is no finished run in {results_dir}/runs", "run `metarun train` first.")
         return Run(finished[-1].parent, trust)
     return Run(find_run(Path(results_dir), str(run)).path, trust)
 
 
 def load_results(*folders: str | Path) -> "pd.DataFrame":
-    """Return the rows of all finished runs below some folders, one a run, every key of `result.json` a column.
+    """Return the results of all finished runs below some folders: one row per run, one column per result key.
 
     Args:
-        folders: where to look; none: "results".
+        folders: to search; none: "results".
     """
     import pandas as pd
 

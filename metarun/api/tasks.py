@@ -1,4 +1,4 @@
-"""The few-shot tasks that metarun trains and tests on, for loops of your own."""
+"""The few-shot tasks of metarun, for your own training loop."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
-from metarun.api.config import composed
+from metarun.api.config import compose_config
 from metarun.data import Split
 from metarun.runner.data_loading import load_data
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -18,14 +18,14 @@ class Tasks(IterableDataset[TaskBatch]):
     """A numbered, endless sequence of tasks; iterating yields batches of one task each, from the first on.
 
     Attributes:
-        stream: that draws them.
+        stream: the stream that draws them.
     """
 
     def __init__(self, stream: TaskStream) -> None:
         self.stream = stream
 
     def batch(self, first: int, count: int) -> TaskBatch:
-        """Return tasks `first` to `first + count - 1`: always the same ones.
+        """Return tasks `first` to `first + count - 1`, which are always the same.
 
         Returns:
             Tensors: `support_x` (count, way * shot, *shape), `support_y` (count, way * shot), `query_x`, `query_y`.
@@ -33,12 +33,12 @@ class Tasks(IterableDataset[TaskBatch]):
         return self.stream.draw(first, count)
 
     def __iter__(self) -> Iterator[TaskBatch]:
-        """Yield the tasks one by one; of several workers of a DataLoader each yields its share."""
+        """Yield batches of one task; each worker of a DataLoader yields its share."""
         worker = torch.utils.data.get_worker_info()
-        number, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        while self.stream.available is None or number < self.stream.available:
-            yield self.stream.draw(number, 1)
-            number += step
+        i, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        while self.stream.available is None or i < self.stream.available:
+            yield self.stream.draw(i, 1)
+            i += step
 
 
 def load_tasks(
@@ -52,26 +52,28 @@ def load_tasks(
     config_dir: str | Path | None = None,
     **settings: Any,
 ) -> Tasks:
-    """Return the tasks of a data set, those that the command line uses for the same numbers.
+    """Return the tasks of a data set, the same as those of the command line.
 
     Args:
         data: a name from `metarun data list`.
-        way: classes in a task; 1 in regression.
-        shot: support examples of a class.
-        query: query examples of a class.
+        way: classes per task; 1 in regression.
+        shot: support examples per class.
+        query: query examples per class.
         split: "train", "val" or "test".
         seed: of the tasks: `test.seed` for val and test, `seed` for train.
-        device: where the tensors are.
-        config_dir: a folder with YAML files of your own.
+        device: of the tensors.
+        config_dir: a folder with your own YAML files.
         settings: keys of the data set, such as `**{"data.split": "lake"}`.
 
     Raises:
-        UserError: there is no such data set, or it cannot serve such tasks.
+        UserError: the data set does not exist, or is too small for such tasks.
     """
     shape = TaskShape(way, shot, query)
-    return Tasks(source_of(data, config_dir, settings).stream(split, shape, seed, torch.device(device), torch.float32))
+    return Tasks(
+        load_source(data, config_dir, settings).stream(split, shape, seed, torch.device(device), torch.float32)
+    )
 
 
-def source_of(data: str, config_dir: str | Path | None, settings: dict[str, Any]) -> TaskSource:
-    """Return a data set that tasks can be drawn from."""
-    return load_data(composed({"algo": "protonet", "data": data, **settings}, config_dir)["data"])
+def load_source(data: str, config_dir: str | Path | None, settings: dict[str, Any]) -> TaskSource:
+    """Load a data set as a source of tasks."""
+    return load_data(compose_config({"algo": "protonet", "data": data, **settings}, config_dir)["data"])

@@ -1,4 +1,4 @@
-"""Networks that turn an example into features; they know nothing of tasks."""
+"""Networks that map examples to features, independent of tasks."""
 
 from metarun.backbones.backbone import Backbone, HasFeatureMap
 from metarun.backbones.bfloat16 import compute_in_bfloat16, match_precision, upcast

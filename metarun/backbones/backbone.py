@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
-    """What an algorithm may ask of a network; any module with `features` and such a `forward` will do.
+    """The network of an algorithm: any module with `features` and such a `forward`.
 
     Attributes:
-        features: how many numbers describe an example.
+        features: number of features of an example.
     """
 
     features: int
@@ -22,7 +22,7 @@ class Backbone(nn.Module):
 
 @runtime_checkable
 class HasFeatureMap(Protocol):
-    """What a network offers besides, if it has images in its last layers.
+    """A network that also provides feature maps.
 
     Attributes:
         map_shape: (channels, height, width) of the last map.

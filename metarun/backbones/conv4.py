@@ -1,4 +1,4 @@
-"""Four convolutions: the network that few-shot papers share."""
+"""Four convolutions: the common network of few-shot papers."""
 
 from typing import Literal
 
@@ -10,22 +10,22 @@ from metarun.errors import UserError
 
 
 class Conv4(Backbone):
-    """Four blocks of 3x3 convolution, normalisation, ReLU and halving (Vinyals et al. 2016).
+    """Four blocks of 3x3 convolution, normalisation, ReLU and downsampling (Vinyals et al. 2016).
 
     Args:
         input_shape: (channels, height, width) of an example.
         filters: channels of each convolution.
         downsample: "pool": 2x2 max-pooling after each block, the last map flattened (Snell et al. 2017; MAML on
             mini-ImageNet); "stride": convolutions of stride 2, the mean over the last map (MAML on Omniglot);
-            "pool_twice": max-pooling after the first two blocks only, which leaves maps to compare (Sung et al. 2018).
+            "pool_twice": max-pooling after the first two blocks only, for feature maps to compare (Sung et al. 2018).
         norm: see `make_norm`.
 
     Attributes:
-        features: how many numbers describe an example.
+        features: number of features of an example.
         map_shape: (channels, height, width) of the last map.
 
     Raises:
-        UserError: the input is no image or too small, or an argument has no such value.
+        UserError: the input is not an image or too small, or an argument is invalid.
     """
 
     def __init__(
@@ -43,13 +43,12 @@ class Conv4(Backbone):
         if downsample not in ("pool", "stride", "pool_twice"):
             raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride, pool_twice.")
         if filters < 1:
-            raise UserError(
-                f"backbone.filters={filters} but a convolution needs at least 1", "raise `backbone.filters`."
-            )
+            raise UserError(f"backbone.filters={filters} but it must be at least 1", "raise `backbone.filters`.")
         channels, height, width = input_shape
         if downsample == "pool" and min(height, width) < 16:
             raise UserError(
-                f"backbone=conv4 halves images four times but they are {height}x{width}", "use downsample=stride."
+                f"backbone=conv4 halves images four times but they are {height}x{width}",
+                "use `backbone.downsample=stride`.",
             )
         widths = [channels, filters, filters, filters, filters]
         halving = [downsample, downsample, "none", "none"] if downsample == "pool_twice" else [downsample] * 4
@@ -70,8 +69,8 @@ class Conv4(Backbone):
         return features
 
     def feature_map(self, x: Tensor) -> Tensor:
-        """Map (n, channels, height, width) to (n, *map_shape), what `forward` goes on to flatten or average."""
-        for block in list(self.layers.children())[:-1]:  # all but the flattening
+        """Map (n, channels, height, width) to (n, *map_shape), which `forward` flattens or averages."""
+        for block in list(self.layers.children())[:-1]:  # all but the last layer, which flattens or averages
             x = block(x)
         return x
 
@@ -80,7 +79,7 @@ def _block(channels: int, filters: int, downsample: str, norm: Norm) -> nn.Seque
     stride = 2 if downsample == "stride" else 1
     layers = [nn.Conv2d(channels, filters, 3, stride=stride, padding=1), make_norm(norm, filters, spatial=True)]
     if downsample in ("pool", "pool_twice"):
-        layers.append(nn.MaxPool2d(2))  # before the ReLU, which then has a quarter to do for the same numbers
+        layers.append(nn.MaxPool2d(2))  # before the ReLU: the same result for a quarter of the work
     return nn.Sequential(*layers, nn.ReLU())
 
 

@@ -1,4 +1,4 @@
-"""Keep frozen weights that come from a file out of checkpoints; a checkpoint has their hash instead."""
+"""Store a hash in checkpoints instead of frozen weights that come from a file."""
 
 import hashlib
 from collections.abc import Mapping

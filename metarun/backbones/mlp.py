@@ -12,25 +12,26 @@ from metarun.errors import UserError
 
 
 class MLP(Backbone):
-    """Linear layers, each followed by normalisation and ReLU; MAML's sinusoid network is two of 40 units.
+    """Linear layers, each followed by normalisation and ReLU; two of 40 units are MAML's network for sinusoids.
 
     Args:
-        input_shape: of an example; it is flattened.
-        hidden: units of each layer, the last of which are the features.
+        input_shape: of an example, which is flattened.
+        hidden: units of each layer; those of the last are the features.
         norm: see `make_norm`.
 
     Attributes:
-        features: how many numbers describe an example.
+        features: number of features of an example.
 
     Raises:
-        UserError: there is no layer, or one without units.
+        UserError: there is no layer, or a layer without units.
     """
 
     def __init__(self, input_shape: tuple[int, ...], hidden: Sequence[int] = (40, 40), norm: Norm = "none") -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
             raise UserError(
-                f"backbone.hidden={list(hidden)} but every layer needs units and there must be one", "give [40, 40]."
+                f"backbone.hidden={list(hidden)} but at least one layer with at least 1 unit is needed",
+                "set `backbone.hidden`, such as to [40, 40].",
             )
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, units in pairwise([math.prod(input_shape), *hidden]):

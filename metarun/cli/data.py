@@ -81,8 +81,8 @@ def _get(source: "DataSource") -> str:
     from metarun.data.contents import describe
 
     data = source.load()
-    left_out = data.left_out.unasked if isinstance(data, ClassDataset) else ()
-    return "\n".join([describe(data), *left_out, *_duplicates(data)])
+    warnings = data.skipped.warnings if isinstance(data, ClassDataset) else ()
+    return "\n".join([describe(data), *warnings, *_duplicates(data)])
 
 
 def _duplicates(data: "ClassDataset | Sinusoid") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a data set holds and what was left out of it, in a line: every run begins with it."""
+"""Describe the content of a data set, and what was skipped, in one line that every run logs."""
 
 import logging
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.examples import SPLITS, ClassDataset, LeftOut, Split
+from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
 from metarun.data.sinusoid import Sinusoid
 from metarun.errors import counted
 
@@ -16,34 +16,34 @@ Offsets = NDArray[np.int64]
 
 
 def describe(data: ClassDataset | Sinusoid) -> str:
-    """Return what a data set holds: "train 64 classes of 600 examples, val 16 of 600, test 20 of 31 to 800"."""
+    """Return the content of a data set: "train 64 classes of 600 examples, val 16 of 600, test 20 of 31 to 800"."""
     if isinstance(data, ClassDataset):
-        return describe_splits({split: data.splits[split].offsets for split in SPLITS}, data.left_out)
-    says = getattr(data, "check", None)  # a family of the user's own need not have one
-    return str(says()) if callable(says) else "drawn as it is needed"
+        return describe_splits({split: data.splits[split].offsets for split in SPLITS}, data.skipped)
+    check = getattr(data, "check", None)  # optional in a user's family
+    return str(check()) if callable(check) else "drawn on demand"
 
 
-def describe_splits(splits: Mapping[Split, Offsets], left_out: LeftOut) -> str:
+def describe_splits(splits: Mapping[Split, Offsets], skipped: Skipped) -> str:
     """Return the line of `describe`.
 
     Args:
-        splits: the offsets of each, as of `Examples`.
-        left_out: of which the line says what a list left out; the rest is for warnings.
+        splits: the offsets of each, as in `Examples`.
+        skipped: the line contains what is not listed, but not the warnings.
     """
-    told: list[str] = []
+    counts: list[str] = []
     for split, offsets in splits.items():
         sizes = np.diff(offsets)
         smallest, largest = int(sizes.min()), int(sizes.max())
         least = "" if smallest == largest else f"{smallest:,} to "
-        if told:
-            told.append(f"{split} {len(sizes):,} of {least}{largest:,}")
-        else:  # the words are said once
-            told.append(f"{split} {counted(len(sizes), 'class')} of {least}{counted(largest, 'example')}")
-    return "; not used: ".join([", ".join(told), *([", ".join(left_out.by_choice)] if left_out.by_choice else [])])
+        if counts:
+            counts.append(f"{split} {len(sizes):,} of {least}{largest:,}")
+        else:  # only the first split names the units
+            counts.append(f"{split} {counted(len(sizes), 'class')} of {least}{counted(largest, 'example')}")
+    return "; not used: ".join([", ".join(counts), *([", ".join(skipped.unlisted)] if skipped.unlisted else [])])
 
 
-def tell_contents(data: ClassDataset | Sinusoid) -> None:
-    """Log what a data set holds, and warn of what was left out of it though nobody said so."""
+def log_contents(data: ClassDataset | Sinusoid) -> None:
+    """Log the content of a data set, and warnings about what was skipped."""
     log.info("data: %s", describe(data))
-    for clause in data.left_out.unasked if isinstance(data, ClassDataset) else ():
+    for clause in data.skipped.warnings if isinstance(data, ClassDataset) else ():
         log.warning("%s: %s", data.name, clause)

@@ -1,4 +1,4 @@
-"""The cache of a data set that is made of a user's files: one verified file per split, made anew when they change."""
+"""The cache of a data set made from a user's files: one verified file per split, rebuilt when they change."""
 
 import hashlib
 import os
@@ -21,12 +21,12 @@ Make = Callable[[], ClassDataset]  # in memory
 
 @dataclass(frozen=True)
 class DatasetCache:
-    """Where the examples of a data set are cached.
+    """The cache of a data set.
 
     Args:
         kind: the folder of the cache, such as "tables".
         name: of the data set.
-        settings: everything but the content of the files that changes an example or a class.
+        settings: everything besides the content of the files that changes examples or classes.
         storage: "memory", or "disk": the examples stay in the cache.
     """
 
@@ -43,8 +43,8 @@ class DatasetCache:
         """Return the data set from the cache, or make and cache it.
 
         Args:
-            content: a hash of the files that it is made of.
-            make: is called where the cache is missing, damaged, or of other content.
+            content: a hash of the source files.
+            make: called if the cache is missing, damaged or outdated.
 
         Raises:
             UserError: the cache cannot be written, or whatever `make` raises.
@@ -56,14 +56,14 @@ class DatasetCache:
 
         splits = {split: load(split) for split in SPLITS}
         return ClassDataset(
-            self.name, splits, remember_skipped(self._path("skipped.json"), key, lambda: made().left_out)
+            self.name, splits, remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
         )
 
     def check(self, content: str, make: Make) -> str:
-        """Make the data set, compare it with the cache, and return what was found, one line.
+        """Make the data set, compare it with the cache and return a report of one line.
 
         Raises:
-            UserError: the cache holds something else, or whatever `make` raises.
+            UserError: the cache differs, or whatever `make` raises.
         """
         made = make()
         states = set()
@@ -73,9 +73,9 @@ class DatasetCache:
                 states.add("not cached yet")
                 continue
             if cached.class_names != examples.class_names or not np.array_equal(cached.values, examples.values):
-                raise UserError(f"{path} differs from the files of {self.name}", "delete it.")
+                raise UserError(f"{path} differs from the files of {self.name}", "delete it to rebuild it.")
             states.add("the cache matches")
-        return "; ".join([describe(made), *made.left_out.unasked, *sorted(states)])
+        return "; ".join([describe(made), *made.skipped.warnings, *sorted(states)])
 
     def _key(self, content: str) -> str:
         return f"{self.kind}|{self.settings}|{content}"

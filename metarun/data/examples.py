@@ -1,4 +1,4 @@
-"""Examples grouped by class, and the class splits that meta-learning is trained, chosen and judged on."""
+"""Examples grouped by class, and the class splits for meta-training, meta-validation and meta-test."""
 
 import hashlib
 import mmap
@@ -12,25 +12,25 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.door import check_examples, check_finite
+from metarun.data.example_checks import check_examples, check_finite
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.system.hash_cache import cached_answer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-Values = NDArray[Any]  # of one of the dtypes of `InputSpec`, or structured: a field for each input
-PIECE = 1 << 24  # bytes that are looked at at once of an array that may be larger than memory
+Values = NDArray[Any]  # of a dtype of `InputSpec`, or structured with one field per input
+PIECE = 1 << 24  # bytes read at once of an array that may be larger than memory
 
 
 @dataclass(frozen=True)
 class Examples:
-    """All examples of one split, the classes one after the other.
+    """All examples of one split, sorted by class.
 
     Args:
-        values: (examples, *shape) of a dtype of `InputSpec`: uint8, of which k stands for the number k / 255, float32,
-            int32 ids, or a structured dtype with such fields, (examples,). Class `c` owns rows `offsets[c]` to
-            `offsets[c + 1]`. A memory map (`np.memmap`) stays on disk, and tasks are gathered from there.
+        values: (examples, *shape) of a dtype of `InputSpec`: uint8, where k means k / 255, float32, int32 ids, or
+            (examples,) of a structured dtype with such fields. Class `c` has rows `offsets[c]` to `offsets[c + 1]`. A
+            memory map (`np.memmap`) stays on disk; tasks are read from it.
         offsets: (classes + 1,) int64, from 0 to the number of examples.
         class_names: one name per class, unique within the data set.
     """
@@ -44,7 +44,7 @@ class Examples:
         """Stack `{class name: (examples, *shape)}`, in the order of the mapping.
 
         Raises:
-            UserError: a class is no array, or its examples differ in shape, from each other or from another class's.
+            UserError: a class is not an array, or examples differ in shape.
         """
         if not classes:
             return cls(NO_EXAMPLES.values, NO_EXAMPLES.offsets, ())
@@ -55,12 +55,12 @@ class Examples:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """(classes,) how many examples each class has."""
+        """(classes,) number of examples of each class."""
         return np.diff(self.offsets)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example, channels first; () where it has named fields."""
+        """The shape of one example, channels first; () if it has named fields."""
         return self.values.shape[1:]
 
     @property
@@ -74,7 +74,7 @@ class Examples:
         return isinstance(self.values, np.memmap)
 
     def inverted(self) -> Self:
-        """Return uint8 examples with light for dark and dark for light."""
+        """Return uint8 examples with light and dark swapped."""
         return replace(self, values=255 - self.values)
 
     def of_class(self, name: str) -> Values:
@@ -87,9 +87,9 @@ def _as_array(name: str, values: object) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise UserError(f"class '{name}' has examples of several shapes", "give all one shape.") from error
+        raise UserError(f"class '{name}' has examples of several shapes", "give all the same shape.") from error
     if array.ndim == 0:
-        raise UserError(f"class '{name}' is a {type(values).__name__} but its examples are an array", "convert them.")
+        raise UserError(f"class '{name}' is a {type(values).__name__} but it must be an array", "convert it.")
     return array
 
 
@@ -99,7 +99,7 @@ def _check_one_shape(arrays: Mapping[str, NDArray[Any]]) -> None:
         if values.shape[1:] != arrays[first].shape[1:]:
             raise UserError(
                 f"class '{name}' has examples of shape {values.shape[1:]} but '{first}' of {arrays[first].shape[1:]}",
-                "give all one shape.",
+                "give all the same shape.",
             )
 
 
@@ -107,16 +107,29 @@ NO_EXAMPLES = Examples(np.empty((0, 1), np.uint8), np.zeros(1, np.int64), ())
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """What lies where a data set comes from and is not in it.
+class Skipped:
+    """What the source of a data set contains but the data set does not.
 
     Args:
-        by_choice: what a list does not name, each a clause: "2 classes of 40 pictures that split.json does not name".
-        unasked: what nobody said should be left out, and what looks like an oversight, each a clause to warn of.
+        unlisted: clauses about what a list of the user does not name: "2 classes of 40 pictures not in split.json".
+        warnings: clauses about what was skipped without being asked for, or looks like an oversight.
     """
 
-    by_choice: tuple[str, ...] = ()
-    unasked: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def by_choice(self) -> tuple[str, ...]:
+        """`unlisted` under its earlier name, which table.py uses."""
+        return self.unlisted
+
+    @property
+    def unasked(self) -> tuple[str, ...]:
+        """`warnings` under its earlier name, which table.py uses."""
+        return self.warnings
+
+
+LeftOut = Skipped  # the earlier name, which table.py uses
 
 
 @dataclass(frozen=True)
@@ -124,57 +137,57 @@ class ClassDataset:
     """A data set whose classes are split into meta-train, meta-val and meta-test.
 
     Args:
-        name: what messages call it.
+        name: in messages.
         splits: the examples of each split.
-        left_out: what lies there as well.
+        skipped: what its source contains besides.
 
     Raises:
-        UserError: a class stands in two splits, a split is empty, or examples are not finite uint8 or float32 of one
-            shape; see `check_examples`.
+        UserError: a class is in two splits, a split is empty, or examples are invalid; see `check_examples`.
     """
 
     name: str
     splits: Mapping[Split, Examples]
-    left_out: LeftOut = field(default_factory=LeftOut)
+    skipped: Skipped = field(default_factory=Skipped)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise UserError(f"a data set is called {self.name!r} but a name is a text", "make it one.")
+            raise UserError(f"the name of a data set is {self.name!r} but it must be a string", "convert it.")
         if not isinstance(self.splits, Mapping):
             kind = type(self.splits).__name__
-            raise UserError(f"the splits of {self.name} are a {kind} but a mapping of train, val and test is wanted.")
+            raise UserError(f"the splits of {self.name} are a {kind} but must be a mapping of train, val and test.")
         for split in SPLITS:
             if not isinstance(self.splits.get(split, NO_EXAMPLES), Examples):
                 kind = type(self.splits[split]).__name__
-                raise UserError(f"split '{split}' of {self.name} is a {kind} but metarun.data.Examples are wanted.")
+                raise UserError(f"split '{split}' of {self.name} is a {kind} but must be metarun.data.Examples.")
             if split not in self.splits or len(self.splits[split].class_names) == 0:
-                raise UserError(f"split '{split}' of {self.name} has no classes", "every split needs some.")
+                raise UserError(f"split '{split}' of {self.name} has no classes", "add some.")
             self._check_arrays(split, self.splits[split])
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
 
     def _check_arrays(self, split: Split, examples: Examples) -> None:
-        """What a class of the user's own may get wrong."""
+        """Check the arrays of a split, which may come from a user's code."""
         where, values = f"split '{split}' of {self.name}", examples.values
         check_examples(where, values, examples.offsets, examples.class_names)
         if values.dtype != self.splits["train"].values.dtype:
             raise UserError(
-                f"{where} holds {values.dtype} but 'train' {self.splits['train'].values.dtype}", "convert one of them."
+                f"{where} has dtype {values.dtype} but 'train' has {self.splits['train'].values.dtype}",
+                "convert one of them.",
             )
         if examples.shape != self.shape:
             raise UserError(
                 f"split '{split}' of {self.name} has examples of shape {examples.shape} but 'train' of {self.shape}",
-                "give all one shape.",
+                "give all the same shape.",
             )
         if examples.on_disk and not (examples.values.flags.c_contiguous and examples.values.flags.aligned):
             raise UserError(
-                f"split '{split}' of {self.name} is a piece of a memory map, which would be copied",
-                "map it by itself, in C order.",
+                f"split '{split}' of {self.name} is part of a memory map and would be copied",
+                "create a memory map of its own, in C order.",
             )
         if any(spec.kind == "floats" for spec in examples.inputs.values()):
             self._check_finite(where, split, examples)
 
     def _check_finite(self, where: str, split: Split, examples: Examples) -> None:
-        """Look at every number; of a memory map that is kept beside its file, since it takes a while."""
+        """Check every number; for a memory map the result is cached beside its file."""
 
         def check() -> str:
             check_finite(where, pieces(examples.values), examples.offsets, examples.class_names)
@@ -187,7 +200,7 @@ class ClassDataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example, channels first; () where it has named fields."""
+        """The shape of one example, channels first; () if it has named fields."""
         return self.splits["train"].shape
 
     @property
@@ -199,7 +212,7 @@ class ClassDataset:
     def hash(self) -> str:
         """SHA-256 over the names, grouping and bytes of every split: equal hashes mean equal examples.
 
-        Of memory maps it is kept beside the file of the first one, since it takes a while to read them.
+        For memory maps the result is cached beside the first file.
         """
         files = [file for split in SPLITS if (file := _file_of(self.splits[split]))]
         if len(files) < len(SPLITS):
@@ -217,7 +230,7 @@ class ClassDataset:
 
 
 def pieces(values: Values) -> Iterator[Values]:
-    """Cut an array along its first dimension into contiguous pieces of a few megabytes."""
+    """Split an array along its first dimension into contiguous pieces of a few megabytes."""
     rows = max(1, PIECE // max(1, values[:1].nbytes))
     for first in range(0, len(values), rows):
         yield np.ascontiguousarray(values[first : first + rows])
@@ -229,18 +242,18 @@ def _header(split: Split, examples: Examples) -> str:
 
 
 def _file_of(examples: Examples) -> Path | None:
-    """Return the file of which the examples are the memory map; None: they are in memory, or a piece of another map."""
+    """Return the file whose memory map the examples are; None if they are in memory or part of another map."""
     values: Any = examples.values
     whole = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap) and values.filename
     return Path(values.filename) if whole else None
 
 
 def check_disjoint(name: str, classes: Mapping[Split, Sequence[str]]) -> None:
-    """Raise a UserError that names a class which stands in two splits: meta-test classes must never have been seen."""
+    """Raise a UserError if a class is in two splits: meta-test classes must be new."""
     for one, other in combinations(classes, 2):
         shared = sorted(set(classes[one]) & set(classes[other]))
         if shared:
             raise UserError(
-                f"class '{shared[0]}' stands in both '{one}' and '{other}' of {name} ({len(shared)} shared in all)",
-                "give each class to one split.",
+                f"class '{shared[0]}' is in both '{one}' and '{other}' of {name} ({len(shared)} shared in total)",
+                "assign each class to one split.",
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metarun.data.archive import ReadFile
-from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
+from metarun.data.examples import SPLITS, Skipped, Split, check_disjoint
 from metarun.data.image_tables import TABLES, Classes, count_unlisted, read_tables
 from metarun.data.picture_files import SHOWN_SUFFIXES, PictureFiles, count_by_suffix, find_pictures
 from metarun.data.skipped_images import beside_splits, empty_classes, not_pictures, unusual_depths, with_parents
@@ -24,7 +24,7 @@ class Layout:
     """The files of each class of each split, classes and files sorted by name, and what was skipped."""
 
     splits: dict[Split, Classes]
-    left_out: LeftOut
+    skipped: Skipped
 
 
 def find_layout(
@@ -57,20 +57,20 @@ def find_layout(
             f"{root} contains no supported pictures ({SHOWN_SUFFIXES}){only}", "add some, or correct `data.root`."
         )
     found = _detect(name, root, files, names, read)
-    by_choice, splits = found.left_out.by_choice, found.splits
+    unlisted, splits = found.skipped.unlisted, found.splits
     if split_file is None and not splits:
         split_file = _find_split_file(root, found.top, names, read, files)
     classes = {c: of_class for of_split in splits.values() for c, of_class in of_split.items()}
     classes = classes or _by_folder(root, found.top, files.pictures)
     if split_file is not None:
-        splits, unlisted = _apply_split_file(name, split_file, classes, files)
-        by_choice += unlisted
-    unasked = [*found.left_out.unasked]
+        splits, not_in_file = _apply_split_file(name, split_file, classes, files)
+        unlisted += not_in_file
+    warnings = [*found.skipped.warnings]
     if not found.tables:
         _check_unambiguous(root, splits, classes)
-        unasked += [*unusual_depths(splits), *empty_classes(found.parents, files, empty)]
+        warnings += [*unusual_depths(splits), *empty_classes(found.parents, files, empty)]
     others = [file for file in files.others if file not in found.tables and not file.endswith(SPLIT_FILE)]
-    return Layout(splits, LeftOut(by_choice, (*unasked, *not_pictures(others))))
+    return Layout(splits, Skipped(unlisted, (*warnings, *not_pictures(others))))
 
 
 @dataclass(frozen=True)
@@ -82,25 +82,25 @@ class _Detected:
         splits: empty if a split file is needed.
         parents: the folders that contain the classes.
         tables: their names.
-        left_out: what is in no split.
+        skipped: what is in no split.
     """
 
     top: str
     splits: dict[Split, Classes]
     parents: Sequence[str] = ()
     tables: Collection[str] = ()
-    left_out: LeftOut = field(default_factory=LeftOut)
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 def _detect(name: str, root: Path, files: PictureFiles, names: Sequence[str], read: ReadFile) -> _Detected:
     top = _top(files.pictures)
     parents = [f"{top}{which}/" for which in SPLITS]
     if (folder := _find_tables(top, names)) is not None:
-        splits, left_out = _by_tables(root, folder, read, files)
-        found = _Detected(top, splits, tables={f"{folder}{table}" for table in TABLES.values()}, left_out=left_out)
+        splits, skipped = _by_tables(root, folder, read, files)
+        found = _Detected(top, splits, tables={f"{folder}{table}" for table in TABLES.values()}, skipped=skipped)
     elif all(any(picture.startswith(each) for picture in files.pictures) for each in parents):  # else they are classes
         splits = {which: _by_folder(root, each, files.pictures) for which, each in zip(SPLITS, parents, strict=True)}
-        found = _Detected(top, splits, parents, left_out=LeftOut(unasked=beside_splits(top, files.pictures)))
+        found = _Detected(top, splits, parents, skipped=Skipped(warnings=beside_splits(top, files.pictures)))
     else:
         return _Detected(top, {}, [top])
     check_disjoint(name, {which: list(classes) for which, classes in found.splits.items()})
@@ -134,10 +134,10 @@ def _find_tables(top: str, names: Sequence[str]) -> str | None:
     return next((a for a in with_parents(top) if {f"{a}{table}" for table in TABLES.values()} <= there), None)
 
 
-def _by_tables(root: Path, folder: str, read: ReadFile, files: PictureFiles) -> tuple[dict[Split, Classes], LeftOut]:
+def _by_tables(root: Path, folder: str, read: ReadFile, files: PictureFiles) -> tuple[dict[Split, Classes], Skipped]:
     splits, repeated = read_tables(root, folder, read, files)
     unlisted = count_unlisted(files, splits)
-    return splits, LeftOut(
+    return splits, Skipped(
         (f"{counted(unlisted, 'picture')} not in the tables",) if unlisted else (),
         tuple(
             f"ignored {counted(count, 'duplicate row')} of {which}.csv" for which, count in repeated.items() if count

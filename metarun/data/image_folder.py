@@ -15,7 +15,7 @@ from metarun.data.archive import empty_folders, open_files
 from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.cache_file import ExampleStream
 from metarun.data.contents import describe_splits
-from metarun.data.examples import SPLITS, ClassDataset, Examples, LeftOut, Split
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.folder_layout import Layout, SplitFile, find_layout
 from metarun.data.image_decoding import decode
 from metarun.data.image_tables import Classes
@@ -94,9 +94,9 @@ class ImageFolder:
 
         splits = {which: load(which) for which in SPLITS}
 
-        def find_skipped() -> LeftOut | None:
+        def find_skipped() -> Skipped | None:
             try:
-                return layout().left_out
+                return layout().skipped
             except UserError:  # a cached published set no longer needs its originals
                 return None
 
@@ -127,7 +127,7 @@ class ImageFolder:
             whole = {which: examples for which, examples in cached.items() if examples}
             if len(whole) < len(SPLITS):
                 raise self._missing_error()
-            summary = describe_splits({which: examples.offsets for which, examples in whole.items()}, LeftOut())
+            summary = describe_splits({which: examples.offsets for which, examples in whole.items()}, Skipped())
             return f"{summary}; the cache is valid (no originals to compare it with)"
         layout = self._layout(root)
         found = {which: self._read(root, layout, which, self._key(root)) for which in SPLITS}
@@ -135,8 +135,8 @@ class ImageFolder:
             if not _matches_cache(pictures, cached[which]):
                 raise UserError(f"{self._cache(which)} differs from {root}", "delete the one that is wrong.")
         state = "not cached yet" if None in cached.values() else "the cache matches"
-        summary = describe_splits({which: pictures.offsets for which, pictures in found.items()}, layout.left_out)
-        return "; ".join([summary, *layout.left_out.unasked, "all can be decoded", state])
+        summary = describe_splits({which: pictures.offsets for which, pictures in found.items()}, layout.skipped)
+        return "; ".join([summary, *layout.skipped.warnings, "all can be decoded", state])
 
     def _find_root(self) -> Path | None:
         """Return the folder or zip; None: it was not found, but it may be cached."""

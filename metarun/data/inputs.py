@@ -1,4 +1,4 @@
-"""What one example of a data set consists of: named fields, each with a shape and a kind."""
+"""The named fields of an example, each with a shape and a kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 Kind = Literal["bytes", "floats", "ids", "mask"]
 KIND_OF: Mapping[str, Kind] = {"uint8": "bytes", "float32": "floats", "int32": "ids", "bool": "mask"}
-ONLY = "x"  # the field of examples that have one
+ONLY = "x"  # the name of a single field
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class InputSpec:
     """One field of an example.
 
     Args:
-        shape: of one example's field; channels first in a picture, () for a single number.
-        dtype: as it is stored: "uint8", "float32", "int32" or "bool".
-        kind: "bytes" k stand for k / 255, "floats" are taken as they are, "ids" are indices of an embedding, and a
-            "mask" says which positions are there, where examples differ in length.
+        shape: in one example; channels first for a picture, () for a single number.
+        dtype: as stored: "uint8", "float32", "int32" or "bool".
+        kind: "bytes" k mean k / 255, "floats" are unchanged, "ids" are indices of an embedding, and a "mask" is true at
+            the positions that exist if examples differ in length.
     """
 
     shape: tuple[int, ...]
@@ -31,11 +31,11 @@ assert set(KIND_OF.values()) == set(get_args(Kind))
 
 
 def input_specs(dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, InputSpec]:
-    """Return the fields of examples by name: of a structured dtype its own, else `ONLY`.
+    """Return the fields of examples by name: those of a structured dtype, else `ONLY`.
 
     Args:
         dtype: of the array of examples.
-        shape: of one example in it; () where the dtype is structured.
+        shape: of one example in it; () if the dtype is structured.
 
     Raises:
         KeyError: a field's dtype is not one of `KIND_OF`.

@@ -2,10 +2,9 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from metarun.data.examples import SPLITS, LeftOut, Split
+from metarun.data.examples import SPLITS, Skipped, Split
 from metarun.data.image_tables import Classes
 from metarun.data.picture_files import PictureFiles, count_by_suffix
 from metarun.errors import counted, printable
@@ -71,7 +70,7 @@ def with_parents(folder: str) -> list[str]:
     return [folder[:end] for end in [*reversed(ends), 0]]
 
 
-def remember_skipped(path: Path, key: str, find: Callable[[], LeftOut | None]) -> LeftOut:
+def remember_skipped(path: Path, key: str, find: Callable[[], Skipped | None]) -> Skipped:
     """Return what was skipped when the cached pictures were read, or what `find` returns now.
 
     Args:
@@ -82,8 +81,8 @@ def remember_skipped(path: Path, key: str, find: Callable[[], LeftOut | None]) -
     before = read_cache(path)
     clauses = [before.get("by_choice"), before.get("unasked")]
     if before.get("key") == key and all(isinstance(each, list) for each in clauses):
-        return LeftOut(*(tuple(map(str, each)) for each in clauses if isinstance(each, list)))
+        return Skipped(*(tuple(map(str, each)) for each in clauses if isinstance(each, list)))
     if (found := find()) is None:
-        return LeftOut()
-    write_cache(path, {"key": key, **asdict(found)})
+        return Skipped()
+    write_cache(path, {"key": key, "by_choice": found.unlisted, "unasked": found.warnings})
     return found

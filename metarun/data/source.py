@@ -1,4 +1,4 @@
-"""What every data set that metarun can find, build or draw looks like from outside."""
+"""The interface of a data source."""
 
 from typing import Protocol
 
@@ -7,15 +7,15 @@ from metarun.data.sinusoid import Sinusoid
 
 
 class DataSource(Protocol):
-    """A data set before it is loaded; `_target_` of a file in conf/data/ names one, its keys are constructor arguments.
+    """A data set before it is loaded: the `_target_` of a file in conf/data/, whose other keys are its arguments.
 
-    A source with a cache may have one method more, `cache_files() -> list[Path]`: the files that `load` reads when they
-    are there. So a change of them is noticed without loading them.
+    A source with a cache may also have `cache_files() -> list[Path]`: the files that `load` reads if they exist, so
+    that a change is noticed without loading them.
 
     Attributes:
-        name: what messages, tables and `data=<name>` call it.
-        summary: what it holds, one line.
-        licence: under which terms, one line.
+        name: in messages, tables and `data=<name>`.
+        summary: of its content, one line.
+        licence: one line.
     """
 
     name: str
@@ -23,18 +23,18 @@ class DataSource(Protocol):
     licence: str
 
     def load(self) -> ClassDataset | Sinusoid:
-        """Find the data, build and cache them where needed, verify them, split them.
+        """Find the data, build and cache them if needed, verify them and split them.
 
         Raises:
-            UserError: they cannot be had, or the wished split cannot be made of them.
+            UserError: they are not available, or cannot be split as requested.
         """
 
     def where(self) -> str | None:
-        """Return where the data would come from now, without network and without building; None: from a download."""
+        """Return where `load` would get the data now, without network or building; None: from a download."""
 
     def check(self) -> str:
-        """Verify all content from its source and return what was found, one line.
+        """Verify all content from its source and return a report of one line.
 
         Raises:
-            UserError: something is missing, damaged, or not what the cache holds.
+            UserError: something is missing, damaged, or differs from the cache.
         """

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
-from metarun.data.examples import SPLITS, LeftOut, Split, check_disjoint
+from metarun.data.examples import SPLITS, Skipped, Split, check_disjoint
 from metarun.errors import UserError, counted, did_you_mean
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file, resolve_path
@@ -35,10 +35,10 @@ def split_classes(name: str, split: str, classes: Sequence[str], rules: Mapping[
     return _in_order(name, rules[split](classes), classes)
 
 
-def unlisted(split: str, lists: ClassLists, classes: Sequence[str]) -> LeftOut:
+def unlisted(split: str, lists: ClassLists, classes: Sequence[str]) -> Skipped:
     """Return what `split_classes` put into no split."""
     rest = len(classes) - sum(len(names) for names in lists.values())
-    return LeftOut((f"{counted(rest, 'class')} not in {resolve_path(split).name}",) if rest else ())
+    return Skipped((f"{counted(rest, 'class')} not in {resolve_path(split).name}",) if rest else ())
 
 
 def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str]) -> dict[Split, list[str]]:

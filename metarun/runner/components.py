@@ -20,7 +20,7 @@ from metarun.config.key_origins import knob, set_by, source_key
 from metarun.config.run_id import declared_paths
 from metarun.config.schema import Config
 from metarun.data import Examples, Split
-from metarun.data.contents import tell_contents
+from metarun.data.contents import log_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, log_duplicates
 from metarun.errors import UserError
 from metarun.loggers import Logger
@@ -250,7 +250,7 @@ class Parts:
 
     def check_examples(self) -> None:
         """Report the data's content and duplicates; raise a UserError if meta-test classes are used in training."""
-        tell_contents(self.source.data)
+        log_contents(self.source.data)
         if self.duplicates is not None:
             log_duplicates(self.source.name, self.duplicates, self._trained_on_other_data)
 

@@ -5,7 +5,7 @@ from typing import Any
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.errors import UserError, describe_exception
-from metarun.tasks.families import is_own
+from metarun.tasks.families import is_builtin
 from metarun.tasks.stream import TaskSource, task_source
 
 
@@ -31,7 +31,7 @@ def load_data(node: Config) -> TaskSource:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        if is_own(source):
+        if is_builtin(source):
             raise
         raise UserError(describe_exception(f"data._target_={name} cannot be loaded", error)) from error
 

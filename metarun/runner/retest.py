@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from metarun.algorithms import load_under_another_head
+from metarun.algorithms import load_from_other_method
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.instantiate import takes
 from metarun.config.overlay import overlay, with_requested_algo, without_algo
@@ -123,7 +123,7 @@ def _retest(
         weights = best_weights(parent, trained)
         if requested["algo"] is None:
             load_weights(parts.algorithm, weights, parent.best)
-        elif load_under_another_head(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
+        elif load_from_other_method(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
             _calibrate(parts)
         parts.loaded = checkpoint.checksum(weights)
     carried["checkpoint_hash"] = parts.loaded

@@ -1,4 +1,4 @@
-"""One few-shot task's shape, and some tasks side by side."""
+"""The shape of a few-shot task, and batches of tasks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from metarun.config.key_origins import knobs
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
 
-_LEAST = {"way": 2, "shot": 1, "query": 1}  # of a task that tells classes apart
+_MIN = {"way": 2, "shot": 1, "query": 1}  # of a classification task
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TaskShape:
         way: classes in a task (outputs of the function, in regression).
         shot: support examples per class.
         query: query examples per class.
-        keys: what those three are called where they were set: arguments, or keys of the config.
+        keys: names of these three for messages: arguments or config keys.
 
     Raises:
         UserError: one of them is below 1.
@@ -44,7 +44,7 @@ class TaskShape:
         return f"{self.way}w{self.shot}s"
 
     def knob(self, *names: str, between: str = " or ") -> str:
-        """Return the keys to turn for some of `way`, `shot` and `query`, with their values and who set them."""
+        """Return the keys that set some of `way`, `shot` and `query`, with their values and what set them."""
         keys = dict(zip(("way", "shot", "query"), self.keys, strict=True))
         return knobs({keys[name]: getattr(self, name) for name in names}, between)
 
@@ -53,11 +53,11 @@ class TaskShape:
         return replace(self, way=named["way"], shot=named["shot"], query=named["query"])
 
     def to_lower(self, *names: str, fits: Callable[[Self], bool]) -> str:
-        """Return which of some knobs to lower, those that help by themselves if there are such; nothing: none does."""
-        least = {name: _LEAST[name] for name in names if getattr(self, name) > _LEAST[name]}
-        alone = [name for name in least if fits(self._with({name: least[name]}))]
-        if alone:
-            return self.knob(*alone)
+        """Return the keys to lower so that the shape `fits`: those that suffice alone, else all; "" if none do."""
+        least = {name: _MIN[name] for name in names if getattr(self, name) > _MIN[name]}
+        sufficient = [name for name in least if fits(self._with({name: least[name]}))]
+        if sufficient:
+            return self.knob(*sufficient)
         return self.knob(*least, between=" and ") if least and fits(self._with(least)) else ""
 
 
@@ -78,16 +78,16 @@ class Support:
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """T tasks side by side.
+    """A batch of T tasks.
 
     Args:
-        support_x: (T, way * shot, *shape) floats; what is stored as uint8 is in [0, 1]. Examples of several fields are
-            a dict of such tensors, where ids are int64 and masks bool.
+        support_x: (T, way * shot, *shape) floats; stored uint8 are scaled to [0, 1]. Examples with several fields are a
+            dict of such tensors, where ids are int64 and masks bool.
         support_y: (T, way * shot) labels from 0 to way - 1, or (T, shot, 1) float targets in regression.
         query_x: (T, way * query, *shape).
         query_y: like support_y.
         way: classes per task.
-        classes: (T, way) the number, within its split, of the class that each label stands for; None in regression.
+        classes: (T, way) the index within the split of the class of each label; None in regression.
     """
 
     support_x: Inputs
@@ -116,7 +116,7 @@ class TaskBatch:
         return first_field(self.query_x).shape[2:]
 
     def to(self, dtype: torch.dtype) -> Self:
-        """Return the tasks with their floats in another precision."""
+        """Return the tasks with floats of another precision."""
 
         def convert(tensor: Tensor) -> Tensor:
             return to_dtype(tensor, dtype)
@@ -130,12 +130,12 @@ class TaskBatch:
         )
 
     def with_queries(self, which: Tensor | slice) -> Self:
-        """Return the tasks with some of their queries: `which` indexes the second dimension."""
+        """Return the tasks with a subset of their queries; `which` indexes the second dimension."""
         query_x = map_inputs(lambda field: field[:, which], self.query_x)
         return replace(self, query_x=query_x, query_y=self.query_y[:, which])
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut 0..count into (first, length) pieces of at most `size`."""
+    """Split range(count) into (first, length) chunks of at most `size`."""
     for first in range(0, count, size):
         yield first, min(size, count - first)

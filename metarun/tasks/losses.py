@@ -1,4 +1,4 @@
-"""How far predictions are from their targets: cross-entropy for labels, squared error for numbers."""
+"""Losses: cross-entropy for labels, squared error for numbers."""
 
 import torch
 import torch.nn.functional as F
@@ -19,19 +19,19 @@ def per_query_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def mean_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean over everything: what an inner or outer loop minimises."""
+    """Return the mean over all predictions, which an inner or outer loop minimises."""
     return per_query_loss(predictions, targets).mean()
 
 
 def correct(predictions: Tensor, labels: Tensor) -> Tensor:
-    """Return (...) bool: the largest logit is the label's; never where it is no finite number, as nothing is told."""
-    return (predictions.argmax(-1) == labels) & _predicted(predictions)
+    """Return (...) bool: whether the largest logit is that of the label; false if it is not finite."""
+    return (predictions.argmax(-1) == labels) & _has_prediction(predictions)
 
 
 def confidence(predictions: Tensor) -> Tensor:
-    """Return (...) the probability, in [0, 1], that is given to the predicted class; 0 where none is predicted."""
-    return torch.softmax(predictions, -1).amax(-1).where(_predicted(predictions), 0.0)
+    """Return (...) the probability of the predicted class, in [0, 1]; 0 if the largest logit is not finite."""
+    return torch.softmax(predictions, -1).amax(-1).where(_has_prediction(predictions), 0.0)
 
 
-def _predicted(predictions: Tensor) -> Tensor:
-    return predictions.amax(-1).isfinite()  # a NaN among them is the largest
+def _has_prediction(predictions: Tensor) -> Tensor:
+    return predictions.amax(-1).isfinite()  # NaN counts as the largest

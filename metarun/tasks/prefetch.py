@@ -1,4 +1,4 @@
-"""Reading what comes next while what came last is worked on."""
+"""Read the next tasks in the background."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,14 +6,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# One thread for all streams: a disk is no faster for being asked by several at once.
+# One thread for all streams: several would not make a disk faster.
 _thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
 
 
 class ReadAhead(Generic[T]):
-    """Calls `read(first, count)`, and then, in a thread of its own, for the `count` that follow: these are asked next.
+    """Calls `read(first, count)`, then reads the next `count` in another thread.
 
-    Where others are asked for, they are read when they are: nothing depends on the guess but time.
+    If a different range is requested next, it is read on request; only the time differs.
 
     Args:
         read: a pure function.
@@ -27,10 +27,10 @@ class ReadAhead(Generic[T]):
         """Return `read(first, count)`."""
         ahead, self._ahead = self._ahead, None
         if ahead and ahead[0] == (first, count):
-            found = ahead[1].result()
+            result = ahead[1].result()
         else:
             if ahead:
                 ahead[1].cancel()
-            found = self._read(first, count)
+            result = self._read(first, count)
         self._ahead = (first + count, count), _thread.submit(self._read, first + count, count)
-        return found
+        return result

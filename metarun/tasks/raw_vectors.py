@@ -1,4 +1,4 @@
-"""The examples of a task as plain vectors, for floors that learn nothing."""
+"""The examples of a task as plain vectors, for floors without learning."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from metarun.system.inputs import Inputs, first_field
 def raw_vectors(support_x: Inputs, query_x: Inputs) -> tuple[Tensor, Tensor]:
     """Return (n, numbers) and (m, numbers) vectors of one task's support and query examples.
 
-    Floats are taken as they are. Ids are counted: each id of the task is a dimension, as in a bag of words, and
-    positions that a mask excludes do not count.
+    Floats are unchanged. Ids are counted: each id of the task is a dimension, as in a bag of words. Masked positions do
+    not count.
     """
     if isinstance(support_x, Tensor) and isinstance(query_x, Tensor):
         if support_x.is_floating_point():
@@ -19,28 +19,28 @@ def raw_vectors(support_x: Inputs, query_x: Inputs) -> tuple[Tensor, Tensor]:
     assert isinstance(support_x, dict)
     assert isinstance(query_x, dict)
     examples = {name: torch.cat([field, query_x[name]]) for name, field in support_x.items()}
-    there = [field for field in examples.values() if field.dtype == torch.bool]
+    masks = [field for field in examples.values() if field.dtype == torch.bool]
     vectors = []
     for field in examples.values():
         if field.is_floating_point():
             vectors.append(field.flatten(1))
         elif field.dtype != torch.bool:
-            vectors.append(_counts(field, there))
-    every = torch.cat([vector.to(_float_of(vectors)) for vector in vectors], 1)
+            vectors.append(_counts(field, masks))
+    joined = torch.cat([vector.to(_widest_float(vectors)) for vector in vectors], 1)
     support = first_field(support_x).shape[0]
-    return every[:support], every[support:]
+    return joined[:support], joined[support:]
 
 
 def _counts(ids: Tensor, masks: list[Tensor]) -> Tensor:
-    """Return (n, different ids) how often each occurs where a mask of the same shape, if any, is true."""
-    different, places = torch.unique(ids, return_inverse=True)
+    """Return (n, different ids) how often each occurs at positions that no mask of the same shape excludes."""
+    different, columns = torch.unique(ids, return_inverse=True)
     ones = torch.ones(ids.shape, dtype=torch.get_default_dtype(), device=ids.device)
     for mask in masks:
         if mask.shape == ids.shape:
             ones = ones * mask
     counts = ones.new_zeros(len(ids), len(different))
-    return counts.scatter_add_(1, places.flatten(1), ones.flatten(1))
+    return counts.scatter_add_(1, columns.flatten(1), ones.flatten(1))
 
 
-def _float_of(vectors: list[Tensor]) -> torch.dtype:
+def _widest_float(vectors: list[Tensor]) -> torch.dtype:
     return max((vector.dtype for vector in vectors), key=lambda dtype: dtype.itemsize)

@@ -1,7 +1,7 @@
-"""Random numbers without a generator: each is a pure function of a key, so no order of asking can change it.
+"""Stateless random numbers: each is a pure function of a key, so the order of requests does not matter.
 
-The numbers are those of SplitMix64 (Steele, Lea, Flood 2014) started at the key. Everything is integer arithmetic
-modulo 2^64 on int64 tensors, which gives the same bits on every device and in any chunking. Keys have shape (...).
+The numbers are those of SplitMix64 (Steele, Lea, Flood 2014) started at the key. All arithmetic is integer, modulo
+2^64 on int64 tensors, which gives the same bits on every device and in any chunking. Keys have shape (...).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def _signed(value: int) -> int:
-    """The int64 with the bits of an unsigned 64-bit integer."""
+    """Return the int64 with the bits of an unsigned 64-bit integer."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
@@ -21,7 +21,7 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:
-    """Shift zeros in from the left; `>>` alone would repeat the sign."""
+    """Shift in zeros from the left; `>>` alone would repeat the sign."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
@@ -32,7 +32,7 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def root_key(*words: object) -> int:
-    """Return the key that stands for some words, such as a split's name and a seed."""
+    """Return the key of some words, such as a split's name and a seed."""
     digest = hashlib.sha256("|".join(map(str, words)).encode()).digest()
     return int.from_bytes(digest[:8], "little", signed=True)
 
@@ -55,13 +55,13 @@ def uniform(key: Tensor, count: int) -> Tensor:
 def choose(key: Tensor, population: Tensor, count: int) -> Tensor:
     """Draw `count` different integers from 0 to population - 1, in random order, each ordered draw equally likely.
 
-    Floyd's algorithm (Bentley and Floyd 1987) finds the set in `count` steps however large the population is;
-    sorting it by random numbers then puts it in a random order.
+    Floyd's algorithm (Bentley and Floyd 1987) finds the set in `count` steps for any population size; sorting it by
+    random numbers puts it in random order.
 
     Args:
         key: (...) int64.
         population: (...) int64, each at least `count` and below 2^31.
-        count: how many to draw.
+        count: number of draws.
 
     Returns:
         (..., count) int64.

@@ -1,4 +1,4 @@
-"""Whether tasks are what a number must be made from: no query in its support, no label that stands for a class."""
+"""Check that tasks are valid: no query is in the support set, and labels do not reveal classes."""
 
 import math
 
@@ -12,24 +12,24 @@ from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.function_stream import FunctionTaskStream
 from metarun.tasks.stream import TaskStream
 
-CHECKED = 200  # tasks of a stream that are checked at the start
-IMPROBABLE = 6.0  # standard deviations: by chance once in 500 million seeds
+CHECKED_TASKS = 200  # at the start of a stream
+MAX_DEVIATION = 6.0  # standard deviations; exceeded by chance once in 500 million seeds
 
 
-def check_tasks(stream: TaskStream, tasks: int = CHECKED) -> None:
-    """Check the first tasks of a stream; a few milliseconds, since no example is read.
+def check_tasks(stream: TaskStream, tasks: int = CHECKED_TASKS) -> None:
+    """Check the first tasks of a stream; takes milliseconds, because no example is read.
 
     Raises:
-        UserError: an example stands twice in a task, a label means more than one class or two labels one, or labels
-            follow the order in which classes are stored. None of it can come of settings: the code is wrong.
+        UserError: a task contains an example twice, a label stands for several classes, two labels stand for one class,
+            or labels follow the stored order of classes. Settings cannot cause any of this; it is a bug.
     """
     if isinstance(stream, ClassTaskStream):
         _check_rows(stream, min(tasks, stream.available or tasks))
     elif isinstance(stream, FunctionTaskStream):
-        task = stream.draw(0, min(tasks, CHECKED))
+        task = stream.draw(0, min(tasks, CHECKED_TASKS))
         support, query = first_field(task.support_x), first_field(task.query_x)
         both = (support[:, :, None] == query[:, None]).all(-1).flatten(1)  # (tasks, support * query)
-        _refuse(both.any(1), 0, "has a query at a point of its support set")
+        _raise_if(both.any(1), 0, "has a query at a point of its support set")
 
 
 def _check_rows(stream: ClassTaskStream, tasks: int) -> None:
@@ -37,21 +37,24 @@ def _check_rows(stream: ClassTaskStream, tasks: int) -> None:
     for first, count in chunks(tasks, 1024):
         rows = torch.cat(stream.rows(first, count), -1).cpu()  # (count, way, shot + query)
         of_class = stream.class_of(rows)
-        _refuse(_twice(rows.flatten(1)), first, "has an example twice, such as in its support and in its query set")
-        _refuse((of_class != of_class[..., :1]).flatten(1).any(1), first, "has a label that means several classes")
-        _refuse(_twice(of_class[..., 0]), first, "has two labels that mean one class")
+        duplicated = _has_duplicates(rows.flatten(1))
+        _raise_if(duplicated, first, "contains an example twice, such as in its support and its query set")
+        _raise_if(
+            (of_class != of_class[..., :1]).flatten(1).any(1), first, "has a label that stands for several classes"
+        )
+        _raise_if(_has_duplicates(of_class[..., 0]), first, "has two labels that stand for one class")
         slopes.append(_correlation(of_class[..., 0]))
     _check_labels_are_permuted(torch.cat(slopes), stream.shape.way)
 
 
-def _refuse(wrong: Tensor, first: int, what: str) -> None:
-    if wrong.any():
-        number = first + int(wrong.int().argmax())
-        raise UserError(f"task {number} {what}: the code that draws tasks is wrong, and no figure is made.")
+def _raise_if(invalid: Tensor, first: int, what: str) -> None:
+    if invalid.any():
+        number = first + int(invalid.int().argmax())
+        raise UserError(f"task {number} {what}: this is a bug in the code that draws tasks, so there is no result.")
 
 
-def _twice(rows: Tensor) -> Tensor:
-    """Return (tasks,) whether something stands twice in a task's row."""
+def _has_duplicates(rows: Tensor) -> Tensor:
+    """Return (tasks,) whether a task's row contains a value twice."""
     return (rows.sort(1).values.diff(dim=1) == 0).any(1)
 
 
@@ -64,11 +67,10 @@ def _correlation(classes: Tensor) -> Tensor:
 
 
 def _check_labels_are_permuted(correlations: Tensor, way: int) -> None:
-    """Of labels in random order each correlation has mean 0 and variance 1 / (way - 1)."""
+    """Check that the correlations have mean 0; for random labels each has variance 1 / (way - 1)."""
     deviations = float(correlations.sum()) * math.sqrt((way - 1) / len(correlations))
-    if abs(deviations) > IMPROBABLE:
+    if abs(deviations) > MAX_DEVIATION:
         raise UserError(
-            f"labels follow the order in which classes are stored (correlation {float(correlations.mean()):.2f} over "
-            f"{len(correlations)} tasks), which gives them away: the code that draws tasks is wrong, and no figure is "
-            "made."
+            f"labels follow the stored order of classes (correlation {float(correlations.mean()):.2f} over "
+            f"{len(correlations)} tasks): this is a bug in the code that draws tasks, so there is no result."
         )

@@ -1,4 +1,4 @@
-"""Runs a function written for one task over a meta-batch: task by task, or all at once, whichever is faster here."""
+"""Run a function written for one task over a meta-batch: in a loop or vectorised, whichever is faster."""
 
 import hashlib
 import logging
@@ -25,45 +25,45 @@ log = logging.getLogger(__name__)
 How = Literal["auto", "loop", "vectorised"]
 OneTask = Callable[..., Tensor]
 
-MEASURED_TASKS = 8  # of a meta-batch, at most, on which the two ways are compared
-SMALL = 0.03  # seconds; what takes less is bound by the number of operations, of which vectorising has fewer
-LOOPED = "tasks are run one by one: they cannot be vectorised (%s)"
-CLEARLY = 0.95  # a loop has to take less than this share of the time of vectorised tasks to be chosen
+MEASURED_TASKS = 8  # of a meta-batch, at most, in the measurement
+SMALL = 0.03  # seconds; below, the number of operations dominates, which vectorising reduces
+LOOPED = "running tasks in a loop: they cannot be vectorised (%s)"
+LOOP_MARGIN = 0.95  # a loop is chosen if it takes less than this fraction of the vectorised time
 
-_chosen: dict[str, How] = {}  # in this process, by the hash of what decides
+_chosen: dict[str, How] = {}  # in this process, by `_key`
 
 
-class MayHaveState(Protocol):
-    """What `over_tasks` asks of a module."""
+class ModuleLike(Protocol):
+    """The part of the interface of a module that `over_tasks` uses."""
 
     training: bool
 
     def buffers(self) -> Iterator[Tensor]:
-        """Yield running statistics, if it has any."""
+        """Yield the buffers, such as running statistics."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what is learned."""
+        """Yield the parameters."""
 
     def modules(self) -> Iterator[nn.Module]:
-        """Yield it and its parts."""
+        """Yield the module and its submodules."""
 
 
-def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *inputs: Inputs) -> Tensor:
-    """Return `one_task` of every task, stacked.
+def over_tasks(one_task: OneTask, module: ModuleLike, how: How, *inputs: Inputs) -> Tensor:
+    """Apply `one_task` to every task and stack the results.
 
     Args:
-        one_task: takes one task's slices of `inputs`; it may use torch.func inside.
-        module: what `one_task` calls. While training, a module with running statistics is updated by each call, which
-            only a loop can do.
-        how: "loop", "vectorised" (torch.func.vmap), or "auto": whichever a short measurement finds faster for such
-            tasks, where both are possible.
+        one_task: takes one task's slices of `inputs`; it may use torch.func.
+        module: the module that `one_task` calls. In training mode each call updates its running statistics, if any,
+            which requires a loop.
+        how: "loop", "vectorised" (torch.func.vmap), or "auto": the faster one by a short measurement, if both are
+            possible.
         inputs: tensors (T, ...), or dicts of them.
 
     Returns:
-        (T, ...) what `one_task` returned for each task.
+        (T, ...) the results of `one_task`.
 
     Raises:
-        UserError: "vectorised" was asked for where only a loop can be right.
+        UserError: `how` is "vectorised" but only a loop is correct.
     """
     check_how(how)
     stateful = module.training and any(True for _ in module.buffers())
@@ -76,20 +76,20 @@ def over_tasks(one_task: OneTask, module: MayHaveState, how: How, *inputs: Input
         return _run(one_task, how, inputs)
     if stateful or len(first_field(inputs[0])) == 1:
         return _run(one_task, "loop", inputs)
-    kind = _kind(one_task, module, inputs)
-    if _choice(kind, one_task, module, inputs) == "vectorised":
+    key = _key(one_task, module, inputs)
+    if _choose(key, one_task, module, inputs) == "vectorised":
         random = torch.get_rng_state()
         try:
             return _run(one_task, "vectorised", inputs)
-        except Exception as error:  # it was chosen before the network or the method was changed
-            log.info(LOOPED, reason_against(error))
+        except Exception as error:  # the network or the method has changed since the choice
+            log.info(LOOPED, why_not_vectorised(error))
             torch.set_rng_state(random)
-            _chosen[kind] = "loop"
+            _chosen[key] = "loop"
     return _run(one_task, "loop", inputs)
 
 
 def check_how(how: str) -> None:
-    """Raise a UserError if there is no such way to run tasks."""
+    """Raise a UserError if `how` is invalid."""
     if how not in get_args(How):
         raise UserError(f"train.over_tasks='{how}' is not one of {', '.join(get_args(How))}.")
 
@@ -98,45 +98,45 @@ def _run(one_task: OneTask, how: How, inputs: tuple[Inputs, ...]) -> Tensor:
     if how == "loop":
         with looping_over_tasks():
             return torch.stack([one_task(*task) for task in zip(*map(rows, inputs), strict=True)])
-    with warnings.catch_warnings():  # whether it is slower for that is measured
+    with warnings.catch_warnings():  # the measurement shows whether it is slower
         warnings.filterwarnings(
             "ignore", "There is a performance drop because we have not yet implemented the batching"
         )
         return torch.func.vmap(one_task, randomness="different")(*inputs)
 
 
-def reason_against(error: Exception) -> str:
-    """Return in a line why tasks cannot be vectorised; raise the error again where that is not at fault."""
+def why_not_vectorised(error: Exception) -> str:
+    """Return in one line why tasks cannot be vectorised; reraise the error if it is out of memory."""
     if is_out_of_memory(error):
         raise error
-    first = error.__cause__ or error  # what a network of the user's own raised
+    first = error.__cause__ or error  # the original error of a user's network
     return str(first).strip().partition("\n")[0].rstrip(".") or type(first).__name__
 
 
-def _choice(kind: str, one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -> How:
-    """Return the way that was chosen for such tasks, in this process or an earlier one; choose where none was.
+def _choose(key: str, one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> How:
+    """Return the choice for such tasks of this process or of an earlier one; measure if there is none.
 
-    An earlier choice on this machine stands, so that the same command gives the same bits.
+    Earlier choices on this machine are reused, so that the same command gives the same bits.
     """
-    if kind not in _chosen:
-        path = data_root() / "over_tasks" / kind
-        _chosen[kind] = _remembered(path) or _remember(path, _measure(one_task, module, _first(inputs)))
-    return _chosen[kind]
+    if key not in _chosen:
+        path = data_root() / "over_tasks" / key
+        _chosen[key] = _read(path) or _write(path, _measure(one_task, module, _first(inputs)))
+    return _chosen[key]
 
 
 def choices() -> dict[str, How]:
-    """Return what was chosen in this process so far, for a run that goes on in another one."""
+    """Return the choices of this process so far, for a run that another process resumes."""
     return dict(_chosen)
 
 
 def restore_choices(choices: Mapping[str, How]) -> None:
-    """Let choices of an earlier process stand, even where they are remembered no more, or otherwise."""
+    """Use the choices of an earlier process, even if the stored ones are missing or differ."""
     if not set(choices.values()) <= {"loop", "vectorised"}:
-        raise ValueError("tasks are run in a loop or vectorised")
+        raise ValueError("each choice must be loop or vectorised")
     _chosen.update(choices)
 
 
-def _remembered(path: Path) -> How | None:
+def _read(path: Path) -> How | None:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError):
@@ -144,16 +144,16 @@ def _remembered(path: Path) -> How | None:
     return "loop" if text == "loop" else "vectorised" if text == "vectorised" else None
 
 
-def _remember(path: Path, how: How) -> How:
-    """Write a choice down, unless another process was first, whose choice then stands; return what stands."""
+def _write(path: Path, how: How) -> How:
+    """Store a choice unless another process has stored one; return the stored one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
             file.write(how)
             file.flush()
             os.link(file.name, path)
-    except OSError:  # it is there, or the cache cannot be written and the choice holds for this process
-        return _remembered(path) or how
+    except OSError:  # it exists, or the cache cannot be written and the choice is for this process only
+        return _read(path) or how
     return how
 
 
@@ -161,8 +161,8 @@ def _first(inputs: tuple[Inputs, ...]) -> tuple[Inputs, ...]:
     return tuple(map_inputs(lambda tensor: tensor[:MEASURED_TASKS], each) for each in inputs)
 
 
-def _kind(one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -> str:
-    """Return a hash of what decides which way is faster."""
+def _key(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> str:
+    """Return a hash of everything that determines which is faster."""
     fields = [each if isinstance(each, dict) else {"": each} for each in _first(inputs)]
     tensors = [each for of_one in fields for each in of_one.values()]
     weights = tuple(tuple(weight.shape) for weight in module.parameters())
@@ -171,47 +171,42 @@ def _kind(one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -
     modes = (module.training, torch.is_grad_enabled())
     versions = (torch.__version__, metarun.__version__)
     parts = tuple(f"{type(part).__module__}.{type(part).__qualname__}" for part in module.modules())
-    kind = (one_task.__module__, one_task.__qualname__, parts, weights, shapes, threads, modes, versions)
-    return hashlib.sha256(repr(kind).encode()).hexdigest()[:24]
+    determinants = (one_task.__module__, one_task.__qualname__, parts, weights, shapes, threads, modes, versions)
+    return hashlib.sha256(repr(determinants).encode()).hexdigest()[:24]
 
 
-def _measure(one_task: OneTask, module: MayHaveState, inputs: tuple[Inputs, ...]) -> How:
-    """Compare the two ways on some tasks, gradient included where there is one; draws no random number."""
+def _measure(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> How:
+    """Time a loop and vmap on some tasks, including the gradient if there is one; keeps the random state."""
     device = first_field(inputs[0]).device
     learned = [weight for weight in module.parameters() if weight.requires_grad]
 
     def seconds(how: How) -> float:
         _wait_for(device)
-        begin = time.perf_counter()
-        found = _run(one_task, how, inputs)
-        if found.requires_grad:
-            torch.autograd.grad(found.sum(), learned, allow_unused=True)
+        start = time.perf_counter()
+        results = _run(one_task, how, inputs)
+        if results.requires_grad:
+            torch.autograd.grad(results.sum(), learned, allow_unused=True)
         _wait_for(device)
-        return time.perf_counter() - begin
+        return time.perf_counter() - start
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             seconds("vectorised")  # warms up
             vectorised = seconds("vectorised")
-        except Exception as error:  # something in a network or a method of the user's own cannot be vectorised
-            log.info(LOOPED, reason_against(error))
+        except Exception as error:  # a user's network or method cannot be vectorised
+            log.info(LOOPED, why_not_vectorised(error))
             return "loop"
         if vectorised < SMALL:
             return "vectorised"
         seconds("loop")
         pairs = [(seconds("loop"), seconds("vectorised")) for _ in range(3)]
     looped, vectorised = (min(times) for times in zip(*pairs, strict=True))
-    how: How = "loop" if looped < CLEARLY * vectorised else "vectorised"
-    words = ("one by one", "all at once") if how == "loop" else ("all at once", "one by one")
-    times = sorted((looped, vectorised))
-    log.info(
-        "tasks are run %s: %.3g s for %s, %s %.3g s",
-        words[0],
-        times[0],
-        len(first_field(inputs[0])),
-        words[1],
-        times[1],
-    )
+    how: How = "loop" if looped < LOOP_MARGIN * vectorised else "vectorised"
+    tasks = len(first_field(inputs[0]))
+    if how == "loop":
+        log.info("running tasks in a loop: %.3g s for %s tasks (vectorised: %.3g s)", looped, tasks, vectorised)
+    else:
+        log.info("running tasks vectorised: %.3g s for %s tasks (looped: %.3g s)", vectorised, tasks, looped)
     return how
 
 

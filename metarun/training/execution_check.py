@@ -17,7 +17,7 @@ from metarun.errors import UserError
 from metarun.system.determinism import is_determinism_error
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.vectorize import LOOPED, How, reason_against
+from metarun.tasks.vectorize import LOOPED, How, why_not_vectorised
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _compare(algorithm: Algorithm, compute: Callable[[Algorithm], Tensor]) -> No
         try:
             vectorised = compute(_in_float64(algorithm, "auto" if _has_buffers(algorithm) else "vectorised"))
         except Exception as error:
-            reason = reason_against(error)
+            reason = why_not_vectorised(error)
         else:
             distance = (vectorised - looped).norm()
             if is_random or not bool(looped.isfinite().all()) or bool(distance <= TOLERANCE * looped.norm()):

@@ -33,7 +33,7 @@ def make_anil(norm="batch", order=2, steps=1, how="auto", downsample="stride") -
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3, 5])
 @pytest.mark.parametrize("shot", [1, 2])
-def test_loss_meta_gradient_and_adapted_head_are_learn2learns(shot, steps, order, norm, how):
+def test_loss_meta_gradient_and_adapted_head_equal_learn2learn(shot, steps, order, norm, how):
     learn2learn = import_learn2learn()
     ours, tasks = make_anil(norm, order, steps, how), make_tasks(shot=shot)
     features = with_torchs_batch_norm(copy.deepcopy(ours.backbone))
@@ -57,13 +57,13 @@ def test_loss_meta_gradient_and_adapted_head_are_learn2learns(shot, steps, order
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])
-def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, norm, downsample):
+def test_the_second_order_meta_gradient_matches_finite_differences(steps, norm, downsample):
     assert_meta_gradient_matches_finite_difference(
         smooth(make_anil(norm, 2, steps, downsample=downsample)), make_tasks()
     )
 
 
-def test_the_backbone_is_the_same_for_every_task_and_the_head_is_not():
+def test_only_the_head_differs_between_tasks():
     anil, tasks = make_anil(steps=5), make_tasks()
     features = anil.backbone(tasks.query_x[0])
     *_, head = anil.inner_loop(anil.backbone(tasks.support_x[0]), tasks.support_y[0], 5, differentiable=False)
@@ -76,9 +76,9 @@ def test_the_backbone_is_the_same_for_every_task_and_the_head_is_not():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         ANIL(make_conv4(), **{"outputs": 5, "inner_lr": 0.1, "inner_steps": 1, **arguments})

@@ -10,7 +10,7 @@ from tests.support.reference import import_sklearn
 from tests.support.synthetic import make_conv4, make_stream
 
 
-def their_decision_values(support, labels, query, cost) -> torch.Tensor:
+def scikit_learn_decision_values(support, labels, query, cost) -> torch.Tensor:
     sklearn = import_sklearn()
     head = sklearn.linear_model.LogisticRegression(C=cost, solver="newton-cholesky", tol=1e-14, max_iter=1000)
     head.fit(support.numpy(), labels.numpy())
@@ -32,14 +32,14 @@ def test_decision_values_match_scikit_learn(way, shot, features, cost, length):
     support = length * F.normalize(support, dim=1)
     query = length * F.normalize(torch.randn(30, features, dtype=torch.float64), dim=1)
     weights, offsets = fit_logistic_regression(support, labels, way, cost)
-    assert relative(query @ weights.T + offsets, their_decision_values(support, labels, query, cost)) < 1e-9
+    assert relative(query @ weights.T + offsets, scikit_learn_decision_values(support, labels, query, cost)) < 1e-9
 
 
 @pytest.mark.cross
 @pytest.mark.parametrize("way", [2, 5])
 @pytest.mark.parametrize("cost", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("length", [0.1, 1.0, 30.0])
-def test_the_gradient_of_the_objective_is_zero(length, cost, way):
+def test_the_gradient_of_the_objective_is_zero_at_the_solution(length, cost, way):
     torch.manual_seed(0)
     labels = torch.arange(way).repeat_interleave(5)
     support = length * torch.randn(5 * way, 32, dtype=torch.float64)
@@ -60,10 +60,10 @@ def test_with_two_classes_scikit_learns_c_is_twice_as_large():
     query = torch.randn(30, 6, dtype=torch.float64)
     weights, offsets = fit_logistic_regression(support, labels, 2, 1.0)
     ours = (query @ weights.T + offsets).diff(dim=1).squeeze(1)
-    assert relative(ours, their_decision_values(support, labels, query, 2.0)) < 1e-9
+    assert relative(ours, scikit_learn_decision_values(support, labels, query, 2.0)) < 1e-9
 
 
-def test_repeated_examples_are_solved():
+def test_repeated_examples_have_a_solution():
     support = torch.randn(2, 8, dtype=torch.float64).repeat_interleave(3, 0)
     weights, offsets = fit_logistic_regression(support, torch.tensor([0, 0, 0, 1, 1, 1]), 2, 1.0)
     assert (support @ weights.T + offsets).argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
@@ -82,5 +82,5 @@ def test_predictions_match_scikit_learn_on_the_features(way, shot, normalise):
         support, query = (baseline.backbone(x[t]).detach() for x in (tasks.support_x, tasks.query_x))
         if normalise:
             support, query = (x / x.norm(dim=1, keepdim=True) for x in (support, query))
-        theirs = their_decision_values(support, tasks.support_y[t], query, cost)
+        theirs = scikit_learn_decision_values(support, tasks.support_y[t], query, cost)
         assert relative(predictions[0, t], theirs) < 1e-9

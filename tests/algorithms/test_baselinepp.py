@@ -1,4 +1,4 @@
-"""Baseline++'s head against the same head written as a module and trained by torch's own SGD."""
+"""Baseline++'s head compared with the same head as a module trained by torch's SGD."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.support.synthetic import make_conv4, make_stream
 
 
 class Cosine(nn.Module):
-    """By way of torch's cosine_similarity, pair by pair."""
+    """A cosine classifier by torch's cosine_similarity, pair by pair."""
 
     def __init__(self, directions, scale):
         super().__init__()
@@ -21,7 +21,7 @@ class Cosine(nn.Module):
 
 
 @pytest.mark.parametrize(("way", "shot", "scale", "rate"), [(5, 1, 10.0, 0.01), (3, 4, 2.0, 0.5), (8, 2, 5.0, 0.1)])
-def test_a_tasks_head_takes_the_steps_of_torchs_sgd(way, shot, scale, rate):
+def test_the_steps_of_a_head_equal_torch_sgd(way, shot, scale, rate):
     torch.manual_seed(0)
     made = BaselinePP(make_conv4("running"), 12, rate, scale).double().eval()
     tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 2)
@@ -39,7 +39,7 @@ def test_a_tasks_head_takes_the_steps_of_torchs_sgd(way, shot, scale, rate):
             sgd.step()
 
 
-def test_pretraining_compares_directions_by_a_learned_scale():
+def test_pretraining_uses_cosines_with_a_learned_scale():
     torch.manual_seed(0)
     made = BaselinePP(make_conv4("layer"), 12).double()
     made.learned_scale.data.fill_(3.0)

@@ -1,4 +1,4 @@
-"""What holds for every method in conf/algo with every normalisation; the folder is listed, so none is missed."""
+"""Properties of every method in conf/algo with every norm; the folder is listed, so none is missing."""
 
 import copy
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from tests.support.reference import import_learn2learn
 
 pytestmark = pytest.mark.slow
 ALGOS = sorted(path.stem for path in (Path(config_dir()) / "algo").glob("*.yaml"))
-# RelationNet's own network compares pairs, and learn2learn passes queries alone: they refuse these two norms.
+# RelationNet's module compares pairs, and learn2learn passes queries without support: both refuse these two norms.
 COMBINATIONS = [
     (algo, norm)
     for algo in ALGOS
@@ -52,7 +52,7 @@ def composed(algo: str, backbone: str) -> DictConfig:
 
 @pytest.fixture
 def make(glyphs):
-    """Build the parts of a small run in float64, as `metarun train` would, with the data set at hand."""
+    """Build the parts of a small run in float64, like `metarun train`, with the loaded data set."""
 
     def build(algo: str, norm: str | None, *overrides: str, backbone: str = "conv4") -> Parts:
         if algo.startswith("l2l_"):
@@ -87,7 +87,7 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
 
 
 @EVERY
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours(make, algo, norm):
+def test_predictions_do_not_depend_on_other_tasks(make, algo, norm):
     parts = make(algo, norm)
     algorithm, tasks = parts.algorithm.eval(), drawn(parts)
     together = algorithm.predict(tasks, STEPS)
@@ -96,11 +96,11 @@ def test_a_tasks_prediction_does_not_depend_on_its_neighbours(make, algo, norm):
     assert_close(together[:, 1:2], algorithm.predict(part_of(tasks, slice(1, 2)), STEPS))
 
 
-FAST = [(algo, norm) for algo, norm in COMBINATIONS if not algo.startswith("l2l_")]  # those know loops only
+FAST = [(algo, norm) for algo, norm in COMBINATIONS if not algo.startswith("l2l_")]  # those only loop
 
 
 @pytest.mark.parametrize(("algo", "norm"), FAST)
-def test_looped_and_vectorised_predict_alike(make, algo, norm):
+def test_looped_and_vectorised_predictions_agree(make, algo, norm):
     predictions = []
     for how in ("loop", "vectorised"):
         parts = make(algo, norm, f"train.over_tasks={how}")
@@ -109,7 +109,7 @@ def test_looped_and_vectorised_predict_alike(make, algo, norm):
 
 
 @pytest.mark.parametrize(("algo", "norm"), [(algo, norm) for algo, norm in FAST if norm != "running"])
-def test_looped_and_vectorised_have_the_same_loss_and_gradient(make, algo, norm):
+def test_looped_and_vectorised_losses_and_gradients_agree(make, algo, norm):
     found = []
     for how in ("loop", "vectorised"):
         parts = make(algo, norm, f"train.over_tasks={how}")
@@ -122,14 +122,14 @@ def test_looped_and_vectorised_have_the_same_loss_and_gradient(make, algo, norm)
         found.append((loss, torch.cat([gradient.flatten() for gradient in gradients])))
     (looped, its_gradient), (vectorised, other_gradient) = found
     torch.testing.assert_close(vectorised, looped, rtol=1e-10, atol=0)
-    # Reptile's Adam divides the gradient of a bias before batch statistics, which is 0 but for rounding, by itself;
-    # MetaOptNet inverts its kernel, which is nearly singular where no norm spreads the features.
+    # A bias before batch statistics has a gradient of rounding errors, which Reptile's Adam divides by itself.
+    # MetaOptNet inverts its kernel, which is nearly singular without a norm.
     tolerance = {"reptile": 1e-7, "metaoptnet": 1e-8}.get(algo, 1e-10)
     assert (other_gradient - its_gradient).norm() <= tolerance * its_gradient.norm()
 
 
 @EVERY
-def test_transductive_is_what_predicting_every_query_alone_says(make, algo, norm):
+def test_the_transduction_audit_agrees_with_predicting_each_query_alone(make, algo, norm):
     parts = make(algo, norm)
     algorithm, tasks = parts.algorithm.eval(), drawn(parts, 1)
     some = range(0, 15, 3)  # of the queries
@@ -138,14 +138,16 @@ def test_transductive_is_what_predicting_every_query_alone_says(make, algo, norm
     differs = not torch.allclose(torch.cat(alone, 2), together, rtol=1e-6, atol=1e-8)
     assert is_transductive(algorithm, parts.stream("test", parts.test_shape, 0), STEPS) == differs
     has_network = parts.config["algo"].get("inputs") != "raw"
-    assert differs == (norm == "batch" and has_network), "batch statistics, and they alone, let queries see each other"
+    assert differs == (norm == "batch" and has_network), (
+        "only batch statistics make predictions depend on other queries"
+    )
 
 
 NARROW = {"resnet12": (8, 16, 24, 32), "resnet18": (8, 16, 24, 32), "wrn28_10": (24, 32, 40)}  # channels, for speed
 
 
 def refusal(algo: str, backbone: str, norm: str | None) -> str | None:
-    """What a combination that makes no sense is told; None: it makes sense."""
+    """Return the error of an invalid combination; None if it is valid."""
     if backbone == "mlp" and norm in ("instance", "group", "tasknorm"):
         return rf"backbone\.norm={norm} needs feature maps"
     if algo == "relation" and backbone != "conv4":
@@ -155,12 +157,12 @@ def refusal(algo: str, backbone: str, norm: str | None) -> str | None:
     if algo.startswith("l2l_") and norm in ("support", "tasknorm"):
         return r"needs the support set but learn2learn passes queries without it"
     if algo == "cavia" and backbone in NARROW and norm == "none":
-        return "algo=cavia steers a layer by weight and bias but this backbone has none"
+        return "algo=cavia needs a layer with weight and bias but this backbone has none"
     return None
 
 
 BACKBONES = ("conv4", "mlp", *NARROW)
-THOROUGH = ("maml",)  # is tried with every backbone and norm; the others with every backbone, norms in turn
+THOROUGH = ("maml",)  # with every backbone and norm; the others with every backbone, norms in turn
 TRAINED = [
     (algo, backbone, norm)
     for i, algo in enumerate(ALGOS)
@@ -171,13 +173,13 @@ TRAINED = [
 
 
 @pytest.mark.parametrize(("algo", "backbone", "norm"), [*TRAINED, *((algo, "module", None) for algo in ALGOS)])
-def test_it_trains_three_steps_on_every_backbone_or_says_why_not(make, monkeypatch, algo, backbone, norm):
+def test_every_method_trains_on_every_backbone_or_is_refused(make, monkeypatch, algo, backbone, norm):
     if backbone in NARROW:
         monkeypatch.setattr(f"metarun.backbones.{backbone}.WIDTHS", NARROW[backbone])
     words = ["precision=float32", "train.way=2", "task.way=2", "train.query=1", "test.query=1", "train.meta_batch=1"]
     words += ["train.validate_tasks=1", "test.steps=1"]
     if backbone == "module":
-        words.append("backbone.module._target_=tests.algorithms.test_every_method.Anybodys")
+        words.append("backbone.module._target_=tests.algorithms.test_every_method.UsersNetwork")
     parts = make(algo, norm, *words, backbone=backbone)
     if sentence := refusal(algo, backbone, norm):
         with pytest.raises(UserError, match=sentence):
@@ -190,8 +192,8 @@ def test_it_trains_three_steps_on_every_backbone_or_says_why_not(make, monkeypat
     assert all(weight.isfinite().all() for weight in parts.algorithm.parameters())
 
 
-class Anybodys(torch.nn.Module):
-    """A network that nobody wrote for metarun."""
+class UsersNetwork(torch.nn.Module):
+    """A user's network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,47 +226,49 @@ DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
 
 
 @pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING)
-def test_stopped_after_every_step_it_comes_to_the_bits_of_an_undisturbed_training(
+def test_training_interrupted_after_every_step_gives_the_same_bits(
     make, monkeypatch, tmp_path, algo, backbone, way, words
 ):
     monkeypatch.setattr("metarun.backbones.resnet12.WIDTHS", NARROW["resnet12"])
     words = ["precision=float32", "train.iterations=5", "train.validate_every=2", *words]
     undisturbed = train(make(algo, None, *words, backbone=backbone))
-    lives = 0
+    processes = 0
     while True:
         training = training_of(make(algo, None, *words, backbone=backbone))
-        if lives:
+        if processes:
             training.restore(checkpoint.load(tmp_path / "last.pt", "of this run"))
-        lives += 1
-        torch.manual_seed(lives)  # another process draws other numbers by itself
+        processes += 1
+        torch.manual_seed(processes)  # another process has another random state
         try:
-            training.run(lambda: None, [], after_one_step_or_look_of(training))
+            training.run(lambda: None, [], stop_after_one_step_or_validation(training))
             break
         except Interrupted:
             checkpoint.save(tmp_path / "last.pt", {"run": "of this run", **training.state()})
-    assert lives == (9 if training.algorithm.learns else 2), "5 steps and 3 looks at meta-val"
-    assert [bits(state_of_all(each)) for each in (training, undisturbed)] == [bits(state_of_all(undisturbed))] * 2
+    assert processes == (9 if training.algorithm.learns else 2), "5 steps and 3 validations"
+    assert [bits(state_without_times(each)) for each in (training, undisturbed)] == [
+        bits(state_without_times(undisturbed))
+    ] * 2
 
 
-def after_one_step_or_look_of(training: Training) -> Callable[[], None]:
+def stop_after_one_step_or_validation(training: Training) -> Callable[[], None]:
     def where() -> tuple[int, int]:
         return training.progress.iteration, len(training.progress.curve)
 
-    begun_at = where()
+    start = where()
 
     def stop() -> None:
-        if where() != begun_at:
+        if where() != start:
             raise Interrupted(2)
 
     return stop
 
 
 def bits(state: dict) -> dict[str, str]:
-    """What tells each part of a state from another, so that a test says which part differs."""
+    """Return a checksum of each part of a state, so that a failure shows which part differs."""
     return {name: checkpoint.checksum(part) for name, part in state.items()}
 
 
-def state_of_all(training: Training) -> dict:
+def state_without_times(training: Training) -> dict:
     state = checkpoint.snapshot(training.state())
     state["progress"]["seconds"] = 0.0
     for row in state["progress"]["curve"]:

@@ -1,4 +1,4 @@
-"""Fine-tuning against torch's own optimisers on a copy of the network."""
+"""Fine-tuning compared with torch's optimisers on a copy of the network."""
 
 import copy
 
@@ -15,7 +15,7 @@ from tests.support.synthetic import make_conv4, make_stream
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.3), ("adam", 0.01)])
 @pytest.mark.parametrize("norm", ["running", "batch", "layer"])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
-def test_every_weight_takes_the_steps_of_torchs_optimiser(way, shot, norm, optimizer, rate):
+def test_the_steps_of_all_weights_equal_torchs_optimiser(way, shot, norm, optimizer, rate):
     torch.manual_seed(0)
     made = FineTune(make_conv4(norm), 12, rate, optimizer).double().eval()
     tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 2)
@@ -35,7 +35,7 @@ def test_every_weight_takes_the_steps_of_torchs_optimiser(way, shot, norm, optim
             theirs.step()
 
 
-def test_the_pretrained_weights_stay_as_they_are():
+def test_adaptation_does_not_change_the_pretrained_weights():
     made = FineTune(make_conv4("running"), 12).eval()
     before = copy.deepcopy(made.state_dict())
     made.predict(make_stream().draw(0, 2), 3)

@@ -1,4 +1,4 @@
-"""What holds for every method that adapts by gradient steps."""
+"""Properties of every method that adapts by gradient steps."""
 
 import copy
 
@@ -50,14 +50,14 @@ def make(name, norm="batch", how="auto", way=5) -> Algorithm:
 def test_looped_and_vectorised_agree(name, norm):
     looped, vectorised, tasks = make(name, norm, "loop"), make(name, norm, "vectorised"), make_tasks()
     torch.testing.assert_close(vectorised.meta_loss(tasks), looped.meta_loss(tasks), rtol=1e-10, atol=0)
-    # A bias before batch statistics has a gradient of 0 but for rounding, which Adam divides by itself.
+    # A bias before batch statistics has a gradient of rounding errors, which Adam divides by itself.
     tolerance = 1e-7 if name == "reptile" and norm in ("batch", "support", "tasknorm") else 1e-10
     assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), tolerance)
     torch.testing.assert_close(vectorised.predict(tasks, 3), looped.predict(tasks, 3), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_predictions_come_before_adaptation_and_after_each_step(name):
+def test_predictions_cover_each_step(name):
     method, tasks = make(name).eval(), make_tasks()
     predictions = method.predict(tasks, 3)
     assert predictions.shape == (4, 3, 10, 5)
@@ -67,27 +67,27 @@ def test_predictions_come_before_adaptation_and_after_each_step(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours(name):
+def test_predictions_do_not_depend_on_other_tasks(name):
     method, tasks = make(name).eval(), make_tasks(4)
     alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
     torch.testing.assert_close(method.predict(tasks, 2)[:, 2:3], method.predict(alone, 2), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_permuting_labels_and_the_heads_rows_permutes_predictions(name):
+def test_permuting_labels_and_head_rows_permutes_predictions(name):
     method, tasks = make(name).eval(), make_tasks()
     permutation = torch.tensor([3, 0, 4, 1, 2])
     permuted = copy.copy(tasks)
     object.__setattr__(permuted, "support_y", permutation[tasks.support_y])
     renamed = copy.deepcopy(method)
     for parameter in renamed.parameters():
-        if parameter.ndim and len(parameter) == 5:  # of the head, or a rate of the head's
+        if parameter.ndim and len(parameter) == 5:  # of the head, or of its rates
             parameter.data[permutation] = parameter.data.clone()
     torch.testing.assert_close(renamed.predict(permuted, 3)[..., permutation], method.predict(tasks, 3))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_running_statistics_are_gathered_in_meta_training_only(name):
+def test_only_meta_training_updates_running_statistics(name):
     method, tasks = make(name, "running"), make_tasks()
     before = copy.deepcopy(dict(method.named_buffers()))
     method.eval().predict(tasks, 2)
@@ -97,7 +97,7 @@ def test_running_statistics_are_gathered_in_meta_training_only(name):
 
 
 def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
-    """Some meta-training lowers the loss after adaptation on tasks of meta-val."""
+    """Assert that meta-training lowers the meta-val loss after adaptation."""
     values = {
         **{"iterations": 40, "time_budget": None, "meta_batch": 4, "outer_lr": 0.01, "lr_decay": 1.0},
         **{"lr_decay_every": 100, "clip_grad": None, "validate_every": 20, "validate_tasks": 4, "validate_steps": 2},
@@ -110,14 +110,14 @@ def assert_learns(method: Algorithm, stream_of, **schedule) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_it_learns_to_classify(name):
+def test_meta_training_lowers_the_classification_loss(name):
     torch.manual_seed(0)
     assert_learns(METHODS[name](make_conv4(), 5), lambda split: make_stream(split=split), **OUTER.get(name, {}))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_it_learns_to_regress(name):
+def test_meta_training_lowers_the_regression_loss(name):
     def stream_of(split):
         return task_source(Sinusoid()).stream(split, TaskShape(1, 10, 10), 0, torch.device("cpu"), torch.float32)
 

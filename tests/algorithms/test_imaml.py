@@ -20,7 +20,7 @@ def make_imaml(norm="none", how="auto", prox=2.0, rate=0.1) -> IMAML:
 
 
 def through_the_steps(imaml, tasks) -> tuple[torch.Tensor, torch.Tensor]:
-    """The query loss, and its gradient through every inner step, by torch's own autograd."""
+    """Return the query loss and its gradient through every inner step by torch's autograd."""
     network = nn.Sequential(OrderedDict(backbone=imaml.backbone, head=imaml.head))
     initial, losses = dict(imaml.named_parameters()), []
     for i in range(len(tasks)):
@@ -38,21 +38,21 @@ def through_the_steps(imaml, tasks) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize(("norm", "prox", "rate"), [("none", 0.5, 0.1), ("none", 2.0, 0.1)])
-def test_the_implicit_meta_gradient_is_that_through_many_inner_steps(norm, prox, rate, how):
+def test_the_implicit_meta_gradient_equals_that_through_many_inner_steps(norm, prox, rate, how):
     imaml, tasks = make_imaml(norm, how, prox, rate), make_tasks(2, way=3)
     loss, gradient = through_the_steps(imaml, tasks)
     torch.testing.assert_close(imaml.meta_loss(tasks), loss, rtol=1e-9, atol=0)
     assert_equal_to(meta_gradient(imaml, tasks), gradient, 1e-3)
     first_order = copy.deepcopy(imaml)
-    first_order.cg_steps = 0  # this solution of the system is zero
+    first_order.cg_steps = 0  # the solution of the system is then zero
     assert not meta_gradient(first_order, tasks).any()
 
 
-def test_conjugate_gradients_solve_a_system_exactly_in_as_many_steps_as_it_has_unknowns():
+def test_conjugate_gradients_solve_a_system_in_as_many_steps_as_unknowns():
     torch.manual_seed(0)
     root = torch.randn(5, 5, dtype=torch.float64)
     matrix, right = root @ root.T + torch.eye(5), torch.randn(5, dtype=torch.float64)
-    for steps in (5, 50):  # going on when it is solved does no harm
+    for steps in (5, 50):  # further steps change nothing
         solution = conjugate_gradients(lambda x: {"x": matrix @ x["x"]}, {"x": right}, steps)["x"]
         torch.testing.assert_close(solution, torch.linalg.solve(matrix, right), rtol=1e-9, atol=1e-11)
 
@@ -71,12 +71,12 @@ def test_adapted_weights_stay_near_the_initial_ones():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
         ({"prox": 0.0}, r"algo\.prox=0\.0 but it must be above 0"),
         ({"cg_steps": 0}, r"algo\.cg_steps=0 but conjugate gradients take at least 1"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     given = {"outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "prox": 1.0, "cg_steps": 1}
     with pytest.raises(UserError, match=message):
         IMAML(make_conv4(), **{**given, **arguments})

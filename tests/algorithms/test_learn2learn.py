@@ -1,4 +1,4 @@
-"""learn2learn's methods in our loop: the same numbers and checkpoints, and one sentence if it is not installed."""
+"""learn2learn's methods: the same numbers and checkpoints as ours, and one sentence if it is not installed."""
 
 import copy
 import json
@@ -107,11 +107,11 @@ def test_norms_that_need_the_support_set_are_refused(name, norm):
     ("name", "arguments", "message"),
     [
         ("maml", {"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ("anil", {"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ("anil", {"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
         ("metasgd", {"inner_lr_min": 0.5}, r"algo\.inner_lr_min=0\.5 is above algo\.inner_lr_max=0\.4"),
     ],
 )
-def test_arguments_out_of_range_are_refused(name, arguments, message):
+def test_invalid_arguments_are_refused(name, arguments, message):
     _, their_class, rates = PAIRS[name]
     with pytest.raises(UserError, match=message):
         their_class(make_conv4(), **{"outputs": 5, "inner_steps": 1, **rates, **arguments})
@@ -144,7 +144,7 @@ def test_whole_runs_equal_ours_and_each_tests_the_checkpoint_of_the_other(metaru
 
 @EVERY_PAIR
 @pytest.mark.parametrize("missing", ["learn2learn", "torchvision"])
-def test_a_missing_learn2learn_is_one_sentence(metarun, monkeypatch, missing, name):
+def test_a_missing_learn2learn_is_reported_in_one_sentence(metarun, monkeypatch, missing, name):
     importer.import_learn2learn.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)  # how Python marks a module that cannot be imported
     code, _, complaint = metarun("train", f"algo=l2l_{name}", *SMALL)
@@ -159,7 +159,7 @@ def in_a_new_process(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_it_is_only_imported_when_used():
+def test_learn2learn_is_only_imported_when_used():
     used = "import sys, metarun.runner.train, metarun.cli.doctor; from metarun.algorithms import Learn2LearnMAML"
     assert (
         in_a_new_process(f"{used}; sys.exit('learn2learn' in sys.modules or 'torchvision' in sys.modules)").returncode
@@ -168,7 +168,7 @@ def test_it_is_only_imported_when_used():
 
 
 @pytest.mark.slow
-def test_its_import_prints_nothing():
+def test_importing_learn2learn_prints_nothing():
     done = in_a_new_process(
         "from metarun.algorithms.learn2learn.importing import import_learn2learn; import_learn2learn().algorithms.MAML"
     )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metarun.algorithms import MAML
-from metarun.algorithms.inner_loop import loss_under
+from metarun.algorithms.inner_loop import loss_with_weights
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -41,7 +41,7 @@ def make_maml(norm="batch", order=2, steps=1, how="auto", downsample="stride", w
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 5])
-def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, norm, how):
+def test_loss_meta_gradient_and_adapted_weights_equal_learn2learn(steps, order, norm, how):
     learn2learn = import_learn2learn()
     ours, tasks = make_maml(norm, order, steps, how), make_tasks()
     network = with_torchs_batch_norm(nn.Sequential(copy.deepcopy(ours.backbone), copy.deepcopy(ours.head)))
@@ -66,7 +66,7 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])
-def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, norm, downsample):
+def test_the_second_order_meta_gradient_matches_finite_differences(steps, norm, downsample):
     maml, tasks = smooth(make_maml(norm, 2, steps, downsample=downsample)), make_tasks()
     maml.inner_lr = 0.1
     assert_meta_gradient_matches_finite_difference(maml, tasks)
@@ -93,7 +93,7 @@ from metarun.algorithms import MAML
 from metarun.backbones import Conv4
 from tests.support.synthetic import make_stream
 
-def peak():  # of this program in KiB; getrusage counts that of its parent too, which it began as a copy of
+def peak():  # of this process in KiB; getrusage includes that of the parent that it was forked from
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 torch.manual_seed(0)
@@ -110,8 +110,8 @@ print(peak() - before)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells how much memory a program took")
-def test_recomputing_takes_the_memory_of_one_step_and_not_of_all():
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux")
+def test_recomputing_needs_the_memory_of_one_step():
     def more_than_one_step(steps: int, how: str) -> int:  # KiB
         words = [sys.executable, "-c", PEAK, str(steps), how]
         return int(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
@@ -138,7 +138,7 @@ def test_first_and_second_order_differ():
     assert ((first - second).norm() / second.norm()).item() > 0.01
 
 
-def test_running_statistics_are_gathered_in_meta_training_only():
+def test_only_meta_training_updates_running_statistics():
     maml, tasks = make_maml("running"), make_tasks()
     before = copy.deepcopy(dict(maml.named_buffers()))
     maml.eval().predict(tasks, 2)
@@ -152,7 +152,7 @@ def test_running_statistics_cannot_be_vectorised_in_meta_training():
         make_maml("running", how="vectorised").meta_loss(make_tasks())
 
 
-def test_prediction_before_adaptation_and_after_each_step():
+def test_predictions_cover_each_step():
     maml, tasks = make_maml().eval(), make_tasks(way=3, count=2)
     maml = MAML(maml.backbone, 3, 0.3, 1).double().eval()
     predictions = maml.predict(tasks, 4)
@@ -166,19 +166,19 @@ def test_prediction_before_adaptation_and_after_each_step():
 def test_adaptation_lowers_the_support_loss():
     maml, tasks = make_maml().eval(), make_tasks()
     losses = [
-        loss_under(maml.backbone, weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
+        loss_with_weights(maml.backbone, weights, {}, tasks.support_x[0], tasks.support_y[0]).item()
         for weights in maml.inner_loop(tasks.support_x[0], tasks.support_y[0], 5, differentiable=False)
     ]
     assert losses == sorted(losses, reverse=True)
 
 
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours():
+def test_predictions_do_not_depend_on_other_tasks():
     maml, tasks = make_maml(how="vectorised").eval(), make_tasks(4)
     alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
     torch.testing.assert_close(maml.predict(tasks, 2)[:, 2:3], maml.predict(alone, 2), rtol=1e-10, atol=1e-12)
 
 
-def test_sinusoid_meta_gradient_is_the_slope_too():
+def test_the_meta_gradient_on_sinusoids_matches_finite_differences():
     from metarun.data import Sinusoid
 
     torch.manual_seed(0)
@@ -200,10 +200,10 @@ def test_sinusoid_meta_gradient_is_the_slope_too():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"inner_steps": 10**9}, r"algo\.inner_steps=1,000,000,000 but no task is given more than 100,000"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"inner_steps": 10**9}, r"algo\.inner_steps=1,000,000,000 but the limit is 100,000 steps per task"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         MAML(make_conv4(), **{"outputs": 5, "inner_lr": 0.1, "inner_steps": 1, **arguments})

@@ -31,7 +31,7 @@ def make_mamlpp(norm="batch", order=2, steps=3, how="auto", **switches) -> MAMLP
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_with_every_switch_off_it_is_maml(steps, order, norm):
+def test_with_every_switch_off_it_equals_maml(steps, order, norm):
     ours, tasks = make_mamlpp(norm, order, steps), make_tasks()
     for parameter in [*ours.backbone.parameters(), *ours.head.parameters()]:
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -59,7 +59,7 @@ def test_each_layer_has_a_rate_for_each_step():
     torch.testing.assert_close(mamlpp.predict(tasks, 3)[-1, 0], expected, rtol=1e-9, atol=1e-12)
 
 
-def test_a_rate_that_is_written_as_a_whole_number_is_learned_too():
+def test_an_integer_rate_is_learned_too():
     rates = MAMLPlusPlus(make_conv4(), outputs=5, inner_lr=1, inner_steps=2).inner_lr
     assert all(rate.is_floating_point() and rate.requires_grad for rate in rates)
 
@@ -92,7 +92,7 @@ def test_each_step_has_its_own_norm_which_no_task_adapts():
     assert all(g.any() for g in gradient[:-1:2]), "scales of the second step are learned"
 
 
-def test_the_order_of_the_meta_gradient_rises_when_told():
+def test_the_order_of_the_meta_gradient_changes_at_second_order_from():
     rising, tasks = make_mamlpp(second_order_from=0.5), make_tasks()
 
     def gradient(mamlpp):
@@ -106,7 +106,7 @@ def test_the_order_of_the_meta_gradient_rises_when_told():
 
 @pytest.mark.cross
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(norm):
+def test_the_second_order_meta_gradient_matches_finite_differences(norm):
     mamlpp = smooth(perturbed(make_mamlpp(norm, learn_rates=True, multi_step_until=0.5, per_step_norm=True)))
     mamlpp.on_step(0.2)
     assert_meta_gradient_matches_finite_difference(mamlpp, make_tasks())
@@ -122,11 +122,11 @@ def test_looped_and_vectorised_agree_with_every_switch_on():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"multi_step_until": 10}, r"algo\.multi_step_until=10 is no fraction of the training"),
-        ({"second_order_from": -math.inf}, r"algo\.second_order_from=-inf is no fraction of the training"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"multi_step_until": 10}, r"algo\.multi_step_until=10 is not a fraction of the training"),
+        ({"second_order_from": -math.inf}, r"algo\.second_order_from=-inf is not a fraction of the training"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         MAMLPlusPlus(make_conv4(), **{"outputs": 5, "inner_lr": 0.1, "inner_steps": 1, **arguments})

@@ -24,7 +24,7 @@ def make_tasks(count=3, way=5, shot=2) -> TaskBatch:
     return make_stream(way, shot, query=3, dtype=torch.float64).draw(0, count)
 
 
-def theirs_with_the_weights_of(ours: MatchingNet):
+def easyfsl_with_weights_of(ours: MatchingNet):
     theirs = import_easyfsl().methods.MatchingNetworks(ours.backbone, feature_dimension=ours.backbone.features).double()
     encoder, context = theirs.support_features_encoder, ours.context
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
@@ -36,23 +36,23 @@ def theirs_with_the_weights_of(ours: MatchingNet):
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4), (2, 2)])
-def test_probabilities_with_full_context_are_easyfsls(way, shot):
-    # easyfsl reads as often as there are support examples, leaves the query's length alone, and adds 1e-6 to each
-    # probability before the logarithm.
+def test_probabilities_with_full_context_equal_easyfsl(way, shot):
+    # easyfsl reads once per support example, does not normalise queries, and adds 1e-6 to each probability before the
+    # logarithm.
     ours = make_matching(full_context=True, read_steps=way * shot, normalise_query=False)
-    tasks, theirs = make_tasks(2, way, shot), theirs_with_the_weights_of(ours)
+    tasks, theirs = make_tasks(2, way, shot), easyfsl_with_weights_of(ours)
     for t in range(2):
         theirs.process_support_set(tasks.support_x[t], tasks.support_y[t])
-        # its one-hot labels are in 32 bits, as are its logarithms' arguments were they not cast
+        # its one-hot labels are in 32 bits, and so would the probabilities be
         theirs.one_hot_support_labels = theirs.one_hot_support_labels.double()
         expected = theirs(tasks.query_x[t]).exp() - 1e-6
         torch.testing.assert_close(ours.predict(tasks, 0)[0, t].exp(), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.peers
-def test_full_context_embeddings_are_easyfsls():
+def test_full_context_embeddings_equal_easyfsl():
     ours = make_matching(full_context=True, read_steps=6)
-    theirs, support, query = theirs_with_the_weights_of(ours), torch.randn(6, 8).double(), torch.randn(4, 8).double()
+    theirs, support, query = easyfsl_with_weights_of(ours), torch.randn(6, 8).double(), torch.randn(4, 8).double()
     embedded = theirs.encode_support_features(support)
     torch.testing.assert_close(ours.context.embed_support(support), embedded, rtol=1e-9, atol=1e-12)
     theirs.contextualized_support_features = embedded
@@ -62,7 +62,7 @@ def test_full_context_embeddings_are_easyfsls():
 
 
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
-def test_logits_follow_the_paper_written_out(way, shot):
+def test_logits_follow_the_paper(way, shot):
     matching, tasks = make_matching(), make_tasks(2, way, shot)
     for t in range(2):
         support, query = matching.backbone(tasks.support_x[t]), matching.backbone(tasks.query_x[t])
@@ -100,7 +100,7 @@ def test_permuting_labels_permutes_predictions(full_context):
 
 
 @CONTEXTS
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours(full_context):
+def test_predictions_do_not_depend_on_other_tasks(full_context):
     matching, tasks = make_matching("batch", "vectorised", full_context=full_context), make_tasks(4)
     alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
     torch.testing.assert_close(matching.predict(tasks, 0)[:, 2:3], matching.predict(alone, 0), rtol=1e-10, atol=1e-12)
@@ -121,10 +121,10 @@ def test_meta_training_lowers_the_loss(full_context):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"read_steps": 0}, r"algo\.read_steps=0 but a query reads at least once"),
-        ({"scale": 0.0}, r"algo\.scale=0\.0 but what cosines are multiplied by is above 0"),
+        ({"read_steps": 0}, r"algo\.read_steps=0 but it must be at least 1"),
+        ({"scale": 0.0}, r"algo\.scale=0\.0 but it must be above 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         make_matching(**options)

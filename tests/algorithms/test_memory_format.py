@@ -19,6 +19,6 @@ def test_channels_last_changes_neither_loss_nor_gradient(downsample):
         torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
 
 
-def test_methods_with_gradient_steps_inside_a_task_stay_as_they_are():
+def test_methods_with_an_inner_loop_are_unchanged():
     maml = to_channels_last(MAML(make_conv4(), 5, 0.1, 1))
     assert all(parameter.is_contiguous() for parameter in maml.parameters())

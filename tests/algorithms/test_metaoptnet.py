@@ -50,7 +50,7 @@ def test_decision_values_match_scikit_learn(way, shot, features, scale, c):
 
 
 @pytest.mark.parametrize("c", [0.01, 1.0])
-def test_with_two_classes_it_is_the_binary_machine(c):
+def test_with_two_classes_it_equals_the_binary_svm(c):
     # Its two weight vectors sum to zero, so |w_0|^2 + |w_1|^2 = |w_1 - w_0|^2 / 2: the binary machine with twice the C.
     # SVC has an intercept; mirroring the problem, (x, y) and (-x, -y), makes it zero and halves C.
     support, labels, query = make_problem(2, 6, 4)
@@ -93,7 +93,7 @@ def test_the_coefficients_satisfy_their_constraints():
     assert 0.2 < at_bound < 0.9, "these tests need both kinds of coefficients"
 
 
-def test_linearly_dependent_examples_are_solved():
+def test_linearly_dependent_examples_have_a_solution():
     support, labels, query = make_problem(3, 4, 5)
     support = torch.cat([support, support]).requires_grad_()
     labels = torch.cat([labels, labels])
@@ -132,7 +132,7 @@ def test_permuting_labels_permutes_predictions():
     )
 
 
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours():
+def test_predictions_do_not_depend_on_other_tasks():
     metaoptnet, tasks = make_metaoptnet("batch", "vectorised"), make_tasks(4)
     alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
     torch.testing.assert_close(metaoptnet.predict(tasks, 0)[:, 2:3], metaoptnet.predict(alone, 0), rtol=1e-9, atol=1e-9)
@@ -154,11 +154,11 @@ def test_meta_training_in_32_bits_lowers_the_loss():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"c": 0.0}, r"algo\.c=0\.0 but the price of a missed margin is above 0"),
-        ({"init_scale": 0.0}, r"algo\.init_scale=0\.0 but logits need a scale above 0"),
-        ({"label_smoothing": 1.0}, r"algo\.label_smoothing=1\.0 is not a probability from 0 to below 1"),
+        ({"c": 0.0}, r"algo\.c=0\.0 but it must be above 0"),
+        ({"init_scale": 0.0}, r"algo\.init_scale=0\.0 but it must be above 0"),
+        ({"label_smoothing": 1.0}, r"algo\.label_smoothing=1\.0 but it must be at least 0 and below 1"),
     ],
 )
-def test_arguments_out_of_range_are_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         make_metaoptnet(**options)

@@ -33,7 +33,7 @@ def make_metasgd(norm="batch", order=2, steps=1, how="auto", downsample="stride"
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3, 5])
-def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, norm, how):
+def test_loss_meta_gradient_and_adapted_weights_equal_learn2learn(steps, order, norm, how):
     learn2learn = import_learn2learn()
     ours, tasks = make_metasgd(norm, order, steps, how), make_tasks()
     network = with_torchs_batch_norm(nn.Sequential(copy.deepcopy(ours.backbone), copy.deepcopy(ours.head)))
@@ -58,14 +58,14 @@ def test_loss_meta_gradient_and_adapted_weights_are_learn2learns(steps, order, n
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])
-def test_the_second_order_meta_gradient_is_the_slope_of_the_meta_loss(steps, norm, downsample):
+def test_the_second_order_meta_gradient_matches_finite_differences(steps, norm, downsample):
     metasgd = smooth(make_metasgd(norm, 2, steps, downsample=downsample))
     for rate in metasgd.inner_lr:
         rate.data /= 4
     assert_meta_gradient_matches_finite_difference(metasgd, make_tasks())
 
 
-def test_with_one_rate_for_all_it_is_maml():
+def test_with_one_rate_for_all_it_equals_maml():
     torch.manual_seed(0)
     rates = {"inner_lr_min": 0.25, "inner_lr_max": 0.25}
     metasgd = run_by("vectorised", MetaSGD(make_conv4(), 5, **rates, inner_steps=3)).double()
@@ -75,7 +75,7 @@ def test_with_one_rate_for_all_it_is_maml():
     assert torch.equal(metasgd.predict(tasks, 4), maml.predict(tasks, 4))
 
 
-def test_every_rate_begins_between_its_limits():
+def test_initial_rates_are_within_their_limits():
     rates = flat(MetaSGD(make_conv4(), 5, inner_lr_min=0.005, inner_lr_max=0.1).inner_lr)
     assert 0.005 <= rates.min() < 0.01
     assert 0.09 < rates.max() <= 0.1
@@ -85,10 +85,10 @@ def test_every_rate_begins_between_its_limits():
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
         ({"inner_lr_min": 0.2}, r"algo\.inner_lr_min=0\.2 is above algo\.inner_lr_max=0\.1"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         MetaSGD(make_conv4(), **{"outputs": 5, **arguments})

@@ -1,4 +1,4 @@
-"""Every family of methods on networks as users write them, against torch's plain optimiser and the plain network."""
+"""Every method on networks as users write them, compared with torch's optimiser and a plain network."""
 
 import copy
 import functools
@@ -65,7 +65,7 @@ OTHERS = {
     "finetune": lambda net: FineTune(net, 5, RATE, "sgd"),
 }
 METHODS = {**INNER, **OTHERS}
-# Every method meets some networks in the fast tests and all in the slow ones.
+# Fast tests cover some networks per method, slow tests all.
 NETWORKS = [own.Tied, own.Transposed, own.Ids, own.Counting, own.Recurrent, own.Lazy, own.Normed, own.Branching]
 NETWORKS += [own.Remembering, own.Frozen, own.Dropping, own.Bounded]
 CROSS = [
@@ -91,8 +91,8 @@ def make(name, network, how="loop"):
     return method
 
 
-def alike(one: nn.Module, other: nn.Module) -> nn.Module:
-    """`one` with the weights of `other`, which has each under its first name."""
+def copy_weights(one: nn.Module, other: nn.Module) -> nn.Module:
+    """Return `one` with the weights of `other`, which has each under its first name."""
     values = dict(other.named_parameters())
     with torch.no_grad():
         for name, weight in one.named_parameters():
@@ -108,8 +108,8 @@ def train(method, steps=2):
     return training
 
 
-def steps_of_torchs_sgd(method, task, steps):
-    """The queries' outputs before adaptation and after each step of torch.optim.SGD on a copy of the whole network."""
+def sgd_predictions(method, task, steps):
+    """Return the query outputs before and after each step of torch.optim.SGD on a copy of the whole network."""
     network = copy.deepcopy(nn.Sequential(method.backbone, method.head)).eval()
     optimiser = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], RATE)
     found = [network(task.query_x[0])]
@@ -124,9 +124,9 @@ def steps_of_torchs_sgd(method, task, steps):
 @pytest.mark.cross
 @pytest.mark.parametrize("network", [own.Plain, own.TwoNames, own.Twice, *NETWORKS])
 @pytest.mark.parametrize("name", INNER)
-def test_the_inner_loop_is_torchs_own_optimiser_on_a_copy(name, network):
+def test_the_inner_loop_equals_torchs_optimiser_on_a_copy(name, network):
     method = make(name, network).eval()
-    expected = [steps_of_torchs_sgd(method, stream_of("train").draw(i, 1), 3) for i in range(2)]
+    expected = [sgd_predictions(method, stream_of("train").draw(i, 1), 3) for i in range(2)]
     for how in ("loop", "auto"):
         method.how = how
         torch.testing.assert_close(method.predict(tasks(), 3), torch.stack(expected, 1), rtol=1e-9, atol=1e-9)
@@ -136,11 +136,11 @@ def test_the_inner_loop_is_torchs_own_optimiser_on_a_copy(name, network):
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize(("strange", "plain"), [(own.TwoNames, own.Plain), (own.Tied, own.Twice)])
 @pytest.mark.parametrize("name", METHODS)
-def test_training_comes_to_the_weights_of_the_same_network_written_plainly(name, strange, plain, how):
+def test_training_gives_the_same_weights_as_the_plain_form_of_the_network(name, strange, plain, how):
     one, other = make(name, strange, how), make(name, plain, how)
     if name == "cavia" and strange is own.Tied:
-        return  # it steers one of two layers there, and one layer both times here
-    alike(one, other)
+        return  # one of two layers is modulated there, the same layer twice here
+    copy_weights(one, other)
     for method in (one, other):
         train(method)
     moved = dict(other.named_parameters())
@@ -152,15 +152,15 @@ def test_training_comes_to_the_weights_of_the_same_network_written_plainly(name,
 
 @pytest.mark.cross
 @pytest.mark.parametrize(("name", "network"), CROSS)
-def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradient_is_right(name, network):
+def test_execution_and_meta_gradient_checks_pass_and_training_works(name, network):
     if name == "cavia" and network in (own.Ids, own.Recurrent):
-        with pytest.raises(UserError, match="algo=cavia steers a layer by weight and bias but this backbone has none"):
+        with pytest.raises(UserError, match="algo=cavia needs a layer with weight and bias but this backbone has none"):
             make(name, network)
         return
     method = make(name, network, "auto")
     check_execution(method, tasks(), 2, learns=True)
     if name == "recomputed" and network is own.Dropping:
-        with pytest.raises(UserError, match=r"mend it, or set `algo\.order=1` or `algo\.recompute=false`"):
+        with pytest.raises(UserError, match=r"fix it, or set `algo\.order=1` or `algo\.recompute=false`"):
             check_order(method, tasks(1))
         return
     if method.order is not None:
@@ -169,7 +169,7 @@ def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradie
     train(method)
     after = dict(method.named_parameters())
     for each, weight in before.named_parameters():
-        assert weight.requires_grad or torch.equal(weight, after[each]), "a frozen weight has moved"
+        assert weight.requires_grad or torch.equal(weight, after[each]), "a frozen weight has changed"
         assert after[each].isfinite().all()
     assert any(not torch.equal(weight, after[each]) for each, weight in before.named_parameters())
     copy.deepcopy(method)
@@ -179,7 +179,7 @@ def test_looped_and_vectorised_are_alike_or_looped_is_chosen_and_the_meta_gradie
 @pytest.mark.peers
 @pytest.mark.parametrize("network", [own.Plain, own.TwoNames, own.Tied, own.Frozen, own.AllFrozen, own.Recurrent])
 @pytest.mark.parametrize("order", [1, 2])
-def test_learn2learn_comes_to_the_same_meta_gradient(order, network):
+def test_the_meta_gradient_equals_learn2learn(order, network):
     import_learn2learn()
     found = []
     for kind in (MAML, Learn2LearnMAML):
@@ -192,20 +192,20 @@ def test_learn2learn_comes_to_the_same_meta_gradient(order, network):
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("network", "what"), [(own.Frozen, "frozen weights"), (own.Tied, "weights under two names")])
-def test_learn2learns_meta_sgd_refuses_what_it_would_get_wrong(network, what):
+def test_learn2learns_meta_sgd_refuses_frozen_and_shared_weights(network, what):
     import_learn2learn()
     with pytest.raises(UserError, match=rf"this backbone has {what}.*use algo=metasgd"):
         Learn2LearnMetaSGD(Module(own.SHAPE, network()), WAY)
 
 
 @pytest.mark.peers
-def test_learn2learns_anil_takes_a_frozen_network():
+def test_learn2learns_anil_accepts_a_frozen_network():
     import_learn2learn()
     method = Learn2LearnANIL(Module(own.SHAPE, own.AllFrozen()), WAY, RATE, 2).double()
     train(method)
 
 
-def test_where_all_is_frozen_the_optimiser_gets_the_rest_and_nothing_to_learn_is_said(caplog):
+def test_frozen_weights_are_not_trained_and_a_method_without_others_warns(caplog):
     maml = make("maml", own.AllFrozen)
     training = train(maml)
     assert sum(len(group["params"]) for group in training.optimizer.param_groups) == 2, "the head's weight and bias"
@@ -215,13 +215,13 @@ def test_where_all_is_frozen_the_optimiser_gets_the_rest_and_nothing_to_learn_is
     assert "all weights of ProtoNet are frozen (requires_grad=False), so it is evaluated without" in caplog.text
 
 
-def test_what_a_pass_sets_anew_in_a_buffer_stays_in_training():
+def test_buffers_keep_what_a_training_pass_assigns():
     maml = make("maml", own.Counting)
     maml.train().meta_loss(tasks(2))
     assert int(maml.backbone.module.calls) == 2 * 3, "two tasks, two support passes and one of the queries"
 
 
-def test_a_wrong_derivative_of_torchs_under_vmap_leads_to_a_loop(caplog):
+def test_a_wrong_derivative_under_vmap_leads_to_a_loop(caplog):
     maml = make("maml", own.BatchNormed, "auto")
     with caplog.at_level(logging.INFO, "metarun"):
         check_execution(maml, tasks(), 2, learns=True)
@@ -232,7 +232,7 @@ def test_a_wrong_derivative_of_torchs_under_vmap_leads_to_a_loop(caplog):
         check_execution(maml, tasks(), 2, learns=True)
 
 
-def test_a_layer_without_a_second_derivative_is_refused_with_the_order():
+def test_a_layer_without_a_second_derivative_is_refused_for_second_order():
     class Bag(own.Plain):
         def __init__(self):
             super().__init__()
@@ -247,7 +247,7 @@ def test_a_layer_without_a_second_derivative_is_refused_with_the_order():
     check_order(make("fomaml", Bag), tasks(1))
 
 
-def test_an_error_on_the_data_is_one_sentence_that_names_the_network():
+def test_a_network_that_fails_on_the_data_is_reported_in_one_sentence():
     class Sometimes(own.Plain):
         def forward(self, x):
             if x.any():
@@ -259,7 +259,7 @@ def test_an_error_on_the_data_is_one_sentence_that_names_the_network():
             make(name, Sometimes, "auto").meta_loss(tasks())
 
 
-def test_an_operation_that_is_refused_as_not_deterministic_is_no_fault_of_the_network():
+def test_nondeterministic_operations_are_reported_as_such():
     class Putting(own.Plain):
         def forward(self, x):
             y = super().forward(x)
@@ -270,11 +270,11 @@ def test_an_operation_that_is_refused_as_not_deterministic_is_no_fault_of_the_ne
         check_execution(maml, tasks(), 0, learns=True)
 
 
-def test_a_network_is_asked_with_examples_of_the_data_whether_it_takes_each_alone():
+def test_is_per_example_uses_examples_of_the_data():
     assert is_per_example(Module(own.SHAPE, own.Bounded()).eval(), tasks(1).query_x[0])
 
 
-def test_channels_come_last_only_where_the_network_takes_them():
+def test_channels_last_is_only_used_if_the_network_supports_it():
     viewing = to_channels_last(make("protonet", own.Viewing).float())
     assert not viewing.backbone.supports_channels_last
     assert viewing.backbone.module.layer.weight.is_contiguous()
@@ -283,7 +283,7 @@ def test_channels_come_last_only_where_the_network_takes_them():
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 @pytest.mark.parametrize("name", ["maml", "reptile", "protonet", "finetune"])
-def test_weight_norm_by_a_hook_is_taken_too(name):
+def test_weight_norm_by_a_hook_is_supported(name):
     method = make(name, own.NormedByHook)
     train(method)
     copy.deepcopy(method)
@@ -292,14 +292,14 @@ def test_weight_norm_by_a_hook_is_taken_too(name):
     torch.testing.assert_close(method.eval().predict(tasks(), 1), expected.eval().predict(tasks(), 1))
 
 
-def test_a_cached_tensor_is_of_no_later_pass():
+def test_cached_tensors_do_not_survive_a_pass():
     module = Module(own.SHAPE, own.Remembering())
     module(torch.rand(2, *own.SHAPE))
     assert not hasattr(module.module, "last")
 
 
 class OverMaps(nn.Module):
-    """Its norm has a weight and a bias for every place of a map."""
+    """A network whose norm has a weight and a bias for every pixel of a map."""
 
     def __init__(self):
         super().__init__()
@@ -315,7 +315,7 @@ def test_a_norm_over_more_than_channels_has_its_own_weights_at_every_step_of_mam
     train(method)
 
 
-def test_cavia_steers_a_layer_that_has_a_bias_per_channel():
+def test_cavia_modulates_a_layer_with_a_bias_per_channel():
     assert make("cavia", OverMaps).layer == "module.layer"
 
     class Upwards(own.Plain):

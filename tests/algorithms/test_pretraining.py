@@ -1,4 +1,4 @@
-"""What the transfer methods share: pre-training on all meta-train classes, and what holds for each at meta-test."""
+"""Pre-training of the transfer methods on all meta-train classes, and their properties at meta-test."""
 
 import copy
 import dataclasses
@@ -32,7 +32,7 @@ def make(method, norm="layer", how="auto"):
     backbone = make_conv4(norm)
     floors = ("raw", "features")
     made = NearestCentroid(backbone, method) if method in floors else PRETRAINED[method](backbone, CLASSES)
-    for parameter in made.parameters():  # scales of 1 and shifts of 0 would hide a mistake in either
+    for parameter in made.parameters():  # scales of 1 and shifts of 0 would hide bugs
         parameter.data += 0.1 * torch.randn_like(parameter)
     return run_by(how, made).double().eval()
 
@@ -41,7 +41,7 @@ def make_tasks(way=5, shot=2, count=3) -> TaskBatch:
     return make_stream(way, shot, query=3, dtype=torch.float64).draw(0, count)
 
 
-def test_a_task_says_which_classes_its_labels_stand_for():
+def test_tasks_contain_the_classes_of_their_labels():
     data = make_dataset(sizes=(7, 20, 5, 9, 30, 6, 11, 12))
     stream = task_source(data).stream("train", TaskShape(4, 2, 3), 0, torch.device("cpu"), torch.float64)
     tasks = stream.draw(3, 20)
@@ -55,7 +55,7 @@ def test_a_task_says_which_classes_its_labels_stand_for():
             assert (members == x).flatten(1).all(1).any()
 
 
-def test_a_pretraining_batch_is_every_example_with_its_meta_train_class():
+def test_a_pretraining_batch_contains_every_example_with_its_class():
     tasks = make_tasks(way=3, shot=2, count=4)
     x, classes = pretraining_batch(tasks)
     assert x.shape == (4 * 3 * 5, 1, 16, 16)
@@ -65,11 +65,11 @@ def test_a_pretraining_batch_is_every_example_with_its_meta_train_class():
     assert classes[15 + 6 + 4] == tasks.classes[1, tasks.query_y[1, 4]]
 
 
-def test_tasks_without_classes_cannot_be_pretrained_on():
+def test_pretraining_refuses_tasks_without_classes():
     tasks = (
         task_source(Sinusoid()).stream("train", TaskShape(1, 4, 3), 0, torch.device("cpu"), torch.float64).draw(0, 2)
     )
-    with pytest.raises(UserError, match="do not say which meta-train classes they are made of"):
+    with pytest.raises(UserError, match="pre-training needs classes but these tasks have none"):
         pretraining_batch(tasks)
 
 
@@ -112,7 +112,7 @@ def test_only_batch_statistics_make_it_transductive(method, norm):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", PRETRAINED)
 @pytest.mark.parametrize("norm", ["batch", "running"])
-def test_pretraining_lowers_its_loss_and_helps_on_classes_never_seen(method, norm):
+def test_pretraining_lowers_its_loss(method, norm):
     torch.manual_seed(0)
     made = PRETRAINED[method](make_conv4(norm), CLASSES)
     streams = make_stream(8, 1, 1, "train"), make_stream(5, 1, 3, "val")
@@ -125,7 +125,7 @@ def test_pretraining_lowers_its_loss_and_helps_on_classes_never_seen(method, nor
 
 
 @pytest.mark.parametrize("inputs", ["raw", "features"])
-def test_a_floor_goes_straight_to_its_one_look_at_meta_val_and_stays_as_it_is(inputs):
+def test_a_floor_is_validated_once_and_not_trained(inputs):
     made = NearestCentroid(make_conv4("running"), inputs)
     before = copy.deepcopy(made.state_dict())
     training = Training(made, Schedule(**SCHEDULE), make_stream(), make_stream(split="val"))
@@ -139,19 +139,19 @@ def test_a_floor_goes_straight_to_its_one_look_at_meta_val_and_stays_as_it_is(in
     assert resumed.finished
 
 
-def test_nothing_can_be_trained_in_a_floor():
+def test_training_a_floor_is_refused():
     with pytest.raises(UserError, match="algo=nearest_centroid has nothing to train"):
         make("raw").meta_loss(make_tasks())
 
 
 @pytest.mark.parametrize("inputs", ["raw", "features"])
-def test_a_floor_is_scikit_learns_nearest_centroid(inputs):
+def test_a_floor_equals_scikit_learns_nearest_centroid(inputs):
     sklearn = import_sklearn()
     floor, tasks = make(inputs), make_tasks(shot=4)
     for t in range(len(tasks)):
         represent = floor.backbone if inputs == "features" else torch.nn.Flatten()
         support, query = (represent(x[t]).detach().numpy() for x in (tasks.support_x, tasks.query_x))
-        with warnings.catch_warnings():  # it does not like a feature that is zero throughout
+        with warnings.catch_warnings():  # it warns about features that are always zero
             warnings.simplefilter("ignore")
             theirs = sklearn.neighbors.NearestCentroid().fit(support, tasks.support_y[t].numpy()).predict(query)
         assert floor.predict(tasks, 0)[0, t].argmax(1).tolist() == theirs.tolist()
@@ -162,13 +162,13 @@ def test_a_floor_is_scikit_learns_nearest_centroid(inputs):
     [
         (Baseline, {"cost": 0.0}, r"algo\.cost=0\.0 but it must be above 0"),
         (BaselinePP, {"scale": 0.0}, r"algo\.scale=0\.0 but it must be above 0"),
-        (BaselinePP, {"inner_lr": -1.0}, r"algo\.inner_lr=-1\.0 but a learning rate is above 0"),
+        (BaselinePP, {"inner_lr": -1.0}, r"algo\.inner_lr=-1\.0 but it must be above 0"),
         (SimpleShot, {"transform": "CL3N"}, r"algo\.transform='CL3N' is not one of UN, L2N, CL2N"),
         (FineTune, {"optimizer": "lbfgs"}, r"algo\.optimizer='lbfgs' is not one of sgd, adam"),
-        (FineTune, {"inner_lr": 0.0}, r"algo\.inner_lr=0\.0 but a learning rate is above 0"),
+        (FineTune, {"inner_lr": 0.0}, r"algo\.inner_lr=0\.0 but it must be above 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(method, arguments, message):
+def test_invalid_arguments_are_refused(method, arguments, message):
     with pytest.raises(UserError, match=message):
         method(make_conv4(), CLASSES, **arguments)
     with pytest.raises(UserError, match=r"algo\.inputs='pixels' is not one of raw, features"):

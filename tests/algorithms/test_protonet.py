@@ -35,7 +35,7 @@ def test_distances_are_squared_euclidean():
     assert distances.tolist() == [[25.0], [16.0]]
 
 
-def test_logits_follow_the_paper_written_out():
+def test_logits_follow_the_paper():
     protonet, tasks = make_protonet().eval(), make_tasks()
     for t in range(len(tasks)):
         support, query = protonet.backbone(tasks.support_x[t]), protonet.backbone(tasks.query_x[t])
@@ -64,8 +64,8 @@ def test_looped_and_vectorised_agree(norm, distance):
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
-def test_squared_distances_are_easyfsls_distances_squared(way, shot):
-    # easyfsl's scores are the distances themselves, the paper's (equation 2) their squares.
+def test_squared_distances_equal_easyfsls_squared(way, shot):
+    # easyfsl's scores are distances, the paper's (equation 2) squared distances.
     ours = make_protonet("layer")
     theirs = import_easyfsl().methods.PrototypicalNetworks(ours.backbone)
     tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 1)
@@ -76,8 +76,8 @@ def test_squared_distances_are_easyfsls_distances_squared(way, shot):
 @pytest.mark.peers
 @pytest.mark.parametrize("learn_scale", [True, False])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
-def test_cosines_are_easyfsls(way, shot, learn_scale):
-    # SimpleShot with nothing subtracted is what easyfsl has of cosines to prototypes.
+def test_cosines_equal_easyfsl(way, shot, learn_scale):
+    # In easyfsl, cosines to prototypes are SimpleShot without centring.
     ours = make_protonet("layer", distance="cosine", scale=7.0, learn_scale=learn_scale)
     theirs = import_easyfsl().methods.SimpleShot(ours.backbone)
     tasks = make_stream(way, shot, query=3, dtype=torch.float64).draw(0, 1)
@@ -95,10 +95,10 @@ def test_only_a_scale_of_cosines_can_be_learned():
     ("options", "message"),
     [
         ({"distance": "manhattan"}, r"algo\.distance='manhattan' is not one of squared_euclidean, cosine"),
-        ({"distance": "cosine", "scale": 0.0}, r"algo\.scale=0\.0 but what cosines are multiplied by is above 0"),
+        ({"distance": "cosine", "scale": 0.0}, r"algo\.scale=0\.0 but it must be above 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         make_protonet(**options)
 
@@ -112,7 +112,7 @@ def test_permuting_labels_permutes_predictions(distance):
     torch.testing.assert_close(protonet.predict(permuted, 0)[..., permutation], protonet.predict(tasks, 0))
 
 
-def test_the_floor_is_protonet_on_raw_inputs():
+def test_the_floor_equals_protonet_on_raw_inputs():
     class Raw(nn.Flatten):
         features = 256
 

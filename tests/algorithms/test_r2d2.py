@@ -16,7 +16,7 @@ from tests.support.synthetic import make_conv4, make_stream, run_by
 def make_r2d2(norm="layer", how="auto", **options) -> R2D2:
     torch.manual_seed(0)
     r2d2 = run_by(how, R2D2(make_conv4(norm), **{"init_lambda": 0.7, "init_scale": 3.0, **options})).double()
-    r2d2.log_lambda.data = torch.tensor(0.7, dtype=torch.float64).log()  # it was made in 32 bits
+    r2d2.log_lambda.data = torch.tensor(0.7, dtype=torch.float64).log()  # it was initialised in 32 bits
     return r2d2
 
 
@@ -26,7 +26,7 @@ def make_tasks(count=3, way=5, shot=2) -> TaskBatch:
 
 @pytest.mark.parametrize("regularisation", [1e-3, 1.0, 50.0])
 @pytest.mark.parametrize(("examples", "features"), [(5, 40), (40, 5), (8, 8)])
-def test_the_weights_are_scikit_learns(examples, features, regularisation):
+def test_the_weights_equal_scikit_learn(examples, features, regularisation):
     torch.manual_seed(0)
     x, y = torch.randn(examples, features).double(), torch.randn(examples, 3).double()
     theirs = Ridge(alpha=regularisation, fit_intercept=False, solver="cholesky").fit(x.numpy(), y.numpy())
@@ -35,7 +35,7 @@ def test_the_weights_are_scikit_learns(examples, features, regularisation):
 
 
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 5)])
-def test_predictions_are_scikit_learns_scaled_and_shifted(way, shot):
+def test_predictions_equal_scikit_learn_scaled_and_shifted(way, shot):
     r2d2, tasks = make_r2d2().eval(), make_tasks(2, way, shot)
     r2d2.bias.data.fill_(0.4)
     for t in range(2):
@@ -48,7 +48,7 @@ def test_predictions_are_scikit_learns_scaled_and_shifted(way, shot):
 
 
 @pytest.mark.parametrize(("examples", "features"), [(4, 9), (9, 4)])
-def test_gradients_are_finite_differences(examples, features):
+def test_gradients_match_finite_differences(examples, features):
     torch.manual_seed(0)
     inputs = (torch.randn(examples, features), torch.randn(examples, 3), torch.tensor(0.5))
     assert torch.autograd.gradcheck(ridge_regression, [x.double().requires_grad_() for x in inputs])
@@ -85,7 +85,7 @@ def test_permuting_labels_permutes_predictions():
     )
 
 
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours():
+def test_predictions_do_not_depend_on_other_tasks():
     r2d2, tasks = make_r2d2("batch", "vectorised"), make_tasks(4)
     alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
     torch.testing.assert_close(r2d2.predict(tasks, 0)[:, 2:3], r2d2.predict(alone, 0), rtol=1e-10, atol=1e-12)
@@ -104,10 +104,10 @@ def test_meta_training_lowers_the_loss():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"init_lambda": 0.0}, r"algo\.init_lambda=0\.0 but ridge regression needs more than 0"),
-        ({"init_scale": -1.0}, r"algo\.init_scale=-1\.0 but logits need a scale above 0"),
+        ({"init_lambda": 0.0}, r"algo\.init_lambda=0\.0 but it must be above 0"),
+        ({"init_scale": -1.0}, r"algo\.init_scale=-1\.0 but it must be above 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         make_r2d2(**options)

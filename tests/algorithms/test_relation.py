@@ -27,7 +27,7 @@ def make_tasks(count=3, way=5, shot=2) -> TaskBatch:
 
 
 class Maps(nn.Module):
-    """The backbone that easyfsl wants: its output is the map."""
+    """A backbone for easyfsl, whose output is the feature map."""
 
     def __init__(self, backbone):
         super().__init__()
@@ -38,7 +38,7 @@ class Maps(nn.Module):
 
 
 class SumsForMeans(nn.Module):
-    """Our comparing network for easyfsl, which shows it a class's mean map where the paper has the sum."""
+    """Our relation module for easyfsl, which passes the mean map of a class instead of the paper's sum."""
 
     def __init__(self, relation, channels, shot):
         super().__init__()
@@ -53,8 +53,8 @@ class SumsForMeans(nn.Module):
 @DOWNSAMPLES
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 4)])
-def test_scores_are_easyfsls(way, shot, norm, downsample):
-    # Its own comparing network pools to fixed sizes, unlike the paper's: it is given ours.
+def test_scores_equal_easyfsl(way, shot, norm, downsample):
+    # easyfsl's own relation module pools to fixed sizes, unlike the paper's, so it gets ours.
     ours, tasks = make_relation(norm, downsample=downsample), make_tasks(2, way, shot)
     theirs = import_easyfsl().methods.RelationNetworks(
         Maps(ours.backbone), feature_dimension=8, relation_module=SumsForMeans(ours.relation, 8, shot)
@@ -66,7 +66,7 @@ def test_scores_are_easyfsls(way, shot, norm, downsample):
         )
 
 
-def test_the_comparing_network_has_the_released_codes_layers():
+def test_the_relation_module_has_the_layers_of_the_released_code():
     # The released code's maps are 64 x 5 x 5; parameters: two convolutions, two norms, two linear layers.
     torch.manual_seed(0)
     backbone = make_conv4("batch", "pool_twice", filters=64, shape=(1, 20, 20))
@@ -77,7 +77,7 @@ def test_the_comparing_network_has_the_released_codes_layers():
 
 @DOWNSAMPLES
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 28, 28), (1, 20, 37)])
-def test_a_map_has_the_shape_that_is_said_and_the_features_come_from_it(shape, downsample):
+def test_feature_maps_have_the_declared_shape_and_give_the_features(shape, downsample):
     backbone, x = make_conv4("layer", downsample, shape=shape), torch.rand(2, *shape)
     maps = backbone.feature_map(x)
     assert maps.shape == (2, *backbone.map_shape)
@@ -111,7 +111,7 @@ def test_permuting_labels_permutes_predictions():
     torch.testing.assert_close(relation.predict(permuted, 0)[..., permutation], relation.predict(tasks, 0))
 
 
-def test_a_tasks_prediction_does_not_depend_on_its_neighbours():
+def test_predictions_do_not_depend_on_other_tasks():
     relation, tasks = make_relation("batch", "vectorised"), make_tasks(4)
     alone = TaskBatch(*(t[2:3] for t in (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)), tasks.way)
     torch.testing.assert_close(relation.predict(tasks, 0)[:, 2:3], relation.predict(alone, 0), rtol=1e-10, atol=1e-12)
@@ -130,7 +130,7 @@ def test_meta_training_lowers_the_loss(norm):
 
 
 @pytest.mark.parametrize("norm", ["support", "tasknorm"])
-def test_the_backbone_may_ask_for_the_support_set_but_not_the_relation_module(norm):
+def test_norms_of_the_support_set_are_for_the_backbone_only(norm):
     relation = RelationNet(make_conv4(norm, "pool_twice"), norm="layer").double().eval()
     tasks = make_tasks()
     alone = TaskBatch(tasks.support_x, tasks.support_y, tasks.query_x[:, :1], tasks.query_y[:, :1], tasks.way)
@@ -145,5 +145,5 @@ def test_a_backbone_without_maps_is_refused():
 
 
 def test_a_layer_without_units_is_refused():
-    with pytest.raises(UserError, match=r"algo\.hidden=0 but the layer needs units"):
+    with pytest.raises(UserError, match=r"algo\.hidden=0 but it must be at least 1"):
         make_relation(hidden=0)

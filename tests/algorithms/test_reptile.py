@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from metarun.algorithms import Reptile
-from metarun.algorithms.reptile import by_turns
+from metarun.algorithms.reptile import interleave_classes
 from metarun.backbones import MLP
 from metarun.data import Sinusoid
 from metarun.errors import UserError
@@ -23,8 +23,8 @@ def make_reptile(inner_optimizer="adam", how="auto", steps=4, norm="batch", batc
     return perturbed(reptile)
 
 
-def trained_as_usual(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:
-    """The weights after torch's own optimiser took one step on each batch."""
+def trained_by_torch(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:
+    """Return the weights after one step of torch's optimiser on each batch."""
     network = copy.deepcopy(reptile)
     if inner_optimizer == "adam":
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, betas=(0.0, 0.999))
@@ -42,21 +42,21 @@ def trained_as_usual(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:
 @pytest.mark.parametrize("how", ["loop", "vectorised"])
 @pytest.mark.parametrize("inner_optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("steps", [1, 3, 5])
-def test_the_meta_gradient_is_initial_minus_adapted_weights_by_torchs_optimisers(steps, inner_optimizer, how, norm):
+def test_the_meta_gradient_is_initial_minus_adapted_weights(steps, inner_optimizer, how, norm):
     reptile, tasks = make_reptile(inner_optimizer, how, steps, norm), make_tasks()
     # Of each class there are 1 + 2 examples; the classes take turns: first of every class, second of every class, ...
     x = [torch.cat([tasks.support_x[i], tasks.query_x[i, 0::2], tasks.query_x[i, 1::2]]) for i in range(3)]
     y = torch.arange(5).repeat(3)
     batches = [[(6 * step + j) % 15 for j in range(6)] for step in range(steps)]
-    adapted = [trained_as_usual(reptile, x[i], y, inner_optimizer, batches) for i in range(3)]
+    adapted = [trained_by_torch(reptile, x[i], y, inner_optimizer, batches) for i in range(3)]
     initial = flat(reptile.parameters())
     expected = torch.stack([initial - weights for weights in adapted]).mean(0)
-    # A bias before batch statistics has a gradient of 0 but for rounding, which Adam divides by itself.
+    # A bias before batch statistics has a gradient of rounding errors, which Adam divides by itself.
     tolerance = 1e-7 if (inner_optimizer, norm) == ("adam", "batch") else 1e-9
     assert_equal_to(meta_gradient(reptile, tasks), expected, tolerance)
 
 
-def test_the_outer_step_is_the_papers_update_rule():
+def test_the_outer_step_follows_the_paper():
     reptile = make_reptile()
     stream = make_stream(5, 1, query=2, dtype=torch.float64)
     values = {"iterations": 4, "time_budget": None, "meta_batch": 3, "outer_lr": 0.8, "lr_decay": 1.0}
@@ -69,7 +69,7 @@ def test_the_outer_step_is_the_papers_update_rule():
     assert_equal_to(flat(reptile.parameters()), initial + 0.8 * (1 - 1 / 4) * way_to_adapted)
 
 
-def test_the_meta_loss_is_the_inner_loss_in_the_end():
+def test_the_meta_loss_is_the_last_inner_loss():
     reptile, tasks = make_reptile(steps=1, batch=15), make_tasks(1)
     x = torch.cat([tasks.support_x[0], tasks.query_x[0]])
     y = torch.cat([tasks.support_y[0], tasks.query_y[0]])
@@ -77,18 +77,18 @@ def test_the_meta_loss_is_the_inner_loss_in_the_end():
 
 
 @pytest.mark.parametrize("inner_optimizer", ["adam", "sgd"])
-def test_predictions_are_those_of_a_network_trained_as_usual_on_the_support_set(inner_optimizer):
+def test_predictions_equal_a_network_trained_on_the_support_set(inner_optimizer):
     reptile, tasks = make_reptile(inner_optimizer).eval(), make_tasks(1)
     batches = [[0, 1, 2], [3, 4, 0], [1, 2, 3]]
     network = copy.deepcopy(reptile)
-    weights = trained_as_usual(reptile, tasks.support_x[0], tasks.support_y[0], inner_optimizer, batches)
+    weights = trained_by_torch(reptile, tasks.support_x[0], tasks.support_y[0], inner_optimizer, batches)
     torch.nn.utils.vector_to_parameters(weights, network.parameters())
     expected = network.head(network.backbone(tasks.query_x[0]))
     torch.testing.assert_close(reptile.predict(tasks, 3)[-1, 0], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_classes_take_turns():
-    assert by_turns(torch.tensor([0, 1, 2, 10, 11, 12]), 2).tolist() == [0, 10, 1, 11, 2, 12]
+    assert interleave_classes(torch.tensor([0, 1, 2, 10, 11, 12]), 2).tolist() == [0, 10, 1, 11, 2, 12]
 
 
 def test_regression_uses_every_point():
@@ -105,13 +105,13 @@ def test_regression_uses_every_point():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but an inner loop has at least 1 step"),
-        ({"inner_batch": 0}, r"algo\.inner_batch=0, algo\.test_batch=5 but a step needs an example"),
-        ({"test_batch": 0}, r"algo\.inner_batch=5, algo\.test_batch=0 but a step needs an example"),
+        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"inner_batch": 0}, r"algo\.inner_batch=0, algo\.test_batch=5 but both must be at least 1"),
+        ({"test_batch": 0}, r"algo\.inner_batch=5, algo\.test_batch=0 but both must be at least 1"),
         ({"inner_optimizer": "lion"}, r"algo\.inner_optimizer='lion' is not one of adam, sgd"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     given = {"outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "inner_batch": 5, "test_batch": 5}
     with pytest.raises(UserError, match=message):
         Reptile(make_conv4(), **{**given, **arguments})

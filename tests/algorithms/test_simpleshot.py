@@ -1,11 +1,11 @@
-"""SimpleShot against its formulas written out in numpy, and against easyfsl."""
+"""SimpleShot compared with its formulas in numpy and with easyfsl."""
 
 import numpy as np
 import pytest
 import torch
 
 from metarun.algorithms import SimpleShot
-from metarun.algorithms.simpleshot import MEMORY
+from metarun.algorithms.simpleshot import MEAN_WINDOW
 from tests.support.reference import import_easyfsl
 from tests.support.synthetic import make_conv4, make_stream
 
@@ -37,7 +37,7 @@ def test_logits_follow_the_formulas(way, shot, transform):
 @pytest.mark.peers
 @pytest.mark.parametrize(("transform", "centred", "power"), [("UN", False, None), ("L2N", False, 2), ("CL2N", True, 2)])
 @pytest.mark.parametrize(("way", "shot"), [(5, 1), (3, 5)])
-def test_features_and_centroids_are_easyfsls(way, shot, transform, centred, power):
+def test_features_and_centroids_equal_easyfsl(way, shot, transform, centred, power):
     # easyfsl's scores are cosines to the centroids p; the paper's, of queries q, are -|q - p|^2.
     torch.manual_seed(0)
     ours = SimpleShot(make_conv4("running"), 12, transform).double().eval()
@@ -58,7 +58,7 @@ def all_examples(tasks):
     return torch.cat([tasks.support_x, tasks.query_x], 1).flatten(0, 1)
 
 
-def test_the_mean_of_meta_train_features_is_gathered_in_pretraining():
+def test_pretraining_updates_the_mean_of_features():
     torch.manual_seed(0)
     made, stream = SimpleShot(make_conv4("layer"), 12).double(), make_stream(dtype=torch.float64)
     batches = [stream.draw(2 * i, 2) for i in range(5)]
@@ -67,17 +67,17 @@ def test_the_mean_of_meta_train_features_is_gathered_in_pretraining():
     features = torch.cat([made.backbone(all_examples(batch)) for batch in batches])
     torch.testing.assert_close(made.mean, features.mean(0).detach(), rtol=1e-9, atol=1e-12)
     assert set(made.state_dict()) >= {"mean", "batches"}, "a checkpoint holds it"
-    made.batches.fill_(10 * MEMORY)  # later, an old batch fades by 1 % each time
+    made.batches.fill_(10 * MEAN_WINDOW)  # later, an old batch fades by 1 % each time
     before = made.mean.clone()
     made.meta_loss(batches[0])
     expected = 0.99 * before + 0.01 * made.backbone(all_examples(batches[0])).mean(0).detach()
     torch.testing.assert_close(made.mean, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_under_another_methods_checkpoint_all_batches_count_alike():
+def test_calibration_weights_all_batches_equally():
     torch.manual_seed(0)
     made, stream = SimpleShot(make_conv4("running"), 12).double().eval(), make_stream(dtype=torch.float64)
-    batches = [stream.draw(i, 1) for i in range(3 * MEMORY)]
+    batches = [stream.draw(i, 1) for i in range(3 * MEAN_WINDOW)]
     for batch in batches:
         made.calibrate(batch)
     features = torch.cat([made.backbone(all_examples(batch)) for batch in batches])

@@ -1,4 +1,4 @@
-"""`metarun test run=… algo=…`: a checkpoint's backbone under the head of another method."""
+"""`metarun test run=… algo=…`: the checkpoint of one method tested with another."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_under_another_head
+from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_from_other_method
 from metarun.errors import UserError
 from tests.support.synthetic import make_conv4
 
@@ -14,14 +14,14 @@ SMALL = ["train.iterations=6", "train.validate_every=3", "train.validate_tasks=6
 
 
 def rows() -> dict[str, dict]:
-    """The rows under results/, by their algo."""
+    """Return the results below results/ by algo."""
     read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
     return {row["algo"]: row for row in read}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["simpleshot", "baseline", "baselinepp", "finetune", "protonet", "nearest_centroid"])
-def test_a_maml_checkpoint_is_tested_under_every_head_that_learns_nothing_of_its_own(metarun, head):
+def test_a_maml_checkpoint_is_tested_with_every_method_without_own_weights(metarun, head):
     assert metarun("train", "algo=maml", *SMALL)[::2] == (0, "")
     trained = rows()["maml"]
     words = ["test", f"run={trained['id']}", f"algo={head}", "task.way=7", "test.steps=2"]
@@ -33,11 +33,11 @@ def test_a_maml_checkpoint_is_tested_under_every_head_that_learns_nothing_of_its
     (path,) = Path("results/runs").glob(f"{head}-glyphs-7w1s-*")
     written = (path / "result.json").stat().st_mtime_ns
     assert metarun("test", "--config-path", str(path), "--config-name", "config")[::2] == (0, "")
-    assert (path / "result.json").stat().st_mtime_ns == written, "its config makes the same row"
+    assert (path / "result.json").stat().st_mtime_ns == written, "its config gives the same run"
 
 
 @pytest.mark.slow
-def test_a_knob_of_the_head_makes_another_row(metarun):
+def test_another_setting_of_the_method_gives_another_result(metarun):
     metarun("train", "algo=simpleshot", *SMALL)
     trained = rows()["simpleshot"]
     metarun("test", f"run={trained['id']}", "algo=simpleshot")
@@ -45,17 +45,17 @@ def test_a_knob_of_the_head_makes_another_row(metarun):
     read = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
     assert len({row["id"] for row in read}) == 3
     retested = [row["accuracy"] for row in read if row["id"] != trained["id"]]
-    assert trained["accuracy"] in retested, "its own head under its own checkpoint is what was trained"
+    assert trained["accuracy"] in retested, "the same method on its own checkpoint gives the same accuracy"
 
 
 @pytest.mark.slow
-def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
+def test_a_method_with_own_weights_is_refused_in_one_sentence(metarun):
     metarun("train", "algo=protonet", *SMALL)
     trained = rows()["protonet"]
     for words, sentence in [
         (
             ["algo=maml"],
-            "algo=maml has weights of its own that it must learn (head.weight, head.bias), which a checkpoint",
+            "algo=maml has weights of its own (head.weight, head.bias) that a checkpoint",
         ),
         (["algo=simpelshot"], "Did you mean 'simpleshot'"),
         (["algo=simpleshot", "algo.transform=CL3N"], "algo.transform='CL3N' is not one of UN, L2N, CL2N"),
@@ -67,23 +67,23 @@ def test_a_head_that_must_learn_is_refused_in_one_sentence(metarun):
     assert len(list(Path("results/runs").glob("*"))) == 1, "nothing is left behind"
 
 
-def test_the_same_form_of_head_is_taken_over():
+def test_a_head_of_the_same_shape_is_loaded():
     torch.manual_seed(0)
     trained, other = MAML(make_conv4(), 5, 0.1, 1), MAML(make_conv4(), 5, 0.5, 3, order=1)
-    assert not load_under_another_head(other, trained.state_dict(), "fomaml", "maml")
+    assert not load_from_other_method(other, trained.state_dict(), "fomaml", "maml")
     assert all(torch.equal(value, trained.state_dict()[key]) for key, value in other.state_dict().items())
     with pytest.raises(UserError, match=r"algo=maml has weights of its own .*head\.weight, head\.bias"):
-        load_under_another_head(MAML(make_conv4(), 4, 0.1, 1), trained.state_dict(), "maml", "maml")
+        load_from_other_method(MAML(make_conv4(), 4, 0.1, 1), trained.state_dict(), "maml", "maml")
 
 
-def test_a_mean_is_taken_over_with_its_count_or_not_at_all():
+def test_a_mean_is_only_loaded_with_its_count():
     trained, same, more = SimpleShot(make_conv4(), 12), SimpleShot(make_conv4(), 12), SimpleShot(make_conv4(), 30)
     trained.mean += 1
     trained.batches += 7
-    assert not load_under_another_head(same, trained.state_dict(), "simpleshot", "simpleshot")
+    assert not load_from_other_method(same, trained.state_dict(), "simpleshot", "simpleshot")
     assert same.batches == 7
-    assert load_under_another_head(more, trained.state_dict(), "simpleshot", "simpleshot")
+    assert load_from_other_method(more, trained.state_dict(), "simpleshot", "simpleshot")
     assert more.batches == 0
     assert not more.mean.any()
-    assert load_under_another_head(SimpleShot(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
-    assert load_under_another_head(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
+    assert load_from_other_method(SimpleShot(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
+    assert load_from_other_method(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")

@@ -1,4 +1,4 @@
-"""metarun from Python: what the commands do, on arrays of one's own."""
+"""metarun from Python: the commands' work on your own arrays."""
 
 import subprocess
 import sys
@@ -46,14 +46,14 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
         metarun.trian  # noqa: B018
 
 
-def test_a_run_is_the_one_of_the_command(protonet, capsys):
+def test_train_gives_the_run_of_the_command(protonet, capsys):
     words = [f"{key}={value}" for key, value in SMALL.items()]
     assert run_here("train", "algo=protonet", f"results_dir={protonet.path.parents[1]}", *words) == 0
     assert "Already finished" in capsys.readouterr().out
     assert metarun.train(algo="protonet", results_dir=str(protonet.path.parents[1]), **SMALL).id == protonet.id
 
 
-def test_what_a_run_holds(protonet):
+def test_the_attributes_of_a_run(protonet):
     results_dir = protonet.path.parents[1]
     assert protonet.result["accuracy"] == pytest.approx(protonet.tasks["accuracy"].mean())
     assert protonet.config["backbone"]["filters"] == 4
@@ -64,7 +64,7 @@ def test_what_a_run_holds(protonet):
     assert metarun.load_results(results_dir)["id"].tolist() == [protonet.id]
 
 
-def test_a_learner_predicts_as_the_method_does_in_its_tasks(protonet, maml):
+def test_a_learner_predicts_like_the_method_on_its_tasks(protonet, maml):
     task = metarun.load_tasks("glyphs", way=5, shot=2, query=3).batch(7, 1)
     for run in (protonet, maml):
         learner = run.adapt(task.support_x[0], task.support_y[0].tolist())
@@ -72,7 +72,7 @@ def test_a_learner_predicts_as_the_method_does_in_its_tasks(protonet, maml):
         np.testing.assert_allclose(learner.predict(task.query_x[0]), expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_labels_may_be_anything_in_any_order_and_shots_unequal(protonet):
+def test_labels_can_have_any_type_and_order_and_shots_can_differ(protonet):
     task = metarun.load_tasks("glyphs", way=3, shot=3, query=2).batch(0, 1)
     names = np.array(["lynx", "bear", "adder"])[task.support_y[0].numpy()]
     order = np.random.default_rng(0).permutation(9)[:7]
@@ -98,14 +98,14 @@ def test_a_learner_is_saved_and_loaded(protonet, tmp_path):
     assert loaded.classes == (3, "a", "b")
     assert np.array_equal(loaded.predict(task.query_x[0]), learner.predict(task.query_x[0]))
     (tmp_path / "three.npz").write_bytes(b"PK\x03\x04 nothing")
-    with pytest.raises(UserError, match=r"three\.npz is not a learner of metarun"):
+    with pytest.raises(UserError, match=r"three\.npz is not a valid learner"):
         metarun.Learner.load(tmp_path / "three.npz")
 
 
 @pytest.mark.parametrize(
     ("x", "y", "sentence"),
     [
-        (np.zeros((2, 1, 28, 28), np.float32), [0], "there are 2 support examples and 1 labels"),
+        (np.zeros((2, 1, 28, 28), np.float32), [0], "there are 2 support examples but 1 labels"),
         (
             np.zeros((2, 1, 20, 28), np.float32),
             [0, 1],
@@ -115,17 +115,17 @@ def test_a_learner_is_saved_and_loaded(protonet, tmp_path):
         (np.full((2, 1, 28, 28), np.nan), [0, 1], "a number that is not finite"),
     ],
 )
-def test_what_cannot_be_adapted_to_is_refused(protonet, x, y, sentence):
+def test_invalid_support_sets_are_refused(protonet, x, y, sentence):
     with pytest.raises(UserError, match=sentence):
         protonet.adapt(x, y)
 
 
-def test_a_fixed_head_takes_its_own_way_alone(maml):
+def test_a_fixed_head_only_takes_its_own_way(maml):
     with pytest.raises(UserError, match=r"the support set has 2 classes but run \w+ \(maml\) has a head for 5"):
         maml.adapt(np.zeros((2, 1, 28, 28), np.float32), [0, 1])
 
 
-def test_a_key_that_does_not_exist_is_refused(tmp_path):
+def test_unknown_keys_and_missing_runs_are_refused(tmp_path):
     with pytest.raises(UserError, match="outer_rate"):
         metarun.train(algo="protonet", results_dir=str(tmp_path), **SMALL, **{"train.outer_rate": 1})
     with pytest.raises(UserError, match="is not a finished training"):
@@ -134,7 +134,7 @@ def test_a_key_that_does_not_exist_is_refused(tmp_path):
         metarun.load("last", tmp_path)
 
 
-def test_a_function_is_evaluated_on_the_commands_tasks(protonet):
+def test_a_function_is_evaluated_on_the_same_tasks_as_a_run(protonet):
     def nearest(support_x, support_y, query_x):
         centroids = torch.stack([support_x[support_y == c].mean(0) for c in range(5)])
         return -(torch.cdist(query_x.flatten(1), centroids.flatten(1)) ** 2)
@@ -148,7 +148,7 @@ def test_a_function_is_evaluated_on_the_commands_tasks(protonet):
     np.testing.assert_allclose(found.by_task, right.numpy())
 
 
-def test_runs_are_compared_on_the_same_tasks_only(protonet, maml):
+def test_only_runs_on_the_same_tasks_are_compared(protonet, maml):
     found = metarun.compare(protonet, maml)
     assert found.difference == pytest.approx(maml.result["accuracy"] - protonet.result["accuracy"])
     other = metarun.Run(protonet.path)
@@ -157,13 +157,13 @@ def test_runs_are_compared_on_the_same_tasks_only(protonet, maml):
         metarun.compare(other, maml)
 
 
-def test_tasks_are_iterated_and_shared_among_workers():
+def test_iterating_tasks_yields_them_in_order():
     tasks = metarun.load_tasks("glyphs", way=2, shot=1, query=1)
     first = [batch for _, batch in zip(range(3), tasks, strict=False)]
     assert torch.equal(first[2].support_x, tasks.batch(2, 1).support_x)
 
 
-def test_own_yaml_files_are_found(tmp_path):
+def test_the_users_yaml_files_are_found(tmp_path):
     folder = tmp_path / "conf" / "experiment"
     folder.mkdir(parents=True)
     Path(folder / "mine.yaml").write_text("# @package _global_\ntrain: {iterations: 3}\n")

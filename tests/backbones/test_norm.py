@@ -89,9 +89,9 @@ def test_running_statistics_are_updated_in_training_and_used_afterwards():
             lambda: Conv4((5,)),
             r"backbone=conv4 needs images but the data has examples of shape \(5,\); use backbone=mlp",
         ),
-        (lambda: Conv4((1, 8, 8)), r"halves images four times but they are 8x8; use downsample=stride"),
+        (lambda: Conv4((1, 8, 8)), r"halves images four times but they are 8x8; use `backbone.downsample=stride`"),
         (lambda: Conv4((1, 28, 28), downsample="none"), r"backbone\.downsample='none' is not one of pool, stride"),
-        (lambda: MLP((1,), []), r"backbone\.hidden=\[\] but every layer needs units"),
+        (lambda: MLP((1,), []), r"backbone\.hidden=\[\] but at least one layer"),
     ],
 )
 def test_invalid_arguments_are_refused(make, message):

@@ -91,7 +91,7 @@ def test_in_one_go_the_table_is_printed(metarun, pictures):
         (["adapt", "RUN", "support=support/alpha"], "0.png in support/alpha is not in the folder of a class"),
         (["adapt", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
         (["predict", "learner.npz"], "a learner and pictures are required"),
-        (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a learner of metarun"),
+        (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),
     ],
 )
 def test_an_invalid_command_is_reported_in_one_sentence(metarun, pictures, words, sentence):

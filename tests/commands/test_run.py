@@ -331,7 +331,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["~seed"], "seed"),
         (["seed=99999999999999999999"], "seed is an integer of 67 bits; at most 63 are possible."),
         (["task.way=1"], "way=1 leaves nothing to tell apart in glyphs"),
-        (["backbone.filters=0"], "backbone.filters=0 but a convolution needs at least 1"),
+        (["backbone.filters=0"], "backbone.filters=0 but it must be at least 1"),
         (
             ["backbone=mlp", "backbone.hidden=[a]"],
             "backbone.hidden=['a'] is not a list whose entries are each an integer",
@@ -404,7 +404,7 @@ def test_overlapping_split_lists_are_refused(metarun):
     Path("lists.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK, GEORGIAN]\n")
     code, _, complaint = metarun("train", "data.split=lists.yaml")
     assert code == 2
-    assert "stands in both 'val' and 'test' of glyphs" in complaint
+    assert "is in both 'val' and 'test' of glyphs" in complaint
 
 
 def test_an_id_that_looks_like_a_number_is_an_id(metarun):

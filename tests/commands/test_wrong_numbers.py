@@ -64,7 +64,7 @@ def duplicates(data: ClassDataset) -> Duplicates:
 def test_a_class_in_two_splits_is_an_error():
     data = make_dataset()
     names = (*data.splits["test"].class_names[:-1], data.splits["train"].class_names[0])
-    with pytest.raises(UserError, match="class 'train 0' stands in both 'train' and 'test' of synthetic"):
+    with pytest.raises(UserError, match="class 'train 0' is in both 'train' and 'test' of synthetic"):
         ClassDataset("synthetic", {**data.splits, "test": replace(data.splits["test"], class_names=names)})
 
 
@@ -222,10 +222,10 @@ def one_class_twice(rows):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (in_both, "task 7 has an example twice, such as in its support and in its query set: the code that draws"),
-        (mixed, "task 9 has a label that means several classes"),
-        (one_class_twice, "task 0 has two labels that mean one class"),
-        (in_stored_order, r"labels follow the order in which classes are stored \(correlation 1.00 over 200 tasks\)"),
+        (in_both, "task 7 contains an example twice, such as in its support and its query set: this is a bug"),
+        (mixed, "task 9 has a label that stands for several classes"),
+        (one_class_twice, "task 0 has two labels that stand for one class"),
+        (in_stored_order, r"labels follow the stored order of classes \(correlation 1.00 over 200 tasks\)"),
     ],
 )
 def test_a_task_that_leaks_its_labels_is_refused(monkeypatch, change, sentence):
@@ -247,7 +247,7 @@ def test_a_query_at_a_support_point_is_refused(monkeypatch):
 def test_a_run_on_leaking_tasks_writes_no_row(metarun, monkeypatch):
     planted(monkeypatch, in_stored_order)
     code, _, complaint = metarun("train", "algo=protonet", *SMALL)
-    assert (code, "labels follow the order" in complaint) == (2, True)
+    assert (code, "labels follow the stored order" in complaint) == (2, True)
     assert not list(Path("results/runs").glob("*"))
 
 

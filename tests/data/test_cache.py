@@ -241,7 +241,7 @@ def test_a_slice_of_a_memory_map_that_would_be_copied_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((6, 1, 4, 4), np.uint8))
     values = np.load(tmp_path / "x.npy", mmap_mode="r")[:, :, ::2]
     examples = Examples(values, np.array([0, 6]), ("A",))
-    with pytest.raises(UserError, match="split 'train' of mine is a piece of a memory map, which would be copied"):
+    with pytest.raises(UserError, match="split 'train' of mine is part of a memory map and would be copied"):
         ClassDataset("mine", dict.fromkeys(SPLITS, examples))
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from metarun.data import Examples, ImageFolder, Sinusoid
 from metarun.data.brightness import brightness, compare_brightness, is_closer_inverted
-from metarun.data.contents import describe, tell_contents
-from metarun.data.examples import LeftOut
+from metarun.data.contents import describe, log_contents
+from metarun.data.examples import Skipped
 from tests.support.fake_images import make_picture, split_folders, write_folder
 from tests.support.synthetic import make_dataset
 
@@ -23,10 +23,10 @@ def test_the_line_counts_the_classes_and_examples_of_each_split():
     assert unequal == "train 2 classes of 5 to 1,200 examples, val 2 of 5 to 1,200, test 2 of 5 to 1,200"
 
 
-def test_what_a_list_excludes_is_in_the_line_and_the_rest_is_a_warning(caplog):
+def test_unlisted_classes_are_in_the_line_and_the_rest_are_warnings(caplog):
     caplog.set_level(logging.INFO)
-    data = dataclasses.replace(make_dataset(sizes=(3,)), left_out=LeftOut(("2 classes",), ("skipped: 3 .txt",)))
-    tell_contents(data)
+    data = dataclasses.replace(make_dataset(sizes=(3,)), skipped=Skipped(("2 classes",), ("skipped: 3 .txt",)))
+    log_contents(data)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "data: train 1 class of 3 examples, val 1 of 3, test 1 of 3; not used: 2 classes"),
         ("WARNING", "synthetic: skipped: 3 .txt"),
@@ -39,15 +39,15 @@ def test_a_family_of_functions_describes_what_is_drawn():
     class Lines:
         name = "lines"
 
-    assert describe(Lines()) == "drawn as it is needed"
+    assert describe(Lines()) == "drawn on demand"
 
 
 def test_what_was_skipped_is_known_when_the_pictures_come_from_the_cache(tmp_path, monkeypatch):
     place = write_folder(tmp_path / "birds", split_folders() | {"train/ant/1.heic": b"x"})
-    first = ImageFolder(str(place), size=12).load().left_out
-    assert first.unasked == ("skipped unsupported files: 1 .heic",)
+    first = ImageFolder(str(place), size=12).load().skipped
+    assert first.warnings == ("skipped unsupported files: 1 .heic",)
     monkeypatch.setattr("metarun.data.image_folder.find_layout", None)
-    assert ImageFolder(str(place), size=12).load().left_out == first
+    assert ImageFolder(str(place), size=12).load().skipped == first
     monkeypatch.undo()
 
 
@@ -55,12 +55,12 @@ def test_what_was_skipped_is_found_again_if_something_changed_or_the_note_is_dam
     place = write_folder(tmp_path / "birds", split_folders() | {"train/ant/1.heic": b"x"})
     ImageFolder(str(place), size=12).load()
     write_folder(place, {"train/ant/2.heic": b"x"})
-    told = ("skipped unsupported files: 2 .heic",)
-    assert ImageFolder(str(place), size=12).load().left_out.unasked == told
+    skipped = ("skipped unsupported files: 2 .heic",)
+    assert ImageFolder(str(place), size=12).load().skipped.warnings == skipped
     (note,) = (root / "pictures").glob("*left-out.json")
     for damaged in (b"", b"{}", b'{"key": 1}', b"[]"):
         note.write_bytes(damaged)
-        assert ImageFolder(str(place), size=12).load().left_out.unasked == told
+        assert ImageFolder(str(place), size=12).load().skipped.warnings == skipped
 
 
 def test_check_reports_what_was_skipped(tmp_path):
@@ -77,7 +77,7 @@ def test_pictures_with_any_suffix_are_read(tmp_path):
     }
     data = ImageFolder(str(write_folder(tmp_path / "birds", files)), size=12).load()
     assert data.splits["val"].sizes.tolist() == [7, 4]
-    assert data.left_out == LeftOut()
+    assert data.skipped == Skipped()
 
 
 def test_invert_swaps_light_and_dark_and_has_a_cache_of_its_own(tmp_path):

@@ -23,8 +23,8 @@ def test_bytes_are_divided_by_255_and_floats_are_not():
 @pytest.mark.parametrize(
     ("dtypes", "message"),
     [
-        (("f8", "f8", "f8"), "split 'train' of mine holds float64 but examples are uint8, 0 to 255, or float32"),
-        (("u1", "u1", "f4"), "split 'test' of mine holds float32 but 'train' uint8; convert one of them"),
+        (("f8", "f8", "f8"), "split 'train' of mine has dtype float64 but examples must be uint8"),
+        (("u1", "u1", "f4"), "split 'test' of mine has dtype float32 but 'train' has uint8; convert one of them"),
     ],
 )
 def test_examples_of_another_dtype_are_refused(dtypes, message):
@@ -40,10 +40,13 @@ def test_examples_of_another_shape_are_refused():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (np.zeros((2, 4)), r"^class 'train2' has examples of shape \(4,\) but 'train0' of \(3,\); give all one shape"),
+        (
+            np.zeros((2, 4)),
+            r"^class 'train2' has examples of shape \(4,\) but 'train0' of \(3,\); give all the same shape",
+        ),
         (np.zeros((2, 3, 1)), r"^class 'train2' has examples of shape \(3, 1\) but 'train0' of \(3,\)"),
-        ([np.zeros(3), np.zeros(4)], r"^class 'train2' has examples of several shapes; give all one shape"),
-        (None, r"^class 'train2' is a NoneType but its examples are an array; convert them"),
+        ([np.zeros(3), np.zeros(4)], r"^class 'train2' has examples of several shapes; give all the same shape"),
+        (None, r"^class 'train2' is a NoneType but it must be an array; convert it"),
     ],
 )
 def test_a_class_of_another_shape_is_named(wrong, message):
@@ -54,5 +57,5 @@ def test_a_class_of_another_shape_is_named(wrong, message):
 
 def test_a_split_without_classes_is_named():
     some = Examples.from_classes({"a": np.zeros((2, 3), np.uint8)})
-    with pytest.raises(UserError, match="split 'val' of mine has no classes; every split needs some"):
+    with pytest.raises(UserError, match="split 'val' of mine has no classes; add some"):
         ClassDataset("mine", {"train": some, "val": Examples.from_classes({}), "test": some})

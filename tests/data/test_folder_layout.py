@@ -50,7 +50,7 @@ def test_a_split_file_may_list_the_inner_class():
     names = moved(CLASS_FOLDERS, 2)
     layout = layout_of(names, {**LISTS, "test": ["test0/more", "test1"]})
     assert list(layout.splits["test"]) == ["test0/more", "test1"]
-    assert layout.left_out.by_choice == ("1 class of 1 picture not in split.json",)
+    assert layout.skipped.unlisted == ("1 class of 1 picture not in split.json",)
 
 
 def test_a_split_file_may_list_neither():
@@ -62,18 +62,18 @@ def test_nested_classes_are_allowed(pictures):
     names = [f"{split}/{split}-{name}/{i}.png" for split in LISTS for name in pictures for i in range(2)]
     layout = layout_of(names)
     assert list(layout.splits["val"]) == [f"val-{name}" for name in pictures]
-    assert layout.left_out.unasked == ()
+    assert layout.skipped.warnings == ()
 
 
 def test_a_class_nested_deeper_than_the_others_is_reported():
     layout = layout_of(moved(SPLIT_FOLDERS, 3))
     assert list(layout.splits["test"]) == ["test0/more", "test1"]
-    assert layout.left_out.unasked == ("1 class is nested at another depth than the other 5 (test0/more)",)
+    assert layout.skipped.warnings == ("1 class is nested at another depth than the other 5 (test0/more)",)
 
 
 def test_files_that_are_not_pictures_are_counted_by_suffix():
     others = ["train/train0/7.heic", "test/test0/8.HEIC", "notes.txt", "README.md", "train/Thumbs.db", "labels.csv"]
-    (told,) = layout_of([*SPLIT_FOLDERS, *others]).left_out.unasked
+    (told,) = layout_of([*SPLIT_FOLDERS, *others]).skipped.warnings
     assert told == "skipped unsupported files: 2 .heic, 1 .csv, 1 .txt"
 
 
@@ -81,23 +81,23 @@ def test_a_class_folder_without_pictures_is_named():
     others = ["test/test7/1.heic", "train/train0/about/1.txt", "about/1.txt"]
     layout = layout_of([*SPLIT_FOLDERS, *others], empty=["val/val8", "val/.git", "elsewhere"])
     assert list(layout.splits["test"]) == ["test0", "test1"]
-    assert layout.left_out.unasked[0] == "2 folders contain no pictures and are not classes (test/test7, val/val8)"
+    assert layout.skipped.warnings[0] == "2 folders contain no pictures and are not classes (test/test7, val/val8)"
 
 
 def test_only_the_first_folders_are_named():
     layout = layout_of(CLASS_FOLDERS, LISTS, empty=[f"empty{i}" for i in range(9)])
-    assert layout.left_out.unasked == (
+    assert layout.skipped.warnings == (
         "9 folders contain no pictures and are not classes (empty0, empty1, empty2, empty3, empty4, …)",
     )
 
 
 def test_pictures_outside_the_splits_are_reported():
     layout = layout_of([*SPLIT_FOLDERS, "unlabelled/x/1.png", "validation/y/1.png"])
-    assert layout.left_out.unasked == (
+    assert layout.skipped.warnings == (
         "2 pictures outside train, val and test are in no split (unlabelled, validation)",
     )
     layout = layout_of([*SPLIT_FOLDERS, "unlabelled/x/1.png"], empty=["val/val8"])
-    assert layout.left_out.unasked == (
+    assert layout.skipped.warnings == (
         "1 picture outside train, val and test is in no split (unlabelled)",
         "1 folder contains no pictures and is not a class (val/val8)",
     )

@@ -189,7 +189,7 @@ def test_a_missing_split_file_is_refused(birds):
 
 def test_a_class_in_two_splits_is_refused(birds):
     write_folder(birds, {"test/ant/1.png": make_picture(1)})
-    with pytest.raises(UserError, match="class 'ant' stands in both 'train' and 'test' of image_folder"):
+    with pytest.raises(UserError, match="class 'ant' is in both 'train' and 'test' of image_folder"):
         load(birds)
 
 

@@ -29,7 +29,7 @@ def test_a_file_name_is_the_last_part_of_a_path():
         "val": {"bee": ["images/bee/0.png", "images/bee/1.png"]},
         "test": {"cat": ["images/cat/0.png", "images/cat/1.png"]},
     }
-    assert layout.left_out.by_choice == layout.left_out.unasked == ()
+    assert layout.skipped.unlisted == layout.skipped.warnings == ()
 
 
 @pytest.mark.parametrize("write", ["./{}", "images/{}", "./images/{}", "images//{}", "x/../{}"])
@@ -121,9 +121,9 @@ def test_other_columns_empty_lines_and_windows_line_ends_are_accepted():
 def test_a_duplicate_row_is_ignored_and_reported():
     layout = layout_of(train=[*TABLES["train"], TABLES["train"][0], "images/ant/0.png,ant"])
     assert layout.splits == layout_of().splits
-    assert layout.left_out.unasked == ("ignored 2 duplicate rows of train.csv",)
+    assert layout.skipped.warnings == ("ignored 2 duplicate rows of train.csv",)
     layout = layout_of(train=[*TABLES["train"], TABLES["train"][0]])
-    assert layout.left_out.unasked == ("ignored 1 duplicate row of train.csv",)
+    assert layout.skipped.warnings == ("ignored 1 duplicate row of train.csv",)
 
 
 def test_a_picture_in_two_classes_is_refused():
@@ -141,7 +141,7 @@ def test_a_picture_in_two_splits_is_refused():
 
 
 def test_pictures_not_in_the_tables_are_counted():
-    assert layout_of([*PICTURES, "images/emu/0.png"]).left_out.by_choice == ("1 picture not in the tables",)
+    assert layout_of([*PICTURES, "images/emu/0.png"]).skipped.unlisted == ("1 picture not in the tables",)
 
 
 def test_a_file_that_is_not_a_picture_is_refused_as_such():
@@ -236,7 +236,7 @@ def test_folders_within_classes_are_allowed_with_tables():
     pictures = [*PICTURES, "images/ant/more/7.png"]
     layout = layout_of(pictures, train=[*TABLES["train"], "7.png,ant"])
     assert layout.splits["train"]["ant"][-1] == "images/ant/more/7.png"
-    assert layout.left_out.unasked == ()
+    assert layout.skipped.warnings == ()
 
 
 @pytest.mark.timeout(30)

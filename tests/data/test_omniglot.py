@@ -231,7 +231,7 @@ def test_characters_not_in_a_split_file_are_counted(monkeypatch, tmp_path):
     monkeypatch.setattr("metarun.data.omniglot.load_characters", lambda: drawings)
     (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b"], "test": ["c"]}')
     data = Omniglot(str(tmp_path / "split.json")).load()
-    assert data.left_out.by_choice == ("2 classes not in split.json",)
+    assert data.skipped.unlisted == ("2 classes not in split.json",)
 
 
 @pytest.mark.slow

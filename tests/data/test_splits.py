@@ -38,7 +38,7 @@ def test_the_file_may_be_yaml(tmp_path):
 
 def test_an_overlap_names_the_class_and_both_splits(tmp_path):
     lists = {"train": ["Greek"], "val": ["Hebrew"], "test": ["Korean", "Greek/character02"]}
-    with pytest.raises(UserError, match="class 'Greek/character02' stands in both 'train' and 'test' of toy"):
+    with pytest.raises(UserError, match="class 'Greek/character02' is in both 'train' and 'test' of toy"):
         split_with(tmp_path, lists)
 
 

@@ -167,14 +167,14 @@ def test_if_one_split_needs_floats_all_are_floats(load, l2l):
 def test_one_label_in_two_splits_of_one_dataset_is_refused(load, l2l):
     dataset = l2l.data.MetaDataset(Pictures())
     overlapping = tuple(filtered(l2l, dataset, labels) for labels in ([0, 1], [2, 3], [4, 1]))
-    with pytest.raises(UserError, match=r"class '1' stands in both 'train' and 'test' of l2l_taskset \(1 shared"):
+    with pytest.raises(UserError, match=r"class '1' is in both 'train' and 'test' of l2l_taskset \(1 shared"):
         load(overlapping)
 
 
 def test_one_label_in_two_subsets_of_one_dataset_is_refused(load, l2l):
     pictures = Pictures()
     halves = [Subset(pictures, range(start, len(pictures), 3)) for start in range(3)]
-    with pytest.raises(UserError, match=r"class '0' stands in both 'train' and 'val' of l2l_taskset \(12 shared"):
+    with pytest.raises(UserError, match=r"class '0' is in both 'train' and 'val' of l2l_taskset \(12 shared"):
         load(tuple(taskset(l2l, l2l.data.MetaDataset(half)) for half in halves))
 
 

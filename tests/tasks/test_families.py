@@ -1,4 +1,4 @@
-"""Families of functions of a user's own: checked at the door, and known by their code."""
+"""A user's families of functions: checked when loaded, and hashed with their code."""
 
 import copy
 import datetime
@@ -36,7 +36,7 @@ def stream_of(family) -> FunctionTaskStream:
 
 @pytest.fixture
 def lines_of(tmp_path, monkeypatch):
-    """Return a function that writes the modules of a family of lines and returns one."""
+    """Return a function that writes the modules of a family of lines and imports it."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def make(steep: str = "2", code: str = LINES):
@@ -64,7 +64,7 @@ class Slotted:
 
 
 class Holding(Sinusoid):
-    """A family whose tasks are made by something that it holds."""
+    """A family whose tasks depend on an attribute."""
 
     def __init__(self, held):
         super().__init__()
@@ -98,7 +98,7 @@ def raised_to(degree):
     ],
     ids=["network", "partial", "range", "closure", "slots", "class", "fraction", "date"],
 )
-def test_whatever_a_family_holds_is_in_its_hash(one, other):
+def test_everything_a_family_holds_is_in_its_hash(one, other):
     assert family_hash(Holding(one)) == family_hash(Holding(copy.deepcopy(one)))
     assert family_hash(Holding(one)) != family_hash(Holding(other))
 
@@ -106,7 +106,7 @@ def test_whatever_a_family_holds_is_in_its_hash(one, other):
 STEEPNESS = {}
 
 
-def test_functions_that_are_drawn_otherwise_are_another_family_whatever_is_hidden():
+def test_different_drawn_values_give_different_hashes():
     class Hidden(Sinusoid):
         def outputs(self, parameters, x):
             return STEEPNESS["now"] * x
@@ -117,7 +117,7 @@ def test_functions_that_are_drawn_otherwise_are_another_family_whatever_is_hidde
     assert len(set(hashes)) == 2
 
 
-def test_a_familys_hash_covers_its_code_what_that_imports_and_its_attributes(lines_of):
+def test_a_familys_hash_covers_its_code_imports_and_attributes(lines_of):
     hashes = [stream_of(Sinusoid()).hash(5), stream_of(lines_of()).hash(5)]
     hashes += [stream_of(lines_of(code=LINES.replace("* x", "- x"))).hash(5), stream_of(lines_of("3.0")).hash(5)]
     changed = lines_of()
@@ -128,7 +128,7 @@ def test_a_familys_hash_covers_its_code_what_that_imports_and_its_attributes(lin
     assert len(set(hashes)) == len(hashes)
 
 
-def test_metaruns_own_family_keeps_its_hash():
+def test_the_hash_of_the_builtin_family_does_not_change():
     assert family_hash(Sinusoid()) == Sinusoid().hash == KNOWN
     assert stream_of(Sinusoid()).hash(3) == KNOWN_STREAM
 
@@ -138,7 +138,7 @@ KNOWN_STREAM = "0583b1b828f179ebf2d54cb1bf34e49073e51369f641dffbb89c2bd3e2a8bf2d
 
 
 class Wrong(Sinusoid):
-    """A sinusoid with something else in a place."""
+    """A sinusoid with some attributes replaced."""
 
     def __init__(self, **other) -> None:
         super().__init__()
@@ -149,41 +149,43 @@ class Wrong(Sinusoid):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"shape": (2,)}, r"Wrong\.shape is \(2,\) but a function takes one number to one number; set it to \(1,\)"),
-        ({"parameter_count": 0}, r"Wrong\.parameter_count is 0 but it is a whole number from 1"),
-        ({"outputs": None}, "Wrong is no family of functions: it lacks outputs"),
-        ({"name": 5}, r"Wrong\.name is of type int but it is a text"),
+        ({"shape": (2,)}, r"Wrong\.shape is \(2,\) but functions map one number to one number; set it to \(1,\)"),
+        ({"parameter_count": 0}, r"Wrong\.parameter_count is 0 but it must be an integer of at least 1"),
+        ({"outputs": None}, "Wrong is not a family of functions: it has no outputs"),
+        ({"name": 5}, r"Wrong\.name is of type int but it must be a string"),
         (
             {"outputs": lambda p, x: x[..., 0]},
-            r"Wrong\.outputs\(\) returns the shape \(100, 2\) where \(100, 2, 1\) is",
+            r"Wrong\.outputs\(\) returns shape \(100, 2\) but it must return \(100, 2, 1\)",
         ),
         ({"outputs": lambda p, x: x.log()}, r"Wrong\.outputs\(\) returns a number that is not finite"),
-        ({"outputs": lambda p, x: x.numpy()}, r"Wrong\.outputs\(\) returns a ndarray but is to return a tensor"),
+        ({"outputs": lambda p, x: x.numpy()}, r"Wrong\.outputs\(\) returns a ndarray but it must return a tensor"),
         ({"inputs": lambda u: u / 0}, r"Wrong\.inputs\(\) returns a number that is not finite"),
-        ({"parameters": lambda u: u[0]}, r"Wrong\.parameters\(\) returns the shape \(2,\) where \(100, 2\) is wanted"),
+        ({"parameters": lambda u: u[0]}, r"Wrong\.parameters\(\) returns shape \(2,\) but it must return \(100, 2\)"),
         (
             {"parameters": lambda u: {}["a"]},
             r"Wrong cannot draw a function \(KeyError: 'a'\); set HYDRA_FULL_ERROR=1",
         ),
     ],
 )
-def test_a_family_that_is_none_is_refused(other, message):
+def test_invalid_families_are_refused(other, message):
     with pytest.raises(UserError, match=message):
         stream_of(Wrong(**other))
 
 
-def test_a_hash_is_a_text_and_what_lacks_everything_is_told():
+def test_missing_and_mistyped_attributes_are_reported():
     class Numbered(Sinusoid):
         hash = 7
 
-    with pytest.raises(UserError, match=r"Numbered\.hash is of type int but it is a text"):
+    with pytest.raises(UserError, match=r"Numbered\.hash is of type int but it must be a string"):
         check_family(Numbered())
-    with pytest.raises(UserError, match="dict is no family of functions: it lacks parameters, inputs, outputs, name, "):
+    with pytest.raises(
+        UserError, match="dict is not a family of functions: it has no parameters, inputs, outputs, name, "
+    ):
         check_family({})
 
 
 class Fails:
-    """A source of a user's own that fails when it is made, or when it is loaded."""
+    """A user's source that fails when it is created or loaded."""
 
     def __init__(self, made: bool = True) -> None:
         if not made:
@@ -211,11 +213,14 @@ class Empty(Fails):
         ),
         (
             {"_target_": "tests.tasks.test_families.Empty"},
-            "NoneType is no family of functions: .*or let load.* a metarun",
+            "NoneType is not a family of functions: .*or return a metarun",
         ),
-        ({"_target_": "tests.tasks.test_families.stream_of", "family": 1}, "int is no family of functions: it lacks"),
+        (
+            {"_target_": "tests.tasks.test_families.stream_of", "family": 1},
+            "int is not a family of functions: it has no",
+        ),
     ],
 )
-def test_what_a_source_of_the_users_own_does_wrong_is_one_sentence(node, message):
+def test_errors_of_a_users_source_are_reported_in_one_sentence(node, message):
     with pytest.raises(UserError, match=message):
         _ = Parts({"data": node}).source

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class MeanEmbedding(nn.Module):
-    """The mean embedding of the words that the mask does not exclude."""
+    """The mean embedding of the unmasked words."""
 
     features = 8
 
@@ -90,7 +90,7 @@ def test_the_fields_of_a_task_are_those_of_its_examples():
         assert any((row["ids"] == ids.numpy()).all() and (row["mask"] == mask.numpy()).all() for row in of_class)
 
 
-def test_tasks_from_disk_are_those_from_memory(root):
+def test_tasks_from_disk_equal_those_from_memory(root):
     data = tokens()
     here, there = (stream(apply_storage(data, storage)).draw(3, 4) for storage in ("memory", "disk"))
     assert apply_storage(data, "disk").splits["val"].on_disk
@@ -99,7 +99,7 @@ def test_tasks_from_disk_are_those_from_memory(root):
         assert torch.equal(here.query_x[name], there.query_x[name])
 
 
-def test_the_hash_knows_every_field():
+def test_the_hash_covers_every_field():
     one = tokens()
     changed = tokens()
     changed.splits["test"].values["mask"][0, 0] ^= True
@@ -121,11 +121,11 @@ def test_looped_and_vectorised_agree(name):
         torch.testing.assert_close(looped, vectorised, rtol=1e-10, atol=1e-12)
 
 
-def test_the_meta_gradient_is_the_slope_of_the_meta_loss():
+def test_the_meta_gradient_matches_finite_differences():
     check_order(make("maml"), stream().draw(0, 1))
 
 
-def test_what_a_mask_excludes_changes_no_prediction():
+def test_masked_positions_do_not_change_predictions():
     tasks = stream().draw(0, 2)
     support = dict(tasks.support_x, ids=tasks.support_x["ids"].masked_fill(~tasks.support_x["mask"], 7))
     other = TaskBatch(support, tasks.support_y, tasks.query_x, tasks.query_y, tasks.way, tasks.classes)
@@ -144,7 +144,7 @@ def test_the_floor_counts_ids():
     assert torch.equal(floor(TaskBatch(support, labels, query, labels, 2)), expected)
 
 
-def test_a_method_of_features_is_evaluated_alike_on_features():
+def test_evaluation_on_cached_features_gives_the_same_predictions():
     method, tasks = make("protonet").eval(), stream()
     of_features = on_cached_features(method, tasks, 100, lambda: None, {})
     assert of_features is not None
@@ -155,8 +155,8 @@ def test_a_method_of_features_is_evaluated_alike_on_features():
     assert not is_transductive(method, tasks, 0)
 
 
-def test_what_is_no_input_is_refused():
-    with pytest.raises(UserError, match="split 'train' of tokens holds float64 but examples are"):
+def test_invalid_inputs_are_refused():
+    with pytest.raises(UserError, match="split 'train' of tokens has dtype float64 but examples must be"):
         tokens(dtype=np.dtype([("ids", np.int32, (LENGTH,)), ("mask", np.bool_, (LENGTH,)), ("x", np.float64)]))
     with_floats = np.dtype([*TOKENS.descr, ("x", np.float32, (2,))])
     data = tokens(dtype=with_floats)

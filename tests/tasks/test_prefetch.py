@@ -5,7 +5,7 @@ import pytest
 from metarun.tasks.prefetch import ReadAhead
 
 
-def test_what_follows_is_read_in_another_thread_before_it_is_asked_for():
+def test_the_next_range_is_read_in_another_thread():
     read, first_thread = [], threading.get_ident()
 
     def pair(first, count):
@@ -19,13 +19,13 @@ def test_what_follows_is_read_in_another_thread_before_it_is_asked_for():
     assert read[:3] == [((0, 4), True), ((4, 4), False), ((8, 4), False)]
 
 
-def test_what_was_not_foreseen_is_read_when_it_is_asked_for():
+def test_other_ranges_are_read_on_request():
     ahead = ReadAhead(lambda first, count: (first, count))
     asked = [(0, 4), (0, 4), (4, 1), (100, 2), (102, 3), (0, 1), (1, 1)]
     assert [ahead(*numbers) for numbers in asked] == asked
 
 
-def test_a_failure_is_told_to_who_asks():
+def test_read_errors_are_raised_on_request():
     def fail_later(first, count):
         if first:
             raise OSError("the disk is gone")

@@ -10,7 +10,7 @@ KEYS = st.integers(-(2**63), 2**63 - 1)
 
 
 def splitmix64(state: int, count: int) -> list[int]:
-    """The published generator, in Python's integers."""
+    """Return numbers of the published generator in Python integers."""
     mask, numbers = 2**64 - 1, []
     for _ in range(count):
         state = (state + 0x9E3779B97F4A7C15) & mask
@@ -22,12 +22,12 @@ def splitmix64(state: int, count: int) -> list[int]:
 
 
 @given(key=KEYS)
-def test_bits_are_those_of_splitmix64(key):
+def test_bits_equal_splitmix64(key):
     ours = random_bits(torch.tensor(key), 5)
     assert [value % 2**64 for value in ours.tolist()] == splitmix64(key % 2**64, 5)
 
 
-def test_the_published_first_number_for_seed_zero():
+def test_the_first_number_for_seed_zero_equals_the_published_one():
     assert random_bits(torch.tensor(0), 1).item() % 2**64 == 0xE220A8397B1DCDAF
 
 
@@ -40,7 +40,7 @@ def test_choose_draws_different_members_of_the_population(key, population, data)
     assert max(drawn) < population
 
 
-def test_choose_takes_another_population_for_each_key():
+def test_choose_supports_a_population_per_key():
     population = torch.tensor([3, 7, 100])
     drawn = choose(split_key(1, torch.arange(3)), population, 3)
     assert (drawn < population[:, None]).all()
@@ -62,7 +62,7 @@ def test_uniform_numbers_fill_the_unit_interval_evenly():
     assert stats.kstest(numbers, "uniform").pvalue > 1e-3
 
 
-def test_neighbouring_keys_and_purposes_are_unrelated():
+def test_neighbouring_keys_are_uncorrelated():
     keys = split_key(root_key("train", 0), torch.arange(5000))
     first, other = uniform(keys, 1).flatten().numpy(), uniform(split_key(keys, 0), 1).flatten().numpy()
     assert abs(np.corrcoef(first, other)[0, 1]) < 0.05

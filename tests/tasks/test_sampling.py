@@ -1,4 +1,4 @@
-"""Disjoint tasks: how many there are, that none shares an example, and what their interval covers."""
+"""Disjoint tasks: their number, that they share no example, and the coverage of their interval."""
 
 import numpy as np
 import pytest
@@ -29,21 +29,21 @@ def disjoint_stream(sizes, way, shot, query, seed=0) -> ClassTaskStream:
 
 @settings(max_examples=80, deadline=None)
 @given(sizes=st.lists(st.integers(1, 12), min_size=2, max_size=9), way=st.integers(2, 5), per_class=st.integers(1, 4))
-def test_no_example_is_in_two_tasks_and_hardly_any_is_wasted(sizes, way, per_class):
+def test_disjoint_tasks_share_no_example_and_use_almost_all(sizes, way, per_class):
     offsets = offsets_of(sizes)
     table = Disjoint.of(offsets, way, per_class, key=7).table
     assert table.unique().numel() == table.numel()
     classes = torch.bucketize(table, offsets[1:], right=True)
-    assert (classes == classes[..., :1]).all(), "an example of another class"
+    assert (classes == classes[..., :1]).all(), "mixed classes"
     for task in classes[..., 0]:
-        assert task.unique().numel() == way, "a class twice in a task"
+        assert task.unique().numel() == way, "a class is in a task twice"
     left = torch.tensor(sizes) // per_class - classes[..., 0].flatten().bincount(minlength=len(sizes))
     assert (left > 0).sum() < way, "enough classes are left for one more task"
 
 
-def test_equal_classes_give_as_many_tasks_as_there_is_room_for():
+def test_equal_classes_give_the_maximum_number_of_tasks():
     assert disjoint_stream([20] * 12, way=5, shot=1, query=3).available == 12  # 60 parts of 4 examples
-    assert disjoint_stream([20] * 11, way=5, shot=1, query=15).available == 2  # 11 parts, one of them left over
+    assert disjoint_stream([20] * 11, way=5, shot=1, query=15).available == 2  # 11 parts, of which one is unused
 
 
 def test_a_task_is_a_pure_function_of_the_seed_and_its_number():
@@ -53,10 +53,10 @@ def test_a_task_is_a_pure_function_of_the_seed_and_its_number():
     assert stream.hash(12) == again.hash(12)
     other = disjoint_stream([20] * 12, way=5, shot=1, query=3, seed=1)
     assert stream.hash(12) != other.hash(12)
-    assert torch.equal(stream.rows(12, 2)[0], stream.rows(0, 2)[0]), "after the last one they come again"
+    assert torch.equal(stream.rows(12, 2)[0], stream.rows(0, 2)[0]), "tasks repeat after the last"
 
 
-def test_drawn_tasks_hold_these_examples_and_features_of_them():
+def test_drawn_tasks_contain_the_examples_or_features_of_their_rows():
     stream = disjoint_stream([6] * 4, way=2, shot=1, query=2)
     values = torch.from_numpy(make_dataset((6,) * 4, shape=(1, 2, 2)).splits["train"].values).float() / 255
     support, query = stream.rows(0, 3)
@@ -75,8 +75,8 @@ def test_too_few_tasks_are_refused():
 
 
 @pytest.mark.slow
-def test_only_the_interval_over_disjoint_tasks_covers_what_other_examples_would_give():
-    """Lafargue et al. 2024 by simulation: every example is right or wrong by itself."""
+def test_only_the_interval_over_disjoint_tasks_covers_the_true_accuracy():
+    """Simulate Lafargue et al. 2024: each example is right or wrong independently."""
     random, covered = np.random.default_rng(0), {"open": 0, "closed": 0}
     runs, truth = 2000, 0.8
     sizes = [8] * 15
@@ -88,7 +88,7 @@ def test_only_the_interval_over_disjoint_tasks_covers_what_other_examples_would_
             half = stats.t.ppf(0.975, len(figures) - 1) * stats.sem(figures)
             covered[interval] += abs(figures.mean() - truth) <= half
     assert 0.93 <= covered["open"] / runs <= 0.97
-    assert covered["closed"] / runs < 0.6, "300 tasks of 120 examples pretend to more than the examples can tell"
+    assert covered["closed"] / runs < 0.6, "300 tasks of 120 examples give too narrow an interval"
 
 
 def closed_stream(sizes, seed) -> ClassTaskStream:

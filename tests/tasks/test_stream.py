@@ -28,7 +28,7 @@ def streams(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(stream=streams(), first=st.integers(0, 10**9))
-def test_support_and_query_never_share_an_example_and_classes_are_pure(stream, first):
+def test_support_and_query_never_share_an_example_or_mix_classes(stream, first):
     support, query = stream.rows(first, 4)
     rows = torch.cat([support, query], -1)  # (tasks, way, shot + query)
     for task in rows:
@@ -48,13 +48,13 @@ def test_a_task_is_the_same_in_any_chunking(stream, first, size):
         assert torch.equal(whole[k], torch.cat([part[k] for part in parts]))
 
 
-def test_way_of_all_classes_and_all_examples_of_a_class_can_be_asked_for():
+def test_tasks_can_use_all_classes_and_all_examples():
     stream = make_stream(way=12, shot=5, query=15)
     support, query = stream.rows(0, 3)
     assert torch.cat([support, query], -1).flatten(1).sort(1).values.tolist() == [list(range(240))] * 3
 
 
-def test_batches_hold_the_examples_as_numbers_between_0_and_1_and_labels_in_order():
+def test_batches_contain_scaled_examples_and_sorted_labels():
     stream = make_stream(way=3, shot=2, query=4, dtype=torch.float64)
     batch = stream.draw(7, 2)
     assert batch.support_x.shape == (2, 6, 1, 16, 16)
@@ -68,14 +68,14 @@ def test_batches_hold_the_examples_as_numbers_between_0_and_1_and_labels_in_orde
     assert len(batch) == 2
 
 
-def test_labels_are_permuted_from_task_to_task():
+def test_labels_are_permuted_between_tasks():
     stream = make_stream(way=2, shot=1, query=1, sizes=(4, 4))
     support, _ = stream.rows(0, 2000)
     first_class_has_label_0 = (support[:, 0, 0] < 4).double().mean().item()
     assert 0.45 < first_class_has_label_0 < 0.55
 
 
-def test_every_class_and_example_is_drawn_as_often_as_another():
+def test_classes_and_examples_are_drawn_uniformly():
     stream = make_stream(way=5, shot=1, query=3)
     support, query = stream.rows(0, 6000)
     counts = torch.cat([support, query], -1).flatten().bincount(minlength=240).double()
@@ -89,7 +89,7 @@ def test_seed_and_split_change_the_tasks():
     assert not torch.equal(first, make_stream(split="val").rows(0, 5)[0])
 
 
-def test_the_hash_tells_apart_everything_a_task_depends_on():
+def test_the_hash_covers_everything_a_task_depends_on():
     base = make_stream()
     others = [
         make_stream(seed=1),
@@ -104,7 +104,7 @@ def test_the_hash_tells_apart_everything_a_task_depends_on():
     assert base.hash(10) == make_stream(dtype=torch.float64).hash(10)
 
 
-def test_a_known_task_stays_the_same_for_ever():
+def test_a_known_task_never_changes():
     support, query = make_stream(way=3, shot=1, query=2).rows(0, 2)
     assert support.squeeze(-1).tolist() == KNOWN_SUPPORT
     assert query.tolist() == KNOWN_QUERY
@@ -116,7 +116,7 @@ KNOWN_QUERY = [[[162, 169], [69, 74], [141, 147]], [[141, 158], [58, 59], [114, 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_tasks_from_disk_are_those_from_memory(tmp_path, monkeypatch, kind, dtype):
+def test_tasks_from_disk_equal_those_from_memory(tmp_path, monkeypatch, kind, dtype):
     monkeypatch.setenv("METARUN_DATA", str(tmp_path))
     made = make_dataset()
     splits = {s: Examples((e.values / 3).astype(kind), e.offsets, e.class_names) for s, e in made.splits.items()}
@@ -138,7 +138,7 @@ def test_tasks_from_disk_are_those_from_memory(tmp_path, monkeypatch, kind, dtyp
         ((5, 10, 11), r"shot \+ query = 10 \+ 11 but class 'train 0' in split 'train' of synthetic has 20 examples"),
     ],
 )
-def test_a_setting_the_split_cannot_serve_is_refused_with_the_numbers(shape, message):
+def test_shapes_too_large_for_the_split_are_refused(shape, message):
     with pytest.raises(UserError, match=message):
         ClassTaskStream(make_dataset(), "train", TaskShape(*shape), 0, CPU, torch.float32)
 
@@ -149,7 +149,7 @@ def test_a_task_needs_at_least_one_of_everything(shape):
         TaskShape(*shape)
 
 
-def test_sinusoid_tasks_lie_on_one_sine_each():
+def test_points_of_a_sinusoid_task_are_on_one_sine():
     stream = task_source(Sinusoid()).stream("train", TaskShape(1, 10, 7), 3, CPU, torch.float64)
     batch = stream.draw(0, 50)
     assert batch.support_x.shape == (50, 10, 1)

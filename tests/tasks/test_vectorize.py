@@ -1,4 +1,4 @@
-"""Which way tasks are run: what is refused, what is measured, and that a choice is remembered."""
+"""How tasks run: invalid settings, the measurement, and stored choices."""
 
 import logging
 
@@ -23,19 +23,19 @@ def _nothing_chosen(monkeypatch, tmp_path):
 
 @pytest.fixture
 def ways(monkeypatch):
-    """The ways that tasks were run, in order."""
+    """Return a list that records how tasks run and how many."""
     run, taken = module_under_test._run, []
 
-    def noted(one_task, how, tensors):
+    def record(one_task, how, tensors):
         taken.append((how, len(tensors[0])))
         return run(one_task, how, tensors)
 
-    monkeypatch.setattr(module_under_test, "_run", noted)
+    monkeypatch.setattr(module_under_test, "_run", record)
     return taken
 
 
 def pretend(monkeypatch, looped: float, vectorised: float) -> None:
-    """Let the clock say that the two ways take so long."""
+    """Make the clock report these times."""
     now, run = [0.0], module_under_test._run
 
     def slow(one_task, how, tensors):
@@ -54,7 +54,7 @@ def square(x):
     ("looped", "vectorised", "chosen"),
     [(1.0, 2.0, "loop"), (2.0, 1.0, "vectorised"), (1.0, 1.05, "vectorised"), (0.001, 0.01, "vectorised")],
 )
-def test_the_faster_way_is_chosen_and_remembered(monkeypatch, tmp_path, looped, vectorised, chosen):
+def test_the_faster_way_is_chosen_and_stored(monkeypatch, tmp_path, looped, vectorised, chosen):
     pretend(monkeypatch, looped, vectorised)
     x = torch.randn(3, 2)
     torch.testing.assert_close(over_tasks(square, nn.Linear(2, 2), "auto", x), x.square().sum(1))
@@ -63,19 +63,19 @@ def test_the_faster_way_is_chosen_and_remembered(monkeypatch, tmp_path, looped, 
     assert list(module_under_test._chosen.values()) == [chosen]
 
 
-def test_a_remembered_choice_stands_in_another_process(monkeypatch, tmp_path, ways):
+def test_a_stored_choice_is_used_by_other_processes(monkeypatch, tmp_path, ways):
     x = torch.randn(3, 2)
     over_tasks(square, nn.Linear(2, 2), "auto", x)
     (path,) = (tmp_path / "over_tasks").iterdir()
     path.write_text("loop")
-    monkeypatch.setattr(module_under_test, "_chosen", {})  # as a new process has it
+    monkeypatch.setattr(module_under_test, "_chosen", {})  # as in a new process
     del ways[:]
     over_tasks(square, nn.Linear(2, 2), "auto", x)
     assert ways == [("loop", 3)], "nothing is measured again"
 
 
 @pytest.mark.parametrize("content", ["", "fast", "\0"])
-def test_a_damaged_note_is_measured_again(monkeypatch, tmp_path, content):
+def test_a_damaged_choice_is_measured_again(monkeypatch, tmp_path, content):
     x = torch.randn(3, 2)
     over_tasks(square, nn.Linear(2, 2), "auto", x)
     (path,) = (tmp_path / "over_tasks").iterdir()
@@ -84,14 +84,14 @@ def test_a_damaged_note_is_measured_again(monkeypatch, tmp_path, content):
     torch.testing.assert_close(over_tasks(square, nn.Linear(2, 2), "auto", x), x.square().sum(1))
 
 
-def test_a_cache_that_cannot_be_written_does_not_matter(monkeypatch, tmp_path):
+def test_an_unwritable_cache_is_ignored(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("METARUN_DATA", str(tmp_path / "file"))
     x = torch.randn(3, 2)
     torch.testing.assert_close(over_tasks(square, nn.Linear(2, 2), "auto", x), x.square().sum(1))
 
 
-def test_other_shapes_networks_and_modes_are_chosen_for_by_themselves():
+def test_shapes_networks_and_modes_have_separate_choices():
     for x, network in [(torch.randn(3, 2), nn.Linear(2, 2)), (torch.randn(3, 4), nn.Linear(2, 2))]:
         over_tasks(square, network, "auto", x)
     over_tasks(square, nn.Linear(3, 3), "auto", torch.randn(3, 2))
@@ -106,7 +106,7 @@ def noise(x):
     return (x * torch.rand_like(x)).sum()
 
 
-def test_measuring_takes_few_tasks_and_no_random_numbers(ways):
+def test_measuring_uses_few_tasks_and_keeps_the_random_state(ways):
     network = nn.Linear(2, 2)
     torch.manual_seed(0)
     expected = torch.rand(1)
@@ -119,29 +119,29 @@ def test_measuring_takes_few_tasks_and_no_random_numbers(ways):
     assert ways[-1] == ("vectorised", 100)
 
 
-def test_what_cannot_be_vectorised_is_looped_over_and_the_log_says_why(caplog):
+def test_tasks_that_cannot_be_vectorised_are_looped_with_a_log_line(caplog):
     def stubborn(x):
         return x.sum() if x.sum().item() > 0 else -x.sum()
 
     x = torch.randn(4, 3)
     with caplog.at_level(logging.INFO, "metarun"):
         torch.testing.assert_close(over_tasks(stubborn, nn.Linear(2, 2), "auto", x), x.sum(1).abs())
-    assert "tasks are run one by one: they cannot be vectorised" in caplog.text
+    assert "running tasks in a loop: they cannot be vectorised" in caplog.text
 
 
-def test_a_mistake_of_a_method_is_told_as_it_is():
+def test_errors_of_a_method_are_raised_unchanged():
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         over_tasks(lambda x: x @ torch.ones(5, 5), nn.Linear(2, 2), "auto", torch.ones(4, 2, 3))
 
 
-def test_the_log_says_what_was_measured(monkeypatch, caplog):
+def test_the_log_contains_the_measurement(monkeypatch, caplog):
     pretend(monkeypatch, 0.5, 0.25)
     with caplog.at_level(logging.INFO, "metarun"):
         over_tasks(square, nn.Linear(2, 2), "auto", torch.ones(4, 2))
-    assert "tasks are run all at once: 0.25 s for 4, one by one 0.5 s" in caplog.text
+    assert "running tasks vectorised: 0.25 s for 4 tasks (looped: 0.5 s)" in caplog.text
 
 
-def test_running_statistics_and_a_single_task_are_looped_over(ways):
+def test_running_statistics_and_single_tasks_are_looped(ways):
     network = nn.Sequential(nn.BatchNorm1d(2))
     over_tasks(square, network.train(), "auto", torch.ones(3, 2))
     over_tasks(square, network.eval(), "auto", torch.ones(1, 2))
@@ -152,7 +152,7 @@ def test_running_statistics_and_a_single_task_are_looped_over(ways):
         over_tasks(square, network, "fast", torch.ones(3, 2))
 
 
-def test_auto_is_either_of_the_two():
+def test_auto_equals_loop_and_vectorised():
     torch.manual_seed(0)
     maml, tasks = MAML(make_conv4(), 5, 0.1, 1).double(), make_tasks()
     losses = []
@@ -164,12 +164,12 @@ def test_auto_is_either_of_the_two():
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, TypeError, KeyError, IndexError])
-def test_whatever_a_way_that_was_remembered_meets_now_leads_to_a_loop(monkeypatch, caplog, error):
-    """The network was edited since, or another one has weights of the same shapes."""
+def test_errors_under_a_stored_choice_lead_to_a_loop(monkeypatch, caplog, error):
+    """The network has changed, or another network has weights of the same shapes."""
 
     def fussy(x):
         if not is_looping_over_tasks() and stubborn:
-            raise error("not so")
+            raise error("not vectorisable")
         return (x * torch.rand(())).sum()
 
     stubborn, x = False, torch.ones(3, 2)
@@ -179,6 +179,6 @@ def test_whatever_a_way_that_was_remembered_meets_now_leads_to_a_loop(monkeypatc
     torch.manual_seed(0)
     with caplog.at_level(logging.INFO, "metarun"):
         found = over_tasks(fussy, nn.Linear(2, 2), "auto", x)
-    assert "tasks are run one by one: they cannot be vectorised" in caplog.text
+    assert "running tasks in a loop: they cannot be vectorised" in caplog.text
     torch.manual_seed(0)
-    assert torch.equal(found, over_tasks(fussy, nn.Linear(2, 2), "loop", x)), "no random number is lost"
+    assert torch.equal(found, over_tasks(fussy, nn.Linear(2, 2), "loop", x)), "the random state is restored"

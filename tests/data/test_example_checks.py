@@ -1,4 +1,4 @@
-"""Mistakes in a user's own data set are one sentence, raised where the data set is made."""
+"""Mistakes in a user's data set are reported in one sentence when the data set is made."""
 
 import numpy as np
 import pytest
@@ -31,38 +31,41 @@ def with_number(number: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"values": np.zeros(4, np.float32)}, r"holds an array of shape \(4,\) but it has one row an example"),
+        ({"values": np.zeros(4, np.float32)}, r"is an array of shape \(4,\) but it must have one row"),
         (
             {"split": "train", "values": np.zeros(4, np.float32)},
-            r"split 'train' of mine holds an array of shape \(4,\)",
+            r"split 'train' of mine is an array of shape \(4,\)",
         ),
-        ({"values": np.zeros((4, 0), np.float32)}, r"holds an array of shape \(4, 0\) but"),
+        ({"values": np.zeros((4, 0), np.float32)}, r"is an array of shape \(4, 0\) but"),
         (
             {"values": np.zeros((4, 3))},
-            "split 'val' of mine holds float64 but examples are uint8, 0 to 255, or float32",
+            "split 'val' of mine has dtype float64 but examples must be uint8",
         ),
-        ({"values": np.zeros((4, 3), np.uint8)}, "holds uint8 but 'train' float32; convert one of them"),
-        ({"values": [[0.0] * 3] * 4}, "holds a list but examples are a numpy array"),
+        ({"values": np.zeros((4, 3), np.uint8)}, "has dtype uint8 but 'train' has float32; convert one of them"),
+        ({"values": [[0.0] * 3] * 4}, "is a list but examples must be a numpy array"),
         ({"values": np.zeros((4, 2), np.float32)}, r"has examples of shape \(2,\) but 'train' of \(3,\)"),
         (
             {"values": with_number(np.nan)},
             "class 'val b' of split 'val' of mine has an example with a number that is not",
         ),
         ({"values": with_number(-np.inf)}, "class 'val b' of split 'val' of mine has an example with a number that is"),
-        ({"offsets": np.array([0, 4, 4])}, "class 'val b' of split 'val' of mine has no examples; leave it out"),
-        ({"offsets": np.array([0, 5, 4])}, "the offsets of split 'val' of mine fall"),
-        ({"offsets": np.array([1, 2, 4])}, "offsets of split 'val' of mine do not fit its 2 classes and 4 examples"),
-        ({"offsets": np.array([0, 4])}, "offsets of split 'val' of mine do not fit its 2 classes and 4 examples"),
-        ({"offsets": [0, 2, 4]}, "has offsets of type list but they are one row of int64"),
-        ({"offsets": np.array([0, 2, 4], np.int32)}, "has offsets of type int32 but they are one row of int64"),
-        ({"names": (1, 2)}, "has a class called 1 but a name is a text"),
-        ({"names": ("a", "a")}, "has two classes called 'a'; give each a name of its own"),
-        ({"names": "ab"}, "has class names of type str but they are a tuple of texts"),
+        ({"offsets": np.array([0, 4, 4])}, "class 'val b' of split 'val' of mine has no examples; remove it"),
+        ({"offsets": np.array([0, 5, 4])}, "the offsets of split 'val' of mine must increase"),
+        ({"offsets": np.array([1, 2, 4])}, "offsets of split 'val' of mine do not match its 2 classes and 4 examples"),
+        ({"offsets": np.array([0, 4])}, "offsets of split 'val' of mine do not match its 2 classes and 4 examples"),
+        ({"offsets": [0, 2, 4]}, "has offsets of type list but they must be a one-dimensional array of int64"),
+        (
+            {"offsets": np.array([0, 2, 4], np.int32)},
+            "has offsets of type int32 but they must be a one-dimensional array of int64",
+        ),
+        ({"names": (1, 2)}, "has a class named 1 but names must be strings"),
+        ({"names": ("a", "a")}, "has two classes named 'a'; rename one"),
+        ({"names": "ab"}, "has class names of type str but they must be a tuple of strings"),
         ({"names": ()}, "split 'val' of mine has no classes"),
-        ({"name": 3}, "a data set is called 3 but a name is a text"),
-        ({"splits": [1, 2, 3]}, "the splits of mine are a list but a mapping of train, val and test is wanted"),
-        ({"splits": {"train": 1}}, "split 'train' of mine is a int but metarun.data.Examples are wanted"),
-        ({"splits": {}}, "split 'train' of mine has no classes; every split needs some"),
+        ({"name": 3}, "the name of a data set is 3 but it must be a string"),
+        ({"splits": [1, 2, 3]}, "the splits of mine are a list but must be a mapping of train, val and test"),
+        ({"splits": {"train": 1}}, "split 'train' of mine is a int but must be metarun.data.Examples"),
+        ({"splits": {}}, "split 'train' of mine has no classes; add some"),
     ],
 )
 def test_an_invalid_data_set_is_refused_when_it_is_made(wrong, message):

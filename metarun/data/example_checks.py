@@ -1,4 +1,4 @@
-"""What examples must be, checked once where a data set is made: a class of a user's own may get anything wrong."""
+"""Check the arrays of a new data set, which may come from a user's code."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,62 +14,65 @@ def check_examples(where: str, values: Any, offsets: Any, class_names: Any) -> N
     """Check the arrays of one split.
 
     Args:
-        where: what messages call it, such as "split 'train' of omniglot".
-        values: see `Examples`, as are the two below.
-        offsets: of the classes.
-        class_names: of the classes.
+        where: its name in messages, such as "split 'train' of omniglot".
+        values: see `Examples`.
+        offsets: see `Examples`.
+        class_names: see `Examples`.
 
     Raises:
-        UserError: one of them is of another type or shape than is said there, or a class is empty.
+        UserError: one of them has the wrong type or shape, or a class is empty.
     """
     if not isinstance(values, np.ndarray):
-        raise UserError(f"{where} holds a {type(values).__name__} but examples are a numpy array", "convert them.")
+        raise UserError(f"{where} is a {type(values).__name__} but examples must be a numpy array", "convert them.")
     fields = values.dtype.fields or {"x": (values.dtype, 0)}
     if unknown := [field[0].base for field in fields.values() if field[0].base.name not in KIND_OF]:
         raise UserError(
-            f"{where} holds {unknown[0]} but examples are uint8, 0 to 255, or float32, the same in all splits, or "
-            "int32 ids and bool masks",
+            f"{where} has dtype {unknown[0]} but examples must be uint8 (0 to 255) or float32, the same in all splits, "
+            "or int32 ids and bool masks",
             "convert them.",
         )
     if (values.ndim < 2 and values.dtype.fields is None) or 0 in values.shape[1:]:
         raise UserError(
-            f"{where} holds an array of shape {values.shape} but it has one row an example, of one number at least: "
-            "(examples, numbers), or (examples, channels, height, width)."
+            f"{where} is an array of shape {values.shape} but it must have one row of at least one number per example",
+            "reshape it to (examples, numbers) or (examples, channels, height, width).",
         )
     _check_offsets(where, len(values), offsets, class_names)
 
 
 def _check_offsets(where: str, examples: int, offsets: Any, class_names: Any) -> None:
     if isinstance(class_names, str) or not isinstance(class_names, Sequence):
-        raise UserError(f"{where} has class names of type {type(class_names).__name__} but they are a tuple of texts.")
-    if wrong := [name for name in class_names if not isinstance(name, str)]:
         raise UserError(
-            f"{where} has a class called {wrong[0]!r} but a name is a text", "make it one, such as by str()."
+            f"{where} has class names of type {type(class_names).__name__} but they must be a tuple of strings",
+            "convert them.",
         )
+    if wrong := [name for name in class_names if not isinstance(name, str)]:
+        raise UserError(f"{where} has a class named {wrong[0]!r} but names must be strings", "convert it by str().")
     if len(set(class_names)) < len(class_names):
-        twice = next(name for name in class_names if class_names.count(name) > 1)
-        raise UserError(f"{where} has two classes called '{twice}'", "give each a name of its own.")
+        duplicate = next(name for name in class_names if class_names.count(name) > 1)
+        raise UserError(f"{where} has two classes named '{duplicate}'", "rename one.")
     if not isinstance(offsets, np.ndarray) or offsets.dtype != np.int64 or offsets.ndim != 1:
-        told = offsets.dtype if isinstance(offsets, np.ndarray) else type(offsets).__name__
-        raise UserError(f"{where} has offsets of type {told} but they are one row of int64", "convert them.")
+        kind = offsets.dtype if isinstance(offsets, np.ndarray) else type(offsets).__name__
+        raise UserError(
+            f"{where} has offsets of type {kind} but they must be a one-dimensional array of int64", "convert them."
+        )
     if len(offsets) != len(class_names) + 1 or offsets[0] != 0 or offsets[-1] != examples:
         raise UserError(
-            f"the offsets of {where} do not fit its {counted(len(class_names), 'class')} and "
+            f"the offsets of {where} do not match its {counted(len(class_names), 'class')} and "
             f"{counted(examples, 'example')}",
-            "let them go from 0 to the number of examples, one more than there are classes.",
+            "provide one more than there are classes, from 0 to the number of examples.",
         )
     sizes = np.diff(offsets)
     if (sizes < 0).any():
-        raise UserError(f"the offsets of {where} fall, but class after class they rise", "correct them.")
+        raise UserError(f"the offsets of {where} must increase from class to class", "fix them.")
     if (sizes == 0).any():
-        raise UserError(f"class '{class_names[int(sizes.argmin())]}' of {where} has no examples", "leave it out.")
+        raise UserError(f"class '{class_names[int(sizes.argmin())]}' of {where} has no examples", "remove it.")
 
 
 def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: Sequence[str]) -> None:
     """Check the float32 fields of examples, piece by piece.
 
     Raises:
-        UserError: a number of one is NaN or infinite; the message names its class.
+        UserError: a number is NaN or infinite; the message names its class.
     """
     first = 0
     for piece in pieces:
@@ -78,7 +81,7 @@ def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: S
                 row = first + int((~np.isfinite(field.reshape(len(field), -1)).all(1)).argmax())
                 name = class_names[int(np.searchsorted(offsets, row, side="right")) - 1]
                 raise UserError(
-                    f"class '{name}' of {where} has an example with a number that is not finite", "correct or drop it."
+                    f"class '{name}' of {where} has an example with a number that is not finite", "fix or remove it."
                 )
         first += len(piece)
 
