@@ -118,19 +118,6 @@ class Skipped:
     unlisted: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
-    def by_choice(self) -> tuple[str, ...]:
-        """`unlisted` under its earlier name, which table.py uses."""
-        return self.unlisted
-
-    @property
-    def unasked(self) -> tuple[str, ...]:
-        """`warnings` under its earlier name, which table.py uses."""
-        return self.warnings
-
-
-LeftOut = Skipped  # the earlier name, which table.py uses
-
 
 @dataclass(frozen=True)
 class ClassDataset:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache
-from metarun.data.examples import SPLITS, ClassDataset, Examples, LeftOut
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped
 from metarun.errors import UserError, counted
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, resolve_path
@@ -136,7 +136,7 @@ class Table:
         splits = {
             split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS
         }
-        return ClassDataset(self.name, splits, LeftOut(left_out.by_choice, (*left_out.unasked, *notes)))
+        return ClassDataset(self.name, splits, Skipped(left_out.unlisted, (*left_out.warnings, *notes)))
 
     def _by_column(self, root: Path, rows: "dict[str, pd.DataFrame]", column: str) -> dict[str, str]:
         found = {}
