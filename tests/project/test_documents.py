@@ -67,7 +67,7 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
         if "my_pictures" in command:
             write_pictures(Path("my_pictures"), count=20)
         if "my_sounds" in command:
-            write_tones(Path("my_sounds"), [f"c{i}" for i in range(25)], count=5)
+            write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8)
         if command.startswith("metarun "):
             assert run_here(*shortened(command)) == 0, command
         elif command.startswith("python "):
