@@ -7,10 +7,11 @@ from torch import Tensor
 from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
+from metarun.data.examples import FloorVectors
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.raw_vectors import raw_vectors
+from metarun.tasks.raw_vectors import floor_vectors
 
 
 class NearestCentroid(Stepless):
@@ -21,7 +22,8 @@ class NearestCentroid(Stepless):
 
     Args:
         backbone: used only for inputs="features".
-        inputs: "raw": the examples as vectors; "features": the features of the backbone.
+        inputs: "raw": the examples as vectors, see `floor_vectors`; "features": the features of the backbone.
+        floor_vectors: what the data's floor is computed on, see `metarun.data.ClassDataset`.
 
     Raises:
         UserError: `inputs` is invalid.
@@ -29,12 +31,14 @@ class NearestCentroid(Stepless):
 
     learns: ClassVar[bool] = False
 
-    def __init__(self, backbone: Backbone, inputs: Literal["raw", "features"] = "raw") -> None:
+    def __init__(
+        self, backbone: Backbone, inputs: Literal["raw", "features"] = "raw", floor_vectors: FloorVectors = "raw"
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         if inputs not in ("raw", "features"):
             raise UserError(f"algo.inputs='{inputs}' is not one of raw, features.")
-        self.inputs = inputs
+        self.inputs, self.floor_vectors = inputs, floor_vectors
         self.predicts_from_features = inputs == "features"
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:  # noqa: ARG002, there is none
@@ -44,7 +48,7 @@ class NearestCentroid(Stepless):
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`: negative squared distances."""
         if self.inputs == "raw":
-            support, query = raw_vectors(support_x, query_x)
+            support, query = floor_vectors(support_x, query_x, self.floor_vectors)
         else:
             support, query = self.backbone(support_x), embed_queries(self.backbone, support_x, query_x)
         return -squared_distances(query, prototypes(support, support_y, way))

@@ -14,9 +14,9 @@ from metarun.algorithms import Stepless
 from metarun.api.run import Run, load
 from metarun.api.tasks import load_source
 from metarun.errors import UserError
-from metarun.evaluation.evaluate import Evaluation, evaluate_predictions
+from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
-from metarun.evaluation.floor import floor
+from metarun.evaluation.floor import evaluate_floor
 from metarun.evaluation.transduction import is_transductive
 from metarun.reporting.significance import Paired, paired
 from metarun.results.records import figures_by_step
@@ -84,7 +84,7 @@ def evaluate(
     return Evaluated(
         accuracy=mean,
         ci95=float("nan") if half_width is None else half_width,
-        floor=float(evaluate_predictions(floor, stream, tasks).headline.mean()),
+        floor=float(evaluate_floor(stream, tasks).headline.mean()),
         transductive=is_transductive(method, stream, 0),
         by_task=by_task,
     )

@@ -1,6 +1,8 @@
 """Data sets: examples grouped by class, the classes split into meta-train, meta-val and meta-test; numpy only."""
 
+from metarun.data.audio import Audio
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.fsdd import Fsdd
 from metarun.data.glyphs import Glyphs
 from metarun.data.image_folder import ImageFolder
 from metarun.data.omniglot import Omniglot
@@ -11,9 +13,11 @@ from metarun.data.tasksets import Tasksets
 
 __all__ = [
     "SPLITS",
+    "Audio",
     "ClassDataset",
     "DataSource",
     "Examples",
+    "Fsdd",
     "Glyphs",
     "ImageFolder",
     "Omniglot",

@@ -29,6 +29,22 @@ def mirror() -> str | Path | None:
     return asked.rstrip("/") if asked.startswith(("http://", "https://")) else resolve_path(asked)
 
 
+def mirror_urls(folder: str, name: str) -> list[str]:
+    """Return the URLs at which the mirror may have a file: in `folder` and directly; none if the mirror is a folder.
+
+    Raises:
+        UserError: `METARUN_MIRROR` is neither a URL nor an existing folder.
+    """
+    source = mirror()
+    if isinstance(source, str):
+        return [f"{source}/{folder}/{name}", f"{source}/{name}"]
+    if source is not None and not source.is_dir():
+        raise UserError(
+            f"METARUN_MIRROR={source} is neither an http(s) URL nor an existing folder", "correct or unset it."
+        )
+    return []
+
+
 def find_original(folder: str, names: Iterable[str]) -> Path | None:
     """Return the first of these files or folders that exists.
 

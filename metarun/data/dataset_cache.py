@@ -11,7 +11,7 @@ import numpy as np
 
 from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.contents import describe
-from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
+from metarun.data.examples import SPLITS, ClassDataset, Examples, FloorVectors, Split
 from metarun.data.skipped_images import remember_skipped
 from metarun.errors import UserError
 from metarun.system.paths import data_root
@@ -28,12 +28,14 @@ class DatasetCache:
         name: of the data set.
         settings: everything besides the content of the files that changes examples or classes.
         storage: "memory", or "disk": the examples stay in the cache.
+        floor_vectors: see `ClassDataset`.
     """
 
     kind: str
     name: str
     settings: str
     storage: Storage
+    floor_vectors: FloorVectors = "raw"
 
     def files(self) -> list[Path]:
         """Return the file of each split."""
@@ -55,9 +57,8 @@ class DatasetCache:
             return load_or_build(self._path(f"{split}.npz"), key, lambda: made().splits[split], self.storage)
 
         splits = {split: load(split) for split in SPLITS}
-        return ClassDataset(
-            self.name, splits, remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
-        )
+        skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
+        return ClassDataset(self.name, splits, skipped, self.floor_vectors)
 
     def check(self, content: str, make: Make) -> str:
         """Make the data set, compare it with the cache and return a report of one line.

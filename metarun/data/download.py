@@ -6,7 +6,8 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +58,31 @@ def download(url: str, path: Path) -> None:
     except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors
         raise DownloadError(_describe_failure(url, part, error)) from error
     part.replace(path)
+
+
+def download_zip(name: str, urls: Sequence[str], path: Path, remedy: str) -> Path:
+    """Download a zip from the first URL that has it into `path`, and return `path`.
+
+    Args:
+        name: of the data set, for the message.
+        urls: tried in this order.
+        path: of the zip.
+        remedy: what the user can do if none has it.
+
+    Raises:
+        UserError: none has it, or the folder cannot be written.
+    """
+    failures = []
+    for url in urls:
+        try:
+            download(url, path)
+            if zipfile.is_zipfile(path):
+                return path
+            path.unlink()  # a login page, an error page
+            failures.append(f"{url}: the response is not a zip archive")
+        except DownloadError as error:
+            failures.append(str(error))
+    raise UserError(f"{name} was not found and could not be downloaded ({'; '.join(failures)})", remedy)
 
 
 def _fetch_rest(url: str, part: Path) -> None:

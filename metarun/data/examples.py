@@ -19,6 +19,8 @@ from metarun.system.hash_cache import cached_answer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+# The vector of an example for a floor: its numbers, or their mean and deviation over the last dimension.
+FloorVectors = Literal["raw", "over_time"]
 Values = NDArray[Any]  # of a dtype of `InputSpec`, or structured with one field per input
 PIECE = 1 << 24  # bytes read at once of an array that may be larger than memory
 
@@ -127,6 +129,8 @@ class ClassDataset:
         name: in messages.
         splits: the examples of each split.
         skipped: what its source contains besides.
+        floor_vectors: what the floor is computed on: "raw", the numbers of an example, or "over_time", the mean and the
+            deviation of a float map over its last dimension, time.
 
     Raises:
         UserError: a class is in two splits, a split is empty, or examples are invalid; see `check_examples`.
@@ -135,6 +139,7 @@ class ClassDataset:
     name: str
     splits: Mapping[Split, Examples]
     skipped: Skipped = field(default_factory=Skipped)
+    floor_vectors: FloorVectors = "raw"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):

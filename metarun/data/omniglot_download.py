@@ -1,11 +1,9 @@
 """Find the two halves of Omniglot, or download them."""
 
-import zipfile
 from pathlib import Path
 
-from metarun.data.cache import find_original, mirror
+from metarun.data.cache import find_original, mirror_urls
 from metarun.data.omniglot_archive import PARTS, Part
-from metarun.errors import UserError
 from metarun.system.paths import data_root
 
 OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
@@ -22,33 +20,10 @@ def download_part(part: Part) -> Path:
     Raises:
         UserError: neither the mirror nor the official URL has it.
     """
-    from metarun.data.download import DownloadError
+    from metarun.data.download import download_zip
 
-    source = mirror()
-    if isinstance(source, Path) and not source.is_dir():
-        raise UserError(
-            f"METARUN_MIRROR={source} is neither an http(s) URL nor an existing folder", "correct or unset it."
-        )
-    bases = [f"{source}/omniglot", source, OFFICIAL] if isinstance(source, str) else [OFFICIAL]
-    zip_path = data_root() / "omniglot" / f"{part.name}.zip"
-    failures = []
-    for base in bases:
-        try:
-            return _download_zip(f"{base}/{part.name}.zip", zip_path)
-        except DownloadError as error:
-            failures.append(str(error))
+    path = data_root() / "omniglot" / f"{part.name}.zip"
     zips = " and ".join(f"{part.name}.zip" for part in PARTS)
-    raise UserError(
-        f"omniglot was not found and could not be downloaded ({'; '.join(failures)})",
-        f"put {zips} into {zip_path.parent}, or use data=glyphs, which is built in.",
-    )
-
-
-def _download_zip(url: str, path: Path) -> Path:
-    from metarun.data.download import DownloadError, download
-
-    download(url, path)
-    if not zipfile.is_zipfile(path):  # a login page, an error page
-        path.unlink()
-        raise DownloadError(f"{url}: the response is not a zip archive")
-    return path
+    remedy = f"put {zips} into {path.parent}, or use data=glyphs, which is built in."
+    urls = [*mirror_urls("omniglot", path.name), f"{OFFICIAL}/{path.name}"]
+    return download_zip("omniglot", urls, path, remedy)

@@ -51,7 +51,7 @@ class PictureFiles:
 
 def find_pictures(names: Iterable[str], read: ReadFile) -> PictureFiles:
     """Find the pictures; the first bytes of a file are read if its suffix is not in `SUFFIXES`."""
-    shown = [name for name in sorted(names) if not _is_ignored(name)]
+    shown = [name for name in sorted(names) if not is_ignored(name, SUFFIXES)]
     by_suffix = {name: _suffix(name) for name in shown}
     pictures = [name for name in shown if by_suffix[name] in SUFFIXES or _is_picture(name, by_suffix[name], read)]
     among = set(pictures)
@@ -67,10 +67,11 @@ def count_by_suffix(files: Iterable[str]) -> str:
     return ", ".join([*listed, *([f"{rest:,} others"] if rest else [])])
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str, suffixes: Sequence[str]) -> bool:
+    """Whether a file is hidden, a system's or a text about the data set; `suffixes` are those of examples."""
     parts = name.split("/")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return hidden or (_SYSTEM_FILES.fullmatch(parts[-1]) is not None and _suffix(name) not in SUFFIXES)
+    return hidden or (_SYSTEM_FILES.fullmatch(parts[-1]) is not None and _suffix(name) not in suffixes)
 
 
 def _suffix(name: str) -> str:

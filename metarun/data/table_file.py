@@ -12,23 +12,24 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx")
 _PACKED = (".gz", ".zip", ".bz2", ".xz")
 
 
-def read_table(path: Path, written: str, header: bool = True) -> pd.DataFrame:
+def read_table(path: Path, written: str, header: bool = True, key: str = "root") -> pd.DataFrame:
     """Read a table; its columns are called by texts: without a header, by their numbers from "0" on.
 
     Args:
         path: of the file, whose suffix says what it is; CSV may be packed (.csv.gz).
         written: the path as the user wrote it, for messages.
         header: whether the first line of a CSV holds the names of the columns.
+        key: the config key that names the file.
 
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
     if not is_file(path):
-        raise UserError(f"data.root={written} is no file", f"set `data.root` to a table ({', '.join(SUFFIXES)}).")
+        raise UserError(f"data.{key}={written} is no file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")
     suffix = next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in _PACKED), "").lower()
     if suffix not in SUFFIXES:
         raise UserError(
-            f"data.root={written} is no table that metarun reads", f"convert it to one of {', '.join(SUFFIXES)}."
+            f"data.{key}={written} is no table that metarun reads", f"convert it to one of {', '.join(SUFFIXES)}."
         )
     try:
         if suffix == ".parquet":

@@ -92,7 +92,7 @@ class Evaluation:
         return self.metric.score(float(self.headline.double().mean()))
 
 
-def _ignore_progress(done: int, tasks: int) -> None:
+def ignore_progress(done: int, tasks: int) -> None:
     """Do nothing."""
 
 
@@ -101,7 +101,7 @@ def evaluate(
     stream: TaskStream,
     tasks: int,
     steps: int,
-    on_progress: Callable[[int, int], None] = _ignore_progress,
+    on_progress: Callable[[int, int], None] = ignore_progress,
     features: dict[str, Tensor] | None = None,
 ) -> Evaluation:
     """Evaluate an algorithm on the first `tasks` of a stream; `features` is a cache for `on_cached_features`."""
@@ -118,7 +118,7 @@ def evaluate_predictions(
     predict: Callable[[TaskBatch], Tensor],
     stream: TaskStream,
     tasks: int,
-    on_progress: Callable[[int, int], None] = _ignore_progress,
+    on_progress: Callable[[int, int], None] = ignore_progress,
     at_once: int | None = None,
 ) -> Evaluation:
     """Evaluate predictions on the first `tasks` of a stream, in chunks that do not affect each other.

@@ -161,8 +161,10 @@ class Parts:
             raise wrong_type_error(key, self.config[key]["_target_"], built, expected)
 
     @property
-    def _data_arguments(self) -> dict[str, int]:
+    def _data_arguments(self) -> dict[str, Any]:
         """Constructor arguments of the algorithm that come from the data."""
+        if takes("algo", self.config["algo"], "floor_vectors") and "floor_vectors" not in self.config["algo"]:
+            return {"floor_vectors": self.source.floor_vectors}
         needed = takes("algo", self.config["algo"], "train_classes") and "train_classes" not in self.config["algo"]
         if not needed:
             return {}

@@ -17,8 +17,8 @@ from metarun import __version__
 from metarun.algorithms import Algorithm
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed
-from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, evaluate_predictions
-from metarun.evaluation.floor import floor
+from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate
+from metarun.evaluation.floor import evaluate_floor
 from metarun.evaluation.transduction import audit, check_predictions, is_transductive
 from metarun.results import provenance
 from metarun.results.metrics import METRICS, MSE
@@ -122,7 +122,7 @@ def describe_test(
         "test_shot": stream.shape.shot,
         "test_query": stream.shape.query,
         "test_tasks": tasks,
-        **_figures(found, evaluate_predictions(floor, stream, tasks, on_progress), stream.shape.way),
+        **_figures(found, evaluate_floor(stream, tasks, on_progress), stream.shape.way),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
         "diverged": int(found.diverged.sum()),

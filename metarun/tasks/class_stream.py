@@ -44,6 +44,7 @@ class ClassTaskStream:
         examples = data.splits[split]
         _check_can_serve(data.name, split, examples, shape)
         self.shape = shape
+        self.floor_vectors = data.floor_vectors
         self.split_identity = f"{data.hash}|{split}"
         self._device, self._dtype = device, dtype
         self._on_disk = np.asarray(examples.values) if examples.on_disk else None

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metarun.config.key_origins import set_by, source_key
 from metarun.data import Sinusoid, Split
+from metarun.data.examples import FloorVectors
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.families import check_family, check_functions, draw, family_hash
@@ -19,6 +20,7 @@ class FunctionTaskStream:
     """Regression tasks: one function of a family, seen at `shot` points and judged at `query` others."""
 
     available: int | None = None
+    floor_vectors: FloorVectors = "raw"
 
     def __init__(
         self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype

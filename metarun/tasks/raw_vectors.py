@@ -3,7 +3,27 @@
 import torch
 from torch import Tensor
 
+from metarun.data.examples import FloorVectors
 from metarun.system.inputs import Inputs, first_field
+
+
+def floor_vectors(support_x: Inputs, query_x: Inputs, kind: FloorVectors) -> tuple[Tensor, Tensor]:
+    """Return (n, numbers) and (m, numbers) vectors of one task's support and query examples.
+
+    Args:
+        support_x: (n, *shape), or a dict of fields.
+        query_x: (m, *shape), likewise.
+        kind: "raw", see `raw_vectors`, or "over_time": the mean and the deviation over the last dimension.
+    """
+    if kind == "raw":
+        return raw_vectors(support_x, query_x)
+    assert isinstance(support_x, Tensor)
+    assert isinstance(query_x, Tensor)
+    return _over_time(support_x), _over_time(query_x)
+
+
+def _over_time(maps: Tensor) -> Tensor:
+    return torch.cat([maps.mean(-1).flatten(1), maps.std(-1, correction=0).flatten(1)], 1)
 
 
 def raw_vectors(support_x: Inputs, query_x: Inputs) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 
 from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -22,11 +23,13 @@ Kind = Literal["classification", "regression"]
 class TaskStream(Protocol):
     """A numbered sequence of tasks of one shape from one split.
 
-    `available` is how many different ones there are; None: it is endless.
+    `available` is how many different ones there are; None: it is endless. `floor_vectors` is what the floor takes of an
+    example, see `ClassDataset`.
     """
 
     shape: TaskShape
     available: int | None
+    floor_vectors: FloorVectors
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`."""
@@ -44,10 +47,12 @@ class TaskSource(ABC):
         kind: of its tasks.
         inputs: the fields of one example by name.
         splits: the stored examples; None where they are drawn from a formula.
+        floor_vectors: what the floor takes of an example, see `ClassDataset`.
     """
 
     kind: ClassVar[Kind]
     splits: Mapping[Split, Examples] | None = None
+    floor_vectors: FloorVectors = "raw"
 
     def __init__(self, data: ClassDataset | Sinusoid, inputs: Mapping[str, InputSpec]) -> None:
         self.data = data
@@ -109,6 +114,7 @@ class ClassSource(TaskSource):
     def __init__(self, data: ClassDataset) -> None:
         super().__init__(data, data.inputs)
         self.splits = data.splits
+        self.floor_vectors = data.floor_vectors
         self._dataset = data
 
     @property

@@ -73,6 +73,7 @@ def test_a_finished_run_can_be_tested_on_every_data_set(option: str) -> None:
         (["algo=maml", "data=omniglot", "backbone.downsample=pool"], {"backbone.downsample": "pool"}),
         (["algo=maml", "data=omniglot", "debug=smoke"], {"train.meta_batch": 2, "algo.inner_lr": 0.4}),
         (["data=omniglot", "debug=smoke", "train.meta_batch=3"], {"train.meta_batch": 3, "train.query": 2}),
+        (["algo=protonet", "data=audio"], {"train.way": 15, "backbone.downsample": "stride", "data.mels": 40}),
         (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
     ],
 )

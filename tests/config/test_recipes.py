@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))
 BORROWED = ["maml_caltech101", "protonet_caltech101", "maml_image_folder"]
 DATA = sorted(path.stem for path in (Path(config_dir()) / "data").glob("*.yaml"))
-SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28)}  # the others are photographs
+SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28), "fsdd": (1, 32, 64)}  # the others are photographs
 
 
 @cache

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.commands import run_here
 from tests.support.fake_images import write_pictures
+from tests.support.fake_sounds import write_tones
 from tests.support.reference import import_learn2learn
 
 ROOT = Path(__file__).parents[2]
@@ -61,10 +62,12 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(re.sub(r'"train.iterations": \d+', '"train.iterations": 2, "test.tasks": 3', text))
     for command in shown_commands(document):
-        if "omniglot" in command or "caltech101" in command:
+        if any(name in command for name in ("omniglot", "caltech101", "fsdd")):
             monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
         if "my_pictures" in command:
             write_pictures(Path("my_pictures"), count=20)
+        if "my_sounds" in command:
+            write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8)
         if command.startswith("metarun "):
             assert run_here(*shortened(command)) == 0, command
         elif command.startswith("python "):
