@@ -24,6 +24,7 @@ from metarun.reporting.tables.run_labels import distinguishing_keys
 from metarun.results import example_tasks
 from metarun.results.records import Record, excludes_diverged
 from metarun.results.run_directory import find_run
+from metarun.results.settings import long_setting
 
 EXAMPLES = """examples:
   metarun plot curve                                   every run under results/, one line each
@@ -143,7 +144,7 @@ def _draw_tasks(options: argparse.Namespace) -> None:
             "repeat the run with force=true.",
         )
     tasks = example_tasks.load(run.examples)
-    settings = "{algo} on {test_data}, {test_way}-way {test_shot}-shot".format(**record)
+    settings = f"{record['algo']} on {record['test_data']}, {long_setting(record)}"
     pictures = "Below each query: correct ✓, or wrong ✗ with the predicted class, and the confidence in percent."
     functions = "● support, ○ queries, × predictions."
     notes = [

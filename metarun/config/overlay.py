@@ -8,6 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.compose import resolve
 from metarun.config.schema import Config, RunConfig
+from metarun.system.ranges import parse_range
+
+ACROSS = "all"  # `task.within` of a test of a run that has another value, since null keeps that one
 
 
 def overlay(trained: Any, requested: Config) -> Config:
@@ -16,6 +19,10 @@ def overlay(trained: Any, requested: Config) -> Config:
     config.update(_without_null({key: requested[key] for key in ("tf32", "deterministic")}))
     for group in ("task", "train", "test"):
         config[group] = {**trained[group], **_without_null(requested[group])}
+    for size in ("way", "shot"):
+        config["task"][size] = parse_range(f"task.{size}", config["task"][size])
+    if requested["task"]["within"] == ACROSS:
+        config["task"]["within"] = None
     if requested["task"]["query"] is not None:
         config["test"]["query"] = requested["task"]["query"]
     if requested["audit"]:

@@ -23,7 +23,10 @@ EXCLUDED_FROM_ID = (
 
 # Keys added in later versions, with the value that earlier runs used; with this value they do not change the id.
 # They can all change a number, and a run with `deterministic` must not be replaced by one without it.
-ADDED_KEYS = {"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False}
+ADDED_KEYS = {
+    **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
+    **{"task.within": None, "train.within": None},
+}
 
 _STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`
 _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.tasks.vectorize.How`, which only torch can load
@@ -46,7 +49,7 @@ def run_id(config: Config) -> str:
     for key in (*EXCLUDED_FROM_ID, *defaults):
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(identity, parent) if parent else identity
-        if not parent or _has_metaruns_meaning(node, name):
+        if node is not None and (not parent or _has_metaruns_meaning(node, name)):
             node.pop(name, None)
     plain = _with_content(OmegaConf.to_container(identity))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]

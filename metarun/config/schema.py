@@ -16,6 +16,7 @@ class TaskConfig:
     way: int = MISSING
     shot: int = MISSING
     query: int = MISSING
+    within: str | None = None
 
 
 @dataclass
@@ -28,6 +29,7 @@ class TrainConfig:
     way: int = MISSING
     shot: int = MISSING
     query: int = MISSING
+    within: str | None = None
     outer_optimizer: str = MISSING
     outer_lr: float = MISSING
     lr_schedule: str = MISSING
@@ -111,9 +113,10 @@ class RunConfig:
 class RetestTaskConfig:
     """`task` of `metarun test`: null keeps the run's value."""
 
-    way: int | None = None
-    shot: int | None = None
+    way: Any = None  # a number, or a range such as "5..20"
+    shot: Any = None
     query: int | None = None
+    within: str | None = None  # "all": from any group, where the run has another value
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import hashlib
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -22,6 +22,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # The vector of an example for a floor: its numbers, or their mean and deviation over the last dimension.
 FloorVectors = Literal["raw", "over_time"]
 Values = NDArray[Any]  # of a dtype of `InputSpec`, or structured with one field per input
+Grouping = Callable[[str], str]  # maps the name of a class to that of its group
 PIECE = 1 << 24  # bytes read at once of an array that may be larger than memory
 
 
@@ -131,6 +132,8 @@ class ClassDataset:
         skipped: what its source contains besides.
         floor_vectors: what the floor is computed on: "raw", the numbers of an example, or "over_time", the mean and the
             deviation of a float map over its last dimension, time.
+        groupings: how classes can be grouped, by the name of a grouping: `{"alphabet": alphabet_of}`, where
+            `alphabet_of("Greek/character01")` is "Greek". `task.within=alphabet` makes tasks of one group each.
 
     Raises:
         UserError: a class is in two splits, a split is empty, or examples are invalid; see `check_examples`.
@@ -140,6 +143,7 @@ class ClassDataset:
     splits: Mapping[Split, Examples]
     skipped: Skipped = field(default_factory=Skipped)
     floor_vectors: FloorVectors = "raw"
+    groupings: Mapping[str, Grouping] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -147,6 +151,11 @@ class ClassDataset:
         if not isinstance(self.splits, Mapping):
             kind = type(self.splits).__name__
             raise UserError(f"the splits of {self.name} are a {kind} but must be a mapping of train, val and test.")
+        if not isinstance(self.groupings, Mapping) or not all(map(callable, self.groupings.values())):
+            raise UserError(
+                f"the groupings of {self.name} are {self.groupings!r}",
+                'make them a mapping such as {"alphabet": alphabet_of}, with a function from class name to group.',
+            )
         for split in SPLITS:
             if not isinstance(self.splits.get(split, NO_EXAMPLES), Examples):
                 kind = type(self.splits[split]).__name__

@@ -39,7 +39,7 @@ class Glyphs:
 
     Drawings are (1, 28, 28) uint8, ink = 255: one in each face with a small affine jitter, then eight in random faces
     with a stronger one. Letters with accents, superscripts and ligatures (those with a decomposition) are excluded, and
-    only one of several similar characters is kept.
+    only one of several similar characters is kept. Classes are grouped by `script`.
 
     Args:
         split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
@@ -96,7 +96,8 @@ class Glyphs:
         splits = {split: select(drawings, names) for split, names in lists.items()}
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
-        return ClassDataset(self.name, splits, unlisted(self.split, lists, drawings.class_names))
+        left_out = unlisted(self.split, lists, drawings.class_names)
+        return ClassDataset(self.name, splits, left_out, groupings={"script": _script})
 
 
 def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:

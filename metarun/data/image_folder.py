@@ -100,7 +100,9 @@ class ImageFolder:
             except UserError:  # a cached published set no longer needs its originals
                 return None
 
-        return ClassDataset(self.name, splits, remember_skipped(self._path("left-out.json"), key, find_skipped))
+        left_out = remember_skipped(self._path("left-out.json"), key, find_skipped)
+        in_folders = any("/" in class_name for examples in splits.values() for class_name in examples.class_names)
+        return ClassDataset(self.name, splits, left_out, groupings={"folder": _folder_of} if in_folders else {})
 
     def where(self) -> str | None:
         """Return where the pictures would come from now; None: they were not found."""
@@ -202,6 +204,11 @@ class ImageFolder:
             return self.split, read_split_file(self.name, self.split)
         packaged = self.known and self.known.split_file
         return (str(packaged), packaged.read_bytes()) if packaged else None
+
+
+def _folder_of(class_name: str) -> str:
+    """Return the folder that contains the folder of a class: "Greek" of "Greek/alpha"."""
+    return class_name.rpartition("/")[0]
 
 
 def _matches_cache(pictures: ExampleStream, cached: Examples | None) -> bool:

@@ -32,7 +32,7 @@ class Omniglot:
     Drawings are (1, 28, 28) uint8, ink = 255, resized by Lanczos. They are searched for in this order: the cache;
     `images_background` and `images_evaluation`, folders or zips, under the data root (in its `omniglot` folder or
     directly); the same under `METARUN_MIRROR`, a folder or a URL; the official download. The content is always
-    verified.
+    verified. Classes are grouped by `alphabet`.
 
     Args:
         split: `vinyals` (Vinyals et al. 2016: 1,028 / 172 / 423 characters), `lake` (background alphabets, five of them
@@ -104,7 +104,8 @@ class Omniglot:
         splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
-        return ClassDataset(self.name, splits, unlisted(self.split, lists, characters.class_names))
+        left_out = unlisted(self.split, lists, characters.class_names)
+        return ClassDataset(self.name, splits, left_out, groupings={"alphabet": alphabet_of})
 
 
 def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
@@ -138,6 +139,11 @@ def _check(parts: Sequence[Part]) -> tuple[Examples, str]:
     return found, f"{counts}, all can be decoded; the cache matches"
 
 
+def alphabet_of(character: str) -> str:
+    """Return the alphabet of a character, however it is rotated: "Greek" of "Greek/character01/rot090"."""
+    return character.partition("/")[0]
+
+
 def split_vinyals(names: Sequence[str]) -> dict[Split, list[str]]:
     """Return the split of Vinyals et al. 2016: the first 1,200 characters are train and val, the last 423 test.
 
@@ -168,7 +174,7 @@ def rotate(characters: Examples, names: Sequence[str], rotations: int) -> Exampl
 
 
 def _without_val_alphabets(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    held_out = [name.partition("/")[0] in VAL_ALPHABETS for name in names]
+    held_out = [alphabet_of(name) in VAL_ALPHABETS for name in names]
     return (
         [name for name, held in zip(names, held_out, strict=True) if not held],
         [name for name, held in zip(names, held_out, strict=True) if held],

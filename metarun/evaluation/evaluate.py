@@ -1,5 +1,6 @@
 """Evaluate an algorithm on held-out tasks, independent of the algorithm, the data set and the display."""
 
+import copy
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.losses import confidence, correct, per_query_loss
 from metarun.tasks.stream import TaskStream
+from metarun.tasks.varying_stream import VaryingTaskStream, by_shape
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +109,19 @@ def evaluate(
     """Evaluate an algorithm on the first `tasks` of a stream; `features` is a cache for `on_cached_features`."""
     algorithm.eval()
     kept = {} if features is None else features
-    of_features = on_cached_features(algorithm, stream, tasks, lambda: on_progress(0, tasks), kept)
-    if of_features is None:
-        return evaluate_predictions(lambda batch: algorithm.predict(batch, steps), stream, tasks, on_progress)
-    on, embedded = of_features
-    return evaluate_predictions(lambda batch: on.predict(batch, steps), embedded, tasks, on_progress, CHUNK_FEATURES)
+    if isinstance(stream, VaryingTaskStream):
+        algorithm = copy.copy(algorithm)
+        algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
+        on_cached_features(algorithm, stream.largest, tasks, lambda: on_progress(0, tasks), kept)  # for all shapes
+
+    def evaluate_part(part: TaskStream, tasks: int, on_progress: Callable[[int, int], None]) -> Evaluation:
+        of_features = on_cached_features(algorithm, part, tasks, lambda: on_progress(0, tasks), kept)
+        if of_features is None:
+            return _evaluate_equal(lambda batch: algorithm.predict(batch, steps), part, tasks, on_progress)
+        on, embedded = of_features
+        return _evaluate_equal(lambda batch: on.predict(batch, steps), embedded, tasks, on_progress, CHUNK_FEATURES)
+
+    return _shape_by_shape(evaluate_part, stream, tasks, on_progress)
 
 
 def evaluate_predictions(
@@ -119,7 +129,6 @@ def evaluate_predictions(
     stream: TaskStream,
     tasks: int,
     on_progress: Callable[[int, int], None] = ignore_progress,
-    at_once: int | None = None,
 ) -> Evaluation:
     """Evaluate predictions on the first `tasks` of a stream, in chunks that do not affect each other.
 
@@ -128,8 +137,39 @@ def evaluate_predictions(
         stream: of tasks.
         tasks: how many.
         on_progress: called after each chunk with the number of tasks done and the total.
-        at_once: examples in a chunk; default: `CHUNK_EXAMPLES`.
     """
+    return _shape_by_shape(lambda *part: _evaluate_equal(predict, *part), stream, tasks, on_progress)
+
+
+def _shape_by_shape(
+    evaluate_part: Callable[[TaskStream, int, Callable[[int, int], None]], Evaluation],
+    stream: TaskStream,
+    tasks: int,
+    on_progress: Callable[[int, int], None],
+) -> Evaluation:
+    """Evaluate the tasks of each shape together; return the values in the order of the stream."""
+    found: list[Evaluation] = []
+    parts, done = by_shape(stream, tasks), 0
+    for part, numbers in parts:
+
+        def of_all(of_part: int, _: int, before: int = done) -> None:
+            on_progress(before + of_part, tasks)
+
+        found.append(evaluate_part(part, len(numbers), of_all))
+        done += len(numbers)
+    order = torch.cat([numbers for _, numbers in parts]).argsort()
+    columns = {name: torch.cat([each.values[name] for each in found], 1)[:, order] for name in found[0].values}
+    return Evaluation(columns, found[0].metric)
+
+
+def _evaluate_equal(
+    predict: Callable[[TaskBatch], Tensor],
+    stream: TaskStream,
+    tasks: int,
+    on_progress: Callable[[int, int], None],
+    at_once: int | None = None,
+) -> Evaluation:
+    """Evaluate predictions on tasks of one shape, in chunks of `at_once` examples; default: `CHUNK_EXAMPLES`."""
     size, done = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), 0
     found: list[Evaluation] = []
     while done < tasks:

@@ -8,6 +8,7 @@ from rich.table import Table
 from metarun.reporting.shortfall import shortfall_message
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import excludes_diverged
+from metarun.results.settings import long_setting
 from metarun.results.statistics import FEW_TASKS
 from metarun.system.durations import format_duration
 
@@ -35,7 +36,7 @@ def summary(record: dict[str, Any]) -> Table:
 
 def _setting(record: dict[str, Any]) -> str:
     metric = metric_of(record)
-    setting = f"{metric.setting.format_map(record)}, {record['test_query']} {metric.queries}"
+    setting = f"{long_setting(record)}, {record['test_query']} {metric.queries}"
     other = record.get("test_data", record["data"]) != record["data"]
     return f"{setting}, on {record['test_data']}" if other else setting
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from metarun.results.metrics import metric_of
+from metarun.system.ranges import is_range
 
 Kind = Callable[[Any], bool]
 MAX_COUNT = 10**9
@@ -26,6 +27,10 @@ def _count(value: Any) -> bool:
 
 def _at_least_one(value: Any) -> bool:
     return _count(value) and value > 0
+
+
+def _at_least_one_or_a_range(value: Any) -> bool:
+    return _at_least_one(value) or is_range(value)
 
 
 def _seed(value: Any) -> bool:
@@ -59,7 +64,8 @@ def _with(**kinds: Kind) -> Kind:
 # A finished run's record cannot be shown or compared without these.
 REQUIRED: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
-    **dict.fromkeys(("way", "shot", "test_way", "test_shot", "test_query", "test_tasks"), _at_least_one),
+    **dict.fromkeys(("way", "shot", "test_query", "test_tasks"), _at_least_one),
+    **dict.fromkeys(("test_way", "test_shot"), _at_least_one_or_a_range),
     **dict.fromkeys(("steps", "iterations"), _count),
     **dict.fromkeys(("adapt_ms", "train_seconds"), _size),
     "seed": _seed,
@@ -92,7 +98,7 @@ OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),
     "example_shape": _list_of(_count),
     **dict.fromkeys(("example_mean", "example_sd"), _fraction),
-    "commit": _or_null(_text),
+    **dict.fromkeys(("commit", "within", "train_within", "test_within"), _or_null(_text)),
     "reason": lambda value: isinstance(value, str),
     "published": _or_null(_with(**_FIGURES, source=_text, of=_with())),
     "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),

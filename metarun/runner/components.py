@@ -28,8 +28,11 @@ from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.runner.data_loading import load_data, wrong_type_error
 from metarun.runner.memory_check import check_network_fits, check_tasks_fit
 from metarun.system.durations import parse_duration
+from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
+from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.stream import TaskSource, TaskStream
+from metarun.tasks.varying_stream import VaryingTaskStream
 from metarun.tasks.vectorize import check_how
 from metarun.training.distributed import own_gpu
 from metarun.training.schedule import MAX_TASKS, Schedule
@@ -193,19 +196,36 @@ class Parts:
         if interval not in ("closed", "open"):
             setting = f"test.interval='{interval}'{set_by('test.interval')}"
             raise UserError(f"{setting} is not one of closed, open.")
-        return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
+        if self._smallest == (self.test_shape.way, self.test_shape.shot):
+            return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
+        setting = f"task.way={self.config['task']['way']} and task.shot={self.config['task']['shot']}"
+        if interval == "open":
+            raise UserError(f"{setting} but test.interval=open needs tasks of one size", "set it to closed.")
+        stream = self._stream("test", self.test_shape, test["seed"], disjoint=False)
+        if not isinstance(stream, ClassTaskStream):
+            raise UserError(f"{setting} but all tasks of {self.source.name} have one size", "give numbers, no range.")
+        return VaryingTaskStream(stream, self._smallest, test["seed"])
+
+    @property
+    def _smallest(self) -> tuple[int, int]:
+        """The smallest way and shot of meta-test tasks; only `metarun test` takes ranges."""
+        task = self.config["task"]
+        return ends(task["way"])[0], ends(task["shot"])[0]
 
     @property
     def train_shape(self) -> TaskShape:
         """The setting of meta-training tasks."""
         train = self.config["train"]
-        return TaskShape(train["way"], train["shot"], train["query"], ("train.way", "train.shot", "train.query"))
+        keys = ("train.way", "train.shot", "train.query", "train.within")
+        return TaskShape(train["way"], train["shot"], train["query"], train.get("within"), keys)
 
     @property
     def test_shape(self) -> TaskShape:
-        """The setting of meta-val and meta-test tasks."""
+        """The setting of meta-val and meta-test tasks; of ranges, the largest."""
         task, test = self.config["task"], self.config["test"]
-        return TaskShape(task["way"], task["shot"], test["query"], ("task.way", "task.shot", "test.query"))
+        keys = ("task.way", "task.shot", "test.query", "task.within")
+        way, shot = ends(task["way"])[1], ends(task["shot"])[1]
+        return TaskShape(way, shot, test["query"], task.get("within"), keys)
 
     @cached_property
     def test_size(self) -> tuple[int, int]:
@@ -279,7 +299,8 @@ class Parts:
     def check_head(self, shape: TaskShape) -> None:
         """Raise a UserError if the algorithm's head does not fit the way of the tasks."""
         outputs = self.algorithm.outputs
-        if outputs is None or outputs == shape.way or (self.source.kind == "regression" and shape.way != 1):
+        ways = {shape.way, self._smallest[0]} if shape == self.test_shape else {shape.way}
+        if outputs is None or ways == {outputs} or (self.source.kind == "regression" and shape.way != 1):
             return  # the stream reports an invalid way in regression
         algo, key = self.config["chosen"]["algo"], source_key(shape.keys[0])
         head = source_key("algo.outputs")
@@ -288,7 +309,8 @@ class Parts:
         else:
             remedy = f"meta-train a run with `task.way={shape.way}`"
         raise UserError(
-            f"way={shape.way}{set_by(key)} but this {algo} has a fixed head for {outputs} classes",
+            f"way={'..'.join(map(str, sorted(ways)))}{set_by(key)} but this {algo} has a fixed head for {outputs} "
+            "classes",
             f"{remedy}, or use a method without a fixed head, such as protonet.",
         )
 

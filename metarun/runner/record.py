@@ -28,6 +28,7 @@ from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
+from metarun.tasks.varying_stream import by_shape, size_texts
 from metarun.training.execution_check import TASKS, check_execution
 from metarun.training.loop import Progress
 
@@ -38,7 +39,8 @@ ROUNDING = 1e-6  # for a mean of float32 probabilities
 
 # Keys that a record of `metarun test` copies from the tested run.
 TRAINED_KEYS = (
-    *("algo", "data", "backbone", "way", "shot", "query", "seed", "train_way", "train_shot", "train_query"),
+    *("algo", "data", "backbone", "way", "shot", "query", "within", "seed"),
+    *("train_way", "train_shot", "train_query", "train_within"),
     *(metric.val for metric in METRICS),
     *("best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
@@ -58,10 +60,12 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "way": task["way"],
         "shot": task["shot"],
         "query": task["query"],
+        "within": task.get("within"),
         "seed": config["seed"],
         "train_way": train["way"],
         "train_shot": train["shot"],
         "train_query": train["query"],
+        "train_within": train.get("within"),
         parts.metric.val: progress.best_value,
         "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
         "train_loss_first": losses[0] if losses else None,
@@ -110,19 +114,22 @@ def describe_test(
         RunFailed: all tasks diverged, or a value is invalid.
     """
     check_tasks(stream, tasks)
-    check_execution(algorithm, stream.draw(0, TASKS), steps, learns=False)
+    of_one_shape = by_shape(stream, tasks)
+    check_execution(algorithm, of_one_shape[0][0].draw(0, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, on_progress, features)
     seconds = time.perf_counter() - started
     _check_diverged(found)
     _check_values(found)
+    way, shot = size_texts(stream)
     record: Record = {
-        "test_way": stream.shape.way,
-        "test_shot": stream.shape.shot,
+        "test_way": way,
+        "test_shot": shot,
         "test_query": stream.shape.query,
+        "test_within": stream.shape.within,
         "test_tasks": tasks,
-        **_figures(found, evaluate_floor(stream, tasks, on_progress), stream.shape.way),
+        **_figures(found, evaluate_floor(stream, tasks, on_progress), _chance(of_one_shape)),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
         "diverged": int(found.diverged.sum()),
@@ -222,7 +229,15 @@ def describe_audit(
     return {"transductive": transductive or found.changed > 0, "audit": asdict(found)}
 
 
-def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
+def _chance(of_one_shape: Sequence[tuple[TaskStream, Tensor]]) -> float:
+    """Return the mean over tasks of 1 / way."""
+    ways = {part.shape.way for part, _ in of_one_shape}
+    if len(ways) == 1:
+        return 1 / ways.pop()
+    return sum(len(n) / part.shape.way for part, n in of_one_shape) / sum(len(n) for _, n in of_one_shape)
+
+
+def _figures(found: Evaluation, floor_found: Evaluation, chance: float) -> Record:
     """Return the means over tasks, with the metric's interval; losses exclude tasks that diverged."""
     metric = found.metric
     mean, half = mean_and_ci95(found.headline.numpy())
@@ -231,7 +246,7 @@ def _figures(found: Evaluation, floor_found: Evaluation, way: int) -> Record:
         figures |= {metric.by_step: found.loss_by_step, metric.median: found.median}
     else:
         by_step = [mean_and_ci95(values)[0] for values in found.values[metric.column].numpy()]
-        figures |= {metric.by_step: by_step, "loss_by_step": found.loss_by_step, "chance": 1 / way}
+        figures |= {metric.by_step: by_step, "loss_by_step": found.loss_by_step, "chance": chance}
     return {**figures, metric.floor: _floor(found, floor_found)}
 
 

@@ -22,7 +22,8 @@ class TaskShape:
         way: classes in a task (outputs of the function, in regression).
         shot: support examples per class.
         query: query examples per class.
-        keys: names of these three for messages: arguments or config keys.
+        within: the grouping that limits a task to classes of one group, such as "alphabet"; None: any classes.
+        keys: names of these four for messages: arguments or config keys.
 
     Raises:
         UserError: one of them is below 1.
@@ -31,7 +32,8 @@ class TaskShape:
     way: int
     shot: int
     query: int
-    keys: tuple[str, str, str] = field(default=("way", "shot", "query"), compare=False)
+    within: str | None = None
+    keys: tuple[str, str, str, str] = field(default=("way", "shot", "query", "within"), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("way", "shot", "query"):
@@ -41,11 +43,11 @@ class TaskShape:
                 )
 
     def __str__(self) -> str:
-        return f"{self.way}w{self.shot}s"
+        return f"{self.way}w{self.shot}s" + ("" if self.within is None else f" within {self.within}")
 
     def knob(self, *names: str, between: str = " or ") -> str:
-        """Return the keys that set some of `way`, `shot` and `query`, with their values and what set them."""
-        keys = dict(zip(("way", "shot", "query"), self.keys, strict=True))
+        """Return the keys that set some of the four, with their values and what set them."""
+        keys = dict(zip(("way", "shot", "query", "within"), self.keys, strict=True))
         return knobs({keys[name]: getattr(self, name) for name in names}, between)
 
     def _with(self, sizes: Mapping[str, int]) -> Self:

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,9 +16,10 @@ from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
 from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
+from metarun.tasks.class_groups import groups_that_serve
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import root_key
-from metarun.tasks.sampling import Disjoint, WithReplacement
+from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement
 
 _Stored = tuple[Inputs, Inputs, Tensor]  # of some tasks: support and query as they are stored, and the classes' numbers
 
@@ -25,6 +27,7 @@ _Stored = tuple[Inputs, Inputs, Tensor]  # of some tasks: support and query as t
 class ClassTaskStream:
     """Classification tasks: `way` classes of a split, and of each `shot + query` different examples.
 
+    `shape.within` takes the classes of a task from one group; groups with fewer than `way` classes make no task.
     `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
@@ -42,7 +45,8 @@ class ClassTaskStream:
         disjoint: bool = False,
     ) -> None:
         examples = data.splits[split]
-        _check_can_serve(data.name, split, examples, shape)
+        groups = groups_that_serve(data, split, shape)
+        _check_can_serve(data.name, split, examples, shape, groups)
         self.shape = shape
         self.floor_vectors = data.floor_vectors
         self.split_identity = f"{data.hash}|{split}"
@@ -51,12 +55,13 @@ class ClassTaskStream:
         self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
         per_class, key = shape.shot + shape.query, root_key(split, seed)
-        self._choice: Disjoint | WithReplacement
+        self._choice: Disjoint | WithReplacement | Selected
         if disjoint:
-            self._choice = Disjoint.of(self._offsets, shape.way, per_class, key).on(self._offsets.device)
-            _check_enough(data.name, split, len(self._choice.table), examples, shape)
+            self._choice = Disjoint.of(self._offsets, shape.way, per_class, key, groups).on(self._offsets.device)
+            _check_enough(data.name, split, len(self._choice.table), examples, shape, groups)
         else:
-            self._choice = WithReplacement(self._offsets, shape.way, per_class, key)
+            own = None if groups is None else groups.on(self._offsets.device)
+            self._choice = WithReplacement(self._offsets, shape.way, per_class, key, own)
         self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
         self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
 
@@ -89,6 +94,19 @@ class ClassTaskStream:
         """
         every = torch.arange(self.examples, device=self._offsets.device)
         return torch.cat([embed(self._ready(self._take(rows))) for rows in torch.split(every, at_once)])
+
+    def of_shape(self, shape: TaskShape, numbers: Tensor) -> Self:
+        """Return the stream of some tasks (tasks,) of a smaller way or shot, numbered anew from 0.
+
+        Task i of it is the task with the number `numbers[i]` of a stream of that shape. Not for disjoint tasks.
+        """
+        assert isinstance(self._choice, WithReplacement)
+        smaller = copy.copy(self)
+        smaller.shape = shape
+        choice = replace(self._choice, way=shape.way, per_class=shape.shot + shape.query)
+        smaller._choice = Selected(choice, numbers.to(self._offsets.device))
+        smaller._gather = ReadAhead(smaller._look_up) if self._on_disk is not None else smaller._look_up
+        return smaller
 
     def of_features(self, features: Tensor) -> Self:
         """Return the stream of the same tasks with features (examples, features) in the examples' place."""
@@ -149,7 +167,7 @@ def _as_tensors(values: NDArray[Any], device: torch.device) -> Inputs:
     return {name: torch.from_numpy(np.ascontiguousarray(values[name])).to(device) for name in values.dtype.names}
 
 
-def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:
+def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape, groups: ClassGroups | None) -> None:
     classes = len(examples.class_names)
     if classes < 2:
         raise UserError(f"split '{split}' of {name} has 1 class, which leaves nothing to tell apart", "give it more.")
@@ -162,7 +180,8 @@ def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskSha
             f"way={shape.way} but split '{split}' of {name} has {classes} classes",
             f"lower {shape.knob('way')} or use another split.",
         )
-    smallest = int(examples.sizes.argmin())
+    used = np.arange(classes) if groups is None else groups.classes.numpy()
+    smallest = int(used[examples.sizes[used].argmin()])
     size = int(examples.sizes[smallest])
     if shape.shot + shape.query > size:
         lower = shape.to_lower("shot", "query", fits=lambda other: other.shot + other.query <= size)
@@ -173,12 +192,16 @@ def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskSha
         )
 
 
-def _check_enough(name: str, split: Split, tasks: int, examples: Examples, shape: TaskShape) -> None:
+def _check_enough(
+    name: str, split: Split, tasks: int, examples: Examples, shape: TaskShape, groups: ClassGroups | None
+) -> None:
     if tasks >= 2:
         return
 
     def fits(other: TaskShape) -> bool:
-        return int((examples.sizes // (other.shot + other.query)).sum()) >= 2 * other.way
+        parts = examples.sizes // (other.shot + other.query)
+        by_group = [parts] if groups is None else np.split(parts[groups.classes], groups.offsets[1:-1])
+        return sum(int(each.sum()) // other.way for each in by_group) >= 2
 
     lower = shape.to_lower("way", "shot", "query", fits=fits) or shape.knob("way", "shot", "query")
     raise UserError(

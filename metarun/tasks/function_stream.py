@@ -33,6 +33,12 @@ class FunctionTaskStream:
                 f"way={shape.way}{set_by(key)} but {family.name} is a function with one output",
                 f"set {ready_made}`{key}=1`.",
             )
+        if shape.within is not None:
+            key = source_key(shape.keys[3])
+            raise UserError(
+                f"{key}={shape.within}{set_by(key)} but {family.name} is a family of functions, which has no classes",
+                f"set `{key}=null`.",
+            )
         self.shape = shape
         self._family = family
         self._key = root_key(split, seed)

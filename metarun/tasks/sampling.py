@@ -10,6 +10,36 @@ from metarun.tasks.rng import choose, random_bits, root_key, split_key
 
 
 @dataclass(frozen=True)
+class ClassGroups:
+    """Classes by group, for tasks whose classes are all of one group.
+
+    Args:
+        classes: (classes,) int64 numbers of the classes, one group after the other.
+        offsets: (groups + 1,) int64; group g has the classes at offsets[g] to offsets[g + 1] - 1.
+    """
+
+    classes: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def choose(self, keys: Tensor, way: int) -> Tensor:
+        """Return (..., way) classes for keys (...): a group, each equally likely, then classes of it.
+
+        So a task is as often of a small alphabet as of a large one, as in Meta-Dataset (Triantafillou et al. 2020,
+        section 3.2); by the classes, large alphabets would make most of the tasks.
+        """
+        groups = choose(split_key(keys, 2), torch.full_like(keys, len(self)), 1)[..., 0]  # `choose` itself uses 0 and 1
+        within = choose(keys, self.offsets.diff()[groups], way)
+        return self.classes[self.offsets[groups][..., None] + within]
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same groups on a device."""
+        return replace(self, classes=self.classes.to(device), offsets=self.offsets.to(device))
+
+
+@dataclass(frozen=True)
 class WithReplacement:
     """Endless tasks, each of which chooses from all classes and examples.
 
@@ -18,24 +48,56 @@ class WithReplacement:
         way: classes in a task.
         per_class: examples of each.
         key: what the choice is a pure function of, with a task's number.
+        groups: of which one has all classes of a task; None: its classes are any.
     """
 
     offsets: Tensor
     way: int
     per_class: int
     key: int
+    groups: ClassGroups | None = None
 
     def rows(self, first: int, count: int) -> Tensor:
         """Return (count, way, per_class) the examples of tasks `first` to `first + count - 1`."""
+        return self.rows_of(torch.arange(first, first + count, device=self.offsets.device))
+
+    def rows_of(self, numbers: Tensor) -> Tensor:
+        """Return (count, way, per_class) the examples of tasks by their numbers (count,)."""
         sizes = self.offsets.diff()
-        task_keys = split_key(self.key, torch.arange(first, first + count, device=sizes.device))
-        classes = choose(task_keys, torch.full_like(task_keys, len(sizes)), self.way)  # (count, way)
+        task_keys = split_key(self.key, numbers)
+        if self.groups is None:
+            classes = choose(task_keys, torch.full_like(task_keys, len(sizes)), self.way)  # (count, way)
+        else:
+            classes = self.groups.choose(task_keys, self.way)
         class_keys = split_key(~task_keys[:, None], torch.arange(self.way, device=sizes.device))
         return self.offsets[classes][..., None] + choose(class_keys, sizes[classes], self.per_class)
 
     def on(self, device: torch.device) -> Self:
         """Return the same choice made on a device."""
-        return replace(self, offsets=self.offsets.to(device))
+        groups = None if self.groups is None else self.groups.on(device)
+        return replace(self, offsets=self.offsets.to(device), groups=groups)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Some tasks of a choice, numbered anew.
+
+    Args:
+        choice: all of them.
+        numbers: (tasks,) their numbers there.
+    """
+
+    choice: WithReplacement
+    numbers: Tensor
+
+    def rows(self, first: int, count: int) -> Tensor:
+        """Return (count, way, per_class) the examples of some tasks; after the last one they come again."""
+        places = torch.arange(first, first + count, device=self.numbers.device)
+        return self.choice.rows_of(self.numbers[places % len(self.numbers)])
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same choice made on a device."""
+        return replace(self, choice=self.choice.on(device), numbers=self.numbers.to(device))
 
 
 @dataclass(frozen=True)
@@ -49,12 +111,15 @@ class Disjoint:
     table: Tensor
 
     @classmethod
-    def of(cls, offsets: Tensor, way: int, per_class: int, key: int) -> Self:
+    def of(cls, offsets: Tensor, way: int, per_class: int, key: int, groups: ClassGroups | None = None) -> Self:
         """Choose; the arguments are those of `WithReplacement`.
 
         The examples of a class are shuffled and cut into parts of `per_class`. In every round the classes that have a
         part left are shuffled, and each `way` of them make a task of one part each, until fewer than `way` are left.
+        Of several groups each gives all of its tasks, and those of all groups are shuffled.
         """
+        if groups is not None:
+            return cls._of_groups(offsets, way, per_class, key, groups.on(torch.device("cpu")))
         offsets = offsets.cpu()
         sizes = offsets.diff()
         parts = sizes // per_class
@@ -68,6 +133,21 @@ class Disjoint:
             tasks.append(shuffled[starts[:, None] + torch.arange(per_class)].reshape(-1, way, per_class))
             used[classes] += 1
         return cls(torch.cat(tasks) if tasks else torch.empty(0, way, per_class, dtype=torch.int64))
+
+    @classmethod
+    def _of_groups(cls, offsets: Tensor, way: int, per_class: int, key: int, groups: ClassGroups) -> Self:
+        offsets = offsets.cpu()
+        tables = []
+        for number in range(len(groups)):
+            classes = groups.classes[groups.offsets[number] : groups.offsets[number + 1]]
+            sizes = offsets.diff()[classes]
+            own = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])  # offsets of the group's examples among themselves
+            table = cls.of(own, way, per_class, root_key(key, "group", number)).table
+            of_class = torch.searchsorted(own, table, right=True) - 1
+            tables.append(table - own[of_class] + offsets[classes[of_class]])
+        together = torch.cat(tables)
+        order = random_bits(torch.tensor(root_key(key, "order")), len(together)).argsort(stable=True)
+        return cls(together[order])
 
     def rows(self, first: int, count: int) -> Tensor:
         """Return (count, way, per_class) the examples of some tasks; after the last one they come again."""

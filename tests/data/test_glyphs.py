@@ -29,6 +29,15 @@ def test_whole_scripts_are_held_out(data):
     assert scripts == {"train": {"DIGIT", "LATIN"}, "val": {"GEORGIAN"}, "test": {"GREEK", "CYRILLIC", "ARMENIAN"}}
 
 
+def test_scripts_are_groups(data):
+    script_of = data.groupings["script"]
+    assert {split: len({*map(script_of, data.splits[split].class_names)}) for split in SPLITS} == {
+        "train": 2,
+        "val": 1,
+        "test": 3,
+    }
+
+
 def test_no_two_drawings_of_the_whole_set_are_equal(data):
     drawings = np.concatenate([data.splits[split].values for split in SPLITS])
     assert len({drawing.tobytes() for drawing in drawings}) == len(drawings)

@@ -422,3 +422,11 @@ def test_an_empty_picture_is_named(birds):
     (birds / "train" / "ant" / "0.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"train/ant/0\.png cannot be decoded \(not a picture\)"):
         ImageFolder(str(birds), size=12).load()
+
+
+def test_folders_of_classes_are_groups(tmp_path, birds):
+    files = {f"train/Greek/a{c}/0.png": make_picture(c) for c in range(2)}
+    files |= {f"{split}/Latin/{split}/0.png": make_picture(9) for split in ("val", "test")}
+    folder_of = load(write_folder(tmp_path / "letters", files)).groupings["folder"]
+    assert folder_of("Greek/a1") == "Greek"
+    assert load(birds).groupings == {}, "no class is in a folder of classes"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metarun.data import SPLITS, Examples, Omniglot, omniglot_archive, omniglot_download
-from metarun.data.omniglot import check_characters, load_characters, rotate
+from metarun.data.omniglot import alphabet_of, check_characters, load_characters, rotate
 from metarun.errors import UserError
 from tests.support.fake_omniglot import CHARACTERS, PARTS, make_files, write_folders, write_zips, zip_bytes
 
@@ -173,6 +173,10 @@ def test_rotations_are_classes_rotated_counter_clockwise(root):
     # Counter-clockwise: the right edge becomes the top.
     assert np.array_equal(turned.of_class("Greek/character01/rot090")[:, :, 0], upright[:, :, :, -1])
     assert rotate(characters, ["Greek/character01"], 1).class_names == ("Greek/character01",)
+
+
+def test_an_alphabet_holds_its_characters_however_they_are_rotated():
+    assert alphabet_of("Greek/character01") == alphabet_of("Greek/character24/rot270") == "Greek"
 
 
 @pytest.mark.parametrize("rotations", [{"train": 4, "val": 2, "test": 4}, {"train": 4, "test": 4}])

@@ -23,6 +23,7 @@ from metarun.reporting.html.axes import (
     widened,
     within,
 )
+from metarun.system.ranges import ends
 
 LABEL_HEIGHT = 13
 LABEL_LENGTH = 15  # characters that fit to the right of a chart
@@ -165,14 +166,14 @@ def histograms(rows: Sequence[Histogram], edges: Sequence[float], x_label: str) 
     return svg(inside, frame.height, f"distribution over tasks of {x_label}")
 
 
-def heat_map(cells: Mapping[tuple[int, int], tuple[float, Sequence[str]]], colours: Range) -> Markup:
+def heat_map(cells: Mapping[tuple[int | str, int | str], tuple[float, Sequence[str]]], colours: Range) -> Markup:
     """Draw a heat map with one row per way and one column per shot.
 
     Args:
         cells: (way, shot) → accuracy in percent, and its lines of text; all but the first are small.
         colours: the accuracies of the palest and the strongest colour.
     """
-    ways, shots = (sorted({key[i] for key in cells}) for i in (0, 1))
+    ways, shots = (sorted({key[i] for key in cells}, key=ends) for i in (0, 1))
     lines = max(len(texts) for _, texts in cells.values())
     width, height = min(72.0, (WIDTH - LEFT) / len(shots)), 16 + 13 * lines
     inside = [Markup('<text class="unit" x="0" y="11">way ↓ &#160; shot →</text>')]

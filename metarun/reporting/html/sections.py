@@ -19,7 +19,9 @@ from metarun.reporting.html.charts import (
 from metarun.reporting.html.run_files import DrawnRun, Floats, read
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record, excludes_diverged
+from metarun.results.settings import long_setting
 from metarun.results.statistics import calibration, mean_and_ci95
+from metarun.system.ranges import ends
 
 DRAWN = 8  # runs per chart, one per colour
 WORST = 0.05  # fraction of the tasks that is marked
@@ -60,7 +62,8 @@ def settings_of(
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         keys = ("test_data", "test_way", "test_shot", "test_query")
-        groups.setdefault((*(record[key] for key in keys), metric_of(record)), []).append(record)
+        setting = *(record[key] for key in keys), record.get("test_within"), metric_of(record)
+        groups.setdefault(setting, []).append(record)
     settings, skipped = [], []
     for group in groups.values():
         runs = []
@@ -84,7 +87,7 @@ def _drawn(group: Sequence[Record], names: Callable[[Sequence[Record]], list[str
 
 
 def _title(record: Record) -> str:
-    return f"{record['test_data']}, {metric_of(record).setting.format_map(record)}"
+    return f"{record['test_data']}, {long_setting(record)}"
 
 
 def _note(group: Sequence[Record], runs: Sequence[DrawnRun]) -> str:
@@ -193,7 +196,7 @@ def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
 
 def _accuracy_edges(finals: Sequence[Floats], record: Record) -> list[float]:
     """Bins around multiples of one correct query: others would alternately hold one and two and look like a comb."""
-    level = 100 / (record["test_way"] * record["test_query"])
+    level = 100 / (ends(record["test_way"])[1] * record["test_query"])
     lowest = min(round(float(values.min()) / level) for values in finals)
     highest = round(100 / level)
     together = math.ceil((highest - lowest + 1) / BINS)
@@ -234,7 +237,7 @@ class SizeMap:
     """
 
     title: str
-    cells: Mapping[tuple[int, int], tuple[float, Sequence[str]]]
+    cells: Mapping[tuple[int | str, int | str], tuple[float, Sequence[str]]]
 
 
 def heat_maps_of(maps: Sequence[SizeMap]) -> list[Chart]:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from metarun.errors import UserError
 from metarun.reporting.plots.style import COLUMN, LINE, SMALL, text_width, wrapped, write_notes
+from metarun.system.ranges import ends
 
 # Margins and sizes in inches.
 LEFT, TOP, BELOW = 0.42, 0.06, 0.36
@@ -49,7 +50,7 @@ class Panel:
     """
 
     title: str
-    cells: Mapping[tuple[int, int], Cell]
+    cells: Mapping[tuple[int | str, int | str], Cell]
 
 
 def draw_heatmap(
@@ -67,7 +68,7 @@ def draw_heatmap(
     Raises:
         UserError: the width is too small for a panel.
     """
-    ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}) for i in (0, 1))
+    ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}, key=ends) for i in (0, 1))
     colours = _colours(panels, higher_is_better)
     right = BAR_AND_NAME + _width_of_numbers(colours)
     width, rows, in_a_row = _grid(len(panels), len(shots), width, LEFT + right)
@@ -132,7 +133,9 @@ def _width_of_numbers(colours: ScalarMappable) -> float:
     return max(text_width(label.get_text()) for at, label in numbers if low <= at <= high)
 
 
-def _draw_panel(axes: Axes, panel: Panel, ways: Sequence[int], shots: Sequence[int], colours: ScalarMappable) -> None:
+def _draw_panel(
+    axes: Axes, panel: Panel, ways: Sequence[int | str], shots: Sequence[int | str], colours: ScalarMappable
+) -> None:
     axes.set(xlim=(-0.5, len(shots) - 0.5), ylim=(len(ways) - 0.5, -0.5))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -146,7 +149,7 @@ def _draw_panel(axes: Axes, panel: Panel, ways: Sequence[int], shots: Sequence[i
             axes.text(across, down, "–" if cell is None else cell.text, color=ink, size=SMALL, ha="center", va="center")
 
 
-def _name_axes(axes: Axes, ways: Sequence[int], shots: Sequence[int]) -> None:
+def _name_axes(axes: Axes, ways: Sequence[int | str], shots: Sequence[int | str]) -> None:
     """Label the given rows and columns; only the outer panels have labels."""
     axes.set_yticks(range(len(ways)), list(map(str, ways)))
     axes.set_xticks(range(len(shots)), list(map(str, shots)))

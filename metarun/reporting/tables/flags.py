@@ -83,7 +83,7 @@ def _kind(record: Record) -> list[str]:
 
 
 def _setting(record: Record) -> tuple[object, ...]:
-    return record["test_data"], record["test_way"], record["test_shot"]
+    return record["test_data"], record["test_way"], record["test_shot"], record.get("test_within")
 
 
 def _checkpoint(record: Record) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from metarun.reporting.tables.render import as_csv, counted, p_text, print_skipp
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
+from metarun.results.settings import short_setting
 
 NAMED = 8  # skipped runs that are listed; the others are only counted
 HEAD = ["run", "result", "difference", "p", "p (flips)", "verdict", "id"]
@@ -87,6 +88,8 @@ def _find(records: list[Record], run: str) -> Record:
 def _retest_command(run: str, base: Record) -> str:
     keys = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
     overrides = " ".join(f"{override}={base[key]}" for override, key in keys.items())
+    if base.get("test_within"):
+        overrides += f" task.within={base['test_within']}"
     if base.get("interval") == "open":
         overrides += " test.interval=open"
     return f"`metarun test run={run} data={base['test_data']} {overrides} test.seed={base.get('test_seed', 0)}`"
@@ -135,7 +138,7 @@ def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tel
 
 
 def _notes(base: Record, comparisons: int, methods: MethodComparison) -> list[str]:
-    setting = f"{base['test_data']}, {base['test_way']}w{base['test_shot']}s, {base['test_query']} queries"
+    setting = f"{base['test_data']}, {short_setting(base)}, {base['test_query']} queries"
     several = "the table below compares methods" if methods.rows else "comparing methods takes several seeds of each"
     return [
         f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its 95 % "

@@ -18,7 +18,7 @@ Values = tuple[Any, ...]
 # Runs may share a cell only if they differ in nothing but their seed; checked first for these keys.
 SAME_KEYS = (
     *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
-    *("test_way", "test_shot", "test_query", "test_tasks", "interval", "steps", "precision"),
+    *("test_way", "test_shot", "test_query", "test_within", "test_tasks", "interval", "steps", "precision"),
 )
 NAMED = 8  # values that an error message lists
 SEEDS = "With several seeds: the mean; sd: the standard deviation over the seeds, which ± does not include."

@@ -22,7 +22,9 @@ from metarun.reporting.tables.render import (
 from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
+from metarun.results.settings import short_setting
 from metarun.system.paths import exists
+from metarun.system.ranges import ends
 
 
 def finished_rows(paths: Sequence[Path]) -> list[Record]:
@@ -55,13 +57,13 @@ def sorted_rows(records: list[Record]) -> list[Record]:
 def _order(record: Record) -> tuple[Any, ...]:
     """Sort key: the setting; results over all tasks first; then the best first."""
     metric = metric_of(record)
-    setting = record["test_data"], record["test_way"], record["test_shot"], record["test_query"]
+    sizes = *ends(record["test_way"]), *ends(record["test_shot"]), record["test_query"]
+    setting = record["test_data"], *sizes, record.get("test_within") or ""
     return *setting, excludes_diverged(record), -metric.score(record[metric.key])
 
 
 def _setting(record: Record) -> str:
-    tested = f"{record['test_way']}w{record['test_shot']}s"
-    trained = f"{record['way']}w{record['shot']}s"
+    tested, trained = short_setting(record), short_setting(record, "")
     return tested if tested == trained else f"{trained} → {tested}"
 
 
@@ -104,7 +106,7 @@ DETAILS: dict[str, Callable[[Record], str]] = {
 # Keys that have columns; other keys that distinguish runs are in the column "settings".
 KEYS_WITH_COLUMNS = (
     *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order"),
-    *("test_query", "norm", "steps", "test_tasks", "precision"),
+    *("within", "test_within", "test_query", "norm", "steps", "test_tasks", "precision"),
 )
 
 

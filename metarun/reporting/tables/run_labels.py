@@ -12,9 +12,9 @@ from metarun.system.paths import is_file
 
 # Keys of rows, in the order in which labels use them.
 ROW_KEYS = (
-    *("algo", "data", "test_data", "backbone", "test_way", "test_shot", "test_query", "way", "shot", "norm", "order"),
-    *("transductive", "steps", "precision", "tf32", "deterministic", "test_tasks", "test_seed"),
-    *("trained_algo", "seed"),
+    *("algo", "data", "test_data", "backbone", "test_way", "test_shot", "test_within", "test_query", "way", "shot"),
+    *("within", "norm", "order", "transductive", "steps", "precision", "tf32", "deterministic", "test_tasks"),
+    *("test_seed", "trained_algo", "seed"),
 )
 # Used if configs do not distinguish runs: the trained run of a row of `metarun test`; code and files of a config.
 ORIGIN, CONTENT = "trained_by", "seedless_id"
@@ -23,6 +23,7 @@ SIZES = ["test_way", "test_shot"]
 WORDING = {
     **{"algo": "{}", "data": "{}", "test_data": "on {}", "backbone": "{}", "id": "{}", "trained_by": "of {}"},
     **{"test_way": "{}-way", "test_shot": "{}-shot", "way": "trained {}-way", "shot": "trained {}-shot"},
+    **{"test_within": "within {}", "within": "trained within {}"},
     **{"settings": "{}", "seed": "seed {}"},
 }
 

@@ -42,7 +42,7 @@ class SizePanel:
     """
 
     title: str
-    cells: dict[tuple[int, int], SizeCell]
+    cells: dict[tuple[int | str, int | str], SizeCell]
 
 
 def size_panels(records: Sequence[Record]) -> tuple[list[SizePanel], list[str]]:
