@@ -26,13 +26,7 @@ class FunctionTaskStream:
         self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         check_family(family)
-        if shape.way != 1:
-            key = source_key(shape.keys[0])
-            ready_made = "`task=10points` or " if key == "task.way" else ""
-            raise UserError(
-                f"way={shape.way}{set_by(key)} but {family.name} is a function with one output",
-                f"set {ready_made}`{key}=1`.",
-            )
+        check_one_way(shape, f"{family.name} is a function with one output")
         self.shape = shape
         self._family = family
         self._key = root_key(split, seed)
@@ -55,3 +49,11 @@ class FunctionTaskStream:
     def hash(self, count: int) -> str:
         """Return a SHA-256 over what the first `count` tasks are a pure function of."""
         return hashlib.sha256(f"{self._identity}|{self.shape.query}|{self._key}|{count}".encode()).hexdigest()
+
+
+def check_one_way(shape: TaskShape, why: str) -> None:
+    """Raise a UserError unless tasks are 1-way, as all of regression are; `why` is a clause."""
+    if shape.way != 1:
+        key = source_key(shape.keys[0])
+        ready_made = "`task=10points` or " if key == "task.way" else ""
+        raise UserError(f"way={shape.way}{set_by(key)} but {why}", f"set {ready_made}`{key}=1`.")
