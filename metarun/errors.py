@@ -70,9 +70,10 @@ def describe_exception(what: str, error: Exception) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Format a count: "1 class", "2 classes"."""
-    plural = "es" if what.endswith("s") else "s"
-    return f"{number:,} {what}{'' if number == 1 else plural}"
+    """Format a count: "1 class", "2 classes", "3 entities"."""
+    if number != 1:
+        what = f"{what[:-2]}ties" if what.endswith("ty") else f"{what}{'es' if what.endswith('s') else 's'}"
+    return f"{number:,} {what}"
 
 
 _MAX_WORD = 100  # characters; comparing longer words is slow

@@ -1,6 +1,7 @@
 """R2-D2: ridge regression as the head."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.tasks.stream import Kind
 
 
 class R2D2(Stepless):
@@ -19,7 +21,7 @@ class R2D2(Stepless):
     W = X' (X X' + lambda I)^-1 Y (equation 6). The logits are alpha X_query W + beta (equation 7). As in the authors'
     code, a column of ones is appended to X, so W has an intercept, which is regularised too. Unlike in that code, X and
     Y are not divided by the square root of their number of rows; equation 6 does not divide them. Support and query go
-    through the backbone together, as in the code.
+    through the backbone together, as in the code. In regression the head is fitted to the targets themselves.
 
     Args:
         backbone: maps examples to features.
@@ -31,6 +33,7 @@ class R2D2(Stepless):
         UserError: an argument is out of range.
     """
 
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
     predicts_from_features = True
 
     def __init__(
@@ -54,7 +57,8 @@ class R2D2(Stepless):
         """See `Stepless` (equations 6 and 7)."""
         features = embed_together(self.backbone, support_x, query_x)
         support, query = (F.pad(each, (0, 1), value=1.0) for each in features)  # a column of ones: (n, features + 1)
-        targets = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
+        regression = support_y.is_floating_point()
+        targets = support_y if regression else F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
         weights = ridge_regression(support, targets, self.log_lambda.exp())  # (features + 1, way)
         logits: Tensor = self.scale * (query @ weights) + self.bias
         return logits

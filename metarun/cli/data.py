@@ -10,7 +10,7 @@ from metarun.config.compose import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need
-    from metarun.data import ClassDataset, DataSource, Sinusoid
+    from metarun.data import ClassDataset, DataSource, EntityDataset, Sinusoid
 
 EXAMPLES = """\
 examples:
@@ -77,15 +77,15 @@ def _check(source: "DataSource") -> str:
 
 def _get(source: "DataSource") -> str:
     """Load a data set; return its contents, followed by the warnings that a run would print."""
-    from metarun.data import ClassDataset
+    from metarun.data import ClassDataset, EntityDataset
     from metarun.data.contents import describe
 
     data = source.load()
-    warnings = data.skipped.warnings if isinstance(data, ClassDataset) else ()
+    warnings = data.skipped.warnings if isinstance(data, ClassDataset | EntityDataset) else ()
     return "\n".join([describe(data), *warnings, *_duplicates(data)])
 
 
-def _duplicates(data: "ClassDataset | Sinusoid") -> Iterator[str]:
+def _duplicates(data: "ClassDataset | EntityDataset | Sinusoid") -> Iterator[str]:
     from metarun.data import ClassDataset
     from metarun.data.duplicates import describe_duplicates, find_duplicates
 

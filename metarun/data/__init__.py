@@ -1,11 +1,16 @@
 """Data sets: examples grouped by class, the classes split into meta-train, meta-val and meta-test; numpy only."""
 
 from metarun.data.audio import Audio
+from metarun.data.entities import EntityDataset
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.fsdd import Fsdd
 from metarun.data.glyphs import Glyphs
 from metarun.data.image_folder import ImageFolder
+from metarun.data.movielens import MovieLens
 from metarun.data.omniglot import Omniglot
+from metarun.data.parkinsons import Parkinsons
+from metarun.data.plants import Plants
+from metarun.data.regression_table import RegressionTable
 from metarun.data.sinusoid import Sinusoid
 from metarun.data.source import DataSource
 from metarun.data.table import Table
@@ -16,11 +21,16 @@ __all__ = [
     "Audio",
     "ClassDataset",
     "DataSource",
+    "EntityDataset",
     "Examples",
     "Fsdd",
     "Glyphs",
     "ImageFolder",
+    "MovieLens",
     "Omniglot",
+    "Parkinsons",
+    "Plants",
+    "RegressionTable",
     "Sinusoid",
     "Split",
     "Table",

@@ -56,6 +56,19 @@ def find_original(folder: str, names: Iterable[str]) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
+def missing_error(name: str, advice: str) -> UserError:
+    """Return the error for a published data set that is not found.
+
+    Args:
+        name: of the data set, and of its folder under the data root.
+        advice: what to put there, one clause.
+    """
+    return UserError(
+        f"{name} was not found",
+        f"put {advice} into {data_root() / name}, or use data=glyphs, which is built in.",
+    )
+
+
 def load_or_build(
     path: Path, key: str, build: Callable[[], Examples | ExampleStream], storage: Storage = "memory"
 ) -> Examples:

@@ -60,8 +60,13 @@ class DatasetCache:
         skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
         return ClassDataset(self.name, splits, skipped, self.floor_vectors)
 
-    def check(self, content: str, make: Make) -> str:
+    def check(self, content: str, make: Make, tell: Callable[[ClassDataset], str] = describe) -> str:
         """Make the data set, compare it with the cache and return a report of one line.
+
+        Args:
+            content: as of `load`.
+            make: as of `load`.
+            tell: says what a data set holds.
 
         Raises:
             UserError: the cache differs, or whatever `make` raises.
@@ -76,7 +81,7 @@ class DatasetCache:
             if cached.class_names != examples.class_names or not np.array_equal(cached.values, examples.values):
                 raise UserError(f"{path} differs from the files of {self.name}", "delete it to rebuild it.")
             states.add("the cache matches")
-        return "; ".join([describe(made), *made.skipped.warnings, *sorted(states)])
+        return "; ".join([tell(made), *made.skipped.warnings, *sorted(states)])
 
     def _key(self, content: str) -> str:
         return f"{self.kind}|{self.settings}|{content}"

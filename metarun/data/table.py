@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    import pandas as pd
+from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache
-from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped
+from metarun.data.examples import ClassDataset, Skipped
 from metarun.errors import UserError, counted
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, resolve_path
@@ -106,9 +103,8 @@ class Table:
         return DatasetCache("tables", self.name, f"{VERSION}|{root}|{how}|{split}", self.storage)
 
     def _make(self, root: Path, label: str) -> ClassDataset:
-        import pandas as pd  # half a second, which a cached table need not take
-
-        from metarun.data.table_features import TableFeatures, check_values
+        # pandas takes half a second to import, which a cached table need not spend.
+        from metarun.data.table_features import check_values, class_dataset, rows_by_name, words_by_name
         from metarun.data.table_file import check_columns, line_of, read_table
 
         table = read_table(root, str(self._written), self.header)
@@ -128,24 +124,8 @@ class Table:
             count = counted(int(unlabelled.sum()), "row")
             notes.append(f"{count} without a class in column '{label}' skipped, the first in line {first}")
             table = table[~unlabelled]
-        labels = table[label].astype(str).str.strip()
-        rows = {str(class_name): of_class for class_name, of_class in table.groupby(labels, sort=True)}
-        by_column = None if self.split_column is None else self._by_column(root, rows, self.split_column)
-        lists, left_out = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
-        features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, self.standardise)
-        splits = {
-            split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS
-        }
-        return ClassDataset(self.name, splits, Skipped(left_out.unlisted, (*left_out.warnings, *notes)))
-
-    def _by_column(self, root: Path, rows: "dict[str, pd.DataFrame]", column: str) -> dict[str, str]:
-        found = {}
-        for class_name, of_class in rows.items():
-            words = of_class[column].astype(str).str.strip().unique().tolist()
-            if len(words) > 1:
-                raise UserError(
-                    f"class '{class_name}' of {root} has rows of '{words[0]}' and of '{words[1]}' in column '{column}'",
-                    "give each class to one split.",
-                )
-            found[class_name] = words[0]
-        return found
+        rows = rows_by_name(table, label)
+        by_column = None if self.split_column is None else words_by_name(root, rows, self.split_column, "class")
+        lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
+        skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
+        return class_dataset(self.name, rows, lists, columns, self.standardise, skipped)

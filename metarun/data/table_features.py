@@ -1,6 +1,6 @@
 """From the columns of a table to vectors of floats, by what the meta-train rows alone tell."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.table_file import line_of
 from metarun.errors import UserError, counted
 
@@ -40,7 +41,7 @@ class CategoricalColumn:
 
     def vectors(self, column: "pd.Series[str]") -> NDArray[np.float32]:
         """Return (rows, categories)."""
-        codes = pd.Categorical(column.astype("string"), categories=list(self.categories)).codes
+        codes = pd.Index(list(self.categories), dtype="string").get_indexer(pd.Index(column.astype("string")))
         found = np.zeros((len(column), len(self.categories)), np.float32)
         rows = np.flatnonzero(codes >= 0)
         found[rows, codes[rows]] = 1.0
@@ -97,14 +98,70 @@ def check_values(table: pd.DataFrame, path: Path, columns: Sequence[str], missin
     for column in columns:
         values = table[column]
         if pd.api.types.is_float_dtype(values) and (infinite := np.isinf(values.to_numpy(np.float64))).any():
-            line = line_of(int(infinite.argmax()), header)
+            line = line_of(int(table.index[int(infinite.argmax())]), header)
             raise UserError(f"line {line} of {path} has an infinite number in column '{column}'", "correct it.")
         absent = values.isna().to_numpy()
         if absent.any() and missing == "error":
-            line = line_of(int(absent.argmax()), header)
+            line = line_of(int(table.index[int(absent.argmax())]), header)
             raise UserError(
                 f"line {line} of {path} has no value in column '{column}'", "fill it, or set `data.missing=mean`."
             )
         gaps += int(absent.sum())
     replaced = "replaced by the mean of meta-train, or by no category"
     return [f"{counted(gaps, 'missing value')} {'was' if gaps == 1 else 'were'} {replaced}"] if gaps else []
+
+
+def rows_by_name(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    """Return the rows of each class or entity by its name, in the order of names; no value of `column` may be missing.
+
+    Whole numbers are written without a point, even where other rows without a value made floats of them.
+    """
+    values = table[column]
+    if pd.api.types.is_float_dtype(values) and (values == values.round()).all() and np.isfinite(values).all():
+        values = values.astype(np.int64)
+    names = values.astype(str).str.strip()
+    return {str(name): rows for name, rows in table.groupby(names, sort=True)}
+
+
+def words_by_name(place: Path, rows: Mapping[str, pd.DataFrame], column: str, noun: str) -> dict[str, str]:
+    """Return the word in `column` of each class or entity.
+
+    Raises:
+        UserError: the rows of one have different words; `noun` says what it is.
+    """
+    found = {}
+    for name, own in rows.items():
+        words = own[column].astype(str).str.strip().unique().tolist()
+        if len(words) > 1:
+            raise UserError(
+                f"{noun} '{name}' of {place} has rows of '{words[0]}' and of '{words[1]}' in column '{column}'",
+                f"give each {noun} to one split.",
+            )
+        found[name] = words[0]
+    return found
+
+
+def class_dataset(
+    name: str,
+    rows: Mapping[str, pd.DataFrame],
+    lists: Mapping[Split, Sequence[str]],
+    columns: Sequence[str],
+    standardise: bool,
+    skipped: Skipped,
+) -> ClassDataset:
+    """Return rows as examples; what the vectors are made by is learned from the meta-train rows.
+
+    Args:
+        name: of the data set.
+        rows: of each class.
+        lists: the classes of each split.
+        columns: that describe a row.
+        standardise: see `TableFeatures.of`.
+        skipped: see `ClassDataset`.
+
+    Raises:
+        UserError: as `TableFeatures.of`.
+    """
+    features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
+    splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
+    return ClassDataset(name, splits, skipped)

@@ -37,12 +37,11 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
         elif suffix == ".xlsx":
             table = pd.read_excel(path, header=0 if header else None)
         else:
-            separator = "\t" if suffix == ".tsv" else ","
-            table = pd.read_csv(
-                path, sep=separator, header=0 if header else None, skipinitialspace=True, low_memory=False
-            )
+            table = _read_csv(path, "\t" if suffix == ".tsv" else ",", header)
+    except UserError:
+        raise
     except ImportError as error:
-        raise UserError(f"{path} needs {error.name}", f"pip install {error.name}.") from error
+        raise UserError(f"{path} needs openpyxl", "pip install 'metarun[excel]'.") from error
     except Exception as error:  # pandas and its readers raise a dozen kinds on foreign bytes
         raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())}).") from error
     table.columns = [str(column).strip() for column in table.columns]
@@ -50,6 +49,21 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
         raise UserError(f"{path} has two columns called '{twice[0]}'", "rename one.")
     if table.empty:
         raise UserError(f"{path} has no rows", "fill it.")
+    return table
+
+
+def _read_csv(path: Path, separator: str, header: bool) -> pd.DataFrame:
+    how = {"sep": separator, "skipinitialspace": True, "low_memory": False}
+    if not header:
+        return pd.read_csv(path, header=None, **how)  # type: ignore[call-overload,no-any-return]
+    names = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0]  # type: ignore[call-overload]
+    table: pd.DataFrame = pd.read_csv(path, **how)  # type: ignore[call-overload]
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(
+            f"the rows of {path} have more values than its first line has names of columns", "name every column."
+        )
+    if names.notna().all() and len(names) == len(table.columns):
+        table.columns = names  # pandas calls the second of two alike "a.1"
     return table
 
 

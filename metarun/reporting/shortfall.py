@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from metarun.results.metrics import metric_of
+from metarun.results.metrics import best_floor, metric_of
 
 FELL = 0.98  # the training loss fell if it ended below this fraction of its first value
 AT_CHANCE = 0.02  # accuracy; the floor is at chance if it is this close
@@ -22,15 +22,16 @@ def shortfall(record: Mapping[str, Any]) -> Shortfall | None:
     if not record["iterations"]:
         return None
     metric = metric_of(record)
-    half, floor, chance = (record.get(key) for key in (metric.ci95, metric.floor, "chance"))
+    half, chance = (record.get(key) for key in (metric.ci95, "chance"))
     if half is None:
         return None
     score = metric.score(record[metric.key])
     if chance is not None and score - half <= chance:
         return "chance"
-    if floor is None or score >= metric.score(floor):
+    floor = best_floor(record)
+    if floor is None or score >= metric.score(floor[0]):
         return None
-    return "floor" if score + half < metric.score(floor) or _has_outlier_tasks(record) else None
+    return "floor" if score + half < metric.score(floor[0]) or _has_outlier_tasks(record) else None
 
 
 def shortfall_message(record: Mapping[str, Any]) -> str | None:
@@ -45,7 +46,9 @@ def shortfall_message(record: Mapping[str, Any]) -> str | None:
         median = f" (median {metric.text(record[metric.median])})" if record.get(metric.median) else ""
         return f"below the floor because of a few tasks{median}; lower `test.steps`{_inner_rate(record)}."
     else:
-        message = f"below the floor: {metric_of(record).floor_is}, which needs no training, is better"
+        floor = best_floor(record)
+        assert floor is not None, "the run is below it"
+        message = f"below the floor: {floor[1]}, which needs no training, is better"
     return f"{message}; {_what_to_check(record)}."
 
 

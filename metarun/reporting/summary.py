@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from metarun.reporting.shortfall import shortfall_message
-from metarun.results.metrics import figure, metric_of
+from metarun.results.metrics import RIDGE_FLOOR, RIDGE_IS, figure, metric_of
 from metarun.results.records import excludes_diverged
 from metarun.results.settings import long_setting
 from metarun.results.statistics import FEW_TASKS
@@ -56,6 +56,8 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     table.add_row("by step", _curve(by_step, record.get("steps_asked")))
     if record.get(metric.floor) is not None:
         table.add_row("floor", f"{metric.text(record[metric.floor])} ({metric.floor_is}, same tasks)")
+    if record.get(RIDGE_FLOOR) is not None:
+        table.add_row("ridge floor", f"{metric.text(record[RIDGE_FLOOR])} ({RIDGE_IS}, same tasks)")
     if record.get("chance") is not None:
         table.add_row("chance", metric.text(record["chance"]))
 

@@ -123,11 +123,21 @@ MSE = Metric(
     queries="query points",
 )
 METRICS = (ACCURACY, MSE)
+RIDGE_FLOOR = "floor_ridge_mse"  # the key of a second floor of regression
+RIDGE_IS = "ridge regression of each task's support set"
 
 
 def metric_of(record: Mapping[str, Any]) -> Metric:
     """Return the metric of a finished run."""
     return MSE if MSE.key in record else ACCURACY
+
+
+def best_floor(record: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Return the best of what a row says is reached without any training, and what it is; None: it says nothing."""
+    metric = metric_of(record)
+    floors = {metric.floor_is: record.get(metric.floor), RIDGE_IS: record.get(RIDGE_FLOOR)}
+    found = [(value, what) for what, value in floors.items() if value is not None]
+    return max(found, key=lambda floor: metric.score(floor[0]), default=None)
 
 
 def figure(record: Mapping[str, Any]) -> str:

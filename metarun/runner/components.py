@@ -22,7 +22,7 @@ from metarun.config.schema import Config
 from metarun.data import Examples, Split
 from metarun.data.contents import log_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, log_duplicates
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 from metarun.loggers import Logger
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.runner.data_loading import load_data, wrong_type_error
@@ -122,7 +122,7 @@ class Parts:
         if isinstance(outputs, int) and outputs < 1:
             setting = f"algo.outputs={outputs}{set_by('algo.outputs')}"
             raise UserError(f"{setting} but it must be at least 1", "omit it to use the way of the tasks.")
-        node = self.config["algo"]
+        node = self._with_outputs(self.config["algo"])
         has_argument = takes("algo", node, "over_tasks")
         arguments = node if has_argument else {key: value for key, value in node.items() if key != "over_tasks"}
         algorithm: Algorithm = build("algo", arguments, backbone=backbone, **self._data_arguments)
@@ -130,6 +130,11 @@ class Parts:
         if not has_argument:
             self._set_execution(algorithm)
         return algorithm
+
+    def _with_outputs(self, node: Config) -> Config:
+        """Give a head that follows the tasks' way, which is 1 in regression, an output for each target."""
+        targets = self.source.outputs
+        return {**node, "outputs": targets} if targets is not None and node.get("outputs") == 1 else node
 
     @property
     def _backbone_arguments(self) -> dict[str, Any]:
@@ -298,10 +303,17 @@ class Parts:
 
     def check_head(self, shape: TaskShape) -> None:
         """Raise a UserError if the algorithm's head does not fit the way of the tasks."""
-        outputs = self.algorithm.outputs
+        outputs, targets = self.algorithm.outputs, self.source.outputs
         ways = {shape.way, self._smallest[0]} if shape == self.test_shape else {shape.way}
-        if outputs is None or ways == {outputs} or (self.source.kind == "regression" and shape.way != 1):
+        needed = ways if targets is None else {targets}
+        if outputs is None or needed == {outputs} or (targets is not None and shape.way != 1):
             return  # the stream reports an invalid way in regression
+        if targets is not None and targets != 1:
+            raise UserError(
+                f"this {self.config['chosen']['algo']} has a fixed head for {counted(outputs, 'target')} but "
+                f"data={self.source.name} has {targets}",
+                "omit `algo.outputs`, or meta-train a run on such data.",
+            )
         algo, key = self.config["chosen"]["algo"], source_key(shape.keys[0])
         head = source_key("algo.outputs")
         if key != head and not self.is_trained:

@@ -18,7 +18,14 @@ from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
 from metarun.runner.finished import find_result, show
-from metarun.runner.record import describe_audit, describe_conditions, describe_test, finite_tasks, task_columns
+from metarun.runner.record import (
+    describe_audit,
+    describe_conditions,
+    describe_ridge,
+    describe_test,
+    finite_tasks,
+    task_columns,
+)
 from metarun.system.determinism import torch_settings
 from metarun.system.memory import is_out_of_memory, keep_freed_memory
 from metarun.system.signals import Interruption
@@ -98,6 +105,7 @@ def meta_test(
     torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a user's method may draw random numbers
     with screen.phase("testing", f"meta-testing {run.path.name}"):
         tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, on_progress, interruption.check)
+        tested |= describe_ridge(parts, tasks, found, on_progress)
     tested = {**tested, **describe_conditions(parts)}
     finite = finite_tasks(found)
     if parts.config.get("audit"):

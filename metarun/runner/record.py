@@ -16,16 +16,18 @@ from torch import Tensor
 from metarun import __version__
 from metarun.algorithms import Algorithm
 from metarun.data.brightness import brightness
-from metarun.errors import RunFailed
-from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate
+from metarun.errors import RunFailed, UserError
+from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, evaluate_predictions
 from metarun.evaluation.floor import evaluate_floor
+from metarun.evaluation.ridge import choose_rate, predict_by_ridge
 from metarun.evaluation.transduction import audit, check_predictions, is_transductive
 from metarun.results import provenance
-from metarun.results.metrics import METRICS, MSE
+from metarun.results.metrics import METRICS, MSE, RIDGE_FLOOR
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import by_shape, size_texts
@@ -140,6 +142,31 @@ def describe_test(
         "stream_hash": stream.hash(tasks),
     }
     return record, found
+
+
+def describe_ridge(parts: Parts, tasks: int, found: Evaluation, on_progress: Callable[[int, int], None]) -> Record:
+    """Return the second floor of regression, whose rate is chosen on meta-val; nothing in classification.
+
+    Args:
+        parts: of the run.
+        tasks: how many of meta-test.
+        found: the figures of the checkpoint on them.
+        on_progress: as of `describe_test`.
+    """
+    if found.metric is not MSE or len(parts.source.inputs) > 1:
+        return {}
+    try:
+        val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
+    except UserError as error:  # a test of other sizes than those of training
+        log.warning("no ridge floor, since its rate is chosen on meta-val: %s", error)
+        return {}
+    rate = choose_rate(val_stream)
+
+    def predict(batch: TaskBatch) -> Tensor:
+        return predict_by_ridge(batch, rate)
+
+    floor_found = evaluate_predictions(predict, parts.test_stream, tasks, on_progress)
+    return {RIDGE_FLOOR: _floor(found, floor_found), "floor_ridge_rate": rate}
 
 
 def describe_conditions(parts: Parts) -> Record:

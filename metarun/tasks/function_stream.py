@@ -26,19 +26,7 @@ class FunctionTaskStream:
         self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         check_family(family)
-        if shape.way != 1:
-            key = source_key(shape.keys[0])
-            ready_made = "`task=10points` or " if key == "task.way" else ""
-            raise UserError(
-                f"way={shape.way}{set_by(key)} but {family.name} is a function with one output",
-                f"set {ready_made}`{key}=1`.",
-            )
-        if shape.within is not None:
-            key = source_key(shape.keys[3])
-            raise UserError(
-                f"{key}={shape.within}{set_by(key)} but {family.name} is a family of functions, which has no classes",
-                f"set `{key}=null`.",
-            )
+        check_one_way(shape, family.name, f"{family.name} is a function with one output")
         self.shape = shape
         self._family = family
         self._key = root_key(split, seed)
@@ -61,3 +49,14 @@ class FunctionTaskStream:
     def hash(self, count: int) -> str:
         """Return a SHA-256 over what the first `count` tasks are a pure function of."""
         return hashlib.sha256(f"{self._identity}|{self.shape.query}|{self._key}|{count}".encode()).hexdigest()
+
+
+def check_one_way(shape: TaskShape, name: str, why: str) -> None:
+    """Raise a UserError unless tasks are 1-way and of no group of classes, as in regression; `why` is a clause."""
+    if shape.way != 1:
+        key = source_key(shape.keys[0])
+        ready_made = "`task=10points` or " if key == "task.way" else ""
+        raise UserError(f"way={shape.way}{set_by(key)} but {why}", f"set {ready_made}`{key}=1`.")
+    if shape.within is not None:
+        key = source_key(shape.keys[3])
+        raise UserError(f"{key}={shape.within}{set_by(key)} but {name} has no classes", f"set `{key}=null`.")

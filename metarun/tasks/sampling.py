@@ -158,6 +158,46 @@ class Disjoint:
         return replace(self, table=self.table.to(device))
 
 
+@dataclass(frozen=True)
+class InOrder:
+    """Tasks of one entity each: its first rows are the support set, and queries are drawn from the later ones.
+
+    Args:
+        offsets: (entities + 1,) int64; the rows of entity e are offsets[e] to offsets[e + 1] - 1, in order.
+        shot: support rows.
+        query: query rows.
+        key: what the choice is a pure function of, with a task's number.
+        entities: (tasks,) of each task, after which they come again; None: endless tasks, each of any entity.
+    """
+
+    offsets: Tensor
+    shot: int
+    query: int
+    key: int
+    entities: Tensor | None = None
+
+    @classmethod
+    def of(cls, offsets: Tensor, shot: int, query: int, key: int, disjoint: bool) -> Self:
+        """Return the choice; `disjoint`: of one task of each entity, in random order."""
+        if not disjoint:
+            return cls(offsets, shot, query, key)
+        count = len(offsets) - 1
+        order = choose(torch.tensor(root_key(key, "entities")), torch.tensor(count), count)
+        return cls(offsets, shot, query, key, order)
+
+    def rows(self, first: int, count: int) -> Tensor:
+        """Return (count, 1, shot + query) the rows of tasks `first` to `first + count - 1`."""
+        sizes, numbers = self.offsets.diff(), torch.arange(first, first + count)
+        keys = split_key(self.key, numbers)
+        if self.entities is None:
+            entities = choose(keys, torch.full_like(keys, len(sizes)), 1)[:, 0]
+        else:
+            entities = self.entities[numbers % len(self.entities)]
+        later = self.shot + choose(~keys, sizes[entities] - self.shot, self.query)
+        within = torch.cat([torch.arange(self.shot).expand(count, -1), later], 1)
+        return (self.offsets[entities][:, None] + within)[:, None]
+
+
 def _shuffled_within(sizes: Tensor, key: int) -> Tensor:
     """Return the numbers of all examples, class by class, each class in random order."""
     classes = torch.arange(len(sizes)).repeat_interleave(sizes)

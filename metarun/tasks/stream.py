@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from metarun.config.key_origins import set_by
-from metarun.data import ClassDataset, Examples, Sinusoid, Split
+from metarun.data import ClassDataset, EntityDataset, Examples, Sinusoid, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.families import check_family, family_hash
 from metarun.tasks.function_stream import FunctionTaskStream
 
@@ -46,15 +47,17 @@ class TaskSource(ABC):
         name: what messages call it.
         kind: of its tasks.
         inputs: the fields of one example by name.
-        splits: the stored examples; None where they are drawn from a formula.
+        splits: the stored examples by class; None in regression.
+        outputs: how many numbers are predicted of an example; None in classification, where it is the tasks' way.
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
     """
 
     kind: ClassVar[Kind]
     splits: Mapping[Split, Examples] | None = None
     floor_vectors: FloorVectors = "raw"
+    outputs: int | None = None
 
-    def __init__(self, data: ClassDataset | Sinusoid, inputs: Mapping[str, InputSpec]) -> None:
+    def __init__(self, data: ClassDataset | EntityDataset | Sinusoid, inputs: Mapping[str, InputSpec]) -> None:
         self.data = data
         self.name: str = data.name
         self.inputs = inputs
@@ -98,10 +101,12 @@ def task_source(data: Any) -> TaskSource:
     """Return loaded data as a source of tasks.
 
     Raises:
-        UserError: it is neither a `ClassDataset` nor a family of functions.
+        UserError: it is neither a `ClassDataset` nor an `EntityDataset` nor a family of functions.
     """
     if isinstance(data, ClassDataset):
         return ClassSource(data)
+    if isinstance(data, EntityDataset):
+        return EntitySource(data)
     check_family(data)
     return FunctionSource(data)
 
@@ -135,10 +140,39 @@ class ClassSource(TaskSource):
         return ClassTaskStream(self._dataset, split, shape, seed, device, dtype, disjoint)
 
 
+class EntitySource(TaskSource):
+    """A data set of entities, from which regression tasks are drawn."""
+
+    kind: ClassVar[Kind] = "regression"
+
+    def __init__(self, data: EntityDataset) -> None:
+        super().__init__(data, data.inputs)
+        self.outputs = data.outputs
+        self._dataset = data
+
+    @property
+    def hash(self) -> str:
+        """See `TaskSource`."""
+        return self._dataset.hash
+
+    def stream(
+        self,
+        split: Split,
+        shape: TaskShape,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        disjoint: bool = False,
+    ) -> TaskStream:
+        """See `TaskSource`."""
+        return EntityTaskStream(self._dataset, split, shape, seed, device, dtype, disjoint)
+
+
 class FunctionSource(TaskSource):
     """A family of functions, from which regression tasks are drawn."""
 
     kind: ClassVar[Kind] = "regression"
+    outputs: int | None = 1
 
     def __init__(self, data: Sinusoid) -> None:
         super().__init__(data, input_specs(np.dtype(np.float32), data.shape))

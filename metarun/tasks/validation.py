@@ -9,6 +9,7 @@ from metarun.errors import UserError
 from metarun.system.inputs import first_field
 from metarun.tasks.batch import chunks
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.function_stream import FunctionTaskStream
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream
@@ -29,6 +30,9 @@ def check_tasks(stream: TaskStream, tasks: int = CHECKED_TASKS) -> None:
             _check_rows(part, len(numbers))
     elif isinstance(stream, ClassTaskStream):
         _check_rows(stream, min(tasks, stream.available or tasks))
+    elif isinstance(stream, EntityTaskStream):
+        rows = torch.cat(stream.rows(0, min(tasks, stream.available or tasks)), 1)
+        _raise_if(_has_duplicates(rows), 0, "contains a row twice, such as in its support and its query set")
     elif isinstance(stream, FunctionTaskStream):
         task = stream.draw(0, min(tasks, CHECKED_TASKS))
         support, query = first_field(task.support_x), first_field(task.query_x)

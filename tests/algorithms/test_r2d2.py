@@ -6,6 +6,7 @@ from sklearn.linear_model import Ridge
 
 from metarun.algorithms import R2D2
 from metarun.algorithms.r2d2 import ridge_regression
+from metarun.backbones import MLP
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch
 from metarun.training.loop import Training
@@ -45,6 +46,18 @@ def test_predictions_equal_scikit_learn_scaled_and_shifted(way, shot):
         theirs = Ridge(alpha=0.7, fit_intercept=False).fit(support.numpy(), one_hot.numpy()).predict(query.numpy())
         expected = 3.0 * torch.from_numpy(theirs) + 0.4
         torch.testing.assert_close(r2d2.predict(tasks, 0)[0, t], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_in_regression_the_targets_themselves_are_regressed_on():
+    torch.manual_seed(0)
+    r2d2 = R2D2(MLP((3,), [6]), init_lambda=0.5).double().eval()
+    x, y = torch.randn(2, 9, 3).double(), torch.randn(2, 9, 2).double()
+    found = r2d2.predict(TaskBatch(x[:, :5], y[:, :5], x[:, 5:], y[:, 5:], way=1), 0)
+    assert found.shape == (1, 2, 4, 2)
+    for t in range(2):
+        features = torch.nn.functional.pad(r2d2.backbone(x[t]), (0, 1), value=1.0).detach().numpy()
+        theirs = Ridge(alpha=0.5, fit_intercept=False).fit(features[:5], y[t, :5].numpy()).predict(features[5:])
+        torch.testing.assert_close(found[0, t], torch.from_numpy(theirs), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(("examples", "features"), [(4, 9), (9, 4)])

@@ -9,6 +9,7 @@ import time
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -284,6 +285,22 @@ def test_sinusoid_regression_reports_squared_errors(metarun):
     assert "accuracy" not in record
     assert "squared error" in printed
     assert metarun("compare")[0] == 0
+
+
+def test_a_table_of_entities_gives_squared_errors_of_several_targets(metarun):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(96, 3)), columns=["load", "heat", "noise"])
+    rows.assign(machine=np.repeat(np.arange(12), 8)).to_csv("table.csv", index=False)
+    code, printed, _ = metarun(
+        *("train", "algo=maml", "data=regression_table", "data.root=table.csv", "data.entity=machine"),
+        *("data.targets=[heat,noise]", "task.shot=3", "task.query=2", "train.iterations=2", "train.validate_every=1"),
+        *("train.validate_tasks=2", "train.meta_batch=2", "test.tasks=5", "test.steps=1", "backbone.hidden=[4]"),
+    )
+    assert code == 0
+    record = read(the_run("maml-regression_table-1w3s-*"))
+    assert record["parameters"] == 1 * 4 + 4 + 4 * 2 + 2, "the head has an output for each target"
+    assert {"floor_mse", "floor_ridge_mse", "floor_ridge_rate"} <= set(record)
+    assert "ridge floor" in printed
 
 
 def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):

@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 
 from metarun.config.compose import config_dir, resolve
 from metarun.config.schema import register
-from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
+from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, Sinusoid
+from metarun.data.entities import row_dtype
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import task_source
@@ -18,18 +19,23 @@ pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))
 BORROWED = ["maml_caltech101", "protonet_caltech101", "maml_image_folder"]
 DATA = sorted(path.stem for path in (Path(config_dir()) / "data").glob("*.yaml"))
-SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28), "fsdd": (1, 32, 64)}  # the others are photographs
+SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28), "fsdd": (1, 32, 64), "plants": (64,)}
+ENTITIES = {"parkinsons": (19, 2), "movielens": (21, 1)}  # inputs and targets; the others are photographs
 
 
 @cache
-def synthetic(data: str) -> ClassDataset | Sinusoid:
-    """64 classes of 30 black pictures in every split, or the sinusoids."""
+def synthetic(data: str) -> ClassDataset | EntityDataset | Sinusoid:
+    """64 classes of 30 black pictures or rows in every split, or the sinusoids."""
     if data == "sinusoid":
         return Sinusoid()
-    values = np.zeros((64 * 30, *SHAPES.get(data, (3, 84, 84))), np.uint8)
+    if data in ENTITIES:
+        values = np.zeros(64 * 30, row_dtype(*ENTITIES[data]))
+    else:
+        values = np.zeros((64 * 30, *SHAPES.get(data, (3, 84, 84))), np.uint8)
     offsets = np.arange(0, len(values) + 1, 30)
     splits = {which: Examples(values, offsets, tuple(f"{which} {c}" for c in range(64))) for which in SPLITS}
-    return ClassDataset(data, splits)
+    made = ClassDataset(data, splits)
+    return EntityDataset(made) if data in ENTITIES else made
 
 
 def parts_of(recipe: str, *overrides: str) -> Parts:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.support.commands import run_here
@@ -21,6 +23,18 @@ DOCUMENTS = [
 ]
 ON_GITHUB = "https://github.com/metarun/metarun/blob/main/"
 SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3", "train.meta_batch=2"]
+
+
+ON_THE_MIRROR = ("omniglot", "caltech101", "fsdd", "plants", "parkinsons", "movielens")
+
+
+def write_tables() -> None:
+    """Write the tables of docs/data_tables.md: ten classes of 20 rows, and twelve machines of 40 rows."""
+    rng = np.random.default_rng(0)
+    flowers = pd.DataFrame(rng.normal(size=(200, 2)), columns=["length", "width"])
+    flowers.assign(species=np.repeat(list("abcdefghij"), 20)).to_csv("flowers.csv", index=False)
+    machines = pd.DataFrame(rng.normal(size=(480, 3)), columns=["load", "heat", "noise"])
+    machines.assign(machine=np.repeat(range(12), 40), day=np.tile(range(40), 12)).to_csv("machines.csv", index=False)
 
 
 def blocks(language: str, document: Path) -> list[str]:
@@ -62,10 +76,12 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(re.sub(r'"train.iterations": \d+', '"train.iterations": 2, "test.tasks": 3', text))
     for command in shown_commands(document):
-        if any(name in command for name in ("omniglot", "caltech101", "fsdd")):
+        if any(f"={name}" in command or f" {name}" in command for name in ON_THE_MIRROR):
             monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
         if "my_pictures" in command:
             write_pictures(Path("my_pictures"), count=20)
+        if "flowers.csv" in command or "machines.csv" in command:
+            write_tables()
         if "my_sounds" in command:
             write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8)
         if command.startswith("metarun "):

@@ -33,6 +33,8 @@ def wave(mse: float, **changed) -> dict:
         (wave(4.1), None),
         (wave(4.3), "floor"),
         (wave(9.0, iterations=0), None),
+        (wave(3.0, floor_ridge_mse=2.0), "floor"),  # of the two floors, the better
+        (wave(3.0, floor_ridge_mse=5.0), None),
         (wave(9.0, floor_mse=None), None),
         (wave(3.6e6, mse_ci95=7.3e6, mse_median=3.4), "floor"),  # a few tasks almost diverged
         (wave(3.0, mse_ci95=7.0), None),  # few tasks, but better than the floor

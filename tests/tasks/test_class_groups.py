@@ -149,7 +149,7 @@ def test_a_class_of_a_skipped_group_may_have_few_examples():
 
 
 def test_functions_have_no_groups():
-    with pytest.raises(UserError, match="within=alphabet but sinusoid is a family of functions, which has no classes"):
+    with pytest.raises(UserError, match="within=alphabet but sinusoid has no classes"):
         task_source(Sinusoid()).stream("train", TaskShape(1, 5, 5, "alphabet"), 0, CPU, torch.float32)
 
 
