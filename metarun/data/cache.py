@@ -115,7 +115,7 @@ def apply_storage(data: ClassDataset, storage: Storage) -> ClassDataset:
         path = data_root() / "splits" / f"{data.name}-{data.hash[:16]}-{split}.npz"
         return load_or_build(path, f"split-1|{data.hash}", lambda: data.splits[split], storage)
 
-    return ClassDataset(data.name, {split: on_disk(split) for split in SPLITS}, data.skipped)
+    return ClassDataset(data.name, {split: on_disk(split) for split in SPLITS}, data.skipped, data.id_sizes)
 
 
 def _trusted(
