@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -115,7 +116,7 @@ def apply_storage(data: ClassDataset, storage: Storage) -> ClassDataset:
         path = data_root() / "splits" / f"{data.name}-{data.hash[:16]}-{split}.npz"
         return load_or_build(path, f"split-1|{data.hash}", lambda: data.splits[split], storage)
 
-    return ClassDataset(data.name, {split: on_disk(split) for split in SPLITS}, data.skipped, data.id_sizes)
+    return replace(data, splits={split: on_disk(split) for split in SPLITS})
 
 
 def _trusted(
