@@ -12,6 +12,7 @@ import pytest
 from tests.support.commands import run_here
 from tests.support.fake_images import write_pictures
 from tests.support.fake_sounds import write_tones
+from tests.support.fake_texts import write_texts
 from tests.support.reference import import_learn2learn
 
 ROOT = Path(__file__).parents[2]
@@ -62,12 +63,14 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(re.sub(r'"train.iterations": \d+', '"train.iterations": 2, "test.tasks": 3', text))
     for command in shown_commands(document):
-        if any(name in command for name in ("omniglot", "caltech101", "fsdd")):
+        if any(name in command for name in ("omniglot", "caltech101", "fsdd", "clinc150", "banking77", "hwu64")):
             monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
         if "my_pictures" in command:
             write_pictures(Path("my_pictures"), count=20)
         if "my_sounds" in command:
             write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8)
+        if "my_texts" in command:
+            write_texts(Path("my_texts.csv"))
         if command.startswith("metarun "):
             assert run_here(*shortened(command)) == 0, command
         elif command.startswith("python "):
