@@ -15,6 +15,7 @@ from metarun.data.sinusoid import Sinusoid
 from metarun.data.source import DataSource
 from metarun.data.table import Table
 from metarun.data.tasksets import Tasksets
+from metarun.data.text import Text
 
 __all__ = [
     "SPLITS",
@@ -35,4 +36,5 @@ __all__ = [
     "Split",
     "Table",
     "Tasksets",
+    "Text",
 ]

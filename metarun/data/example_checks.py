@@ -1,7 +1,7 @@
 """Check the arrays of a new data set, which may come from a user's code."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,22 @@ def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: S
                     f"class '{name}' of {where} has an example with a number that is not finite", "fix or remove it."
                 )
         first += len(piece)
+
+
+def check_ids(where: str, pieces: Iterator[Any], sizes: Mapping[str, int]) -> None:
+    """Check that the ids of each field in `sizes` are from 0 to below its size.
+
+    Raises:
+        UserError: one is not.
+    """
+    for piece in pieces if sizes else ():
+        for name, size in sizes.items():
+            ids = piece if piece.dtype.fields is None else piece[name]
+            if ids.min() < 0 or ids.max() >= size:
+                wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+                raise UserError(
+                    f"{where} has the id {wrong} in '{name}' but ids are 0 to {size - 1}", "correct its size or the id."
+                )
 
 
 def _float_fields(piece: Any) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.example_checks import check_examples, check_finite
+from metarun.data.example_checks import check_examples, check_finite, check_ids
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.system.hash_cache import cached_answer
@@ -134,9 +134,11 @@ class ClassDataset:
             deviation of a float map over its last dimension, time.
         groupings: how classes can be grouped, by the name of a grouping: `{"alphabet": alphabet_of}`, where
             `alphabet_of("Greek/character01")` is "Greek". `task.within=alphabet` makes tasks of one group each.
+        id_sizes: of each field of ids, how many there are (the vocabulary), which a network with an embedding needs.
 
     Raises:
-        UserError: a class is in two splits, a split is empty, or examples are invalid; see `check_examples`.
+        UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
+            or an id is not below its size.
     """
 
     name: str
@@ -144,6 +146,7 @@ class ClassDataset:
     skipped: Skipped = field(default_factory=Skipped)
     floor_vectors: FloorVectors = "raw"
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
+    id_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -184,20 +187,22 @@ class ClassDataset:
                 f"split '{split}' of {self.name} is part of a memory map and would be copied",
                 "create a memory map of its own, in C order.",
             )
-        if any(spec.kind == "floats" for spec in examples.inputs.values()):
-            self._check_finite(where, split, examples)
+        if any(spec.kind == "floats" for spec in examples.inputs.values()) or self.id_sizes:
+            self._check_numbers(where, split, examples)
 
-    def _check_finite(self, where: str, split: Split, examples: Examples) -> None:
+    def _check_numbers(self, where: str, split: Split, examples: Examples) -> None:
         """Check every number; for a memory map the result is cached beside its file."""
 
         def check() -> str:
             check_finite(where, pieces(examples.values), examples.offsets, examples.class_names)
+            check_ids(where, pieces(examples.values), self.id_sizes)
             return "finite"
 
         if (file := _file_of(examples)) is None:
             check()
         else:
-            cached_answer([file], f"finite|{file}|{_header(split, examples)}", check)
+            sizes = f"|{dict(self.id_sizes)}" if self.id_sizes else ""
+            cached_answer([file], f"finite|{file}|{_header(split, examples)}{sizes}", check)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -207,7 +212,8 @@ class ClassDataset:
     @property
     def inputs(self) -> dict[str, InputSpec]:
         """The fields of one example by name."""
-        return self.splits["train"].inputs
+        fields = self.splits["train"].inputs
+        return {name: replace(spec, size=self.id_sizes.get(name)) for name, spec in fields.items()}
 
     @cached_property
     def hash(self) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,7 +81,8 @@ class Fsdd:
         Raises:
             UserError: they were not found or are not complete, or there is no such split.
         """
-        return self._cache().load(self._content(), self._make)
+        loaded = self._cache().load(self._content(), self._make)
+        return replace(loaded, groupings={"speaker": _speaker_of, "digit": _digit_of})
 
     def where(self) -> str | None:
         """Return where the recordings would come from now; None: from a download."""
@@ -164,3 +166,11 @@ def _classes(root: Path, names: Sequence[str]) -> Classes:
             f"get a complete copy from {_SOURCE}, or use data=audio for recordings of your own.",
         )
     return dict(sorted(classes.items()))
+
+
+def _speaker_of(class_name: str) -> str:
+    return class_name.partition("/")[0]
+
+
+def _digit_of(class_name: str) -> str:
+    return class_name.partition("/")[2]

@@ -20,11 +20,13 @@ class InputSpec:
         dtype: as stored: "uint8", "float32", "int32" or "bool".
         kind: "bytes" k mean k / 255, "floats" are unchanged, "ids" are indices of an embedding, and a "mask" is true at
             the positions that exist if examples differ in length.
+        size: how many different ids there are, from 0 on; None: not known, or the kind is not "ids".
     """
 
     shape: tuple[int, ...]
     dtype: str
     kind: Kind
+    size: int | None = None
 
 
 assert set(KIND_OF.values()) == set(get_args(Kind))

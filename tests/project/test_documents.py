@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from tests.support.commands import run_here
 from tests.support.fake_images import write_pictures
 from tests.support.fake_sounds import write_tones
+from tests.support.fake_texts import write_texts
 from tests.support.reference import import_learn2learn
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +26,7 @@ DOCUMENTS = [
 ON_GITHUB = "https://github.com/metarun/metarun/blob/main/"
 SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3", "train.meta_batch=2"]
 
-
-ON_THE_MIRROR = ("omniglot", "caltech101", "fsdd", "plants", "parkinsons", "movielens")
+ON_THE_MIRROR = re.compile("[= ](omniglot|caltech101|fsdd|plants|parkinsons|movielens|clinc150|banking77|hwu64)")
 
 
 def write_tables() -> None:
@@ -35,6 +36,15 @@ def write_tables() -> None:
     flowers.assign(species=np.repeat(list("abcdefghij"), 20)).to_csv("flowers.csv", index=False)
     machines = pd.DataFrame(rng.normal(size=(480, 3)), columns=["load", "heat", "noise"])
     machines.assign(machine=np.repeat(range(12), 40), day=np.tile(range(40), 12)).to_csv("machines.csv", index=False)
+
+
+WRITTEN: dict[str, Callable[[], object]] = {
+    "my_pictures": lambda: write_pictures(Path("my_pictures"), count=20),
+    "my_sounds": lambda: write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8),
+    "my_texts": lambda: write_texts(Path("my_texts.csv")),
+    "flowers.csv": write_tables,
+    "machines.csv": write_tables,
+}
 
 
 def blocks(language: str, document: Path) -> list[str]:
@@ -76,14 +86,11 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(re.sub(r'"train.iterations": \d+', '"train.iterations": 2, "test.tasks": 3', text))
     for command in shown_commands(document):
-        if any(f"={name}" in command or f" {name}" in command for name in ON_THE_MIRROR):
+        if ON_THE_MIRROR.search(command):
             monkeypatch.setenv("METARUN_MIRROR", str(request.getfixturevalue("mirror")))
-        if "my_pictures" in command:
-            write_pictures(Path("my_pictures"), count=20)
-        if "flowers.csv" in command or "machines.csv" in command:
-            write_tables()
-        if "my_sounds" in command:
-            write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8)
+        for name, write in WRITTEN.items():
+            if name in command:
+                write()
         if command.startswith("metarun "):
             assert run_here(*shortened(command)) == 0, command
         elif command.startswith("python "):

@@ -41,3 +41,18 @@ def test_the_double_backward_of_batch_norm_is_wrong_when_vectorised():
     torch.testing.assert_close(meta_gradient(torchs, vectorised=False), right)
     wrong = meta_gradient(torchs, vectorised=True)
     assert (wrong - right).norm() > 1e-3 * right.norm(), "fixed: norm.py can always use torch's own batch_norm"
+
+
+def test_the_double_backward_of_layer_norm_is_wrong_when_vectorised():
+    def torchs(x, scale, shift):
+        return F.layer_norm(x, (4,), scale, shift)
+
+    def plain(x, scale, shift):
+        centred = x - x.mean(-1, keepdim=True)
+        return centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * scale + shift
+
+    right = meta_gradient(plain, vectorised=False)
+    torch.testing.assert_close(meta_gradient(plain, vectorised=True), right)
+    torch.testing.assert_close(meta_gradient(torchs, vectorised=False), right)
+    wrong = meta_gradient(torchs, vectorised=True)
+    assert (wrong - right).norm() > 1e-3 * right.norm(), "fixed: transformer.py can use torch's own layer_norm"
