@@ -97,6 +97,7 @@ def test_train_and_test_pass_the_composed_config_to_the_run(calls: list[Config])
     assert not list(Path.cwd().iterdir()), "Hydra left files behind"
 
 
+@pytest.mark.slow
 def test_overrides_can_be_on_both_sides_of_a_flag(calls: list[Config]) -> None:
     assert run_here("train", "task.way=3", "-m", "seed=1,2", "task.shot=1,5", BASIC) == 0
     assert [(c["task"]["way"], c["seed"], c["task"]["shot"]) for c in calls] == [
@@ -142,11 +143,13 @@ def test_a_sweep_continues_after_a_failed_job_and_exits_with_its_code(
     assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_sweep(calls: list[Config]) -> None:
     assert run_here("train", "-m", "task.way=2,502,3", BASIC) == 143
     assert [c["task"]["way"] for c in calls] == [2, 502]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["train"], ["train", "-m"]])
 def test_a_sweep_from_yaml_needs_no_flag_and_the_command_line_overrides_it(
     calls: list[Config], words: list[str]
@@ -156,6 +159,7 @@ def test_a_sweep_from_yaml_needs_no_flag_and_the_command_line_overrides_it(
     assert {c["chosen"]["algo"] for c in calls} == {"protonet"}
 
 
+@pytest.mark.slow
 def test_two_sweeps_from_yaml_are_multiplied(calls: list[Config]) -> None:
     assert run_here("train", "+sweep=[task_sizes,seeds]", "task.shot=1", BASIC) == 0
     assert [(c["task"]["way"], c["seed"]) for c in calls] == [(way, seed) for way in (5, 20) for seed in range(3)]

@@ -65,6 +65,7 @@ def test_a_run_on_functions_prints_their_parameters(printed_by):
     assert "data: amplitude 0.1 to 5, phase 0 to 3.14159, x -5 to 5" in printed_by("train", "algo=maml", *words)
 
 
+@pytest.mark.slow
 def test_a_test_on_inverted_pictures_warns_and_names_the_key(printed_by):
     write_ink(2)
     printed_by("train", "algo=protonet", *SMALL)
@@ -91,6 +92,7 @@ def test_data_invert_improves_the_accuracy_on_inverted_pictures(printed_by):
     assert row(test_tasks=101)["accuracy"] > as_it_is + 0.2
 
 
+@pytest.mark.slow
 def test_duplicates_of_the_training_data_are_not_counted_for_other_test_data(printed_by):
     write_pictures(Path("mine"), count=4)
     write_pictures(Path("other"), first=1_000, count=4)

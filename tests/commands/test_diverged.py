@@ -209,6 +209,7 @@ def test_a_run_without_a_finite_validation_fails_and_keeps_its_last_weights(meta
     assert (code, "failed (meta-val tasks diverged in every validation" in complaint) == (2, True)
 
 
+@pytest.mark.slow
 def test_diverged_tasks_of_classification_count_as_wrong_and_the_run_finishes(metarun):
     words = [
         "algo=maml",
@@ -229,6 +230,7 @@ def test_diverged_tasks_of_classification_count_as_wrong_and_the_run_finishes(me
     assert metarun("compare", "--against", row["id"])[0] == 2, "there is no other run"
 
 
+@pytest.mark.slow
 def test_a_diverged_training_fails_but_its_best_checkpoint_can_be_tested_and_is_marked(metarun):
     words = [
         "algo=protonet",

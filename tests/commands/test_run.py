@@ -123,6 +123,7 @@ def test_runs_are_reproducible_from_disk_and_in_other_precisions(metarun, word):
         assert numbers(path) == before, "memory and disk are the same run and give the same numbers"
 
 
+@pytest.mark.slow
 def test_a_nondeterministic_operation_is_refused_in_one_sentence(metarun, monkeypatch):
     Path("putting.py").write_text(PUTTING)
     monkeypatch.syspath_prepend(str(Path.cwd()))
@@ -429,6 +430,7 @@ def test_an_id_that_looks_like_a_number_is_an_id(metarun):
     assert (code, "run=12e45678 is neither" in complaint) == (2, True), complaint
 
 
+@pytest.mark.slow
 def test_a_meta_test_without_a_finite_result_is_a_failure(metarun):
     words = ["algo=fomaml", "data=sinusoid", "train.iterations=4", "train.validate_every=2", "test.tasks=5"]
     metarun("train", *words, "algo.inner_lr=2", "test.steps=1")

@@ -34,6 +34,7 @@ def test_every_regression_method_completes_a_run(monkeypatch, tmp_path, algo):
     assert smoke(monkeypatch, tmp_path, f"algo={algo}", "data=sinusoid")["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_smoke_run_is_always_repeated(monkeypatch, tmp_path):
     written = []
     for _ in range(2):

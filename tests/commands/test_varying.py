@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.commands.test_within import SMALL
 
 
@@ -10,6 +12,7 @@ def rows() -> list[dict]:
     return [json.loads(path.read_text()) for path in Path("results/runs").glob("*/result.json")]
 
 
+@pytest.mark.slow
 def test_one_checkpoint_is_tested_on_tasks_of_many_sizes(metarun):
     assert metarun("train", "algo=protonet", *SMALL).code == 0
     (run,) = rows()
@@ -34,6 +37,7 @@ def test_one_checkpoint_is_tested_on_tasks_of_many_sizes(metarun):
     assert complaint.count("\n") <= 2, complaint
 
 
+@pytest.mark.slow
 def test_a_head_of_fixed_size_cannot_serve_a_range(metarun):
     assert metarun("train", "algo=fomaml", "algo.inner_steps=1", *SMALL).code == 0
     code, _, complaint = metarun("test", f"run={rows()[0]['id']}", "task.way=2..5")

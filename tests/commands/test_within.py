@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from metarun.config.compose import config_dir
 
 SMALL = (
@@ -34,6 +36,7 @@ def test_a_run_is_tested_across_and_within_groups(metarun):
     assert "task.within=alphabet (set by the command) but the classes of glyphs are grouped by script" in complaint
 
 
+@pytest.mark.slow
 def test_a_run_within_groups_has_an_id_of_its_own_and_is_tested_across_groups_by_all(metarun):
     output = metarun("train", "algo=protonet", *SMALL, "task.within=script")
     assert output.code == 0, output.err

@@ -172,6 +172,7 @@ def test_a_test_on_training_classes_is_refused(metarun):
     assert len(rows()) == 1
 
 
+@pytest.mark.slow
 def test_a_test_without_the_training_data_reports_that_overlap_is_unknown(metarun):
     Path("mine.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK]\n")
     assert metarun("train", "algo=protonet", "data.split=mine.yaml", *SMALL)[0] == 0
@@ -343,6 +344,7 @@ def test_an_interval_over_few_tasks_is_flagged_everywhere(metarun):
     assert ",few_tasks chance," in printed
 
 
+@pytest.mark.slow
 def test_every_meta_test_is_counted_and_several_results_are_flagged(metarun):
     words = ["train", "algo=protonet", *SMALL]
     assert metarun(*words)[0] == 0

@@ -105,6 +105,7 @@ def test_ridge_regression_on_tfidf_beats_its_floor(metarun: Callable[..., Output
     assert record["accuracy"] > record["floor_accuracy"] + 0.01
 
 
+@pytest.mark.slow
 def test_a_whole_run_on_tokens_of_a_users_file(metarun: Callable[..., Output], tmp_path):
     rng = np.random.default_rng(0)
     lines = [json.dumps({"text": f"word{c} {rng.integers(9)}", "label": c}) for c in range(9) for _ in range(6)]

@@ -117,6 +117,7 @@ def killed_at_a_renaming(nth: int, afterwards: bool, folder: Path) -> bool:
     return ended.code != 0
 
 
+@pytest.mark.slow
 def test_a_kill_between_a_checkpoint_and_its_curve_changes_no_number(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     assert killed_at_a_renaming(7, afterwards=False, folder=folder / "killed")

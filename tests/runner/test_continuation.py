@@ -105,6 +105,7 @@ def test_some_trainings_depend_on_their_length(train, method, reason):
     assert length_dependence(config, method(make_conv4())) == reason
 
 
+@pytest.mark.slow
 def test_a_training_that_depends_on_its_length_starts_over_and_logs_why(train):
     _, _, shorter = train(2, "train.lr_schedule=cosine")
     _, printed, _ = train(4, "train.lr_schedule=cosine")
@@ -115,6 +116,7 @@ def test_a_training_that_depends_on_its_length_starts_over_and_logs_why(train):
     assert "continuing" not in printed
 
 
+@pytest.mark.slow
 def test_a_run_with_an_unscheduled_last_validation_is_not_continued(train):
     _, _, shorter = train(3)
     _, printed, _ = train(4)
@@ -123,6 +125,7 @@ def test_a_run_with_an_unscheduled_last_validation_is_not_continued(train):
     )
 
 
+@pytest.mark.slow
 def test_a_shorter_run_that_diverged_is_not_continued(train):
     code, _, shorter = train(4, "algo._target_=tests.runner.test_continuation.Unlucky")
     assert code == 1

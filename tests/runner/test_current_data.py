@@ -40,6 +40,7 @@ def rows() -> list[Path]:
     return sorted(Path("results/runs").glob("*/result.json"))
 
 
+@pytest.mark.slow
 def test_changed_pictures_are_another_run_and_a_copy_is_not(metarun):
     write_pictures(Path("pics"))
     assert metarun(*PROTONET).code == 0
@@ -85,6 +86,7 @@ def test_a_run_with_other_data_is_not_shown(metarun, monkeypatch):
     assert "was started with different data; use force=true to start over with the current data" in complaint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("older", [False, True], ids=["as stored now", "as stored before"])
 def test_a_run_finds_its_data_folder_from_any_directory(metarun, monkeypatch, tmp_path, older):
     write_pictures(Path("pics"))
@@ -105,6 +107,7 @@ def test_a_run_finds_its_data_folder_from_any_directory(metarun, monkeypatch, tm
     assert len(list((tmp_path / "results/runs").glob("*/result.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_test_of_weights_that_were_trained_again_is_not_shown(metarun):
     words = ["train", "algo=fomaml", "data=sinusoid", "train.iterations=2", "train.validate_every=1", "test.steps=1"]
     words += ["train.validate_tasks=2", "test.tasks=3"]

@@ -160,6 +160,7 @@ def test_a_python_tag_is_not_executed(run, retest):
     assert_nothing_was_run(run)
 
 
+@pytest.mark.slow
 def test_parts_that_the_command_replaces_are_not_checked(run, retest):
     for part in ("algo", "data"):
         rewrite(run, part, {"_target_": "os.system"})
@@ -226,6 +227,7 @@ def test_trust_is_not_in_the_id(run, retest):
     assert json.loads(next(Path("results").rglob("result.json")).read_text())["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_run_from_before_paper_backbone_is_shown_tested_and_reproduced(run, retest, metarun):
     as_before_paper_backbone(run)
     assert retest(run) == (0, "")
