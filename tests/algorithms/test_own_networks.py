@@ -160,7 +160,7 @@ def test_execution_and_meta_gradient_checks_pass_and_training_works(name, networ
     method = make(name, network, "auto")
     check_execution(method, tasks(), 2, learns=True)
     if name == "recomputed" and network is own.Dropping:
-        with pytest.raises(UserError, match=r"fix it, or set `algo\.order=1` or `algo\.recompute=false`"):
+        with pytest.raises(UserError, match=r"fix them, or set `algo\.order=1` or `algo\.recompute=false`"):
             check_order(method, tasks(1))
         return
     if method.order is not None:
