@@ -476,7 +476,7 @@ def test_an_unusable_run_cannot_be_tested(metarun):
     path = the_run()
     for words, sentence in [
         (["run=zzz"], "run=zzz is neither a run's directory nor the start of an id"),
-        ([f"run={path.name[-8:]}", "task.way=20"], "way=20 (set by the command) but this maml has a head for 5"),
+        ([f"run={path.name[-8:]}", "task.way=20"], "way=20 (set by the command) but this maml has a fixed head for 5"),
         (
             [f"run={path.name[-8:]}", "data=sinusoid", "task=10points"],
             "has examples of shape [1] but the run was trained on [1, 28, 28]",
