@@ -518,6 +518,7 @@ def test_a_checkpoint_is_never_executed(metarun, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGUSR2, 140)]

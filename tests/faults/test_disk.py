@@ -147,6 +147,7 @@ def test_a_write_error_is_reported_and_the_run_can_be_resumed(name, nth, folder,
     assert fault_and_resume(name, nth, folder / "struck", alone)
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", FAULTS)

@@ -137,6 +137,7 @@ def test_leftover_files_and_tracebacks_are_found(tmp_path):
     assert workspace.tracebacks() == workspace.logs
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_soak_of_seconds_finds_no_problems(tmp_path):

@@ -35,6 +35,7 @@ def done() -> list[dict]:
     return [row for row in read if row["status"] == "done"]
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["joblib", "submitit_local"])
 def test_a_failed_run_is_reported_and_the_others_finish(engine):
@@ -48,6 +49,7 @@ def test_a_failed_run_is_reported_and_the_others_finish(engine):
     assert len(pd.read_csv("results/sweeps/mine/table.csv")) == 2
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 def test_a_killed_run_of_submitit_does_not_affect_the_others():
     words = ["algo=protonet", *SMALL, "train.iterations=150", "seed=0,1", "hydra/launcher=submitit_local"]

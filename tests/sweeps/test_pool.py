@@ -93,6 +93,7 @@ def test_a_sweep_writes_a_row_per_run_and_a_table():
     assert again.stdout.count("Already finished") == 3
 
 
+@pytest.mark.sampled
 def test_a_failed_run_is_reported_and_the_others_finish():
     words = ["algo=maml", "seed=0,1", "algo.inner_lr=0.1,1e30", *SHORT]
     done = sweep(*words)
@@ -104,6 +105,7 @@ def test_a_failed_run_is_reported_and_the_others_finish():
     assert sweep(*words, "retry_failed=true").stderr.count("this run failed before") == 0
 
 
+@pytest.mark.sampled
 def test_a_killed_run_does_not_affect_the_others_and_the_same_command_resumes_it():
     parent = started("algo=protonet", "seed=range(3)", *LONG)
     wait_for(saved)
@@ -130,6 +132,7 @@ def test_a_run_without_enough_memory_is_reported_and_does_not_affect_the_others(
     assert "[backbone.filters=6000] out of memory with conv4 on these tasks; lower" in done.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_runs_end_with_their_sweep_and_the_same_command_reproduces_their_numbers(number, code):
     parent = started("algo=protonet", "seed=range(2)", *LONG)

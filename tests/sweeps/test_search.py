@@ -108,6 +108,7 @@ def test_failed_and_pruned_trials_are_reported(search, monkeypatch):
     assert "failed: algo.inner_lr=1e+30: " in printed
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 def test_a_killed_search_resumes_up_to_its_number_of_trials(search):
     words = ["train.iterations=60", "algo.inner_lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=5"]

@@ -128,6 +128,7 @@ def test_no_secret_is_written_by_any_logger(train, tmp_path):
     assert leaks(tmp_path / "results") == []
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 def test_no_secret_is_written_by_a_launcher_or_a_search(train, tmp_path):
     train("-m", "logger=[csv,wandb,chatty]", "hydra/launcher=submitit_local", "seed=0,1")

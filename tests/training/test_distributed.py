@@ -133,6 +133,7 @@ def left_behind(folder: Path) -> tuple[dict, dict]:
     return json.loads((path / "result.json").read_text()), torch.load(path / "last.pt", weights_only=True)["algorithm"]
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "algo",
@@ -155,6 +156,7 @@ def test_two_processes_give_the_result_of_one(tmp_path, algo):
         torch.testing.assert_close(value, expected_weights[name], rtol=1e-9, atol=atol)
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 def test_after_a_kill_one_process_resumes_with_the_same_result(tmp_path):
     words = ["algo=maml", "data=sinusoid", "precision=float64", "test.tasks=20", "train.validate_tasks=20"]
