@@ -358,7 +358,7 @@ def test_ravis_published_lists_have_the_expected_sizes(mirror):
 
 
 @pytest.mark.slow
-def test_caltech_101_is_read_split_and_checked(mirror, monkeypatch):
+def test_caltech_101_is_read_split_and_checked(mirror, root, monkeypatch):
     monkeypatch.setenv("METARUN_MIRROR", str(mirror))
     source = ImageFolder(known="caltech101")
     assert source.where() == str(mirror / "caltech101" / "caltech101_84x84.zip")
