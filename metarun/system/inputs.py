@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 
 Inputs = Tensor | dict[str, Tensor]
@@ -27,6 +28,14 @@ def rows(inputs: Inputs) -> Iterator[Inputs]:
     else:
         for row in zip(*inputs.values(), strict=True):
             yield dict(zip(inputs, row, strict=True))
+
+
+def to_network(stored: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Convert stored numbers to those that networks take: bytes to floats from 0 to 1, ids to int64."""
+    values = stored.to(device)
+    if values.dtype == torch.uint8:
+        return values.to(dtype) / 255
+    return values.long() if values.dtype == torch.int32 else to_dtype(values, dtype)
 
 
 def to_dtype(tensor: Tensor, dtype: object) -> Tensor:

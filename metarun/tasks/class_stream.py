@@ -14,7 +14,7 @@ from torch import Tensor
 from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
-from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
+from metarun.system.inputs import Inputs, first_field, map_inputs, to_network
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
 from metarun.tasks.prefetch import ReadAhead
@@ -140,17 +140,7 @@ class ClassTaskStream:
         return x, y.expand(first_field(x).shape[0], -1)
 
     def _ready(self, stored: Inputs) -> Inputs:
-        """Turn what is stored into what networks take: bytes into floats from 0 to 1, ids into int64."""
-
-        def convert(values: Tensor) -> Tensor:
-            values = values.to(self._device)
-            if values.dtype == torch.uint8:
-                return values.to(self._dtype) / 255
-            if values.dtype == torch.int32:
-                return values.long()
-            return to_dtype(values, self._dtype)
-
-        return map_inputs(convert, stored)
+        return map_inputs(lambda values: to_network(values, self._device, self._dtype), stored)
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""

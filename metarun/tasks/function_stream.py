@@ -17,15 +17,25 @@ CHECKED = 100  # functions of a family that are looked at before any is learned 
 
 
 class FunctionTaskStream:
-    """Regression tasks: one function of a family, seen at `shot` points and judged at `query` others."""
+    """Regression tasks: one function of a family, seen at `shot` points and evaluated at `query` others."""
 
     available: int | None = None
     floor_vectors: FloorVectors = "raw"
 
     def __init__(
-        self, family: Sinusoid, split: Split, shape: TaskShape, seed: int, device: torch.device, dtype: torch.dtype
+        self,
+        family: Sinusoid,
+        split: Split,
+        shape: TaskShape,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        disjoint: bool = False,
     ) -> None:
         check_family(family)
+        if disjoint:
+            asked = f"test.interval=open{set_by('test.interval')}"
+            raise UserError(f"{asked} but no two tasks of {family.name} share an example", "leave it at closed.")
         check_one_way(shape, family.name, f"{family.name} is a function with one output")
         self.shape = shape
         self._family = family

@@ -1,17 +1,14 @@
 """What tasks are drawn from, and the streams that draw them: task i is a pure function of the stream and of i."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
-from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, EntityDataset, Examples, Sinusoid, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
-from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.entity_stream import EntityTaskStream
@@ -39,7 +36,7 @@ class TaskStream(Protocol):
         """Return a SHA-256 of the first `count` tasks: equal hashes mean the very same tasks."""
 
 
-class TaskSource(ABC):
+class TaskSource:
     """Data that tasks can be drawn from.
 
     Attributes:
@@ -52,10 +49,11 @@ class TaskSource(ABC):
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
     """
 
-    kind: ClassVar[Kind]
+    kind: Kind
     splits: Mapping[Split, Examples] | None = None
     floor_vectors: FloorVectors = "raw"
     outputs: int | None = None
+    _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(self, data: ClassDataset | EntityDataset | Sinusoid, inputs: Mapping[str, InputSpec]) -> None:
         self.data = data
@@ -68,11 +66,10 @@ class TaskSource(ABC):
         return next(iter(self.inputs.values())).shape
 
     @property
-    @abstractmethod
     def hash(self) -> str:
         """A SHA-256: equal hashes mean equal tasks."""
+        return self.data.hash
 
-    @abstractmethod
     def stream(
         self,
         split: Split,
@@ -95,6 +92,7 @@ class TaskSource(ABC):
         Raises:
             UserError: the split cannot serve such tasks; the message names the class and the numbers.
         """
+        return self._stream(self.data, split, shape, seed, device, dtype, disjoint)
 
 
 def task_source(data: Any) -> TaskSource:
@@ -114,65 +112,32 @@ def task_source(data: Any) -> TaskSource:
 class ClassSource(TaskSource):
     """A data set of classes, from which classification tasks are drawn."""
 
-    kind: ClassVar[Kind] = "classification"
+    kind = "classification"
+    _stream = ClassTaskStream
 
     def __init__(self, data: ClassDataset) -> None:
         super().__init__(data, data.inputs)
         self.splits = data.splits
         self.floor_vectors = data.floor_vectors
-        self._dataset = data
-
-    @property
-    def hash(self) -> str:
-        """See `TaskSource`."""
-        return self._dataset.hash
-
-    def stream(
-        self,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-    ) -> TaskStream:
-        """See `TaskSource`."""
-        return ClassTaskStream(self._dataset, split, shape, seed, device, dtype, disjoint)
 
 
 class EntitySource(TaskSource):
     """A data set of entities, from which regression tasks are drawn."""
 
-    kind: ClassVar[Kind] = "regression"
+    kind = "regression"
+    _stream = EntityTaskStream
 
     def __init__(self, data: EntityDataset) -> None:
         super().__init__(data, data.inputs)
         self.outputs = data.outputs
-        self._dataset = data
-
-    @property
-    def hash(self) -> str:
-        """See `TaskSource`."""
-        return self._dataset.hash
-
-    def stream(
-        self,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-    ) -> TaskStream:
-        """See `TaskSource`."""
-        return EntityTaskStream(self._dataset, split, shape, seed, device, dtype, disjoint)
 
 
 class FunctionSource(TaskSource):
     """A family of functions, from which regression tasks are drawn."""
 
-    kind: ClassVar[Kind] = "regression"
-    outputs: int | None = 1
+    kind = "regression"
+    outputs = 1
+    _stream = FunctionTaskStream
 
     def __init__(self, data: Sinusoid) -> None:
         super().__init__(data, input_specs(np.dtype(np.float32), data.shape))
@@ -180,20 +145,5 @@ class FunctionSource(TaskSource):
 
     @property
     def hash(self) -> str:
-        """See `TaskSource`."""
+        """See `TaskSource`; of a user's family its code and attributes are in it too."""
         return family_hash(self._family)
-
-    def stream(
-        self,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-    ) -> TaskStream:
-        """See `TaskSource`."""
-        if disjoint:
-            asked = f"test.interval=open{set_by('test.interval')}"
-            raise UserError(f"{asked} but no two tasks of {self.name} share an example", "leave it at closed.")
-        return FunctionTaskStream(self._family, split, shape, seed, device, dtype)
