@@ -4,13 +4,12 @@ from pathlib import Path
 
 from metarun.data.archive import open_files
 from metarun.data.cache import Storage
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.examples import ClassDataset, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.recordings import LARGEST, VERSION, read_recordings
 from metarun.data.sound_layout import Classes, SoundTable, by_folders, by_table
 from metarun.errors import UserError
-from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, is_file, is_folder, resolve_path
 
 
@@ -105,8 +104,7 @@ class Audio:
         return self.root
 
     def _content(self, root: Path) -> str:
-        files = [root, *([self.table.path] if self.table else []), *([resolve_path(self.split)] if self.split else [])]
-        return "|".join(map(content_hash, files))
+        return content_of(root, None if self.table is None else self.table.path, self.split)
 
     def _cache(self, root: Path) -> DatasetCache:
         settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.log_mel}"

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,6 +54,36 @@ def find_original(folder: str, names: Iterable[str]) -> Path | None:
     roots = [data_root(), *([found] if isinstance(found := mirror(), Path) else [])]
     paths = [parent / name for root in roots for parent in (root / folder, root) for name in names]
     return next((path for path in paths if path.exists()), None)
+
+
+@dataclass(frozen=True)
+class Original:
+    """A published data set that the user has to fetch.
+
+    Args:
+        name: of the data set, and of its folder under the data root and the mirror.
+        files: names of files or folders, any of which is the data set.
+        advice: what to put there, one clause.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    advice: str
+
+    def where(self) -> str | None:
+        """Return where it is; None: nowhere."""
+        found = find_original(self.name, self.files)
+        return str(found) if found else None
+
+    def find(self) -> Path:
+        """Return where it is.
+
+        Raises:
+            UserError: nowhere.
+        """
+        if (found := find_original(self.name, self.files)) is None:
+            raise missing_error(self.name, self.advice)
+        return found
 
 
 def missing_error(name: str, advice: str) -> UserError:

@@ -14,7 +14,14 @@ from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, FloorVectors, Split
 from metarun.data.skipped_images import remember_skipped
 from metarun.errors import UserError
-from metarun.system.paths import data_root
+from metarun.system.fingerprint import content_hash
+from metarun.system.paths import PathText, data_root, resolve_path
+
+
+def content_of(*paths: PathText | Path | None) -> str:
+    """Return a hash of the content of some files and folders; None stands for one that is not given."""
+    return "|".join(content_hash(resolve_path(str(path))) for path in paths if path is not None)
+
 
 Make = Callable[[], ClassDataset]  # in memory
 

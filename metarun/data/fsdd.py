@@ -9,15 +9,14 @@ from typing import Literal
 
 from metarun.data.archive import open_files
 from metarun.data.cache import Storage, find_original, mirror_urls
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.recordings import LARGEST, VERSION, read_recordings
 from metarun.data.sound_layout import Classes
 from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
-from metarun.system.fingerprint import content_hash
-from metarun.system.paths import PathText, data_root, resolve_path
+from metarun.system.paths import PathText, data_root
 
 SPEAKERS: dict[Split, tuple[str, ...]] = {
     "train": ("george", "jackson", "lucas"),
@@ -104,7 +103,7 @@ class Fsdd:
         return self._cache().check(self._content(), self._make)
 
     def _content(self) -> str:
-        return "" if self.split in RULES else content_hash(resolve_path(self.split))
+        return content_of(None if self.split in RULES else self.split)
 
     def _cache(self) -> DatasetCache:
         return DatasetCache("sounds", self.name, f"{VERSION}|{self.split}|{self.log_mel}", self.storage, "over_time")

@@ -9,19 +9,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 from metarun.data.archive import open_files
-from metarun.data.cache import Storage, find_original, missing_error
+from metarun.data.cache import Original, Storage
 from metarun.data.class_splits import choose_splits
-from metarun.data.contents import describe
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.contents import describe_entities
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import ClassDataset
 from metarun.errors import UserError
-from metarun.system.fingerprint import content_hash
-from metarun.system.paths import PathText, resolve_path
+from metarun.system.paths import PathText
 
 VERSION = 1  # raise it with every change that can change a row or a user
 FILM_MEAN, FILM_RATERS = "film_mean", "film_raters"
-_FILES = ("ml-latest-small.zip", "movielens_small.zip", "ml-latest-small", "tabular/movielens_small.zip")
+_ORIGINAL = Original(
+    "movielens",
+    ("ml-latest-small.zip", "movielens_small.zip", "ml-latest-small", "tabular/movielens_small.zip"),
+    "ml-latest-small.zip of grouplens.org/datasets/movielens",
+)
 _USERS, _RATINGS, _LARGEST = 610, 100_836, 1 << 26
 
 
@@ -62,14 +65,13 @@ class MovieLens:
         Raises:
             UserError: they are not here or damaged, or the split is wrong.
         """
-        place = self._place()
-        rows = self._cache().load(self._content(place), lambda: self._make(place))
+        place = _ORIGINAL.find()
+        rows = self._cache().load(content_of(place, self.split), lambda: self._make(place))
         return EntityDataset(rows, in_order=self.order is not None)
 
     def where(self) -> str | None:
         """Return where the ratings come from; None: they are not here."""
-        found = find_original(self.name, _FILES)
-        return str(found) if found else None
+        return _ORIGINAL.where()
 
     def cache_files(self) -> list[Path]:
         """Return the caches of the splits, see `DataSource`."""
@@ -81,19 +83,8 @@ class MovieLens:
         Raises:
             UserError: as `load`, or the cache holds something else.
         """
-        place = self._place()
-        make, tell = (lambda: self._make(place)), (lambda rows: describe(EntityDataset(rows)))
-        return self._cache().check(self._content(place), make, tell)
-
-    def _place(self) -> Path:
-        found = find_original(self.name, _FILES)
-        if found is None:
-            raise missing_error(self.name, "ml-latest-small.zip of grouplens.org/datasets/movielens")
-        return found
-
-    def _content(self, place: Path) -> str:
-        split = "" if self.split is None else content_hash(resolve_path(self.split))
-        return f"{content_hash(place)}|{split}"
+        place = _ORIGINAL.find()
+        return self._cache().check(content_of(place, self.split), lambda: self._make(place), describe_entities)
 
     def _cache(self) -> DatasetCache:
         settings = f"{VERSION}|{self.order}|{self.standardise}|{self.split}|{self.split_seed}"

@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from metarun.data.cache import Storage, find_original, missing_error
+from metarun.data.cache import Original, Storage
 from metarun.data.class_splits import choose_splits
-from metarun.data.contents import describe
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.contents import describe_entities
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import ClassDataset
 from metarun.errors import UserError
-from metarun.system.fingerprint import content_hash
-from metarun.system.paths import PathText, resolve_path
+from metarun.system.paths import PathText
 
 VERSION = 1  # raise it with every change that can change a row or a patient
 TARGETS = ("motor_UPDRS", "total_UPDRS")
 _PATIENT, _PATIENTS, _ROWS = "subject#", 42, 5_875
-_FILES = ("parkinsons_updrs.data", "parkinsons_telemonitoring.csv.gz", "tabular/parkinsons_telemonitoring.csv.gz")
+_ORIGINAL = Original(
+    "parkinsons",
+    ("parkinsons_updrs.data", "parkinsons_telemonitoring.csv.gz", "tabular/parkinsons_telemonitoring.csv.gz"),
+    "parkinsons_updrs.data of UCI's data set 189",
+)
 
 
 class Parkinsons:
@@ -57,14 +60,13 @@ class Parkinsons:
         Raises:
             UserError: they are not here or damaged, or a column or the split is wrong.
         """
-        place = self._place()
-        rows = self._cache().load(self._content(place), lambda: self._make(place))
+        place = _ORIGINAL.find()
+        rows = self._cache().load(content_of(place, self.split), lambda: self._make(place))
         return EntityDataset(rows, in_order=self.order is not None)
 
     def where(self) -> str | None:
         """Return where the recordings come from; None: they are not here."""
-        found = find_original(self.name, _FILES)
-        return str(found) if found else None
+        return _ORIGINAL.where()
 
     def cache_files(self) -> list[Path]:
         """Return the caches of the splits, see `DataSource`."""
@@ -76,19 +78,8 @@ class Parkinsons:
         Raises:
             UserError: as `load`, or the cache holds something else.
         """
-        place = self._place()
-        make, tell = (lambda: self._make(place)), (lambda rows: describe(EntityDataset(rows)))
-        return self._cache().check(self._content(place), make, tell)
-
-    def _place(self) -> Path:
-        found = find_original(self.name, _FILES)
-        if found is None:
-            raise missing_error(self.name, "parkinsons_updrs.data of UCI's data set 189")
-        return found
-
-    def _content(self, place: Path) -> str:
-        split = "" if self.split is None else content_hash(resolve_path(self.split))
-        return f"{content_hash(place)}|{split}"
+        place = _ORIGINAL.find()
+        return self._cache().check(content_of(place, self.split), lambda: self._make(place), describe_entities)
 
     def _cache(self) -> DatasetCache:
         settings = f"{VERSION}|{self.columns}|{self.order}|{self.split}|{self.split_seed}"

@@ -9,19 +9,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 from metarun.data.archive import open_files
-from metarun.data.cache import Storage, find_original, missing_error
+from metarun.data.cache import Original, Storage
 from metarun.data.class_splits import choose_splits
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.examples import ClassDataset, Skipped, Split
 from metarun.data.splits import split_by_file, split_classes, unlisted
 from metarun.errors import UserError
-from metarun.system.fingerprint import content_hash
-from metarun.system.paths import PathText, resolve_path
+from metarun.system.paths import PathText
 
 View = Literal["shape", "margin", "texture"]
 VERSION = 1  # raise it with every change that can change an example or a class
 _FILES: dict[View, str] = {"shape": "data_Sha_64.txt", "margin": "data_Mar_64.txt", "texture": "data_Tex_64.txt"}
 _ARCHIVES = ("one_hundred_plants.zip", "100 leaves plant species.zip", "one_hundred_plants", "100 leaves plant species")
+_ORIGINAL = Original(
+    "plants",
+    (*_ARCHIVES, *(f"tabular/{name}" for name in _ARCHIVES)),
+    "one_hundred_plants.zip or 100 leaves plant species.zip of UCI's set 241",
+)
 _TORCHMETA = Path(__file__).with_name("plants_split.json")
 _CLASSES, _NUMBERS, _LARGEST = 100, 64, 1 << 24
 
@@ -59,13 +63,12 @@ class Plants:
         Raises:
             UserError: they are not here or damaged, or there is no such split.
         """
-        place = self._place()
+        place = _ORIGINAL.find()
         return self._cache().load(self._content(place), lambda: self._make(place))
 
     def where(self) -> str | None:
         """Return where the leaves come from; None: they are not here."""
-        found = find_original(self.name, _places())
-        return str(found) if found else None
+        return _ORIGINAL.where()
 
     def cache_files(self) -> list[Path]:
         """Return the caches of the splits, see `DataSource`."""
@@ -77,18 +80,11 @@ class Plants:
         Raises:
             UserError: as `load`, or the cache holds something else.
         """
-        place = self._place()
+        place = _ORIGINAL.find()
         return self._cache().check(self._content(place), lambda: self._make(place))
 
-    def _place(self) -> Path:
-        found = find_original(self.name, _places())
-        if found is None:
-            raise missing_error(self.name, "one_hundred_plants.zip or 100 leaves plant species.zip of UCI's set 241")
-        return found
-
     def _content(self, place: Path) -> str:
-        split = "" if self.split in ("torchmeta", "seed") else content_hash(resolve_path(self.split))
-        return f"{content_hash(place)}|{split}"
+        return content_of(place, None if self.split in ("torchmeta", "seed") else self.split)
 
     def _cache(self) -> DatasetCache:
         settings = f"{VERSION}|{self.view}|{self.split}|{self.split_seed}"
@@ -131,10 +127,6 @@ class Plants:
             return split_by_file(self.name, _TORCHMETA.name, _TORCHMETA.read_bytes(), classes), Skipped()
         lists = split_classes(self.name, self.split, classes, {})
         return lists, unlisted(self.split, lists, classes)
-
-
-def _places() -> list[str]:
-    return [*_ARCHIVES, *(f"tabular/{name}" for name in _ARCHIVES)]
 
 
 assert set(_FILES) == set(get_args(View))

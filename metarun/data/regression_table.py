@@ -6,12 +6,11 @@ from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
-from metarun.data.contents import describe
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.contents import describe_entities
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import ClassDataset
 from metarun.errors import UserError
-from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, resolve_path
 
 VERSION = 1  # raise it with every change that can change a row or an entity
@@ -81,7 +80,7 @@ class RegressionTable:
             UserError: the table is missing or cannot be read, or a column, a value or the split is wrong.
         """
         root, entity = self._asked()
-        rows = self._cache(root).load(self._content(root), lambda: self._make(root, entity))
+        rows = self._cache(root).load(content_of(root, self.split), lambda: self._make(root, entity))
         return EntityDataset(rows, in_order=self.order is not None)
 
     def where(self) -> str | None:
@@ -99,8 +98,8 @@ class RegressionTable:
             UserError: as `load`, or the cache holds something else.
         """
         root, entity = self._asked()
-        make, tell = (lambda: self._make(root, entity)), (lambda rows: describe(EntityDataset(rows)))
-        return self._cache(root).check(self._content(root), make, tell)
+        content = content_of(root, self.split)
+        return self._cache(root).check(content, lambda: self._make(root, entity), describe_entities)
 
     def _asked(self) -> tuple[Path, str]:
         if self.root is None:
@@ -112,10 +111,6 @@ class RegressionTable:
         if not self.targets:
             raise UserError(f"data={self.name} needs columns to predict", "set `data.targets` to a list of them.")
         return self.root, self.entity
-
-    def _content(self, root: Path) -> str:
-        split = "" if self.split is None else content_hash(resolve_path(self.split))
-        return f"{content_hash(root)}|{split}"
 
     def _cache(self, root: Path) -> DatasetCache:
         which = (self.entity, self.targets, self.columns, self.drop, self.order, self.header)

@@ -6,10 +6,9 @@ from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.examples import ClassDataset, Skipped
 from metarun.errors import UserError, counted
-from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, resolve_path
 
 VERSION = 1  # raise it with every change that can change an example or a class
@@ -67,7 +66,7 @@ class Table:
             UserError: the table is missing or cannot be read, or a column, a value or the split is wrong.
         """
         root, label = self._asked()
-        return self._cache(root).load(self._content(root), lambda: self._make(root, label))
+        return self._cache(root).load(content_of(root, self.split), lambda: self._make(root, label))
 
     def where(self) -> str:
         """Return where the rows come from."""
@@ -84,7 +83,7 @@ class Table:
             UserError: as `load`, or the cache holds something else.
         """
         root, label = self._asked()
-        return self._cache(root).check(self._content(root), lambda: self._make(root, label))
+        return self._cache(root).check(content_of(root, self.split), lambda: self._make(root, label))
 
     def _asked(self) -> tuple[Path, str]:
         if self.root is None:
@@ -92,10 +91,6 @@ class Table:
         if self.label is None:
             raise UserError("data=table needs the column of classes", "set `data.label` to its name.")
         return self.root, self.label
-
-    def _content(self, root: Path) -> str:
-        split = "" if self.split is None else content_hash(resolve_path(self.split))
-        return f"{content_hash(root)}|{split}"
 
     def _cache(self, root: Path) -> DatasetCache:
         how = (self.label, self.columns, self.drop, self.header, self.standardise, self.missing)

@@ -8,13 +8,12 @@ from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
-from metarun.data.dataset_cache import DatasetCache
+from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.text_features import Tfidf, Tokens
 from metarun.data.text_file import Columns, LabelledText, read_texts
 from metarun.errors import UserError, counted
-from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, resolve_path
 
 log = logging.getLogger(__name__)
@@ -124,10 +123,7 @@ class Text:
         return self.known.place()
 
     def _content(self, root: Path) -> str:
-        files = [root, *(self.known.also(root) if self.known else ())]
-        if self.split is not None:
-            files.append(resolve_path(self.split))
-        return "|".join(map(content_hash, files))
+        return content_of(root, *(self.known.also(root) if self.known else ()), self.split)
 
     def _cache(self, root: Path) -> DatasetCache:
         how: tuple[object, ...] = ("tfidf", self.size) if self.features == "tfidf" else ("tokens", self.tokens)
