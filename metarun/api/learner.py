@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import scipy.special
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -87,9 +88,7 @@ class Learner:
         logits = self._logits(x)
         if not self.classes:
             return logits
-        exponents = np.exp(logits - logits.max(1, keepdims=True))
-        probabilities: NDArray[np.float64] = exponents / exponents.sum(1, keepdims=True)
-        return probabilities
+        return _probabilities(logits)
 
     def _logits(self, x: Any) -> NDArray[np.float64]:
         queries = np.asarray(x)
@@ -103,11 +102,6 @@ class Learner:
             batches = [adapted.predict(self._as_inputs(queries[i : i + size])) for i in range(0, len(queries), size)]
         predictions: NDArray[np.float64] = torch.cat(batches).double().cpu().numpy()
         return predictions
-
-    def scores(self, x: Any) -> NDArray[np.float64]:
-        """Return (n,) the largest logit of each example, which is higher the closer it is to its class."""
-        scores: NDArray[np.float64] = self._logits(x).max(1)
-        return scores
 
     def leave_one_out(self) -> "LeaveOneOut | None":
         """Predict each support example from the others; None if every class has one example.
@@ -130,16 +124,15 @@ class Learner:
         self._check = LeaveOneOut(len(predicted), right / len(predicted), min(scores))
         return self._check
 
-    def is_unknown(self, x: Any) -> NDArray[np.bool_]:
-        """Return (n,) whether an example scores below every support example in `leave_one_out`.
+    def predict_known(self, x: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the probabilities of `predict`, and (n,) whether an example is unknown.
 
-        If `leave_one_out` returns None, no example is unknown.
+        Unknown is what scores below every support example in `leave_one_out`: its largest logit is lower. If
+        `leave_one_out` returns None, no example is unknown.
         """
-        check = self.leave_one_out()
-        if check is None or not len(np.asarray(x)):
-            return np.zeros(len(np.asarray(x)), np.bool_)
-        unknown: NDArray[np.bool_] = self.scores(x) < check.lowest_score
-        return unknown
+        logits, check = self._logits(x), self.leave_one_out()
+        unknown = np.zeros(len(logits), np.bool_) if check is None else logits.max(1) < check.lowest_score
+        return _probabilities(logits), unknown
 
     def classify(self, x: Any) -> list[Any]:
         """Return the most probable class of each example."""
@@ -214,6 +207,11 @@ class Learner:
         weight = next(self.run.algorithm.parameters())
         tensor = torch.from_numpy(np.ascontiguousarray(x)).to(weight.device)
         return tensor.to(weight.dtype) / 255 if x.dtype == np.uint8 else tensor.to(weight.dtype)
+
+
+def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = scipy.special.softmax(logits, axis=1)
+    return found
 
 
 def _check_shape(run: "Run", x: Array) -> None:

@@ -57,8 +57,7 @@ def _rows(learner: "Learner", place: Path, invert: bool) -> tuple[list[dict[str,
 
     pictures: Pictures = read_pictures(learner.run, place, invert)
     names = {str(label): label for label in learner.classes}
-    probabilities = learner.predict(pictures.values)
-    unknown = learner.is_unknown(pictures.values)
+    probabilities, unknown = learner.predict_known(pictures.values)
     rows: list[dict[str, Any]] = []
     known = []
     by_file = dict(zip(pictures.decoded, zip(probabilities, unknown, strict=True), strict=True))
