@@ -171,18 +171,20 @@ class Parts:
     @property
     def _data_arguments(self) -> dict[str, Any]:
         """Constructor arguments of the algorithm that come from the data."""
-        if takes("algo", self.config["algo"], "floor_vectors") and "floor_vectors" not in self.config["algo"]:
-            return {"floor_vectors": self.source.floor_vectors}
-        needed = takes("algo", self.config["algo"], "train_classes") and "train_classes" not in self.config["algo"]
-        if not needed:
-            return {}
+        node = self.config["algo"]
+        needed = [name for name in ("floor_vectors", "train_classes") if takes("algo", node, name) and name not in node]
+        arguments: dict[str, Any] = {}
+        if "floor_vectors" in needed:
+            arguments["floor_vectors"] = self.source.floor_vectors
+        if "train_classes" not in needed:
+            return arguments
         if self.source.splits is None:
             raise UserError(
                 f"algo={self.config['chosen']['algo']} classifies the meta-train classes but "
                 f"data={self.source.name} is regression and has none",
                 "choose another `algo` (maml) or another `data`.",
             )
-        return {"train_classes": len(self.source.splits["train"].class_names)}
+        return {**arguments, "train_classes": len(self.source.splits["train"].class_names)}
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """Return the tasks of a split."""

@@ -89,7 +89,7 @@ def files_below(folder: Path) -> list[str]:
     """Return the relative paths of all files below a folder, unsorted; links are followed.
 
     Raises:
-        UserError: a link leads to a folder that was already visited, which could go on without end.
+        UserError: a link leads back to a folder that was already visited.
     """
     found: list[str] = []
     seen: dict[Path, Path] = {}
