@@ -39,6 +39,11 @@ class Run:
         self._directory = RunDirectory(Path(path))
         self._trust = trust
         record = self._directory.read_result()
+        if record is not None and "trained_by" in record:
+            raise UserError(
+                f"{path} was made by `metarun test` and has no weights of its own",
+                f"use the run that it tested: run={record['trained_by']}.",
+            )
         if record is None or record["status"] != "done" or not self._directory.best.is_file():
             raise UserError(
                 f"{path} is not a finished training run",

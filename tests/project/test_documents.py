@@ -69,8 +69,9 @@ def shortened(command: str) -> list[str]:
             words = [word for word in words if not word.startswith(("hydra.launcher.", "hydra/launcher="))]
             words += ["hydra/launcher=basic"]
     if any(re.search(r"\bRUN\b", word) for word in words):
-        trained = next(Path("results/runs").glob("protonet-*/result.json"))
-        words = [re.sub(r"\bRUN\b", json.loads(trained.read_text())["id"], word) for word in words]
+        weights = next(Path("results/runs").glob("protonet-*/best.pt"))  # `metarun test` writes none
+        trained = json.loads(weights.with_name("result.json").read_text())["id"]
+        words = [re.sub(r"\bRUN\b", trained, word) for word in words]
     return words
 
 
