@@ -7,6 +7,8 @@ which import torch when they are first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from metarun.system.version import __version__
+
 if TYPE_CHECKING:
     from metarun.api import (
         Evaluated,
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     )
     from metarun.errors import RunFailed, UserError
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Evaluated",
     "Learner",
@@ -31,6 +31,7 @@ __all__ = [
     "RunFailed",
     "Tasks",
     "UserError",
+    "__version__",
     "compare",
     "evaluate",
     "load",
@@ -48,4 +49,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

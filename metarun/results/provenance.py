@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from metarun import __version__
 from metarun.system.secrets import masked
+from metarun.system.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "pillow", "matplotlib")
 # Variables that affect torch; no others are recorded, because some contain secrets.

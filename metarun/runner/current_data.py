@@ -4,12 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarun import __version__
 from metarun.config.instantiate import build
 from metarun.config.run_id import data_identity
 from metarun.config.schema import Config
 from metarun.errors import UserError
 from metarun.system.hash_cache import cached_answer
+from metarun.system.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarun import __version__
 from metarun.algorithms import Algorithm
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed, UserError
@@ -27,6 +26,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
+from metarun.system.version import __version__
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks

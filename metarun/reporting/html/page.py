@@ -11,13 +11,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from metarun import __version__
 from metarun.reporting.html.examples import ShownTask, Strips, shown
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.reporting.tables.render import Best
 from metarun.results.metrics import figure
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.system.version import __version__
 
 OPEN = 3  # settings that are initially open; a browser renders the others when they are opened
 WITH_EXAMPLES = 8  # settings with example tasks, whose pictures make a page large
