@@ -34,6 +34,20 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
         file.write("".join(lines).encode())
 
 
+def read(path: Path, max_bytes: int) -> bytes | None:
+    """Return the content of a file after checking it; None if there is no such file.
+
+    Raises:
+        UserError: the file has changed since its run finished, or the checksums are damaged.
+        ValueError: the file is larger than `max_bytes`.
+        OSError: the file cannot be read.
+    """
+    content = read_file(path, max_bytes)
+    if content is not None:
+        check(path, content)
+    return content
+
+
 def check(path: Path, content: bytes | None = None) -> None:
     """Check that a file has not changed since its run finished, if its checksum is known.
 

@@ -15,11 +15,11 @@ from metarun.results import checksums
 from metarun.results.metrics import metric_of
 from metarun.results.record_schema import LARGEST, schema_error
 from metarun.system.parsing import parse_json
-from metarun.system.paths import is_file, read_file
+from metarun.system.paths import is_file
 
 Record = dict[str, Any]
 
-_MAX_BYTES = 1 << 26  # of a result.json
+MAX_BYTES = 1 << 26  # of a JSON file in a run's directory
 _MAX_ROWS = 10**8  # of a tasks.parquet, which takes gigabytes
 
 # Keys that may differ when a run is repeated: time and memory, in result.json and curve.csv; the code and machine, and
@@ -35,10 +35,9 @@ def read_result(path: Path) -> Record | None:
         UserError: the file is not a valid record.
     """
     try:
-        content = read_file(path, _MAX_BYTES)
+        content = checksums.read(path, MAX_BYTES)
         if content is None:
             return None
-        checksums.check(path, content)
         record = parse_json(content)
     except UserError:
         raise

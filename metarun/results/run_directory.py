@@ -9,7 +9,7 @@ from typing import Any
 from metarun.errors import UserError, printable
 from metarun.results import checksums, example_tasks, provenance
 from metarun.results.example_tasks import ExampleTask
-from metarun.results.records import Record, read_result
+from metarun.results.records import MAX_BYTES, Record, read_result
 from metarun.results.test_uses import record_test_use
 from metarun.system.atomic_write import _as_json, write_bytes, write_csv, write_json, write_parquet, write_text
 from metarun.system.events import emit
@@ -74,8 +74,8 @@ class RunDirectory:
     def read_environment(self) -> dict[str, Any] | None:
         """Return the content of `environment.json`; None if it is missing or damaged."""
         try:
-            checksums.check(self.environment)
-            found = parse_json(self.environment.read_bytes()) if is_file(self.environment) else None
+            content = checksums.read(self.environment, MAX_BYTES)
+            found = None if content is None else parse_json(content)
         except (OSError, ValueError):
             return None
         resumed = found.get("resumed", []) if isinstance(found, dict) else None
@@ -100,9 +100,7 @@ class RunDirectory:
         Raises:
             UserError: the run started with different data.
         """
-        began = self.read_environment() if resumed else None
-        if resumed and began is None:
-            log.warning("%s cannot be read; the environment in which this run started is unknown", self.environment)
+        began = self._environment_at_start(now) if resumed else None
         if began is None:
             write_json(self.environment, now)
             return
@@ -110,18 +108,22 @@ class RunDirectory:
             raise UserError(
                 f"{self.path} was started with different data", "use force=true to start over with the current data."
             )
-        _warn_of_changes(began, now)
         write_json(self.environment, {**began, "resumed": [*began.get("resumed", []), now]})
 
     def record_continuation(self, now: Mapping[str, Any], shorter: "RunDirectory", step: int) -> None:
         """Write the environment of a run that continues a shorter one from a step, with that run's environment."""
-        began = shorter.read_environment()
-        if began is None:
-            log.warning("%s cannot be read; the environment in which this run started is unknown", shorter.environment)
-        else:
-            _warn_of_changes(began, now)
-        continued = {"run": shorter.id, "step": step, "environment": began}
+        continued = {"run": shorter.id, "step": step, "environment": shorter._environment_at_start(now)}
         write_json(self.environment, {**now, "continued_from": continued})
+
+    def _environment_at_start(self, now: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the environment in which the run started; warn if it is unknown or has changed since."""
+        began = self.read_environment()
+        if began is None:
+            log.warning("%s cannot be read; the environment in which this run started is unknown", self.environment)
+        elif changed := provenance.compare_environments(began, now):
+            changes = ", ".join(f"{key} {how}" for key, how in changed.items())
+            log.warning("the environment has changed since this run started (%s); its numbers may differ", changes)
+        return began
 
     def write_curve(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the training and validation curve so far."""
@@ -171,12 +173,6 @@ class RunDirectory:
         files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples)
         for path in (*files, self.checksums):
             path.unlink(missing_ok=True)
-
-
-def _warn_of_changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    if changed := provenance.compare_environments(began, now):
-        changes = ", ".join(f"{key} {how}" for key, how in changed.items())
-        log.warning("the environment has changed since this run started (%s); its numbers may differ", changes)
 
 
 def run_path(results_dir: Path, algo: str, data: str, way: int, shot: int, run_id: str) -> Path:

@@ -6,35 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from metarun.algorithms import Algorithm, to_channels_last
+from metarun.algorithms import Algorithm
 from metarun.algorithms.inner_loop import check_steps
-from metarun.backbones import compute_in_bfloat16
-from metarun.backbones.frozen import omit_frozen_weights
-from metarun.config.instantiate import build, takes
-from metarun.config.key_origins import knob, set_by, source_key
-from metarun.config.run_id import declared_paths
+from metarun.config.instantiate import build
+from metarun.config.key_origins import knob, set_by
 from metarun.config.schema import Config
 from metarun.data import Examples, Split
 from metarun.data.contents import log_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, log_duplicates
-from metarun.errors import UserError, counted
+from metarun.errors import UserError
 from metarun.loggers import Logger
 from metarun.results.metrics import ACCURACY, MSE, Metric
-from metarun.runner.data_loading import load_data, wrong_type_error
-from metarun.runner.memory_check import check_network_fits, check_tasks_fit
+from metarun.runner.data_loading import load_data
+from metarun.runner.device import dtype_of, find_device
+from metarun.runner.memory_check import check_tasks_fit
+from metarun.runner.model import build_algorithm, check_head
 from metarun.system.durations import parse_duration
 from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.stream import TaskSource, TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream
-from metarun.tasks.vectorize import check_how
-from metarun.training.distributed import own_gpu
 from metarun.training.schedule import MAX_TASKS, Schedule
 
 log = logging.getLogger(__name__)
@@ -61,26 +57,12 @@ class Parts:
     @cached_property
     def device(self) -> torch.device:
         """The device that `device` names."""
-        name = self.config["device"]
-        if name == "auto":
-            name = own_gpu() if torch.cuda.is_available() else "cpu"
-        try:
-            device = torch.device(name)
-            if device.type == "meta":
-                raise RuntimeError("it stores no data")
-            torch.empty(0, device=device)
-        except Exception as error:  # any back end's errors
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise UserError(f"device={name} cannot be used here ({reason})", "use device=cpu or device=auto.") from None
-        return device
+        return find_device(self.config["device"])
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The type of weights and inputs for `precision`; bf16 only changes how a network computes."""
-        formats = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
-        if self.config["precision"] not in formats:
-            raise UserError(f"precision={self.config['precision']} is not one of {', '.join(formats)}.")
-        return formats[self.config["precision"]]
+        """The type of weights and inputs for `precision`."""
+        return dtype_of(self.config["precision"])
 
     @cached_property
     def source(self) -> TaskSource:
@@ -95,96 +77,7 @@ class Parts:
     @cached_property
     def algorithm(self) -> Algorithm:
         """The algorithm with its backbone, initialised with `seed`."""
-        if not 0 <= self.config["seed"] < 2**63:
-            setting = f"seed={self.config['seed']}{set_by('seed')}"
-            raise UserError(f"{setting} but it must be from 0 to 2^63 - 1", "choose another `seed`.")
-        check_network_fits(self._make_algorithm)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config["seed"])
-            algorithm = self._make_algorithm()
-        if self.source.kind not in algorithm.solves:
-            raise UserError(
-                f"algo={self.config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but "
-                f"data={self.source.name} is {self.source.kind}",
-                "choose another `algo` (maml does both) or another `data`.",
-            )
-        return to_channels_last(algorithm.to(self.device, self.dtype))
-
-    def _make_algorithm(self) -> Algorithm:
-        backbone = build("backbone", self.config["backbone"], **self._backbone_arguments)
-        valid = isinstance(backbone, nn.Module) and hasattr(backbone, "features")
-        self._check_type("backbone", backbone, valid, "torch.nn.Module with `features`")
-        if declared_paths(self.config["backbone"]):
-            omit_frozen_weights(backbone)
-        if self.config["precision"] == "bf16":
-            compute_in_bfloat16(backbone)
-        outputs = self.config["algo"].get("outputs")
-        if isinstance(outputs, int) and outputs < 1:
-            setting = f"algo.outputs={outputs}{set_by('algo.outputs')}"
-            raise UserError(f"{setting} but it must be at least 1", "omit it to use the way of the tasks.")
-        node = self._with_outputs(self.config["algo"])
-        has_argument = takes("algo", node, "over_tasks")
-        arguments = node if has_argument else {key: value for key, value in node.items() if key != "over_tasks"}
-        algorithm: Algorithm = build("algo", arguments, backbone=backbone, **self._data_arguments)
-        self._check_type("algo", algorithm, isinstance(algorithm, Algorithm), "metarun.algorithms.Algorithm")
-        if not has_argument:
-            self._set_execution(algorithm)
-        return algorithm
-
-    def _with_outputs(self, node: Config) -> Config:
-        """Give a head that follows the tasks' way, which is 1 in regression, an output for each target."""
-        targets = self.source.outputs
-        return {**node, "outputs": targets} if targets is not None and node.get("outputs") == 1 else node
-
-    @property
-    def _backbone_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of the backbone: the fields of an example if it takes `inputs`, else its shape."""
-        inputs = self.source.inputs
-        if takes("backbone", self.config["backbone"], "inputs"):
-            return {"inputs": inputs}
-        fields = ", ".join(f"{name} ({spec.kind})" for name, spec in inputs.items())
-        if len(inputs) > 1 or any(spec.kind in ("ids", "mask") for spec in inputs.values()):
-            raise UserError(
-                f"backbone={self.config['chosen']['backbone']} takes one array of numbers but an example of "
-                f"data={self.source.name} has the fields {fields}",
-                "use a backbone whose constructor takes `inputs`.",
-            )
-        return {"input_shape": next(iter(inputs.values())).shape}
-
-    def _set_execution(self, algorithm: Algorithm) -> None:
-        """Set how tasks are run, unless the method supports only one way."""
-        # Configs stored by earlier versions have this key among the method's arguments.
-        how = self.config["algo"].get("over_tasks", self.config["train"].get("over_tasks", "auto"))
-        check_how(how)
-        if algorithm.how == "auto":
-            algorithm.how = how
-        elif how not in ("auto", algorithm.how):
-            raise UserError(
-                f"train.over_tasks={how} but {type(algorithm).__name__} can only loop over tasks",
-                "set `train.over_tasks=loop`, or choose another method, such as algo=maml.",
-            )
-
-    def _check_type(self, key: str, built: object, valid: bool, expected: str) -> None:
-        if not valid:
-            raise wrong_type_error(key, self.config[key]["_target_"], built, expected)
-
-    @property
-    def _data_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of the algorithm that come from the data."""
-        node = self.config["algo"]
-        needed = [name for name in ("floor_vectors", "train_classes") if takes("algo", node, name) and name not in node]
-        arguments: dict[str, Any] = {}
-        if "floor_vectors" in needed:
-            arguments["floor_vectors"] = self.source.floor_vectors
-        if "train_classes" not in needed:
-            return arguments
-        if self.source.splits is None:
-            raise UserError(
-                f"algo={self.config['chosen']['algo']} classifies the meta-train classes but "
-                f"data={self.source.name} is regression and has none",
-                "choose another `algo` (maml) or another `data`.",
-            )
-        return {**arguments, "train_classes": len(self.source.splits["train"].class_names)}
+        return build_algorithm(self.config, self.source, self.device, self.dtype)
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """Return the tasks of a split."""
@@ -303,30 +196,11 @@ class Parts:
         """The loggers that `logger` chose, by name."""
         return {name: build(f"logger.{name}", node) for name, node in self.config["logger"].items()}
 
-    def check_head(self, shape: TaskShape) -> None:
+    def check_head(self, *shapes: TaskShape) -> None:
         """Raise a UserError if the algorithm's head does not fit the way of the tasks."""
-        outputs, targets = self.algorithm.outputs, self.source.outputs
-        ways = {shape.way, self._smallest[0]} if shape == self.test_shape else {shape.way}
-        needed = ways if targets is None else {targets}
-        if outputs is None or needed == {outputs} or (targets is not None and shape.way != 1):
-            return  # the stream reports an invalid way in regression
-        if targets is not None and targets != 1:
-            raise UserError(
-                f"this {self.config['chosen']['algo']} has a fixed head for {counted(outputs, 'target')} but "
-                f"data={self.source.name} has {targets}",
-                "omit `algo.outputs`, or meta-train a run on such data.",
-            )
-        algo, key = self.config["chosen"]["algo"], source_key(shape.keys[0])
-        head = source_key("algo.outputs")
-        if key != head and not self.is_trained:
-            remedy = f"set `{head}`{set_by(head)} and `{key}` to the same value"
-        else:
-            remedy = f"meta-train a run with `task.way={shape.way}`"
-        raise UserError(
-            f"way={'..'.join(map(str, sorted(ways)))}{set_by(key)} but this {algo} has a fixed head for {outputs} "
-            "classes",
-            f"{remedy}, or use a method without a fixed head, such as protonet.",
-        )
+        for shape in shapes:
+            smallest = self._smallest[0] if shape == self.test_shape else shape.way
+            check_head(self.algorithm, self.config, self.source, shape, smallest, self.is_trained)
 
 
 _TEST_KEYS = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")

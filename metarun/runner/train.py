@@ -126,8 +126,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     train_stream = parts.stream("train", shape, seed)
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
     check_tasks_fit(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
-    parts.check_head(shape)
-    parts.check_head(parts.test_shape)
+    parts.check_head(shape, parts.test_shape)
     check_execution(parts.algorithm, train_stream.draw(0, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))

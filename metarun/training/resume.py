@@ -96,15 +96,16 @@ def meta_train(
     try:
         with interruption.saving(save_now), screen.phase("training", f"meta-training {run.path.name}"):
             training.run(save, [screen, logbook], check_interrupt)
-    except TrainingDiverged:
-        writer.finish()
-        _keep_chosen(run, training)
+        diverged = None
+    except TrainingDiverged as failure:
+        diverged = failure
+    writer.finish()
+    _keep_chosen(run, training)
+    if diverged is not None:
         if training.progress.best_value is not None:
             step = f"{training.progress.best_iteration:,}"
             log.info("the best checkpoint (step %s) is kept; `metarun test run=%s` evaluates it", step, run.id)
-        raise
-    writer.finish()
-    _keep_chosen(run, training)
+        raise diverged
     if training.progress.best_value is None:
         schedule, last = training.schedule, training.progress.curve[-1]["diverged"]
         knobs = [knob("test.steps", schedule.validate_steps), knob("train.outer_lr", schedule.outer_lr)]

@@ -1,0 +1,160 @@
+"""Build the method and its network from a resolved config, and check that they fit the data."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from metarun.algorithms import Algorithm, to_channels_last
+from metarun.backbones import compute_in_bfloat16
+from metarun.backbones.frozen import omit_frozen_weights
+from metarun.config.instantiate import build, takes
+from metarun.config.key_origins import set_by, source_key
+from metarun.config.run_id import declared_paths
+from metarun.config.schema import Config
+from metarun.errors import UserError, counted
+from metarun.runner.data_loading import wrong_type_error
+from metarun.runner.memory_check import check_network_fits
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.stream import TaskSource
+from metarun.tasks.vectorize import check_how
+
+
+def build_algorithm(config: Config, source: TaskSource, device: torch.device, dtype: torch.dtype) -> Algorithm:
+    """Return the algorithm with its backbone, initialised with `seed`.
+
+    Args:
+        config: the resolved config.
+        source: of the tasks, which decides the shape of the inputs and the number of outputs.
+        device: where the weights are.
+        dtype: of the weights.
+
+    Raises:
+        UserError: the config is invalid, the network does not fit in memory, or the method is not for such data.
+    """
+    if not 0 <= config["seed"] < 2**63:
+        setting = f"seed={config['seed']}{set_by('seed')}"
+        raise UserError(f"{setting} but it must be from 0 to 2^63 - 1", "choose another `seed`.")
+    check_network_fits(lambda: _build(config, source))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        algorithm = _build(config, source)
+    if source.kind not in algorithm.solves:
+        raise UserError(
+            f"algo={config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but data={source.name} is "
+            f"{source.kind}",
+            "choose another `algo` (maml does both) or another `data`.",
+        )
+    return to_channels_last(algorithm.to(device, dtype))
+
+
+def _build(config: Config, source: TaskSource) -> Algorithm:
+    outputs = config["algo"].get("outputs")
+    if isinstance(outputs, int) and outputs < 1:
+        setting = f"algo.outputs={outputs}{set_by('algo.outputs')}"
+        raise UserError(f"{setting} but it must be at least 1", "omit it to use the way of the tasks.")
+    backbone = _build_backbone(config, source)
+    has_argument = takes("algo", config["algo"], "over_tasks")
+    node = {key: value for key, value in config["algo"].items() if key != "over_tasks" or has_argument}
+    if source.outputs is not None and outputs == 1:
+        node["outputs"] = source.outputs  # the way of tasks is 1 in regression; a head has an output for each target
+    algorithm: Algorithm = build("algo", node, backbone=backbone, **_arguments_from_data(config, source))
+    if not isinstance(algorithm, Algorithm):
+        raise wrong_type_error("algo", config["algo"]["_target_"], algorithm, "metarun.algorithms.Algorithm")
+    if not has_argument:
+        _set_execution(algorithm, config)
+    return algorithm
+
+
+def _build_backbone(config: Config, source: TaskSource) -> nn.Module:
+    node = config["backbone"]
+    backbone = build("backbone", node, **_inputs(config, source))
+    if not (isinstance(backbone, nn.Module) and hasattr(backbone, "features")):
+        raise wrong_type_error("backbone", node["_target_"], backbone, "torch.nn.Module with `features`")
+    if declared_paths(node):
+        omit_frozen_weights(backbone)
+    if config["precision"] == "bf16":
+        compute_in_bfloat16(backbone)
+    return backbone
+
+
+def _inputs(config: Config, source: TaskSource) -> dict[str, Any]:
+    """Return the argument for a backbone: the fields of an example if it takes `inputs`, else its shape."""
+    inputs = source.inputs
+    if takes("backbone", config["backbone"], "inputs"):
+        return {"inputs": inputs}
+    if len(inputs) > 1 or any(spec.kind in ("ids", "mask") for spec in inputs.values()):
+        fields = ", ".join(f"{name} ({spec.kind})" for name, spec in inputs.items())
+        raise UserError(
+            f"backbone={config['chosen']['backbone']} takes one array of numbers but an example of "
+            f"data={source.name} has the fields {fields}",
+            "use a backbone whose constructor takes `inputs`.",
+        )
+    return {"input_shape": next(iter(inputs.values())).shape}
+
+
+def _arguments_from_data(config: Config, source: TaskSource) -> dict[str, Any]:
+    """Return the arguments for a method that only the data know, unless the config sets them."""
+    node = config["algo"]
+    needed = [name for name in ("floor_vectors", "train_classes") if takes("algo", node, name) and name not in node]
+    arguments: dict[str, Any] = {}
+    if "floor_vectors" in needed:
+        arguments["floor_vectors"] = source.floor_vectors
+    if "train_classes" in needed:
+        if source.splits is None:
+            raise UserError(
+                f"algo={config['chosen']['algo']} classifies the meta-train classes but data={source.name} is "
+                "regression and has none",
+                "choose another `algo` (maml) or another `data`.",
+            )
+        arguments["train_classes"] = len(source.splits["train"].class_names)
+    return arguments
+
+
+def _set_execution(algorithm: Algorithm, config: Config) -> None:
+    """Set how tasks are run, unless the method supports only one way."""
+    # Configs stored by earlier versions have this key among the method's arguments.
+    how = config["algo"].get("over_tasks", config["train"].get("over_tasks", "auto"))
+    check_how(how)
+    if algorithm.how == "auto":
+        algorithm.how = how
+    elif how not in ("auto", algorithm.how):
+        raise UserError(
+            f"train.over_tasks={how} but {type(algorithm).__name__} can only loop over tasks",
+            "set `train.over_tasks=loop`, or choose another method, such as algo=maml.",
+        )
+
+
+def check_head(
+    algorithm: Algorithm, config: Config, source: TaskSource, shape: TaskShape, smallest_way: int, is_trained: bool
+) -> None:
+    """Raise a UserError if the algorithm's head does not fit the way of the tasks.
+
+    Args:
+        algorithm: the method.
+        config: the resolved config, for the message.
+        source: of the tasks.
+        shape: of the largest task.
+        smallest_way: of the tasks.
+        is_trained: whether the algorithm is that of a finished run, so that its head cannot change.
+    """
+    outputs, targets = algorithm.outputs, source.outputs
+    ways = {shape.way, smallest_way}
+    needed = ways if targets is None else {targets}
+    if outputs is None or needed == {outputs} or (targets is not None and shape.way != 1):
+        return  # the stream reports an invalid way in regression
+    algo = config["chosen"]["algo"]
+    if targets is not None and targets != 1:
+        raise UserError(
+            f"this {algo} has a fixed head for {counted(outputs, 'target')} but data={source.name} has {targets}",
+            "omit `algo.outputs`, or meta-train a run on such data.",
+        )
+    key, head = source_key(shape.keys[0]), source_key("algo.outputs")
+    if key != head and not is_trained:
+        remedy = f"set `{head}`{set_by(head)} and `{key}` to the same value"
+    else:
+        remedy = f"meta-train a run with `task.way={shape.way}`"
+    raise UserError(
+        f"way={'..'.join(map(str, sorted(ways)))}{set_by(key)} but this {algo} has a fixed head for {outputs} classes",
+        f"{remedy}, or use a method without a fixed head, such as protonet.",
+    )
