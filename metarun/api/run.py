@@ -13,8 +13,9 @@ from metarun.api.config import compose_config
 from metarun.api.learner import Learner
 from metarun.config.schema import Config
 from metarun.errors import UserError
+from metarun.results.find_run import find_run
 from metarun.results.records import Record, read_records
-from metarun.results.run_directory import RunDirectory, find_run
+from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
 from metarun.runner.stored_config import stored_config
 from metarun.runner.train import train as run_training
@@ -130,18 +131,14 @@ def load(run: str | Path, results_dir: str | Path = "results", trust: Collection
     """Load a finished run.
 
     Args:
-        run: its directory, the start of its id, or "last": the run that finished last.
+        run: its directory, the start of its id, "last": the run that finished last, or "best": the best on meta-val
+            among the runs of the same data and task as the last.
         results_dir: the directory of results.
         trust: see `Run`.
 
     Raises:
         UserError: no run or several runs match.
     """
-    if str(run) == "last":
-        finished = sorted((Path(results_dir) / "runs").glob("*/best.pt"), key=lambda path: path.stat().st_mtime_ns)
-        if not finished:
-            raise UserError(f"there is no finished run in {results_dir}/runs", "run `metarun train` first.")
-        return Run(finished[-1].parent, trust)
     return Run(find_run(Path(results_dir), str(run)).path, trust)
 
 

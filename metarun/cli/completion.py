@@ -6,6 +6,9 @@ from collections.abc import Iterable
 # Arguments of the commands that do not use Hydra; `metarun data get` is followed by a data set.
 ARGUMENTS = {
     "data": ("list", "get", "check"),
+    "runs": ("--state", "--results-dir", "--help"),
+    "rm": ("--results-dir", "--help"),
+    "diff": ("--results-dir", "--help"),
     "compare": ("--rows", "--columns", "--against", "--format", "--help"),
     "rerun": ("--results-dir", "--into", "--device", "--help"),
     "report": ("--output", "--help"),

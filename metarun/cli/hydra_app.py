@@ -35,7 +35,10 @@ PRIMARY_CONFIGS = {"train": "config", "test": "test"}  # conf/config.yaml, conf/
 
 # Messages for required keys that were not given.
 REQUIRED = {
-    "run": "run=RUN is required: a run's directory or the first characters of its id; `metarun compare` lists them."
+    "run": (
+        "run=RUN is required: a run's directory, the first characters of its id, `last` or `best`; `metarun runs` "
+        "lists them."
+    )
 }
 
 

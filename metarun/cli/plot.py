@@ -22,8 +22,8 @@ from metarun.reporting.tables.render import print_skipped
 from metarun.reporting.tables.rows import finished_rows
 from metarun.reporting.tables.run_labels import distinguishing_keys
 from metarun.results import example_tasks
+from metarun.results.find_run import find_run
 from metarun.results.records import Record, excludes_diverged
-from metarun.results.run_directory import find_run
 from metarun.results.settings import long_setting
 
 EXAMPLES = """examples:

@@ -11,9 +11,10 @@ from metarun.cli.parser import CommandParser
 from metarun.errors import UserError
 from metarun.reporting.tables.render import print_table
 from metarun.results.bitwise_diff import Difference, Numbers, compare_numbers, read_numbers
+from metarun.results.find_run import find_run
 from metarun.results.provenance import CHANGES_NUMBERS, PLACE, compare_environments
 from metarun.results.records import Record
-from metarun.results.run_directory import RunDirectory, find_run
+from metarun.results.run_directory import RunDirectory
 
 TEST_KEYS = {"run", "task", "test", "train", "chosen", "algo", "data"}  # required in a config of `metarun test`
 
@@ -33,7 +34,7 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples(
         "metarun rerun", "Repeat a finished run and check that its numbers are reproduced bit for bit.", EXAMPLES
     )
-    parser.add_argument("run", metavar="RUN", help="a run's directory or the first characters of its id")
+    parser.add_argument("run", metavar="RUN", help="a run's directory, the first characters of its id, last or best")
     parser.add_argument("trust", metavar="trust=[NAME,…]", nargs="?", default="", help="your own code that it may use")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--into", type=Path, default=Path("reruns"), help="where to repeat it (default: reruns)")

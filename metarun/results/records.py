@@ -121,7 +121,7 @@ def _rows_below(folder: Path) -> Iterator[str]:
             for entry in entries:
                 if entry.name == "result.json":
                     yield entry.path
-                elif entry.is_dir(follow_symlinks=False):
+                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):  # such as a bin
                     folders.append(entry.path)
 
 

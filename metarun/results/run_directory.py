@@ -13,9 +13,8 @@ from metarun.results.records import MAX_BYTES, Record, read_result
 from metarun.results.test_uses import record_test_use
 from metarun.system.atomic_write import _as_json, write_bytes, write_csv, write_json, write_parquet, write_text
 from metarun.system.events import emit
-from metarun.system.lock import exclusive_lock
+from metarun.system.lock import exclusive_lock, is_locked
 from metarun.system.parsing import parse_json
-from metarun.system.paths import is_file
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,11 @@ class RunDirectory:
         self.test_uses = path / "looks.jsonl"
         self.log = path / "run.log"
         self.checksums = path / checksums.NAME
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process is running it."""
+        return is_locked(self.path / ".lock")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -179,23 +183,3 @@ def run_path(results_dir: Path, algo: str, data: str, way: int, shot: int, run_i
     """Return the directory of the run with this id; slashes in names are replaced."""
     name = printable(f"{algo}-{data}-{way}w{shot}s-{run_id}").replace("/", "-")
     return results_dir / "runs" / name
-
-
-def find_run(results_dir: Path, run: str) -> RunDirectory:
-    """Return the run that `run` names: a directory, or the first characters of an id.
-
-    Raises:
-        UserError: there is none, or more than one.
-    """
-    if is_file(Path(run) / "config.yaml"):
-        return RunDirectory(Path(run))
-    runs = sorted((results_dir / "runs").glob("*-*"))
-    found = [path for path in runs if path.name == run or path.name.rpartition("-")[2].startswith(run)]
-    if len(found) == 1:
-        return RunDirectory(found[0])
-    if found:
-        raise UserError(
-            f"run={run} matches {' and '.join(path.name for path in found)}", "give more characters of the id."
-        )
-    known = f"there are {', '.join(path.name for path in runs[-5:])}" if runs else "there are no runs yet"
-    raise UserError(f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs", f"{known}.")

@@ -16,8 +16,9 @@ from metarun.config.schema import Config
 from metarun.data.brightness import brightness, compare_brightness, is_closer_inverted
 from metarun.errors import UserError
 from metarun.loggers.terminal import Screen
+from metarun.results.find_run import find_run
 from metarun.results.records import Record
-from metarun.results.run_directory import RunDirectory, find_run
+from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts, parts_to_test
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of

@@ -34,3 +34,11 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def format_age(seconds: float) -> str:
+    """Return an age in its largest unit: "40 s", "12 min", "3 h" or "5 days"."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= (2 * size if unit == "days" else size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"

@@ -39,6 +39,20 @@ def exclusive_lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]
             yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock at `path`."""
+    if path.with_name(f"{path.name}.held").exists():
+        return True
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no lock file, or the file system has no locks
+        return False
+    return False
+
+
 def _acquire(path: Path, on_wait: Callable[[str], None]) -> IO[str]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)

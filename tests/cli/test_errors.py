@@ -103,7 +103,7 @@ def test_a_key_of_a_group_without_an_option_asks_for_the_option(
 
 
 def test_metarun_test_without_a_run_explains_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert error_of(capsys, "test", "task.way=5").startswith("run=RUN is required: a run's directory or")
+    assert error_of(capsys, "test", "task.way=5").startswith("run=RUN is required: a run's directory, the")
 
 
 @pytest.mark.parametrize(

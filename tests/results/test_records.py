@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from metarun.errors import UserError
+from metarun.results.find_run import find_run
 from metarun.results.records import figures_by_step, read_result
-from metarun.results.run_directory import find_run, run_path
+from metarun.results.run_directory import run_path
 from tests.cli.test_compare import record
 
 BY_STEP = np.array([[0.2, 0.25, 0.3], [0.5, 0.75, 1.0]])  # (steps + 1, tasks)

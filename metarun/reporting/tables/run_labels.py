@@ -141,6 +141,11 @@ def _settings(record: Record) -> dict[str, Any]:
     }
 
 
+def dotted_config(run: Path) -> dict[str, Any]:
+    """Return the settings of a run's `config.yaml` by dotted key; empty if it is missing or unreadable."""
+    return dict(_dotted(_config(run)))
+
+
 def _config(run: Path) -> dict[str, Any]:
     """Read a run's `config.yaml`; empty if it is missing or unreadable."""
     path = run / "config.yaml"
