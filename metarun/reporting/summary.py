@@ -11,6 +11,7 @@ from metarun.results.records import excludes_diverged
 from metarun.results.settings import long_setting
 from metarun.results.statistics import FEW_TASKS
 from metarun.system.durations import format_duration
+from metarun.system.load import BUSY
 
 SHOWN_STEPS = 12  # at most, evenly spaced from the first step to the last
 
@@ -27,7 +28,7 @@ def summary(record: dict[str, Any]) -> Table:
     table.add_row("transductive", transductive)
     if "audit" in record:
         table.add_row("audit", _audit(record))
-    table.add_row("adaptation", f"{record['adapt_ms']:.1f} ms per task on {record['device']}")
+    table.add_row("adaptation", _adaptation(record))
     numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
     trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
     table.add_row("meta-training", trained + numbers)
@@ -78,6 +79,14 @@ def _add_warnings(table: Table, record: dict[str, Any]) -> None:
     if record.get("figures_seen", 1) > 1:
         times = f"{record['looks']} times with {record['figures_seen']} results in this setting"
         table.add_row("meta-tested", f"{times}; picking the best is biased")
+
+
+def _adaptation(record: dict[str, Any]) -> str:
+    """Describe how long adapting to a task takes, and whether other processes may have slowed it down."""
+    text = f"{record['adapt_ms']:.1f} ms per task on {record['device']}"
+    if record.get("load", 0) < BUSY:  # missing in older rows
+        return text
+    return f"{text} ({record['adapt_cpu_ms']:.1f} ms of CPU time; the machine was busy)"
 
 
 def _diverged(record: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
+from metarun.system.load import load_per_cpu
 from metarun.system.version import __version__
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import TaskStream
@@ -125,6 +126,7 @@ def describe_test(
     _check_diverged(found)
     _check_values(found)
     way, shot = size_texts(stream)
+    wall, cpu = adaptation_ms(algorithm, stream, steps, check_interrupt)
     record: Record = {
         "test_way": way,
         "test_shot": shot,
@@ -138,7 +140,9 @@ def describe_test(
         "transductive": is_transductive(algorithm, stream, steps, check_interrupt, finite_tasks(found)[0]),
         "test_seconds": round(seconds, 3),
         "tasks_per_second": round(tasks / seconds, 3),
-        "adapt_ms": round(adaptation_ms(algorithm, stream, steps, check_interrupt), 3),
+        "adapt_ms": round(wall, 3),
+        "adapt_cpu_ms": round(cpu, 3),
+        "load": round(load_per_cpu(), 2),
         "stream_hash": stream.hash(tasks),
     }
     return record, found

@@ -36,6 +36,13 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def short_duration(seconds: float) -> str:
+    """Return "7 s", "3.3 min" or "2.1 h", for a column of a table."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
 def format_age(seconds: float) -> str:
     """Return an age in its largest unit: "40 s", "12 min", "3 h" or "5 days"."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):

@@ -10,7 +10,7 @@ from metarun.errors import UserError
 from metarun.results.find_run import find_run
 from metarun.results.run_directory import RunDirectory
 from metarun.system.atomic_write import write_json
-from metarun.system.durations import format_age
+from metarun.system.durations import format_age, short_duration
 from tests.cli.test_compare import record
 
 
@@ -124,6 +124,11 @@ def test_an_unfinished_run_has_no_diff(write, metarun):
     write("bbbb0000", is_finished=False)
     code, _, complaint = metarun("diff", "aaaa", "bbbb")
     assert (code, "bbbb0000 is not a finished run; `metarun runs` shows" in complaint) == (2, True)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.1, "0 s"), (6, "6 s"), (90, "1.5 min"), (7560, "2.1 h")])
+def test_a_duration_in_a_table_is_short(seconds, text):
+    assert short_duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,19 @@ def test_every_shown_command_works(document, monkeypatch, tmp_path, request):
             subprocess.run(shared, check=True, capture_output=True, timeout=120)
         else:
             assert command.startswith("git clone "), f"no test for {command!r}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_shown_command_can_be_pasted_into_a_shell(document):
+    """Bash rejects unquoted parentheses; zsh looks for files that match an unquoted [ or ?."""
+    commands = [line for line in shown_commands(document) if not line.startswith("git clone ")]
+    for shell in filter(shutil.which, ("bash", "zsh")):
+        ended = subprocess.run(
+            [shell, "-n"], check=False, input="\n".join(commands), capture_output=True, text=True, timeout=60
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+    unquoted = [re.sub(r"'[^']*'|\"[^\"]*\"", "", command) for command in commands]
+    assert [command for command in unquoted if re.search(r"[\[\](){}?<>|;&$`!]", command)] == []
 
 
 def test_the_readme_starts_with_two_commands():

@@ -46,6 +46,15 @@ def test_a_row_falls_short_if_its_interval_is_below_the_floor_or_reaches_down_to
     assert (shortfall_message(found) is None) == (expected is None)
 
 
+def test_the_summary_says_that_the_machine_was_busy():
+    def adaptation(**changes) -> str:
+        cells = [cell for column in summary(row(**changes)).columns for cell in column.cells]
+        return next(cell for cell in cells if " ms per task" in str(cell))
+
+    assert adaptation() == adaptation(adapt_cpu_ms=9.5, load=1.0) == "12.0 ms per task on cpu"
+    assert adaptation(adapt_cpu_ms=9.5, load=2.5).endswith(" (9.5 ms of CPU time; the machine was busy)")
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

@@ -23,6 +23,7 @@ from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
 from metarun.results.settings import short_setting
+from metarun.system.durations import short_duration
 from metarun.system.paths import exists
 from metarun.system.ranges import ends
 
@@ -85,7 +86,7 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "floor": _floor,
     "transductive": lambda record: "yes" if record["transductive"] else "no",
     "order": lambda record: str(record["order"] or "–"),
-    "trained": lambda record: f"{record['train_seconds'] / 60:.1f} min",
+    "trained": lambda record: short_duration(record["train_seconds"]),
     "id": lambda record: record["id"],
 }
 
