@@ -54,7 +54,10 @@ def find_result(run: RunDirectory, config: Config, console: Console) -> Record |
     if record["status"] == "failed":
         raise RunFailed(f"this run failed before (use retry_failed=true to retry): {record['reason']}")
     _check_data(run, record, current_data_hash(config))
-    console.print(message := "Already finished; use force=true to run it again.", highlight=False)
+    message = "Already finished; use force=true to run it again."
+    if names := ", ".join(config.get("logger", {})):  # a config of `metarun test` has none
+        message += f" The logger {names} receives nothing from a finished run."
+    console.print(message, highlight=False)
     emit("found", said=message)
     return record
 
