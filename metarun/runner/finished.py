@@ -57,7 +57,7 @@ def find_result(run: RunDirectory, config: Config, console: Console) -> Record |
     message = "Already finished; use force=true to run it again."
     if names := ", ".join(config.get("logger", {})):  # a config of `metarun test` has none
         message += f" The logger {names} receives nothing from a finished run."
-    console.print(message, highlight=False)
+    console.print(message, highlight=False, soft_wrap=True)
     emit("found", said=message)
     return record
 
