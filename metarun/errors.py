@@ -82,8 +82,9 @@ _MAX_WORD = 100  # characters; comparing longer words is slow
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``" Did you mean 'omniglot'?"`` when an option is close to `word`, else an empty string."""
     options = [option for option in options if len(option) <= _MAX_WORD] if len(word) <= _MAX_WORD else []
-    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    by_case = {option.casefold(): option for option in options}
+    near = difflib.get_close_matches(word.casefold(), by_case, n=1, cutoff=0.6)
+    return f" Did you mean '{by_case[near[0]]}'?" if near else ""
 
 
 # The user's setting, read before `metarun train` sets the variable for Hydra.

@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config.compose import config_dir as packaged_config_dir
 from metarun.config.compose import resolve
+from metarun.config.folder import config_dir as packaged_config_dir
 from metarun.config.schema import Config, register
 from metarun.errors import UserError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.cli.parser import CommandParser
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need

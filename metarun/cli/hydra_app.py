@@ -21,7 +21,7 @@ from metarun.cli.errors import report
 from metarun.cli.hydra_errors import unreadable_file
 from metarun.cli.origins import HydraOrigins
 from metarun.cli.quoting import quote_if_needed
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 from metarun.config.key_origins import using_origins
 from metarun.config.schema import register
 from metarun.errors import UserError
@@ -87,17 +87,36 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
     except argparse.ArgumentError as error:
         raise UserError(f"{error}", f"`metarun {command} --hydra-help` lists the flags.") from None
     if unknown:
-        raise UserError(f"unknown flag {unknown[0]!r}", f"`metarun {command} --hydra-help` lists the flags.")
+        raise UserError(f"unknown flag {unknown[0]!r}", _instead_of(unknown[0], args, command))
+    if parsed.multirun and parsed.cfg:
+        raise UserError("--cfg shows the config of one run", "give each key one value, without -m.")
     if parsed.experimental_rerun:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
     _check_folder("--config-dir", parsed.config_dir)
-    overrides = [quote_if_needed(_null_to_deletion(_quote_ids(override))) for override in parsed.overrides]
+    overrides = [
+        quote_if_needed(_null_to_deletion(_quote_ids(_without_plus(override)))) for override in parsed.overrides
+    ]
     _check_sweep(overrides)
     flags = [arg for arg in args if arg not in parsed.overrides]
     if parsed.config_path and "://" not in parsed.config_path:
         _check_folder("--config-path", parsed.config_path)
         flags += ["--config-path", str(Path(parsed.config_path).resolve())]
     return [*overrides, *flags]
+
+
+def _instead_of(flag: str, args: list[str], command: str) -> str:
+    """Return the remedy for an unknown flag: `algo=maml` for `--algo maml`."""
+    name, equals, value = flag.lstrip("-").replace("-", "_").partition("=")
+    if not equals:
+        value = next(iter(args[args.index(flag) + 1 :]), "VALUE")
+    if (config_dir() / name).is_dir() or "." in name or name in ("seed", "device"):
+        return f"write {name}={value}, without dashes."
+    return f"`metarun {command} --hydra-help` lists the flags."
+
+
+def _without_plus(override: str) -> str:
+    """Turn +experiment=NAME into experiment=NAME: other Hydra programs need the plus sign."""
+    return re.sub(r"^\+(algo|backbone|data|debug|experiment|logger)=", r"\1=", override)
 
 
 def _quote_ids(override: str) -> str:

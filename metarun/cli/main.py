@@ -96,14 +96,20 @@ def run_command(args: list[str]) -> int:
         UserError: the command is unknown.
     """
     command, rest = (args[0], args[1:]) if args else ("--help", [])
+    if command == "help" and rest:
+        return run_command([*rest, "--help"])
     if command in ("--help", "-h", "help"):
         sys.stdout.write(HELP)
-    elif command == "--version":
+    elif command in ("--version", "-V", "version"):
         sys.stdout.write(f"metarun {metarun.__version__}\n")
     elif command in ("-sc", "--shell-completion"):
         from metarun.cli.completion import complete
 
         return complete(rest, COMMANDS)
+    elif command in ("train", "test") and {"--help", "-h"} & set(rest):
+        from metarun.cli.config_help import explain
+
+        print(explain(command, rest))
     elif command in ("train", "test"):
         from metarun.cli.hydra_app import run_under_hydra
 

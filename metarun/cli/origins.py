@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 from metarun.errors import UserError, did_you_mean
 from metarun.system.signals import PARENT
 

@@ -1,8 +1,7 @@
-"""Find the YAML tree, and resolve a composed config to plain values."""
+"""Resolve a composed config to plain values."""
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,15 +13,6 @@ from metarun.errors import UserError
 from metarun.system.secrets import masked
 
 OLD_NORM_KEY = "default_norm"  # in configs stored by earlier versions
-
-
-def config_dir() -> Path:
-    """Return the folder of the YAML tree: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"metarun's conf/ folder is neither in {package} nor beside it; reinstall metarun.")
 
 
 def resolve(config: DictConfig) -> Config:

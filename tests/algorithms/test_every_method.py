@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from metarun.backbones import NORMS
-from metarun.config.compose import config_dir, resolve
+from metarun.config.compose import resolve
+from metarun.config.folder import config_dir
 from metarun.config.schema import register
 from metarun.data import Glyphs
 from metarun.errors import Interrupted, UserError

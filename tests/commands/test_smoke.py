@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metarun.cli import main as cli
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 
 ALGOS = sorted(path.stem for path in (config_dir() / "algo").glob("*.yaml"))
 REGRESSION = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 
 SMALL = (
     *("train.iterations=2", "train.meta_batch=2", "train.validate_every=2", "train.validate_tasks=4", "test.tasks=6"),

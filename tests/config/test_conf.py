@@ -11,7 +11,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 from metarun.config.schema import register
 
 pytestmark = pytest.mark.command

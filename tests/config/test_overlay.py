@@ -2,7 +2,8 @@
 
 from hydra import compose, initialize_config_dir
 
-from metarun.config.compose import config_dir, resolve
+from metarun.config.compose import resolve
+from metarun.config.folder import config_dir
 from metarun.config.overlay import overlay
 from metarun.config.schema import register
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from metarun.config.compose import config_dir, resolve
+from metarun.config.compose import resolve
+from metarun.config.folder import config_dir
 from metarun.config.schema import register
 from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, Sinusoid
 from metarun.data.entities import row_dtype

@@ -12,7 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from metarun.config.compose import config_dir, resolve
+from metarun.config.compose import resolve
+from metarun.config.folder import config_dir
 from metarun.config.run_id import data_identity, run_id, with_absolute_paths
 from metarun.config.schema import register
 from tests.support.fake_images import split_folders, write_folder

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config.compose import config_dir, resolve
+from metarun.config.compose import resolve
+from metarun.config.folder import config_dir
 from metarun.config.run_id import run_id
 from metarun.config.schema import register
 from metarun.errors import UserError

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 from metarun.reporting.tables.flags import flags, rank_cells
 from metarun.reporting.tables.published import published, published_text
 from metarun.reporting.tables.rows import rows_as_csv

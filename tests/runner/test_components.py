@@ -5,7 +5,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from metarun.algorithms import MAML, ProtoNet
-from metarun.config.compose import config_dir, resolve
+from metarun.config.compose import resolve
+from metarun.config.folder import config_dir
 from metarun.config.run_id import run_id
 from metarun.config.schema import register
 from metarun.errors import UserError

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from metarun.config.compose import config_dir
+from metarun.config.folder import config_dir
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.records import Record
 
