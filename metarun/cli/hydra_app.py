@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.cli.errors import report
+from metarun.cli.first_words import say
 from metarun.cli.hydra_errors import unreadable_file
 from metarun.cli.origins import HydraOrigins
 from metarun.cli.quoting import quote_if_needed
@@ -205,6 +206,7 @@ def _execute(command: str, config: DictConfig, shared: dict[str, Any] | None) ->
     # Read by torch's OpenMP when it is loaded. Threads that spin longer while waiting for each other delay every
     # operation when other processes compete for the cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    say("loading torch …     ")
     if command == "train":
         from metarun.runner.train import train  # imports torch
 

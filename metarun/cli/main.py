@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import metarun
+from metarun.cli.first_words import say
 
 COMMANDS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
@@ -111,6 +112,8 @@ def run_command(args: list[str]) -> int:
 
         print(explain(command, rest))
     elif command in ("train", "test"):
+        if not {"--cfg", "-c", "--info", "-i", "-sc"} & set(rest):
+            say("reading the config …")
         from metarun.cli.hydra_app import run_under_hydra
 
         return run_under_hydra(command, rest)

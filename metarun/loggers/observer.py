@@ -14,6 +14,7 @@ class TrainingProgress:
         loss: mean over the steps since the last validation.
         learning_rate: of the outer loop, in the last step.
         seconds: since the start, including validation.
+        iterations: steps of the whole training; None: limited by time only.
     """
 
     iteration: int
@@ -21,6 +22,13 @@ class TrainingProgress:
     loss: float
     learning_rate: float
     seconds: float
+    iterations: int | None = None
+
+    @property
+    def step(self) -> str:
+        """The steps taken, of how many: "20/100"."""
+        total = "" if self.iterations is None else f"/{self.iterations:,}"
+        return f"{self.iteration:,}{total}"
 
 
 @dataclass(frozen=True)

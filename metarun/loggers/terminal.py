@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 
 from metarun.loggers.observer import TrainingProgress, Validation
 from metarun.results.metrics import Metric
@@ -41,6 +42,17 @@ class RobustConsole(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _MovingBar(BarColumn):
+    """A bar that moves between two updates as fast as it did before them."""
+
+    def render(self, task: Task) -> ProgressBar:
+        """See `BarColumn.render`."""
+        bar = super().render(task)
+        since = task.get_time() - task.fields["updated"]
+        bar.completed = min(task.total or 0, task.completed + since * (task.speed or 0))
+        return bar
+
+
 class Screen:
     """Shows the progress of training and meta-testing; an `Observer`.
 
@@ -68,13 +80,12 @@ class Screen:
             return
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
+            _MovingBar(bar_width=None),
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(compact=True),
         )
-        with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._task = self._bar.add_task(title, total=1.0, note="")
+        with Progress(*columns, console=self.console, transient=True, expand=True) as self._bar:
+            self._task = self._bar.add_task(phase, total=1.0, note="", updated=self._bar.get_time())
             yield
         self._bar = None
 
@@ -85,11 +96,11 @@ class Screen:
 
     def on_progress(self, progress: TrainingProgress) -> None:
         """Show the step, speed, loss and time left of meta-training."""
-        step, rate, loss = f"{progress.iteration:,}", progress.iteration / progress.seconds, progress.loss
+        rate = progress.iteration / progress.seconds
         left = format_duration(progress.seconds * (1 - progress.fraction) / progress.fraction)
-        note = f"step {step} · {rate:.1f}/s · loss {loss:.3f} · val {self.best}"
-        line = f"step {step}, {rate:.1f} steps/s, loss {loss:.4f}, about {left} left"
-        self._show(progress.fraction, note, line, {"step": step, "left": left})
+        note = f"{progress.step} · {rate:.1f}/s · loss {progress.loss:.3f} · meta-val {self.best}"
+        line = f"step {progress.step}, {rate:.1f} steps/s, loss {progress.loss:.4f}, about {left} left"
+        self._show(progress.fraction, note, line, {"step": progress.step, "left": left})
 
     def on_validation(self, validation: Validation) -> None:
         """Print the result on meta-val."""
@@ -122,13 +133,13 @@ class Screen:
 
     def on_test_progress(self, done: int, tasks: int) -> None:
         """Show the number of meta-test tasks that are done."""
-        note = f"{done:,} of {tasks:,} tasks"
+        note = f"{done:,}/{tasks:,} tasks"
         left = format_duration((time.monotonic() - self._started) * (tasks - done) / max(done, 1))
         self._show(done / tasks, note, f"{note}, about {left} left" if done else note, {"left": left if done else ""})
 
     def _show(self, fraction: float, note: str, line: str, progress: Mapping[str, str]) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=fraction, note=note)
+            self._bar.update(self._task, completed=fraction, note=note, updated=self._bar.get_time())
             return
         if time.monotonic() - self._last_line > (HEARTBEAT_IN_A_SWEEP if in_sweep() else HEARTBEAT):
             if in_sweep():

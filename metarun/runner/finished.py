@@ -11,6 +11,7 @@ from metarun.config.schema import Config
 from metarun.errors import RunFailed, UserError
 from metarun.loggers.terminal import RobustConsole
 from metarun.reporting.summary import summary
+from metarun.results.metrics import figure
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, run_path
 from metarun.runner.current_data import current_data_hash
@@ -77,4 +78,4 @@ def show(run: RunDirectory, record: Record, console: Console) -> None:
     """Print a run's record and its directory."""
     console.print(summary(record))
     console.print(f"→ {run.path}", highlight=False, markup=False, soft_wrap=True)
-    emit("finished", path=str(run.path))
+    emit("finished", path=str(run.path), figure=figure(record))

@@ -21,6 +21,7 @@ class Job:
             pruned.
         step: the last reported step of meta-training.
         figure: the last reported result on meta-val.
+        result: the result on meta-test, once finished.
         left: the reported time left to meta-train or to meta-test.
         path: its run directory, once known.
         code: its exit code.
@@ -35,6 +36,7 @@ class Job:
     state: str = "starting"
     step: str = ""
     figure: str = ""
+    result: str = ""
     left: str = ""
     path: Path | None = None
     code: int | None = None
@@ -50,10 +52,11 @@ class Job:
         elif kind == "progress":
             self.step, self.left = event.get("step", self.step), event["left"]
         elif kind == "validated":
-            self.step, self.figure = f"{event['step']:,}", event["figure"]
+            _, slash, total = self.step.partition("/")
+            self.step, self.figure = f"{event['step']:,}{slash}{total}", event["figure"]
             return event["step"], event["score"]
         elif kind == "finished":
-            self.path, self.left = Path(event["path"]), ""
+            self.path, self.result, self.left = Path(event["path"]), event.get("figure", ""), ""
         elif kind == "failed":
             self.failure = event["reason"]
         return None

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,7 @@ class Pool:
         self.stopped_by: int | None = None
         self.free_gpus = deque(gpus())
         self.live: Live | None = None
+        self.started = time.monotonic()
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run all jobs. On a signal, let the running ones save a checkpoint and raise `Interrupted`.
@@ -191,7 +193,8 @@ class Pool:
             print(f"[{job.number}: {job.label}] {line}", flush=True)
 
     def _table(self) -> Group:
-        return live_table(self.jobs, self.total(), self.n_jobs, self.console.height)
+        seconds = time.monotonic() - self.started
+        return live_table(self.jobs, self.total(), self.n_jobs, self.console.height, seconds)
 
 
 def run_command(config: DictConfig) -> list[str]:

@@ -313,7 +313,9 @@ class Training:
         progress = self.progress
         fraction = self.schedule.fraction_done(progress.iteration, progress.seconds)
         rate = self.optimizer.param_groups[0]["lr"]
-        event = TrainingProgress(progress.iteration, fraction, self._mean_loss(), rate, progress.seconds)
+        event = TrainingProgress(
+            progress.iteration, fraction, self._mean_loss(), rate, progress.seconds, self.schedule.iterations
+        )
         for observer in observers:
             observer.on_progress(event)
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 
 from rich.console import Console
 
@@ -40,7 +41,7 @@ def test_every_run_has_its_state_step_figure_and_time_left():
         [job_after(0, state="done"), job_after(1, *STEPS), failed, job_after(3), job_after(4, {"event": "waiting"})]
     )
     assert [line.split() for line in lines] == [
-        ["run", "state", "step", "meta-val", "left"],
+        ["run", "state", "step", "meta-val", "meta-test", "left"],
         ["seed=1", "training", "120", "64.00%", "2", "min", "3", "s"],
         ["seed=3", "starting"],
         ["seed=4", "waiting"],
@@ -66,8 +67,32 @@ def test_a_run_keeps_its_last_step_while_it_is_tested_and_shows_the_time_left():
     assert (job.state, job.step, job.left) == ("testing", "120", "")
     job.update({"event": "progress", "left": "8 s"})
     assert (job.step, job.figure, job.left) == ("120", "64.00%", "8 s")
-    job.update({"event": "finished", "path": "results/runs/a"})
-    assert job.left == ""
+    job.update({"event": "finished", "path": "results/runs/a", "figure": "63.10 ± 0.40"})
+    assert (job.left, job.result) == ("", "63.10 ± 0.40")
+
+
+def test_a_validation_keeps_the_total_of_the_steps():
+    job = job_after(0, {"event": "progress", "step": "90/1,200", "left": ""}, *STEPS[1:2])
+    assert job.step == "100/1,200"
+
+
+def test_the_time_left_of_a_sweep_comes_from_the_runs_that_have_ended():
+    jobs = [job_after(0, state="done"), job_after(1, *STEPS)]  # one and a half of nine
+    console = Console(file=io.StringIO(), width=160)
+    console.print(live_table(jobs, total=9, n_jobs=1, height=24, seconds=60))
+    assert console.file.getvalue().endswith("of 9; 1 in parallel; about 5 min 0 s left\n")
+
+
+def test_the_bar_fits_80_columns_and_shows_steps_rate_and_meta_val():
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    screen = Screen(console, ACCURACY)
+    with screen.phase("training", "meta-training maml-glyphs-5w1s-12345678"):
+        screen.on_validation(Validation(15_000, 0.7, 0.5123, None, True))
+        screen.on_progress(TrainingProgress(20_000, 0.2, 0.3, 0.1, 400, 60_000))
+        screen._bar.refresh()
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+    assert "20,000/60,000 · 50.0/s · loss 0.300 · meta-val 51.23%" in shown
+    assert all(len(line) <= 80 for line in re.split(r"[\r\n]", shown) if line.startswith("training"))
 
 
 def test_in_a_sweep_progress_is_emitted_as_events_and_not_logged(monkeypatch, caplog):
