@@ -110,8 +110,9 @@ def _print_numbers(before: Numbers, changed: Sequence[Difference]) -> None:
     if not changed:
         print(f"Reproduced bit for bit: {values:,} values of {len(before)} keys and columns.")
         return
+    print(f"Not reproduced: {len(changed)} of {len(before)} keys and columns differ.")
     rows = [[each.what, _cut(each.before), _cut(each.now), f"{each.count:,}", _largest(each)] for each in changed]
-    note = f"{len(changed)} of {len(before)} keys and columns differ; all others are the same bit for bit."
+    note = "All others are the same bit for bit."
     print_table(["changed", "first before", "now", "values", "largest difference"], rows, [note], "table")
 
 

@@ -23,7 +23,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _FileHandler(logging.Handler):
-    """Appends log lines to a file; write errors are ignored, since the console shows the lines too."""
+    """Appends log lines to a file; write errors are ignored, since the console shows what matters too."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -43,11 +43,11 @@ def _without_secrets(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Within the block, write metarun's log lines to a file, with the time, and to the console."""
+    """Within the block, write metarun's log lines to a file, with the time, and from INFO on to the console."""
     logger = logging.getLogger("metarun")
     handlers: list[logging.Handler] = [_FileHandler(path), _ConsoleHandler(console)]
     before = logger.level
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
     for handler in handlers:
         handler.addFilter(_without_secrets)
         logger.addHandler(handler)

@@ -204,9 +204,9 @@ def _measure(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) 
     how: How = "loop" if looped < LOOP_MARGIN * vectorised else "vectorised"
     tasks = len(first_field(inputs[0]))
     if how == "loop":
-        log.info("running tasks in a loop: %.3g s for %s tasks (vectorised: %.3g s)", looped, tasks, vectorised)
+        log.debug("running tasks in a loop: %.3g s for %s tasks (vectorised: %.3g s)", looped, tasks, vectorised)
     else:
-        log.info("running tasks vectorised: %.3g s for %s tasks (looped: %.3g s)", vectorised, tasks, looped)
+        log.debug("running tasks vectorised: %.3g s for %s tasks (looped: %.3g s)", vectorised, tasks, looped)
     return how
 
 

@@ -136,7 +136,7 @@ def test_errors_of_a_method_are_raised_unchanged():
 
 def test_the_log_contains_the_measurement(monkeypatch, caplog):
     pretend(monkeypatch, 0.5, 0.25)
-    with caplog.at_level(logging.INFO, "metarun"):
+    with caplog.at_level(logging.DEBUG, "metarun"):
         over_tasks(square, nn.Linear(2, 2), "auto", torch.ones(4, 2))
     assert "running tasks vectorised: 0.25 s for 4 tasks (looped: 0.5 s)" in caplog.text
 
