@@ -5,7 +5,8 @@ They detect damage such as a flipped bit in a number, which leaves a valid file.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from metarun.errors import UserError
@@ -75,3 +76,20 @@ def check(path: Path, content: bytes | None = None) -> None:
     found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
     if found != stated[path.name]:
         raise UserError(f"{path} has changed since the run finished", REMEDY)
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Check a file as `check` does, then read it in the block; any error becomes a sentence.
+
+    Raises:
+        UserError: the file has changed, or cannot be read.
+    """
+    try:
+        check(path)
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # numpy, zipfile and pyarrow raise many kinds for damaged files
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read ({reason})", remedy) from error
