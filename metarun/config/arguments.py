@@ -112,12 +112,8 @@ def map_paths(node: Any, change: Callable[[str, Any], Any], find: Callable[[str]
     target = node.get("_target_")
     found = find(target) if isinstance(target, str) else None
     hints = {} if found is None else type_hints(found)
-    return {
-        name: _changed(map_paths(value, change, find), hints[name], change)
-        if name in hints
-        else map_paths(value, change, find)
-        for name, value in node.items()
-    }
+    inner = {name: map_paths(value, change, find) for name, value in node.items()}
+    return {name: _changed(value, hints[name], change) if name in hints else value for name, value in inner.items()}
 
 
 def _changed(value: Any, hint: Any, change: Callable[[str, Any], Any]) -> Any:

@@ -141,11 +141,13 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Annotated:
-        return "a path" if IS_PATH in hint.__metadata__ else _describe(typing.get_args(hint)[0])
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return "a path" if IS_PATH in hint.__metadata__ else _describe(inner[0])
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_describe, inner))
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return f"a mapping whose values are each {_describe(inner[1])}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
@@ -158,9 +160,4 @@ def _describe(hint: Any) -> str:
         bool: "true or false",
         type(None): "null",
     }
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return (
-        " or ".join(names.get(option) or _describe(option) for option in options)
-        if len(options) > 1
-        else names.get(hint, str(hint))
-    )
+    return names.get(hint, str(hint))
