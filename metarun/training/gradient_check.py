@@ -62,13 +62,11 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
     name = type(algorithm).__name__
     if algorithm.order == 2 and not exact:
         # Recomputed steps draw other random numbers, such as those of dropout.
-        remedy = (
-            "`algo.order=1` or `algo.recompute=false`" if getattr(algorithm, "recompute", False) else "`algo.order=1`"
-        )
+        exact_steps = " or `algo.recompute=false`" if getattr(algorithm, "recompute", False) else ""
         raise UserError(
             f"algo.order=2 but the meta-gradient of {name} does not match finite differences: its inner "
             "gradients are detached or wrong",
-            f"fix them, or set {remedy}.",
+            f"fix them, or set `algo.order=1`{exact_steps}.",
         )
     if algorithm.order == 1 and exact:
         raise UserError(f"algo.order=1 but the meta-gradient of {name} is second-order", "set `algo.order=2`.")
