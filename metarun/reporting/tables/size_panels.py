@@ -24,6 +24,11 @@ class SizeCell:
     figure: CellFigure
     marks: str
 
+    @property
+    def value(self) -> float:
+        """The mean as it is displayed, which determines the colour."""
+        return metric_of(self.runs[0]).scale * self.figure.mean
+
     def lines(self, digits: int) -> list[str]:
         """Write the mean with its marks, then the interval over tasks and the deviation over seeds, if known."""
         figure, metric = self.figure, metric_of(self.runs[0])
