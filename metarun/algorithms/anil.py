@@ -67,11 +67,7 @@ class ANIL(LinearHeadMethod):
     def inner_loop(self, features: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
         """Return one task's heads before adaptation and after each gradient step.
 
-        Args:
-            features: (way * shot, features) of the support set.
-            support_y: (way * shot).
-            steps: number of steps.
-            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
+        The arguments are those of `GradientMethod.inner_loop`, with features (way * shot, features) of the support set.
         """
         head: Parameters = dict(self.head.named_parameters())
         return gradient_steps(self._loss, head, self.inner_lr, steps, differentiable, features, support_y)

@@ -78,11 +78,7 @@ class CAVIA(LinearHeadMethod):
     ) -> Iterator[Parameters]:
         """Return one task's context before adaptation (zero) and after each gradient step (equation 3).
 
-        Args:
-            support_x: (way * shot, *shape).
-            support_y: (way * shot).
-            steps: number of steps.
-            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
+        The arguments are those of `GradientMethod.inner_loop`.
         """
         context = {"context": torch.zeros_like(self.film.weight[0])}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates

@@ -28,12 +28,7 @@ CLOSE_TIMEOUT = 1.0  # seconds that a busy logger has to finish its call after a
 
 
 class Logbook:
-    """All loggers of one run, as one observer of its training.
-
-    Args:
-        loggers: by their names in the config.
-        metric: of meta-val.
-    """
+    """All loggers of one run, by their names in the config, as one observer of its training; meta-val has `metric`."""
 
     def __init__(self, loggers: Mapping[str, Logger], metric: Metric) -> None:
         self._loggers = dict(loggers)

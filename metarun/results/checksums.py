@@ -21,11 +21,7 @@ REMEDY = f"run it again with force=true, or delete {NAME} if you changed the fil
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the checksums of files in a folder.
-
-    Args:
-        folder: to write to.
-        contents: of the files, by name.
+    """Write the checksums of files in a folder, given their contents by name.
 
     Raises:
         UserError: the checksums cannot be written.
@@ -50,11 +46,9 @@ def read(path: Path, max_bytes: int) -> bytes | None:
 
 
 def check(path: Path, content: bytes | None = None) -> None:
-    """Check that a file has not changed since its run finished, if its checksum is known.
+    """Check that a file has not changed since its run finished; `content` is its content, if it was already read.
 
-    Args:
-        path: of the file. Runs of earlier versions have no checksums, and users can delete them.
-        content: of the file, if it was already read.
+    Runs of earlier versions have no checksums, and users can delete them.
 
     Raises:
         UserError: the file has changed, or the checksums are damaged.

@@ -26,7 +26,7 @@ def record_test_use(path: Path, record: Record) -> dict[str, int]:
 
     Args:
         path: `looks.jsonl` of the run whose weights were tested; metarun never removes it.
-        record: the record.
+        record: without these keys.
 
     Returns:
         `looks`: how often weights of this config were evaluated on meta-test classes, including this time, also before

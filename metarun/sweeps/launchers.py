@@ -87,13 +87,10 @@ def run_on_engine(
     engine: str,
     settings: dict[str, Any],
 ) -> list[JobReturn]:
-    """Run the jobs of a sweep on an engine; write the sweep's tables and report failed runs.
+    """Run the jobs of a sweep on an engine, as `run_pool` does; write the sweep's tables and report failed runs.
 
     Args:
-        config: of the sweep, including Hydra's part.
-        task_function: of the command; the exit codes of failed runs are added to its `failures`.
-        job_overrides: of each job.
-        first: number of the first job.
+        config: like the next three, see `run_pool`.
         engine: a key of `ENGINES`.
         settings: arguments of the engine.
 

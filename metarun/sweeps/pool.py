@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,8 @@ class Pool:
         """
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            if self.console.is_terminal:
-                with Live(console=self.console, get_renderable=self._table, refresh_per_second=2) as self.live:
-                    self._run_all(iter(jobs))
-            else:
+            shown = Live(console=self.console, get_renderable=self._table, refresh_per_second=2)
+            with shown if self.console.is_terminal else nullcontext() as self.live:
                 self._run_all(iter(jobs))
         finally:
             for number, handler in before.items():

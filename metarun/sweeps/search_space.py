@@ -14,12 +14,7 @@ from metarun.errors import UserError
 
 @dataclass(frozen=True)
 class Space:
-    """A search space.
-
-    Args:
-        fixed: overrides that all trials share.
-        free: the distribution of each key to search.
-    """
+    """A search space: the overrides that all trials share, and the distribution of each key to search."""
 
     fixed: list[str]
     free: dict[str, BaseDistribution]

@@ -37,7 +37,11 @@ class Learn2LearnMethod(LinearHeadMethod):
 
     def __init__(self, backbone: Backbone, outputs: int, inner_steps: int, order: Literal[1, 2]) -> None:
         super().__init__(backbone, outputs, inner_steps, order)
-        check_norm(backbone)
+        if needs_support(backbone):
+            raise UserError(
+                "this backbone.norm needs the support set but learn2learn passes queries without it",
+                "set another `backbone.norm`, such as batch, or use a built-in method, such as algo=maml.",
+            )
         import_learn2learn()
 
     @abstractmethod
@@ -95,12 +99,3 @@ def check_adaptable(network: nn.Module) -> None:
     if frozen or len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
         which = "frozen weights (requires_grad=False)" if frozen else "weights under two names"
         raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt", "use algo=metasgd.")
-
-
-def check_norm(backbone: Backbone) -> None:
-    """Raise a UserError for a norm that needs the support set: learn2learn passes each set separately."""
-    if needs_support(backbone):
-        raise UserError(
-            "this backbone.norm needs the support set but learn2learn passes queries without it",
-            "set another `backbone.norm`, such as batch, or use a built-in method, such as algo=maml.",
-        )

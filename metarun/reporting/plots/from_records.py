@@ -31,15 +31,10 @@ def curve_of(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
 
 
 def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
-    """Draw results by way and shot, one panel per method and settings, averaged over seeds.
-
-    Args:
-        records: of finished runs.
-        path: a file that ends in png, svg or pdf.
-        width: in inches; None: a paper's column, or wider if a panel needs it.
+    """Draw results by way and shot, one panel per method and settings, averaged over seeds; see `draw_heatmap`.
 
     Raises:
-        UserError: the runs have different metrics, or `path` cannot be written.
+        UserError: the runs have different metrics, or `path` does not end in png, svg or pdf or cannot be written.
     """
     metric = common_metric(records)
     panels, meanings = size_panels(records)
