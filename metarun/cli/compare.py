@@ -59,10 +59,9 @@ def _print_pivot(records: list[Record], rows: list[str], columns: list[str], for
 def _with_keys(records: list[Record], *requested: str | None) -> tuple[list[Record], list[str], list[str]]:
     """Return the records, with config settings if a dotted key is requested, and the row and column keys."""
     rows, columns = ([key.strip() for key in (keys or "").split(",") if key.strip()] for keys in requested)
-    known = _known(records)
     if any("." in key for key in (*rows, *columns)):
         records = with_settings(records)
-        known = _known(records)
+    known = _known(records)
     for key in (*rows, *columns):
         if key not in known:
             plain = ", ".join(name for name in known if "." not in name)

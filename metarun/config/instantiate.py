@@ -11,7 +11,7 @@ import hydra
 from hydra.errors import InstantiationException
 
 from metarun.config.arguments import accepts_argument, map_paths, type_hints
-from metarun.errors import UserError, did_you_mean
+from metarun.errors import UserError, did_you_mean, reason_of
 from metarun.system.paths import IS_PATH, resolve_path
 
 
@@ -86,8 +86,7 @@ def _target(key: str, node: Mapping[str, Any]) -> Any:
     try:
         found = hydra.utils.get_object(name)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-        raise UserError(f"{key}._target_={name} cannot be imported: {reason}.") from error
+        raise UserError(f"{key}._target_={name} cannot be imported: {reason_of(error.__cause__ or error)}.") from error
     try:
         inspect.signature(found)
     except (TypeError, ValueError) as error:  # not callable, or without a signature

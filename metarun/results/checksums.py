@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 from metarun.system.atomic_write import atomic_write
 from metarun.system.paths import read_file
 
@@ -85,5 +85,4 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # numpy, zipfile and pyarrow raise many kinds for damaged files
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason})", remedy) from error
+        raise UserError(f"{path} cannot be read ({reason_of(error)})", remedy) from error

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm
 from metarun.backbones import Module
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 from metarun.system.determinism import is_determinism_error
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch
@@ -80,7 +80,7 @@ def _looped(algorithm: Algorithm, compute: Callable[[Algorithm], Tensor]) -> Ten
         backbone = algorithm.get_submodule("backbone")
         network = type(backbone.module if isinstance(backbone, Module) else backbone).__name__
         remedy = "set `algo.order=1` or choose" if algorithm.order == 2 else "choose"
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = reason_of(error).rstrip(".")
         raise UserError(
             f"{type(algorithm).__name__} does not run with {network}: {reason}", f"{remedy} another method or network."
         ) from error
