@@ -1,13 +1,13 @@
 """ANIL by learn2learn."""
 
-from typing import Any, Literal
+from typing import Any
 
 from metarun.algorithms.learn2learn.importing import import_learn2learn
-from metarun.algorithms.learn2learn.learner import Learn2LearnMethod, Learner
-from metarun.backbones import Backbone
+from metarun.algorithms.learn2learn.learner import Learner
+from metarun.algorithms.learn2learn.maml import Learn2LearnMAML
 
 
-class Learn2LearnANIL(Learn2LearnMethod):
+class Learn2LearnANIL(Learn2LearnMAML):
     """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157) as in learn2learn's examples.
 
     `learn2learn.algorithms.MAML` wraps only the head; no task changes the features. learn2learn's examples pass support
@@ -19,12 +19,6 @@ class Learn2LearnANIL(Learn2LearnMethod):
     Raises:
         UserError: an argument is out of range, or learn2learn is not installed.
     """
-
-    def __init__(
-        self, backbone: Backbone, outputs: int, inner_lr: float, inner_steps: int, order: Literal[1, 2] = 2
-    ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order)
-        self.inner_lr = inner_lr
 
     def embed(self, x: Any) -> Any:
         """Return the features of the examples."""
