@@ -57,7 +57,8 @@ def _compare(algorithm: Algorithm, compute: Callable[[Algorithm], Tensor]) -> No
         if how == "loop":
             return
         try:
-            vectorised = compute(_in_float64(algorithm, "auto" if _has_buffers(algorithm) else "vectorised"))
+            has_buffers = any(True for _ in algorithm.buffers())  # then training loops over tasks anyway
+            vectorised = compute(_in_float64(algorithm, "auto" if has_buffers else "vectorised"))
         except Exception as error:
             reason = why_not_vectorised(error)
         else:
@@ -98,11 +99,6 @@ def _in_float64(algorithm: Algorithm, how: How) -> Algorithm:
     method.on_step(1.0)  # the final order, if it rises during training
     method.how = how
     return method
-
-
-def _has_buffers(algorithm: Algorithm) -> bool:
-    """Whether it has running statistics, for which training loops over tasks anyway."""
-    return any(True for _ in algorithm.buffers())
 
 
 def _is_users(backbone: object) -> bool:

@@ -27,7 +27,8 @@ def curve_of(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
     if not in_steps:  # a method without steps has one point
         x = record["adapt_ms"] * (x / x[-1] if x[-1] else x + 1)
     mean, half = (np.array(values, dtype=np.float64) for values in zip(*by_step, strict=True))
-    return Curve(_with_mark(label(record, keys), record), x, mean, None if np.isnan(half).any() else half)
+    name = label(record, keys) + (" †" if record["transductive"] else "")
+    return Curve(name, x, mean, None if np.isnan(half).any() else half)
 
 
 def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
@@ -68,10 +69,6 @@ def tasks_text(records: Sequence[Record]) -> str:
     """Write the number of meta-test tasks of some runs, or its range."""
     counts = sorted({record["test_tasks"] for record in records})
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-
-
-def _with_mark(text: str, record: Record) -> str:
-    return f"{text} †" if record["transductive"] else text
 
 
 def transductive_note(records: Sequence[Record]) -> list[str]:

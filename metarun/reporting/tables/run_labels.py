@@ -100,15 +100,12 @@ def run_names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids:
 def label(record: Record, keys: Sequence[str]) -> str:
     """Write a run's values of some keys: ``maml, 5-way, algo.inner_lr=0.1``; missing values are omitted."""
     present = [key for key in keys if record.get(key) is not None]
-    return ", ".join(_worded(key, _short(record[key])) for key in present)
+    return ", ".join(_worded(key, record[key]) for key in present)
 
 
 def _worded(key: str, value: Any) -> str:
-    return WORDING[key].format(value) if key in WORDING else f"{key}={value}"  # not format(): a key may contain braces
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.4g}" if isinstance(value, float) else value  # a search samples rates with 17 digits
+    text = f"{value:.4g}" if isinstance(value, float) else value  # a search samples rates with 17 digits
+    return WORDING[key].format(text) if key in WORDING else f"{key}={text}"  # not format(): a key may contain braces
 
 
 def with_settings(records: Sequence[Record]) -> list[Record]:
