@@ -63,6 +63,11 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the message of an exception in one line; its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def describe_exception(what: str, error: Exception) -> str:
     """Return one sentence for an exception raised by a user's code."""
     message = " ".join(str(error).split()).rstrip(".")

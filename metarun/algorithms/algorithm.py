@@ -17,7 +17,7 @@ from metarun.tasks.vectorize import How, over_tasks
 class Adapted(Protocol):
     """A method adapted to one task."""
 
-    def predict(self, query_x: Inputs) -> Tensor:
+    def predict(self, query_x: Inputs, /) -> Tensor:
         """Return (n, way) logits of n queries, or (n, outputs) numbers in regression.
 
         Args:
@@ -89,6 +89,13 @@ class Algorithm(nn.Module):
         Called with several batches, in eval mode, before such a checkpoint is meta-tested with this method. Most
         methods need nothing.
         """
+
+
+@dataclass(frozen=True)
+class AdaptedBy:
+    """A method adapted to one task, as the function that predicts; see `Adapted`."""
+
+    predict: Callable[[Any], Tensor]
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from metarun.algorithms.algorithm import Adapted, AdaptedHead, Algorithm, embed_once
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
+from metarun.algorithms.algorithm import Adapted, AdaptedHead, embed_once
+from metarun.algorithms.inner_loop import LinearHeadMethod, Parameters, gradient_steps, mean_over_tasks
 from metarun.backbones import Backbone, embed_queries
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import Kind
-from metarun.tasks.vectorize import over_tasks
 
 
-class ANIL(Algorithm):
+class ANIL(LinearHeadMethod):
     """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157).
 
     MAML whose inner loop adapts only the head; no task changes the features (section 4.1), because most of MAML's gain
@@ -37,7 +35,6 @@ class ANIL(Algorithm):
         UserError: an argument is out of range.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
     predicts_from_features = True
 
     def __init__(
@@ -48,14 +45,8 @@ class ANIL(Algorithm):
         inner_steps: int,
         order: Literal[1, 2] = 2,
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order)
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
+        super().__init__(backbone, outputs, inner_steps, order)
         self.inner_lr = inner_lr
-        self.inner_steps = inner_steps
-        self.order = order
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted heads."""
@@ -65,8 +56,7 @@ class ANIL(Algorithm):
             *_, head = self.inner_loop(features, support_y, self.inner_steps, differentiable=self.order == 2)
             return self._loss(head, embed_queries(self.backbone, support_x, query_x), query_y)
 
-        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-        return losses.mean()
+        return mean_over_tasks(self, query_loss, tasks)
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`."""
@@ -77,11 +67,7 @@ class ANIL(Algorithm):
     def inner_loop(self, features: Tensor, support_y: Tensor, steps: int, differentiable: bool) -> Iterator[Parameters]:
         """Return one task's heads before adaptation and after each gradient step.
 
-        Args:
-            features: (way * shot, features) of the support set.
-            support_y: (way * shot).
-            steps: number of steps.
-            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
+        The arguments are those of `GradientMethod.inner_loop`, with features (way * shot, features) of the support set.
         """
         head: Parameters = dict(self.head.named_parameters())
         return gradient_steps(self._loss, head, self.inner_lr, steps, differentiable, features, support_y)

@@ -1,24 +1,22 @@
 """CAVIA: only a short context vector adapts to a task."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.algorithm import Adapted, Algorithm
-from metarun.algorithms.inner_loop import Parameters, check_inner_loop, gradient_steps
+from metarun.algorithms.algorithm import Adapted, AdaptedBy
+from metarun.algorithms.inner_loop import LinearHeadMethod, Parameters, gradient_steps, mean_over_tasks
 from metarun.backbones import Backbone, embed_queries, embed_with_weights, norm_weights
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
-from metarun.tasks.stream import Kind
-from metarun.tasks.vectorize import over_tasks
 
 
-class CAVIA(Algorithm):
+class CAVIA(LinearHeadMethod):
     """CAVIA (Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson 2019, https://arxiv.org/abs/1810.03642).
 
     The inner loop adapts only context parameters, which start at zero in every task (equation 3). All tasks share the
@@ -41,8 +39,6 @@ class CAVIA(Algorithm):
         UserError: an argument is out of range, or the backbone has no layer to modulate.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-
     def __init__(
         self,
         backbone: Backbone,
@@ -52,21 +48,15 @@ class CAVIA(Algorithm):
         context: int,
         order: Literal[1, 2] = 2,
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order)
+        super().__init__(backbone, outputs, inner_steps, order)
         if context < 1:
             raise UserError(f"algo.context={context} but a context needs at least 1 number", "raise `algo.context`.")
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
         self.layer = modulated_layer(backbone)
         channels = len(backbone.get_parameter(f"{self.layer}.bias"))
         self.film = nn.Linear(context, 2 * channels)
         self.film.bias.data = torch.cat([torch.ones(channels), torch.zeros(channels)])
-        self.outputs = outputs
         self.inner_lr = inner_lr
-        self.inner_steps = inner_steps
         self.context = context
-        self.order = order
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss with the adapted contexts (equation 4)."""
@@ -75,25 +65,20 @@ class CAVIA(Algorithm):
             *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=self.order == 2)
             return self._loss(adapted, dict(self.named_buffers()), query_x, query_y, support_x)
 
-        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-        return losses.mean()
+        return mean_over_tasks(self, query_loss, tasks)
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`."""
         buffers = dict(self.named_buffers())
         for context in self.inner_loop(support.x, support.y, steps, differentiable=False):
-            yield ModulatedNetwork(self, context, buffers, support.x)
+            yield AdaptedBy(partial(self.outputs_with_context, context, buffers, support_x=support.x))
 
     def inner_loop(
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """Return one task's context before adaptation (zero) and after each gradient step (equation 3).
 
-        Args:
-            support_x: (way * shot, *shape).
-            support_y: (way * shot).
-            steps: number of steps.
-            differentiable: differentiate later gradients through the steps; else the steps' gradients are constants.
+        The arguments are those of `GradientMethod.inner_loop`.
         """
         context = {"context": torch.zeros_like(self.film.weight[0])}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
@@ -123,20 +108,6 @@ class CAVIA(Algorithm):
         self, context: Parameters, buffers: Parameters, x: Inputs, y: Tensor, support_x: Inputs | None = None
     ) -> Tensor:
         return mean_loss(self.outputs_with_context(context, buffers, x, support_x), y)
-
-
-@dataclass(frozen=True)
-class ModulatedNetwork:
-    """The network with one task's context; the arguments are those of `CAVIA.outputs_with_context`."""
-
-    method: CAVIA
-    context: Parameters
-    buffers: Parameters
-    support_x: Inputs
-
-    def predict(self, query_x: Inputs) -> Tensor:
-        """See `Adapted`."""
-        return self.method.outputs_with_context(self.context, self.buffers, query_x, self.support_x)
 
 
 def modulated_layer(backbone: nn.Module) -> str:

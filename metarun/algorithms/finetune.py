@@ -1,14 +1,15 @@
 """Fine-tuning: transfer learning that adapts every weight to a task."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from metarun.algorithms.algorithm import Adapted, Algorithm
-from metarun.algorithms.inner_loop import AdaptedNetwork, outputs_with_weights
+from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
+from metarun.algorithms.inner_loop import Parameters, outputs_with_weights
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
@@ -16,7 +17,6 @@ from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 
-Parameters = dict[str, Tensor]
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 
 
@@ -67,7 +67,7 @@ class FineTune(Algorithm):
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`."""
         for weights in self._inner_loop(support.x, support.y, support.way, steps):
-            yield AdaptedNetwork(self.backbone, weights, support.x)
+            yield AdaptedBy(partial(outputs_with_weights, self.backbone, weights, support_x=support.x))
 
     def _inner_loop(self, support_x: Inputs, support_y: Tensor, way: int, steps: int) -> Iterator[Parameters]:
         """Yield one task's weights before adaptation and after each step."""

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad_and_value
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
+    LinearHeadMethod,
     Parameters,
-    check_inner_loop,
     check_steps,
     dot,
     gradient_steps,
     hessian_product,
     loss_with_weights,
+    mean_over_tasks,
     network_weights,
     with_gradient,
 )
@@ -24,11 +24,9 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.stream import Kind
-from metarun.tasks.vectorize import over_tasks
 
 
-class IMAML(GradientMethod):
+class IMAML(LinearHeadMethod, GradientMethod):
     """iMAML (Rajeswaran, Finn, Kakade, Levine 2019, https://arxiv.org/abs/1909.04630).
 
     A task's weights minimise its support loss plus prox / 2 times the squared distance to the initial weights
@@ -51,8 +49,6 @@ class IMAML(GradientMethod):
         UserError: an argument is out of range.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-
     def __init__(
         self,
         backbone: Backbone,
@@ -63,12 +59,7 @@ class IMAML(GradientMethod):
         cg_steps: int,
         cg_damping: float = 0.0,
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order=2)
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
-        self.inner_steps = inner_steps
+        super().__init__(backbone, outputs, inner_steps, order=None)
         if prox <= 0:
             raise UserError(f"algo.prox={prox} but it must be above 0", "raise `algo.prox`.")
         if cg_steps < 1:
@@ -100,8 +91,7 @@ class IMAML(GradientMethod):
                 gradient = conjugate_gradients(system, query_gradient, self.cg_steps)
             return with_gradient(loss, network_weights(self), gradient)
 
-        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-        return losses.mean()
+        return mean_over_tasks(self, query_loss, tasks)
 
     def inner_loop(
         self,

@@ -2,26 +2,56 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 
-from metarun.algorithms.algorithm import Adapted, Algorithm
+from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_with_weights
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
+from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 MAX_STEPS = 100_000  # in one task
 Parameters = dict[str, Tensor]
 Loss = Callable[..., Tensor]  # takes the weights, then its other inputs
+
+
+class LinearHeadMethod(Algorithm):
+    """A method with a linear head on a backbone that adapts to a task by gradient steps.
+
+    Args:
+        backbone: the network below the head.
+        outputs: size of the linear head, the way of the tasks.
+        inner_steps: gradient steps per task in meta-training.
+        order: of the meta-gradient, 1 (first-order) or 2 (exact); None if the update is not that gradient.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
+
+    def __init__(self, backbone: Backbone, outputs: int, inner_steps: int, order: int | None) -> None:
+        super().__init__()
+        if order not in (1, 2, None):
+            raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
+        if inner_steps < 1:
+            raise UserError(f"algo.inner_steps={inner_steps} but it must be at least 1", "raise `algo.inner_steps`.")
+        check_steps("algo.inner_steps", inner_steps)
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, outputs)
+        self.outputs = outputs
+        self.inner_steps = inner_steps
+        self.order = order
 
 
 class GradientMethod(Algorithm):
@@ -49,20 +79,13 @@ class GradientMethod(Algorithm):
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`."""
         for weights in self.inner_loop(support.x, support.y, steps, differentiable=False):
-            yield AdaptedNetwork(self.backbone, weights, support.x)
+            yield AdaptedBy(partial(outputs_with_weights, self.backbone, weights, support_x=support.x))
 
 
-@dataclass(frozen=True)
-class AdaptedNetwork:
-    """A backbone and a linear head with weights adapted to one task; arguments as in `outputs_with_weights`."""
-
-    backbone: Backbone
-    weights: Parameters
-    support_x: Inputs
-
-    def predict(self, query_x: Inputs) -> Tensor:
-        """See `Adapted`."""
-        return outputs_with_weights(self.backbone, self.weights, query_x, self.support_x)
+def mean_over_tasks(method: Algorithm, loss: Loss, tasks: TaskBatch) -> Tensor:
+    """Return the mean over the tasks of a loss that takes support_x, support_y, query_x and query_y of one task."""
+    each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
+    return over_tasks(loss, method, method.how, *each).mean()
 
 
 def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps: int, differentiable: bool) -> Tensor:
@@ -72,8 +95,7 @@ def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps:
         *_, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable)
         return loss_with_weights(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
 
-    each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-    return over_tasks(query_loss, method, method.how, *each).mean()
+    return mean_over_tasks(method, query_loss, tasks)
 
 
 def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: int, inner_lr: float) -> Tensor:
@@ -96,8 +118,7 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
                 gradient = {name: g - inner_lr * product[name] for name, g in gradient.items()}
         return with_gradient(value, trail[0], gradient)
 
-    each = (tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-    return over_tasks(query_loss, method, method.how, *each).mean()
+    return mean_over_tasks(method, query_loss, tasks)
 
 
 def outputs_with_weights(backbone: Backbone, weights: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
@@ -208,15 +229,6 @@ def network_weights(method: nn.Module) -> Parameters:
     """
     weights: Parameters = {name: weight for name, weight in method.named_parameters() if weight.requires_grad}
     return {name: weight for name, weight in weights.items() if name.split(".")[0] in ("backbone", "head")}
-
-
-def check_inner_loop(inner_steps: int, order: int) -> None:
-    """Raise a UserError if `algo.inner_steps` or `algo.order` is out of range."""
-    if order not in (1, 2):
-        raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
-    if inner_steps < 1:
-        raise UserError(f"algo.inner_steps={inner_steps} but it must be at least 1", "raise `algo.inner_steps`.")
-    check_steps("algo.inner_steps", inner_steps)
 
 
 def check_steps(key: str, steps: int) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
+    LinearHeadMethod,
     Parameters,
-    check_inner_loop,
     gradient_steps,
     loss_with_weights,
     network_weights,
@@ -19,10 +19,9 @@ from metarun.algorithms.inner_loop import (
 from metarun.backbones import Backbone
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.stream import Kind
 
 
-class MAML(GradientMethod):
+class MAML(LinearHeadMethod, GradientMethod):
     """MAML (Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400).
 
     Learns initial weights from which a few gradient steps on a task's support set give a low loss on its query set. The
@@ -41,8 +40,6 @@ class MAML(GradientMethod):
         UserError: an argument is out of range.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-
     def __init__(
         self,
         backbone: Backbone,
@@ -52,13 +49,7 @@ class MAML(GradientMethod):
         order: Literal[1, 2] = 2,
         recompute: bool = False,
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order)
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
-        self.inner_steps = inner_steps
-        self.order = order
+        super().__init__(backbone, outputs, inner_steps, order)
         self.inner_lr = inner_lr
         self.recompute = recompute
 

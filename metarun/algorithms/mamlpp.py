@@ -1,30 +1,29 @@
 """MAML++: MAML with changes that stabilise its training."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
+    LinearHeadMethod,
     Parameters,
-    check_inner_loop,
     gradient_step,
     loss_with_weights,
+    mean_over_tasks,
     network_weights,
 )
 from metarun.backbones import Backbone, norm_weights
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.stream import Kind
-from metarun.tasks.vectorize import over_tasks
 
 MIN_SHARE = 0.03  # of a step's equal share in the multi-step loss, for all steps but the last, as in the authors' code
 
 
-class MAMLPlusPlus(GradientMethod):
+class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
     """MAML++ (Antoniou, Edwards, Storkey 2019, https://arxiv.org/abs/1810.09502).
 
     MAML with learned inner rates, a loss after every inner step instead of only the last, and a scale and shift of the
@@ -50,8 +49,6 @@ class MAMLPlusPlus(GradientMethod):
         UserError: an argument is out of range.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-
     def __init__(
         self,
         backbone: Backbone,
@@ -64,13 +61,7 @@ class MAMLPlusPlus(GradientMethod):
         per_step_norm: bool = True,
         second_order_from: float = 0.0,
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order)
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
-        self.inner_steps = inner_steps
-        self.order = order
+        super().__init__(backbone, outputs, inner_steps, order)
         for key, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
             if not 0 <= value <= 1:
                 raise UserError(
@@ -82,9 +73,7 @@ class MAMLPlusPlus(GradientMethod):
         self.fraction = 0.0  # of meta-training that is done
         weights = network_weights(self)
         norms = norm_weights(self) if per_step_norm else []
-        self._of_steps = [
-            name for name in norms if name in weights
-        ]  # names of the weights that each step has its own of
+        self._of_steps = [name for name in norms if name in weights]  # weights that each step has its own of
         self._adapted = [name for name in weights if name not in self._of_steps]
         rates = [torch.full((inner_steps,), float(inner_lr)) for _ in self._adapted]
         self.inner_lr = nn.ParameterList(nn.Parameter(rate, requires_grad=learn_rates) for rate in rates)
@@ -112,8 +101,7 @@ class MAMLPlusPlus(GradientMethod):
             ]
             return torch.stack(losses).sum()
 
-        losses = over_tasks(query_loss, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y)
-        return losses.mean()
+        return mean_over_tasks(self, query_loss, tasks)
 
     def importance(self) -> list[float]:
         """Return the current weight of the query loss after each inner step; they sum to 1 (section 4)."""

@@ -1,16 +1,16 @@
 """Meta-SGD: MAML that learns its inner learning rates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
+    LinearHeadMethod,
     Parameters,
-    check_inner_loop,
     gradient_steps,
     loss_with_weights,
     network_weights,
@@ -20,10 +20,9 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.stream import Kind
 
 
-class MetaSGD(GradientMethod):
+class MetaSGD(LinearHeadMethod, GradientMethod):
     """Meta-SGD (Li, Zhou, Chen, Li 2017, https://arxiv.org/abs/1707.09835).
 
     Learns the initial weights and one inner rate for each of them: the vector of rates determines both the length and
@@ -41,8 +40,6 @@ class MetaSGD(GradientMethod):
         UserError: an argument is out of range.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-
     def __init__(
         self,
         backbone: Backbone,
@@ -52,20 +49,8 @@ class MetaSGD(GradientMethod):
         inner_steps: int = 1,
         order: Literal[1, 2] = 2,
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order)
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
-        self.inner_steps = inner_steps
-        self.order = order
-        if inner_lr_min > inner_lr_max:
-            raise UserError(
-                f"algo.inner_lr_min={inner_lr_min} is above algo.inner_lr_max={inner_lr_max}",
-                "lower `algo.inner_lr_min`.",
-            )
-        weights = network_weights(self).values()
-        self.inner_lr = nn.ParameterList(torch.empty_like(w).uniform_(inner_lr_min, inner_lr_max) for w in weights)
+        super().__init__(backbone, outputs, inner_steps, order)
+        self.inner_lr = random_rates(network_weights(self).values(), inner_lr_min, inner_lr_max)
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights (equation 3)."""
@@ -79,3 +64,12 @@ class MetaSGD(GradientMethod):
         weights = network_weights(self)
         rates = dict(zip(weights, self.inner_lr, strict=True))
         return gradient_steps(loss, weights, rates, steps, differentiable, buffers, support_x, support_y)
+
+
+def random_rates(weights: Iterable[Tensor], lowest: float, highest: float) -> nn.ParameterList:
+    """Return a learned rate for each weight, uniformly random; raise a UserError if the limits are swapped."""
+    if lowest > highest:
+        raise UserError(
+            f"algo.inner_lr_min={lowest} is above algo.inner_lr_max={highest}", "lower `algo.inner_lr_min`."
+        )
+    return nn.ParameterList(torch.empty_like(weight).uniform_(lowest, highest) for weight in weights)

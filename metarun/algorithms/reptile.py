@@ -6,13 +6,13 @@ from operator import itemgetter
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad_and_value
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
+    LinearHeadMethod,
     Parameters,
-    check_inner_loop,
     loss_with_weights,
     network_weights,
 )
@@ -20,13 +20,12 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
 
 ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 
-class Reptile(GradientMethod):
+class Reptile(LinearHeadMethod, GradientMethod):
     """Reptile (Nichol, Achiam, Schulman 2018, https://arxiv.org/abs/1803.02999).
 
     Trains on a task by several steps on minibatches, then moves the initial weights towards the adapted ones
@@ -51,7 +50,6 @@ class Reptile(GradientMethod):
         UserError: an argument is out of range.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
     needs_equal_shots: ClassVar[bool] = True  # its steps take the classes in turn
 
     def __init__(
@@ -64,12 +62,7 @@ class Reptile(GradientMethod):
         test_batch: int,
         inner_optimizer: Literal["adam", "sgd"] = "adam",
     ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order=1)
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
-        self.inner_steps = inner_steps
+        super().__init__(backbone, outputs, inner_steps, order=None)
         if min(inner_batch, test_batch) < 1:
             raise UserError(
                 f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but both must be at least 1",

@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from metarun.algorithms.algorithm import Adapted, Algorithm
+from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
@@ -33,7 +33,7 @@ class Stepless(Algorithm):
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:  # noqa: ARG002, there are no steps
         """See `Algorithm.adapt`: yields once, with the support set."""
-        yield StoredSupport(self, support)
+        yield AdaptedBy(partial(self.logits, support.x, support.y, way=support.way))
 
     def logits_of_tasks(self, tasks: TaskBatch) -> Tensor:
         """Return (T, way * query, way) logits."""
@@ -42,15 +42,3 @@ class Stepless(Algorithm):
             return self.logits(support_x, support_y, query_x, tasks.way)
 
         return over_tasks(of_one_task, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x)
-
-
-@dataclass(frozen=True)
-class StoredSupport:
-    """A method with the support set of one task."""
-
-    method: Stepless
-    support: Support
-
-    def predict(self, query_x: Inputs) -> Tensor:
-        """See `Adapted`."""
-        return self.method.logits(self.support.x, self.support.y, query_x, self.support.way)

@@ -20,9 +20,6 @@ class Bag(Backbone):
         width: numbers of an embedding.
         hidden: units of the layers, the last of which are the features.
 
-    Attributes:
-        features: how many numbers describe an example.
-
     Raises:
         UserError: the fields are others, or a layer has no units.
     """

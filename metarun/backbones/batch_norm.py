@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-Moments = tuple[Tensor, Tensor]
 _aten = torch.ops.aten
 
 
@@ -52,11 +51,8 @@ class _Forward(Function):
         tasks = info.batch_size
         folded = (_channels(x, dims[0], tasks), _numbers(scale, dims[1], tasks), _numbers(shift, dims[2], tasks))
         y, mean, inverse = _Forward.apply(*folded, epsilon)  # type: ignore[no-untyped-call]
-        return (y.unflatten(1, (tasks, -1)), mean.unflatten(0, (tasks, -1)), inverse.unflatten(0, (tasks, -1))), (
-            1,
-            0,
-            0,
-        )
+        statistics = (each.unflatten(0, (tasks, -1)) for each in (mean, inverse))
+        return (y.unflatten(1, (tasks, -1)), *statistics), (1, 0, 0)
 
 
 class _Backward(Function):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from metarun.backbones.backbone import Backbone
+from metarun.backbones.backbone import Backbone, image_shape
 from metarun.backbones.norm import Norm, make_norm
 from metarun.errors import UserError
 
@@ -20,10 +20,6 @@ class Conv4(Backbone):
             "pool_twice": max-pooling after the first two blocks only, for feature maps to compare (Sung et al. 2018).
         norm: see `make_norm`.
 
-    Attributes:
-        features: number of features of an example.
-        map_shape: (channels, height, width) of the last map.
-
     Raises:
         UserError: the input is not an image or too small, or an argument is invalid.
     """
@@ -36,15 +32,11 @@ class Conv4(Backbone):
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        if len(input_shape) != 3:
-            raise UserError(
-                f"backbone=conv4 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
-            )
+        channels, height, width = image_shape("conv4", input_shape)
         if downsample not in ("pool", "stride", "pool_twice"):
             raise UserError(f"backbone.downsample='{downsample}' is not one of pool, stride, pool_twice.")
         if filters < 1:
             raise UserError(f"backbone.filters={filters} but it must be at least 1", "raise `backbone.filters`.")
-        channels, height, width = input_shape
         if downsample == "pool" and min(height, width) < 16:
             raise UserError(
                 f"backbone=conv4 halves images four times but they are {height}x{width}",

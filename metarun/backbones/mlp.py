@@ -19,9 +19,6 @@ class MLP(Backbone):
         hidden: units of each layer; those of the last are the features.
         norm: see `make_norm`.
 
-    Attributes:
-        features: number of features of an example.
-
     Raises:
         UserError: there is no layer, or a layer without units.
     """

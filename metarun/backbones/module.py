@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from metarun.backbones.backbone import Backbone
 from metarun.backbones.module_check import accepts_memory_format, check_network
 from metarun.backbones.transient_state import restore_attributes
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 from metarun.system.determinism import is_determinism_error
 from metarun.system.memory import is_out_of_memory
 
@@ -47,7 +47,7 @@ class Module(Backbone):
                 found = module(zeros)
         except Exception as error:
             raise UserError(
-                f"backbone.module: {self._name} fails on examples of shape {list(input_shape)}: {_reason(error)}"
+                f"backbone.module: {self._name} fails on examples of shape {list(input_shape)}: {reason_of(error)}"
             ) from error
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -78,10 +78,6 @@ class Module(Backbone):
                 dtype = str(x.dtype).removeprefix("torch.")
                 shape = list(x.shape)
                 raise UserError(
-                    f"backbone.module: {self._name} fails on {dtype} examples of shape {shape}: {_reason(error)}"
+                    f"backbone.module: {self._name} fails on {dtype} examples of shape {shape}: {reason_of(error)}"
                 ) from error
         return features
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from metarun.backbones.transient_state import changed_tensors, flatten, restore_attributes, snapshot
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 
 Versions = dict[str, tuple[Tensor, int]]  # each weight and buffer with the number of writes to it
 
@@ -116,9 +116,8 @@ def _check_float64(name: str, twin: nn.Module, examples: Tensor) -> None:
         if found.dtype != torch.float64:
             raise TypeError(f"it returns {found.dtype}")
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"backbone.module: {name} does not support float64, which metarun needs for its checks: {reason}",
+            f"backbone.module: {name} does not support float64, which metarun needs for its checks: {reason_of(error)}",
             "compute in the dtype of the weights, with constants as buffers and without `.float()`.",
         ) from error
 
@@ -127,10 +126,9 @@ def _copied(name: str, network: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(network)
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise UserError(
             f"backbone.module: {name} cannot be copied, perhaps because it keeps tensors of a pass in a list or dict: "
-            f"{reason}"
+            f"{reason_of(error)}"
         ) from error
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.backbones.backbone import Backbone
+from metarun.backbones.backbone import Backbone, image_shape, initialise_convolutions
 from metarun.backbones.norm import Norm, make_norm
 from metarun.errors import UserError
 
@@ -28,20 +28,13 @@ class ResNet12(Backbone):
         keep_rate: fraction of numbers kept in training; 1: no dropout, MetaOptNet: 0.9.
         norm: see `make_norm`.
 
-    Attributes:
-        features: length of the feature vector.
-
     Raises:
         UserError: the input is not an image or too small, or an argument is out of range.
     """
 
     def __init__(self, input_shape: tuple[int, ...], keep_rate: float = 0.9, norm: Norm = "batch") -> None:
         super().__init__()
-        if len(input_shape) != 3:
-            raise UserError(
-                f"backbone=resnet12 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
-            )
-        channels, height, width = input_shape
+        channels, height, width = image_shape("resnet12", input_shape)
         if min(height, width) < 16:
             raise UserError(
                 f"backbone=resnet12 halves images four times but they are {height}x{width}", "use backbone=conv4."
@@ -53,7 +46,7 @@ class ResNet12(Backbone):
         inputs = (channels, *WIDTHS[:-1])
         self.blocks = nn.Sequential(*[_Block(inputs[i], WIDTHS[i], i >= 2, keep_rate, norm) for i in range(4)])
         self.features = WIDTHS[-1]
-        _initialise(self)
+        initialise_convolutions(self, "leaky_relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, height, width) to (n, 640)."""
@@ -64,16 +57,11 @@ class ResNet12(Backbone):
 class _Block(nn.Module):
     def __init__(self, channels: int, width: int, squares: bool, keep_rate: float, norm: Norm) -> None:
         super().__init__()
-        self.main = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1, bias=False),
-            make_norm(norm, width, spatial=True),
-            nn.LeakyReLU(0.1),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            make_norm(norm, width, spatial=True),
-            nn.LeakyReLU(0.1),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            make_norm(norm, width, spatial=True),
-        )
+        layers: list[nn.Module] = []
+        for inputs in (channels, width, width):
+            convolution = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+            layers += [convolution, make_norm(norm, width, spatial=True), nn.LeakyReLU(0.1)]
+        self.main = nn.Sequential(*layers[:-1])
         self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), make_norm(norm, width, spatial=True))
         self.squares = squares
         self.keep_rate = keep_rate
@@ -102,9 +90,3 @@ def drop_squares(x: Tensor, keep_rate: float, size: int) -> Tensor:
     dropped = F.max_pool2d(F.pad(corners, (wide - 1, wide - 1, tall - 1, tall - 1)), (tall, wide), stride=1)
     kept = 1 - dropped  # (n, channels, height, width)
     return x * kept * (kept.numel() / kept.sum().clamp(min=1))
-
-
-def _initialise(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")

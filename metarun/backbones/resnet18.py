@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.backbones.backbone import Backbone
+from metarun.backbones.backbone import Backbone, image_shape, initialise_convolutions
 from metarun.backbones.norm import Norm, make_norm
 from metarun.errors import UserError
 
@@ -24,9 +24,6 @@ class ResNet18(Backbone):
         first: the first convolution, "7x7" with pooling, or "3x3".
         norm: see `make_norm`.
 
-    Attributes:
-        features: length of the feature vector.
-
     Raises:
         UserError: the input is not an image, or an argument is invalid.
     """
@@ -35,15 +32,12 @@ class ResNet18(Backbone):
         self, input_shape: tuple[int, ...], first: Literal["7x7", "3x3"] = "3x3", norm: Norm = "batch"
     ) -> None:
         super().__init__()
-        if len(input_shape) != 3:
-            raise UserError(
-                f"backbone=resnet18 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
-            )
+        inputs, *_ = image_shape("resnet18", input_shape)
         if first not in ("7x7", "3x3"):
             raise UserError(f"backbone.first='{first}' is not one of 7x7, 3x3.")
         size, stride = (7, 2) if first == "7x7" else (3, 1)
         self.first = nn.Sequential(
-            nn.Conv2d(input_shape[0], WIDTHS[0], size, stride=stride, padding=size // 2, bias=False),
+            nn.Conv2d(inputs, WIDTHS[0], size, stride=stride, padding=size // 2, bias=False),
             make_norm(norm, WIDTHS[0], spatial=True),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1) if first == "7x7" else nn.Identity(),
@@ -55,9 +49,7 @@ class ResNet18(Backbone):
             channels = width
         self.blocks = nn.Sequential(*blocks)
         self.features = WIDTHS[-1]
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_convolutions(self, "relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, height, width) to (n, 512)."""

@@ -27,9 +27,6 @@ class Transformer(Backbone):
         layers: of attention and feed-forward, one after the other.
         heads: of each attention; they divide the width.
 
-    Attributes:
-        features: how many numbers describe an example.
-
     Raises:
         UserError: the fields are others, or the width cannot be divided.
     """

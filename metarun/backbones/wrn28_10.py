@@ -2,9 +2,8 @@
 
 from torch import Tensor, nn
 
-from metarun.backbones.backbone import Backbone
+from metarun.backbones.backbone import Backbone, image_shape, initialise_convolutions
 from metarun.backbones.norm import Norm, make_norm
-from metarun.errors import UserError
 
 WIDTHS = (160, 320, 640)
 BLOCKS_PER_WIDTH = 4
@@ -20,20 +19,14 @@ class WRN28x10(Backbone):
         input_shape: (channels, height, width) of an example.
         norm: see `make_norm`.
 
-    Attributes:
-        features: length of the feature vector.
-
     Raises:
         UserError: the input is not an image.
     """
 
     def __init__(self, input_shape: tuple[int, ...], norm: Norm = "batch") -> None:
         super().__init__()
-        if len(input_shape) != 3:
-            raise UserError(
-                f"backbone=wrn28_10 needs images but the data has examples of shape {input_shape}", "use backbone=mlp."
-            )
-        layers: list[nn.Module] = [nn.Conv2d(input_shape[0], 16, 3, padding=1, bias=False)]
+        inputs, *_ = image_shape("wrn28_10", input_shape)
+        layers: list[nn.Module] = [nn.Conv2d(inputs, 16, 3, padding=1, bias=False)]
         channels = 16
         for width in WIDTHS:
             for i in range(BLOCKS_PER_WIDTH):
@@ -41,9 +34,7 @@ class WRN28x10(Backbone):
                 channels = width
         self.layers = nn.Sequential(*layers, make_norm(norm, channels, spatial=True), nn.ReLU())
         self.features = channels
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_convolutions(self, "relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, height, width) to (n, 640)."""

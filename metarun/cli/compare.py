@@ -59,10 +59,10 @@ def _print_pivot(records: list[Record], rows: list[str], columns: list[str], for
 def _with_keys(records: list[Record], *requested: str | None) -> tuple[list[Record], list[str], list[str]]:
     """Return the records, with config settings if a dotted key is requested, and the row and column keys."""
     rows, columns = ([key.strip() for key in (keys or "").split(",") if key.strip()] for keys in requested)
-    known = _known(records)
     if any("." in key for key in (*rows, *columns)):
         records = with_settings(records)
-        known = _known(records)
+    tables = {key for record in records for key, value in record.items() if isinstance(value, list | dict)}
+    known = sorted({key for record in records for key in record} - tables)
     for key in (*rows, *columns):
         if key not in known:
             plain = ", ".join(name for name in known if "." not in name)
@@ -71,8 +71,3 @@ def _with_keys(records: list[Record], *requested: str | None) -> tuple[list[Reco
                 + did_you_mean(key, known)
             )
     return records, rows, columns
-
-
-def _known(records: list[Record]) -> list[str]:
-    tables = {key for record in records for key, value in record.items() if isinstance(value, list | dict)}
-    return sorted({key for record in records for key in record} - tables)

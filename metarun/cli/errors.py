@@ -22,9 +22,7 @@ MAX_LENGTH = 2_000  # characters of a message, which may quote its input; longer
 def report(error: BaseException, job: str = "") -> int:
     """Print `error` on stderr and return the exit code: 2 for a user error, 1 for a failure, 128 + signal number.
 
-    Args:
-        error: the exception.
-        job: in a sweep, the overrides of the job that raised it.
+    In a sweep, `job` is the overrides of the job that raised it.
     """
     if isinstance(error, BrokenPipeError):
         _discard_stdout()

@@ -190,11 +190,9 @@ FILE_ERRORS = (UnicodeError, ReaderError, RecursionError, OSError)
 
 
 def unreadable_file(folders: Sequence[Path], error: Exception) -> UserError | None:
-    """Return the problem with one of the user's config files; None if `error` was not caused by a file.
+    """Return the problem with a config file in one of the user's folders.
 
-    Args:
-        folders: of the user's config files.
-        error: raised while the config was composed.
+    None if `error`, raised while the config was composed, was not caused by a file.
     """
     if isinstance(error, HydraException | BrokenPipeError) or not isinstance(error, FILE_ERRORS):
         return None

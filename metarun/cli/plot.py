@@ -23,7 +23,7 @@ from metarun.reporting.tables.rows import finished_rows
 from metarun.reporting.tables.run_labels import distinguishing_keys
 from metarun.results import example_tasks
 from metarun.results.find_run import find_run
-from metarun.results.records import Record, excludes_diverged
+from metarun.results.records import excludes_diverged
 from metarun.results.settings import long_setting
 
 EXAMPLES = """examples:
@@ -51,31 +51,14 @@ def _parser() -> CommandParser:
         "metarun plot", "Draw figures for papers as png, svg or pdf; the same runs give the same bytes.", EXAMPLES
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="curve | heatmap | tasks")
-    curve = _add_for_runs(kinds, "curve", _draw_curve, "accuracy or mse after each adaptation step")
+    curve = _add(kinds, "curve", _draw_curve, "accuracy or mse after each adaptation step")
+    curve.add_paths()
     against = "inner steps, or milliseconds: adapt_ms of result.json, spread evenly over the steps"
     curve.add_argument("--against", choices=("steps", MILLISECONDS), default="steps", help=against)
-    _add_for_runs(
-        kinds,
-        "heatmap",
-        _draw_heatmap,
-        "accuracy or mse by test_way and test_shot, one panel per method, averaged over seeds",
-    )
+    sizes = "accuracy or mse by test_way and test_shot, one panel per method, averaged over seeds"
+    _add(kinds, "heatmap", _draw_heatmap, sizes).add_paths()
     tasks = _add(kinds, "tasks", _draw_tasks, "a run's first meta-test tasks: support, queries and predictions")
     tasks.add_argument("run", metavar="RUN", help="a run's directory or the first characters of its id")
-    return parser
-
-
-def _add_for_runs(
-    kinds: "argparse._SubParsersAction[CommandParser]",
-    kind: str,
-    draw: Callable[[list[Record], argparse.Namespace], None],
-    description: str,
-) -> CommandParser:
-    def draw_runs(options: argparse.Namespace) -> None:
-        draw(finished_rows(options.paths), options)
-
-    parser = _add(kinds, kind, draw_runs, description)
-    parser.add_paths()
     return parser
 
 
@@ -103,7 +86,8 @@ def _inches(word: str) -> float:
     return inches
 
 
-def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
+def _draw_curve(options: argparse.Namespace) -> None:
+    records = finished_rows(options.paths)
     if not any(record["steps"] for record in records):
         raise UserError(
             "none of these runs adapts in steps, so there is no curve", "use `metarun plot heatmap` instead."
@@ -131,8 +115,8 @@ def _draw_curve(records: list[Record], options: argparse.Namespace) -> None:
     write_figure(options.output, lambda: draw_curves(curves, x_name, metric.title, notes, in_steps, options.width))
 
 
-def _draw_heatmap(records: list[Record], options: argparse.Namespace) -> None:
-    write_heatmap(records, options.output, options.width)
+def _draw_heatmap(options: argparse.Namespace) -> None:
+    write_heatmap(finished_rows(options.paths), options.output, options.width)
 
 
 def _draw_tasks(options: argparse.Namespace) -> None:

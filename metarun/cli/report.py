@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.cli.parser import CommandParser
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 from metarun.reporting.tables.render import print_skipped
 from metarun.reporting.tables.rows import all_columns, finished_rows
 from metarun.reporting.tables.run_labels import run_names
@@ -53,8 +53,7 @@ def main(args: Sequence[str]) -> int:
         write_bytes(options.output, page.encode("utf-8", "replace"))  # a path may contain bytes that are not UTF-8
     except UserError as error:
         raise UserError(error.problem, "choose another file with -o.") from None
-    runs = "1 run" if len(records) == 1 else f"{len(records):,} runs"
-    print(f"→ {options.output} ({runs}, {options.output.stat().st_size / 1e6:.1f} MB)")
+    print(f"→ {options.output} ({counted(len(records), 'run')}, {options.output.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 
@@ -66,7 +65,7 @@ def _size_maps(records: list[Record]) -> "tuple[list[SizeMap], list[str]]":
     maps = [
         SizeMap(
             panel.title,
-            {size: (100 * cell.figure.mean, cell.lines(ACCURACY.brief_digits)) for size, cell in panel.cells.items()},
+            {size: (cell.value, cell.lines(ACCURACY.brief_digits)) for size, cell in panel.cells.items()},
         )
         for panel in panels
     ]

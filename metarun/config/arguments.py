@@ -45,12 +45,9 @@ def _called(target: Any) -> Iterator[Any]:
     for each in target.__mro__:
         own = [getattr(vars(each)[name], "__func__", vars(each)[name]) for name in CONSTRUCTORS if name in vars(each)]
         yield from own
-        if own and not any(map(_passes_keywords_on, own)):
+        kinds = {parameter.kind for function in own for parameter in _parameters(function).values()}
+        if own and inspect.Parameter.VAR_KEYWORD not in kinds:  # it passes no keywords on
             return
-
-
-def _passes_keywords_on(function: Any) -> bool:
-    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in _parameters(function).values())
 
 
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
@@ -112,12 +109,8 @@ def map_paths(node: Any, change: Callable[[str, Any], Any], find: Callable[[str]
     target = node.get("_target_")
     found = find(target) if isinstance(target, str) else None
     hints = {} if found is None else type_hints(found)
-    return {
-        name: _changed(map_paths(value, change, find), hints[name], change)
-        if name in hints
-        else map_paths(value, change, find)
-        for name, value in node.items()
-    }
+    inner = {name: map_paths(value, change, find) for name, value in node.items()}
+    return {name: _changed(value, hints[name], change) if name in hints else value for name, value in inner.items()}
 
 
 def _changed(value: Any, hint: Any, change: Callable[[str, Any], Any]) -> Any:

@@ -11,7 +11,7 @@ import hydra
 from hydra.errors import InstantiationException
 
 from metarun.config.arguments import accepts_argument, map_paths, type_hints
-from metarun.errors import UserError, did_you_mean
+from metarun.errors import UserError, did_you_mean, reason_of
 from metarun.system.paths import IS_PATH, resolve_path
 
 
@@ -86,8 +86,7 @@ def _target(key: str, node: Mapping[str, Any]) -> Any:
     try:
         found = hydra.utils.get_object(name)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-        raise UserError(f"{key}._target_={name} cannot be imported: {reason}.") from error
+        raise UserError(f"{key}._target_={name} cannot be imported: {reason_of(error.__cause__ or error)}.") from error
     try:
         inspect.signature(found)
     except (TypeError, ValueError) as error:  # not callable, or without a signature
@@ -141,11 +140,13 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Annotated:
-        return "a path" if IS_PATH in hint.__metadata__ else _describe(typing.get_args(hint)[0])
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return "a path" if IS_PATH in hint.__metadata__ else _describe(inner[0])
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_describe, inner))
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return f"a mapping whose values are each {_describe(inner[1])}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
@@ -158,9 +159,4 @@ def _describe(hint: Any) -> str:
         bool: "true or false",
         type(None): "null",
     }
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return (
-        " or ".join(names.get(option) or _describe(option) for option in options)
-        if len(options) > 1
-        else names.get(hint, str(hint))
-    )
+    return names.get(hint, str(hint))

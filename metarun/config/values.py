@@ -1,12 +1,21 @@
-"""Check config values: JSON values with numbers that torch can hold."""
+"""Config values: flat by dotted key, and the check that they are JSON values with numbers that torch can hold."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metarun.errors import UserError
 
 LARGEST = float.fromhex("0x1.fffffep127")  # the largest float32, the type of networks and learning rates
+
+
+def dotted(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings, with their dotted keys."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def check_plain(value: Any, key: str = "") -> None:
@@ -32,9 +41,8 @@ def _problem(value: Any) -> str | None:
     if isinstance(value, float):
         if not math.isfinite(value):
             return f"={value} is not finite; use a finite number"
-        return (
-            None if abs(value) <= LARGEST else f"={value} is too large for a float32; at most {LARGEST:.1e} is possible"
-        )
+        too_large = f"={value} is too large for a float32; at most {LARGEST:.1e} is possible"
+        return too_large if abs(value) > LARGEST else None
     if not isinstance(value, str):
         return f" is a {type(value).__name__}, which no key takes; use a string, a number, true, false or null"
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from metarun.config.values import dotted
 from metarun.errors import Interrupted
 from metarun.loggers.logger import LoggedRun, Logger, Outcome
 from metarun.loggers.observer import TrainingProgress, Validation
@@ -27,12 +28,7 @@ CLOSE_TIMEOUT = 1.0  # seconds that a busy logger has to finish its call after a
 
 
 class Logbook:
-    """All loggers of one run, as one observer of its training.
-
-    Args:
-        loggers: by their names in the config.
-        metric: of meta-val.
-    """
+    """All loggers of one run, by their names in the config, as one observer of its training; meta-val has `metric`."""
 
     def __init__(self, loggers: Mapping[str, Logger], metric: Metric) -> None:
         self._loggers = dict(loggers)
@@ -110,14 +106,6 @@ class Logbook:
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
     """Return a resolved config by dotted key, without secrets and keys that do not affect results."""
-    return dict(_flat(masked({key: value for key, value in config.items() if key not in NOT_HYPERPARAMETERS})))
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is None:
-            yield f"{prefix}{key}", "null"
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str | int | float | bool) else str(value)
+    flat = dict(dotted(masked({key: value for key, value in config.items() if key not in NOT_HYPERPARAMETERS})))
+    plain = {key: "null" if value is None else value for key, value in flat.items()}
+    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in plain.items()}

@@ -54,12 +54,7 @@ class _MovingBar(BarColumn):
 
 
 class Screen:
-    """Shows the progress of training and meta-testing; an `Observer`.
-
-    Args:
-        console: shows a progress bar if it is a terminal.
-        metric: of meta-val.
-    """
+    """Shows the progress of training and meta-testing, by a bar on a terminal; an `Observer`. Meta-val has `metric`."""
 
     def __init__(self, console: Console, metric: Metric) -> None:
         self.console = console

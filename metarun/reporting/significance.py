@@ -40,11 +40,7 @@ class Paired:
     deviation: float
 
     def tasks_to_tell(self, comparisons: int = 1) -> int | None:
-        """Estimate the number of tasks for a significant result, given this difference; None without a difference.
-
-        Args:
-            comparisons: number of comparisons that the p-value is corrected for.
-        """
+        """Estimate the tasks for a result that is significant among `comparisons`; None without a difference."""
         if self.difference == 0 or self.deviation == 0:
             return None
         return math.ceil((_deviations(comparisons) * self.deviation / self.difference) ** 2)
@@ -123,11 +119,7 @@ class OverSeeds:
     of_one_seed: float
 
     def seeds_to_tell(self, comparisons: int = 1) -> int | None:
-        """Estimate the seeds per method for a significant result, given this difference; None if no number suffices.
-
-        Args:
-            comparisons: number of comparisons that the p-value is corrected for.
-        """
+        """Estimate the seeds per method for a result that is significant among `comparisons`; None: none suffice."""
         room = (self.difference / _deviations(comparisons)) ** 2 - self.of_tasks  # variance left for the seeds
         if room <= 0:
             return None

@@ -1,7 +1,6 @@
 """Compare the numbers of two executions of a run, bit for bit."""
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,38 +76,24 @@ _EXACT = {"loss": _exactly, "accuracy": _exactly, "median": _exactly}
 def _columns(path: Path) -> Numbers:
     import pandas as pd  # takes half a second, and most commands do not need it
 
-    try:
-        checksums.check(path)
+    with checksums.reading(path, "run it again with force=true."):
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, converters=_EXACT)
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason})", "run it again with force=true.") from error
     return {str(column): table[column].tolist() for column in table if column not in TIMINGS}
 
 
-def compare_numbers(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> list[Difference]:
+def compare_numbers(before: Numbers, now: Numbers) -> list[Difference]:
     """Return the differences between the numbers of a run and of its repetition, as `read_numbers` returns them."""
-    return list(_compare(before, now))
-
-
-def _compare(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]]) -> Iterator[Difference]:
+    found = []
     for what in dict.fromkeys([*before, *now]):
-        if what not in before and what in ADDED_KEYS:
-            continue
         if what not in before or what not in now:
-            yield Difference(what, _first(before, what), _first(now, what))
+            if what in before or what not in ADDED_KEYS:
+                first, other = (next(iter(numbers.get(what, [])), None) for numbers in (before, now))
+                found.append(Difference(what, first, other))
         elif len(before[what]) != len(now[what]):
-            yield Difference(what, f"{len(before[what])} values", f"{len(now[what])} values")
-        else:
-            pairs = [pair for pair in zip(before[what], now[what], strict=True) if not _same(*pair)]
-            if pairs:
-                yield Difference(what, *pairs[0], len(pairs), _largest(pairs))
-
-
-def _first(numbers: Mapping[str, list[Any]], what: str) -> Any:
-    return next(iter(numbers.get(what, [])), None)
+            found.append(Difference(what, f"{len(before[what])} values", f"{len(now[what])} values"))
+        elif pairs := [pair for pair in zip(before[what], now[what], strict=True) if not _same(*pair)]:
+            found.append(Difference(what, *pairs[0], len(pairs), _largest(pairs)))
+    return found
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -5,10 +5,11 @@ They detect damage such as a flipped bit in a number, which leaves a valid file.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 from metarun.system.atomic_write import atomic_write
 from metarun.system.paths import read_file
 
@@ -20,11 +21,7 @@ REMEDY = f"run it again with force=true, or delete {NAME} if you changed the fil
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the checksums of files in a folder.
-
-    Args:
-        folder: to write to.
-        contents: of the files, by name.
+    """Write the checksums of files in a folder, given their contents by name.
 
     Raises:
         UserError: the checksums cannot be written.
@@ -49,11 +46,9 @@ def read(path: Path, max_bytes: int) -> bytes | None:
 
 
 def check(path: Path, content: bytes | None = None) -> None:
-    """Check that a file has not changed since its run finished, if its checksum is known.
+    """Check that a file has not changed since its run finished; `content` is its content, if it was already read.
 
-    Args:
-        path: of the file. Runs of earlier versions have no checksums, and users can delete them.
-        content: of the file, if it was already read.
+    Runs of earlier versions have no checksums, and users can delete them.
 
     Raises:
         UserError: the file has changed, or the checksums are damaged.
@@ -75,3 +70,19 @@ def check(path: Path, content: bytes | None = None) -> None:
     found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
     if found != stated[path.name]:
         raise UserError(f"{path} has changed since the run finished", REMEDY)
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Check a file as `check` does, then read it in the block; any error becomes a sentence.
+
+    Raises:
+        UserError: the file has changed, or cannot be read.
+    """
+    try:
+        check(path)
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # numpy, zipfile and pyarrow raise many kinds for damaged files
+        raise UserError(f"{path} cannot be read ({reason_of(error)})", remedy) from error

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.errors import UserError
 from metarun.results import checksums
 from metarun.results.record_schema import LARGEST
 from metarun.system.atomic_write import write_bytes
@@ -110,8 +109,7 @@ def load(path: Path) -> list[ExampleTask]:
     Raises:
         UserError: the file is damaged or has another format.
     """
-    try:
-        checksums.check(path)
+    with checksums.reading(path, "delete it, or run it again with force=true."):
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if sum(entry.file_size for entry in arrays.zip.infolist()) > MAX_UNPACKED_BYTES:
                 raise ValueError("it unpacks to too many bytes")
@@ -121,11 +119,6 @@ def load(path: Path) -> list[ExampleTask]:
             ]
         if not all(map(_is_valid, tasks)):
             raise ValueError("its arrays do not match")
-    except UserError:
-        raise
-    except Exception as error:  # numpy and zipfile raise many kinds for damaged files
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason})", "delete it, or run it again with force=true.") from None
     return tasks
 
 

@@ -68,13 +68,7 @@ def _git(*words: str) -> str | None:
 
 
 def describe(config: Mapping[str, Any], device: str, data_hash: str) -> dict[str, Any]:
-    """Return the content of `environment.json`.
-
-    Args:
-        config: the resolved config.
-        device: of the run.
-        data_hash: of the examples.
-    """
+    """Return the content of `environment.json`, given a run's resolved config, device and the hash of its examples."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": masked(shlex.join(sys.orig_argv)),

@@ -21,28 +21,20 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_COUNT
+def _integer(low: int, high: int) -> Kind:
+    return lambda value: type(value) is int and low <= value <= high
 
 
-def _at_least_one(value: Any) -> bool:
-    return _count(value) and value > 0
+def _number(low: float, high: float) -> Kind:
+    return lambda value: number(value) and low <= value <= high
+
+
+_count, _at_least_one, _seed = _integer(0, MAX_COUNT), _integer(1, MAX_COUNT), _integer(1 - 2**64, 2**64 - 1)
+_size, _fraction = _number(0, LARGEST), _number(0, 1)
 
 
 def _at_least_one_or_a_range(value: Any) -> bool:
     return _at_least_one(value) or is_range(value)
-
-
-def _seed(value: Any) -> bool:
-    return type(value) is int and abs(value) < 2**64
-
-
-def _size(value: Any) -> bool:
-    return number(value) and value >= 0
-
-
-def _fraction(value: Any) -> bool:
-    return number(value) and 0 <= value <= 1
 
 
 def _flag(value: Any) -> bool:

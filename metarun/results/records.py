@@ -72,8 +72,7 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
     path = Path(record["path"]) / "tasks.parquet"
     metric = metric_of(record)
     column = column or metric.column
-    try:
-        checksums.check(path)
+    with checksums.reading(path, "run it again with force=true."):
         steps, tasks, figures = _read_columns(path, ["step", "task", column])
         if len(figures) % record["test_tasks"] or not len(figures):
             raise ValueError(f"{len(figures):,} rows do not match the {record['test_tasks']:,} tasks of result.json")
@@ -85,11 +84,6 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
             figures = _without_diverged(figures, record.get("diverged", 0))
         if not ((figures >= 0) & (figures <= min(metric.max_value, LARGEST))).all():  # False for NaN
             raise ValueError(f"column {column} has an invalid value")
-    except UserError:
-        raise
-    except Exception as error:  # pyarrow raises many kinds for damaged files
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason})", "run it again with force=true.") from error
     return figures
 
 

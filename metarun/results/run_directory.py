@@ -87,12 +87,7 @@ class RunDirectory:
         return found if isinstance(found, dict) and valid else None
 
     def start(self, config_yaml: str, overwrite: bool) -> None:
-        """Write the config, after all checks have passed.
-
-        Args:
-            config_yaml: the stored config.
-            overwrite: whether to remove the files of an earlier run of this config.
-        """
+        """Write the config, after all checks have passed; `overwrite` removes the files of an earlier run of it."""
         if overwrite:
             self.clear()
         self.checksums.unlink(missing_ok=True)  # left if the run was killed while it finished

@@ -5,7 +5,6 @@ Several results, such as with different `test.seed` or after retraining, allow p
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,7 @@ from metarun.system.paths import is_file
 log = logging.getLogger(__name__)
 
 # Results are compared within a setting: not which tasks, and not how many.
-SETTING = (
-    *("algo", "test_data", "data_hash", "test_way", "test_shot", "test_query", "test_within", "steps", "interval"),
-)
+SETTING = ("algo", "test_data", "data_hash", "test_way", "test_shot", "test_query", "test_within", "steps", "interval")
 
 
 def record_test_use(path: Path, record: Record) -> dict[str, int]:
@@ -29,7 +26,7 @@ def record_test_use(path: Path, record: Record) -> dict[str, int]:
 
     Args:
         path: `looks.jsonl` of the run whose weights were tested; metarun never removes it.
-        record: the record.
+        record: without these keys.
 
     Returns:
         `looks`: how often weights of this config were evaluated on meta-test classes, including this time, also before
@@ -62,11 +59,8 @@ def _setting(use: Mapping[str, Any]) -> list[Any]:
 def _append(path: Path, line: str) -> None:
     """Append with a single write, so that concurrent tests of one run lose no line."""
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(file, line.encode())
-        finally:
-            os.close(file)
+        with path.open("ab", buffering=0) as file:
+            file.write(line.encode())
     except OSError as error:
         log.warning("%s cannot be written (%s); this meta-test is not counted", path, error.strerror)
 

@@ -13,22 +13,11 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
-from metarun.errors import FULL_TRACE, UserError
+from metarun.errors import FULL_TRACE, UserError, reason_of
 from metarun.sweeps.child import Child
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.pool import finish_sweep, run_command, run_environment
 from metarun.system.signals import PARENT
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a `Command`: its number, exit code, run directory and, if it failed, the reason."""
-
-    number: int
-    code: int
-    path: str | None
-    reason: str
-
 
 _children: list[Child] = []  # the running children of this process
 
@@ -53,8 +42,8 @@ class Command:
     full_trace: bool
     variables: dict[str, str]
 
-    def __call__(self) -> Outcome:
-        """Run it until it ends, printing its messages."""
+    def __call__(self) -> Job:
+        """Run it until it ends, printing its messages; return how it ended."""
         job = Job(self.number, self.command, self.label)
         child = Child(self.command, {**run_environment(self.full_trace), **self.variables}, Path(self.folder))
         _children.append(child)
@@ -64,7 +53,11 @@ class Command:
                 print(f"[{self.number}: {self.label}] {said}", flush=True)
         job.code, job.stderr = child.wait(), child.stderr
         _children.remove(child)
-        return Outcome(self.number, job.code, str(job.path) if job.path else None, job.reason)
+        return job
+
+    def without_result(self, error: Exception) -> Job:
+        """Return how it ended if its worker was killed, or failed otherwise."""
+        return Job(self.number, self.command, self.label, code=1, failure=reason_of(error))
 
     def checkpoint(self) -> Any:
         """Make the run save a checkpoint and resubmit it; submitit calls this before a time limit or a preemption."""
@@ -76,7 +69,7 @@ class Command:
         return submitit.helpers.DelayedSubmission(self)
 
 
-Engine = Callable[[Sequence[Command], dict[str, Any]], Iterator[Outcome]]
+Engine = Callable[[Sequence[Command], dict[str, Any]], Iterator[Job]]
 
 
 def run_on_engine(
@@ -87,13 +80,10 @@ def run_on_engine(
     engine: str,
     settings: dict[str, Any],
 ) -> list[JobReturn]:
-    """Run the jobs of a sweep on an engine; write the sweep's tables and report failed runs.
+    """Run the jobs of a sweep on an engine, as `run_pool` does; write the sweep's tables and report failed runs.
 
     Args:
-        config: of the sweep, including Hydra's part.
-        task_function: of the command; the exit codes of failed runs are added to its `failures`.
-        job_overrides: of each job.
-        first: number of the first job.
+        config: like the next three, see `run_pool`.
         engine: a key of `ENGINES`.
         settings: arguments of the engine.
 
@@ -107,21 +97,20 @@ def run_on_engine(
     commands = [Command(job.number, job.label, [*command, *job.overrides], folder, FULL_TRACE, own) for job in jobs]
     extra, start = ENGINES[engine]
     try:
-        for outcome in start(commands, settings):
-            _record(by_number[outcome.number], outcome)
+        for ended in start(commands, settings):
+            _record(by_number[ended.number], ended)
     except ImportError as error:
         raise UserError(f"hydra/launcher={engine} needs {error.name}: pip install 'metarun[{extra}]'.") from error
     return finish_sweep(config, task_function, jobs)
 
 
-def _record(job: Job, outcome: Outcome) -> None:
-    job.code, job.path = outcome.code, Path(outcome.path) if outcome.path else None
-    job.failure = outcome.reason
-    job.state = "done" if outcome.code == 0 else "failed"
+def _record(job: Job, ended: Job) -> None:
+    job.code, job.path, job.failure = ended.code, ended.path, ended.reason
+    job.state = "done" if ended.code == 0 else "failed"
     print(f"[{job.number}: {job.label}] {job.state}{'' if job.state == 'done' else f': {job.reason}'}", flush=True)
 
 
-def _on_joblib(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Outcome]:
+def _on_joblib(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Job]:
     import joblib
 
     calls = (joblib.delayed(command)() for command in commands)
@@ -129,7 +118,7 @@ def _on_joblib(commands: Sequence[Command], settings: dict[str, Any]) -> Iterato
 
 
 def _on_submitit(cluster: str) -> Engine:
-    def run(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Outcome]:
+    def run(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Job]:
         import submitit
 
         folder, at_a_time = settings.pop("folder"), settings.pop("at_a_time", None) or len(commands)
@@ -149,22 +138,15 @@ def _on_submitit(cluster: str) -> Engine:
                 raise UserError(f"hydra/launcher=submitit_{cluster}: {error}") from error
             by_job = dict(zip(map(id, submitted), batch, strict=True))
             for job in submitit.helpers.as_completed(submitted):
-                yield _outcome(job, by_job[id(job)])
+                try:
+                    yield job.result()
+                except Exception as error:  # submitit raises several kinds, and whatever the worker raised
+                    yield by_job[id(job)].without_result(error)
 
     return run
 
 
-def _outcome(job: Any, command: Command) -> Outcome:
-    """Return the outcome of a submitit job; a job whose process was killed has no result."""
-    try:
-        outcome: Outcome = job.result()
-    except Exception as error:  # submitit raises several kinds, and whatever the worker raised
-        reason = " ".join(str(error).split())
-        return Outcome(command.number, 1, None, reason or type(error).__name__)
-    return outcome
-
-
-def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Outcome]:
+def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[Job]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry unless the user asks for it
     import ray
 
@@ -179,12 +161,12 @@ def _on_ray(commands: Sequence[Command], settings: dict[str, Any]) -> Iterator[O
             try:
                 yield ray.get(ended)
             except ray.exceptions.RayError as error:
-                yield Outcome(command.number, 1, None, " ".join(str(error).split()))
+                yield command.without_result(error)
     finally:
         ray.shutdown()
 
 
-def _call(command: Command) -> Outcome:
+def _call(command: Command) -> Job:
     return command()
 
 

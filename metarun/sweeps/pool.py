@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -119,22 +120,18 @@ class Pool:
         """
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            if self.console.is_terminal:
-                with Live(console=self.console, get_renderable=self._table, refresh_per_second=2) as self.live:
-                    self._run_all(iter(jobs))
-            else:
-                self._run_all(iter(jobs))
+            shown = Live(console=self.console, get_renderable=self._table, refresh_per_second=2)
+            with shown if self.console.is_terminal else nullcontext() as self.live:
+                waiting = iter(jobs)
+                with ThreadPoolExecutor(self.n_jobs) as executor:
+                    workers = [executor.submit(self._work, waiting) for _ in range(self.n_jobs)]
+                for worker in workers:
+                    worker.result()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self.stopped_by is not None:
             raise Interrupted(self.stopped_by)
-
-    def _run_all(self, jobs: Iterator[Job]) -> None:
-        with ThreadPoolExecutor(self.n_jobs) as executor:
-            workers = [executor.submit(self._work, jobs) for _ in range(self.n_jobs)]
-        for worker in workers:
-            worker.result()
 
     def _work(self, jobs: Iterator[Job]) -> None:
         """Run one job after another until none is left."""

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from metarun.errors import UserError
 from metarun.results.metrics import metric_of
-from metarun.results.records import Record, read_result
+from metarun.results.records import read_result
 from metarun.sweeps.job import Job
 from metarun.sweeps.pool import Pool, default_n_jobs
 from metarun.system.atomic_write import write_csv
@@ -148,7 +148,8 @@ class _Trials:
         record = read_result(job.path / "result.json") if job.path and job.state == "done" else None
         if record is not None:
             trial.set_user_attr("run", str(job.path))
-            self.study.tell(trial, _score(record))
+            metric = metric_of(record)
+            self.study.tell(trial, metric.score(float(record[metric.val])))
         elif job.state == "pruned":
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -160,11 +161,6 @@ class _Trials:
 
 def _in_state(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(state,))
-
-
-def _score(record: Record) -> float:
-    metric = metric_of(record)
-    return metric.score(float(record[metric.val]))
 
 
 def _report(study: optuna.Study, folder: Path) -> bool:

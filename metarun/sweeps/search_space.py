@@ -9,17 +9,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 
 
 @dataclass(frozen=True)
 class Space:
-    """A search space.
-
-    Args:
-        fixed: overrides that all trials share.
-        free: the distribution of each key to search.
-    """
+    """A search space: the overrides that all trials share, and the distribution of each key to search."""
 
     fixed: list[str]
     free: dict[str, BaseDistribution]
@@ -63,4 +58,4 @@ def _distribution(override: Override) -> BaseDistribution:
             return IntDistribution(numbers[0], numbers[-1], step=max(1, abs(int(value.step))))
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except (ValueError, IndexError) as error:
-        raise UserError(f"{override.input_line} cannot be searched: {' '.join(str(error).split())}") from error
+        raise UserError(f"{override.input_line} cannot be searched: {reason_of(error)}") from error

@@ -12,14 +12,10 @@ from metarun.system.atomic_write import write_text
 
 
 def write_tables(folder: Path, runs: list[Path]) -> None:
-    """Write and print the results of a sweep's finished runs.
+    """Write and print the results of a sweep's finished runs, unless there are fewer than two.
 
     `table.csv` has every key. `table.md` has the table and, if there is more than one way or shot, the results by way
-    and shot, which are also drawn as `heatmap.png`.
-
-    Args:
-        folder: of the sweep, `results/sweeps/<name>`.
-        runs: directories of finished runs; nothing is written for fewer than two.
+    and shot, which are also drawn as `heatmap.png`. They are in the sweep's folder, `results/sweeps/<name>`.
     """
     records, _ = read_records(sorted(set(runs)))
     if len(records) < 2:

@@ -38,7 +38,8 @@ def torch_settings(deterministic: bool, tf32: bool) -> Iterator[None]:
     """
     if deterministic:
         _prepare_cublas()
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic, _tf32_values()
+    tf32_before = [getattr(backend, _TF32_ATTRIBUTE) for backend in _TF32_BACKENDS]
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic, tf32_before
     _apply(deterministic, deterministic, [_VALUES[tf32]] * len(_TF32_BACKENDS))
     try:
         yield
@@ -57,10 +58,6 @@ def torch_settings(deterministic: bool, tf32: bool) -> Iterator[None]:
 def is_determinism_error(error: BaseException) -> bool:
     """Whether torch raised this error because an operation has no deterministic implementation."""
     return torch.are_deterministic_algorithms_enabled() and "deterministic" in str(error)
-
-
-def _tf32_values() -> list[Any]:
-    return [getattr(backend, _TF32_ATTRIBUTE) for backend in _TF32_BACKENDS]
 
 
 def _apply(deterministic: bool, cudnn_deterministic: bool, tf32: Sequence[Any]) -> None:

@@ -8,11 +8,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(key: str, text: str) -> float:
-    """Return the seconds in "90s", "10m", "2h", "1h30m" or a plain number of seconds.
-
-    Args:
-        key: the config key, for messages.
-        text: its value.
+    """Return the seconds in the value of a key: "90s", "10m", "2h", "1h30m" or a plain number of seconds.
 
     Raises:
         UserError: the text is not a duration, or not above 0.

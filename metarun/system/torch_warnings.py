@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import torch
 
@@ -18,16 +18,9 @@ def torch_warnings_logged() -> Iterator[None]:
     """Log warnings from torch's code once, as one line each; show all others as usual."""
     logged: set[str] = set()
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, category: type[Warning], filename: str, *where: Any, **more: Any) -> None:
         if not filename.startswith(_TORCH):
-            before(message, category, filename, lineno, file, line)
+            before(message, category, filename, *where, **more)
             return
         text = " ".join(str(message).partition("(Triggered internally")[0].split())
         if text not in logged:

@@ -37,14 +37,9 @@ def save(path: Path, state: State, backup: Path | None = None) -> None:
 
 
 def load(path: Path, run_id: str) -> State:
-    """Read a checkpoint that `save` wrote. Only tensors and plain values are accepted; no code in the file is run.
+    """Read a checkpoint of the run `run_id`, as `save` wrote it, to the CPU.
 
-    Args:
-        path: of the checkpoint.
-        run_id: of the run that it must belong to.
-
-    Returns:
-        The state, on the CPU.
+    Only tensors and plain values are accepted; no code in the file is run.
 
     Raises:
         UserError: the file is missing, damaged, or belongs to another run.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm
 from metarun.backbones import Module
-from metarun.errors import UserError
+from metarun.errors import UserError, reason_of
 from metarun.system.determinism import is_determinism_error
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch
@@ -57,7 +57,8 @@ def _compare(algorithm: Algorithm, compute: Callable[[Algorithm], Tensor]) -> No
         if how == "loop":
             return
         try:
-            vectorised = compute(_in_float64(algorithm, "auto" if _has_buffers(algorithm) else "vectorised"))
+            has_buffers = any(True for _ in algorithm.buffers())  # then training loops over tasks anyway
+            vectorised = compute(_in_float64(algorithm, "auto" if has_buffers else "vectorised"))
         except Exception as error:
             reason = why_not_vectorised(error)
         else:
@@ -80,7 +81,7 @@ def _looped(algorithm: Algorithm, compute: Callable[[Algorithm], Tensor]) -> Ten
         backbone = algorithm.get_submodule("backbone")
         network = type(backbone.module if isinstance(backbone, Module) else backbone).__name__
         remedy = "set `algo.order=1` or choose" if algorithm.order == 2 else "choose"
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = reason_of(error).rstrip(".")
         raise UserError(
             f"{type(algorithm).__name__} does not run with {network}: {reason}", f"{remedy} another method or network."
         ) from error
@@ -98,11 +99,6 @@ def _in_float64(algorithm: Algorithm, how: How) -> Algorithm:
     method.on_step(1.0)  # the final order, if it rises during training
     method.how = how
     return method
-
-
-def _has_buffers(algorithm: Algorithm) -> bool:
-    """Whether it has running statistics, for which training loops over tasks anyway."""
-    return any(True for _ in algorithm.buffers())
 
 
 def _is_users(backbone: object) -> bool:

@@ -48,8 +48,10 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
         gradient = _meta_gradient(method, tiny)
         if not gradient.isfinite().all() or not gradient.any():
             return  # meta-training will report this
+        of_other_order = copy.deepcopy(method)
+        of_other_order.order = 3 - (method.order or 2)
         try:
-            other = _meta_gradient(_of_order(method, 3 - (method.order or 2)), tiny)
+            other = _meta_gradient(of_other_order, tiny)
         except NotImplementedError:  # a layer has no second derivative: not second-order
             return
         if algorithm.order == 1 and not torch.equal(gradient, other):
@@ -62,13 +64,11 @@ def check_order(algorithm: Algorithm, tasks: TaskBatch) -> None:
     name = type(algorithm).__name__
     if algorithm.order == 2 and not exact:
         # Recomputed steps draw other random numbers, such as those of dropout.
-        remedy = (
-            "`algo.order=1` or `algo.recompute=false`" if getattr(algorithm, "recompute", False) else "`algo.order=1`"
-        )
+        exact_steps = " or `algo.recompute=false`" if getattr(algorithm, "recompute", False) else ""
         raise UserError(
             f"algo.order=2 but the meta-gradient of {name} does not match finite differences: its inner "
             "gradients are detached or wrong",
-            f"fix them, or set {remedy}.",
+            f"fix them, or set `algo.order=1`{exact_steps}.",
         )
     if algorithm.order == 1 and exact:
         raise UserError(f"algo.order=1 but the meta-gradient of {name} is second-order", "set `algo.order=2`.")
@@ -86,12 +86,6 @@ def _tiny(tasks: TaskBatch) -> TaskBatch:
         return TaskBatch(support_x, y[support][None], query_x, y[query][None], tasks.way)
     labels = (torch.arange(EXAMPLES, device=y.device) % tasks.way)[None]
     return TaskBatch(support_x, labels, query_x, labels, tasks.way)
-
-
-def _of_order(method: Algorithm, order: int) -> Algorithm:
-    changed = copy.deepcopy(method)
-    changed.order = order
-    return changed
 
 
 def _learned(method: Algorithm) -> list[Tensor]:

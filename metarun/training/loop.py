@@ -160,12 +160,9 @@ class Training:
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
         """Load the optimiser's state of each weight; its settings come from the config."""
-        settings = [
-            {
-                key: value for key, value in group.items() if key not in ("params", "lr")
-            }  # the learning rate is set at every step
-            for group in self.optimizer.param_groups
-        ]
+        other = ("params", "lr")  # the learning rate is set at every step
+        groups = self.optimizer.param_groups
+        settings = [{key: value for key, value in group.items() if key not in other} for group in groups]
         self.optimizer.load_state_dict(state)
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.config.key_origins import knob
-from metarun.errors import RunFailed, TrainingDiverged, UserError
+from metarun.errors import RunFailed, TrainingDiverged, UserError, reason_of
 from metarun.loggers import Logbook
 from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
@@ -170,6 +170,6 @@ def load_weights(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -
 
 def _does_not_fit(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path} does not fit this run ({' '.join(str(error).split())})",
+        f"{path} does not fit this run ({reason_of(error)})",
         "was it made by another version of metarun? Run the same command with `force=true`.",
     )

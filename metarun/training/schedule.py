@@ -40,26 +40,16 @@ class Schedule:
                 "both null",
                 "set one of them, such as train.time_budget=10m.",
             )
-        if self.clip_grad is not None and self.clip_grad <= 0:
-            raise UserError(f"{_setting('clip_grad', self.clip_grad)} but it must be above 0, or null for no clipping.")
-        if self.iterations is not None and self.iterations < 0:
-            raise UserError(
-                f"{_setting('iterations', self.iterations)} but it cannot be negative",
-                "0 evaluates the untrained model.",
-            )
+        positive = self.clip_grad is None or self.clip_grad > 0
+        self._check("clip_grad", positive, "it must be above 0, or null for no clipping.")
+        counts = self.iterations is None or self.iterations >= 0
+        self._check("iterations", counts, "it cannot be negative", "0 evaluates the untrained model.")
         for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
-            value = getattr(self, name)
-            if value < 1:
-                raise UserError(f"{_setting(name, value)} but it must be at least 1", f"raise {_knob(name)}.")
-        if self.outer_lr <= 0:
-            setting = _setting("outer_lr", self.outer_lr)
-            raise UserError(f"{setting} but it must be above 0", f"raise {_knob('outer_lr')}.")
-        if self.outer_lr_end < 0:
-            setting = _setting("outer_lr_end", self.outer_lr_end)
-            raise UserError(f"{setting} but it cannot be negative", f"raise {_knob('outer_lr_end')}.")
-        if not 0 < self.lr_decay <= 1:
-            setting = _setting("lr_decay", self.lr_decay)
-            raise UserError(f"{setting} but it must be above 0 and at most 1", "1 keeps the rate constant.")
+            self._check(name, getattr(self, name) >= 1, "it must be at least 1", f"raise {_knob(name)}.")
+        self._check("outer_lr", self.outer_lr > 0, "it must be above 0", f"raise {_knob('outer_lr')}.")
+        self._check("outer_lr_end", self.outer_lr_end >= 0, "it cannot be negative", f"raise {_knob('outer_lr_end')}.")
+        remedy = "1 keeps the rate constant."
+        self._check("lr_decay", 0 < self.lr_decay <= 1, "it must be above 0 and at most 1", remedy)
         if self.validate_tasks > MAX_TASKS:
             raise UserError(
                 f"{_setting('validate_tasks', f'{self.validate_tasks:,}')} but at most {MAX_TASKS:,} are possible",
@@ -68,6 +58,10 @@ class Schedule:
         for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
             if getattr(self, name) not in options:
                 raise UserError(f"{_setting(name, repr(getattr(self, name)))} is not one of {', '.join(options)}.")
+
+    def _check(self, name: str, valid: bool, limit: str, remedy: str = "") -> None:
+        if not valid:
+            raise UserError(f"{_setting(name, getattr(self, name))} but {limit}", remedy)
 
     def fraction_done(self, iteration: int, seconds: float) -> float:
         """Return the fraction of the training that is done, from 0 to 1, by the nearer limit."""

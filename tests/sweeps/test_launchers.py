@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metarun.sweeps.launchers import ENGINES, Command, Outcome
+from metarun.sweeps.launchers import ENGINES, Command
 from metarun.system.events import read_events
 from tests.support.commands import run_here, run_process
 from tests.sweeps.test_pool import SMALL, wait_for
@@ -114,8 +114,8 @@ sys.exit("no.")
 
 
 def test_a_command_returns_its_outcome_and_prints_its_messages(capfd):
-    outcome = Command(3, "seed=1", [sys.executable, "-c", EMITS], ".", full_trace=False, variables={})()
-    assert outcome == Outcome(3, 1, "a/b", "no.")
+    ended = Command(3, "seed=1", [sys.executable, "-c", EMITS], ".", full_trace=False, variables={})()
+    assert (ended.number, ended.code, ended.path, ended.reason) == (3, 1, Path("a/b"), "no.")
     assert capfd.readouterr().out == "[3: seed=1] meta-training x\n"
 
 

@@ -1,68 +1,29 @@
 """ANIL by learn2learn."""
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any
 
-from torch import Tensor, nn
-
-from metarun.algorithms.algorithm import Adapted, Algorithm
-from metarun.algorithms.inner_loop import check_inner_loop
 from metarun.algorithms.learn2learn.importing import import_learn2learn
-from metarun.algorithms.learn2learn.learner import Learner, adapted_learners, check_norm, query_loss
-from metarun.backbones import Backbone
-from metarun.tasks.batch import Support, TaskBatch
-from metarun.tasks.stream import Kind
-from metarun.tasks.vectorize import How
+from metarun.algorithms.learn2learn.learner import Learner
+from metarun.algorithms.learn2learn.maml import Learn2LearnMAML
 
 
-class Learn2LearnANIL(Algorithm):
+class Learn2LearnANIL(Learn2LearnMAML):
     """ANIL (Raghu, Raghu, Bengio, Vinyals 2020, https://arxiv.org/abs/1909.09157) as in learn2learn's examples.
 
     `learn2learn.algorithms.MAML` wraps only the head; no task changes the features. learn2learn's examples pass support
     and query through the backbone together. Here they are passed separately, as in `ANIL`, which matters only for a
     norm with batch statistics.
 
-    Args:
-        backbone: the network below the head, shared by all tasks.
-        outputs: size of the linear head, the way of the tasks.
-        inner_lr: learning rate of the gradient steps.
-        inner_steps: gradient steps per task in meta-training.
-        order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2.
+    The arguments are those of `ANIL`; order 1 is learn2learn's `first_order`.
 
     Raises:
         UserError: an argument is out of range, or learn2learn is not installed.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
-    how: How = "loop"
+    def embed(self, x: Any) -> Any:
+        """Return the features of the examples."""
+        return self.backbone(x)
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        outputs: int,
-        inner_lr: float,
-        inner_steps: int,
-        order: Literal[1, 2] = 2,
-    ) -> None:
-        super().__init__()
-        check_inner_loop(inner_steps, order)
-        check_norm(backbone)
-        import_learn2learn()
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.features, outputs)
-        self.outputs = outputs
-        self.inner_lr = inner_lr
-        self.inner_steps = inner_steps
-        self.order = order
-
-    def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean query loss of the adapted heads."""
-        return query_loss(self._learner(first_order=self.order == 1), self.backbone, tasks, self.inner_steps)
-
-    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
-        """See `Algorithm.adapt`."""
-        return adapted_learners(self._learner(first_order=True), self.backbone, support, steps)
-
-    def _learner(self, first_order: bool) -> Learner:
-        """Wrap the head again each time: a stored wrapper would register its weights under a second name."""
+    def learner(self, first_order: bool) -> Learner:
+        """See `Learn2LearnMethod.learner`; it adapts only the head."""
         return import_learn2learn().algorithms.MAML(self.head, lr=self.inner_lr, first_order=first_order)

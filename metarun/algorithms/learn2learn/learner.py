@@ -5,32 +5,66 @@ differ in the learner and in its inputs: examples or features.
 """
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, AdaptedHead, embed_once
+from metarun.algorithms.inner_loop import LinearHeadMethod
+from metarun.algorithms.learn2learn.importing import import_learn2learn
 from metarun.backbones import Backbone, needs_support
 from metarun.errors import UserError
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
+from metarun.tasks.vectorize import How
 
 Learner = Any  # learn2learn has no types
 Embed = Callable[[Any], Any]  # from examples to the inputs of the learner, called once per set
 
 
-def query_loss(learner: Learner, embed: Embed, tasks: TaskBatch, steps: int) -> Tensor:
-    """Return the mean query loss of the adapted learners, differentiable through their adaptation."""
-    losses = []
-    for support_x, support_y, query_x, query_y in zip(
-        tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
-    ):
-        *_, adapted = _adapt(learner, embed(support_x), support_y, steps)
-        losses.append(mean_loss(adapted(embed(query_x)), query_y))
-    return torch.stack(losses).mean()
+class Learn2LearnMethod(LinearHeadMethod):
+    """A method by learn2learn; the arguments are those of `LinearHeadMethod`, order 1 is its `first_order`.
+
+    Raises:
+        UserError: an argument is out of range, or learn2learn is not installed.
+    """
+
+    how: How = "loop"
+
+    def __init__(self, backbone: Backbone, outputs: int, inner_steps: int, order: Literal[1, 2]) -> None:
+        super().__init__(backbone, outputs, inner_steps, order)
+        if needs_support(backbone):
+            raise UserError(
+                "this backbone.norm needs the support set but learn2learn passes queries without it",
+                "set another `backbone.norm`, such as batch, or use a built-in method, such as algo=maml.",
+            )
+        import_learn2learn()
+
+    @abstractmethod
+    def learner(self, first_order: bool) -> Learner:
+        """Wrap the network again each time: a stored wrapper would register its weights under a second name."""
+
+    def embed(self, x: Any) -> Any:
+        """Return the inputs of the learner: the examples, unless it adapts only the head."""
+        return x
+
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean query loss of the adapted learners, differentiable through their adaptation."""
+        learner, losses = self.learner(first_order=self.order == 1), []
+        for support_x, support_y, query_x, query_y in zip(
+            tasks.support_x, tasks.support_y, tasks.query_x, tasks.query_y, strict=True
+        ):
+            *_, adapted = _adapt(learner, self.embed(support_x), support_y, self.inner_steps)
+            losses.append(mean_loss(adapted(self.embed(query_x)), query_y))
+        return torch.stack(losses).mean()
+
+    def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
+        """See `Algorithm.adapt`."""
+        return adapted_learners(self.learner(first_order=True), self.embed, support, steps)
 
 
 def adapted_learners(learner: Learner, embed: Embed, support: Support, steps: int) -> Iterator[Adapted]:
@@ -65,12 +99,3 @@ def check_adaptable(network: nn.Module) -> None:
     if frozen or len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
         which = "frozen weights (requires_grad=False)" if frozen else "weights under two names"
         raise UserError(f"this backbone has {which}, which learn2learn's Meta-SGD cannot adapt", "use algo=metasgd.")
-
-
-def check_norm(backbone: Backbone) -> None:
-    """Raise a UserError for a norm that needs the support set: learn2learn passes each set separately."""
-    if needs_support(backbone):
-        raise UserError(
-            "this backbone.norm needs the support set but learn2learn passes queries without it",
-            "set another `backbone.norm`, such as batch, or use a built-in method, such as algo=maml.",
-        )

@@ -50,8 +50,7 @@ def draw_curves(
 
     Args:
         curves: in the order of the legend.
-        x_name: of the x axis.
-        y_name: of the y axis.
+        x_name: of the x axis; `y_name` is that of the y axis.
         notes: lines at the foot, wrapped if they are too long.
         steps_on_x: draw a method without steps as a horizontal line; else as a point.
         width: of the figure in inches; None: a paper's column.

@@ -7,17 +7,16 @@ import numpy as np
 
 from metarun.errors import UserError
 from metarun.reporting.plots.curve import Curve
-from metarun.reporting.plots.heatmap import Cell, Panel, draw_heatmap
+from metarun.reporting.plots.heatmap import draw_heatmap
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.tables.flags import TRANSDUCTIVE
 from metarun.reporting.tables.run_labels import label
-from metarun.reporting.tables.size_panels import SizeCell, size_panels
+from metarun.reporting.tables.size_panels import size_panels
 from metarun.results.metrics import Metric, metric_of
 from metarun.results.records import Record, figures_by_step
 from metarun.results.statistics import mean_and_ci95
 
 MILLISECONDS = "milliseconds"
-CELL_DIGITS = 3  # after the point, at most, of a figure in a cell
 
 
 def curve_of(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
@@ -28,25 +27,20 @@ def curve_of(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
     if not in_steps:  # a method without steps has one point
         x = record["adapt_ms"] * (x / x[-1] if x[-1] else x + 1)
     mean, half = (np.array(values, dtype=np.float64) for values in zip(*by_step, strict=True))
-    return Curve(_with_mark(label(record, keys), record), x, mean, None if np.isnan(half).any() else half)
+    name = label(record, keys) + (" †" if record["transductive"] else "")
+    return Curve(name, x, mean, None if np.isnan(half).any() else half)
 
 
 def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
-    """Draw results by way and shot, one panel per method and settings, averaged over seeds.
-
-    Args:
-        records: of finished runs.
-        path: a file that ends in png, svg or pdf.
-        width: in inches; None: a paper's column, or wider if a panel needs it.
+    """Draw results by way and shot, one panel per method and settings, averaged over seeds; see `draw_heatmap`.
 
     Raises:
-        UserError: the runs have different metrics, or `path` cannot be written.
+        UserError: the runs have different metrics, or `path` does not end in png, svg or pdf or cannot be written.
     """
     metric = common_metric(records)
     panels, meanings = size_panels(records)
     notes = _interval_notes([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
-    drawn = [Panel(panel.title, {size: _cell(cell) for size, cell in panel.cells.items()}) for panel in panels]
-    write_figure(path, lambda: draw_heatmap(drawn, metric.title, metric.higher_is_better, notes, width))
+    write_figure(path, lambda: draw_heatmap(panels, metric, notes, width))
 
 
 def _interval_notes(cells: Sequence[list[Record]]) -> list[str]:
@@ -57,11 +51,6 @@ def _interval_notes(cells: Sequence[list[Record]]) -> list[str]:
         count = " or ".join(map(str, seeds))
         notes.append(f"Mean over {count} seeds; sd: the standard deviation over the seeds, not included in ±.")
     return notes
-
-
-def _cell(cell: SizeCell) -> Cell:
-    metric = metric_of(cell.runs[0])
-    return Cell(metric.scale * cell.figure.mean, "\n".join(cell.lines(min(metric.digits, CELL_DIGITS))))
 
 
 def common_metric(records: Sequence[Record]) -> Metric:
@@ -80,10 +69,6 @@ def tasks_text(records: Sequence[Record]) -> str:
     """Write the number of meta-test tasks of some runs, or its range."""
     counts = sorted({record["test_tasks"] for record in records})
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-
-
-def _with_mark(text: str, record: Record) -> str:
-    return f"{text} †" if record["transductive"] else text
 
 
 def transductive_note(records: Sequence[Record]) -> list[str]:

@@ -1,8 +1,7 @@
 """Heatmaps: results by way and shot, one panel per method, with a shared colour scale."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from metarun.errors import UserError
 from metarun.reporting.plots.style import COLUMN, LINE, SMALL, text_width, wrapped, write_notes
+from metarun.reporting.tables.size_panels import SizeCell, SizePanel
+from metarun.results.metrics import Metric
 from metarun.system.ranges import ends
 
 # Margins and sizes in inches.
@@ -25,43 +26,15 @@ GAP = 0.12  # between panels
 BAR = 0.09  # the width of the colour bar
 SMALLEST = 0.46  # cell width, enough for "± 0.46"
 LINE_OF_A_CELL = 0.12
+DIGITS = 3  # after the point, at most, of a figure in a cell
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The cell of one way and shot.
-
-    Args:
-        value: determines the colour.
-        text: shown in the cell, a few lines.
-    """
-
-    value: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One method.
-
-    Args:
-        title: its name, with the settings that distinguish it.
-        cells: by way and shot.
-    """
-
-    title: str
-    cells: Mapping[tuple[int | str, int | str], Cell]
-
-
-def draw_heatmap(
-    panels: Sequence[Panel], name: str, higher_is_better: bool, notes: Sequence[str], width: float | None
-) -> Figure:
+def draw_heatmap(panels: Sequence[SizePanel], metric: Metric, notes: Sequence[str], width: float | None) -> Figure:
     """Draw the panels side by side, in as many rows as needed; one row per way, one column per shot.
 
     Args:
         panels: from left to right.
-        name: of the colour scale.
-        higher_is_better: whether high values are better; yellow is the better end.
+        metric: of all runs; yellow is its better end.
         notes: lines at the foot, wrapped if they are too long.
         width: of the figure in inches; None: a paper's column, or wider if a panel needs it.
 
@@ -69,14 +42,14 @@ def draw_heatmap(
         UserError: the width is too small for a panel.
     """
     ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}, key=ends) for i in (0, 1))
-    colours = _colours(panels, higher_is_better)
+    colours = _colours(panels, metric.higher_is_better)
     right = BAR_AND_NAME + _width_of_numbers(colours)
     width, rows, in_a_row = _grid(len(panels), len(shots), width, LEFT + right)
     panel_width = (width - LEFT - right + GAP) / in_a_row - GAP
     titles = [wrapped(panel.title, panel_width) for panel in panels]
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
     above = 1.1 * LINE * max(title.count("\n") + 1 for title in titles) + 0.06
-    cells_height = len(ways) * LINE_OF_A_CELL * (1 + _lines_of_a_cell(panels))
+    cells_height = len(ways) * LINE_OF_A_CELL * (1 + max(2, *(len(cell.lines(DIGITS)) for cell in _cells(panels))))
     row_height = above + cells_height + GAP
     height = TOP + rows * row_height - GAP + BELOW + LINE * len(lines) + 0.06
     figure = Figure((width, height))
@@ -86,12 +59,12 @@ def draw_heatmap(
         bottom = height - TOP - (row + 1) * row_height + GAP
         box = (left / width, bottom / height, panel_width / width, cells_height / height)
         axes = figure.add_axes(box)
-        _draw_panel(axes, panel, ways, shots, colours)
+        _draw_panel(axes, panel, ways, shots, colours, min(metric.digits, DIGITS))
         axes.set_title(title, pad=3, size=SMALL + 0.5)
         _name_axes(axes, ways if column == 0 else [], shots if i + in_a_row >= len(panels) else [])
     top, bottom = height - TOP - above, height - TOP - rows * row_height + GAP
     bar = figure.add_axes(((width - right + GAP) / width, bottom / height, BAR / width, (top - bottom) / height))
-    _draw_bar(bar, colours).set_label(name, labelpad=2)
+    _draw_bar(bar, colours).set_label(metric.title, labelpad=2)
     bar.spines[:].set_visible(False)
     write_notes(figure, lines)
     return figure
@@ -109,13 +82,13 @@ def _grid(panels: int, shots: int, width: float | None, margins: float) -> tuple
     return width, rows, math.ceil(panels / rows)
 
 
-def _lines_of_a_cell(panels: Sequence[Panel]) -> int:
-    return max(2, *(cell.text.count("\n") + 1 for panel in panels for cell in panel.cells.values()))
+def _cells(panels: Sequence[SizePanel]) -> list[SizeCell]:
+    return [cell for panel in panels for cell in panel.cells.values()]
 
 
-def _colours(panels: Sequence[Panel], higher_is_better: bool) -> ScalarMappable:
+def _colours(panels: Sequence[SizePanel], higher_is_better: bool) -> ScalarMappable:
     """One scale for all cells: cividis, which is colour-blind safe and monotonic in greyscale."""
-    values = [cell.value for panel in panels for cell in panel.cells.values()]
+    values = [cell.value for cell in _cells(panels)]
     colours = mpl.colormaps["cividis" if higher_is_better else "cividis_r"]  # yellow is good
     return ScalarMappable(Normalize(min(values), max(values)), colours)
 
@@ -134,7 +107,12 @@ def _width_of_numbers(colours: ScalarMappable) -> float:
 
 
 def _draw_panel(
-    axes: Axes, panel: Panel, ways: Sequence[int | str], shots: Sequence[int | str], colours: ScalarMappable
+    axes: Axes,
+    panel: SizePanel,
+    ways: Sequence[int | str],
+    shots: Sequence[int | str],
+    colours: ScalarMappable,
+    digits: int,
 ) -> None:
     axes.set(xlim=(-0.5, len(shots) - 0.5), ylim=(len(ways) - 0.5, -0.5))
     axes.tick_params(length=0)
@@ -146,7 +124,8 @@ def _draw_panel(
             axes.add_patch(Rectangle((across - 0.5, down - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
             luminance = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
             ink = "black" if luminance > 0.45 else "white"
-            axes.text(across, down, "–" if cell is None else cell.text, color=ink, size=SMALL, ha="center", va="center")
+            text = "–" if cell is None else "\n".join(cell.lines(digits))
+            axes.text(across, down, text, color=ink, size=SMALL, ha="center", va="center")
 
 
 def _name_axes(axes: Axes, ways: Sequence[int | str], shots: Sequence[int | str]) -> None:

@@ -60,11 +60,7 @@ def flags(records: Sequence[Record]) -> list[list[str]]:
 
 
 def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
-    """Return the marks of each cell, and what they mean; all transductive cells are marked.
-
-    Args:
-        cells: the runs of each cell.
-    """
+    """Return the marks of each cell, given its runs, and what they mean; all transductive cells are marked."""
     found = flags_of_cells(cells)
     marks = ["".join(f" {FLAGS[flag][0]}" for flag in each) for each in found]
     meanings = {**{flag: meaning for flag, (_, meaning) in FLAGS.items()}, "transductive": TRANSDUCTIVE}

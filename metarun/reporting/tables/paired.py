@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.errors import UserError
+from metarun.errors import UserError, counted
 from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, verdict
 from metarun.reporting.tables.flags import without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
-from metarun.reporting.tables.render import as_csv, counted, p_text, print_skipped, print_table
+from metarun.reporting.tables.render import as_csv, p_text, print_skipped, print_table
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
@@ -44,7 +44,7 @@ def print_against(records: list[Record], run: str, form: str) -> None:
     names = run_names([base, *comparable])
     first = [*_name_and_result(base, base, names[0]), *["–"] * 3, "baseline", base["id"]]
     body = [first, *(_row(base, name, *row) for row, name in zip(rows, names[1:], strict=True))]
-    print_table(HEAD, body, _notes(base, len(rows), methods), form)
+    print_table(HEAD, body, _notes(base, counted(len(rows), "comparison"), methods), form)
     if methods.rows:
         print_table(*methods.table(), form)
 
@@ -137,13 +137,13 @@ def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tel
     }
 
 
-def _notes(base: Record, comparisons: int, methods: MethodComparison) -> list[str]:
+def _notes(base: Record, comparisons: str, methods: MethodComparison) -> list[str]:
     setting = f"{base['test_data']}, {short_setting(base)}, {base['test_query']} queries"
     several = "the table below compares methods" if methods.rows else "comparing methods takes several seeds of each"
     return [
         f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its 95 % "
         "interval (Student t over the pairs); p: of the paired t-test.",
-        f"p (flips): of the sign-flip permutation test, corrected for {counted(comparisons)} (Holm); below 0.05 the "
+        f"p (flips): of the sign-flip permutation test, corrected for {comparisons} (Holm); below 0.05 the "
         f"verdict is better or worse. It holds for new tasks from these classes and for these trained models; "
         f"{several}.",
         "† only one of the two is transductive (predictions depend on the other queries): not a fair comparison.",

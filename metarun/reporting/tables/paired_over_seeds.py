@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.errors import counted
 from metarun.reporting.significance import OverSeeds, Verdict, comparisons_each, holm, over_seeds, verdict
-from metarun.reporting.tables.render import counted, p_text
+from metarun.reporting.tables.render import p_text
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record
@@ -48,8 +49,8 @@ class MethodComparison:
             "Methods over their seeds. Result: the mean over seeds; sd: the standard deviation over seeds. Difference: "
             "of the means, ± its 95 % interval for new tasks from these classes and new trainings (Student t; the "
             "variances over tasks and over the seeds of both add up); ± tasks: for new tasks and these trainings.",
-            f"p: of the difference for new tasks and trainings, corrected for {counted(len(self.rows))} (Holm); "
-            "below 0.05 the verdict is better or worse.",
+            "p: of the difference for new tasks and trainings, corrected for "
+            f"{counted(len(self.rows), 'comparison')} (Holm); below 0.05 the verdict is better or worse.",
         ]
 
     def plain(self) -> list[Record]:

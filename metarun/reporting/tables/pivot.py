@@ -1,7 +1,7 @@
 """Pivot tables of runs by keys of their rows; runs that differ only in their seed share a cell."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 
 Values = tuple[Any, ...]
+Place = tuple[Values, Values]  # the values of a cell's row and of its column
 
 # Runs may share a cell only if they differ in nothing but their seed; checked first for these keys.
 SAME_KEYS = (
@@ -27,17 +28,13 @@ SEEDS = "With several seeds: the mean; sd: the standard deviation over the seeds
 def pivot_table(
     records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
 ) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return head, rows and notes of a pivot table.
-
-    Args:
-        records: of finished runs.
-        rows: keys whose values form the rows.
-        columns: keys whose values form the columns.
+    """Return head, rows and notes of a pivot table, whose rows and columns are the values of these keys.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
-    row_values, column_values, cells = _layout(records, rows, columns)
+    cells = pivot(records, rows, columns)
+    row_values, column_values = _axes(cells)
     runs_of_cells = list(cells.values())
     ranks, sentence = rank_cells(runs_of_cells)
     marks, meanings = marks_of_cells(runs_of_cells)
@@ -63,7 +60,8 @@ def pivot_figures(records: Sequence[Record], rows: Sequence[str], columns: Seque
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
-    row_values, column_values, cells = _layout(records, rows, columns)
+    cells = pivot(records, rows, columns)
+    row_values, column_values = _axes(cells)
     runs_of_cells = list(cells.values())
     ranks, _ = rank_cells(runs_of_cells)
     filled = {
@@ -95,16 +93,10 @@ def flat(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _layout(
-    records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
-) -> tuple[list[Values], list[Values], dict[tuple[Values, Values], list[Record]]]:
-    """Return the values of the rows and of the columns, in order, and the runs of each cell, row by row."""
-    cells = pivot(records, rows, columns)
-    row_values, column_values = in_order(cells), in_order(column for row in cells.values() for column in row)
-    filled = {
-        (row, column): cells[row][column] for row in row_values for column in column_values if column in cells[row]
-    }
-    return row_values, column_values, filled
+def _axes(cells: Iterable[Place]) -> tuple[list[Values], list[Values]]:
+    """Return the values of the rows and of the columns, in order."""
+    rows, columns = (sorted({place[axis] for place in cells}, key=_order) for axis in (0, 1))
+    return rows, columns
 
 
 def _name(columns: Sequence[str], values: Values) -> str:
@@ -112,22 +104,19 @@ def _name(columns: Sequence[str], values: Values) -> str:
     return printable(", ".join(f"{key}={value}" for key, value in zip(columns, values, strict=True)))
 
 
-def pivot(
-    records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
-) -> dict[Values, dict[Values, list[Record]]]:
-    """Group runs by the values of the keys in `rows`, then by those in `columns`.
+def pivot(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]) -> dict[Place, list[Record]]:
+    """Group runs by the values of the keys in `rows` and of those in `columns`, in order, row by row.
 
     Raises:
         UserError: runs that differ in more than their seed would share a cell.
     """
-    cells: dict[Values, dict[Values, list[Record]]] = {}
+    cells: dict[Place, list[Record]] = {}
     for record in records:
         row, column = (tuple(record.get(key) for key in keys) for keys in (rows, columns))
-        cells.setdefault(row, {}).setdefault(column, []).append(record)
-    for row_cells in cells.values():
-        for runs in row_cells.values():
-            _check_same_settings(runs)
-    return cells
+        cells.setdefault((row, column), []).append(record)
+    for runs in cells.values():
+        _check_same_settings(runs)
+    return {place: cells[place] for place in sorted(cells, key=lambda place: tuple(map(_order, place)))}
 
 
 @dataclass(frozen=True)
@@ -163,13 +152,9 @@ def _over_tasks(records: Sequence[Record]) -> float | None:
         return None
 
 
-def in_order(values: Any) -> list[Values]:
-    """Return the distinct values, sorted: numbers by size, then strings."""
-    return sorted(set(values), key=lambda each: tuple(map(_sortable, each)))
-
-
-def _sortable(value: Any) -> tuple[bool, Any]:
-    return (False, value) if isinstance(value, int | float) else (True, str(value))
+def _order(values: Values) -> tuple[tuple[bool, Any], ...]:
+    """Sort key: numbers by size, then strings."""
+    return tuple((False, value) if isinstance(value, int | float) else (True, str(value)) for value in values)
 
 
 def _figures(records: list[Record]) -> dict[str, Any]:

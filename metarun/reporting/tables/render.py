@@ -27,11 +27,6 @@ OPTIONAL_IN_LATEX = re.compile(r"^(\s*)([\[*])")  # at the start of a row, an ar
 IN_MARKDOWN = str.maketrans({"|": r"\|"})
 
 
-def counted(comparisons: int) -> str:
-    """Format the number of comparisons that a p-value was corrected for."""
-    return "1 comparison" if comparisons == 1 else f"{comparisons:,} comparisons"
-
-
 def p_text(p: float) -> str:
     """Format a p-value."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -126,7 +126,8 @@ def print_rows(records: list[Record], form: str) -> None:
     elif form == "csv":
         print(rows_as_csv(records), end="")
     else:
-        _print_all_columns(records, form)
+        width = console_of_any_width().width if form == "table" else math.inf
+        print_table(*all_columns(records, width), form)
 
 
 def rows_as_csv(records: list[Record]) -> str:
@@ -137,11 +138,6 @@ def rows_as_csv(records: list[Record]) -> str:
         for found in [published(record)]
     ]
     return as_csv(rows)
-
-
-def _print_all_columns(records: list[Record], form: str) -> None:
-    width = console_of_any_width().width if form == "table" else math.inf
-    print_table(*all_columns(records, width), form)
 
 
 def markdown(records: list[Record]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun.config.values import dotted
 from metarun.errors import printable
 from metarun.results import checksums as sums
 from metarun.results.records import Record
@@ -99,15 +100,12 @@ def run_names(records: Sequence[Record], averaged: Sequence[str] = (), with_ids:
 def label(record: Record, keys: Sequence[str]) -> str:
     """Write a run's values of some keys: ``maml, 5-way, algo.inner_lr=0.1``; missing values are omitted."""
     present = [key for key in keys if record.get(key) is not None]
-    return ", ".join(_worded(key, _short(record[key])) for key in present)
+    return ", ".join(_worded(key, record[key]) for key in present)
 
 
 def _worded(key: str, value: Any) -> str:
-    return WORDING[key].format(value) if key in WORDING else f"{key}={value}"  # not format(): a key may contain braces
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.4g}" if isinstance(value, float) else value  # a search samples rates with 17 digits
+    text = f"{value:.4g}" if isinstance(value, float) else value  # a search samples rates with 17 digits
+    return WORDING[key].format(text) if key in WORDING else f"{key}={text}"  # not format(): a key may contain braces
 
 
 def with_settings(records: Sequence[Record]) -> list[Record]:
@@ -136,9 +134,8 @@ def _settings(record: Record) -> dict[str, Any]:
     other = ("hydra.", "chosen.", *EXCLUDED_FROM_ID)
     given = [(key, value) for key, value in _dotted(config) if value is not None]  # null: as in the trained run
     usual = ADDED_KEYS.items() if config else ()
-    return {
-        key: value for key, value in [*usual, *_dotted(trained), *given] if "." in key and not key.startswith(other)
-    }
+    settings = [*usual, *_dotted(trained), *given]
+    return {key: value for key, value in settings if "." in key and not key.startswith(other)}
 
 
 def dotted_config(run: Path) -> dict[str, Any]:
@@ -158,10 +155,7 @@ def _config(run: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _dotted(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{name}.")
-        else:
-            plain = value is None or isinstance(value, bool | int | float)
-            yield printable(f"{prefix}{name}"), value if plain else printable(str(value))
+def _dotted(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in dotted(config):
+        plain = value is None or isinstance(value, bool | int | float)
+        yield printable(key), value if plain else printable(str(value))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metarun.reporting.tables.flags import marks_of_cells
-from metarun.reporting.tables.pivot import CellFigure, cell_figure, in_order, pivot
+from metarun.reporting.tables.pivot import CellFigure, Values, cell_figure, pivot
 from metarun.reporting.tables.run_labels import SIZES, label, with_panels
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record
@@ -24,6 +24,11 @@ class SizeCell:
     figure: CellFigure
     marks: str
 
+    @property
+    def value(self) -> float:
+        """The mean as it is displayed, which determines the colour."""
+        return metric_of(self.runs[0]).scale * self.figure.mean
+
     def lines(self, digits: int) -> list[str]:
         """Write the mean with its marks, then the interval over tasks and the deviation over seeds, if known."""
         figure, metric = self.figure, metric_of(self.runs[0])
@@ -42,22 +47,16 @@ class SizePanel:
     """
 
     title: str
-    cells: dict[tuple[int | str, int | str], SizeCell]
+    cells: dict[Values, SizeCell]
 
 
 def size_panels(records: Sequence[Record]) -> tuple[list[SizePanel], list[str]]:
     """Return the panels of finished runs, and what the marks in their cells mean."""
     labelled, keys = with_panels(records)
-    by_panel = pivot(labelled, keys, SIZES)
-    places = [(values, size) for values in in_order(by_panel) for size in by_panel[values]]
-    runs_of_cells = [by_panel[values][size] for values, size in places]
-    marks, meanings = marks_of_cells(runs_of_cells)
-    cells = dict(zip(places, map(SizeCell, runs_of_cells, map(cell_figure, runs_of_cells), marks), strict=True))
-    panels = [
-        SizePanel(
-            label(dict(zip(keys, values, strict=True)), keys),
-            {(way, shot): cells[values, (way, shot)] for way, shot in by_panel[values]},
-        )
-        for values in in_order(by_panel)
-    ]
-    return panels, meanings
+    by_place = pivot(labelled, keys, SIZES)
+    marks, meanings = marks_of_cells(list(by_place.values()))
+    panels: dict[Values, dict[Values, SizeCell]] = {}
+    for ((panel, size), runs), mark in zip(by_place.items(), marks, strict=True):
+        panels.setdefault(panel, {})[size] = SizeCell(runs, cell_figure(runs), mark)
+    named = [(label(dict(zip(keys, panel, strict=True)), keys), cells) for panel, cells in panels.items()]
+    return [SizePanel(title, cells) for title, cells in named], meanings
