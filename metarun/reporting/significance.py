@@ -39,6 +39,11 @@ class Paired:
     p_permutation: float
     deviation: float
 
+    def half_width(self, comparisons: int) -> float:
+        """Return the half-width of the interval at the level 1 - 0.05 / `comparisons`."""
+        t = float(stdtrit(self.tasks - 1, 1 - LEVEL / comparisons / 2))
+        return t * self.deviation / math.sqrt(self.tasks)
+
     def tasks_to_tell(self, comparisons: int = 1) -> int | None:
         """Estimate the tasks for a result that is significant among `comparisons`; None without a difference."""
         if self.difference == 0 or self.deviation == 0:
@@ -107,6 +112,8 @@ class OverSeeds:
         p: two-sided, for new tasks and new trainings.
         of_tasks: variance of the mean difference over tasks.
         of_one_seed: variance over seeds of the difference of two single trainings.
+        error: standard error of the difference, for new tasks and new trainings.
+        degrees: of freedom of that error.
     """
 
     seeds: tuple[int, int]
@@ -117,6 +124,12 @@ class OverSeeds:
     p: float
     of_tasks: float
     of_one_seed: float
+    error: float
+    degrees: float
+
+    def half_width(self, comparisons: int) -> float:
+        """Return the half-width of the interval at the level 1 - 0.05 / `comparisons`."""
+        return float(stdtrit(self.degrees, 1 - LEVEL / comparisons / 2)) * self.error
 
     def seeds_to_tell(self, comparisons: int = 1) -> int | None:
         """Estimate the seeds per method for a result that is significant among `comparisons`; None: none suffice."""
@@ -153,12 +166,18 @@ def over_seeds(one: ArrayLike, other: ArrayLike) -> OverSeeds:
     freedom = [tasks - 1, *(count - 1 for count in seeds)]
     variance = sum(parts)
     if variance == 0:
-        return OverSeeds(seeds, tasks, mean, 0.0, 0.0, 0.0 if mean else 1.0, 0.0, 0.0)
+        return OverSeeds(seeds, tasks, mean, 0.0, 0.0, 0.0 if mean else 1.0, 0.0, 0.0, 0.0, tasks - 1)
     degrees = variance**2 / sum(part**2 / each for part, each in zip(parts, freedom, strict=True))
     error = math.sqrt(variance)
     ci95 = float(stdtrit(degrees, 1 - LEVEL / 2)) * error
     p = float(2 * stdtr(degrees, -abs(mean) / error))
-    return OverSeeds(seeds, tasks, mean, ci95, half, p, of_tasks, sum(of_one_seed))
+    return OverSeeds(seeds, tasks, mean, ci95, half, p, of_tasks, sum(of_one_seed), error, degrees)
+
+
+def roughly(count: int) -> int:
+    """Round an estimated number up to 1, 2 or 5 times a power of ten."""
+    power: int = 10 ** (len(str(count)) - 1)
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= count)
 
 
 def comparisons_each(p_values: Sequence[float]) -> list[int]:

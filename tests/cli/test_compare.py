@@ -98,7 +98,7 @@ def test_every_row_has_its_columns_and_the_best_of_a_setting_comes_first(compare
     ]
     assert "In all rows: queries 15, ms/task 12, tasks 1,000, seed 0." in printed
     assert "± is the closed 95 % interval over meta-test tasks (Student t), drawn with replacement." in printed
-    assert "† transductive, unlike other rows: predictions depend on the other queries." in printed
+    assert "† transductive: predictions depend on the other queries." in printed
 
 
 def test_a_pivot_of_methods_by_task_sizes(compare):

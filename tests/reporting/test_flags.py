@@ -39,7 +39,7 @@ def test_flags_are_in_every_format(compare):  # noqa: F811
     runs = [*three(), made("0000000d", "relation", 0.0, transductive=False, stream_hash="other", test_query=1)]
     _, printed, _ = compare(runs=runs)
     assert "‡ tested with another number of queries per class" in printed
-    assert "† transductive, unlike other rows" in printed
+    assert "† transductive: predictions depend" in printed
     _, printed, _ = compare("--format", "json")
     assert {row["algo"]: row["flags"] for row in json.loads(printed)}["relation"] == ["queries"]
     _, printed, _ = compare("--format", "csv")

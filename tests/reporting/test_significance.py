@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.reporting.significance import comparisons_each, holm, over_seeds, paired, verdict
+from metarun.reporting.significance import LEVEL, comparisons_each, holm, over_seeds, paired, roughly, verdict
 from metarun.results.metrics import ACCURACY, MSE
 
 
@@ -128,3 +128,22 @@ def test_the_interval_over_seeds_covers_new_trainings_and_tasks_and_the_interval
         by_tasks += abs(found.difference - 0.02) <= found.ci95_tasks
     assert 0.93 <= covered / 2000 <= 0.97
     assert by_tasks / 2000 < 0.85
+
+
+def test_an_adjusted_interval_excludes_zero_exactly_where_the_adjusted_p_is_below_the_level():
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        one, other = random.normal(0.01, 0.05, 60), random.normal(0, 0.05, 60)
+        found = paired(one, other)
+        for comparisons in (1, 2, 7):
+            significant = min(1, comparisons * found.p_t) < LEVEL
+            assert (abs(found.difference) > found.half_width(comparisons)) == significant
+        assert found.half_width(1) == pytest.approx(found.ci95)
+    seeds = over_seeds(random.normal(0.3, 0.1, (3, 50)), random.normal(0, 0.1, (4, 50)))
+    assert seeds.half_width(1) == pytest.approx(seeds.ci95)
+    assert seeds.half_width(5) > seeds.ci95
+
+
+@pytest.mark.parametrize(("count", "rounded"), [(1, 1), (3, 5), (10, 10), (61, 100), (201, 500), (5001, 10_000)])
+def test_an_estimated_number_of_tasks_is_rounded_up(count, rounded):
+    assert roughly(count) == rounded

@@ -20,7 +20,7 @@ MAX_TESTED = 500  # runs in a table that are tested for ties; each test reads a 
 
 # Flag → mark, and why the row must not be compared with others of its data and task size, or not be trusted.
 FLAGS = {
-    "transductive": ("†", "† transductive, unlike other rows: predictions depend on the other queries."),
+    "transductive": ("†", "† transductive: predictions depend on the other queries."),
     "queries": ("‡", "‡ tested with another number of queries per class than other rows of its data and task size."),
     "data": ("§", "§ tested on other examples, or another split, than other rows with data of this name."),
     "few_tasks": ("¶", f"¶ tested on fewer than {FEW_TASKS} tasks: the interval is unreliable."),
@@ -33,7 +33,7 @@ FLAGS = {
     "floor": ("↓", "↓ below its floor, which needs no training."),
     "chance": ("∅", "∅ not significantly better than chance."),
 }
-TRANSDUCTIVE = "† transductive: predictions depend on the other queries."
+TRANSDUCTIVE = FLAGS["transductive"][1]
 BEST = "Bold: the best on the same tasks, separately for transductive and other runs"
 TIES = f"{BEST}; ≈: not significantly different from the best (paired t-test, Holm, 0.05)."
 
@@ -63,8 +63,7 @@ def marks_of_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[str], list[s
     """Return the marks of each cell, given its runs, and what they mean; all transductive cells are marked."""
     found = flags_of_cells(cells)
     marks = ["".join(f" {FLAGS[flag][0]}" for flag in each) for each in found]
-    meanings = {**{flag: meaning for flag, (_, meaning) in FLAGS.items()}, "transductive": TRANSDUCTIVE}
-    return marks, [meaning for flag, meaning in meanings.items() if any(flag in each for each in found)]
+    return marks, [meaning for flag, (_, meaning) in FLAGS.items() if any(flag in each for each in found)]
 
 
 def flags_of_cells(cells: Sequence[Sequence[Record]]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """`metarun compare --against RUN`: paired tests of all other runs, and methods, against one run on the same tasks."""
 
 import json
+from collections.abc import Sequence
 from itertools import compress
 from operator import not_
 from pathlib import Path
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.errors import UserError, counted
-from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, verdict
-from metarun.reporting.tables.flags import without_figures
+from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, roughly, verdict
+from metarun.reporting.tables.flags import FLAGS, TRANSDUCTIVE, without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
 from metarun.reporting.tables.render import as_csv, p_text, print_skipped, print_table
 from metarun.reporting.tables.run_labels import run_names
@@ -19,7 +20,7 @@ from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.settings import short_setting
 
 NAMED = 8  # skipped runs that are listed; the others are only counted
-HEAD = ["run", "result", "difference", "p", "p (flips)", "verdict", "id"]
+HEAD = ["run", "result", "difference", "p", "verdict", "id"]
 
 
 def print_against(records: list[Record], run: str, form: str) -> None:
@@ -34,19 +35,18 @@ def print_against(records: list[Record], run: str, form: str) -> None:
     by_task = {record["id"]: _by_task(record) for record in [base, *comparable]}
     found = [paired(by_task[record["id"]], by_task[base["id"]]) for record in comparable]
     p_values = [each.p_permutation for each in found]
-    to_tell = [each.tasks_to_tell(count) for each, count in zip(found, comparisons_each(p_values), strict=True)]
-    rows = list(zip(comparable, found, holm(p_values), to_tell, strict=True))
+    rows = list(zip(comparable, found, holm(p_values), comparisons_each(p_values), strict=True))
     methods = methods_over_seeds(base, comparable, by_task)
     if form in ("json", "csv"):
         plain = [_plain(base, *row) for row in rows] + methods.plain()
         print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
         return
     names = run_names([base, *comparable])
-    first = [*_name_and_result(base, base, names[0]), *["–"] * 3, "baseline", base["id"]]
-    body = [first, *(_row(base, name, *row) for row, name in zip(rows, names[1:], strict=True))]
-    print_table(HEAD, body, _notes(base, counted(len(rows), "comparison"), methods), form)
+    first = [*_name_and_result(base, names[0]), "–", "–", "baseline", base["id"]]
+    body = [first, *(_row(name, *row) for row, name in zip(rows, names[1:], strict=True))]
     if methods.rows:
         print_table(*methods.table(), form)
+    print_table(HEAD, body, _notes(base, comparable, methods), form)
 
 
 def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Record]]:
@@ -103,25 +103,24 @@ def _by_task(record: Record) -> NDArray[np.float64]:
     return values
 
 
-def _name_and_result(record: Record, base: Record, name: str) -> list[str]:
-    return [name + (" †" if record["transductive"] != base["transductive"] else ""), figure(record)]
+def _name_and_result(record: Record, name: str) -> list[str]:
+    return [name + (f" {FLAGS['transductive'][0]}" if record["transductive"] else ""), figure(record)]
 
 
-def _row(base: Record, name: str, record: Record, found: Paired, corrected: float, to_tell: int | None) -> list[str]:
+def _row(name: str, record: Record, found: Paired, corrected: float, comparisons: int) -> list[str]:
     metric = metric_of(record)
-    difference = metric.difference_text(found.difference, found.ci95)
-    text = _verdict_text(found, verdict(metric.score(found.difference), corrected), to_tell)
-    name_and_result = _name_and_result(record, base, name)
-    return [*name_and_result, difference, p_text(found.p_t), p_text(corrected), text, record["id"]]
+    difference = metric.difference_text(found.difference, found.half_width(comparisons))
+    text = _verdict_text(found, verdict(metric.score(found.difference), corrected), found.tasks_to_tell(comparisons))
+    return [*_name_and_result(record, name), difference, p_text(corrected), text, record["id"]]
 
 
 def _verdict_text(found: Paired, verdict: Verdict, to_tell: int | None) -> str:
     if verdict != "cannot tell" or to_tell is None:
         return verdict
-    return f"cannot tell with {found.tasks:,} tasks; needs about {max(to_tell, found.tasks + 1):,}"
+    return f"cannot tell with {found.tasks:,} tasks; needs roughly {roughly(max(to_tell, found.tasks + 1)):,}"
 
 
-def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tell: int | None) -> Record:
+def _plain(base: Record, record: Record, found: Paired, corrected: float, comparisons: int) -> Record:
     return {
         "id": record["id"],
         "against": base["id"],
@@ -129,22 +128,24 @@ def _plain(base: Record, record: Record, found: Paired, corrected: float, to_tel
         "tasks": found.tasks,
         "difference": found.difference,
         "difference_ci95": found.ci95,
+        "difference_ci_adjusted": found.half_width(comparisons),
         "p_t": found.p_t,
         "p_permutation": found.p_permutation,
         "p_holm": corrected,
         "verdict": verdict(metric_of(record).score(found.difference), corrected),
-        "tasks_to_tell": to_tell,
+        "tasks_to_tell": found.tasks_to_tell(comparisons),
     }
 
 
-def _notes(base: Record, comparisons: str, methods: MethodComparison) -> list[str]:
+def _notes(base: Record, others: Sequence[Record], methods: MethodComparison) -> list[str]:
     setting = f"{base['test_data']}, {short_setting(base)}, {base['test_query']} queries"
-    several = "the table below compares methods" if methods.rows else "comparing methods takes several seeds of each"
-    return [
-        f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its 95 % "
-        "interval (Student t over the pairs); p: of the paired t-test.",
-        f"p (flips): of the sign-flip permutation test, corrected for {comparisons} (Holm); below 0.05 the "
-        f"verdict is better or worse. It holds for new tasks from these classes and for these trained models; "
-        f"{several}.",
-        "† only one of the two is transductive (predictions depend on the other queries): not a fair comparison.",
+    several = "the table above compares methods" if methods.rows else "comparing methods takes several seeds of each"
+    notes = [
+        f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its interval "
+        "(Student t over the pairs); p: of the sign-flip permutation test. Both are corrected for "
+        f"{counted(len(others), 'comparison')} (Holm, 0.05). The verdict holds for new tasks from these classes "
+        f"and for these trained models; {several}.",
     ]
+    if any(record["transductive"] for record in [base, *others]):
+        notes.append(f"{TRANSDUCTIVE} Compare such runs only with each other.")
+    return notes

@@ -22,12 +22,11 @@ class MethodComparison:
 
     Args:
         base: the runs of the base method.
-        rows: for each other method its runs, the comparison, the corrected p-value, and the estimated number of seeds
-            per method for a significant result, if any number suffices.
+        rows: for each other method its runs, the comparison, the corrected p-value, and Holm's factor of it.
     """
 
     base: list[Record]
-    rows: list[tuple[list[Record], OverSeeds, float, int | None]]
+    rows: list[tuple[list[Record], OverSeeds, float, int]]
 
     def table(self) -> tuple[list[str], list[list[str]], list[str]]:
         """Return head, rows and notes as text."""
@@ -36,21 +35,20 @@ class MethodComparison:
         body = [first, *(self._row(name, *row) for row, name in zip(self.rows, names[1:], strict=True))]
         return ["method", "seeds", "result", "sd", "difference", "± tasks", "p", "verdict"], body, self._notes()
 
-    def _row(self, name: str, runs: list[Record], found: OverSeeds, corrected: float, to_tell: int | None) -> list[str]:
-        mark = " †" if runs[0]["transductive"] != self.base[0]["transductive"] else ""
+    def _row(self, name: str, runs: list[Record], found: OverSeeds, corrected: float, comparisons: int) -> list[str]:
+        mark = " †" if runs[0]["transductive"] else ""
         metric = metric_of(runs[0])
-        difference = metric.difference_text(found.difference, found.ci95)
-        text = _verdict_text(found, verdict(metric.score(found.difference), corrected), to_tell)
-        result = _seeds_mean_sd(runs)
-        return [name + mark, *result, difference, metric.fixed(found.ci95_tasks), p_text(corrected), text]
+        difference = metric.difference_text(found.difference, found.half_width(comparisons))
+        result = verdict(metric.score(found.difference), corrected)
+        text = _verdict_text(found, result, found.seeds_to_tell(comparisons))
+        return [name + mark, *_seeds_mean_sd(runs), difference, metric.fixed(found.ci95_tasks), p_text(corrected), text]
 
     def _notes(self) -> list[str]:
         return [
             "Methods over their seeds. Result: the mean over seeds; sd: the standard deviation over seeds. Difference: "
-            "of the means, ± its 95 % interval for new tasks from these classes and new trainings (Student t; the "
-            "variances over tasks and over the seeds of both add up); ± tasks: for new tasks and these trainings.",
-            "p: of the difference for new tasks and trainings, corrected for "
-            f"{counted(len(self.rows), 'comparison')} (Holm); below 0.05 the verdict is better or worse.",
+            "of the means, ± its interval for new tasks from these classes and new trainings (Student t; the variances "
+            "over tasks and over the seeds of both add up); p: of that difference. Both are corrected for "
+            f"{counted(len(self.rows), 'comparison')} (Holm, 0.05). ± tasks: 95 %, for new tasks and these trainings.",
         ]
 
     def plain(self) -> list[Record]:
@@ -66,13 +64,14 @@ class MethodComparison:
                 "tasks": found.tasks,
                 "difference": found.difference,
                 "difference_ci95": found.ci95,
+                "difference_ci_adjusted": found.half_width(comparisons),
                 "difference_ci95_tasks": found.ci95_tasks,
                 "p_t": found.p,
                 "p_holm": corrected,
                 "verdict": verdict(metric_of(runs[0]).score(found.difference), corrected),
-                "seeds_to_tell": to_tell,
+                "seeds_to_tell": found.seeds_to_tell(comparisons),
             }
-            for runs, found, corrected, to_tell in self.rows
+            for runs, found, corrected, comparisons in self.rows
         ]
 
 
@@ -89,8 +88,7 @@ def methods_over_seeds(base: Record, others: Sequence[Record], by_task: ByTask) 
     several = [runs for runs in groups.values() if len(runs) > 1] if len(own) > 1 else []
     found = [over_seeds(_stacked(runs, by_task), _stacked(own, by_task)) for runs in several]
     p_values = [each.p for each in found]
-    to_tell = [each.seeds_to_tell(count) for each, count in zip(found, comparisons_each(p_values), strict=True)]
-    return MethodComparison(own, list(zip(several, found, holm(p_values), to_tell, strict=True)))
+    return MethodComparison(own, list(zip(several, found, holm(p_values), comparisons_each(p_values), strict=True)))
 
 
 def _stacked(runs: Sequence[Record], by_task: ByTask) -> NDArray[np.float64]:
