@@ -127,8 +127,8 @@ def test_methods_are_compared_over_their_seeds(compare):
     assert code == 0
     methods, _ = printed.split(" run ", 1)  # first, since they say more
     lines = {line.split()[0]: line.split() for line in methods.splitlines() if line.strip()}
-    assert lines["maml"][1:] == ["3", "80.15", "0.20", "–", "–", "–", "baseline"]
-    assert lines["protonet"][1:5] == ["4", "82.15", "0.26", "+2.00"]
+    assert lines["maml"][1:] == ["†", "3", "80.15", "0.20", "–", "–", "–", "baseline"]
+    assert lines["protonet"][2:6] == ["4", "82.15", "0.26", "+2.00"]
     assert lines["protonet"][-1] == "better"
     assert " ".join(lines["anil"]).endswith("cannot tell with 200 tasks and any number of seeds")
     assert "relation" not in lines, "one training is not enough to compare a method"

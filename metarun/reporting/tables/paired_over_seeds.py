@@ -31,17 +31,23 @@ class MethodComparison:
     def table(self) -> tuple[list[str], list[list[str]], list[str]]:
         """Return head, rows and notes as text."""
         names = run_names([self.base[0], *(runs[0] for runs, *_ in self.rows)], averaged=["seed"])
-        first = [names[0], *_seeds_mean_sd(self.base), *["–"] * 3, "baseline"]
+        first = [names[0] + _mark(self.base), *_seeds_mean_sd(self.base), *["–"] * 3, "baseline"]
         body = [first, *(self._row(name, *row) for row, name in zip(self.rows, names[1:], strict=True))]
         return ["method", "seeds", "result", "sd", "difference", "± tasks", "p", "verdict"], body, self._notes()
 
     def _row(self, name: str, runs: list[Record], found: OverSeeds, corrected: float, comparisons: int) -> list[str]:
-        mark = " †" if runs[0]["transductive"] else ""
         metric = metric_of(runs[0])
         difference = metric.difference_text(found.difference, found.half_width(comparisons))
         result = verdict(metric.score(found.difference), corrected)
         text = _verdict_text(found, result, found.seeds_to_tell(comparisons))
-        return [name + mark, *_seeds_mean_sd(runs), difference, metric.fixed(found.ci95_tasks), p_text(corrected), text]
+        return [
+            name + _mark(runs),
+            *_seeds_mean_sd(runs),
+            difference,
+            metric.fixed(found.ci95_tasks),
+            p_text(corrected),
+            text,
+        ]
 
     def _notes(self) -> list[str]:
         return [
@@ -89,6 +95,10 @@ def methods_over_seeds(base: Record, others: Sequence[Record], by_task: ByTask) 
     found = [over_seeds(_stacked(runs, by_task), _stacked(own, by_task)) for runs in several]
     p_values = [each.p for each in found]
     return MethodComparison(own, list(zip(several, found, holm(p_values), comparisons_each(p_values), strict=True)))
+
+
+def _mark(runs: Sequence[Record]) -> str:
+    return " †" if runs[0]["transductive"] else ""
 
 
 def _stacked(runs: Sequence[Record], by_task: ByTask) -> NDArray[np.float64]:
