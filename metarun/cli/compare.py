@@ -31,6 +31,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--rows", help="keys of result.json or of the config that form the rows of a pivot")
     parser.add_argument("--columns", help="keys that form its columns, such as way,shot")
     parser.add_argument("--against", metavar="RUN", help="test every other run against the run with this id")
+    parser.add_argument("--each-seed", action="store_true", help="one row per run; default: one per configuration")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(args)
     records = finished_rows(options.paths)
@@ -42,7 +43,7 @@ def main(args: Sequence[str]) -> int:
         records, rows, columns = _with_keys(records, options.rows, options.columns)
         _print_pivot(records, rows, columns, options.format)
     else:
-        print_rows(records, options.format)
+        print_rows(records, options.format, options.each_seed)
     return 0
 
 

@@ -46,7 +46,9 @@ def main(args: Sequence[str]) -> int:
     except UserError as error:  # for example, copies of one run; the rest can be shown
         maps, meanings = [], []
         print_skipped(f"heatmaps by way and shot: {error}")
-    page, skipped = render(records, Table(*all_columns(records, math.inf)), _short_names, maps, meanings)
+    page, skipped = render(
+        records, Table(*all_columns([[record] for record in records], math.inf)), _short_names, maps, meanings
+    )
     for reason in skipped:
         print_skipped(reason)
     try:

@@ -215,7 +215,7 @@ def test_the_notes_explain_the_interval(compare, intervals, sentence):
     assert sentence in printed
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("width", [55, 80, 140])
 def test_columns_that_do_not_fit_a_terminal_are_named_and_nothing_is_truncated(compare, monkeypatch, width):
     monkeypatch.setattr(
         "metarun.reporting.tables.render.Console", lambda **_: Console(width=width, force_terminal=True)
@@ -226,7 +226,26 @@ def test_columns_that_do_not_fit_a_terminal_are_named_and_nothing_is_truncated(c
     assert "…" not in table
     assert "22222222" in table
     assert max(map(len, re.sub("\x1b.*?m", "", table).splitlines())) <= width
-    assert ("Hidden columns: " in printed) == (width < 100)
+    assert ("Hidden columns: " in printed) == (width < 80)
+    assert ("In all rows: transductive yes" in " ".join(printed.split())) == (width == 80), (
+        "what is constant goes first"
+    )
+
+
+def test_runs_that_differ_only_in_their_seed_share_a_row(compare):
+    of_maml = [record(id=f"{i}" * 8, seed=i, seedless_id="m", accuracy=0.8 + i / 100) for i in range(3)]
+    lucky = record(id="99999999", algo="protonet", accuracy=0.815, seed=7, seedless_id="p")
+    _, printed, _ = compare(records=[*of_maml, lucky])
+    rows = [line.split() for line in printed.splitlines() if "glyphs" in line]
+    assert [row[0] for row in rows] == ["protonet", "maml"], "the best mean, not the best seed, comes first"
+    assert " ".join(rows[1][3:9]) == "81.00 (sd 1.00, 3 seeds) †"
+    assert "00000000 +2" in printed
+    assert "0–2" in printed
+    assert "With several seeds: the mean; sd: the standard deviation over the seeds" in printed
+    _, printed, _ = compare("--each-seed")
+    assert len([line for line in printed.splitlines() if "glyphs" in line]) == 4
+    _, printed, _ = compare("--format", "csv")
+    assert len(printed.splitlines()) == 5
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -13,7 +13,7 @@ from metarun.reporting.tables.flags import flags, rank_cells
 from metarun.reporting.tables.published import published, published_text
 from metarun.reporting.tables.rows import rows_as_csv
 from tests.cli.test_compare import record
-from tests.reporting.test_paired import compare, made, three  # noqa: F401, compare is a fixture
+from tests.reporting.test_paired import compare, made, of_seeds, three  # noqa: F401, compare is a fixture
 
 
 def unread(**changes) -> dict:
@@ -72,6 +72,17 @@ def test_a_pivot_marks_the_best_mean_over_seeds(compare):  # noqa: F811
     assert best.count("**") == 2
     assert " ± " in best, "the interval over tasks of the mean"
     assert "(sd 0.00, 2 seeds)" in best
+
+
+def test_the_best_over_seeds_is_tested_over_seeds(compare):  # noqa: F811
+    # On these trainings each method differs significantly, but the trainings of one method differ as much.
+    runs = [*of_seeds(0.0, 0x10, 3, 0.02, algo="maml"), *of_seeds(0.025, 0x20, 3, 0.02, algo="protonet")]
+    _, printed, _ = compare("--format", "md", runs=runs)
+    (maml,) = (line for line in printed.splitlines() if line.startswith("| maml"))
+    assert "(sd 2.00, 3 seeds) † ≈" in maml
+    assert "(paired t-test, over seeds where both have several, Holm, 0.05)" in printed
+    _, printed, _ = compare("--format", "md", "--each-seed")
+    assert "≈ |" not in printed
 
 
 def test_transductive_runs_are_ranked_separately():

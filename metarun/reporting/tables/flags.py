@@ -35,7 +35,7 @@ FLAGS = {
 }
 TRANSDUCTIVE = FLAGS["transductive"][1]
 BEST = "Bold: the best on the same tasks, separately for transductive and other runs"
-TIES = f"{BEST}; ≈: not significantly different from the best (paired t-test, Holm, 0.05)."
+TIES = f"{BEST}; ≈: not significantly different from the best (paired t-test{{}}, Holm, 0.05)."
 
 
 def flags(records: Sequence[Record]) -> list[list[str]]:
@@ -153,6 +153,16 @@ def same_tasks(cell: Sequence[Record]) -> object:
     return hashes.pop() if len(hashes) == 1 else None
 
 
+def _p_value(cell: Sequence[Record], best: Sequence[Record]) -> float:
+    """Compare two cells over their seeds if both have several, else for these trainings only."""
+    from metarun.reporting.significance import over_seeds, paired_t
+
+    if min(len(cell), len(best)) > 1:
+        one, other = ([figures_by_step(record)[-1] for record in each] for each in (cell, best))
+        return over_seeds(one, other).p
+    return paired_t(by_task(cell) - by_task(best))
+
+
 def by_task(cell: Sequence[Record]) -> NDArray[np.float64]:
     """Return (tasks,) the value of a cell on each task after the last step, averaged over its runs.
 
@@ -182,14 +192,14 @@ def _rank_group(ranks: list[Rank], cells: Sequence[Sequence[Record]], members: l
     ranks[best] = "best"
     if not test:
         return f"{BEST}; ties are not tested among more than {MAX_TESTED} runs: select fewer."
-    from metarun.reporting.significance import LEVEL, holm, paired_t  # scipy.special: see metarun.results.statistics
+    from metarun.reporting.significance import LEVEL, holm  # scipy.special: see metarun.results.statistics
 
     try:
-        of_best = by_task(cells[best])
-        p_values = holm([paired_t(by_task(cells[i]) - of_best) for i in others])
+        p_values = holm([_p_value(cells[i], cells[best]) for i in others])
     except UserError as error:
         return f"{BEST}; ties are unknown: {error}"
     for i, p in zip(others, p_values, strict=True):
         if p >= LEVEL:
             ranks[i] = "tie"
-    return TIES
+    several = any(len(cells[i]) > 1 for i in members)
+    return TIES.format(", over seeds where both have several" if several else "")

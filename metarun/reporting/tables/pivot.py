@@ -162,14 +162,19 @@ def _figures(records: list[Record]) -> dict[str, Any]:
     return {metric_of(records[0]).key: found.mean, "ci95": found.ci95, "sd": found.deviation, "seeds": len(records)}
 
 
-def _text(records: list[Record], marks: str, rank: Rank) -> str:
+def figure_over_seeds(records: Sequence[Record]) -> str:
+    """Format the result of runs that differ only in their seed: "92.60 ± 0.68 (sd 0.71, 2 seeds)"."""
     found, metric = cell_figure(records), metric_of(records[0])
     text = metric.prefix + metric.fixed(found.mean)
     if found.ci95 is not None:
         text += f" ± {metric.fixed(found.ci95)}"
     if found.deviation is not None:
         text += f" (sd {metric.fixed(found.deviation)}, {len(records)} seeds)"
-    text += marks + (" ≈" if rank == "tie" else "")
+    return text
+
+
+def _text(records: list[Record], marks: str, rank: Rank) -> str:
+    text = figure_over_seeds(records) + marks + (" ≈" if rank == "tie" else "")
     return Best(text) if rank == "best" else text
 
 

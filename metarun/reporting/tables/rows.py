@@ -2,12 +2,14 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from metarun.errors import UserError
 from metarun.reporting.tables.flags import FLAGS, flags, rank_cells
+from metarun.reporting.tables.pivot import SEEDS, figure_over_seeds
 from metarun.reporting.tables.published import figure_of, published, published_text
 from metarun.reporting.tables.render import (
     LONG,
@@ -77,30 +79,63 @@ def _floor(record: Record) -> str:
     return metric.fixed(record.get(metric.floor), metric.brief_digits)
 
 
-COLUMNS: dict[str, Callable[[Record], str]] = {
-    "method": lambda record: record["algo"],
-    "data": _data,
-    "task": _setting,
-    "accuracy %": figure,
-    "published %": published_text,
-    "floor": _floor,
-    "transductive": lambda record: "yes" if record["transductive"] else "no",
-    "order": lambda record: str(record["order"] or "–"),
-    "trained": lambda record: short_duration(record["train_seconds"]),
-    "id": lambda record: record["id"],
+Group = Sequence[Record]  # runs that differ only in their seed
+
+
+def by_configuration(records: Sequence[Record]) -> list[Group]:
+    """Group runs that differ only in their seed, and sort the groups like `sorted_rows`."""
+    groups: dict[tuple[object, object], list[Record]] = {}
+    for record in records:  # rows of older versions have no `seedless_id`
+        key = record.get("seedless_id", record["id"]), record.get("stream_hash")
+        groups.setdefault(key, []).append(record)
+    found: list[Group] = [sorted(group, key=lambda record: record["seed"]) for group in groups.values()]
+    return sorted(found, key=lambda group: _order({**group[0], **_mean_figure(group)}))
+
+
+def _mean_figure(group: Group) -> Record:
+    key = metric_of(group[0]).key
+    return {key: fmean(record[key] for record in group)}
+
+
+def _result(group: Group) -> str:
+    return figure(group[0]) if len(group) == 1 else figure_over_seeds(group)
+
+
+def _ids(group: Group) -> str:
+    return f"{group[0]['id']} +{len(group) - 1}" if len(group) > 1 else str(group[0]["id"])
+
+
+def _seeds(group: Group) -> str:
+    """Write the seeds of a group: "0", "0, 2" or "0–4"."""
+    seeds = [record["seed"] for record in group]
+    in_a_row = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}–{seeds[-1]}" if in_a_row else ", ".join(map(str, seeds))
+
+
+COLUMNS: dict[str, Callable[[Group], str]] = {
+    "method": lambda group: group[0]["algo"],
+    "data": lambda group: _data(group[0]),
+    "task": lambda group: _setting(group[0]),
+    "accuracy %": _result,
+    "published %": lambda group: published_text(group[0]),
+    "floor": lambda group: _floor(group[0]),
+    "transductive": lambda group: "yes" if group[0]["transductive"] else "no",
+    "order": lambda group: str(group[0]["order"] or "–"),
+    "trained": lambda group: short_duration(fmean(record["train_seconds"] for record in group)),
+    "id": _ids,
 }
 
 
 # Columns that are replaced by a note below the table if all rows have the same value.
-DETAILS: dict[str, Callable[[Record], str]] = {
-    "queries": lambda record: str(record["test_query"]),
-    "norm": lambda record: record["norm"] or "–",
-    "steps": lambda record: str(record["steps"] or "–"),
-    "ms/task": lambda record: f"{record['adapt_ms']:.0f}",
-    "tasks": lambda record: f"{record['test_tasks']:,}",
-    "interval": lambda record: record.get("interval", "closed"),
-    "seed": lambda record: str(record["seed"]),
-    "precision": lambda record: record.get("precision", "float32"),
+DETAILS: dict[str, Callable[[Group], str]] = {
+    "queries": lambda group: str(group[0]["test_query"]),
+    "norm": lambda group: group[0]["norm"] or "–",
+    "steps": lambda group: str(group[0]["steps"] or "–"),
+    "ms/task": lambda group: f"{min(record['adapt_ms'] for record in group):.0f}",
+    "tasks": lambda group: f"{group[0]['test_tasks']:,}",
+    "interval": lambda group: group[0].get("interval", "closed"),
+    "seed": _seeds,
+    "precision": lambda group: group[0].get("precision", "float32"),
 }
 
 
@@ -111,14 +146,14 @@ KEYS_WITH_COLUMNS = (
 )
 
 
-ALWAYS = ("method", "data", "task", "settings", "accuracy %", "transductive", "id")  # shown even in a narrow terminal
+ALWAYS = ("method", "task", "settings", "accuracy %", "id")  # shown even in a narrow terminal
 
 
 DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 
 
-def print_rows(records: list[Record], form: str) -> None:
-    """Print one row per record; as CSV and JSON with all its keys, its flags and the published result."""
+def print_rows(records: list[Record], form: str, each_seed: bool = False) -> None:
+    """Print one row per configuration, or per run; as CSV and JSON one per run, with all its keys and its flags."""
     if form == "json":
         flagged = zip(records, flags(records), strict=True)
         rows = [{**record, "flags": own, "published": published(record)} for record, own in flagged]
@@ -127,7 +162,11 @@ def print_rows(records: list[Record], form: str) -> None:
         print(rows_as_csv(records), end="")
     else:
         width = console_of_any_width().width if form == "table" else math.inf
-        print_table(*all_columns(records, width), form)
+        print_table(*all_columns(_groups(records, each_seed), width), form)
+
+
+def _groups(records: list[Record], each_seed: bool) -> list[Group]:
+    return [[record] for record in records] if each_seed else by_configuration(records)
 
 
 def rows_as_csv(records: list[Record]) -> str:
@@ -141,28 +180,33 @@ def rows_as_csv(records: list[Record]) -> str:
 
 
 def markdown(records: list[Record]) -> str:
-    """Return the table of all records as Markdown."""
-    return as_text(*all_columns(records, math.inf), "md")
+    """Return the table of all configurations as Markdown."""
+    return as_text(*all_columns(by_configuration(records), math.inf), "md")
 
 
-def all_columns(records: list[Record], width: float) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return head, rows and notes.
+def all_columns(groups: Sequence[Group], width: float) -> tuple[list[str], list[list[str]], list[str]]:
+    """Return head, rows and notes of a table with one row per group of runs that differ only in their seed.
 
-    The notes state the details that all rows share, and name the columns that do not fit in `width`.
+    The notes state what all rows share, and name the columns that do not fit in `width`.
     """
+    records = [record for group in groups for record in group]
     before, after = list(COLUMNS.items())[:3], list(COLUMNS.items())[3:]
-    columns = {**dict(before), **_settings_column(records), **dict(after), **DETAILS}
-    values = {name: [write(record) for record in records] for name, write in columns.items()}
-    values["accuracy %"], marks = _marked(values["accuracy %"], records)
+    columns = {**dict(before), **_settings_column(groups), **dict(after), **DETAILS}
+    values = {name: [write(group) for group in groups] for name, write in columns.items()}
+    values["accuracy %"], marks = _marked(values["accuracy %"], groups)
     if set(values["published %"]) == {"–"}:
         del values["published %"]
-    same = {name: column[0] for name, column in values.items() if name in DETAILS and len(set(column)) == 1}
-    shown = [name for name in values if name not in same]
-    hidden = _without_room({name: values[name] for name in shown}, width)
-    shown = [name for name in shown if name not in hidden]
+    same = {name for name in DETAILS if len(set(values[name])) == 1}
+    constant = [name for name in values if len(groups) > 1 and len(set(values[name])) == 1 and name not in ALWAYS]
+    same |= set(_without_room(values, [name for name in constant if name not in same], same, width))
+    can_go = [name for name in values if name not in (*ALWAYS, *same)]
+    hidden = _without_room(values, can_go, same, width)
+    shown = [name for name in values if name not in (*same, *hidden)]
     notes = [f"{describe_interval(records)} {_what_floors_are(records)}"]
-    shared = [f"{name} {value}" for name, value in same.items() if DEFAULTS.get(name) != value]
-    if shared:
+    if any(len(group) > 1 for group in groups):
+        notes.append(SEEDS)
+    shared = [f"{name} {values[name][0]}" for name in values if name in same]
+    if shared := [text for text in shared if text not in {f"{name} {value}" for name, value in DEFAULTS.items()}]:
         notes.append(f"In all rows: {', '.join(shared)}.")
     if hidden:
         notes.append(f"Hidden columns: {', '.join(hidden)}; widen the terminal, or use --format csv.")
@@ -171,13 +215,18 @@ def all_columns(records: list[Record], width: float) -> tuple[list[str], list[li
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
 
 
-def _without_room(values: dict[str, list[str]], width: float) -> list[str]:
-    """Return which columns to hide so that the others fit the width; columns in `ALWAYS` are kept."""
-    can_go = [name for name in values if name not in ALWAYS]
-    hidden: list[str] = []
-    while can_go and table_width({name: each for name, each in values.items() if name not in hidden}) > width:
-        hidden.insert(0, can_go.pop())
-    return hidden
+def _without_room(
+    values: dict[str, list[str]], can_go: Sequence[str], gone: Collection[str], width: float
+) -> list[str]:
+    """Return which of the columns in `can_go` must go, the last first, so that all others but those gone fit."""
+    left, went = list(can_go), list[str]()
+
+    def needed() -> int:
+        return table_width({name: each for name, each in values.items() if name not in (*gone, *went)})
+
+    while left and needed() > width:
+        went.insert(0, left.pop())
+    return went
 
 
 def _what_floors_are(records: list[Record]) -> str:
@@ -185,25 +234,26 @@ def _what_floors_are(records: list[Record]) -> str:
     return f"The floor is {', in regression '.join(metric.floor_is for metric in METRICS if metric in used)}."
 
 
-def _settings_column(records: list[Record]) -> dict[str, Callable[[Record], str]]:
+def _settings_column(groups: Sequence[Group]) -> dict[str, Callable[[Group], str]]:
     """Return the column with settings that distinguish rows if no other column does; not for very many rows."""
-    if len(records) > LONG:  # each record means reading a file
+    if len(groups) > LONG:  # each row means reading a file
         return {}
-    labels = distinguishing_labels(records, KEYS_WITH_COLUMNS, averaged=["seed"])
-    texts = dict(zip(map(id, records), labels, strict=True))
-    return {"settings": lambda record: texts[id(record)] or "–"} if any(texts.values()) else {}
+    labels = distinguishing_labels([group[0] for group in groups], KEYS_WITH_COLUMNS, averaged=["seed"])
+    texts = {group[0]["id"]: text for group, text in zip(groups, labels, strict=True)}
+    return {"settings": lambda group: texts[group[0]["id"]] or "–"} if any(texts.values()) else {}
 
 
-def _marked(results: list[str], records: list[Record]) -> tuple[list[str], list[str]]:
+def _marked(results: list[str], groups: Sequence[Group]) -> tuple[list[str], list[str]]:
     """Add marks to the results (flags, the best, its ties); return them and notes on what the marks mean."""
-    flagged = flags(records)
-    ranks, sentence = rank_cells([[record] for record in records])
+    own = iter(flags([record for group in groups for record in group]))
+    flagged = [{flag for _ in group for flag in next(own)} for group in groups]
+    ranks, sentence = rank_cells(groups)
     marks = [
-        " ".join([*(FLAGS[flag][0] for flag in own), *(["≈"] if rank == "tie" else [])])
-        for own, rank in zip(flagged, ranks, strict=True)
+        " ".join([*(mark for flag, (mark, _) in FLAGS.items() if flag in found), *(["≈"] if rank == "tie" else [])])
+        for found, rank in zip(flagged, ranks, strict=True)
     ]
     texts = [f"{text} {mark}".rstrip() for text, mark in zip(results, marks, strict=True)]
-    notes = [meaning for flag, (_, meaning) in FLAGS.items() if any(flag in own for own in flagged)]
+    notes = [meaning for flag, (_, meaning) in FLAGS.items() if any(flag in found for found in flagged)]
     marked = [Best(text) if rank == "best" else text for text, rank in zip(texts, ranks, strict=True)]
     return marked, notes + ([sentence] if sentence else [])
 
