@@ -65,6 +65,11 @@ class HydraOrigins:
         source = self._source(key)
         return None if source is None else self._describe(source)
 
+    def overridden_keys(self) -> list[str]:
+        """See `Origins.overridden_keys`."""
+        keys = {override.lstrip("+~").partition("=")[0] for override in self.overrides}
+        return sorted(key for key in keys if "." in key and not key.startswith("hydra."))
+
     def is_explicit(self, key: str) -> bool:
         """Whether the command sets a key: by an override, its primary config, or an option that it selects."""
         if self._is_overridden(key):

@@ -15,6 +15,9 @@ class Origins(Protocol):
     def set_by(self, key: str) -> str | None:
         """Return what set a key, such as "set by the command"; None if unknown."""
 
+    def overridden_keys(self) -> list[str]:
+        """Return the dotted keys that the command or its sweep sets one by one, sorted."""
+
 
 _origins: ContextVar[Origins | None] = ContextVar("origins", default=None)
 
@@ -40,6 +43,12 @@ def set_by(key: str) -> str:
     origins = _origins.get()
     origin = None if origins is None else origins.set_by(origins.source_key(key))
     return f" ({origin})" if origin else ""
+
+
+def overridden_keys() -> list[str]:
+    """Return the dotted keys that the command or its sweep sets one by one, sorted; none if unknown."""
+    origins = _origins.get()
+    return [] if origins is None else origins.overridden_keys()
 
 
 def knob(key: str, value: Any) -> str:

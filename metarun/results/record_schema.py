@@ -89,6 +89,7 @@ OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(("looks", "figures_seen", "steps_asked"), _count),
     **{f"duplicates_{where}": _count for where in ("across_splits", "within_splits", "across_classes")},
     "test_seed": _seed,
+    "overrides": lambda value: isinstance(value, list) and all(map(_text, value)),
     **dict.fromkeys(("floor_accuracy", "chance"), _or_null(_fraction)),
     "example_shape": _list_of(_count),
     **dict.fromkeys(("example_mean", "example_sd"), _fraction),

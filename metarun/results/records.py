@@ -30,7 +30,7 @@ TIMINGS = frozenset(
         "seconds",
     }
 )
-CIRCUMSTANCES = frozenset({"device", "version", "commit", "looks", "figures_seen", "steps_asked"})
+CIRCUMSTANCES = frozenset({"overrides", "device", "version", "commit", "looks", "figures_seen", "steps_asked"})
 
 
 def read_result(path: Path) -> Record | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.config.key_origins import overridden_keys
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed, UserError
 from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, evaluate_predictions
@@ -47,7 +48,7 @@ TRAINED_KEYS = (
     *(metric.val for metric in METRICS),
     *("best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
-    *("example_shape", "example_mean", "example_sd"),
+    *("example_shape", "example_mean", "example_sd", "overrides"),
 )
 
 
@@ -81,6 +82,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
         "example_shape": list(parts.source.example_shape),
         **_brightness(parts),
+        "overrides": overridden_keys(),
         **({"published": config["published"]} if config.get("published") else {}),
     }
 

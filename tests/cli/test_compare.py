@@ -227,9 +227,7 @@ def test_columns_that_do_not_fit_a_terminal_are_named_and_nothing_is_truncated(c
     assert "22222222" in table
     assert max(map(len, re.sub("\x1b.*?m", "", table).splitlines())) <= width
     assert ("Hidden columns: " in printed) == (width < 80)
-    assert ("In all rows: transductive yes" in " ".join(printed.split())) == (width == 80), (
-        "what is constant goes first"
-    )
+    assert ("In all rows: transductive yes" in " ".join(printed.split())) == (width == 80)
 
 
 def test_runs_that_differ_only_in_their_seed_share_a_row(compare):
@@ -238,7 +236,7 @@ def test_runs_that_differ_only_in_their_seed_share_a_row(compare):
     _, printed, _ = compare(records=[*of_maml, lucky])
     rows = [line.split() for line in printed.splitlines() if "glyphs" in line]
     assert [row[0] for row in rows] == ["protonet", "maml"], "the best mean, not the best seed, comes first"
-    assert " ".join(rows[1][3:9]) == "81.00 (sd 1.00, 3 seeds) †"
+    assert "81.00 (sd 1.00, 3 seeds)" in " ".join(rows[1])
     assert "00000000 +2" in printed
     assert "0–2" in printed
     assert "With several seeds: the mean; sd: the standard deviation over the seeds" in printed

@@ -79,7 +79,7 @@ def test_the_best_over_seeds_is_tested_over_seeds(compare):  # noqa: F811
     runs = [*of_seeds(0.0, 0x10, 3, 0.02, algo="maml"), *of_seeds(0.025, 0x20, 3, 0.02, algo="protonet")]
     _, printed, _ = compare("--format", "md", runs=runs)
     (maml,) = (line for line in printed.splitlines() if line.startswith("| maml"))
-    assert "(sd 2.00, 3 seeds) † ≈" in maml
+    assert "(sd 2.00, 3 seeds) ≈" in maml
     assert "(paired t-test, over seeds where both have several, Holm, 0.05)" in printed
     _, printed, _ = compare("--format", "md", "--each-seed")
     assert "≈ |" not in printed

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from metarun.errors import UserError
+from metarun.reporting.tables.differing_settings import differing_settings
 from metarun.reporting.tables.flags import FLAGS, flags, rank_cells
 from metarun.reporting.tables.pivot import SEEDS, figure_over_seeds
 from metarun.reporting.tables.published import figure_of, published, published_text
@@ -149,6 +150,7 @@ KEYS_WITH_COLUMNS = (
 ALWAYS = ("method", "task", "settings", "accuracy %", "id")  # shown even in a narrow terminal
 
 
+UNEQUAL = ("≠", "≠ the commands of rows of its task set another training budget or another network.")
 DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 
 
@@ -191,9 +193,10 @@ def all_columns(groups: Sequence[Group], width: float) -> tuple[list[str], list[
     """
     records = [record for group in groups for record in group]
     before, after = list(COLUMNS.items())[:3], list(COLUMNS.items())[3:]
-    columns = {**dict(before), **_settings_column(groups), **dict(after), **DETAILS}
+    settings, shared_settings, unequal = _settings(groups)
+    columns = {**dict(before), **settings, **dict(after), **DETAILS}
     values = {name: [write(group) for group in groups] for name, write in columns.items()}
-    values["accuracy %"], marks = _marked(values["accuracy %"], groups)
+    values["accuracy %"], marks = _marked(values["accuracy %"], groups, unequal)
     if set(values["published %"]) == {"–"}:
         del values["published %"]
     same = {name for name in DETAILS if len(set(values[name])) == 1}
@@ -206,8 +209,9 @@ def all_columns(groups: Sequence[Group], width: float) -> tuple[list[str], list[
     if any(len(group) > 1 for group in groups):
         notes.append(SEEDS)
     shared = [f"{name} {values[name][0]}" for name in values if name in same]
-    if shared := [text for text in shared if text not in {f"{name} {value}" for name, value in DEFAULTS.items()}]:
-        notes.append(f"In all rows: {', '.join(shared)}.")
+    shared = [text for text in shared if text not in {f"{name} {value}" for name, value in DEFAULTS.items()}]
+    if shared or shared_settings:
+        notes.append(f"In all rows: {', '.join([*shared, *shared_settings])}.")
     if hidden:
         notes.append(f"Hidden columns: {', '.join(hidden)}; widen the terminal, or use --format csv.")
     if "published %" in values:
@@ -234,26 +238,32 @@ def _what_floors_are(records: list[Record]) -> str:
     return f"The floor is {', in regression '.join(metric.floor_is for metric in METRICS if metric in used)}."
 
 
-def _settings_column(groups: Sequence[Group]) -> dict[str, Callable[[Group], str]]:
-    """Return the column with settings that distinguish rows if no other column does; not for very many rows."""
+def _settings(groups: Sequence[Group]) -> tuple[dict[str, Callable[[Group], str]], list[str], list[bool]]:
+    """Return the column with the settings in which rows differ, if any; those that all share; and unequal costs."""
     if len(groups) > LONG:  # each row means reading a file
-        return {}
-    labels = distinguishing_labels([group[0] for group in groups], KEYS_WITH_COLUMNS, averaged=["seed"])
-    texts = {group[0]["id"]: text for group, text in zip(groups, labels, strict=True)}
-    return {"settings": lambda group: texts[group[0]["id"]] or "–"} if any(texts.values()) else {}
+        return {}, [], [False] * len(groups)
+    records = [group[0] for group in groups]
+    differing, shared, unequal = differing_settings(records, KEYS_WITH_COLUMNS)
+    others = distinguishing_labels(records, KEYS_WITH_COLUMNS, averaged=["seed"])  # such as the trained run of a test
+    both = [text or other for text, other in zip(differing, others, strict=True)]
+    texts = {group[0]["id"]: text for group, text in zip(groups, both, strict=True)}
+    return {"settings": lambda group: texts[group[0]["id"]] or "–"} if any(both) else {}, shared, unequal
 
 
-def _marked(results: list[str], groups: Sequence[Group]) -> tuple[list[str], list[str]]:
+def _marked(results: list[str], groups: Sequence[Group], unequal: Sequence[bool]) -> tuple[list[str], list[str]]:
     """Add marks to the results (flags, the best, its ties); return them and notes on what the marks mean."""
     own = iter(flags([record for group in groups for record in group]))
     flagged = [{flag for _ in group for flag in next(own)} for group in groups]
     ranks, sentence = rank_cells(groups)
     marks = [
-        " ".join([*(mark for flag, (mark, _) in FLAGS.items() if flag in found), *(["≈"] if rank == "tie" else [])])
-        for found, rank in zip(flagged, ranks, strict=True)
+        [mark for flag, (mark, _) in FLAGS.items() if flag in found]
+        + [UNEQUAL[0]] * at_other_cost
+        + ["≈"] * (rank == "tie")
+        for found, rank, at_other_cost in zip(flagged, ranks, unequal, strict=True)
     ]
-    texts = [f"{text} {mark}".rstrip() for text, mark in zip(results, marks, strict=True)]
+    texts = [" ".join([text, *own]) for text, own in zip(results, marks, strict=True)]
     notes = [meaning for flag, (_, meaning) in FLAGS.items() if any(flag in found for found in flagged)]
+    notes += [UNEQUAL[1]] if any(unequal) else []
     marked = [Best(text) if rank == "best" else text for text, rank in zip(texts, ranks, strict=True)]
     return marked, notes + ([sentence] if sentence else [])
 
