@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from metarun.data.examples import Split
@@ -51,7 +51,11 @@ class FunctionFamily(Protocol):
         """Return (tasks, points, outputs) values at x (tasks, points, inputs), for parameters (tasks, 1, count)."""
 
 
-Family = TypeVar("Family")
+class _HasTestRanges(Protocol):
+    test_ranges: Mapping[str, Range]  # of meta-test, by the attribute that they replace
+
+
+Family = TypeVar("Family", bound=_HasTestRanges)
 
 
 def number_range(knob: str, bounds: Sequence[float]) -> Range:
@@ -70,6 +74,13 @@ def scale_range(knob: str, bounds: Sequence[float]) -> Range:
             f"{knob}={list(bounds)} but a range is [low, high] with 0 < low <= high", f"correct `data.{knob}`."
         )
     return float(bounds[0]), float(bounds[1])
+
+
+def ranges_of_test(
+    check: Callable[[str, Sequence[float]], Range], bounds: Mapping[str, Sequence[float] | None]
+) -> Mapping[str, Range]:
+    """Return those ranges that are given, by name; `check` is `number_range` or `scale_range`."""
+    return {name: check(f"test_{name}", each) for name, each in bounds.items() if each is not None}
 
 
 def positive_count(knob: str, count: int, most: int = MAX_NUMBERS) -> int:
@@ -92,18 +103,16 @@ def within(bounds: Range, uniform: Any) -> Any:
     return low + (high - low) * uniform
 
 
-def with_test_ranges(family: Family, test_ranges: Mapping[str, Range], split: Split) -> Family:
-    """Return the family that a split draws from: for meta-test, a copy with other ranges.
+def with_ranges_of(split: Split, family: Family) -> Family:
+    """Return the family that a split draws from: for meta-test, one with the ranges in `family.test_ranges`.
 
-    Args:
-        family: of all splits.
-        test_ranges: by attribute of the family; empty: meta-test draws from the same ranges.
-        split: that draws.
+    It has no `test_ranges` itself, so that equal tasks have equal hashes, however they were asked for.
     """
-    if split != "test" or not test_ranges:
+    if not family.test_ranges:
         return family
     changed = copy.copy(family)
-    for name, bounds in test_ranges.items():
+    changed.test_ranges = {}
+    for name, bounds in family.test_ranges.items() if split == "test" else ():
         setattr(changed, name, bounds)
     return changed
 

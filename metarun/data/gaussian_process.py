@@ -1,18 +1,20 @@
 """Draws from Gaussian processes with an RBF kernel."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from metarun.data.examples import Split
 from metarun.data.functions import (
+    Range,
     definition_of,
     describe_ranges,
     noise_deviation,
     number_range,
     positive_count,
+    ranges_of_test,
     scale_range,
-    with_test_ranges,
+    with_ranges_of,
     within,
 )
 from metarun.errors import counted
@@ -66,12 +68,11 @@ class GaussianProcess:
         self.amplitude = scale_range("amplitude", amplitude)
         self.x = number_range("x", x)
         self.support_noise = noise_deviation(noise)
-        self.test_ranges = {}
-        for key, each in {"lengthscale": test_lengthscale, "amplitude": test_amplitude}.items():
-            if each is not None:
-                self.test_ranges[key] = scale_range(f"test_{key}", each)
-        if test_x is not None:
-            self.test_ranges["x"] = number_range("test_x", test_x)
+        scales = {"lengthscale": test_lengthscale, "amplitude": test_amplitude}
+        self.test_ranges: Mapping[str, Range] = {
+            **ranges_of_test(scale_range, scales),
+            **ranges_of_test(number_range, {"x": test_x}),
+        }
 
     @property
     def hash(self) -> str:
@@ -81,7 +82,7 @@ class GaussianProcess:
         return hashlib.sha256(definition.encode()).hexdigest()
 
     @property
-    def _ranges(self) -> dict[str, tuple[float, float]]:
+    def _ranges(self) -> dict[str, Range]:
         return {"lengthscale": self.lengthscale, "amplitude": self.amplitude, "x": self.x}
 
     def load(self) -> Self:
@@ -99,7 +100,7 @@ class GaussianProcess:
 
     def for_split(self, split: Split) -> Self:
         """Return the family that a split draws from, see `FunctionFamily`."""
-        return with_test_ranges(self, self.test_ranges, split)
+        return with_ranges_of(split, self)
 
     def parameters(self, uniform: Any) -> Any:
         """Turn (..., 2) numbers in [0, 1) into lengthscale and amplitude, (..., 2)."""

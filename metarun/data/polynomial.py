@@ -14,7 +14,8 @@ from metarun.data.functions import (
     noise_deviation,
     number_range,
     positive_count,
-    with_test_ranges,
+    ranges_of_test,
+    with_ranges_of,
     within,
 )
 from metarun.errors import UserError, counted
@@ -69,7 +70,7 @@ class Polynomial:
         self.coefficients, self.x = number_range("coefficients", coefficients), number_range("x", x)
         self.support_noise = noise_deviation(noise)
         of_test = {"coefficients": test_coefficients, "x": test_x}
-        self.test_ranges = {k: number_range(f"test_{k}", each) for k, each in of_test.items() if each is not None}
+        self.test_ranges = ranges_of_test(number_range, of_test)
         kind = "linear functions" if degree == 1 else f"polynomials of degree {degree}"
         self.name = "linear" if degree == 1 else "polynomial"
         self.summary = f"{kind} with random coefficients: regression, a new one in every task"
@@ -100,7 +101,7 @@ class Polynomial:
 
     def for_split(self, split: Split) -> Self:
         """Return the family that a split draws from, see `FunctionFamily`."""
-        return with_test_ranges(self, self.test_ranges, split)
+        return with_ranges_of(split, self)
 
     def parameters(self, uniform: Any) -> Any:
         """Turn numbers in [0, 1) into coefficients, of the same shape: all those of an output, then of the next."""

@@ -13,7 +13,8 @@ from metarun.data.functions import (
     describe_ranges,
     noise_deviation,
     number_range,
-    with_test_ranges,
+    ranges_of_test,
+    with_ranges_of,
     within,
 )
 
@@ -63,7 +64,7 @@ class Sinusoid:
         if noise_deviation(noise):
             self.support_noise = float(noise)
         of_test = {"amplitude": test_amplitude, "phase": test_phase, "x": test_x}
-        if found := {key: number_range(f"test_{key}", each) for key, each in of_test.items() if each is not None}:
+        if found := ranges_of_test(number_range, of_test):
             self.test_ranges = found
 
     @property
@@ -91,7 +92,7 @@ class Sinusoid:
 
     def for_split(self, split: Split) -> Self:
         """Return the family that a split draws from, see `FunctionFamily`."""
-        return with_test_ranges(self, self.test_ranges, split)
+        return with_ranges_of(split, self)
 
     # `Any` below is a torch tensor, or whatever else has arithmetic, `...` indexing and `.sin()`: nothing in data/
     # imports torch, and the random numbers belong to the task stream.
