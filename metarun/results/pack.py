@@ -80,7 +80,7 @@ def _read(path: Path) -> dict[str, bytes]:
         entries = archive.infolist()
         _check_entries(entries, path.stat().st_size)
         contents = {entry.filename: archive.read(entry) for entry in entries}
-    manifest = parse_json(contents.pop(MANIFEST))
+    manifest = parse_json(contents[MANIFEST])
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if version != FORMAT:
         raise UserError(
@@ -89,7 +89,7 @@ def _read(path: Path) -> dict[str, bytes]:
             "install that version, or publish the run again with this one.",
         )
     _check_sums(contents)
-    return contents
+    return {name: content for name, content in contents.items() if name != MANIFEST}
 
 
 def _check_end(path: Path) -> None:
@@ -133,7 +133,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
 def _check_sums(contents: dict[str, bytes]) -> None:
     """Take the checksums out of the contents of a pack and check all others."""
     stated = checksums.parse(contents.pop(checksums.NAME))
-    if stated is None or stated.keys() != {MANIFEST, *contents}:
+    if stated is None or stated.keys() != contents.keys():
         raise ValueError(f"its {checksums.NAME} does not list its files")
     for name, content in contents.items():
         if checksums.of(content) != stated[name]:
