@@ -124,9 +124,9 @@ def _weights(content: bytes) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = _safetensors().load(content)  # checks everything that the header states
     header: Any = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    order: Any = parse_json(header["__metadata__"][_ORDER].encode())
+    order: Any = parse_json(header.get("__metadata__", {}).get(_ORDER, "[]").encode())
     if sorted(order) != sorted(found):
-        raise ValueError("the order of its weights is not that of a pack")
+        raise ValueError("the order of its weights is missing")
     return {name: found[name].clone() for name in order}  # in memory of their own, like a checkpoint's
 
 
