@@ -1,7 +1,7 @@
 """metarun: an experiment runner for meta-learning.
 
-The command line is `metarun`. From Python: `train`, `load`, `load_results`, `load_tasks`, `evaluate` and `compare`,
-which import torch when they are first used.
+The command line is `metarun`. From Python: `train`, `load`, `load_results`, `load_tasks`, `evaluate`, `compare` and
+`import_run`, which import torch when they are first used.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Tasks,
         compare,
         evaluate,
+        import_run,
         load,
         load_results,
         load_tasks,
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "import_run",
     "load",
     "load_results",
     "load_tasks",

@@ -99,7 +99,8 @@ class Reptile(LinearHeadMethod, GradientMethod):
         differentiable: bool,  # noqa: ARG002, the steps are never differentiated
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; each step is on `test_batch` examples of the support set."""
-        interleave = partial(interleave_classes, way=self.head.out_features)
+        way = 1 if support_y.is_floating_point() else self.head.out_features  # in regression, outputs are no classes
+        interleave = partial(interleave_classes, way=way)
         x, y = map_inputs(interleave, support_x), interleave(support_y)
         return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))
 

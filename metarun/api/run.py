@@ -106,6 +106,16 @@ class Run:
         steps = self.config["test"]["steps"] if steps is None else steps
         return Learner.adapted(self, np.asarray(support_x), list(support_y), steps)
 
+    def publish(self, path: str | Path) -> Path:
+        """Pack the run into one file for another machine; see `metarun.api.publishing.publish`.
+
+        Raises:
+            UserError: a file of the run is damaged, or the pack cannot be written.
+        """
+        from metarun.api.publishing import publish
+
+        return publish(self, path)
+
     @cached_property
     def _parts(self) -> Parts:
         parts = Parts(self.config)

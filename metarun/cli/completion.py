@@ -7,6 +7,8 @@ from collections.abc import Iterable
 ARGUMENTS = {
     "data": ("list", "get", "check"),
     "runs": ("--state", "--results-dir", "--help"),
+    "publish": ("run=", "--output", "--results-dir", "--help"),
+    "import": ("--results-dir", "--help"),
     "rm": ("--results-dir", "--help"),
     "diff": ("--results-dir", "--help"),
     "compare": ("--rows", "--columns", "--against", "--format", "--help"),

@@ -10,7 +10,7 @@ from metarun.config.folder import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need
-    from metarun.data import ClassDataset, DataSource, EntityDataset, Sinusoid
+    from metarun.data import ClassDataset, DataSource, EntityDataset, FunctionFamily
 
 EXAMPLES = """\
 examples:
@@ -85,7 +85,7 @@ def _get(source: "DataSource") -> str:
     return "\n".join([describe(data), *warnings, *_duplicates(data)])
 
 
-def _duplicates(data: "ClassDataset | EntityDataset | Sinusoid") -> Iterator[str]:
+def _duplicates(data: "ClassDataset | EntityDataset | FunctionFamily") -> Iterator[str]:
     from metarun.data import ClassDataset
     from metarun.data.duplicates import describe_duplicates, find_duplicates
 

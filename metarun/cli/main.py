@@ -19,6 +19,8 @@ COMMANDS = {
     "rerun": "repeat a finished run and check that it reproduces its numbers",
     "adapt": "adapt a finished run to a few labelled pictures of yours",
     "predict": "predict the classes of new pictures",
+    "publish": "pack a finished run into one file for another machine",
+    "import": "unpack such a file as a run",
     "runs": "list runs with their state: finished, running, interrupted, failed",
     "rm": "move runs to the bin",
     "diff": "show how two runs differ in config, environment and results",
@@ -28,6 +30,8 @@ COMMANDS = {
     "data": "list, get and check data sets",
     "doctor": "show versions, device, available data sets, and problems to fix",
 }
+
+MODULES = {"import": "import_run"}  # `import` cannot be a module's name; all others are called as their command
 
 HELP = f"""\
 metarun {metarun.__version__}: an experiment runner for meta-learning.
@@ -46,6 +50,7 @@ examples:
   metarun rerun RUN                                          can the numbers of a finished run be reproduced?
   metarun adapt run=RUN support=my_letters                   a few pictures of yours, one folder per class
   metarun predict learner.npz new_pictures                   the classes of new ones
+  metarun publish run=RUN                                    one file, for `metarun import` on another machine
   metarun compare                                            every run, one row each
   metarun report                                             the same with curves and example tasks, report.html
   metarun plot curve -o curve.pdf                            every run, one line each
@@ -118,7 +123,7 @@ def run_command(args: list[str]) -> int:
 
         return run_under_hydra(command, rest)
     elif command in COMMANDS:
-        main: Callable[[list[str]], int] = importlib.import_module(f"metarun.cli.{command}").main
+        main: Callable[[list[str]], int] = importlib.import_module(f"metarun.cli.{MODULES.get(command, command)}").main
         return main(rest)
     else:
         from metarun.errors import UserError, did_you_mean

@@ -26,6 +26,7 @@ EXCLUDED_FROM_ID = (
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
     **{"task.within": None, "train.within": None},
+    **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
 }
 
 _STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`

@@ -4,12 +4,15 @@ from metarun.data.audio import Audio
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.fsdd import Fsdd
+from metarun.data.functions import FunctionFamily
+from metarun.data.gaussian_process import GaussianProcess
 from metarun.data.glyphs import Glyphs
 from metarun.data.image_folder import ImageFolder
 from metarun.data.movielens import MovieLens
 from metarun.data.omniglot import Omniglot
 from metarun.data.parkinsons import Parkinsons
 from metarun.data.plants import Plants
+from metarun.data.polynomial import Polynomial
 from metarun.data.regression_table import RegressionTable
 from metarun.data.sinusoid import Sinusoid
 from metarun.data.source import DataSource
@@ -25,12 +28,15 @@ __all__ = [
     "EntityDataset",
     "Examples",
     "Fsdd",
+    "FunctionFamily",
+    "GaussianProcess",
     "Glyphs",
     "ImageFolder",
     "MovieLens",
     "Omniglot",
     "Parkinsons",
     "Plants",
+    "Polynomial",
     "RegressionTable",
     "Sinusoid",
     "Split",

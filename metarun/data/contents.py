@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
-from metarun.data.sinusoid import Sinusoid
+from metarun.data.functions import FunctionFamily
 from metarun.errors import counted
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 Offsets = NDArray[np.int64]
 
 
-def describe(data: ClassDataset | EntityDataset | Sinusoid) -> str:
+def describe(data: ClassDataset | EntityDataset | FunctionFamily) -> str:
     """Return the content of a data set: "train 64 classes of 600 examples, val 16 of 600, test 20 of 31 to 800"."""
     if isinstance(data, ClassDataset):
         return describe_splits({split: data.splits[split].offsets for split in SPLITS}, data.skipped)
@@ -57,7 +57,7 @@ def describe_splits(
     return "; not used: ".join([", ".join(counts), *([", ".join(skipped.unlisted)] if skipped.unlisted else [])])
 
 
-def log_contents(data: ClassDataset | EntityDataset | Sinusoid) -> None:
+def log_contents(data: ClassDataset | EntityDataset | FunctionFamily) -> None:
     """Log the content of a data set, and warnings about what was skipped."""
     log.info("data: %s", describe(data))
     for clause in data.skipped.warnings if isinstance(data, ClassDataset | EntityDataset) else ():

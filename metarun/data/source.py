@@ -4,7 +4,7 @@ from typing import Protocol
 
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import ClassDataset
-from metarun.data.sinusoid import Sinusoid
+from metarun.data.functions import FunctionFamily
 
 
 class DataSource(Protocol):
@@ -23,7 +23,7 @@ class DataSource(Protocol):
     summary: str
     licence: str
 
-    def load(self) -> ClassDataset | EntityDataset | Sinusoid:
+    def load(self) -> ClassDataset | EntityDataset | FunctionFamily:
         """Find the data, build and cache them if needed, verify them and split them.
 
         Raises:

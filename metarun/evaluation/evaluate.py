@@ -270,7 +270,7 @@ def predict_examples(
         if (
             isinstance(support_x, dict)
             or isinstance(query_x, dict)
-            or not is_displayable(task.example_shape, regression)
+            or not is_displayable(task.example_shape, regression, task.query_y.shape[-1])
         ):
             return []
         predictions = algorithm.predict(task, steps)[-1].float()  # (1, queries, way)

@@ -26,9 +26,24 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         UserError: the checksums cannot be written.
     """
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()]
     with atomic_write(folder / NAME) as file:
-        file.write("".join(lines).encode())
+        file.write(listing(contents))
+
+
+def of(content: bytes) -> str:
+    """Return the checksum of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def listing(contents: Mapping[str, bytes]) -> bytes:
+    """Return the content of `SHA256SUMS` for files by name."""
+    return "".join(f"{of(content)}  {name}\n" for name, content in contents.items()).encode()
+
+
+def parse(text: bytes) -> dict[str, str] | None:
+    """Return the checksums in a `SHA256SUMS` by file name; None if it is damaged."""
+    lines = [LINE.fullmatch(line) for line in text.decode("ascii", "replace").splitlines()]
+    return {line[2]: line[1] for line in lines if line} if all(lines) else None
 
 
 def read(path: Path, max_bytes: int) -> bytes | None:
@@ -61,14 +76,12 @@ def check(path: Path, content: bytes | None = None) -> None:
         text = b"too large"
     if text is None:
         return
-    lines = [LINE.fullmatch(line) for line in text.decode("ascii", "replace").splitlines()]
-    stated = {line[2]: line[1] for line in lines if line}
-    if not all(lines) or ALWAYS_LISTED not in stated:
+    stated = parse(text)
+    if stated is None or ALWAYS_LISTED not in stated:
         raise UserError(f"{sums} is damaged, so {path.name} cannot be checked", REMEDY)
     if path.name not in stated:
         return
-    found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
-    if found != stated[path.name]:
+    if of(path.read_bytes() if content is None else content) != stated[path.name]:
         raise UserError(f"{path} has changed since the run finished", REMEDY)
 
 

@@ -54,10 +54,10 @@ def letter(label: Any) -> str:
     return LETTERS[label] if 0 <= label < len(LETTERS) else str(int(label))
 
 
-def is_displayable(shape: Sequence[int], regression: bool) -> bool:
+def is_displayable(shape: Sequence[int], regression: bool, outputs: int = 1) -> bool:
     """Whether examples of this shape are pictures (grey or colour, channels first) or points of a function."""
     if regression:
-        return tuple(shape) == (1,)
+        return tuple(shape) == (1,) and outputs == 1
     return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) * SIDE >= max(shape[1:])  # not a thin strip
 
 

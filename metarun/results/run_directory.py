@@ -45,6 +45,11 @@ class RunDirectory:
         self.checksums = path / checksums.NAME
 
     @property
+    def recorded(self) -> tuple[Path, ...]:
+        """The files whose checksums are stored, except `result.json`."""
+        return self.config, self.environment, self.curve, self.tasks, self.examples
+
+    @property
     def is_locked(self) -> bool:
         """Whether a process is running it."""
         return is_locked(self.path / ".lock")
@@ -154,8 +159,7 @@ class RunDirectory:
             UserError: they cannot be written.
         """
         row = _as_json(record).encode()
-        others = (self.config, self.environment, self.curve, self.tasks, self.examples)
-        contents = {path.name: path.read_bytes() for path in others if path.is_file()}
+        contents = {path.name: path.read_bytes() for path in self.recorded if path.is_file()}
         checksums.write(self.path, {**contents, self.result.name: row})
         write_bytes(self.result, row)
 

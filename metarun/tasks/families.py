@@ -2,7 +2,9 @@
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,16 +12,18 @@ import torch
 from torch import Tensor
 
 from metarun.config.source_code import code_hash
-from metarun.data import Sinusoid
+from metarun.data import FunctionFamily, Split
 from metarun.errors import UserError, describe_exception
+from metarun.tasks.rng import as_normal
 
 FUNCTIONS = ("parameters", "inputs", "outputs")
+OPTIONAL_COUNTS = ("output_count", "normals_per_point")
 SAMPLED = 8  # functions in a family's hash, and points of each
 GOLDEN = (5**0.5 - 1) / 2  # the fractional parts of its multiples fill [0, 1) evenly
 
 
 def check_family(family: Any) -> None:
-    """Check that an object has the interface of `metarun.data.Sinusoid`.
+    """Check that an object has the interface of `metarun.data.FunctionFamily`.
 
     Raises:
         UserError: an attribute is missing or has the wrong type.
@@ -32,43 +36,96 @@ def check_family(family: Any) -> None:
             f"{name} is not a family of functions: it has no {', '.join(missing)}",
             "add what metarun.data.Sinusoid has, or return a metarun.data.ClassDataset from load().",
         )
-    if tuple(family.shape) != (1,):
-        raise UserError(
-            f"{name}.shape is {tuple(family.shape)} but functions map one number to one number", "set it to (1,)."
-        )
-    count = family.parameter_count
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"{name}.parameter_count is {count!r} but it must be an integer of at least 1", "fix it.")
+    shape = family.shape
+    if not isinstance(shape, list | tuple) or len(shape) != 1 or not _is_count(shape[0]):
+        raise UserError(f"{name}.shape is {shape} but a point of a function is (inputs,) numbers", "set it to (1,).")
+    for attribute in ("parameter_count", *(each for each in OPTIONAL_COUNTS if hasattr(family, each))):
+        count = getattr(family, attribute)
+        if not _is_count(count):
+            raise UserError(f"{name}.{attribute} is {count!r} but it must be an integer of at least 1", "fix it.")
+    noise = support_noise(family)
+    if not isinstance(noise, int | float) or not 0 <= noise < math.inf:
+        raise UserError(f"{name}.support_noise is {noise!r} but it must be a number of at least 0", "fix it.")
     for attribute in ("name", "hash"):
         if not isinstance(getattr(family, attribute), str):
             kind = type(getattr(family, attribute)).__name__
             raise UserError(f"{name}.{attribute} is of type {kind} but it must be a string", "fix it.")
 
 
-def draw(family: Any, parameter_draws: Tensor, point_draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the points (tasks, points, 1) and values (tasks, points, 1) of functions of a family.
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def output_count(family: Any) -> int:
+    """Return how many numbers a function of a family returns."""
+    return getattr(family, "output_count", 1)
+
+
+def support_noise(family: Any) -> float:
+    """Return the standard deviation of what is added to the targets of support sets."""
+    return getattr(family, "support_noise", 0.0)
+
+
+def family_of(family: Any, split: Split) -> Any:
+    """Return the family that a split draws from.
+
+    Raises:
+        UserError: it is not a family, or a user's code fails.
+    """
+    if not callable(getattr(family, "for_split", None)):
+        return family
+    try:
+        found = family.for_split(split)
+    except Exception as error:
+        if is_builtin(family):
+            raise
+        raise UserError(describe_exception(f"{type(family).__name__} has no functions for {split}", error)) from error
+    check_family(found)
+    return found
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers that functions are made of.
 
     Args:
-        family: see `metarun.data.Sinusoid`.
-        parameter_draws: (tasks, parameter_count) in [0, 1).
-        point_draws: (tasks, points) in [0, 1).
+        parameters: (tasks, parameter_count) in [0, 1).
+        points: (tasks, points, inputs) in [0, 1).
+        normals: (tasks, points, normals_per_point) standard normal.
+    """
+
+    parameters: Tensor
+    points: Tensor
+    normals: Tensor
+
+
+def numbers_per_point(family: Any) -> tuple[int, int]:
+    """Return how many uniform and how many normal numbers each point takes."""
+    return family.shape[0], getattr(family, "normals_per_point", 0)
+
+
+def draw(family: Any, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Return the points (tasks, points, inputs) and values (tasks, points, outputs) of functions of a family.
 
     Raises:
         UserError: the family returns the wrong type or shape.
     """
-    parameters = _checked(family, "parameters", family.parameters(parameter_draws), parameter_draws)
-    x = _checked(family, "inputs", family.inputs(point_draws), point_draws)[..., None]
-    return x, _checked(family, "outputs", family.outputs(parameters[:, None], x), x)
+    parameters = _checked(family, "parameters", family.parameters(draws.parameters), draws.parameters.shape)
+    points = draws.points[..., 0] if family.shape[0] == 1 else draws.points
+    x = _checked(family, "inputs", family.inputs(points), points.shape).reshape(draws.points.shape)
+    normals = (draws.normals,) if draws.normals.shape[-1] else ()
+    values = family.outputs(parameters[:, None], x, *normals)
+    return x, _checked(family, "outputs", values, (*x.shape[:-1], output_count(family)))
 
 
-def check_functions(family: Any, parameter_draws: Tensor, point_draws: Tensor) -> None:
-    """Check a few functions of a family; the arguments are those of `draw`.
+def check_functions(family: Any, draws: Draws) -> None:
+    """Check a few functions of a family.
 
     Raises:
         UserError: the family fails on them, or returns the wrong type or shape, or values that are not finite.
     """
     try:
-        drawn = draw(family, parameter_draws, point_draws)
+        drawn = draw(family, draws)
     except UserError:
         raise
     except Exception as error:
@@ -83,12 +140,12 @@ def check_functions(family: Any, parameter_draws: Tensor, point_draws: Tensor) -
             )
 
 
-def _checked(family: Any, what: str, values: Any, like: Tensor) -> Tensor:
+def _checked(family: Any, what: str, values: Any, shape: Sequence[int]) -> Tensor:
     name = f"{type(family).__name__}.{what}()"
     if not isinstance(values, Tensor):
         raise UserError(f"{name} returns a {type(values).__name__} but it must return a tensor.")
-    if values.shape != like.shape:
-        raise UserError(f"{name} returns shape {tuple(values.shape)} but it must return {tuple(like.shape)}.")
+    if values.shape != tuple(shape):
+        raise UserError(f"{name} returns shape {tuple(values.shape)} but it must return {tuple(shape)}.")
     return values
 
 
@@ -97,7 +154,7 @@ def is_builtin(instance: object) -> bool:
     return type(instance).__module__.partition(".")[0] == "metarun"
 
 
-def family_hash(family: Sinusoid) -> str:
+def family_hash(family: FunctionFamily) -> str:
     """Return a SHA-256: families with equal hashes have equal tasks.
 
     Built-in families define their own. For others it also covers the code, the attributes and the values of some
@@ -113,11 +170,17 @@ def family_hash(family: Sinusoid) -> str:
     return digest.hexdigest()
 
 
-def _some_values(family: Sinusoid) -> str:
+def _some_values(family: FunctionFamily) -> str:
     """Return points and values of a few functions, rounded so that all machines agree."""
-    steps = torch.arange(1, SAMPLED * (family.parameter_count + SAMPLED) + 1, dtype=torch.float64) * GOLDEN % 1
-    parameter_draws, point_draws = steps[: -SAMPLED * SAMPLED], steps[-SAMPLED * SAMPLED :]
-    drawn = draw(family, parameter_draws.reshape(SAMPLED, -1), point_draws.reshape(SAMPLED, SAMPLED))
+    sizes = (family.parameter_count, *(SAMPLED * each for each in numbers_per_point(family)))
+    steps = torch.arange(1, SAMPLED * sum(sizes) + 1, dtype=torch.float64) * GOLDEN % 1
+    parameters, points, normals = torch.split(steps, [SAMPLED * size for size in sizes])
+    made = Draws(
+        parameters.reshape(SAMPLED, -1),
+        points.reshape(SAMPLED, SAMPLED, -1),
+        as_normal(normals).reshape(SAMPLED, SAMPLED, sizes[2] // SAMPLED),
+    )
+    drawn = draw(family, made)
     return " ".join(f"{value:.6g}" for values in drawn for value in values.flatten().tolist())
 
 

@@ -6,12 +6,22 @@ import torch
 from torch import Tensor
 
 from metarun.config.key_origins import set_by, source_key
-from metarun.data import Sinusoid, Split
+from metarun.data import FunctionFamily, Split
 from metarun.data.examples import FloorVectors
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.families import check_family, check_functions, draw, family_hash
-from metarun.tasks.rng import root_key, split_key, uniform
+from metarun.tasks.families import (
+    Draws,
+    check_family,
+    check_functions,
+    draw,
+    family_hash,
+    family_of,
+    numbers_per_point,
+    output_count,
+    support_noise,
+)
+from metarun.tasks.rng import as_normal, root_key, split_key, uniform
 
 CHECKED = 100  # functions of a family that are looked at before any is learned from
 
@@ -24,7 +34,7 @@ class FunctionTaskStream:
 
     def __init__(
         self,
-        family: Sinusoid,
+        family: FunctionFamily,
         split: Split,
         shape: TaskShape,
         seed: int,
@@ -36,25 +46,45 @@ class FunctionTaskStream:
         if disjoint:
             asked = f"test.interval=open{set_by('test.interval')}"
             raise UserError(f"{asked} but no two tasks of {family.name} share an example", "leave it at closed.")
-        check_one_way(shape, family.name, f"{family.name} is a function with one output")
+        self._outputs = output_count(family)
+        with_one = "with one output" if self._outputs == 1 else f"and a task is one of them, of {self._outputs} outputs"
+        check_one_way(shape, family.name, f"{family.name} is a function {with_one}")
         self.shape = shape
-        self._family = family
+        self._family = family_of(family, split)
+        self._noise = support_noise(self._family)
         self._key = root_key(split, seed)
+        self._normals_key, self._noise_key = root_key(split, seed, "normals"), root_key(split, seed, "noise")
         self._device, self._dtype = device, dtype
-        check_functions(family, *self._uniform(0, CHECKED, 2))
-        self._identity = f"{family_hash(family)}|{split}|{shape}"
+        check_functions(self._family, self._draws(0, CHECKED, 2))
+        self._identity = f"{family_hash(self._family)}|{split}|{shape}"
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; drawn in float64, so that every precision sees the same ones."""
-        x, y = draw(self._family, *self._uniform(first, count, self.shape.shot + self.shape.query))
-        x, y = x.to(self._dtype), y.to(self._dtype)
         shot = self.shape.shot
-        return TaskBatch(x[:, :shot], y[:, :shot], x[:, shot:], y[:, shot:], way=1)
+        x, y = draw(self._family, self._draws(first, count, shot + self.shape.query))
+        support_y, query_y = y[:, :shot], y[:, shot:].to(self._dtype)
+        if self._noise:
+            support_y = support_y + self._noise * self._normals(self._noise_key, first, count, shot, self._outputs)
+        x = x.to(self._dtype)
+        return TaskBatch(x[:, :shot], support_y.to(self._dtype), x[:, shot:], query_y, way=1)
 
-    def _uniform(self, first: int, count: int, points: int) -> tuple[Tensor, Tensor]:
-        """Return the numbers in [0, 1) that some tasks are made of, for parameters and for points."""
-        keys = split_key(self._key, torch.arange(first, first + count, device=self._device))
-        return uniform(keys, self._family.parameter_count), uniform(~keys, points)
+    def _draws(self, first: int, count: int, points: int) -> Draws:
+        """Return the random numbers that some tasks are made of; those of a point do not depend on later points."""
+        keys = self._keys(self._key, first, count)
+        inputs, normals = numbers_per_point(self._family)
+        return Draws(
+            uniform(keys, self._family.parameter_count),
+            uniform(~keys, points * inputs).reshape(count, points, inputs),
+            self._normals(self._normals_key, first, count, points, normals),
+        )
+
+    def _normals(self, root: int, first: int, count: int, points: int, numbers: int) -> Tensor:
+        """Return (count, points, numbers) standard normal numbers."""
+        drawn = uniform(self._keys(root, first, count), points * numbers)
+        return as_normal(drawn).reshape(count, points, numbers)
+
+    def _keys(self, root: int, first: int, count: int) -> Tensor:
+        return split_key(root, torch.arange(first, first + count, device=self._device))
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over what the first `count` tasks are a pure function of."""

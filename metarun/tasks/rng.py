@@ -5,6 +5,7 @@ The numbers are those of SplitMix64 (Steele, Lea, Flood 2014) started at the key
 """
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -50,6 +51,11 @@ def random_bits(key: Tensor, count: int) -> Tensor:
 def uniform(key: Tensor, count: int) -> Tensor:
     """Return (..., count) float64 numbers in [0, 1)."""
     return _shift_right(random_bits(key, count), 11).double() * 2.0**-53
+
+
+def as_normal(uniform: Tensor) -> Tensor:
+    """Turn float64 numbers in [0, 1) into standard normal ones, by the inverse of the distribution function."""
+    return math.sqrt(2) * (2 * uniform - 1 + 2.0**-53).erfinv()  # shifted by half a step, so that 0 is not infinity
 
 
 def choose(key: Tensor, population: Tensor, count: int) -> Tensor:

@@ -6,13 +6,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from metarun.data import ClassDataset, EntityDataset, Examples, Sinusoid, Split
+from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.entity_stream import EntityTaskStream
-from metarun.tasks.families import check_family, family_hash
+from metarun.tasks.families import check_family, family_hash, output_count
 from metarun.tasks.function_stream import FunctionTaskStream
 
 Kind = Literal["classification", "regression"]
@@ -55,7 +55,7 @@ class TaskSource:
     outputs: int | None = None
     _stream: Callable[..., TaskStream]  # the class of its streams
 
-    def __init__(self, data: ClassDataset | EntityDataset | Sinusoid, inputs: Mapping[str, InputSpec]) -> None:
+    def __init__(self, data: ClassDataset | EntityDataset | FunctionFamily, inputs: Mapping[str, InputSpec]) -> None:
         self.data = data
         self.name: str = data.name
         self.inputs = inputs
@@ -136,11 +136,11 @@ class FunctionSource(TaskSource):
     """A family of functions, from which regression tasks are drawn."""
 
     kind = "regression"
-    outputs = 1
     _stream = FunctionTaskStream
 
-    def __init__(self, data: Sinusoid) -> None:
+    def __init__(self, data: FunctionFamily) -> None:
         super().__init__(data, input_specs(np.dtype(np.float32), data.shape))
+        self.outputs = output_count(data)
         self._family = data
 
     @property

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from metarun.config.compose import resolve
 from metarun.config.folder import config_dir
 from metarun.config.schema import register
-from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, Sinusoid
+from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, GaussianProcess, Sinusoid
 from metarun.data.entities import row_dtype
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
@@ -21,14 +21,15 @@ RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.y
 BORROWED = ["maml_caltech101", "protonet_caltech101", "maml_image_folder"]
 DATA = sorted(path.stem for path in (Path(config_dir()) / "data").glob("*.yaml"))
 SHAPES = {"glyphs": (1, 28, 28), "omniglot": (1, 28, 28), "fsdd": (1, 32, 64), "plants": (64,)}
+FAMILIES = {"sinusoid": Sinusoid, "gp": GaussianProcess}
 ENTITIES = {"parkinsons": (19, 2), "movielens": (21, 1)}  # inputs and targets; the others are photographs
 
 
 @cache
-def synthetic(data: str) -> ClassDataset | EntityDataset | Sinusoid:
-    """64 classes of 30 black pictures or rows in every split, or the sinusoids."""
-    if data == "sinusoid":
-        return Sinusoid()
+def synthetic(data: str) -> ClassDataset | EntityDataset | Sinusoid | GaussianProcess:
+    """64 classes of 30 black pictures or rows in every split, or a family of functions."""
+    if data in FAMILIES:
+        return FAMILIES[data]()
     if data in ENTITIES:
         values = np.zeros(64 * 30, row_dtype(*ENTITIES[data]))
     else:

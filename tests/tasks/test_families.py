@@ -149,7 +149,16 @@ class Wrong(Sinusoid):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"shape": (2,)}, r"Wrong\.shape is \(2,\) but functions map one number to one number; set it to \(1,\)"),
+        (
+            {"shape": (1, 28)},
+            r"Wrong\.shape is \(1, 28\) but a point of a function is \(inputs,\) numbers",
+        ),
+        ({"shape": (0,)}, r"Wrong\.shape is \(0,\) but a point"),
+        ({"shape": (2,)}, r"Wrong\.outputs\(\) returns shape \(100, 2, 2\) but it must return \(100, 2, 1\)"),
+        ({"output_count": 1.5}, r"Wrong\.output_count is 1.5 but it must be an integer of at least 1"),
+        ({"support_noise": -1}, r"Wrong\.support_noise is -1 but it must be a number of at least 0"),
+        ({"for_split": lambda s: {}[s]}, r"Wrong has no functions for train \(KeyError: 'train'\); set HYDRA_FULL"),
+        ({"for_split": lambda s: None}, "NoneType is not a family of functions"),
         ({"parameter_count": 0}, r"Wrong\.parameter_count is 0 but it must be an integer of at least 1"),
         ({"outputs": None}, "Wrong is not a family of functions: it has no outputs"),
         ({"name": 5}, r"Wrong\.name is of type int but it must be a string"),
