@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 
 from metarun.cli.parser import CommandParser
-from metarun.errors import UserError, did_you_mean
 from metarun.reporting.tables.pivot import flat, pivot_figures, pivot_table
 from metarun.reporting.tables.render import FORMATS, as_csv, print_table
 from metarun.reporting.tables.rows import describe_interval, finished_rows, print_rows
-from metarun.reporting.tables.run_labels import with_settings
+from metarun.reporting.tables.selection import parse_conditions, select, with_keys
 from metarun.results.records import Record
 
 EXAMPLES = """examples:
@@ -17,6 +16,7 @@ EXAMPLES = """examples:
   metarun compare --rows algo --columns way,shot       a pivot: one row per method, one column per task size
   metarun compare --rows algo,algo.inner_lr            a pivot over a key of the config
   metarun compare --against RUN                        is a difference significant? paired tests on the same tasks
+  metarun compare --where 'algo=maml and test_shot=1' --sort accuracy --show algo.inner_lr
   metarun compare --format latex > table.tex           or csv, md, json; csv and json have every key of result.json"""
 
 
@@ -32,19 +32,42 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--columns", help="keys that form its columns, such as way,shot")
     parser.add_argument("--against", metavar="RUN", help="test every other run against the run with this id")
     parser.add_argument("--each-seed", action="store_true", help="one row per run; default: one per configuration")
+    parser.add_argument("--where", metavar="CONDITIONS", help="only these runs: 'algo=maml and test_shot>=5'")
+    parser.add_argument("--sort", metavar="KEY", help="sort by a key; -KEY: in reverse")
+    parser.add_argument("--show", metavar="KEYS", help="also show these keys, such as algo.inner_lr")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    options = parser.parse_args(args)
-    records = finished_rows(options.paths)
+    options = parser.parse_args(_joined(args))
+    conditions = parse_conditions(options.where) if options.where else []
+    shown, rows, columns = (_keys(text) for text in (options.show, options.rows, options.columns))
+    sort = [options.sort.removeprefix("-")] if options.sort else []
+    needed = [*(key for key, *_ in conditions), *shown, *rows, *columns, *sort]
+    records = with_keys(finished_rows(options.paths), needed)
+    if conditions:
+        records = select(records, conditions)
     if options.against:
         from metarun.reporting.tables.paired import print_against  # scipy.stats takes a second to import
 
         print_against(records, options.against, options.format)
-    elif options.rows or options.columns:
-        records, rows, columns = _with_keys(records, options.rows, options.columns)
+    elif rows or columns:
         _print_pivot(records, rows, columns, options.format)
     else:
-        print_rows(records, options.format, options.each_seed)
+        print_rows(records, options.format, options.each_seed, shown, options.sort)
     return 0
+
+
+def _joined(args: Sequence[str]) -> list[str]:
+    """Join --sort and a key that starts with a minus sign, which argparse would take for a flag."""
+    joined: list[str] = []
+    for arg in args:
+        if joined and joined[-1] == "--sort" and arg.startswith("-") and not arg.startswith("--"):
+            joined[-1] = f"--sort={arg}"
+        else:
+            joined.append(arg)
+    return joined
+
+
+def _keys(text: str | None) -> list[str]:
+    return [key.strip() for key in (text or "").split(",") if key.strip()]
 
 
 def _print_pivot(records: list[Record], rows: list[str], columns: list[str], form: str) -> None:
@@ -55,20 +78,3 @@ def _print_pivot(records: list[Record], rows: list[str], columns: list[str], for
     else:
         head, body, notes = pivot_table(records, rows, columns)
         print_table(head, body, [describe_interval(records), *notes], form)
-
-
-def _with_keys(records: list[Record], *requested: str | None) -> tuple[list[Record], list[str], list[str]]:
-    """Return the records, with config settings if a dotted key is requested, and the row and column keys."""
-    rows, columns = ([key.strip() for key in (keys or "").split(",") if key.strip()] for keys in requested)
-    if any("." in key for key in (*rows, *columns)):
-        records = with_settings(records)
-    tables = {key for record in records for key, value in record.items() if isinstance(value, list | dict)}
-    known = sorted({key for record in records for key in record} - tables)
-    for key in (*rows, *columns):
-        if key not in known:
-            plain = ", ".join(name for name in known if "." not in name)
-            raise UserError(
-                f"'{key}' is not a key of a result ({plain}) or of a config, such as algo.inner_lr."
-                + did_you_mean(key, known)
-            )
-    return records, rows, columns

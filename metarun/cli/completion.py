@@ -11,7 +11,7 @@ ARGUMENTS = {
     "import": ("--results-dir", "--help"),
     "rm": ("--results-dir", "--help"),
     "diff": ("--results-dir", "--help"),
-    "compare": ("--rows", "--columns", "--against", "--format", "--help"),
+    "compare": ("--rows", "--columns", "--where", "--sort", "--show", "--each-seed", "--against", "--format", "--help"),
     "rerun": ("--results-dir", "--into", "--device", "--help"),
     "report": ("--output", "--help"),
     "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),

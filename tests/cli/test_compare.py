@@ -183,7 +183,7 @@ def test_runs_that_differ_in_more_than_their_seed_do_not_share_a_cell(compare):
     two_rates(compare)
     code, _, stderr = compare("--rows", "algo")
     assert code == 2
-    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; add algo.inner_lr to --rows" in stderr
+    assert "runs that differ in algo.inner_lr (0.1, 0.4) would share a cell; select fewer runs" in stderr
 
 
 def test_differing_settings_without_a_column_are_in_the_settings_column(compare):
@@ -279,10 +279,10 @@ def test_many_rows_are_written_as_plain_text(compare):
     [
         (
             {"test_data": "omniglot"},
-            "runs that differ in test_data (glyphs, omniglot) would share a cell; add test_data to --rows",
+            "runs that differ in test_data (glyphs, omniglot) would share a cell; select fewer",
         ),
         ({"transductive": False}, "runs that differ in transductive (False, True) would share a cell"),
-        ({"id": "other"}, "differ in more than their seed and would share a cell; add id to --rows"),
+        ({"id": "other"}, "runs that differ in id (00000000, other) would share a cell; select fewer"),
     ],
 )
 def test_runs_with_different_settings_do_not_share_a_cell(compare, changes, sentence):
@@ -291,9 +291,63 @@ def test_runs_with_different_settings_do_not_share_a_cell(compare, changes, sent
     assert sentence in stderr
 
 
+def test_all_missing_axes_are_named_at_once_with_the_command(compare):
+    runs = [
+        record(id=f"{w}{s}" * 4, way=w, test_way=w, shot=s, test_shot=s, backbone=b)
+        for w, s, b in ((5, 1, "conv4"), (5, 5, "conv4"), (20, 1, "conv4"), (20, 1, "resnet12"))
+    ]
+    _, _, stderr = compare("--rows", "algo", records=runs)
+    assert (
+        "runs that differ in backbone (conv4, resnet12) and test_way (20, 5) and test_shot (1, 5) would share" in stderr
+    )
+    assert stderr.endswith("use `metarun compare --rows algo,backbone --columns test_way,test_shot`.\n")
+    assert compare("--rows", "algo,backbone", "--columns", "test_way,test_shot").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        (["--where", "algo=protonet"], ["11111111", "22222222"]),
+        (["--where", "algo=PROTONET and test_way=5"], ["11111111"]),
+        (["--where", "test_way>=6"], ["22222222"]),
+        (["--where", "order=null and accuracy<0.9"], ["22222222"]),
+        (["--where", "algo!=protonet"], ["00000000"]),
+        (["--sort", "accuracy"], ["11111111", "00000000", "22222222"]),
+        (["--sort", "-accuracy"], ["22222222", "00000000", "11111111"]),
+        (["--sort", "algo"], ["00000000", "11111111", "22222222"]),
+    ],
+)
+def test_runs_can_be_selected_and_sorted(compare, words, ids):
+    _, printed, _ = compare(*words, records=RECORDS)
+    assert re.findall(r"\b(\d)\1{7}\b", printed) == [id[0] for id in ids]
+    _, printed, _ = compare(*words, "--format", "json")
+    assert sorted(row["id"] for row in json.loads(printed)) == sorted(ids)
+
+
+def test_keys_can_be_shown(compare):
+    two_rates(compare)
+    _, printed, _ = compare("--show", "algo.inner_lr,val_accuracy", "--where", "seed=0")
+    assert "unknown" not in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--where", "algo"], "--where 'algo' is not of the form KEY=VALUE; write 'algo=maml and test_shot>=5'"),
+        (["--where", "algo=mamm"], "no run has algo=mamm; there are algo: maml, protonet."),
+        (["--where", "alog=maml"], "'alog' is not a key of a result"),
+        (["--sort", "acuracy"], "Did you mean 'accuracy'?"),
+        (["--show", "algo.iner_lr"], "'algo.iner_lr' is not a key of a result"),
+    ],
+)
+def test_an_invalid_selection_is_an_error(compare, words, complaint):
+    code, _, stderr = compare(*words, records=RECORDS)
+    assert (code, complaint in stderr) == (2, True), stderr
+
+
 def test_only_a_few_of_many_runs_that_would_share_a_cell_are_listed(compare):
     _, _, stderr = compare("--rows", "algo", records=[record(id=f"{i:08x}") for i in range(1200)])
-    assert re.search(r"runs ([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more differ in more than their seed", stderr)
+    assert re.search(r"differ in id \(([0-9a-f]{8}, ){7}[0-9a-f]{8} and 1,192 more\) would share a cell", stderr)
 
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])

@@ -8,7 +8,7 @@ from typing import Any
 from metarun.errors import UserError, printable
 from metarun.reporting.tables.flags import Rank, by_task, flags_of_cells, marks_of_cells, rank_cells, same_tasks
 from metarun.reporting.tables.render import Best
-from metarun.reporting.tables.run_labels import distinguishing_keys
+from metarun.reporting.tables.run_labels import distinguishing_keys, with_settings
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
@@ -114,8 +114,8 @@ def pivot(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
     for record in records:
         row, column = (tuple(record.get(key) for key in keys) for keys in (rows, columns))
         cells.setdefault((row, column), []).append(record)
-    for runs in cells.values():
-        _check_same_settings(runs)
+    if missing := dict.fromkeys(key for runs in cells.values() for key in _differing_keys(runs)):
+        raise _would_share_a_cell(list(missing), records, rows, columns)
     return {place: cells[place] for place in sorted(cells, key=lambda place: tuple(map(_order, place)))}
 
 
@@ -178,23 +178,26 @@ def _text(records: list[Record], marks: str, rank: Rank) -> str:
     return Best(text) if rank == "best" else text
 
 
-def _check_same_settings(records: list[Record]) -> None:
-    for key in SAME_KEYS:
-        if len({str(record.get(key)) for record in records}) > 1:
-            raise _differ_in(key, records)
-    if len({record["seedless_id"] for record in records if "seedless_id" in record}) > 1:
-        labelled, keys = distinguishing_keys(records, averaged=["seed"])
-        raise _differ_in(keys[0] if keys else "id", labelled)
-    if len({record["seed"] for record in records}) < len(records):
-        ids = _some([record["id"] for record in records])
-        raise UserError(f"runs {ids} differ in more than their seed and would share a cell", "add id to --rows.")
+def _differing_keys(records: list[Record]) -> list[str]:
+    """Return few keys by which the runs of a cell differ in more than their seed; none if they do not."""
+    same = all(len({str(record.get(key)) for record in records}) == 1 for key in SAME_KEYS)
+    if same and len({record["seedless_id"] for record in records if "seedless_id" in record}) <= 1:
+        return [] if len({record["seed"] for record in records}) == len(records) else ["id"]
+    _, keys = distinguishing_keys(records, averaged=["seed"])
+    return keys or [key for key in SAME_KEYS if len({str(record.get(key)) for record in records}) > 1] or ["id"]
 
 
-def _differ_in(key: str, records: Sequence[Record]) -> UserError:
-    values = _some(sorted({str(record.get(key)) for record in records}))
+def _would_share_a_cell(
+    keys: list[str], records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
+) -> UserError:
+    labelled = with_settings(records) if any("." in key for key in keys) else records
+    described = [f"{key} ({_some(sorted({str(record.get(key)) for record in labelled}))})" for key in keys]
+    sizes = [key for key in keys if key.endswith(("way", "shot"))]
+    flags = {"--rows": [*rows, *(key for key in keys if key not in sizes)], "--columns": [*columns, *sizes]}
+    command = " ".join(f"{flag} {','.join(names)}" for flag, names in flags.items() if names)
     return UserError(
-        f"runs that differ in {key} ({values}) would share a cell",
-        f"add {key} to --rows or --columns, or select fewer runs.",
+        f"runs that differ in {' and '.join(described)} would share a cell",
+        f"select fewer runs with --where, or use `metarun compare {command}`.",
     )
 
 

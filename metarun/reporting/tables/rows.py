@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from metarun.errors import UserError
+from metarun.errors import UserError, printable
 from metarun.reporting.tables.differing_settings import differing_settings
 from metarun.reporting.tables.flags import FLAGS, flags, rank_cells
 from metarun.reporting.tables.pivot import SEEDS, figure_over_seeds
@@ -23,6 +24,7 @@ from metarun.reporting.tables.render import (
     table_width,
 )
 from metarun.reporting.tables.run_labels import distinguishing_labels
+from metarun.reporting.tables.selection import sort_records
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
 from metarun.results.settings import short_setting
@@ -93,6 +95,13 @@ def by_configuration(records: Sequence[Record]) -> list[Group]:
     return sorted(found, key=lambda group: _order({**group[0], **_mean_figure(group)}))
 
 
+def _value(key: str, group: Group) -> str:
+    """Write the values of a key in the runs of a group."""
+    values = [record.get(key) for record in group]
+    texts = ["–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+    return printable(", ".join(dict.fromkeys(texts)))
+
+
 def _mean_figure(group: Group) -> Record:
     key = metric_of(group[0]).key
     return {key: fmean(record[key] for record in group)}
@@ -154,8 +163,20 @@ UNEQUAL = ("≠", "≠ the commands of rows of its task set another training bud
 DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 
 
-def print_rows(records: list[Record], form: str, each_seed: bool = False) -> None:
-    """Print one row per configuration, or per run; as CSV and JSON one per run, with all its keys and its flags."""
+def print_rows(
+    records: list[Record], form: str, each_seed: bool = False, show: Sequence[str] = (), sort: str | None = None
+) -> None:
+    """Print one row per configuration, or per run; as CSV and JSON one per run, with all its keys and its flags.
+
+    Args:
+        records: of finished runs.
+        form: one of `FORMATS`.
+        each_seed: whether runs that differ only in their seed have a row each.
+        show: keys of the records that have columns too.
+        sort: a key to sort by; "-key" in reverse; None: by setting, then the best first.
+    """
+    if sort is not None and form in ("json", "csv"):
+        records = sort_records(records, sort)
     if form == "json":
         flagged = zip(records, flags(records), strict=True)
         rows = [{**record, "flags": own, "published": published(record)} for record, own in flagged]
@@ -164,11 +185,14 @@ def print_rows(records: list[Record], form: str, each_seed: bool = False) -> Non
         print(rows_as_csv(records), end="")
     else:
         width = console_of_any_width().width if form == "table" else math.inf
-        print_table(*all_columns(_groups(records, each_seed), width), form)
+        groups = [[record] for record in records] if each_seed else by_configuration(records)
+        print_table(*all_columns(groups if sort is None else _sorted(groups, sort), width, show), form)
 
 
-def _groups(records: list[Record], each_seed: bool) -> list[Group]:
-    return [[record] for record in records] if each_seed else by_configuration(records)
+def _sorted(groups: Sequence[Group], key: str) -> list[Group]:
+    """Sort groups by a key of their first run, metrics by their mean."""
+    by_place = [{**group[0], **_mean_figure(group), "place": place} for place, group in enumerate(groups)]
+    return [groups[record["place"]] for record in sort_records(by_place, key)]
 
 
 def rows_as_csv(records: list[Record]) -> str:
@@ -186,23 +210,28 @@ def markdown(records: list[Record]) -> str:
     return as_text(*all_columns(by_configuration(records), math.inf), "md")
 
 
-def all_columns(groups: Sequence[Group], width: float) -> tuple[list[str], list[list[str]], list[str]]:
+def all_columns(
+    groups: Sequence[Group], width: float, show: Sequence[str] = ()
+) -> tuple[list[str], list[list[str]], list[str]]:
     """Return head, rows and notes of a table with one row per group of runs that differ only in their seed.
 
-    The notes state what all rows share, and name the columns that do not fit in `width`.
+    Columns for the keys in `show` come after the method, data and task, and are never hidden. The notes state what all
+    rows share, and name the columns that do not fit in `width`.
     """
     records = [record for group in groups for record in group]
     before, after = list(COLUMNS.items())[:3], list(COLUMNS.items())[3:]
     settings, shared_settings, unequal = _settings(groups)
-    columns = {**dict(before), **settings, **dict(after), **DETAILS}
+    requested = {key: partial(_value, key) for key in show}
+    columns: dict[str, Callable[[Group], str]] = {**dict(before), **requested, **settings, **dict(after), **DETAILS}
     values = {name: [write(group) for group in groups] for name, write in columns.items()}
     values["accuracy %"], marks = _marked(values["accuracy %"], groups, unequal)
     if set(values["published %"]) == {"–"}:
         del values["published %"]
+    always = {*ALWAYS, *show}
     same = {name for name in DETAILS if len(set(values[name])) == 1}
-    constant = [name for name in values if len(groups) > 1 and len(set(values[name])) == 1 and name not in ALWAYS]
+    constant = [name for name in values if len(groups) > 1 and len(set(values[name])) == 1 and name not in always]
     same |= set(_without_room(values, [name for name in constant if name not in same], same, width))
-    can_go = [name for name in values if name not in (*ALWAYS, *same)]
+    can_go = [name for name in values if name not in (*always, *same)]
     hidden = _without_room(values, can_go, same, width)
     shown = [name for name in values if name not in (*same, *hidden)]
     notes = [f"{describe_interval(records)} {_what_floors_are(records)}"]
