@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from metarun.errors import UserError
+from metarun.errors import UserError, printable
 
 
 @contextmanager
@@ -21,6 +21,10 @@ def atomic_write(path: Path, backup: Path | None = None) -> Iterator[IO[bytes]]:
     Raises:
         UserError: the file cannot be written; `path` is unchanged and no temporary file is left.
     """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # bytes on the command line that are not UTF-8
+        raise UserError(f"{printable(str(path))} is not a valid file name", "use another name.") from None
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         try:

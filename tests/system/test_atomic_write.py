@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from metarun.errors import UserError
-from metarun.system.atomic_write import atomic_write
+from metarun.system.atomic_write import atomic_write, write_bytes
 
 
 def names(folder):
@@ -62,6 +62,11 @@ def test_a_missing_folder_is_reported(tmp_path):
     complaint = r"row.json cannot be written \(No such file or directory\)"
     with pytest.raises(UserError, match=complaint), atomic_write(tmp_path / "gone" / "row.json") as file:
         file.write(b"new")
+
+
+def test_a_name_that_is_not_text_is_reported(tmp_path):
+    with pytest.raises(UserError, match=r"\\ud800\.json is not a valid file name; use another name"):
+        write_bytes(tmp_path / "\ud800.json", b"")
 
 
 def test_an_exception_while_writing_leaves_the_old_file_unchanged(tmp_path):
