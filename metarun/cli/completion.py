@@ -1,7 +1,8 @@
-"""Tab completion of commands and their arguments. Shells call it as `metarun -sc query=SHELL`."""
+"""Tab completion of commands, their arguments, runs and keys. Shells call it as `metarun -sc query=SHELL`."""
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 # Arguments of the commands that do not use Hydra; `metarun data get` is followed by a data set.
 ARGUMENTS = {
@@ -17,6 +18,8 @@ ARGUMENTS = {
     "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),
     "doctor": (),
 }
+TAKE_RUNS = ("rm", "diff", "rerun", "plot")  # as plain words; others take run=RUN
+TAKE_KEYS = ("--rows", "--columns", "--sort", "--show", "--where")
 
 
 def complete(args: list[str], commands: Iterable[str]) -> int:
@@ -29,6 +32,8 @@ def complete(args: list[str], commands: Iterable[str]) -> int:
     typed = line.split()
     if len(typed) < 2 or (len(typed) == 2 and not line[-1].isspace()):
         _print_matches(commands, typed[1] if len(typed) > 1 else "")
+    elif not line[-1].isspace() and typed[-1].startswith("run="):
+        _print_matches((f"run={run}" for run in _runs()), typed[-1])
     elif typed[1] in ("train", "test"):
         from metarun.cli.hydra_app import run_under_hydra
 
@@ -41,12 +46,32 @@ def complete(args: list[str], commands: Iterable[str]) -> int:
 
 def _complete_arguments(command: str, args: list[str], new_word: bool) -> None:
     done, current = (args, "") if new_word or not args else (args[:-1], args[-1])
-    if command == "data" and done in (["get"], ["check"]):
+    before = done[-1] if done else ""
+    if before in TAKE_KEYS:
+        listed, comma, last = current.rpartition(",")
+        _print_matches((f"{listed}{comma}{key}" for key in _keys()), f"{listed}{comma}{last}")
+    elif before == "--against" and command == "compare":
+        _print_matches(_runs(), current)
+    elif command == "data" and done in (["get"], ["check"]):
         from metarun.cli.data import names
 
         _print_matches(names(), current)
     elif command != "data" or not done:
-        _print_matches(ARGUMENTS[command], current)
+        _print_matches([*ARGUMENTS[command], *(_runs() if command in TAKE_RUNS else [])], current)
+
+
+def _runs() -> list[str]:
+    """Return the ids of the runs in results/, and the names that stand for one."""
+    ids = sorted(path.name.rpartition("-")[2] for path in Path("results/runs").glob("*-*"))
+    return [*ids, "last", "best"] if ids else []
+
+
+def _keys() -> list[str]:
+    """Return the keys of rows, and those of configs."""
+    from metarun.cli.config_help import config_keys
+    from metarun.results.record_schema import KINDS
+
+    return sorted({*KINDS, *config_keys()})
 
 
 def _print_matches(options: Iterable[str], prefix: str) -> None:

@@ -189,6 +189,17 @@ def _all_keys(command: str) -> dict[str, Key]:
     return keys
 
 
+def config_keys() -> list[str]:
+    """Return the dotted keys of `metarun train` in metarun's own YAML files."""
+    groups = ("algo", "backbone", "data", "task")
+    return sorted(
+        {
+            *_all_keys("train"),
+            *(key for group in groups for option in _options(group) for key in _keys_of(group, option)),
+        }
+    )
+
+
 def read_keys(file: Path) -> dict[str, Key]:
     """Return the keys of a YAML file by dotted name, each with the comment beside it or above it.
 

@@ -220,12 +220,23 @@ def test_hydra_full_error_shows_the_traceback() -> None:
         ("metarun plot he", ["heatmap"]),
         ("metarun rerun --de", ["--device"]),
         ("metarun plot curve --aga", ["--against"]),
+        ("metarun compare --rows algo.inner_st", ["algo.inner_steps"]),
+        ("metarun compare --show algo,train.outer_l", ["algo,train.outer_lr", "algo,train.outer_lr_end"]),
+        ("metarun compare --against 0", ["0a1b2c3d"]),
+        ("metarun test run=", ["run=0a1b2c3d", "run=last", "run=best"]),
+        ("metarun diff la", ["last"]),
         ("metarun nonsense ", []),
     ],
 )
 def test_completion_prints_the_matching_options(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, offered: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    line: str,
+    offered: list[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/runs/maml-glyphs-5w1s-0a1b2c3d").mkdir(parents=True)
     monkeypatch.setenv("COMP_LINE", line)
     assert run_here("-sc", "query=bash") == 0
     assert capsys.readouterr().out.split() == offered
