@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.commands.test_within import SMALL
 
 
+@pytest.mark.slow
 def test_augmentation_changes_the_training_and_nothing_else(metarun):
     plain = metarun("train", "algo=protonet", *SMALL)
     assert plain.code == 0, plain.err
