@@ -51,6 +51,11 @@ def test_a_crop_is_a_part_of_the_padded_picture_and_every_part_occurs():
     assert set(found) == set(parts)
 
 
+def test_padding_may_be_larger_than_the_picture():
+    changed = Crop(2000)(torch.ones(50, 1, 4, 4), keys(50))
+    assert (changed == 0).all()
+
+
 @pytest.mark.parametrize(("side", "padding"), [(84, 8), (32, 4), (28, 3)])
 def test_a_share_of_padding_is_that_of_the_papers(side, padding):
     black = Crop(PRESETS["photo"]["crop"])(torch.ones(300, 1, side, side), keys(300)) == 0
@@ -217,9 +222,10 @@ def test_changes_are_made_in_the_order_of_the_papers():
         ({"crop": True}, PICTURES, "train.augment.crop=True must be a number of pixels"),
         ({"resized_crop": [0.5, 0.1]}, PICTURES, r"resized_crop=\[0.5, 0.1\] must be the smallest and the largest"),
         ({"resized_crop": 0.5}, PICTURES, "resized_crop=0.5 must be the smallest and the largest"),
-        ({"jitter": float("nan")}, PICTURES, "jitter=nan must be a number from 0 on"),
+        ({"jitter": float("nan")}, PICTURES, "jitter=nan must be a strength from 0 to 1"),
         ({"flip": 1.5}, PICTURES, "flip=1.5 must be a probability"),
         ({"time_masks": [2, 0]}, SPECTROGRAMS, r"time_masks=\[2, 0\] must be how many masks"),
+        ({"time_masks": [10**9, 0.2]}, SPECTROGRAMS, r"time_masks=\[1000000000, 0.2\] must be how many masks"),
         ({"frequency_masks": 2}, SPECTROGRAMS, "frequency_masks=2 must be how many masks"),
         (
             "photo",

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metarun.tasks.rng import split_key, uniform
@@ -30,10 +29,11 @@ class Crop:
         """Return the changed pictures."""
         share = round(self.padding * max(x.shape[2:]), 6)  # not 8.000000001 of 84
         padding = int(self.padding) if self.padding >= 1 else math.ceil(share)
-        start = (uniform(key, 2) * (2 * padding + 1)).long()  # (n, 2) from the top and from the left
-        padded = F.pad(x, [padding] * 4)
+        start = (uniform(key, 2) * (2 * padding + 1)).long() - padding  # (n, 2) from the top and from the left
         rows, columns = (start[:, i, None] + torch.arange(x.shape[2 + i], device=x.device) for i in (0, 1))
-        return _pick(padded, rows, columns)
+        inside = [(at >= 0) & (at < size) for at, size in zip((rows, columns), x.shape[2:], strict=True)]
+        picked = _pick(x, rows.clamp(0, x.shape[2] - 1), columns.clamp(0, x.shape[3] - 1))
+        return picked.where(_along(inside[0], 2) & _along(inside[1], 3), 0)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What `train.augment` can be: the name of a published recipe, or changes with their strengths."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 PICTURES, SPECTROGRAMS = "pictures", "spectrograms"
 _MAX_PADDING = 2048  # pixels
+_MAX_MASKS = 100
 
 
 def augmentations(value: object, inputs: Mapping[str, InputSpec], name: str) -> dict[str, Augmentation]:
@@ -86,8 +86,8 @@ def _resized_crop(key: str, value: object) -> ResizedCrop:
 
 
 def _jitter(key: str, value: object) -> Jitter:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise UserError(f"{key}={value} must be a number from 0 on, such as 0.4.")
+    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise UserError(f"{key}={value} must be a strength from 0 to 1, such as 0.4.")
     return Jitter(float(value))
 
 
@@ -100,7 +100,7 @@ def _flip(key: str, value: object) -> Flip:
 def _masks(dim: int) -> Callable[[str, object], Masks]:
     def make(key: str, value: object) -> Masks:
         match value:
-            case [int() as count, float() | int() as share] if count >= 1 and 0 < share <= 1:
+            case [int() as count, float() | int() as share] if 1 <= count <= _MAX_MASKS and 0 < share <= 1:
                 return Masks(dim, count, float(share))
         raise UserError(f"{key}={value} must be how many masks and the largest share that one hides, such as [2,0.2].")
 
