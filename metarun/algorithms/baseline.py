@@ -12,7 +12,7 @@ from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
+from metarun.tasks.losses import check_label_smoothing, smoothed_loss
 
 
 class Baseline(Stepless):
@@ -30,6 +30,7 @@ class Baseline(Stepless):
         train_classes: number of meta-train classes, set from the data.
         cost: inverse strength of the head's penalty, scikit-learn's C.
         normalise: divide each feature vector by its length before fitting the head, as RFS does; Chen et al. do not.
+        label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
 
     Raises:
         UserError: an argument is out of range.
@@ -45,8 +46,10 @@ class Baseline(Stepless):
         train_classes: int,
         cost: float = 1.0,
         normalise: bool = True,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        check_label_smoothing(label_smoothing)
         self.backbone = backbone
         if cost <= 0:
             raise UserError(
@@ -55,11 +58,12 @@ class Baseline(Stepless):
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.cost = cost
         self.normalise = normalise
+        self.label_smoothing = label_smoothing
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
         x, classes = pretraining_batch(tasks)
-        return mean_loss(self.classifier(self.backbone(x)), classes)
+        return smoothed_loss(self.classifier(self.backbone(x)), classes, self.label_smoothing)
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`; the head is fitted to the support set."""

@@ -15,7 +15,7 @@ from metarun.algorithms.protonet import prototypes
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.tasks.batch import Support, TaskBatch
-from metarun.tasks.losses import mean_loss
+from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss
 
 Head = tuple[Tensor, Tensor]  # (classes, features) directions, and the scale of their cosines
 
@@ -36,6 +36,7 @@ class BaselinePP(Algorithm):
         train_classes: number of meta-train classes, set from the data.
         inner_lr: learning rate of the gradient steps of a task's head.
         scale: initial scale of the cosines.
+        label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
 
     Raises:
         UserError: an argument is out of range.
@@ -51,8 +52,10 @@ class BaselinePP(Algorithm):
         train_classes: int,
         inner_lr: float = 0.01,
         scale: float = 10.0,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        check_label_smoothing(label_smoothing)
         if scale <= 0:
             raise UserError(
                 f"algo.scale={scale} but it must be above 0", "raise `algo.scale`; the paper's code uses 2 and 10."
@@ -64,11 +67,13 @@ class BaselinePP(Algorithm):
         self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # so is this
         self.inner_lr = inner_lr
         self.scale = scale
+        self.label_smoothing = label_smoothing
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
         x, classes = pretraining_batch(tasks)
-        return mean_loss(cosine_logits(self.backbone(x), (self.directions, self.learned_scale)), classes)
+        logits = cosine_logits(self.backbone(x), (self.directions, self.learned_scale))
+        return smoothed_loss(logits, classes, self.label_smoothing)
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`; without adaptation it predicts the nearest mean direction."""

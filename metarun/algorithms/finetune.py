@@ -15,7 +15,7 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
-from metarun.tasks.losses import mean_loss
+from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 
@@ -34,6 +34,7 @@ class FineTune(Algorithm):
         train_classes: number of meta-train classes, set from the data.
         inner_lr: learning rate of the steps.
         optimizer: of the steps, "sgd" or "adam".
+        label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
 
     Raises:
         UserError: an argument is out of range.
@@ -48,8 +49,10 @@ class FineTune(Algorithm):
         train_classes: int,
         inner_lr: float = 0.001,
         optimizer: Literal["sgd", "adam"] = "adam",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        check_label_smoothing(label_smoothing)
         if optimizer not in ("sgd", "adam"):
             raise UserError(f"algo.optimizer='{optimizer}' is not one of sgd, adam.")
         if inner_lr <= 0:
@@ -58,11 +61,12 @@ class FineTune(Algorithm):
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.inner_lr = inner_lr
         self.optimizer = optimizer
+        self.label_smoothing = label_smoothing
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes."""
         x, classes = pretraining_batch(tasks)
-        return mean_loss(self.classifier(self.backbone(x)), classes)
+        return smoothed_loss(self.classifier(self.backbone(x)), classes, self.label_smoothing)
 
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`."""

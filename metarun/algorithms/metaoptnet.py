@@ -1,7 +1,6 @@
 """MetaOptNet: a support vector machine as the head."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.solvers.crammer_singer import dual_coefficients
@@ -10,7 +9,7 @@ from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
+from metarun.tasks.losses import check_label_smoothing, smoothed_loss
 
 
 class MetaOptNet(Stepless):
@@ -49,23 +48,14 @@ class MetaOptNet(Stepless):
             raise UserError(f"algo.c={c} but it must be above 0", "raise `algo.c`.")
         if init_scale <= 0:
             raise UserError(f"algo.init_scale={init_scale} but it must be above 0", "raise `algo.init_scale`.")
-        if not 0 <= label_smoothing < 1:
-            raise UserError(
-                f"algo.label_smoothing={label_smoothing} but it must be at least 0 and below 1",
-                "change `algo.label_smoothing`.",
-            )
+        check_label_smoothing(label_smoothing)
         self.c = c
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))
         self.label_smoothing = label_smoothing
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries (equation 11), with smoothed labels as in the authors' code."""
-        logits = self.logits_of_tasks(tasks)
-        if self.label_smoothing == 0:
-            return mean_loss(logits, tasks.query_y)
-        others = 1 - F.one_hot(tasks.query_y, tasks.way).to(logits.dtype)
-        loss_of_others = -(others * logits.log_softmax(-1)).sum(-1).mean() / (tasks.way - 1)
-        return (1 - self.label_smoothing) * mean_loss(logits, tasks.query_y) + self.label_smoothing * loss_of_others
+        return smoothed_loss(self.logits_of_tasks(tasks), tasks.query_y, self.label_smoothing)
 
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless` (equation 12)."""

@@ -13,7 +13,7 @@ from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
+from metarun.tasks.losses import check_label_smoothing, smoothed_loss
 
 MEAN_WINDOW = 100  # batches of the running mean in pre-training; features of older ones are outdated
 
@@ -32,6 +32,7 @@ class SimpleShot(Stepless):
         backbone: the network whose features are compared.
         train_classes: number of meta-train classes, set from the data.
         transform: of the features; "UN": none, "L2N": length 1, "CL2N": centred, then length 1.
+        label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
 
     Raises:
         UserError: `transform` is invalid.
@@ -48,8 +49,10 @@ class SimpleShot(Stepless):
         backbone: Backbone,
         train_classes: int,
         transform: Literal["UN", "L2N", "CL2N"] = "CL2N",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        check_label_smoothing(label_smoothing)
         self.backbone = backbone
         if transform not in ("UN", "L2N", "CL2N"):
             raise UserError(f"algo.transform='{transform}' is not one of UN, L2N, CL2N.")
@@ -57,13 +60,14 @@ class SimpleShot(Stepless):
         self.register_buffer("mean", torch.zeros(backbone.features))
         self.register_buffer("batches", torch.zeros(()))
         self.transform = transform
+        self.label_smoothing = label_smoothing
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the batch's examples among all meta-train classes; update the mean."""
         x, classes = pretraining_batch(tasks)
         features = self.backbone(x)
         self._update_mean(features.detach(), MEAN_WINDOW)
-        return mean_loss(self.classifier(features), classes)
+        return smoothed_loss(self.classifier(features), classes, self.label_smoothing)
 
     @torch.no_grad()
     def calibrate(self, tasks: TaskBatch) -> None:

@@ -25,8 +25,14 @@ EXCLUDED_FROM_ID = (
 # They can all change a number, and a run with `deterministic` must not be replaced by one without it.
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
-    **{"task.within": None, "train.within": None},
+    **{"task.within": None, "train.within": None, "train.augment": None},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
+}
+
+# Arguments added to metarun's classes in later versions, with the value that stands for what they did before.
+ADDED_ARGUMENTS = {
+    f"metarun.algorithms.{name}": {"label_smoothing": 0.0}
+    for name in ("Baseline", "BaselinePP", "SimpleShot", "FineTune")
 }
 
 _STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`
@@ -52,6 +58,10 @@ def run_id(config: Config) -> str:
         node = OmegaConf.select(identity, parent) if parent else identity
         if node is not None and (not parent or _has_metaruns_meaning(node, name)):
             node.pop(name, None)
+    algo = OmegaConf.select(identity, "algo")
+    for name, value in ADDED_ARGUMENTS.get(str(OmegaConf.select(identity, "algo._target_")), {}).items():
+        if algo.get(name) == value:
+            algo.pop(name)
     plain = _with_content(OmegaConf.to_container(identity))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
 

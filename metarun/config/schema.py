@@ -30,6 +30,7 @@ class TrainConfig:
     shot: int = MISSING
     query: int = MISSING
     within: str | None = None
+    augment: Any = None
     outer_optimizer: str = MISSING
     outer_lr: float = MISSING
     lr_schedule: str = MISSING

@@ -89,7 +89,7 @@ def _members(root: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     """Return the files of a zip by their normalised paths, without `./` and the like."""
     members: dict[str, zipfile.ZipInfo] = {}
     for written, entry in _entries(archive):
-        _check_stays_inside(root, written)
+        check_stays_inside(root, written)
         name = PurePosixPath(written).as_posix()
         if written.endswith("/"):  # a folder
             continue
@@ -125,7 +125,8 @@ def _damaged(root: Path, reason: object) -> UserError:
     return UserError(f"{root} is not a valid zip archive ({reason})", "download it again or delete it.")
 
 
-def _check_stays_inside(root: Path, name: str) -> None:
+def check_stays_inside(root: Path, name: str) -> None:
+    """Raise a UserError if the name of a file in an archive leads out of it."""
     steps = name.replace("\\", "/").split("/")
     if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", name):
         raise UserError(f"{root} contains '{name}', a path outside the archive", "download it from a source you trust.")

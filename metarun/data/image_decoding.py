@@ -31,19 +31,35 @@ def decode(where: str, content: bytes, size: int, channels: int) -> NDArray[np.u
     Raises:
         UserError: it cannot be decoded, or has more than 8 bits a channel.
     """
+    from PIL import Image
+
+    flat = open_picture(where, content, "RGB" if channels == 3 else "L")
+    if flat.size != (size, size):
+        flat = flat.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(flat).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def open_picture(where: str, content: bytes, mode: str) -> "Image":
+    """Return a picture in its own size; see `decode`.
+
+    Args:
+        where: name of the picture, for messages.
+        content: bytes of the file.
+        mode: Pillow's name of the channels, "RGB" or "L".
+
+    Raises:
+        UserError: as `decode`.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content), formats=_FORMATS) as image:
             if image.mode in _DEEP:
                 raise ValueError(f"mode {image.mode}, more than 8 bits a channel")
-            flat = _on_white(ImageOps.exif_transpose(image)).convert("RGB" if channels == 3 else "L")
+            return _on_white(ImageOps.exif_transpose(image)).convert(mode)
     except Exception as error:  # Pillow raises a dozen types on untrusted bytes, such as DecompressionBombError
         reason = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise UserError(f"{where} cannot be decoded ({reason})", "fix or remove it.") from error
-    if flat.size != (size, size):
-        flat = flat.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(flat).reshape(size, size, channels).transpose(2, 0, 1)
 
 
 def _on_white(image: "Image") -> "Image":

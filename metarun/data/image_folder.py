@@ -49,6 +49,7 @@ class ImageFolder:
         known: the published set, of which this must be a complete copy; None: pictures of your own.
         invert: swap light and dark, for ink on paper tested beside Omniglot, which is light on dark.
         storage: "memory", or "disk": leave the pictures in the cache, for sets larger than memory.
+        boxes: of each picture, keep only the bounding box of what it shows; CUB has boxes.
 
     Raises:
         UserError: an argument is out of range.
@@ -67,6 +68,7 @@ class ImageFolder:
         known: PublishedName | None = None,
         invert: bool = False,
         storage: Storage = "memory",
+        boxes: bool = False,
     ) -> None:
         if not 1 <= size <= _MAX_SIZE:
             raise UserError(f"data.size={size} but it must be from 1 to {_MAX_SIZE} pixels", "correct `data.size`.")
@@ -78,6 +80,12 @@ class ImageFolder:
         self.known = None if known is None else PUBLISHED[known]
         if self.known:
             self.name, self.summary, self.licence = self.known.name, self.known.summary, self.known.licence
+        opened = open_files if self.known is None else self.known.open_boxes if boxes else self.known.open
+        if boxes and (self.known is None or opened is None):
+            raise UserError(f"data.boxes=true but {self.name} has no bounding boxes", "set `data.boxes=false`.")
+        assert opened is not None
+        self._open = opened
+        self.boxes = boxes
 
     def load(self) -> ClassDataset:
         """Return the pictures, from the cache or decoded (seconds to minutes).
@@ -160,8 +168,9 @@ class ImageFolder:
         """Return the pictures of each class and split."""
         if root is None:
             raise self._missing_error()
-        with open_files(root, _MAX_BYTES) as (names, read):
-            layout = find_layout(self.name, root, names, read, self._split_file(), empty_folders(root))
+        with self._open(root, _MAX_BYTES) as (names, read):
+            empty = [] if self.known else empty_folders(root)
+            layout = find_layout(self.name, root, names, read, self._split_file(), empty)
         if self.known and self.split is None:
             self.known.check_complete(root, layout.splits)
         return layout
@@ -177,7 +186,7 @@ class ImageFolder:
 
     def _decode(self, root: Path, which: Split, files: Sequence[str], key: str) -> Iterator[NDArray[np.uint8]]:
         log.info("Reading %s of meta-%s from %s, once.", counted(len(files), "picture"), which, root)
-        with open_files(root, _MAX_BYTES) as (_, read):
+        with self._open(root, _MAX_BYTES) as (_, read):
             for file in files:
                 picture = decode(f"{root}: {file}", read(file), self.size, self.channels)[None]
                 yield 255 - picture if self.invert else picture
@@ -187,7 +196,8 @@ class ImageFolder:
     def _key(self, root: Path | None) -> str:
         """Identify the content of the cache. A published set does not change; your own pictures may."""
         state = f"layout {LAYOUT}|{content_hash(root)}" if root and self.root else ""
-        return f"pictures-{RECIPE}-{self.size}-{self.channels}{'-inverted' * self.invert}|{self.name}|{state}"
+        changes = f"{'-inverted' * self.invert}{'-boxes' * self.boxes}"
+        return f"pictures-{RECIPE}-{self.size}-{self.channels}{changes}|{self.name}|{state}"
 
     def _cache(self, which: Split) -> Path:
         return self._path(f"{which}.npz")
@@ -195,7 +205,7 @@ class ImageFolder:
     def _path(self, name: str) -> Path:
         """Return the path of a file of the cache."""
         _, lists = self._split_file() or ("", b"")
-        settings = f"{self.root}|{self.size}|{self.channels}|{'inverted|' * self.invert}"
+        settings = f"{self.root}|{self.size}|{self.channels}|{'inverted|' * self.invert}{'boxes|' * self.boxes}"
         own = hashlib.sha256(os.fsencode(settings) + lists).hexdigest()[:8]
         return data_root() / "pictures" / f"{self.name}-{own}-{name}"
 

@@ -24,6 +24,7 @@ from metarun.runner.record import describe_training
 from metarun.system.determinism import torch_settings
 from metarun.system.memory import keep_freed_memory
 from metarun.system.signals import deferred_signals
+from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
 from metarun.training.distributed import Ranks, process_group
@@ -124,6 +125,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
     train_stream = parts.stream("train", shape, seed)
+    changes = augmentations(train.get("augment"), parts.source.inputs, parts.source.name)  # missing in earlier runs
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
     check_tasks_fit(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
     parts.check_head(shape, parts.test_shape)
@@ -131,6 +133,10 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
     _check_trustworthy(parts, train_stream, val_stream)
+    if changes:
+        log.info("meta-training examples are changed at random: %s", ", ".join(changes))
+        augmented = AugmentedStream(train_stream, changes, seed)
+        return Training(parts.algorithm, parts.schedule, augmented, val_stream, seed, ranks)
     return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks)
 
 

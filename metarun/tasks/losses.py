@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metarun.errors import UserError
+
 
 def per_query_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     """Return (...) the loss of each prediction.
@@ -21,6 +23,33 @@ def per_query_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 def mean_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     """Return the mean over all predictions, which an inner or outer loop minimises."""
     return per_query_loss(predictions, targets).mean()
+
+
+def smoothed_loss(predictions: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy with targets that give the other classes `smoothing` in equal parts.
+
+    Szegedy et al. 2016 (https://arxiv.org/abs/1512.00567, section 7) give the label its part too, and so does
+    `torch.nn.functional.cross_entropy`; the code of MetaOptNet does it as here.
+
+    Args:
+        predictions: (..., way) logits.
+        labels: (...) int64.
+        smoothing: from 0 to 1; 0 is `mean_loss`.
+    """
+    if smoothing == 0:
+        return mean_loss(predictions, labels)
+    way = predictions.shape[-1]
+    others = 1 - F.one_hot(labels, way).to(predictions.dtype)
+    loss_of_others = -(others * predictions.log_softmax(-1)).sum(-1).mean() / (way - 1)
+    return (1 - smoothing) * mean_loss(predictions, labels) + smoothing * loss_of_others
+
+
+def check_label_smoothing(smoothing: float) -> None:
+    """Raise a UserError if the smoothing of a method's labels is out of range."""
+    if not 0 <= smoothing < 1:
+        raise UserError(
+            f"algo.label_smoothing={smoothing} but it must be at least 0 and below 1", "change `algo.label_smoothing`."
+        )
 
 
 def correct(predictions: Tensor, labels: Tensor) -> Tensor:

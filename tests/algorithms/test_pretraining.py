@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from metarun.algorithms import Baseline, BaselinePP, FineTune, NearestCentroid, SimpleShot
+from metarun.algorithms.baselinepp import cosine_logits
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import NORMS
 from metarun.data import Sinusoid
@@ -78,6 +79,19 @@ def test_the_loss_is_the_cross_entropy_among_all_meta_train_classes(method):
     made, tasks = make(method), make_tasks()
     x, classes = pretraining_batch(tasks)
     expected = F.cross_entropy(made.classifier(made.backbone(x)), classes)
+    torch.testing.assert_close(made.meta_loss(tasks), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("method", PRETRAINED)
+def test_smoothed_labels_give_the_other_classes_their_part(method):
+    made, tasks = make(method), make_tasks()
+    x, classes = pretraining_batch(tasks)
+    made.label_smoothing = 0.1
+    features = made.backbone(x)
+    logits = cosine_logits(features, (made.directions, made.learned_scale)) if method == "baselinepp" else None
+    logits = made.classifier(features) if logits is None else logits
+    # torch gives the label a part too: 11 of 12 parts go to the other classes
+    expected = F.cross_entropy(logits, classes, label_smoothing=0.1 * CLASSES / (CLASSES - 1))
     torch.testing.assert_close(made.meta_loss(tasks), expected, rtol=1e-12, atol=0)
 
 
@@ -165,6 +179,7 @@ def test_a_floor_equals_scikit_learns_nearest_centroid(inputs):
         (BaselinePP, {"inner_lr": -1.0}, r"algo\.inner_lr=-1\.0 but it must be above 0"),
         (SimpleShot, {"transform": "CL3N"}, r"algo\.transform='CL3N' is not one of UN, L2N, CL2N"),
         (FineTune, {"optimizer": "lbfgs"}, r"algo\.optimizer='lbfgs' is not one of sgd, adam"),
+        (Baseline, {"label_smoothing": 1.0}, r"algo\.label_smoothing=1\.0 but it must be at least 0 and below 1"),
         (FineTune, {"inner_lr": 0.0}, r"algo\.inner_lr=0\.0 but it must be above 0"),
     ],
 )

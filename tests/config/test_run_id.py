@@ -76,6 +76,18 @@ def test_ids_of_earlier_versions_are_unchanged(here, monkeypatch, words):
     assert run_id(config(*words)) == EARLIER[words]
 
 
+@pytest.mark.parametrize(
+    "word", ["train.augment=photo", "train.augment={flip:0.5}", "train.augment={flip:0.4}", "algo.label_smoothing=0.1"]
+)
+def test_how_examples_and_labels_are_changed_is_in_the_id(here, word):
+    plain = run_id(config("algo=baseline", "data=glyphs"))
+    assert plain == run_id(config("algo=baseline", "data=glyphs", "train.augment=null", "algo.label_smoothing=0.0"))
+    assert run_id(config("algo=baseline", "data=glyphs", word)) not in (
+        plain,
+        run_id(config("algo=baseline", "data=glyphs", "train.augment={flip:0.6}")),
+    )
+
+
 DATA_SETS = ("caltech101", "glyphs", "image_folder", "l2l_taskset", "miniimagenet", "omniglot", "sinusoid")
 # For each algo, a hash of its ids in these settings, from when backbone recipes were separate files.
 SETTINGS = [
@@ -83,6 +95,11 @@ SETTINGS = [
     *(("data=miniimagenet", word) for word in ("backbone=resnet12", "task=5way5shot")),
     *(("data=omniglot", word) for word in ("task=20way1shot", "task=20way5shot")),
 ]
+# Their recipes for photographs did without this then.
+NOT_THEN = {
+    **dict.fromkeys(("baseline", "baselinepp", "metaoptnet", "simpleshot"), ("train.augment=null",)),
+    "finetune": ("train.augment=null", "algo.label_smoothing=0.0"),
+}
 HASHES_OF_IDS = {
     "anil": "2aff2cc1",
     "baseline": "b7a3cb62",
@@ -111,7 +128,7 @@ HASHES_OF_IDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", HASHES_OF_IDS)
 def test_the_ids_of_every_algo_are_unchanged(here, algo):
-    ids = " ".join(run_id(config(f"algo={algo}", *words)) for words in SETTINGS)
+    ids = " ".join(run_id(config(f"algo={algo}", *words, *NOT_THEN.get(algo, ()))) for words in SETTINGS)
     assert hashlib.sha256(ids.encode()).hexdigest()[:8] == HASHES_OF_IDS[algo]
 
 

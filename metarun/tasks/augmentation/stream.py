@@ -1,0 +1,58 @@
+"""A stream whose examples are changed at random, each by a key of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from metarun.data.examples import FloorVectors
+from metarun.system.inputs import Inputs
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.rng import root_key, split_key
+from metarun.tasks.stream import TaskStream
+
+Augmentation = Callable[[Tensor, Tensor], Tensor]  # (n, *shape) examples and (n,) keys -> (n, *shape)
+
+
+class AugmentedStream:
+    """The tasks of a stream with changed examples; what is changed how depends on the seed and the task's number alone.
+
+    So a resumed training, one split among processes, or one with fewer tasks at once sees the same examples. Support
+    and query examples have keys of their own, and so has each change, so that adding one leaves the others as they are.
+
+    Args:
+        stream: whose examples are single tensors.
+        changes: made in this order, by name.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, stream: TaskStream, changes: Mapping[str, Augmentation], seed: int) -> None:
+        self.stream = stream
+        self.shape: TaskShape = stream.shape
+        self.available = stream.available
+        self.floor_vectors: FloorVectors = stream.floor_vectors
+        self._changes = [(root_key("augment", name, seed), change) for name, change in changes.items()]
+
+    def draw(self, first: int, count: int) -> TaskBatch:
+        """Return tasks `first` to `first + count - 1` with changed examples."""
+        tasks = self.stream.draw(first, count)
+        numbers = 2 * torch.arange(first, first + count, device=tasks.device)
+        return replace(
+            tasks,
+            support_x=self._change(tasks.support_x, numbers),
+            query_x=self._change(tasks.query_x, numbers + 1),
+        )
+
+    def _change(self, x: Inputs, numbers: Tensor) -> Tensor:
+        """Return (T, n, *shape) changed examples of T tasks; (T,) numbers of their support or query sets."""
+        assert isinstance(x, Tensor), "checked by `augmentations`"
+        examples = torch.arange(x.shape[1], device=x.device)
+        changed = x.flatten(0, 1)
+        for key, change in self._changes:
+            changed = change(changed, split_key(split_key(key, numbers)[:, None], examples).flatten())
+        return changed.reshape(x.shape)
+
+    def hash(self, count: int) -> str:
+        """Return the hash of the tasks, which augmentation leaves as they are."""
+        return self.stream.hash(count)
