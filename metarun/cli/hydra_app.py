@@ -94,9 +94,9 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
     if parsed.experimental_rerun:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
     _check_folder("--config-dir", parsed.config_dir)
-    overrides = [
-        quote_if_needed(_null_to_deletion(_quote_ids(_without_plus(override)))) for override in parsed.overrides
-    ]
+    overrides = [quote_if_needed(_null_to_deletion(_quote_ids(override))) for override in parsed.overrides]
+    if command == "train" and not parsed.config_path and not parsed.config_name:  # conf/config.yaml
+        overrides = [_without_plus(override) for override in overrides]
     _check_sweep(overrides)
     flags = [arg for arg in args if arg not in parsed.overrides]
     if parsed.config_path and "://" not in parsed.config_path:
