@@ -72,7 +72,14 @@ class ClassTaskStream:
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; bytes become floats only here."""
-        support, query, classes = self._gather(first, count)
+        return self._batch(*self._gather(first, count))
+
+    def draw_numbers(self, numbers: Tensor) -> TaskBatch:
+        """Return the tasks with some numbers (tasks,); not of disjoint tasks."""
+        assert isinstance(self._choice, WithReplacement)
+        return self._batch(*self._taken(self._choice.rows_of(numbers.to(self._offsets.device))))
+
+    def _batch(self, support: Inputs, query: Inputs, classes: Tensor) -> TaskBatch:
         return TaskBatch(
             *self._labelled(support, self.shape.shot),
             *self._labelled(query, self.shape.query),
@@ -84,6 +91,16 @@ class ClassTaskStream:
     def examples(self) -> int:
         """How many the split has."""
         return int(self._offsets[-1])
+
+    @property
+    def class_count(self) -> int:
+        """How many classes the split has."""
+        return len(self._offsets) - 1
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether examples are read from the disk."""
+        return self._on_disk is not None
 
     def embed(self, embed: Callable[[Inputs], Tensor], at_once: int) -> Tensor:
         """Return the features (examples, features) of the split.
@@ -117,7 +134,11 @@ class ClassTaskStream:
         return of_features
 
     def _look_up(self, first: int, count: int) -> _Stored:
-        support, query = self.rows(first, count)
+        return self._taken(self._choice.rows(first, count))
+
+    def _taken(self, rows: Tensor) -> _Stored:
+        """Return the examples of rows (count, way, shot + query), and the classes."""
+        support, query = rows[..., : self.shape.shot], rows[..., self.shape.shot :]
         return self._take(support.flatten(1)), self._take(query.flatten(1)), self.class_of(support[..., 0])
 
     def class_of(self, rows: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.reporting.tables.selection import sort_records
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
+from metarun.results.set_rows import set_count, with_set_rows
 from metarun.results.settings import short_setting
 from metarun.system.durations import short_duration
 from metarun.system.paths import exists
@@ -52,7 +53,7 @@ def finished_rows(paths: Sequence[Path]) -> list[Record]:
     done = [record for record in records if record["status"] == "done"]
     if not done:
         raise UserError(f"no finished run in {', '.join(map(str, paths))}", "start one with `metarun train`.")
-    return sorted_rows(done)
+    return sorted_rows(with_set_rows(done))
 
 
 def sorted_rows(records: list[Record]) -> list[Record]:
@@ -74,7 +75,9 @@ def _setting(record: Record) -> str:
 
 
 def _data(record: Record) -> str:
-    return record["data"] if record["data"] == record["test_data"] else f"{record['data']} → {record['test_data']}"
+    data = record["data"] if record["data"] == record["test_data"] else f"{record['data']} → {record['test_data']}"
+    sets = set_count(record)
+    return data if sets == 1 else f"{data} (mean of {sets})"
 
 
 def _floor(record: Record) -> str:
