@@ -27,7 +27,7 @@ EXCLUDED_FROM_ID = (
 # They can all change a number, and a run with `deterministic` must not be replaced by one without it.
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
-    **{"task.within": None, "train.within": None},
+    **{"task.within": None, "train.within": None, "test.unknown": 0, "test.out_of_scope": 0},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
 }
 

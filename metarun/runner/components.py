@@ -31,6 +31,7 @@ from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskSource, TaskStream
+from metarun.tasks.unknown_queries import UnknownQueries, unknown_queries
 from metarun.tasks.varying_stream import VaryingTaskStream
 from metarun.training.schedule import MAX_TASKS, Schedule
 
@@ -142,8 +143,15 @@ class Parts:
         if tasks > MAX_TASKS:
             lower = knob("test.tasks", tasks)
             raise UserError(f"test.tasks={tasks:,} but at most {MAX_TASKS:,} are possible", f"lower {lower}.")
+        _ = self.unknown  # refused now, not after the training
         every = tasks * self.source.tested_sets
         return min(every, self.test_stream.available or every), steps
+
+    @cached_property
+    def unknown(self) -> tuple[UnknownQueries, ...]:
+        """The unknown queries of meta-test tasks; both keys are missing in runs of earlier versions."""
+        test = self.config["test"]
+        return unknown_queries(test.get("unknown", 0), test.get("out_of_scope", 0), self.test_stream)
 
     @cached_property
     def duplicates(self) -> Duplicates | None:

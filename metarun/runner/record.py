@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -294,10 +294,14 @@ def _floor(found: Evaluation, floor_found: Evaluation) -> float | None:
     return float(last.double().mean()) if len(last) else None
 
 
-def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
+def task_columns(found: Evaluation, more: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step.
 
     A loss that is not below `LARGEST` is NaN here and missing in the file.
+
+    Args:
+        found: the values of each task.
+        more: further columns, (steps + 1, tasks) each.
     """
     steps, tasks = found.loss.shape
     loss = found.loss.double()
@@ -310,7 +314,7 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
         columns["accuracy"] = found.values["accuracy"].flatten().numpy()
         columns["nll"] = columns["loss"]
         columns["confidence"] = found.values["confidence"].flatten().double().numpy()
-    return columns
+    return {**columns, **{name: values.flatten().numpy() for name, values in more.items()}}
 
 
 def _peak_memory_mb(device: torch.device) -> float:

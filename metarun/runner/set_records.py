@@ -1,6 +1,7 @@
 """The part of a record that is about each data set of a mixture."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,8 +18,8 @@ from metarun.tasks.varying_stream import by_shape
 def describe_sets(found: Evaluation, floor_found: Evaluation, stream: TaskStream, tasks: int) -> Record:
     """Return the figures of each data set, and the interval of their mean; nothing if there is one data set.
 
-    The mean of several data sets has the interval sqrt(h1^2 + ... + hn^2) / n, where h are the half-widths of each: the
-    data sets are fixed, and only tasks are drawn.
+    The mean of n data sets has the interval sqrt(h1^2 + ... + hn^2) / n, where h are the half-widths of each: the data
+    sets are fixed, and only tasks are drawn.
 
     Args:
         found: the values of each task.
@@ -46,9 +47,13 @@ def describe_sets(found: Evaluation, floor_found: Evaluation, stream: TaskStream
             "stream_hash": of_set.hash(len(numbers)),
             "data_hash": _data_hash(of_set),
         }
-    halves = [each[metric.ci95] for each in sets.values()]
-    interval = None if None in halves else math.sqrt(sum(half**2 for half in halves)) / len(halves)
-    return {"sets": sets, metric.ci95: interval}
+    return {"sets": sets, metric.ci95: mean_over_sets([each[metric.ci95] for each in sets.values()])}
+
+
+def mean_over_sets(halves: Sequence[float | None]) -> float | None:
+    """Return the half-width of the interval of a mean over data sets, from those of each."""
+    known = [half for half in halves if half is not None]
+    return None if len(known) < len(halves) else math.sqrt(sum(half**2 for half in known)) / len(known)
 
 
 def _data_hash(stream: TaskStream) -> str:

@@ -18,8 +18,10 @@ from metarun.system.inputs import Inputs, first_field, map_inputs, to_network
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
 from metarun.tasks.prefetch import ReadAhead
-from metarun.tasks.rng import root_key
-from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement
+from metarun.tasks.rng import choose, root_key, split_key
+from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others
+
+_OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
 _Stored = tuple[Inputs, Inputs, Tensor]  # of some tasks: support and query as they are stored, and the classes' numbers
 
@@ -51,6 +53,7 @@ class ClassTaskStream:
         self.floor_vectors = data.floor_vectors
         self.split_identity = f"{data.hash}|{split}"
         self._device, self._dtype = device, dtype
+        self._out_of_scope = data.out_of_scope
         self._on_disk = np.asarray(examples.values) if examples.on_disk else None
         self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
@@ -93,14 +96,45 @@ class ClassTaskStream:
         return int(self._offsets[-1])
 
     @property
+    def smallest_class(self) -> int:
+        """How many examples the smallest class of the split has."""
+        return int(self._offsets.diff().min())
+
+    @property
     def class_count(self) -> int:
         """How many classes the split has."""
         return len(self._offsets) - 1
 
     @property
+    def out_of_scope_count(self) -> int:
+        """How many examples of no class there are, with which a test can ask what is unknown."""
+        return 0 if self._out_of_scope is None else len(self._out_of_scope)
+
+    @property
     def on_disk(self) -> bool:
         """Whether examples are read from the disk."""
         return self._on_disk is not None
+
+    def of_other_classes(self, first: int, count: int, classes: int) -> Inputs:
+        """Return (count, classes * query, *shape) queries of classes that are not in the tasks; not of disjoint tasks.
+
+        The classes are any others of the split, whatever group the tasks are within.
+        """
+        assert not isinstance(self._choice, Disjoint)
+        keys = split_key(self._choice.keys(first, count), _OTHER_CLASSES)
+        own = self.class_of(self._choice.rows(first, count)[..., 0])
+        others = choose_others(keys, own, self.class_count, classes)
+        class_keys = split_key(~keys[:, None], torch.arange(classes, device=keys.device))
+        rows = choose(class_keys, self._offsets.diff()[others], self.shape.query)
+        return self._ready(self._take((self._offsets[others][..., None] + rows).flatten(1)))
+
+    def out_of_scope(self, first: int, count: int, queries: int) -> Inputs:
+        """Return (count, queries, *shape) examples out of scope, which are of no class; not of disjoint tasks."""
+        assert not isinstance(self._choice, Disjoint)
+        assert self._out_of_scope is not None
+        keys = split_key(self._choice.keys(first, count), _OUT_OF_SCOPE)
+        rows = choose(keys, torch.full_like(keys, len(self._out_of_scope)), queries).cpu().numpy()
+        return self._ready(_as_tensors(self._out_of_scope[rows], self._device))
 
     def embed(self, embed: Callable[[Inputs], Tensor], at_once: int) -> Tensor:
         """Return the features (examples, features) of the split.

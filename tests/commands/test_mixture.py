@@ -30,12 +30,16 @@ def test_a_run_on_two_data_sets_is_tested_on_each_and_compared_with_a_test_of_on
     assert run["test_tasks"] == 10
     assert [*run["sets"]] == ["glyphs", "image_folder"]
     assert run["accuracy"] == pytest.approx(sum(each["accuracy"] for each in run["sets"].values()) / 2)
-    assert metarun("test", f"run={run['id']}", "data=glyphs").code == 0
+    assert metarun("test", f"run={run['id']}", "data=glyphs", "test.unknown=2").code == 0
+    assert (rows()["glyphs"]["test_unknown"], "auroc_unknown" in run) == (2, False)
     assert rows()["glyphs"]["stream_hash"] == run["sets"]["glyphs"]["stream_hash"]
     assert rows()["glyphs"]["accuracy"] == pytest.approx(run["sets"]["glyphs"]["accuracy"])
     table = metarun("compare", "--format", "md").out
     assert "glyphs+image_folder (mean of 2)" in table
     assert "glyphs+image_folder → image_folder" in table
+    auroc, floor = (100 * rows()["glyphs"][key] for key in ("auroc_unknown", "floor_auroc_unknown"))
+    assert f"{auroc:.1f} ± " in table
+    assert f" ({floor:.1f})" in table
     paired = json.loads(metarun("compare", "--against", f"{run['id']}/glyphs", "--format", "json").out)
     assert [(each["id"], each["difference"]) for each in paired] == [(rows()["glyphs"]["id"], 0)]
 
