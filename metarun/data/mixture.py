@@ -37,6 +37,9 @@ class Mixture:
     def __init__(self, sets: Mapping[str, DataSource], weights: Mapping[str, float] | None = None) -> None:
         if len(sets) < 2:
             raise UserError("a mixture needs two data sets or more", "write data=NAME+NAME.")
+        for name, each in sets.items():
+            if not callable(getattr(each, "load", None)):
+                raise UserError(f"data.sets.{name}={each!r} is no data set", f"set `data.sets.{name}._target_`.")
         self.sets = dict(sets)
         self.weights = dict(weights) if weights is not None else dict.fromkeys(sets, 1.0)
         self.name = "+".join(sets)
@@ -90,7 +93,7 @@ class Mixture:
 
     def where(self) -> str | None:
         """Return where the data sets would come from now; None: one of them is not here."""
-        places = {name: each.where() for name, each in self.sets.items()}
+        places = {name: getattr(each, "where", _in_code)() for name, each in self.sets.items()}
         if None in places.values():
             return None
         return "; ".join(f"{name}: {place}" for name, place in places.items())
@@ -109,11 +112,20 @@ class Mixture:
         found = []
         for name, each in self.sets.items():
             try:
-                found.append(f"{name}: {each.check()}")
+                found.append(f"{name}: {getattr(each, 'check', _unchecked)()}")
             except UserError as error:
                 raise _about(name, error) from error
         self.load()
         return "\n".join(found)
+
+
+def _in_code() -> str:
+    """Say where a user's data set is that needs only `load`."""
+    return "your code"
+
+
+def _unchecked() -> str:
+    return "has no check() of its own"
 
 
 def _check_weight(name: str, sets: Mapping[str, object], weights: Mapping[str, float]) -> None:

@@ -33,6 +33,13 @@ class Made:
         return "all well"
 
 
+class Bare:
+    """A source of a user, with the least that it needs."""
+
+    def load(self):
+        return B
+
+
 A, B = make_dataset(sizes=(3, 4)), make_dataset(sizes=(5, 2, 2), seed=1)
 
 
@@ -78,6 +85,7 @@ def test_what_was_skipped_is_told_of_each_data_set():
     ("sets", "weights", "sentence"),
     [
         ({"a": A}, None, "a mixture needs two data sets or more; write data=NAME"),
+        ({"a": A, "b": None}, None, "data.sets.b=None is no data set; set `data.sets.b._target_`"),
         ({"a": A, "b": B}, {"a": 0.0, "b": 1}, "data.weights.a=0.0 but a weight must be above 0"),
         ({"a": A, "b": B}, {"a": 1}, "data.weights.b is missing; set `data.weights.b=1`"),
         ({"a": A, "b": B}, {"a": 1, "b": 1, "c": 1}, r"data.weights.c is the weight of no data set of data=a\+b; omit"),
@@ -97,7 +105,7 @@ def test_what_was_skipped_is_told_of_each_data_set():
 )
 def test_what_cannot_be_mixed_is_one_sentence(sets, weights, sentence):
     with pytest.raises(UserError, match=sentence):
-        Mixture({name: Made(data) for name, data in sets.items()}, weights).load()
+        Mixture({name: data and Made(data) for name, data in sets.items()}, weights).load()
 
 
 def test_each_data_set_is_checked_and_located():
@@ -106,3 +114,6 @@ def test_each_data_set_is_checked_and_located():
     assert mixture.where() == "a: here; b: here"
     assert mixture.cache_files() == []
     assert mixture.licence == "MIT"
+    mixture.sets["b"] = Bare()  # a user's class needs only load()
+    assert mixture.check() == "a: all well\nb: has no check() of its own"
+    assert mixture.where() == "a: here; b: your code"
