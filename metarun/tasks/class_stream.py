@@ -51,6 +51,7 @@ class ClassTaskStream:
         _check_can_serve(data.name, split, examples, shape, groups)
         self.shape = shape
         self.floor_vectors = data.floor_vectors
+        self.class_count, self.smallest_class = len(examples.class_names), int(examples.sizes.min())
         self.split_identity = f"{data.hash}|{split}"
         self._device, self._dtype = device, dtype
         self._out_of_scope = data.out_of_scope
@@ -94,16 +95,6 @@ class ClassTaskStream:
     def examples(self) -> int:
         """How many the split has."""
         return int(self._offsets[-1])
-
-    @property
-    def smallest_class(self) -> int:
-        """How many examples the smallest class of the split has."""
-        return int(self._offsets.diff().min())
-
-    @property
-    def class_count(self) -> int:
-        """How many classes the split has."""
-        return len(self._offsets) - 1
 
     @property
     def out_of_scope_count(self) -> int:
