@@ -1,6 +1,7 @@
 """Compose a config from keyword arguments."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config.compose import resolve
 from metarun.config.folder import config_dir as packaged_config_dir
+from metarun.config.mixtures import with_mixtures
 from metarun.config.schema import Config, register
 from metarun.errors import UserError
 
@@ -29,7 +31,8 @@ def compose_config(settings: Mapping[str, Any], config_dir: str | Path | None = 
         UserError: a key or an option does not exist.
     """
     register()
-    overrides = [f"{key}={_format(value)}" for key, value in settings.items()]
+    folders = [] if config_dir is None else [Path(config_dir)]
+    overrides = with_mixtures([f"{key}={_format(value)}" for key, value in settings.items()], folders)
     if config_dir is not None:
         overrides.append(f"hydra.searchpath=[{_format(str(Path(config_dir).resolve()))}]")
     GlobalHydra.instance().clear()  # state of an interrupted earlier call
@@ -47,9 +50,7 @@ def compose_config(settings: Mapping[str, Any], config_dir: str | Path | None = 
 def _format(value: Any) -> str:
     """Format a value for Hydra's parser."""
     if isinstance(value, str):
-        return (
-            value if value.replace("_", "").replace("-", "").isalnum() and value not in _LITERALS else json.dumps(value)
-        )
+        return value if re.sub("[_+-]", "", value).isalnum() and value not in _LITERALS else json.dumps(value)
     if isinstance(value, Path):
         return json.dumps(str(value))
     if isinstance(value, Mapping):

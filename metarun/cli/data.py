@@ -10,7 +10,7 @@ from metarun.config.folder import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need
-    from metarun.data import ClassDataset, DataSource, EntityDataset, FunctionFamily
+    from metarun.data import ClassDataset, DataSource, EntityDataset, FunctionFamily, MixedDatasets
 
 EXAMPLES = """\
 examples:
@@ -19,6 +19,7 @@ examples:
   metarun data get omniglot split=lake
   metarun data check omniglot
   metarun data check l2l_taskset tasksets=my_tasks:tasksets
+  metarun data check omniglot+glyphs
 """
 
 
@@ -57,9 +58,11 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
     from omegaconf import OmegaConf
 
     from metarun.config.instantiate import build
+    from metarun.config.mixtures import with_mixtures
     from metarun.config.schema import register
 
-    if name not in names():
+    with_mixtures([f"data={name}"])
+    if "+" not in name and name not in names():
         raise UserError(f"unknown data set {name!r}.{did_you_mean(name, names())} Possible: {', '.join(names())}.")
     register()
     overrides = [f"data={name}", *(f"++data.{setting.removeprefix('data.')}" for setting in settings)]
@@ -77,20 +80,22 @@ def _check(source: "DataSource") -> str:
 
 def _get(source: "DataSource") -> str:
     """Load a data set; return its contents, followed by the warnings that a run would print."""
-    from metarun.data import ClassDataset, EntityDataset
+    from metarun.data import ClassDataset, EntityDataset, MixedDatasets
     from metarun.data.contents import describe
 
     data = source.load()
-    warnings = data.skipped.warnings if isinstance(data, ClassDataset | EntityDataset) else ()
+    warnings = data.skipped.warnings if isinstance(data, ClassDataset | EntityDataset | MixedDatasets) else ()
     return "\n".join([describe(data), *warnings, *_duplicates(data)])
 
 
-def _duplicates(data: "ClassDataset | EntityDataset | FunctionFamily") -> Iterator[str]:
-    from metarun.data import ClassDataset
+def _duplicates(data: "ClassDataset | EntityDataset | MixedDatasets | FunctionFamily") -> Iterator[str]:
+    from metarun.data import ClassDataset, MixedDatasets
     from metarun.data.duplicates import describe_duplicates, find_duplicates
 
-    if isinstance(data, ClassDataset) and (found := find_duplicates(data.name, data.hash, lambda: data.splits)):
-        yield from describe_duplicates(data.name, found)
+    if isinstance(data, ClassDataset | MixedDatasets):
+        splits = data.splits
+        if found := find_duplicates(data.name, data.hash, lambda: splits):
+            yield from describe_duplicates(data.name, found)
 
 
 def sources() -> Iterator[tuple[str, "DataSource"]]:
@@ -113,6 +118,7 @@ def _print_list() -> None:
         table.add_row(name, source.summary, source.licence, source.where() or f"not found: metarun data get {name}")
     console = Console()
     console.print(table)
+    console.print("data=omniglot+glyphs trains on tasks of both and tests on each of them.")
     console.print(f"The data root is {data_root()} (set METARUN_DATA to change it).", soft_wrap=True)
 
 

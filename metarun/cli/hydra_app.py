@@ -24,6 +24,7 @@ from metarun.cli.origins import HydraOrigins
 from metarun.cli.quoting import quote_if_needed
 from metarun.config.folder import config_dir
 from metarun.config.key_origins import using_origins
+from metarun.config.mixtures import with_mixtures
 from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.system.events import connect_to_sweep
@@ -94,7 +95,8 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
     if parsed.experimental_rerun:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
     _check_folder("--config-dir", parsed.config_dir)
-    overrides = [quote_if_needed(_null_to_deletion(_quote_ids(override))) for override in parsed.overrides]
+    named = with_mixtures(parsed.overrides, _user_config_dirs(args))
+    overrides = [quote_if_needed(_null_to_deletion(_quote_ids(override))) for override in named]
     if command == "train" and not parsed.config_path and not parsed.config_name:  # conf/config.yaml
         overrides = [_without_plus(override) for override in overrides]
     _check_sweep(overrides)

@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
     target = _target(key, node)
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     _check_arguments(key, target, {**arguments, **given}, arguments)
+    for name, nested in _own_nested(arguments):
+        written = {argument: value for argument, value in nested.items() if argument != "_target_"}
+        _check_arguments(f"{key}.{name}", _target(f"{key}.{name}", nested), written, written)
     # Hydra would convert tuples in `given` to lists, so it only gets the written values.
     try:
         make = hydra.utils.instantiate({**map_paths(node, _resolved, _class_of), "_partial_": True}, _convert_="all")
@@ -39,6 +42,14 @@ def build(key: str, node: Mapping[str, Any], **given: Any) -> Any:
         reason = where if cause in where else f"{where}: {cause.rstrip('.')}."
         raise UserError(f"`{key}` cannot be built: {reason}") from error
     return make(**given)
+
+
+def _own_nested(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the nodes of metarun's classes in mappings of the arguments, such as the data sets of a mixture."""
+    for name, value in arguments.items():
+        for inner, node in value.items() if isinstance(value, Mapping) else ():
+            if isinstance(node, Mapping) and str(node.get("_target_")).startswith("metarun."):
+                yield f"{name}.{inner}", node
 
 
 def _resolved(path: str, hint: Any) -> str | Path:

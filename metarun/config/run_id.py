@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,17 +15,19 @@ from metarun.config.source_code import code_hash
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import is_file, is_folder, resolve_path
 
+STORAGE = "data.storage"
+
 # Keys that cannot change a run's numbers, or that only repeat another key.
 EXCLUDED_FROM_ID = (
     *("device", "results_dir", "force", "retry_failed", "logger", "paper_backbone", "published"),
-    *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", "data.storage"),
+    *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", STORAGE),
 )
 
 # Keys added in later versions, with the value that earlier runs used; with this value they do not change the id.
 # They can all change a number, and a run with `deterministic` must not be replaced by one without it.
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
-    **{"task.within": None, "train.within": None, "train.augment": None},
+    **{"task.within": None, "train.within": None, "train.augment": None, "test.unknown": 0, "test.out_of_scope": 0},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
 }
 
@@ -53,7 +55,7 @@ def run_id(config: Config) -> str:
     """
     identity = OmegaConf.create(config)
     defaults = [key for key, value in ADDED_KEYS.items() if OmegaConf.select(identity, key) == value]
-    for key in (*EXCLUDED_FROM_ID, *defaults):
+    for key in _in_mixtures(identity, (*EXCLUDED_FROM_ID, *defaults)):
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(identity, parent) if parent else identity
         if node is not None and (not parent or _has_metaruns_meaning(node, name)):
@@ -96,6 +98,16 @@ def with_absolute_paths(config: Config, start: Path | None = None) -> Config:
 
     changed: Config = map_paths(config, absolute, _class_of)
     return changed
+
+
+def _in_mixtures(identity: Any, keys: Iterable[str]) -> Iterator[str]:
+    """Yield keys, and those of `data` also as keys of each data set in a mixture."""
+    sets = OmegaConf.select(identity, "data.sets", throw_on_missing=False)
+    names = [*sets] if isinstance(sets, Mapping) or OmegaConf.is_dict(sets) else []
+    for key in keys:
+        yield key
+        if key == STORAGE:
+            yield from (f"data.sets.{name}.storage" for name in names)
 
 
 def _with_content(node: Any) -> Any:

@@ -54,7 +54,9 @@ class TestConfig:
     steps: int = MISSING
     query: int = MISSING
     seed: int = MISSING
-    interval: str = "closed"  # a default for configs stored before this key existed
+    interval: str = "closed"  # this and the next have defaults for configs stored before these keys existed
+    unknown: int = 0
+    out_of_scope: int = 0
 
 
 @dataclass
@@ -130,6 +132,8 @@ class RetestTestConfig:
     steps: int | None = None
     seed: int | None = None
     interval: str | None = None
+    unknown: int | None = None
+    out_of_scope: int | None = None
 
 
 @dataclass

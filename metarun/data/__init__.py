@@ -8,6 +8,7 @@ from metarun.data.functions import FunctionFamily
 from metarun.data.gaussian_process import GaussianProcess
 from metarun.data.glyphs import Glyphs
 from metarun.data.image_folder import ImageFolder
+from metarun.data.mixture import MixedDatasets, Mixture
 from metarun.data.movielens import MovieLens
 from metarun.data.omniglot import Omniglot
 from metarun.data.parkinsons import Parkinsons
@@ -32,6 +33,8 @@ __all__ = [
     "GaussianProcess",
     "Glyphs",
     "ImageFolder",
+    "MixedDatasets",
+    "Mixture",
     "MovieLens",
     "Omniglot",
     "Parkinsons",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
 from metarun.data.functions import FunctionFamily
+from metarun.data.mixture import MixedDatasets
 from metarun.errors import counted
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,10 @@ log = logging.getLogger(__name__)
 Offsets = NDArray[np.int64]
 
 
-def describe(data: ClassDataset | EntityDataset | FunctionFamily) -> str:
+Loaded = ClassDataset | EntityDataset | MixedDatasets | FunctionFamily
+
+
+def describe(data: Loaded) -> str:
     """Return the content of a data set: "train 64 classes of 600 examples, val 16 of 600, test 20 of 31 to 800"."""
     if isinstance(data, ClassDataset):
         return describe_splits({split: data.splits[split].offsets for split in SPLITS}, data.skipped)
@@ -25,6 +29,8 @@ def describe(data: ClassDataset | EntityDataset | FunctionFamily) -> str:
         inputs = next(iter(data.inputs.values())).shape[0]
         counts = describe_splits(offsets, data.skipped, "entity", "row")
         return f"{counts}; {counted(inputs, 'input')}, {counted(data.outputs, 'target')}"
+    if isinstance(data, MixedDatasets):
+        return "; ".join(f"{name}: {describe(part)}" for name, part in data.parts.items())
     check = getattr(data, "check", None)  # optional in a user's family
     return str(check()) if callable(check) else "drawn on demand"
 
@@ -57,8 +63,8 @@ def describe_splits(
     return "; not used: ".join([", ".join(counts), *([", ".join(skipped.unlisted)] if skipped.unlisted else [])])
 
 
-def log_contents(data: ClassDataset | EntityDataset | FunctionFamily) -> None:
+def log_contents(data: Loaded) -> None:
     """Log the content of a data set, and warnings about what was skipped."""
     log.info("data: %s", describe(data))
-    for clause in data.skipped.warnings if isinstance(data, ClassDataset | EntityDataset) else ():
+    for clause in data.skipped.warnings if isinstance(data, ClassDataset | EntityDataset | MixedDatasets) else ():
         log.warning("%s: %s", data.name, clause)

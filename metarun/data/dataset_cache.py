@@ -67,6 +67,19 @@ class DatasetCache:
         skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
         return ClassDataset(self.name, splits, skipped, self.floor_vectors)
 
+    def load_more(self, name: str, content: str, make: Callable[[], Examples]) -> Examples:
+        """Return examples besides those of the splits from their own cache, or make and cache them.
+
+        Args:
+            name: of the cache.
+            content: as of `load`.
+            make: as of `load`.
+
+        Raises:
+            UserError: the cache cannot be written, or whatever `make` raises.
+        """
+        return load_or_build(self._path(f"{name}.npz"), self._key(content), make)
+
     def check(self, content: str, make: Make, tell: Callable[[ClassDataset], str] = describe) -> str:
         """Make the data set, compare it with the cache and return a report of one line.
 

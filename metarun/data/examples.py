@@ -135,6 +135,8 @@ class ClassDataset:
         groupings: how classes can be grouped, by the name of a grouping: `{"alphabet": alphabet_of}`, where
             `alphabet_of("Greek/character01")` is "Greek". `task.within=alphabet` makes tasks of one group each.
         id_sizes: of each field of ids, how many there are (the vocabulary), which a network with an embedding needs.
+        out_of_scope: (examples, *shape) like those of the classes but of none, for `test.out_of_scope`; None: there are
+            none. They are in no other task and not in `hash`.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -147,6 +149,7 @@ class ClassDataset:
     floor_vectors: FloorVectors = "raw"
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     id_sizes: Mapping[str, int] = field(default_factory=dict)
+    out_of_scope: Values | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -166,6 +169,12 @@ class ClassDataset:
             if split not in self.splits or len(self.splits[split].class_names) == 0:
                 raise UserError(f"split '{split}' of {self.name} has no classes", "add some.")
             self._check_arrays(split, self.splits[split])
+        own = self.out_of_scope
+        if own is not None and (own.dtype != self.splits["test"].values.dtype or own.shape[1:] != self.shape):
+            raise UserError(
+                f"the examples of {self.name} that are out of scope have shape {own.shape[1:]} and dtype {own.dtype}",
+                "give them those of the other examples.",
+            )
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
 
     def _check_arrays(self, split: Split, examples: Examples) -> None:

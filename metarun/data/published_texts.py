@@ -36,6 +36,7 @@ class KnownTexts:
         read: returns the texts of each class, and clauses on what is no example.
         split: returns the split of each class.
         beside: names of files that are needed beside it, any one of which.
+        read_out_of_scope: returns its texts that are of no class; None: it has none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class KnownTexts:
     read: Callable[[Path], tuple[Texts, tuple[str, ...]]]
     split: Callable[[Sequence[str]], Mapping[str, str]]
     beside: tuple[str, ...] = field(default=())
+    read_out_of_scope: Callable[[Path], list[str]] | None = None
 
     def find(self) -> Path | None:
         """Return where the set is, the data root before the mirror folder; None: nowhere."""
@@ -101,6 +103,15 @@ def _read_clinc150(place: Path) -> tuple[Texts, tuple[str, ...]]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{place} is not CLINC150's data_full.json ({error!r})", "fetch it again.") from error
     return dict(sorted(classes.items())), (f"{counted(out_of_scope, 'text')} out of scope",)
+
+
+def _read_out_of_scope(place: Path) -> list[str]:
+    """Read the texts of CLINC150 that no intent fits: 100 of its training, 100 of its validation, 1,000 of its test."""
+    lists = _parsed(place)
+    try:
+        return [str(text).strip() for part in sorted(lists) if part.startswith("oos") for text, _ in lists[part]]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{place} is not CLINC150's data_full.json ({error!r})", "fetch it again.") from error
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -184,6 +195,7 @@ KNOWN_TEXTS: Mapping[KnownTextName, KnownTexts] = {
         # In the order of domains.json; 45, 30 and 75 classes, so that meta-val can have 20-way tasks too.
         split=_by_domain(("banking", "credit_cards", "kitchen_and_dining"), ("home", "auto_and_commute")),
         beside=_DOMAINS,
+        read_out_of_scope=_read_out_of_scope,
     ),
     "banking77": KnownTexts(
         name="banking77",

@@ -1,10 +1,13 @@
 """The interface of a data source."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import ClassDataset
 from metarun.data.functions import FunctionFamily
+
+if TYPE_CHECKING:
+    from metarun.data.mixture import MixedDatasets
 
 
 class DataSource(Protocol):
@@ -23,7 +26,7 @@ class DataSource(Protocol):
     summary: str
     licence: str
 
-    def load(self) -> ClassDataset | EntityDataset | FunctionFamily:
+    def load(self) -> "ClassDataset | EntityDataset | MixedDatasets | FunctionFamily":
         """Find the data, build and cache them if needed, verify them and split them.
 
         Raises:

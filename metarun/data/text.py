@@ -1,7 +1,7 @@
 """Texts as examples: of a file or folders of the user's own, and published sets of texts."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ from typing import Literal
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache, content_of
-from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split, Values
 from metarun.data.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.text_features import Tfidf, Tokens
 from metarun.data.text_file import Columns, LabelledText, read_texts
@@ -92,7 +92,25 @@ class Text:
         loaded = self._cache(root).load(self._content(root), lambda: self._make(root))
         if self.features == "tokens":
             loaded = replace(loaded, id_sizes={"ids": self.tokens.size})
-        return replace(loaded, groupings={"domain": _domain_of}) if self.known else loaded
+        if self.known is None:
+            return loaded
+        return replace(loaded, groupings={"domain": _domain_of}, out_of_scope=self._out_of_scope(root))
+
+    def _out_of_scope(self, root: Path) -> Values | None:
+        """Return the features of the texts that are of no class, from the cache or computed."""
+        assert self.known is not None
+        if (read := self.known.read_out_of_scope) is None:
+            return None
+
+        def make() -> Examples:
+            assert self.known is not None
+            classes, _ = self.known.read(root)
+            own_split = self.known.split(list(classes)) if self.split is None else None
+            lists, _ = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
+            features_of = self._describer(classes, lists["train"])
+            return Examples.from_classes({"out of scope": features_of(read(root))[0]})
+
+        return self._cache(root).load_more("out-of-scope", self._content(root), make).values
 
     def where(self) -> str | None:
         """Return where the texts come from; None: they are not here."""
@@ -152,20 +170,22 @@ class Text:
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]
     ) -> tuple[dict[Split, Examples], tuple[str, ...]]:
         """Return the examples of each split, and a clause on texts that were cut."""
-        if self.features == "tfidf":
-            tfidf = Tfidf.of([text for class_name in lists["train"] for text in classes[class_name]], self.size)
-            return {
-                split: Examples.from_classes({c: tfidf.vectors(classes[c]) for c in lists[split]}) for split in SPLITS
-            }, ()
-        cut = 0
+        features_of, cut = self._describer(classes, lists["train"]), 0
         splits = {}
         for split in SPLITS:
-            arrays = {c: self.tokens.fields(classes[c]) for c in lists[split]}
+            arrays = {c: features_of(classes[c]) for c in lists[split]}
             cut += sum(of_class for _, of_class in arrays.values())
             splits[split] = Examples.from_classes({c: array for c, (array, _) in arrays.items()})
         length = self.tokens.length
         clause = f"what follows the first {length} {self.tokens.kind} of {counted(cut, 'text')} (data.length)"
         return splits, (clause,) if cut else ()
+
+    def _describer(self, classes: Classes, train: Sequence[str]) -> Callable[[Sequence[str]], tuple[Values, int]]:
+        """Return a function from texts to their features, and to how many of them were cut; TF-IDF is meta-train's."""
+        if self.features == "tokens":
+            return self.tokens.fields
+        tfidf = Tfidf.of([text for class_name in train for text in classes[class_name]], self.size)
+        return lambda texts: (tfidf.vectors(texts), 0)
 
 
 def _by_class(root: Path, texts: Sequence[LabelledText]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

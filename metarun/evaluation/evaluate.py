@@ -19,6 +19,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.losses import confidence, correct, per_query_loss
+from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream, by_shape
 
@@ -94,6 +95,9 @@ class Evaluation:
         return self.metric.score(float(self.headline.double().mean()))
 
 
+Measure = Callable[[Callable[[TaskBatch], Tensor], TaskBatch], Evaluation]
+
+
 def ignore_progress(done: int, tasks: int) -> None:
     """Do nothing."""
 
@@ -109,19 +113,20 @@ def evaluate(
     """Evaluate an algorithm on the first `tasks` of a stream; `features` is a cache for `on_cached_features`."""
     algorithm.eval()
     kept = {} if features is None else features
-    if isinstance(stream, VaryingTaskStream):
-        algorithm = copy.copy(algorithm)
-        algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
-        on_cached_features(algorithm, stream.largest, tasks, lambda: on_progress(0, tasks), kept)  # for all shapes
+    for each in stream.streams.values() if isinstance(stream, EachSetStream) else [stream]:
+        if isinstance(each, VaryingTaskStream):
+            algorithm = copy.copy(algorithm)
+            algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
+            on_cached_features(algorithm, each.largest, tasks, lambda: on_progress(0, tasks), kept)  # for all shapes
 
     def evaluate_part(part: TaskStream, tasks: int, on_progress: Callable[[int, int], None]) -> Evaluation:
         of_features = on_cached_features(algorithm, part, tasks, lambda: on_progress(0, tasks), kept)
         if of_features is None:
-            return _evaluate_equal(lambda batch: algorithm.predict(batch, steps), part, tasks, on_progress)
+            return evaluate_equal(lambda batch: algorithm.predict(batch, steps), part, tasks, on_progress)
         on, embedded = of_features
-        return _evaluate_equal(lambda batch: on.predict(batch, steps), embedded, tasks, on_progress, CHUNK_FEATURES)
+        return evaluate_equal(lambda batch: on.predict(batch, steps), embedded, tasks, on_progress, CHUNK_FEATURES)
 
-    return _shape_by_shape(evaluate_part, stream, tasks, on_progress)
+    return shape_by_shape(evaluate_part, stream, tasks, on_progress)
 
 
 def evaluate_predictions(
@@ -138,10 +143,10 @@ def evaluate_predictions(
         tasks: how many.
         on_progress: called after each chunk with the number of tasks done and the total.
     """
-    return _shape_by_shape(lambda *part: _evaluate_equal(predict, *part), stream, tasks, on_progress)
+    return shape_by_shape(lambda *part: evaluate_equal(predict, *part), stream, tasks, on_progress)
 
 
-def _shape_by_shape(
+def shape_by_shape(
     evaluate_part: Callable[[TaskStream, int, Callable[[int, int], None]], Evaluation],
     stream: TaskStream,
     tasks: int,
@@ -162,20 +167,22 @@ def _shape_by_shape(
     return Evaluation(columns, found[0].metric)
 
 
-def _evaluate_equal(
+def evaluate_equal(
     predict: Callable[[TaskBatch], Tensor],
     stream: TaskStream,
     tasks: int,
     on_progress: Callable[[int, int], None],
     at_once: int | None = None,
+    measure: Measure | None = None,
 ) -> Evaluation:
     """Evaluate predictions on tasks of one shape, in chunks of `at_once` examples; default: `CHUNK_EXAMPLES`."""
+    measure = measure or _measure
     size, done = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), 0
     found: list[Evaluation] = []
     while done < tasks:
         length = min(size, tasks - done)
         try:
-            found.append(_measure(predict, stream.draw(done, length)))
+            found.append(measure(predict, stream.draw(done, length)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -8,8 +8,10 @@ from rich.table import Table
 from metarun.reporting.shortfall import shortfall_message
 from metarun.results.metrics import RIDGE_FLOOR, RIDGE_IS, figure, metric_of
 from metarun.results.records import excludes_diverged
+from metarun.results.set_rows import set_count, with_set_rows
 from metarun.results.settings import long_setting
 from metarun.results.statistics import FEW_TASKS
+from metarun.results.unknown_figures import QUERIES, auroc_text
 from metarun.system.durations import format_duration
 from metarun.system.load import BUSY
 
@@ -47,7 +49,9 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     metric = metric_of(record)
     left = record["test_tasks"] - record.get("diverged", 0)
     over = f"{left:,} of " if excludes_diverged(record) else ""
-    interval = f"over {over}{record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
+    sets = set_count(record)
+    mean = f"mean of {sets} data sets, " if sets > 1 else ""
+    interval = f"{mean}over {over}{record['test_tasks']:,} tasks, ± is the 95 % interval (Student t)"
     if record["test_tasks"] < FEW_TASKS:
         interval += f"; unreliable with fewer than {FEW_TASKS} tasks"
     table.add_row(metric.axis, f"{figure(record).removeprefix(metric.prefix)}  {interval}")
@@ -59,6 +63,13 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
         table.add_row("floor", f"{metric.text(record[metric.floor])} ({metric.floor_is}, same tasks)")
     if record.get(RIDGE_FLOOR) is not None:
         table.add_row("ridge floor", f"{metric.text(record[RIDGE_FLOOR])} ({RIDGE_IS}, same tasks)")
+    for kind, queries in QUERIES.items():
+        if f"auroc_{kind}" in record:
+            against = f"{record[f'test_{kind}']} {queries}"
+            table.add_row("AUROC, %", f"{auroc_text([record], kind)}  against {against}; its floor in brackets")
+    for row in with_set_rows([record])[1:]:
+        floor = metric.text(row[metric.floor])
+        table.add_row(escape(row["test_data"]), f"{figure(row)}  over {row['test_tasks']:,} tasks (floor {floor})")
     if record.get("chance") is not None:
         table.add_row("chance", metric.text(record["chance"]))
 

@@ -53,6 +53,12 @@ def _with(**kinds: Kind) -> Kind:
     return lambda value: isinstance(value, dict) and all(kind(value.get(key)) for key, kind in kinds.items())
 
 
+def _mapping_of(kind: Kind) -> Kind:
+    return lambda value: (
+        isinstance(value, dict) and bool(value) and all(_text(name) and kind(item) for name, item in value.items())
+    )
+
+
 # A finished run's record cannot be shown or compared without these.
 REQUIRED: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
@@ -72,6 +78,19 @@ TRAINED = (
 )
 METRIC_KEYS: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size}  # one of them is required
 _FIGURES = dict.fromkeys(("accuracy", "mse", "ci95"), _or_null(number))
+_OF_UNKNOWN: Mapping[str, Kind] = {
+    f"{key}{kind}{more}": check
+    for kind in ("unknown", "out_of_scope")
+    for key, more, check in (
+        *(("test_", "", _at_least_one), ("auroc_", "", _fraction), ("auroc_", "_ci95", _or_null(_size))),
+        ("floor_auroc_", "", _fraction),
+    )
+}
+_OF_A_SET: Mapping[str, Kind] = {  # of each data set of a mixture
+    **{"accuracy": _fraction, "accuracy_ci95": _or_null(_size), "floor_accuracy": _or_null(_fraction)},
+    **{"test_tasks": _at_least_one, "stream_hash": _text, "data_hash": _text},
+    **{key: _or_null(kind) for key, kind in _OF_UNKNOWN.items()},
+}
 OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse", "mse_median"), _or_null(_size)
@@ -98,6 +117,8 @@ OPTIONAL: Mapping[str, Kind] = {
     "published": _or_null(_with(**_FIGURES, source=_text, of=_with())),
     "audit": _with(tasks=_count, queries=_count, changed=_count, flipped=_or_null(_count), together=_size, alone=_size),
     **dict.fromkeys(("tf32", "deterministic"), _flag),
+    **_OF_UNKNOWN,
+    "sets": _mapping_of(_with(**_OF_A_SET)),
 }
 KINDS: Mapping[str, Kind] = {**OPTIONAL, **REQUIRED, **METRIC_KEYS}
 

@@ -60,7 +60,7 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
     """Read the metric of each meta-test task of a run.
 
     Args:
-        record: as `read_records` returns it, with its `path`.
+        record: as `read_records` returns it, with its `path`; or a row of `with_set_rows`.
         column: of `tasks.parquet`; default: that of the run's metric.
 
     Returns:
@@ -74,12 +74,15 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
     column = column or metric.column
     with checksums.reading(path, "run it again with force=true."):
         steps, tasks, figures = _read_columns(path, ["step", "task", column])
-        if len(figures) % record["test_tasks"] or not len(figures):
-            raise ValueError(f"{len(figures):,} rows do not match the {record['test_tasks']:,} tasks of result.json")
+        place, sets = record.get("set_place", (0, 1))  # of several data sets, tested in turn
+        count = record["test_tasks"] * sets
+        if len(figures) % count or not len(figures):
+            raise ValueError(f"{len(figures):,} rows do not match the {count:,} tasks of result.json")
         in_order = np.lexsort((tasks, steps))
-        steps, tasks, figures = (each[in_order].reshape(-1, record["test_tasks"]) for each in (steps, tasks, figures))
-        if (steps.T - np.arange(len(steps))).any() or (tasks - np.arange(record["test_tasks"])).any():
+        steps, tasks, figures = (each[in_order].reshape(-1, count) for each in (steps, tasks, figures))
+        if (steps.T - np.arange(len(steps))).any() or (tasks - np.arange(count)).any():
             raise ValueError("a task has no value or two values for a step")
+        figures = figures[:, place::sets]
         if not metric.counts_diverged:
             figures = _without_diverged(figures, record.get("diverged", 0))
         if not ((figures >= 0) & (figures <= min(metric.max_value, LARGEST))).all():  # False for NaN

@@ -29,7 +29,9 @@ from metarun.system.durations import parse_duration
 from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskSource, TaskStream
+from metarun.tasks.unknown_queries import UnknownQueries, unknown_queries
 from metarun.tasks.varying_stream import VaryingTaskStream
 from metarun.training.schedule import MAX_TASKS, Schedule
 
@@ -102,6 +104,8 @@ class Parts:
         if interval == "open":
             raise UserError(f"{setting} but test.interval=open needs tasks of one size", "set it to closed.")
         stream = self._stream("test", self.test_shape, test["seed"], disjoint=False)
+        if isinstance(stream, EachSetStream):
+            return stream.mapped(lambda each: VaryingTaskStream(each, self._smallest, test["seed"]))
         if not isinstance(stream, ClassTaskStream):
             raise UserError(f"{setting} but all tasks of {self.source.name} have one size", "give numbers, no range.")
         return VaryingTaskStream(stream, self._smallest, test["seed"])
@@ -139,7 +143,15 @@ class Parts:
         if tasks > MAX_TASKS:
             lower = knob("test.tasks", tasks)
             raise UserError(f"test.tasks={tasks:,} but at most {MAX_TASKS:,} are possible", f"lower {lower}.")
-        return min(tasks, self.test_stream.available or tasks), steps
+        _ = self.unknown  # refused now, not after the training
+        every = tasks * self.source.tested_sets
+        return min(every, self.test_stream.available or every), steps
+
+    @cached_property
+    def unknown(self) -> tuple[UnknownQueries, ...]:
+        """The unknown queries of meta-test tasks; both keys are missing in runs of earlier versions."""
+        test = self.config["test"]
+        return unknown_queries(test.get("unknown", 0), test.get("out_of_scope", 0), self.test_stream)
 
     @cached_property
     def duplicates(self) -> Duplicates | None:

@@ -26,6 +26,7 @@ from metarun.runner.record import (
     finite_tasks,
     task_columns,
 )
+from metarun.runner.unknown_records import describe_unknown
 from metarun.system.determinism import torch_settings
 from metarun.system.memory import is_out_of_memory, keep_freed_memory
 from metarun.system.signals import Interruption
@@ -106,6 +107,8 @@ def meta_test(
     with screen.phase("testing", f"meta-testing {run.path.name}"):
         tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, on_progress, interruption.check)
         tested |= describe_ridge(parts, tasks, found, on_progress)
+        of_unknown, aurocs = describe_unknown(parts, tested, on_progress)
+        tested |= of_unknown
     tested = {**tested, **describe_conditions(parts)}
     finite = finite_tasks(found)
     if parts.config.get("audit"):
@@ -113,4 +116,4 @@ def meta_test(
             tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
     examples = predict_examples(algorithm, stream, steps, finite, interruption.check)
     record = {"id": run.id, "status": "done", **trained, **tested}
-    return run.finish(record, task_columns(found), examples, training)
+    return run.finish(record, task_columns(found, aurocs), examples, training)

@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +27,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
+from metarun.runner.set_records import describe_sets
 from metarun.system.load import load_per_cpu
 from metarun.system.version import __version__
 from metarun.tasks.batch import TaskBatch
@@ -127,6 +128,7 @@ def describe_test(
     seconds = time.perf_counter() - started
     _check_diverged(found)
     _check_values(found)
+    floor_found = evaluate_floor(stream, tasks, on_progress)
     way, shot = size_texts(stream)
     wall, cpu = adaptation_ms(algorithm, stream, steps, check_interrupt)
     record: Record = {
@@ -135,7 +137,8 @@ def describe_test(
         "test_query": stream.shape.query,
         "test_within": stream.shape.within,
         "test_tasks": tasks,
-        **_figures(found, evaluate_floor(stream, tasks, on_progress), _chance(of_one_shape)),
+        **_figures(found, floor_found, _chance(of_one_shape)),
+        **describe_sets(found, floor_found, stream, tasks),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
         "diverged": int(found.diverged.sum()),
@@ -291,10 +294,14 @@ def _floor(found: Evaluation, floor_found: Evaluation) -> float | None:
     return float(last.double().mean()) if len(last) else None
 
 
-def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
+def task_columns(found: Evaluation, more: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step.
 
     A loss that is not below `LARGEST` is NaN here and missing in the file.
+
+    Args:
+        found: the values of each task.
+        more: further columns, (steps + 1, tasks) each.
     """
     steps, tasks = found.loss.shape
     loss = found.loss.double()
@@ -307,7 +314,7 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
         columns["accuracy"] = found.values["accuracy"].flatten().numpy()
         columns["nll"] = columns["loss"]
         columns["confidence"] = found.values["confidence"].flatten().double().numpy()
-    return columns
+    return {**columns, **{name: values.flatten().numpy() for name, values in more.items()}}
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -8,6 +8,7 @@ from metarun.reporting.tables.render import as_text, print_skipped, print_table
 from metarun.reporting.tables.rows import describe_interval, markdown, print_rows, rows_as_csv, sorted_rows
 from metarun.reporting.tables.run_labels import SIZES, with_panels
 from metarun.results.records import Record, read_records
+from metarun.results.set_rows import with_set_rows
 from metarun.system.atomic_write import write_text
 
 
@@ -20,7 +21,7 @@ def write_tables(folder: Path, runs: list[Path]) -> None:
     records, _ = read_records(sorted(set(runs)))
     if len(records) < 2:
         return
-    records = sorted_rows(records)
+    records = sorted_rows(with_set_rows(records))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "table.csv", rows_as_csv(records))
     print_rows(records, "table")

@@ -18,8 +18,10 @@ from metarun.system.inputs import Inputs, first_field, map_inputs, to_network
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
 from metarun.tasks.prefetch import ReadAhead
-from metarun.tasks.rng import root_key
-from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement
+from metarun.tasks.rng import choose, root_key, split_key
+from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others
+
+_OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
 _Stored = tuple[Inputs, Inputs, Tensor]  # of some tasks: support and query as they are stored, and the classes' numbers
 
@@ -49,8 +51,10 @@ class ClassTaskStream:
         _check_can_serve(data.name, split, examples, shape, groups)
         self.shape = shape
         self.floor_vectors = data.floor_vectors
+        self.class_count, self.smallest_class = len(examples.class_names), int(examples.sizes.min())
         self.split_identity = f"{data.hash}|{split}"
         self._device, self._dtype = device, dtype
+        self._out_of_scope = data.out_of_scope
         self._on_disk = np.asarray(examples.values) if examples.on_disk else None
         self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
@@ -72,7 +76,14 @@ class ClassTaskStream:
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; bytes become floats only here."""
-        support, query, classes = self._gather(first, count)
+        return self._batch(*self._gather(first, count))
+
+    def draw_numbers(self, numbers: Tensor) -> TaskBatch:
+        """Return the tasks with some numbers (tasks,); not of disjoint tasks."""
+        assert isinstance(self._choice, WithReplacement)
+        return self._batch(*self._taken(self._choice.rows_of(numbers.to(self._offsets.device))))
+
+    def _batch(self, support: Inputs, query: Inputs, classes: Tensor) -> TaskBatch:
         return TaskBatch(
             *self._labelled(support, self.shape.shot),
             *self._labelled(query, self.shape.query),
@@ -84,6 +95,37 @@ class ClassTaskStream:
     def examples(self) -> int:
         """How many the split has."""
         return int(self._offsets[-1])
+
+    @property
+    def out_of_scope_count(self) -> int:
+        """How many examples of no class there are, with which a test can ask what is unknown."""
+        return 0 if self._out_of_scope is None else len(self._out_of_scope)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether examples are read from the disk."""
+        return self._on_disk is not None
+
+    def of_other_classes(self, first: int, count: int, classes: int) -> Inputs:
+        """Return (count, classes * query, *shape) queries of classes that are not in the tasks; not of disjoint tasks.
+
+        The classes are any others of the split, whatever group the tasks are within.
+        """
+        assert not isinstance(self._choice, Disjoint)
+        keys = split_key(self._choice.keys(first, count), _OTHER_CLASSES)
+        own = self.class_of(self._choice.rows(first, count)[..., 0])
+        others = choose_others(keys, own, self.class_count, classes)
+        class_keys = split_key(~keys[:, None], torch.arange(classes, device=keys.device))
+        rows = choose(class_keys, self._offsets.diff()[others], self.shape.query)
+        return self._ready(self._take((self._offsets[others][..., None] + rows).flatten(1)))
+
+    def out_of_scope(self, first: int, count: int, queries: int) -> Inputs:
+        """Return (count, queries, *shape) examples out of scope, which are of no class; not of disjoint tasks."""
+        assert not isinstance(self._choice, Disjoint)
+        assert self._out_of_scope is not None
+        keys = split_key(self._choice.keys(first, count), _OUT_OF_SCOPE)
+        rows = choose(keys, torch.full_like(keys, len(self._out_of_scope)), queries).cpu().numpy()
+        return self._ready(_as_tensors(self._out_of_scope[rows], self._device))
 
     def embed(self, embed: Callable[[Inputs], Tensor], at_once: int) -> Tensor:
         """Return the features (examples, features) of the split.
@@ -117,7 +159,11 @@ class ClassTaskStream:
         return of_features
 
     def _look_up(self, first: int, count: int) -> _Stored:
-        support, query = self.rows(first, count)
+        return self._taken(self._choice.rows(first, count))
+
+    def _taken(self, rows: Tensor) -> _Stored:
+        """Return the examples of rows (count, way, shot + query), and the classes."""
+        support, query = rows[..., : self.shape.shot], rows[..., self.shape.shot :]
         return self._take(support.flatten(1)), self._take(query.flatten(1)), self.class_of(support[..., 0])
 
     def class_of(self, rows: Tensor) -> Tensor:

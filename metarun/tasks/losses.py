@@ -1,5 +1,7 @@
 """Losses: cross-entropy for labels, squared error for numbers."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -60,6 +62,14 @@ def correct(predictions: Tensor, labels: Tensor) -> Tensor:
 def confidence(predictions: Tensor) -> Tensor:
     """Return (...) the probability of the predicted class, in [0, 1]; 0 if the largest logit is not finite."""
     return torch.softmax(predictions, -1).amax(-1).where(_has_prediction(predictions), 0.0)
+
+
+def known_score(predictions: Tensor) -> Tensor:
+    """Return (...) how surely a query is of any class of its task: the largest logit; -inf if it is NaN.
+
+    It is the score of `Learner.predict_known`.
+    """
+    return predictions.amax(-1).nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
 
 
 def _has_prediction(predictions: Tensor) -> Tensor:

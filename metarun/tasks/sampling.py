@@ -39,6 +39,21 @@ class ClassGroups:
         return replace(self, classes=self.classes.to(device), offsets=self.offsets.to(device))
 
 
+def choose_others(keys: Tensor, classes: Tensor, population: int, count: int) -> Tensor:
+    """Return (tasks, count) classes that are not among those of the tasks, in random order, each equally likely.
+
+    Args:
+        keys: (tasks,) int64.
+        classes: (tasks, way) numbers of the classes of each task.
+        population: how many classes there are, at least way + count.
+        count: how many to draw.
+    """
+    others = choose(keys, torch.full_like(keys, population - classes.shape[1]), count)
+    for taken in classes.sort(1).values.unbind(1):  # the n-th of the others is n places on for each class before it
+        others = others + (others >= taken[:, None])
+    return others
+
+
 @dataclass(frozen=True)
 class WithReplacement:
     """Endless tasks, each of which chooses from all classes and examples.
@@ -60,6 +75,10 @@ class WithReplacement:
     def rows(self, first: int, count: int) -> Tensor:
         """Return (count, way, per_class) the examples of tasks `first` to `first + count - 1`."""
         return self.rows_of(torch.arange(first, first + count, device=self.offsets.device))
+
+    def keys(self, first: int, count: int) -> Tensor:
+        """Return (count,) what all draws for tasks `first` to `first + count - 1` are made from."""
+        return split_key(self.key, torch.arange(first, first + count, device=self.offsets.device))
 
     def rows_of(self, numbers: Tensor) -> Tensor:
         """Return (count, way, per_class) the examples of tasks by their numbers (count,)."""
@@ -92,8 +111,15 @@ class Selected:
 
     def rows(self, first: int, count: int) -> Tensor:
         """Return (count, way, per_class) the examples of some tasks; after the last one they come again."""
+        return self.choice.rows_of(self._numbers(first, count))
+
+    def keys(self, first: int, count: int) -> Tensor:
+        """Return (count,) the keys of some tasks, see `WithReplacement`."""
+        return split_key(self.choice.key, self._numbers(first, count))
+
+    def _numbers(self, first: int, count: int) -> Tensor:
         places = torch.arange(first, first + count, device=self.numbers.device)
-        return self.choice.rows_of(self.numbers[places % len(self.numbers)])
+        return self.numbers[places % len(self.numbers)]
 
     def on(self, device: torch.device) -> Self:
         """Return the same choice made on a device."""

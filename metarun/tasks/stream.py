@@ -6,14 +6,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, Split
+from metarun.config.key_origins import set_by
+from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, MixedDatasets, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
+from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.families import check_family, family_hash, output_count
 from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 
 Kind = Literal["classification", "regression"]
 
@@ -47,15 +50,19 @@ class TaskSource:
         splits: the stored examples by class; None in regression.
         outputs: how many numbers are predicted of an example; None in classification, where it is the tasks' way.
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
+        tested_sets: how many data sets a meta-test has as many tasks of.
     """
 
     kind: Kind
     splits: Mapping[Split, Examples] | None = None
     floor_vectors: FloorVectors = "raw"
     outputs: int | None = None
+    tested_sets: int = 1
     _stream: Callable[..., TaskStream]  # the class of its streams
 
-    def __init__(self, data: ClassDataset | EntityDataset | FunctionFamily, inputs: Mapping[str, InputSpec]) -> None:
+    def __init__(
+        self, data: ClassDataset | EntityDataset | MixedDatasets | FunctionFamily, inputs: Mapping[str, InputSpec]
+    ) -> None:
         self.data = data
         self.name: str = data.name
         self.inputs = inputs
@@ -99,12 +106,14 @@ def task_source(data: Any) -> TaskSource:
     """Return loaded data as a source of tasks.
 
     Raises:
-        UserError: it is neither a `ClassDataset` nor an `EntityDataset` nor a family of functions.
+        UserError: it is neither a data set of classes or entities, nor several of classes, nor a family of functions.
     """
     if isinstance(data, ClassDataset):
         return ClassSource(data)
     if isinstance(data, EntityDataset):
         return EntitySource(data)
+    if isinstance(data, MixedDatasets):
+        return MixtureSource(data)
     check_family(data)
     return FunctionSource(data)
 
@@ -147,3 +156,38 @@ class FunctionSource(TaskSource):
     def hash(self) -> str:
         """See `TaskSource`; of a user's family its code and attributes are in it too."""
         return family_hash(self._family)
+
+
+class MixtureSource(TaskSource):
+    """Several data sets of classes: a meta-training or meta-val task is from one of them, and meta-test has all."""
+
+    kind = "classification"
+
+    def __init__(self, data: MixedDatasets) -> None:
+        super().__init__(data, data.inputs)
+        self.splits = data.splits
+        self.floor_vectors = data.floor_vectors
+        self.tested_sets = len(data.parts)
+        self._parts, self._weights = data.parts, data.weights
+
+    def stream(
+        self,
+        split: Split,
+        shape: TaskShape,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        disjoint: bool = False,
+    ) -> TaskStream:
+        """See `TaskSource`.
+
+        Raises:
+            UserError: also for disjoint tasks.
+        """
+        if disjoint:
+            raise UserError(
+                f"test.interval=open{set_by('test.interval')} but data={self.name} are several data sets",
+                "use test.interval=closed, or test a run on each with `metarun test run=RUN data=NAME`.",
+            )
+        streams = {name: ClassTaskStream(part, split, shape, seed, device, dtype) for name, part in self._parts.items()}
+        return EachSetStream(streams) if split == "test" else MixtureStream(streams, self._weights, split, seed)

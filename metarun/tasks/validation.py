@@ -11,8 +11,9 @@ from metarun.tasks.batch import chunks
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.stream import TaskStream
-from metarun.tasks.varying_stream import VaryingTaskStream
+from metarun.tasks.varying_stream import VaryingTaskStream, by_shape
 
 CHECKED_TASKS = 200  # at the start of a stream
 MAX_DEVIATION = 6.0  # standard deviations; exceeded by chance once in 500 million seeds
@@ -25,9 +26,9 @@ def check_tasks(stream: TaskStream, tasks: int = CHECKED_TASKS) -> None:
         UserError: a task contains an example twice, a label stands for several classes, two labels stand for one class,
             or labels follow the stored order of classes. Settings cannot cause any of this; it is a bug.
     """
-    if isinstance(stream, VaryingTaskStream):
-        for part, numbers in stream.by_shape(0, tasks):
-            _check_rows(part, len(numbers))
+    if isinstance(stream, VaryingTaskStream | MixtureStream | EachSetStream):
+        for part, numbers in by_shape(stream, tasks):
+            check_tasks(part, len(numbers))
     elif isinstance(stream, ClassTaskStream):
         _check_rows(stream, min(tasks, stream.available or tasks))
     elif isinstance(stream, EntityTaskStream):

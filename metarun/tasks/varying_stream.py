@@ -1,6 +1,7 @@
 """Tasks of different sizes: the way and the shot of each are drawn from ranges, as in Meta-Dataset."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from metarun.config.key_origins import source_key
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.rng import root_key, split_key, uniform
 from metarun.tasks.stream import TaskStream
 
@@ -82,11 +84,16 @@ def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
     """Return the first tasks of a stream as streams of equal tasks, each with the numbers (tasks,) that they have."""
     if isinstance(stream, VaryingTaskStream):
         return [*stream.by_shape(0, tasks)]
+    if isinstance(stream, MixtureStream | EachSetStream):
+        parts: Sequence[tuple[TaskStream, Tensor]] = stream.parts(tasks)
+        return [(equal, numbers[own]) for part, numbers in parts for equal, own in by_shape(part, len(numbers))]
     return [(stream, torch.arange(tasks))]
 
 
 def size_texts(stream: TaskStream) -> tuple[int | str, int | str]:
     """Return the way and the shot of a stream's tasks, or the ranges that they are from: 5, "1..10"."""
+    if isinstance(stream, EachSetStream):
+        return size_texts(next(iter(stream.streams.values())))
     shape: TaskShape = stream.shape
     low = stream.smallest if isinstance(stream, VaryingTaskStream) else (shape.way, shape.shot)
     way, shot = (

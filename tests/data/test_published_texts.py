@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def test_clinc150s_classes_are_domain_and_intent(tmp_path):
     }
     for name in ("data_full.json", "clinc150_data_full.json.gz"):
         assert KNOWN_TEXTS["clinc150"].read(tmp_path / name) == (expected, ("1 text out of scope",))
+        assert KNOWN_TEXTS["clinc150"].read_out_of_scope(tmp_path / name) == ["who are you"]
     assert KNOWN_TEXTS["clinc150"].split(list(expected)) == {"banking/balance": "train", "home/light": "val"}
     with pytest.raises(UserError, match=r"data_full\.json has 2 classes and 4 texts but clinc150 has 150 and 22,500; "):
         Text(known="clinc150", root=str(tmp_path / "data_full.json")).load()
@@ -89,6 +91,13 @@ def test_the_real_sets_are_whole_and_split_by_domain(root, mirror, monkeypatch, 
     data = Text(known=name, features="tokens", vocabulary=64, length=8).load()
     assert tuple(len(examples.class_names) for examples in data.splits.values()) == classes
     assert sum(len(examples.values) for examples in data.splits.values()) == KNOWN_TEXTS[name].holds[1]
+    if name == "clinc150":  # the only one with texts of no class
+        again = Text(known=name, features="tokens", vocabulary=64, length=8).load()
+        assert data.out_of_scope.shape == (1200,)
+        assert np.array_equal(data.out_of_scope, again.out_of_scope)  # from the cache
+        assert data.hash == replace(data, out_of_scope=None).hash
+    else:
+        assert data.out_of_scope is None
     if name != "banking77":
         domains = [{c.partition("/")[0] for c in examples.class_names} for examples in data.splits.values()]
         assert len(set.union(*domains)) == sum(map(len, domains))

@@ -10,6 +10,9 @@ import torch
 import yaml
 from filelock import FileLock
 
+from metarun.errors import UserError
+from metarun.results.run_directory import RunDirectory
+from metarun.runner.stored_config import stored_config
 from tests.support.commands import run_here
 
 SMALL = [
@@ -268,3 +271,17 @@ def test_an_invalid_value_is_an_error(key, value, sentence, run, retest):
     rewrite(run, key, value)
     code, complaint = retest(run)
     assert (code, sentence in complaint) == (2, True), complaint
+
+
+def test_the_data_sets_of_a_mixture_are_metaruns_own_or_need_consent(tmp_path):
+    earlier = Path(__file__).parent / "earlier_runs" / "protonet-glyphs-5w1s-f649e085" / "config.yaml"
+    config = yaml.safe_load(earlier.read_text())
+    sets = {"omniglot": {"_target_": "metarun.data.Omniglot"}, "glyphs": {"_target_": "metarun.data.Glyphs"}}
+    config["data"] = {"_target_": "metarun.data.Mixture", "sets": sets}
+    (run := tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert stored_config(RunDirectory(tmp_path), trust=[])["data"]["sets"] == sets
+    for target in ("os.system", "metarun.data.dataset_cache.os.system", "metarun.results.records.read_result"):
+        sets["glyphs"]["_target_"] = target
+        run.write_text(yaml.safe_dump(config))
+        with pytest.raises(UserError, match=f"data.sets.glyphs._target_={target}"):
+            stored_config(RunDirectory(tmp_path), trust=[])

@@ -16,6 +16,7 @@ from metarun.results.metrics import ACCURACY, metric_of
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record, figures_by_step
 from metarun.results.run_directory import RunDirectory
+from metarun.results.set_rows import is_set_row
 
 Floats = NDArray[np.float64]
 LARGEST_CURVE = 1 << 26  # bytes
@@ -58,6 +59,8 @@ def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
             return otherwise
 
     by_step, confidence = attempt(run.tasks, lambda _: _test_values(record), (None, None))
+    if is_set_row(record):  # its curve and example tasks are shown with the mean over all data sets
+        return DrawnRun(record, name, colour, by_step, confidence, None, []), errors
     curve = attempt(run.curve, _curve, None)
     return DrawnRun(record, name, colour, by_step, confidence, curve, attempt(run.examples, load, [])), errors
 

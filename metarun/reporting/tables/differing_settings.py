@@ -15,6 +15,8 @@ IN_COLUMNS = (
     "test.query",
     "test.tasks",
     "test.seed",
+    "test.unknown",
+    "test.out_of_scope",
 )
 REPEATED = ("paper_backbone.", "algo.outputs", "backbone.norm", "algo.order", "algo._target_", "data._target_")
 # What a training costs.

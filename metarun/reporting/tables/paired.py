@@ -17,6 +17,7 @@ from metarun.reporting.tables.render import as_csv, p_text, print_skipped, print
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
+from metarun.results.set_rows import is_set_row, run_id_of, set_count
 from metarun.results.settings import short_setting
 
 NAMED = 8  # skipped runs that are listed; the others are only counted
@@ -61,8 +62,10 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
     same = [record.get("stream_hash") == base.get("stream_hash") for record in others]
     comparable = list(compress(others, same))
     others = list(compress(others, map(not_, same)))
+    shown = {run_id_of(record) for record in (base, *comparable)}
+    others = [record for record in others if run_id_of(record) not in shown]
     for record in others[:NAMED]:
-        command = _retest_command(record["id"], base)
+        command = _retest_command(run_id_of(record), base)
         print_skipped(f"{record['id']} ({record['algo']}) was tested on other tasks; to compare it, run {command}")
     if len(others) > NAMED:
         print_skipped(f"{len(others) - NAMED:,} more runs that were tested on other tasks")
@@ -76,6 +79,7 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
 
 def _find(records: list[Record], run: str) -> Record:
     found = [record for record in records if record["id"].startswith(run) or Path(run) == Path(record["path"])]
+    found = [record for record in found if not is_set_row(record)] or found  # RUN is its mean, RUN/SET one data set
     if len(found) == 1:
         return found[0]
     if found:
@@ -87,7 +91,8 @@ def _find(records: list[Record], run: str) -> Record:
 
 def _retest_command(run: str, base: Record) -> str:
     keys = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
-    overrides = " ".join(f"{override}={base[key]}" for override, key in keys.items())
+    asked = {**base, "test_tasks": base["test_tasks"] // set_count(base)}
+    overrides = " ".join(f"{override}={asked[key]}" for override, key in keys.items())
     if base.get("test_within"):
         overrides += f" task.within={base['test_within']}"
     if base.get("interval") == "open":

@@ -27,7 +27,9 @@ from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.reporting.tables.selection import sort_records
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
+from metarun.results.set_rows import set_count, with_set_rows
 from metarun.results.settings import short_setting
+from metarun.results.unknown_figures import auroc_text
 from metarun.system.durations import short_duration
 from metarun.system.paths import exists
 from metarun.system.ranges import ends
@@ -52,7 +54,7 @@ def finished_rows(paths: Sequence[Path]) -> list[Record]:
     done = [record for record in records if record["status"] == "done"]
     if not done:
         raise UserError(f"no finished run in {', '.join(map(str, paths))}", "start one with `metarun train`.")
-    return sorted_rows(done)
+    return sorted_rows(with_set_rows(done))
 
 
 def sorted_rows(records: list[Record]) -> list[Record]:
@@ -74,7 +76,9 @@ def _setting(record: Record) -> str:
 
 
 def _data(record: Record) -> str:
-    return record["data"] if record["data"] == record["test_data"] else f"{record['data']} → {record['test_data']}"
+    data = record["data"] if record["data"] == record["test_data"] else f"{record['data']} → {record['test_data']}"
+    sets = set_count(record)
+    return data if sets == 1 else f"{data} (mean of {sets})"
 
 
 def _floor(record: Record) -> str:
@@ -129,12 +133,17 @@ COLUMNS: dict[str, Callable[[Group], str]] = {
     "accuracy %": _result,
     "published %": lambda group: published_text(group[0]),
     "floor": lambda group: _floor(group[0]),
+    "AUROC unknown": partial(auroc_text, kind="unknown"),
+    "AUROC out of scope": partial(auroc_text, kind="out_of_scope"),
     "transductive": lambda group: "yes" if group[0]["transductive"] else "no",
     "order": lambda group: str(group[0]["order"] or "–"),
     "trained": lambda group: short_duration(fmean(record["train_seconds"] for record in group)),
     "id": _ids,
 }
 
+
+AUROCS = ("AUROC unknown", "AUROC out of scope")
+AUROC_IS = "AUROC %: how often a query of the task scores higher than an unknown one, 50 by guessing"
 
 # Columns that are replaced by a note below the table if all rows have the same value.
 DETAILS: dict[str, Callable[[Group], str]] = {
@@ -225,8 +234,9 @@ def all_columns(
     columns: dict[str, Callable[[Group], str]] = {**dict(before), **requested, **settings, **dict(after), **DETAILS}
     values = {name: [write(group) for group in groups] for name, write in columns.items()}
     values["accuracy %"], marks = _marked(values["accuracy %"], groups, unequal)
-    if set(values["published %"]) == {"–"}:
-        del values["published %"]
+    for optional in ("published %", *AUROCS):
+        if set(values[optional]) == {"–"}:
+            del values[optional]
     always = {*ALWAYS, *show}
     same = {name for name in DETAILS if len(set(values[name])) == 1}
     constant = [name for name in values if len(groups) > 1 and len(set(values[name])) == 1 and name not in always]
@@ -243,6 +253,8 @@ def all_columns(
         notes.append(f"In all rows: {', '.join([*shared, *shared_settings])}.")
     if hidden:
         notes.append(f"Hidden columns: {', '.join(hidden)}; widen the terminal, or use --format csv.")
+    if any(name in values for name in AUROCS):
+        notes.append(f"{AUROC_IS}; in brackets: of the floor.")
     if "published %" in values:
         notes.append(f"Published results, on other tasks and with other code: {'; '.join(_sources(records))}.")
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
