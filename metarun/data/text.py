@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache, content_of
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.text_features import Tfidf, Tokens
@@ -144,19 +145,21 @@ class Text:
         lists, left_out = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
         count = counted(sum(map(len, classes.values())), "text")
         log.info("Computing features (%s) of %s from %s, once.", self.features, count, root)
-        splits, cut = self._features(classes, lists)
-        unlisted = (*left_out.unlisted, *unlisted, *cut)
-        return ClassDataset(self.name, splits, Skipped(unlisted, (*left_out.warnings, *notes)))
+        splits, cut, encoding = self._features(classes, lists)
+        told = Skipped((*left_out.unlisted, *unlisted, *cut), (*left_out.warnings, *notes))
+        return ClassDataset(self.name, splits, told, encoding=lambda: encoding)
 
     def _features(
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]
-    ) -> tuple[dict[Split, Examples], tuple[str, ...]]:
-        """Return the examples of each split, and a clause on texts that were cut."""
+    ) -> tuple[dict[Split, Examples], tuple[str, ...], Encoding]:
+        """Return the examples of each split, a clause on texts that were cut, and how others become examples."""
+        columns = {"text": self.columns.text, "label": self.columns.label}
         if self.features == "tfidf":
             tfidf = Tfidf.of([text for class_name in lists["train"] for text in classes[class_name]], self.size)
-            return {
+            splits = {
                 split: Examples.from_classes({c: tfidf.vectors(classes[c]) for c in lists[split]}) for split in SPLITS
-            }, ()
+            }
+            return splits, (), Encoding("texts", {"size": self.size, **columns}, tfidf.to_arrays())
         cut = 0
         splits = {}
         for split in SPLITS:
@@ -165,7 +168,7 @@ class Text:
             splits[split] = Examples.from_classes({c: array for c, (array, _) in arrays.items()})
         length = self.tokens.length
         clause = f"what follows the first {length} {self.tokens.kind} of {counted(cut, 'text')} (data.length)"
-        return splits, (clause,) if cut else ()
+        return splits, (clause,) if cut else (), Encoding("texts", {"tokens": asdict(self.tokens), **columns})
 
 
 def _by_class(root: Path, texts: Sequence[LabelledText]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

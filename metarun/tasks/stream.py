@@ -46,6 +46,7 @@ class TaskSource:
         inputs: the fields of one example by name.
         splits: the stored examples by class; None in regression.
         outputs: how many numbers are predicted of an example; None in classification, where it is the tasks' way.
+        train_classes: how many classes meta-train has; None in regression.
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
     """
 
@@ -53,6 +54,7 @@ class TaskSource:
     splits: Mapping[Split, Examples] | None = None
     floor_vectors: FloorVectors = "raw"
     outputs: int | None = None
+    train_classes: int | None = None
     _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(self, data: ClassDataset | EntityDataset | FunctionFamily, inputs: Mapping[str, InputSpec]) -> None:
@@ -118,6 +120,7 @@ class ClassSource(TaskSource):
     def __init__(self, data: ClassDataset) -> None:
         super().__init__(data, data.inputs)
         self.splits = data.splits
+        self.train_classes = len(data.splits["train"].class_names)
         self.floor_vectors = data.floor_vectors
 
 

@@ -1,0 +1,57 @@
+"""Texts: in a table, in a folder or zip of text files, or one in a file of its own."""
+
+from pathlib import Path
+
+from metarun.api.examples import Examples, Found
+from metarun.data.archive import open_files
+from metarun.data.encoders import TextEncoder
+from metarun.data.picture_files import count_by_suffix, is_ignored
+from metarun.data.text_file import SUFFIXES, Columns, decoded, read_texts
+from metarun.errors import UserError
+from metarun.system.paths import is_folder
+
+_LARGEST = 1 << 28  # bytes of a text file
+_SUFFIX = ".txt"
+
+
+def read_own_texts(encoder: TextEncoder, path: Path) -> Examples:
+    """See `read_examples`."""
+    skipped = ""
+    if is_folder(path) or path.suffix.lower() == ".zip":
+        found, skipped = _read_folder(path)
+    elif path.suffix.lower() == _SUFFIX:
+        with open_files(path.parent, _LARGEST) as (_, read):
+            found = [_of_file(path.name, None, read(path.name))]
+    else:
+        columns = Columns(encoder.text, encoder.label, label_needed=False)
+        found = [
+            Found(f"{path.name}:{text.line}", text.label or None, "" if text.text else _empty(text.place), text.text)
+            for text in read_texts(path, str(path), columns)[0]
+        ]
+    texts = [each.text for each in found if not each.error]
+    return Examples(encoder.noun, found, encoder.encode(texts), skipped=skipped)
+
+
+def _read_folder(path: Path) -> tuple[list[Found], str]:
+    with open_files(path, _LARGEST) as (names, read):
+        shown = [name for name in sorted(names) if not is_ignored(name, (_SUFFIX,))]
+        files = [name for name in shown if name.lower().endswith(_SUFFIX)]
+        if not files:
+            raise UserError(
+                f"{path} contains no texts", f"add some ({_SUFFIX}), or name a table ({', '.join(SUFFIXES)})."
+            )
+        found = [_of_file(name, name.rpartition("/")[0] or None, read(name)) for name in files]
+    others = [name for name in shown if not name.lower().endswith(_SUFFIX)]
+    return found, f"skipped, as they are no texts: {count_by_suffix(others)}" if others else ""
+
+
+def _of_file(name: str, label: str | None, content: bytes) -> Found:
+    try:
+        text = decoded(content, name).strip()
+    except UserError as error:
+        return Found(name, label, error.problem)
+    return Found(name, label, "" if text else _empty(name), text)
+
+
+def _empty(place: str) -> str:
+    return f"{place} has no character"

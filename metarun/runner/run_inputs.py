@@ -1,0 +1,91 @@
+"""What the inputs of a run are, stored with the run: a method is built and a user's files are read without its data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.data import ClassDataset, EntityDataset
+from metarun.data.encoding import Encoding
+from metarun.errors import UserError
+from metarun.results import checksums
+from metarun.results.run_directory import RunDirectory
+from metarun.system.atomic_write import write_npz
+from metarun.tasks.described_source import DescribedSource, describe_source
+from metarun.tasks.stream import TaskSource
+
+_NAME = "source"  # of the array in a file
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The inputs of a run.
+
+    Args:
+        source: a description of its data, see `describe_source`.
+        encoding: how a user's own files become such inputs; None: that is not known.
+    """
+
+    source: Mapping[str, Any]
+    encoding: Encoding | None
+
+    @classmethod
+    def of(cls, source: TaskSource) -> Self:
+        """Return those of loaded data.
+
+        Raises:
+            UserError: the encoding is not cached, and the original files that it is learned from are missing.
+        """
+        data = source.data.rows if isinstance(source.data, EntityDataset) else source.data
+        encoding = data.encoding if isinstance(data, ClassDataset) else None
+        return cls(describe_source(source), None if encoding is None else encoding())
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return arrays for `np.savez`, which `from_arrays` reads."""
+        arrays = {} if self.encoding is None else self.encoding.to_arrays()
+        return {_NAME: np.array(json.dumps(self.source, sort_keys=True)), **arrays}
+
+    @classmethod
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self | None:
+        """Return what `to_arrays` stored, among other arrays; None if it is not among them.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        if _NAME not in stored:
+            return None
+        source = json.loads(str(stored[_NAME]))
+        try:
+            DescribedSource(source)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"its description of the data is damaged: {error}") from error
+        return cls(source, Encoding.from_arrays(stored))
+
+
+def write_inputs(run: RunDirectory, source: TaskSource) -> None:
+    """Write the inputs of a run, which is being trained."""
+    try:
+        inputs = RunInputs.of(source)
+    except UserError:  # the originals of cached data are gone, which training does not need
+        return
+    write_npz(run.inputs, inputs.to_arrays())
+
+
+def read_inputs(run: RunDirectory) -> RunInputs | None:
+    """Return the stored inputs of a run; None if it has none, as runs of earlier versions.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not run.inputs.is_file():
+        return None
+    checksums.check(run.inputs)
+    try:
+        with np.load(run.inputs, allow_pickle=False) as stored:
+            return RunInputs.from_arrays(stored)
+    except Exception as error:  # numpy and zipfile raise many types for other files
+        remedy = "delete it, and the data of the run are read instead."
+        raise UserError(f"{run.inputs} is damaged ({error})", remedy) from error
