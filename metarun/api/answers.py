@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from metarun.api.examples import Examples
 from metarun.api.learner import Learner
 from metarun.api.predictions import Predictions
+from metarun.data.own.examples import Examples
 from metarun.errors import UserError
 from metarun.reporting.plots.answers import ACROSS, Tile
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from metarun.algorithms import Algorithm
 from metarun.config.schema import Config
-from metarun.data.encoders import Encoder, PictureEncoder, encoder_of
+from metarun.data.encoders import Encoder
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
-from metarun.runner.data_loading import load_data
 from metarun.runner.device import dtype_of, find_device
 from metarun.runner.model import build_algorithm
-from metarun.runner.run_inputs import RunInputs, read_inputs
+from metarun.runner.run_inputs import RunInputs, encoder_for, inputs_of_run
 from metarun.runner.stored_config import stored_config
 from metarun.tasks.described_source import DescribedSource
 from metarun.training.resume import best_weights, load_weights
@@ -81,7 +80,7 @@ class Model:
         Raises:
             UserError: they are not stored, and the run's data are missing or have changed.
         """
-        return self._given or read_inputs(self.directory) or self._inputs_of_data()
+        return self._given or inputs_of_run(self.directory, self.config, self.result)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -90,24 +89,4 @@ class Model:
         Raises:
             UserError: that is not known, as of a user's own data source that is not of pictures.
         """
-        encoding = self.inputs.encoding
-        if encoding is not None:
-            return encoder_of(encoding)
-        shape = tuple(self.result["example_shape"])
-        if len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] and len(self.inputs.source["inputs"]) == 1:
-            return PictureEncoder(shape[1], shape[0], bool(self.config["data"].get("invert", False)))
-        raise UserError(
-            f"run {self.id} takes examples of shape {list(shape)}, and how files become such is not known",
-            "use `metarun.load(...).adapt(x, y)` from Python.",
-        )
-
-    def _inputs_of_data(self) -> RunInputs:
-        source = load_data(self.config["data"])
-        inputs = RunInputs.of(source)
-        fitted = inputs.encoding is not None and inputs.encoding.kind != "pictures"
-        if fitted and source.hash != self.result.get("data_hash", source.hash):
-            raise UserError(
-                f"the data of run {self.id} have changed since it was trained, and with them how an input is scaled",
-                "restore them, or train again.",
-            )
-        return inputs
+        return encoder_for(self.inputs, self.id, self.config)

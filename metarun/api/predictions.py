@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.api.examples import Examples, OnProgress, ignore_progress
 from metarun.api.learner import Learner
 from metarun.data.encoders import RowEncoder
+from metarun.data.own.examples import Examples, OnProgress, ignore_progress
 
 AT_ONCE = 256  # examples between two reports of progress
 

@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 
 from metarun.algorithms import Algorithm
 from metarun.api.config import compose_config
-from metarun.api.examples import Examples, OnProgress, ignore_progress, read_examples
 from metarun.api.learner import Learner
 from metarun.api.model import Model
 from metarun.config.schema import Config
+from metarun.data.own.examples import Examples, OnProgress, ignore_progress, read_examples
 from metarun.results.find_run import find_run
 from metarun.results.records import Record, read_records
 from metarun.runner.train import train as run_training
@@ -80,7 +80,7 @@ class Run:
         """Read pictures, recordings, texts or table rows as inputs of this run: decoded and scaled as in training.
 
         Args:
-            path: a folder or zip with one folder per class, a file, or a table; see `metarun.api.examples`.
+            path: a folder or zip with one folder per class, a file, or a table; see `metarun.data.own.examples`.
             invert: swap light and dark of pictures, in addition to the settings of the run's data.
             on_progress: called with the number of files read, and of how many.
 

@@ -13,8 +13,8 @@ from metarun.errors import UserError, counted
 
 if TYPE_CHECKING:
     from metarun.api import Learner
-    from metarun.api.examples import Examples
     from metarun.api.learner import Fit
+    from metarun.data.own.examples import Examples
 
 EXAMPLES = """examples:
   metarun adapt run=RUN support=my_letters                 one folder per class, a few pictures in each
@@ -72,8 +72,8 @@ def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
 
 def adapt(run: str, support: Path, options: argparse.Namespace) -> "tuple[Learner, Examples]":
     """Adapt a run to the examples of a folder or table and print what was learned; return the learner and them."""
-    from metarun.api.examples import support_of
     from metarun.api.run import load
+    from metarun.data.own.examples import support_of
 
     found = load(run, options.results_dir, options.trust)
     examples = found.read(support, options.invert, progress(f"reading {support}"))

@@ -14,8 +14,8 @@ from metarun.errors import UserError, counted
 
 if TYPE_CHECKING:
     from metarun.api import Learner
-    from metarun.api.examples import Examples
     from metarun.api.predictions import Predictions
+    from metarun.data.own.examples import Examples
 
 EXAMPLES = """examples:
   metarun predict letters.npz new_pictures -o predictions.csv
@@ -67,8 +67,8 @@ def main(args: Sequence[str]) -> int:
 
 
 def _predict(learner: "Learner", place: Path, invert: bool) -> "tuple[Examples, Predictions]":
-    from metarun.api.examples import read_examples
     from metarun.api.predictions import predict_examples
+    from metarun.data.own.examples import read_examples
 
     examples = read_examples(learner.encoder, place, invert, progress(f"reading {place}"))
     if examples.skipped:

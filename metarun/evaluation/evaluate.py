@@ -18,6 +18,7 @@ from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.losses import confidence, correct, per_query_loss
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream, by_shape
@@ -109,9 +110,10 @@ def evaluate(
     """Evaluate an algorithm on the first `tasks` of a stream; `features` is a cache for `on_cached_features`."""
     algorithm.eval()
     kept = {} if features is None else features
-    if isinstance(stream, VaryingTaskStream):
+    if isinstance(stream, VaryingTaskStream | EpisodeStream):
         algorithm = copy.copy(algorithm)
         algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
+    if isinstance(stream, VaryingTaskStream):
         on_cached_features(algorithm, stream.largest, tasks, lambda: on_progress(0, tasks), kept)  # for all shapes
 
     def evaluate_part(part: TaskStream, tasks: int, on_progress: Callable[[int, int], None]) -> Evaluation:

@@ -8,11 +8,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.config.schema import Config
 from metarun.data import ClassDataset, EntityDataset
+from metarun.data.encoders import Encoder, PictureEncoder, encoder_of
 from metarun.data.encoding import Encoding
 from metarun.errors import UserError
 from metarun.results import checksums
+from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.runner.data_loading import load_data
 from metarun.system.atomic_write import write_npz
 from metarun.tasks.described_source import DescribedSource, describe_source
 from metarun.tasks.stream import TaskSource
@@ -74,7 +78,54 @@ def write_inputs(run: RunDirectory, source: TaskSource) -> None:
     write_npz(run.inputs, inputs.to_arrays())
 
 
-def read_inputs(run: RunDirectory) -> RunInputs | None:
+def inputs_of_run(run: RunDirectory, config: Config, record: Record) -> RunInputs:
+    """Return the inputs of a finished run: those stored with it or, as in runs of earlier versions, of its data.
+
+    Args:
+        run: the run.
+        config: its resolved config.
+        record: its record.
+
+    Raises:
+        UserError: the file is damaged; or there is none, and the data are missing or have changed.
+    """
+    if (stored := _read_inputs(run)) is not None:
+        return stored
+    source = load_data(config["data"])
+    inputs = RunInputs.of(source)
+    learned = inputs.encoding is not None and inputs.encoding.kind != "pictures"
+    if learned and source.hash != record.get("data_hash", source.hash):
+        raise UserError(
+            f"the data of run {run.id} have changed since it was trained, and with them how an input is scaled",
+            "restore them, or train again.",
+        )
+    return inputs
+
+
+def encoder_for(inputs: RunInputs, run_id: str, config: Config) -> Encoder:
+    """Return how a user's own files become the inputs of a run.
+
+    Args:
+        inputs: of the run.
+        run_id: for messages.
+        config: the run's resolved config.
+
+    Raises:
+        UserError: that is not known, as of a user's own data source that is not of pictures.
+    """
+    if inputs.encoding is not None:
+        return encoder_of(inputs.encoding)
+    specs = [*inputs.source["inputs"].values()]
+    shape = tuple(specs[0]["shape"])
+    if len(specs) == 1 and len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2]:
+        return PictureEncoder(shape[1], shape[0], bool(config["data"].get("invert", False)))
+    raise UserError(
+        f"run {run_id} takes examples of shape {list(shape)}, and how files become such is not known",
+        "use `metarun.load(...).adapt(x, y)` from Python.",
+    )
+
+
+def _read_inputs(run: RunDirectory) -> RunInputs | None:
     """Return the stored inputs of a run; None if it has none, as runs of earlier versions.
 
     Raises:

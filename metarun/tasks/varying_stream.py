@@ -10,6 +10,7 @@ from metarun.config.key_origins import source_key
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.rng import root_key, split_key, uniform
 from metarun.tasks.stream import TaskStream
 
@@ -80,7 +81,7 @@ class VaryingTaskStream:
 
 def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
     """Return the first tasks of a stream as streams of equal tasks, each with the numbers (tasks,) that they have."""
-    if isinstance(stream, VaryingTaskStream):
+    if isinstance(stream, VaryingTaskStream | EpisodeStream):
         return [*stream.by_shape(0, tasks)]
     return [(stream, torch.arange(tasks))]
 
@@ -88,7 +89,7 @@ def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
 def size_texts(stream: TaskStream) -> tuple[int | str, int | str]:
     """Return the way and the shot of a stream's tasks, or the ranges that they are from: 5, "1..10"."""
     shape: TaskShape = stream.shape
-    low = stream.smallest if isinstance(stream, VaryingTaskStream) else (shape.way, shape.shot)
+    low = stream.smallest if isinstance(stream, VaryingTaskStream | EpisodeStream) else (shape.way, shape.shot)
     way, shot = (
         most if least == most else f"{least}..{most}" for least, most in zip(low, (shape.way, shape.shot), strict=True)
     )

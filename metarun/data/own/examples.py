@@ -89,15 +89,15 @@ def read_examples(
     if invert and not isinstance(encoder, PictureEncoder):
         raise UserError(f"--invert is for pictures but the run takes {encoder.noun}s", "omit it.")
     if isinstance(encoder, RowEncoder):
-        from metarun.api.row_examples import read_rows  # pandas: half a second
+        from metarun.data.own.rows import read_rows  # pandas: half a second
 
         return read_rows(encoder, path)
     if isinstance(encoder, TextEncoder):
-        from metarun.api.text_examples import read_own_texts
+        from metarun.data.own.texts import read_own_texts
 
         return read_own_texts(encoder, path)
     assert isinstance(encoder, PictureEncoder | SoundEncoder)
-    from metarun.api.file_examples import read_files
+    from metarun.data.own.files import read_files
 
     return read_files(encoder, path, invert, on_progress)
 

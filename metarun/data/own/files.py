@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from metarun.api.examples import Examples, Found, OnProgress
 from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoders import PictureEncoder, SoundEncoder
+from metarun.data.own.examples import Examples, Found, OnProgress
 from metarun.data.picture_files import SHOWN_SUFFIXES, count_by_suffix, find_pictures, is_ignored
 from metarun.data.sound_decoding import SUFFIXES
 from metarun.errors import UserError, did_you_mean
@@ -27,14 +27,14 @@ def read_files(encoder: FileEncoder, path: Path, invert: bool, on_progress: OnPr
         return _read_table(encoder, path, invert, on_progress)
     if not is_folder(path) and path.suffix.lower() != ".zip":
         with open_files(path.parent, _LARGEST) as (_, read):
-            return _encode_all(encoder, [(path.name, None)], read, invert, on_progress)
+            return encode_files(encoder, [(path.name, None)], read, invert, on_progress)
     with open_files(path, _LARGEST) as (names, read):
         files, others = _find(encoder, names, read)
         if not files:
             shown = SHOWN_SUFFIXES if isinstance(encoder, PictureEncoder) else ", ".join(SUFFIXES)
             raise UserError(f"{path} contains no {encoder.noun}s", f"add some ({shown}).")
         labelled = [(file, file.rpartition("/")[0] or None) for file in files]
-        return _encode_all(encoder, labelled, read, invert, on_progress, others)
+        return encode_files(encoder, labelled, read, invert, on_progress, others)
 
 
 def _find(encoder: FileEncoder, names: Sequence[str], read: ReadFile) -> tuple[Sequence[str], Sequence[str]]:
@@ -65,10 +65,10 @@ def _read_table(encoder: FileEncoder, path: Path, invert: bool, on_progress: OnP
     labels = table["label"] if "label" in table.columns else [None] * len(files)
     labelled = [(file, class_name(label)) for file, label in zip(files, labels, strict=True)]
     with open_files(path.parent, _LARGEST) as (_, read):
-        return _encode_all(encoder, labelled, read, invert, on_progress)
+        return encode_files(encoder, labelled, read, invert, on_progress)
 
 
-def _encode_all(
+def encode_files(
     encoder: FileEncoder,
     labelled: Sequence[tuple[str, str | None]],
     read: Callable[[str], bytes],
@@ -76,6 +76,16 @@ def _encode_all(
     on_progress: OnProgress,
     others: Sequence[str] = (),
 ) -> Examples:
+    """Read files, each with its class.
+
+    Args:
+        encoder: of the run.
+        labelled: the files, and the class of each; None: it is not known.
+        read: returns a file's content.
+        invert: swap light and dark of pictures.
+        on_progress: called after each file.
+        others: files beside them that are no examples.
+    """
     values: list[Any] = []
     found: list[Found] = []
     for done, (name, label) in enumerate(labelled, 1):
