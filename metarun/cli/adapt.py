@@ -80,7 +80,7 @@ def adapt(run: str, support: Path, options: argparse.Namespace) -> "tuple[Learne
     if examples.skipped:
         print(f"{support}: {examples.skipped}", file=sys.stderr)
     x, y = support_of(examples, support)
-    found.algorithm.eval()  # built before the clock starts
+    found.adapt(x, y, 1).predict(x[:1])  # loads the network, and what torch imports for its first gradient
     start = time.perf_counter()
     learner = found.adapt(x, y, options.steps)
     learner.predict(x[:1])  # adapts, if that is not done yet
