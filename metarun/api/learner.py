@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from metarun.algorithms import Adapted
 from metarun.api.model import Model
+from metarun.api.own_support import Fit, LeaveOneOut, fit, leave_one_out
 from metarun.api.support_checks import as_examples, check_classes, check_shape, check_targets
 from metarun.data.encoders import Encoder
 from metarun.errors import UserError
@@ -23,39 +23,10 @@ from metarun.runner.run_inputs import RunInputs
 from metarun.system.atomic_write import write_npz
 from metarun.system.inputs import Inputs, to_network
 from metarun.tasks.batch import Support
-from metarun.tasks.losses import correct, per_query_loss
 
 FORMAT = 1  # of the file; increase it with every incompatible change
-BATCH = 256  # queries per pass, for methods that are not transductive
+BATCH = 64  # queries per pass, for methods that are not transductive; their feature maps stay in a CPU's cache
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class LeaveOneOut:
-    """Leave-one-out predictions of a support set.
-
-    Args:
-        examples: number of examples predicted from the others.
-        accuracy: of these predictions, in [0, 1].
-        lowest_score: the lowest of their largest logits.
-    """
-
-    examples: int
-    accuracy: float
-    lowest_score: float
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How well a learner predicts its own support set after some steps.
-
-    Args:
-        loss: mean cross-entropy in nats, or squared error.
-        accuracy: in [0, 1]; None in regression.
-    """
-
-    loss: float
-    accuracy: float | None
 
 
 class Learner:
@@ -150,34 +121,15 @@ class Learner:
 
         Methods that take no steps have one element.
         """
-        x, y = self._as_inputs(self._support_x), self._targets()
-        found = []
-        with torch.no_grad():
-            for adapted in self._model.algorithm.adapt(Support(x, y, len(self.classes) or 1), self._steps):
-                predicted = adapted.predict(x)[None]
-                loss = float(per_query_loss(predicted, y[None]).double().mean())
-                found.append(Fit(loss, float(correct(predicted, y[None]).double().mean()) if self.classes else None))
-        return found
+        return fit(self._model.algorithm, self._support(), self._steps)
 
     def leave_one_out(self) -> "LeaveOneOut | None":
         """Predict each support example from the others; None if every class has one example.
 
         The only example of a class is not predicted.
         """
-        if self._check is not None or not self.classes:
-            return self._check
-        sizes = np.bincount(self._support_y)
-        predicted = np.flatnonzero(sizes[self._support_y] > 1)
-        if self._model.algorithm.needs_equal_shots or not len(predicted):
-            return None
-        right, scores = 0, []
-        for i in predicted:
-            rest = np.arange(len(self._support_y)) != i
-            others = type(self)(self._model, self._support_x[rest], self._support_y[rest], self.classes, self._steps)
-            logits = others._logits(self._support_x[[i]])[0]
-            right += int(logits.argmax() == self._support_y[i])
-            scores.append(float(logits.max()))
-        self._check = LeaveOneOut(len(predicted), right / len(predicted), min(scores))
+        if self._check is None and self.classes:
+            self._check = leave_one_out(self._model.algorithm, self._support(), self._steps)
         return self._check
 
     def predict_known(
@@ -253,17 +205,16 @@ class Learner:
 
     def _adapt(self) -> Adapted:
         if self._adapted is None:
-            support = Support(self._as_inputs(self._support_x), self._targets(), len(self.classes) or 1)
             with torch.no_grad():
-                for adapted in self._model.algorithm.adapt(support, self._steps):
+                for adapted in self._model.algorithm.adapt(self._support(), self._steps):
                     self._adapted = adapted
         assert self._adapted is not None
         return self._adapted
 
-    def _targets(self) -> Tensor:
+    def _support(self) -> Support:
         device, dtype = self._placement()
         y = torch.from_numpy(self._support_y).to(device)
-        return y if self.classes else y.to(dtype)
+        return Support(self._as_inputs(self._support_x), y if self.classes else y.to(dtype), len(self.classes) or 1)
 
     def _as_inputs(self, x: Array) -> Inputs:
         device, dtype = self._placement()

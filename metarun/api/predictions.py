@@ -11,8 +11,6 @@ from metarun.api.learner import Learner
 from metarun.data.encoders import RowEncoder
 from metarun.data.own.examples import Examples, OnProgress, ignore_progress
 
-AT_ONCE = 256  # examples between two reports of progress
-
 
 @dataclass(frozen=True)
 class Predictions:
