@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from metarun.config.schema import Config
-from metarun.data.own.episodes import read_episodes
+from metarun.data.own.episode_lists import read_episodes
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory

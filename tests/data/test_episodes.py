@@ -11,7 +11,7 @@ from PIL import Image
 
 from metarun.data import Table
 from metarun.data.encoders import PictureEncoder, encoder_of
-from metarun.data.own.episodes import read_episodes
+from metarun.data.own.episode_lists import read_episodes
 from metarun.errors import UserError
 
 ENCODER = PictureEncoder(4, 1, invert=False)
