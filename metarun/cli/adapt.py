@@ -13,7 +13,7 @@ from metarun.errors import UserError, counted
 
 if TYPE_CHECKING:
     from metarun.api import Learner
-    from metarun.api.learner import Fit
+    from metarun.api.own_support import Fit
     from metarun.data.own.examples import Examples
 
 EXAMPLES = """examples:
