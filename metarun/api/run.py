@@ -1,25 +1,20 @@
 """Train, load and list runs."""
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import OmegaConf
 
 from metarun.algorithms import Algorithm
 from metarun.api.config import compose_config
 from metarun.api.learner import Learner
+from metarun.api.model import Model
 from metarun.config.schema import Config
-from metarun.errors import UserError
+from metarun.data.own.examples import Examples, OnProgress, ignore_progress, read_examples
 from metarun.results.find_run import find_run
 from metarun.results.records import Record, read_records
-from metarun.results.run_directory import RunDirectory
-from metarun.runner.components import Parts
-from metarun.runner.stored_config import stored_config
 from metarun.runner.train import train as run_training
-from metarun.training.resume import best_weights, load_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,65 +32,69 @@ class Run:
     """
 
     def __init__(self, path: str | Path, trust: Collection[str] = ()) -> None:
-        self._directory = RunDirectory(Path(path))
-        self._trust = trust
-        record = self._directory.read_result()
-        if record is not None and "trained_by" in record:
-            raise UserError(
-                f"{path} was made by `metarun test` and has no weights of its own",
-                f"use the run that it tested: run={record['trained_by']}.",
-            )
-        if record is None or record["status"] != "done" or not self._directory.best.is_file():
-            raise UserError(
-                f"{path} is not a finished training run",
-                "pass the directory of one; `metarun compare` lists them.",
-            )
-        self.result: Record = record
+        self._model = Model(path, trust)
+        self.result: Record = self._model.result
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
+    def __fspath__(self) -> str:
+        """Return the run's directory, so that a run can be given where a path is expected."""
+        return str(self.path)
+
     @property
     def path(self) -> Path:
         """The run's directory."""
-        return self._directory.path
+        return self._model.path
 
     @property
     def id(self) -> str:
         """The run's id of eight digits."""
-        return self._directory.id
+        return self._model.id
 
-    @cached_property
+    @property
     def config(self) -> Config:
         """The resolved config, as nested dictionaries."""
-        return stored_config(self._directory, self._trust)
+        return self._model.config
 
     @property
     def curve(self) -> "pd.DataFrame":
         """The loss and metric of meta-training and meta-validation by step."""
         import pandas as pd
 
-        return pd.read_csv(self._directory.curve)
+        return pd.read_csv(self._model.directory.curve)
 
     @property
     def tasks(self) -> "pd.DataFrame":
         """The metric of every meta-test task, before adaptation and after each step."""
         import pandas as pd
 
-        return pd.read_parquet(self._directory.tasks)
+        return pd.read_parquet(self._model.directory.tasks)
 
-    @cached_property
+    @property
     def algorithm(self) -> Algorithm:
         """The method with the best weights on meta-val, in eval mode."""
-        parts = self._parts
-        load_weights(parts.algorithm, best_weights(self._directory, self.result), self._directory.best)
-        return parts.algorithm.eval()
+        return self._model.algorithm
+
+    def read(self, path: str | Path, invert: bool = False, on_progress: OnProgress = ignore_progress) -> Examples:
+        """Read pictures, recordings, texts or table rows as inputs of this run: decoded and scaled as in training.
+
+        Args:
+            path: a folder or zip with one folder per class, a file, or a table; see `metarun.data.own.examples`.
+            invert: swap light and dark of pictures, in addition to the settings of the run's data.
+            on_progress: called with the number of files read, and of how many.
+
+        Raises:
+            UserError: there is no such file, or nothing in it that the run takes.
+        """
+        return read_examples(self._model.encoder, Path(path), invert, on_progress)
 
     def adapt(self, support_x: Any, support_y: Sequence[Any], steps: int | None = None) -> Learner:
         """Adapt to your own examples.
 
         Args:
-            support_x: (n, *shape) an array or tensor; uint8 is scaled to [0, 1] as in training, floats are unchanged.
+            support_x: (n, *shape) an array or tensor; uint8 is scaled to [0, 1] as in training, floats are unchanged;
+                examples of several fields are a dict of such, or a structured array.
             support_y: n labels of any type, whose distinct values are the classes; numbers (n,) or (n, outputs) in
                 regression.
             steps: of adaptation, for methods with an inner loop; None: `test.steps` of the run.
@@ -104,7 +103,7 @@ class Run:
             UserError: the shapes do not match the run, or the method cannot have this number of classes.
         """
         steps = self.config["test"]["steps"] if steps is None else steps
-        return Learner.adapted(self, np.asarray(support_x), list(support_y), steps)
+        return Learner.adapted(self._model, support_x, list(support_y), steps)
 
     def publish(self, path: str | Path) -> Path:
         """Pack the run into one file for another machine; see `metarun.api.publishing.publish`.
@@ -115,12 +114,6 @@ class Run:
         from metarun.api.publishing import publish
 
         return publish(self, path)
-
-    @cached_property
-    def _parts(self) -> Parts:
-        parts = Parts(self.config)
-        parts.is_trained = True
-        return parts
 
 
 def train(config_dir: str | Path | None = None, **settings: Any) -> Run:

@@ -1,9 +1,10 @@
-"""`metarun adapt`: adapt a finished run to a few pictures of your own, for `metarun predict`."""
+"""`metarun adapt`: adapt a finished run to a few examples of your own, for `metarun predict`."""
 
 import argparse
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,27 +13,32 @@ from metarun.errors import UserError, counted
 
 if TYPE_CHECKING:
     from metarun.api import Learner
+    from metarun.api.own_support import Fit
+    from metarun.data.own.examples import Examples
 
 EXAMPLES = """examples:
   metarun adapt run=RUN support=my_letters                 one folder per class, a few pictures in each
   metarun adapt run=RUN support=my_letters -o letters.npz
-  metarun predict letters.npz new_pictures"""
+  metarun predict letters.npz new_pictures
+  metarun adapt run=RUN support=questions.csv              texts or rows of a table, with a column of classes
+Files are read as the run's data are: pictures, recordings, texts or rows."""
+_SHOWN_STEPS = 6  # of a long adaptation
 
 
 def main(args: Sequence[str]) -> int:
     """Adapt, write the learner, and return the exit code.
 
     Raises:
-        UserError: the run or the pictures do not exist or do not fit.
+        UserError: the run or the examples do not exist or do not fit.
     """
     parser = CommandParser.with_examples(
-        "metarun adapt", "Adapt a finished run to a few labelled pictures of your own.", EXAMPLES
+        "metarun adapt", "Adapt a finished run to a few labelled examples of your own.", EXAMPLES
     )
     add_settings(parser, ("run", "support"))
     parser.add_argument("-o", "--output", type=Path, default=Path("learner.npz"), help="default: learner.npz")
     options = parser.parse_args(args)
     settings = given(options.settings, required=("run", "support"))
-    learner = adapt(settings["run"], Path(settings["support"]), options)
+    learner, _ = adapt(settings["run"], Path(settings["support"]), options)
     learner.save(options.output)
     print(f"→ {options.output} ({options.output.stat().st_size / 2**20:.2f} MB)")
     return 0
@@ -64,26 +70,71 @@ def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def adapt(run: str, support: Path, options: argparse.Namespace) -> "Learner":
-    """Adapt a run to the pictures of a folder and print what was learned; return the learner."""
-    from metarun.api.pictures import labelled, read_pictures
+def adapt(run: str, support: Path, options: argparse.Namespace) -> "tuple[Learner, Examples]":
+    """Adapt a run to the examples of a folder or table and print what was learned; return the learner and them."""
     from metarun.api.run import load
+    from metarun.data.own.examples import support_of
 
     found = load(run, options.results_dir, options.trust)
-    x, labels = labelled(read_pictures(found, support, options.invert), support)
-    found.algorithm.eval()  # built before the clock starts
+    examples = found.read(support, options.invert, progress(f"reading {support}"))
+    if examples.skipped:
+        print(f"{support}: {examples.skipped}", file=sys.stderr)
+    x, y = support_of(examples, support)
+    found.adapt(x, y, 1).predict(x[:1])  # loads the network, and what torch imports for its first gradient
     start = time.perf_counter()
-    learner = found.adapt(x, labels, options.steps)
+    learner = found.adapt(x, y, options.steps)
+    learner.predict(x[:1])  # adapts, if that is not done yet
     seconds = time.perf_counter() - start
-    sizes = Counter(labels)
-    print(
-        f"{found.result['algo']} {found.id} adapted to {counted(len(sizes), 'class')} of "
-        f"{counted(min(sizes.values()), 'picture')}"
-        f"{f' to {max(sizes.values())}' if len(set(sizes.values())) > 1 else ''} in {1000 * seconds:.0f} ms"
+    to = f"{_sizes(examples)} in {1000 * seconds:.0f} ms"
+    print(f"{found.result['algo']} {found.id} adapted to {to}")
+    print(f"support set: {_curve(learner.fit())}")
+    if learner.classes:
+        print(_leave_one_out(learner, examples.noun))
+    return learner, examples
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Return a function that shows on a terminal how much of a long work is done; elsewhere it does nothing."""
+    if not sys.stderr.isatty():
+        return lambda done, of: None  # noqa: ARG005
+    started = shown = time.monotonic()
+
+    def show(done: int, of: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - started > 1 and (now - shown > 0.2 or done == of):
+            shown = now
+            end = "\r\033[K" if done == of else ""
+            print(f"\r{what}: {done:,} of {of:,}{end}", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _sizes(examples: "Examples") -> str:
+    """Return "3 classes of 5 pictures"."""
+    if examples.targets is not None:
+        return counted(len(examples.values), examples.noun)
+    sizes = sorted(Counter(examples.labels).values())
+    more = f" to {sizes[-1]}" if sizes[0] != sizes[-1] else ""
+    return f"{counted(len(sizes), 'class')} of {counted(sizes[0], examples.noun)}{more}"
+
+
+def _curve(fits: "Sequence[Fit]") -> str:
+    """Return the loss and the accuracy of the support set by step, of a few steps if there are many."""
+    last = len(fits) - 1
+    steps = sorted({round(last * i / (_SHOWN_STEPS - 1)) for i in range(_SHOWN_STEPS)})
+    shown = [f"loss {' → '.join(f'{fits[step].loss:.3g}' for step in steps)}"]
+    if fits[0].accuracy is not None:
+        shown.insert(0, f"accuracy {' → '.join(f'{100 * (fits[step].accuracy or 0):.1f}' for step in steps)} %")
+    by_step = f" after {', '.join(map(str, steps))} steps" if last else ""
+    return ", ".join(shown) + by_step
+
+
+def _leave_one_out(learner: "Learner", noun: str) -> str:
+    check = learner.leave_one_out()
+    if check is None:
+        return f"no {noun} can be left out of the support set to be predicted from the others, so none is unknown"
+    return (
+        f"leave-one-out on the support set: {100 * check.accuracy:.1f} % of {check.examples} correct; "
+        "a query is unknown if its best score is below all of these"
     )
-    if (check := learner.leave_one_out()) is not None:
-        print(
-            f"leave-one-out on the support set: {100 * check.accuracy:.1f} % of {check.examples} correct; "
-            "a query is unknown if its best score is below all of these"
-        )
-    return learner

@@ -1,121 +1,130 @@
-"""`metarun predict`: the classes of new pictures, by a learner or by a run and its support set."""
+"""`metarun predict`: the classes or numbers of new examples, by a learner or by a run and its support set."""
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from metarun.cli.adapt import adapt, add_settings, given
+from metarun.cli.adapt import adapt, add_settings, given, progress
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
 
 if TYPE_CHECKING:
     from metarun.api import Learner
-    from metarun.api.pictures import Pictures
+    from metarun.api.predictions import Predictions
+    from metarun.data.own.examples import Examples
 
 EXAMPLES = """examples:
   metarun predict letters.npz new_pictures -o predictions.csv
   metarun predict letters.npz one.png other.png
   metarun predict run=RUN support=my_letters query=new_pictures
-Pictures in folders named like the classes are labelled: accuracy and confusion matrix are printed too."""
+  metarun predict intents.npz new_questions.csv --picture answers.png
+Examples in folders named like the classes, or with a column of classes, are labelled: accuracy and confusion matrix
+are printed too."""
 
 
 def main(args: Sequence[str]) -> int:
     """Predict, write or print the table, and return the exit code.
 
     Raises:
-        UserError: the learner, the run or the pictures do not exist or do not fit.
+        UserError: the learner, the run or the examples do not exist or do not fit.
     """
-    parser = CommandParser.with_examples("metarun predict", "Predict the classes of new pictures.", EXAMPLES)
+    parser = CommandParser.with_examples("metarun predict", "Predict the classes of new examples.", EXAMPLES)
     add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
+    parser.add_argument("--picture", type=Path, help="draw the support set and the surest and least sure answers")
     options = parser.parse_args(args)
+    support: Examples | None = None
     if any("=" in word for word in options.settings[:1]):
         settings = given(options.settings, required=("run", "support", "query"))
-        learner = adapt(settings["run"], Path(settings["support"]), options)
+        learner, support = adapt(settings["run"], Path(settings["support"]), options)
         places = [Path(settings["query"])]
     else:
         if len(options.settings) < 2:
-            raise UserError("a learner and pictures are required", "see `metarun predict --help`.")
+            raise UserError("a learner and examples are required", "see `metarun predict --help`.")
         from metarun.api import Learner
 
-        learner, places = Learner.load(options.settings[0]), [Path(word) for word in options.settings[1:]]
-    rows, right = [], []
-    for place in places:
-        found, known = _rows(learner, place, options.invert)
-        rows += found
-        right += known
-    _write(rows, learner, options.output)
-    _report(rows, right, learner, options.output)
+        learner = Learner.load(options.settings[0], trust=options.trust)
+        places = [Path(word) for word in options.settings[1:]]
+    found = [_predict(learner, place, options.invert) for place in places]
+    predictions = [each for _, each in found]
+    _write(predictions, options.output)
+    _report(predictions, learner, found[0][0].noun, sys.stderr if options.output is None else sys.stdout)
+    if options.output is not None:
+        print(f"→ {options.output}")
+    if options.picture is not None:
+        from metarun.api.answers import answers_to_draw
+        from metarun.reporting.plots.answers import draw_answers
+        from metarun.reporting.plots.style import write_figure
+
+        rows = answers_to_draw(learner, [examples for examples, _ in found], predictions, support)
+        write_figure(options.picture, lambda: draw_answers(rows))
+        print(f"→ {options.picture}", file=sys.stderr if options.output is None else sys.stdout)
     return 0
 
 
-def _rows(learner: "Learner", place: Path, invert: bool) -> tuple[list[dict[str, Any]], list[tuple[Any, Any]]]:
-    """Return a row for each picture, and (label, predicted) of those in a folder that is named like a class."""
-    from metarun.api.pictures import read_pictures
+def _predict(learner: "Learner", place: Path, invert: bool) -> "tuple[Examples, Predictions]":
+    from metarun.api.predictions import predict_examples
+    from metarun.data.own.examples import read_examples
+    from metarun.system.memory import keep_freed_memory
 
-    pictures: Pictures = read_pictures(learner.run, place, invert)
-    names = {str(label): label for label in learner.classes}
-    probabilities, unknown = learner.predict_known(pictures.values)
-    rows: list[dict[str, Any]] = []
-    known = []
-    by_file = dict(zip(pictures.decoded, zip(probabilities, unknown, strict=True), strict=True))
-    for number, (file, label, error) in enumerate(zip(pictures.files, pictures.labels, pictures.errors, strict=True)):
-        if error:
-            rows.append({"file": file, "class": "", "probability": "", "unknown": "", "error": error})
-            continue
-        of_classes, is_unknown = by_file[number]
-        best = int(of_classes.argmax())
-        each = {f"p({name})": f"{p:.4f}" for name, p in zip(names, of_classes, strict=True)}
-        row = {"file": file, "class": learner.classes[best], "probability": f"{of_classes[best]:.4f}"}
-        rows.append({**row, "unknown": "yes" if is_unknown else "no", "error": "", **each})
-        if label in names:
-            known.append((names[label], learner.classes[best]))
-    return rows, known
+    keep_freed_memory()
+    examples = read_examples(learner.encoder, place, invert, progress(f"reading {place}"))
+    if examples.skipped:
+        print(f"{place}: {examples.skipped}", file=sys.stderr)
+    return examples, predict_examples(learner, examples, progress(f"predicting {place}"))
 
 
-def _write(rows: Sequence[dict[str, Any]], learner: "Learner", output: Path | None) -> None:
-    columns = ["file", "class", "probability", "unknown", "error", *(f"p({name})" for name in learner.classes)]
+def _write(predictions: "Sequence[Predictions]", output: Path | None) -> None:
     if output is None:
-        _write_rows(sys.stdout, columns, rows)
+        _write_rows(sys.stdout, predictions)
         return
-    from io import StringIO
-
     from metarun.system.atomic_write import write_text
 
     text = StringIO(newline="")
-    _write_rows(text, columns, rows)
+    _write_rows(text, predictions)
     write_text(output, text.getvalue())
 
 
-def _write_rows(file: Any, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+def _write_rows(file: IO[str], predictions: "Sequence[Predictions]") -> None:
+    writer = csv.DictWriter(file, predictions[0].columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for each in predictions:
+        writer.writerows(each.rows)
 
 
-def _report(
-    rows: Sequence[dict[str, Any]], known: Sequence[tuple[Any, Any]], learner: "Learner", output: Path | None
-) -> None:
-    """Print counts, and what labelled pictures tell; on stderr where the table is on stdout."""
-    to = sys.stderr if output is None else sys.stdout
-    failed = sum(bool(row["error"]) for row in rows)
-    unknown = sum(row["unknown"] == "yes" for row in rows)
-    print(
-        f"{counted(len(rows) - failed, 'picture')} predicted, {unknown:,} unknown"
-        + (f", {counted(failed, 'picture')} could not be decoded" if failed else ""),
-        file=to,
-    )
+def _report(predictions: "Sequence[Predictions]", learner: "Learner", noun: str, to: IO[str]) -> None:
+    """Print counts, and what examples with a class or target tell."""
+    failed = sum(each.failed for each in predictions)
+    done = sum(len(each.rows) for each in predictions) - failed
+    unknown = f", {sum(each.unknown for each in predictions):,} unknown" if learner.classes else ""
+    undecoded = f", {counted(failed, noun)} could not be decoded" if failed else ""
+    print(f"{counted(done, noun)} predicted{unknown}{undecoded}", file=to)
+    if other := sum(each.other for each in predictions):
+        print(f"{counted(other, noun)} of other classes than the support set, not counted below", file=to)
+    known = [pair for each in predictions for pair in each.known]
     if known:
-        print(f"accuracy {100 * sum(a == b for a, b in known) / len(known):.1f} % of {len(known):,} labelled", file=to)
-        width = max(len(str(name)) for name in learner.classes)
-        print(f"{'':{width}}  predicted {'  '.join(map(str, learner.classes))}", file=to)
-        for name in learner.classes:
-            counts = [sum((a, b) == (name, other) for a, b in known) for other in learner.classes]
-            cells = "  ".join(
-                f"{count:>{len(str(other))}}" for count, other in zip(counts, learner.classes, strict=True)
-            )
-            print(f"{name!s:{width}}            {cells}", file=to)
-    if output is not None:
-        print(f"→ {output}")
+        _report_classes(known, learner.classes, to)
+    squared = [error for each in predictions if each.squared_errors is not None for error in each.squared_errors]
+    if squared:
+        root = [(sum(errors) / len(squared)) ** 0.5 for errors in zip(*squared, strict=True)]
+        names = predictions[0].columns[1:-1]
+        each_target = ", ".join(f"{name} {error:.4g}" for name, error in zip(names, root, strict=True))
+        print(f"root mean squared error of {len(squared):,} with targets: {each_target}", file=to)
+
+
+def _report_classes(known: Sequence[tuple[Any, Any]], classes: Sequence[Any], to: IO[str]) -> None:
+    """Print the accuracy, the confusion matrix and the accuracy of each class."""
+    right = sum(label == found for label, found in known)
+    print(f"accuracy {100 * right / len(known):.1f} % of {len(known):,} labelled", file=to)
+    counts = Counter(known)
+    width = max(len(str(name)) for name in classes)
+    print(f"{'':{width}}  predicted {'  '.join(map(str, classes))}  accuracy", file=to)
+    for name in classes:
+        row = [counts[name, other] for other in classes]
+        cells = "  ".join(f"{count:>{len(str(other))}}" for count, other in zip(row, classes, strict=True))
+        accuracy = f"{100 * counts[name, name] / sum(row):.1f} %" if any(row) else "–"
+        print(f"{name!s:{width}}            {cells}  {accuracy:>8}", file=to)

@@ -157,6 +157,7 @@ class RetestConfig:
 
     run: str = MISSING
     trust: list[str] = field(default_factory=list)
+    episodes: str | None = None
     algo: Any = None
     data: Any = None
     backbone: Any = None  # not used: data=sinusoid sets it, but the checkpoint has its own

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,9 +13,11 @@ import numpy as np
 
 from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.contents import describe
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, FloorVectors, Split
 from metarun.data.skipped_images import remember_skipped
 from metarun.errors import UserError
+from metarun.system.atomic_write import write_npz
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, data_root, resolve_path
 
@@ -65,7 +69,25 @@ class DatasetCache:
 
         splits = {split: load(split) for split in SPLITS}
         skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
-        return ClassDataset(self.name, splits, skipped, self.floor_vectors)
+        if made.cache_info().currsize:
+            self._store_encoding(key, made())
+        return ClassDataset(self.name, splits, skipped, self.floor_vectors, encoding=lambda: self._encoding(key, make))
+
+    def _encoding(self, key: str, make: Make) -> Encoding:
+        """Return the stored encoding; caches of earlier versions have none, so that it is made."""
+        try:
+            with np.load(self._path("encoding.npz"), allow_pickle=False) as stored:
+                found = Encoding.from_arrays(stored) if str(stored["key"]) == key else None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            found = None
+        return found or self._store_encoding(key, make())
+
+    def _store_encoding(self, key: str, made: ClassDataset) -> Encoding:
+        assert made.encoding is not None, "whoever makes it from files knows how"
+        encoding = made.encoding()
+        with suppress(UserError, OSError):  # it is made again then
+            write_npz(self._path("encoding.npz"), {"key": np.array(key), **encoding.to_arrays()})
+        return encoding
 
     def load_more(self, name: str, content: str, make: Callable[[], Examples]) -> Examples:
         """Return examples besides those of the splits from their own cache, or make and cache them.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.encoding import Encoding
 from metarun.data.entities import INPUTS, TARGETS, row_dtype
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.table_features import Missing, TableFeatures, check_values, rows_by_name
@@ -49,6 +50,7 @@ class EntityRows:
         targets: the columns of targets, all numbers.
         skipped: what was skipped because it was asked for, each a clause.
         notes: what was skipped or replaced without being asked for, each a clause.
+        read: how the table was read: the other arguments of `metarun.data.encoders.RowEncoder`.
     """
 
     rows: Mapping[str, pd.DataFrame]
@@ -56,6 +58,7 @@ class EntityRows:
     targets: Sequence[str]
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    read: Mapping[str, Any]
 
 
 def entity_rows(
@@ -100,7 +103,8 @@ def entity_rows(
     few = [name for name, own in rows.items() if least is not None and len(own) < least]
     skipped = (f"{counted(len(few), 'entity')} of fewer than {least} rows (data.min_rows)",) if few else ()
     kept = {name: own for name, own in rows.items() if name not in set(few)}
-    return EntityRows(kept, inputs, columns.targets, skipped, tuple(notes))
+    read = {"label": columns.entity, "header": header, "missing": missing == "mean"}
+    return EntityRows(kept, inputs, columns.targets, skipped, tuple(notes), read)
 
 
 def entity_dataset(
@@ -138,7 +142,9 @@ def entity_dataset(
 
     splits = {split: Examples.from_classes({entity: rows_of(entity) for entity in lists[split]}) for split in SPLITS}
     notes = (*skipped.warnings, *found.notes, *(_repeated(found, lists) if repeats else ()))
-    return ClassDataset(name, splits, Skipped((*skipped.unlisted, *found.skipped), notes))
+    encoding = Encoding("rows", {"inputs": inputs.to_plain(), "targets": targets.to_plain(), **found.read})
+    told = Skipped((*skipped.unlisted, *found.skipped), notes)
+    return ClassDataset(name, splits, told, encoding=lambda: encoding)
 
 
 def _check(table: pd.DataFrame, path: Path, columns: Columns) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.encoding import Encoding
 from metarun.data.example_checks import check_examples, check_finite, check_ids
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
@@ -137,6 +138,7 @@ class ClassDataset:
         id_sizes: of each field of ids, how many there are (the vocabulary), which a network with an embedding needs.
         out_of_scope: (examples, *shape) like those of the classes but of none, for `test.out_of_scope`; None: there are
             none. They are in no other task and not in `hash`.
+        encoding: returns how a user's own files become such examples; None: that is not known.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -150,6 +152,7 @@ class ClassDataset:
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     id_sizes: Mapping[str, int] = field(default_factory=dict)
     out_of_scope: Values | None = None
+    encoding: Callable[[], Encoding] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):

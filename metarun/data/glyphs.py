@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from metarun.data.cache import Storage, apply_storage, load_or_build, read_cache
 from metarun.data.contents import describe
+from metarun.data.encoding import Encoding
 from metarun.data.examples import ClassDataset, Examples, Split
-from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
+from metarun.data.glyph_drawing import DRAWINGS, SIDE, characters_in_every_face, draw_jittered, draw_upright
 from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText, data_root
@@ -97,7 +98,8 @@ class Glyphs:
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
         left_out = unlisted(self.split, lists, drawings.class_names)
-        return ClassDataset(self.name, splits, left_out, groupings={"script": _script})
+        encoding = Encoding("pictures", {"size": SIDE, "channels": 1, "invert": not self.invert})
+        return ClassDataset(self.name, splits, left_out, groupings={"script": _script}, encoding=lambda: encoding)
 
 
 def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:

@@ -15,6 +15,7 @@ from metarun.data.archive import empty_folders, open_files
 from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.cache_file import ExampleStream
 from metarun.data.contents import describe_splits
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.folder_layout import Layout, SplitFile, find_layout
 from metarun.data.image_decoding import decode
@@ -110,7 +111,9 @@ class ImageFolder:
 
         left_out = remember_skipped(self._path("left-out.json"), key, find_skipped)
         in_folders = any("/" in class_name for examples in splits.values() for class_name in examples.class_names)
-        return ClassDataset(self.name, splits, left_out, groupings={"folder": _folder_of} if in_folders else {})
+        groupings = {"folder": _folder_of} if in_folders else {}
+        encoding = Encoding("pictures", {"size": self.size, "channels": self.channels, "invert": self.invert})
+        return ClassDataset(self.name, splits, left_out, groupings=groupings, encoding=lambda: encoding)
 
     def where(self) -> str | None:
         """Return where the pictures would come from now; None: they were not found."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metarun.data.cache import Storage, apply_storage, load_or_build, mirror, read_cache
 from metarun.data.contents import describe
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
 from metarun.data.omniglot_download import download_part, find_part
@@ -105,7 +106,8 @@ class Omniglot:
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
         left_out = unlisted(self.split, lists, characters.class_names)
-        return ClassDataset(self.name, splits, left_out, groupings={"alphabet": alphabet_of})
+        encoding = Encoding("pictures", {"size": SIDE, "channels": 1, "invert": not self.invert})
+        return ClassDataset(self.name, splits, left_out, groupings={"alphabet": alphabet_of}, encoding=lambda: encoding)
 
 
 def load_characters(parts: Sequence[Part] = PARTS) -> Examples:

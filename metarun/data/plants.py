@@ -99,7 +99,8 @@ class Plants:
             raise UserError(f"{place} has {len(rows)} species but {_CLASSES} are expected", "complete your copy.")
         lists, skipped = self._lists(list(rows))
         columns = [column for column in table.columns if column != "species"]
-        return class_dataset(self.name, rows, lists, columns, True, skipped)
+        read = {"label": "species", "header": True, "missing": False}
+        return class_dataset(self.name, rows, lists, columns, True, skipped, read)
 
     def _read(self, place: Path) -> "pd.DataFrame":
         import pandas as pd

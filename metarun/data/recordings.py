@@ -3,13 +3,14 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.archive import ReadFile, open_files
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.sound_decoding import decode
@@ -56,10 +57,23 @@ def read_recordings(
     mean = round(float(train.mean(dtype=np.float64)), _DIGITS)
     deviation = round(float(train.std(dtype=np.float64)), _DIGITS)
     for of_split in examples.values():
-        np.subtract(of_split.values, np.float32(mean), out=of_split.values)
-        np.divide(of_split.values, np.float32(deviation), out=of_split.values)
+        standardised(of_split.values, mean, deviation)
+    encoding = Encoding("sounds", {"log_mel": asdict(log_mel), "mean": mean, "deviation": deviation})
     told = Skipped((*skipped.unlisted, *reader.cropped()), (*skipped.warnings, *reader.notes()))
-    return ClassDataset(name, examples, told, "over_time")
+    return ClassDataset(name, examples, told, "over_time", encoding=lambda: encoding)
+
+
+def standardised(maps: Maps, mean: float, deviation: float) -> Maps:
+    """Return spectrograms less the mean and divided by the deviation, computed in place."""
+    np.subtract(maps, np.float32(mean), out=maps)
+    return np.divide(maps, np.float32(deviation), out=maps)
+
+
+def why_unusable(log_mel: LogMel, wave: NDArray[np.float32]) -> str | None:
+    """Return why a recording has no spectrogram, such as "silent"; None: it has one."""
+    if len(wave) < log_mel.fft:
+        return "empty" if len(wave) == 0 else f"shorter than data.fft={log_mel.fft} samples"
+    return "silent" if log_mel.is_silent(wave) else None
 
 
 @dataclass
@@ -85,12 +99,8 @@ class _Reader:
 
     def _map(self, file: str, read: ReadFile) -> NDArray[np.float32] | None:
         wave, rate = decode(f"{self.root}: {file}", read(file), self.log_mel.rate)
-        if len(wave) < self.log_mel.fft:
-            why = "empty" if len(wave) == 0 else f"shorter than data.fft={self.log_mel.fft} samples"
+        if (why := why_unusable(self.log_mel, wave)) is not None:
             self.skipped[why].append(file)
-            return None
-        if self.log_mel.is_silent(wave):
-            self.skipped["silent"].append(file)
             return None
         self.rates[rate] += 1
         self.lengths.append(len(wave))

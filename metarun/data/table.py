@@ -123,4 +123,5 @@ class Table:
         by_column = None if self.split_column is None else words_by_name(root, rows, self.split_column, "class")
         lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
         skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
-        return class_dataset(self.name, rows, lists, columns, self.standardise, skipped)
+        read = {"label": label, "header": self.header, "missing": self.missing == "mean"}
+        return class_dataset(self.name, rows, lists, columns, self.standardise, skipped, read)

@@ -1,14 +1,15 @@
 """From the columns of a table to vectors of floats, by what the meta-train rows alone tell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.table_file import line_of
 from metarun.errors import UserError, counted
@@ -67,6 +68,60 @@ class TableFeatures:
         """
         return cls(tuple(_column(train[column], column, standardise) for column in columns))
 
+    def to_plain(self) -> list[dict[str, Any]]:
+        """Return plain values that `from_plain` reads."""
+        return [asdict(column) for column in self.columns]
+
+    @classmethod
+    def from_plain(cls, stored: Sequence[Mapping[str, Any]]) -> Self:
+        """Return what `to_plain` stored.
+
+        Raises:
+            KeyError, TypeError: it is damaged.
+        """
+        return cls(
+            tuple(
+                CategoricalColumn(each["name"], tuple(each["categories"]))
+                if "categories" in each
+                else NumericColumn(**each)
+                for each in stored
+            )
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are needed."""
+        return [column.name for column in self.columns]
+
+    def checked(self, rows: pd.DataFrame, missing: bool) -> tuple[pd.DataFrame, list[str]]:
+        """Return new rows with numbers for what is written as text, and why each is invalid; "": it is valid.
+
+        Args:
+            rows: with the columns `names`, of any types.
+            missing: whether a value may be missing.
+        """
+        found, reasons = {}, pd.Series([""] * len(rows))
+        for column in self.columns:
+            values = rows[column.name].reset_index(drop=True)
+            absent = values.isna()
+            if isinstance(column, NumericColumn):
+                numbers = pd.to_numeric(values, errors="coerce").astype(float)
+                for row in np.flatnonzero(numbers.isna() & ~absent).tolist():
+                    reasons[row] = f"has {str(values[row])!r} in column '{column.name}' but it takes numbers"
+                reasons[np.isinf(numbers)] = f"has an infinite number in column '{column.name}'"
+                values = numbers
+            if not missing:
+                reasons[absent] = f"has no value in column '{column.name}'"
+            found[column.name] = values
+        return pd.DataFrame(found), reasons.tolist()
+
+    def numbers(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the numbers (rows, columns) of vectors; all columns must be numeric."""
+        scales = [(each.deviation, each.mean) for each in self.columns if isinstance(each, NumericColumn)]
+        deviations, means = np.array(scales).T
+        found: NDArray[np.float64] = np.asarray(vectors, np.float64) * deviations + means
+        return found
+
     def vectors(self, rows: pd.DataFrame) -> NDArray[np.float32]:
         """Return (rows, features)."""
         return np.concatenate([column.vectors(rows[column.name]) for column in self.columns], axis=1)
@@ -123,6 +178,13 @@ def rows_by_name(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
     return {str(name): rows for name, rows in table.groupby(names, sort=True)}
 
 
+def class_name(label: Any) -> str | None:
+    """Return the name of one class as `rows_by_name` writes it; None if it is missing."""
+    if pd.isna(label):
+        return None
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
+
+
 def words_by_name(place: Path, rows: Mapping[str, pd.DataFrame], column: str, noun: str) -> dict[str, str]:
     """Return the word in `column` of each class or entity.
 
@@ -148,6 +210,7 @@ def class_dataset(
     columns: Sequence[str],
     standardise: bool,
     skipped: Skipped,
+    read: Mapping[str, Any],
 ) -> ClassDataset:
     """Return rows as examples; what the vectors are made by is learned from the meta-train rows.
 
@@ -158,10 +221,12 @@ def class_dataset(
         columns: that describe a row.
         standardise: see `TableFeatures.of`.
         skipped: see `ClassDataset`.
+        read: how the table was read: the other arguments of `metarun.data.encoders.RowEncoder`.
 
     Raises:
         UserError: as `TableFeatures.of`.
     """
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
-    return ClassDataset(name, splits, skipped)
+    encoding = Encoding("rows", {"inputs": features.to_plain(), "targets": None, **read})
+    return ClassDataset(name, splits, skipped, encoding=lambda: encoding)

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache, content_of
+from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split, Values
 from metarun.data.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.text_features import Tfidf, Tokens
@@ -107,7 +108,7 @@ class Text:
             classes, _ = self.known.read(root)
             own_split = self.known.split(list(classes)) if self.split is None else None
             lists, _ = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
-            features_of = self._describer(classes, lists["train"])
+            features_of, _ = self._describer(classes, lists["train"])
             return Examples.from_classes({"out of scope": features_of(read(root))[0]})
 
         return self._cache(root).load_more("out-of-scope", self._content(root), make).values
@@ -162,15 +163,16 @@ class Text:
         lists, left_out = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
         count = counted(sum(map(len, classes.values())), "text")
         log.info("Computing features (%s) of %s from %s, once.", self.features, count, root)
-        splits, cut = self._features(classes, lists)
-        unlisted = (*left_out.unlisted, *unlisted, *cut)
-        return ClassDataset(self.name, splits, Skipped(unlisted, (*left_out.warnings, *notes)))
+        splits, cut, encoding = self._features(classes, lists)
+        told = Skipped((*left_out.unlisted, *unlisted, *cut), (*left_out.warnings, *notes))
+        return ClassDataset(self.name, splits, told, encoding=lambda: encoding)
 
     def _features(
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]
-    ) -> tuple[dict[Split, Examples], tuple[str, ...]]:
-        """Return the examples of each split, and a clause on texts that were cut."""
-        features_of, cut = self._describer(classes, lists["train"]), 0
+    ) -> tuple[dict[Split, Examples], tuple[str, ...], Encoding]:
+        """Return the examples of each split, a clause on texts that were cut, and how others become examples."""
+        features_of, encoding = self._describer(classes, lists["train"])
+        cut = 0
         splits = {}
         for split in SPLITS:
             arrays = {c: features_of(classes[c]) for c in lists[split]}
@@ -178,14 +180,21 @@ class Text:
             splits[split] = Examples.from_classes({c: array for c, (array, _) in arrays.items()})
         length = self.tokens.length
         clause = f"what follows the first {length} {self.tokens.kind} of {counted(cut, 'text')} (data.length)"
-        return splits, (clause,) if cut else ()
+        return splits, (clause,) if cut else (), encoding
 
-    def _describer(self, classes: Classes, train: Sequence[str]) -> Callable[[Sequence[str]], tuple[Values, int]]:
-        """Return a function from texts to their features, and to how many of them were cut; TF-IDF is meta-train's."""
+    def _describer(
+        self, classes: Classes, train: Sequence[str]
+    ) -> tuple[Callable[[Sequence[str]], tuple[Values, int]], Encoding]:
+        """Return a function from texts to their features, and to how many of them were cut, and what describes it.
+
+        TF-IDF is that of meta-train.
+        """
+        columns = {"text": self.columns.text, "label": self.columns.label}
         if self.features == "tokens":
-            return self.tokens.fields
+            return self.tokens.fields, Encoding("texts", {"tokens": asdict(self.tokens), **columns})
         tfidf = Tfidf.of([text for class_name in train for text in classes[class_name]], self.size)
-        return lambda texts: (tfidf.vectors(texts), 0)
+        encoding = Encoding("texts", {"size": self.size, **columns}, tfidf.to_arrays())
+        return lambda texts: (tfidf.vectors(texts), 0), encoding
 
 
 def _by_class(root: Path, texts: Sequence[LabelledText]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -46,6 +46,23 @@ class Tfidf:
         counts = _count_ngrams(train)
         occurs = np.bincount(counts.indices, minlength=_BUCKETS)
         return cls((np.log((1 + len(train)) / (1 + occurs)) + 1).astype(np.float32), size)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `from_arrays` reads: the n-grams that occur in meta-train, and what one that does not has."""
+        unseen = self.idf.max()
+        buckets = np.flatnonzero(self.idf != unseen).astype(np.int32)
+        return {"buckets": buckets, "idf": self.idf[buckets], "unseen": np.array(unseen)}
+
+    @classmethod
+    def from_arrays(cls, size: int, stored: Mapping[str, NDArray[Any]]) -> Self:
+        """Return what `to_arrays` stored.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        idf = np.full(_BUCKETS, stored["unseen"], np.float32)
+        idf[stored["buckets"]] = stored["idf"]
+        return cls(idf, size)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (texts, size), each row of length 1."""

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,20 @@ class Columns:
         text: holds the text.
         label: holds its class.
         split: holds train, val or test; None: there is none.
+        label_needed: whether there must be a column `label`.
     """
 
     text: str
     label: str
     split: str | None = None
+    label_needed: bool = True
+
+    def named(self, there: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the columns to read, each with the key that names it."""
+        keys = (("text", self.text), ("label", self.label), ("split_column", self.split))
+        optional = () if self.label_needed else ("label",)
+        known = {*there}
+        return [(key, name) for key, name in keys if name is not None and (name in known or key not in optional)]
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,14 @@ class LabelledText:
         label: its class; "" where there is none.
         split: what the column or the folder of splits says; None: nothing.
         place: where it was read, for messages: "line 7 of texts.csv".
+        line: of a table, from 1; None: it is a file of its own.
     """
 
     text: str
     label: str
     split: str | None
     place: str
+    line: int | None = None
 
 
 def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[LabelledText], tuple[str, ...]]:
@@ -81,7 +92,7 @@ def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[Labelle
         rows = _rows_of_json_lines(root)
     else:
         rows = _rows_of_csv(root, "\t" if suffix == ".tsv" else ",", columns)
-    return [_labelled(row, f"line {line} of {root}", columns) for line, row in rows], ()
+    return [_labelled(row, line, root, columns) for line, row in rows], ()
 
 
 def decoded(content: bytes, where: str) -> str:
@@ -115,8 +126,8 @@ def _check_columns(path: Path, there: list[str], columns: Columns) -> None:
 
     from metarun.data.table_file import check_columns
 
-    for key, wanted in (("text", columns.text), ("label", columns.label), ("split_column", columns.split)):
-        check_columns(pd.DataFrame(columns=there), path, key, [] if wanted is None else [wanted])
+    for key, wanted in columns.named(there):
+        check_columns(pd.DataFrame(columns=there), path, key, [wanted])
 
 
 def _rows_of_csv(path: Path, separator: str, columns: Columns) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -157,15 +168,16 @@ def _rows_of_table(path: Path, written: str, columns: Columns) -> Iterator[tuple
 
     table = read_table(path, written)
     _check_columns(path, list(table.columns), columns)
-    wanted = [column for column in (columns.text, columns.label, columns.split) if column is not None]
+    wanted = [column for _, column in columns.named(table.columns)]
     table = table[wanted].astype(object).where(table[wanted].notna(), None)
     for number, values in enumerate(table.itertuples(index=False, name=None)):
         yield line_of(number, header=True), dict(zip(wanted, values, strict=True))
 
 
-def _labelled(row: Mapping[str, object], place: str, columns: Columns) -> LabelledText:
-    for key, column in (("text", columns.text), ("label", columns.label), ("split_column", columns.split)):
-        if column is not None and column not in row:  # of JSON Lines, whose lines may differ
+def _labelled(row: Mapping[str, object], line: int, root: Path, columns: Columns) -> LabelledText:
+    place = f"line {line} of {root}"
+    for key, column in columns.named(row):
+        if column not in row:  # of JSON Lines, whose lines may differ
             there = ", ".join(map(str, row)) or "none"
             raise UserError(
                 f"{place} has no key '{column}' (data.{key})", f"its keys are {there}.{did_you_mean(column, row)}"
@@ -174,7 +186,7 @@ def _labelled(row: Mapping[str, object], place: str, columns: Columns) -> Labell
     if text is not None and not isinstance(text, str):
         raise UserError(f"{place} has {type(text).__name__} {text!r} for a text (data.text)", "write a text.")
     split = None if columns.split is None else _word(row[columns.split])
-    return LabelledText((text or "").strip(), _word(row[columns.label]), split, place)
+    return LabelledText((text or "").strip(), _word(row.get(columns.label)), split, place, line)
 
 
 def _word(value: object) -> str:

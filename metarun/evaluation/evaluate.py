@@ -18,6 +18,7 @@ from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.losses import confidence, correct, per_query_loss
 from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskStream
@@ -114,9 +115,10 @@ def evaluate(
     algorithm.eval()
     kept = {} if features is None else features
     for each in stream.streams.values() if isinstance(stream, EachSetStream) else [stream]:
-        if isinstance(each, VaryingTaskStream):
+        if isinstance(each, VaryingTaskStream | EpisodeStream):
             algorithm = copy.copy(algorithm)
             algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
+        if isinstance(each, VaryingTaskStream):
             on_cached_features(algorithm, each.largest, tasks, lambda: on_progress(0, tasks), kept)  # for all shapes
 
     def evaluate_part(part: TaskStream, tasks: int, on_progress: Callable[[int, int], None]) -> Evaluation:

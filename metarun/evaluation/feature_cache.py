@@ -37,7 +37,7 @@ def on_cached_features(
         return None
     shape = stream.shape
     if stream.split_identity in cache:
-        return _without_backbone(algorithm), stream.of_features(cache[stream.split_identity])
+        return without_backbone(algorithm), stream.of_features(cache[stream.split_identity])
     if stream.examples > tasks * shape.way * (shape.shot + shape.query):
         return None
     backbone = algorithm.get_submodule("backbone")
@@ -55,7 +55,7 @@ def on_cached_features(
 
     features = stream.embed(embed, AT_ONCE.get(task.device.type, AT_ONCE["cuda"]))
     cache[stream.split_identity] = features
-    return _without_backbone(algorithm), stream.of_features(features)
+    return without_backbone(algorithm), stream.of_features(features)
 
 
 @torch.no_grad()
@@ -82,7 +82,8 @@ def evenly_spaced(total: int, count: int) -> list[int]:
     return [i * total // count for i in range(count)]
 
 
-def _without_backbone(algorithm: Algorithm) -> Algorithm:
+def without_backbone(algorithm: Algorithm) -> Algorithm:
+    """Return the algorithm for features in the examples' place; it shares everything but the backbone."""
     twin = copy.copy(algorithm)
     twin._modules = {**algorithm._modules, "backbone": nn.Identity()}
     return twin

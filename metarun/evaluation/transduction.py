@@ -80,7 +80,7 @@ def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> N
     algorithm = copy.deepcopy(algorithm).double().eval()
     task = stream.draw(0, 1).to(torch.float64)
     queries = task.query_y.shape[1]
-    task = task.with_queries(torch.arange(queries) % (queries // task.way) < QUERIES_PER_CLASS)
+    task = task.with_queries(torch.arange(queries) % max(1, queries // task.way) < QUERIES_PER_CLASS)
     reverse = replace(task, query_x=map_inputs(lambda field: field.flip(1), task.query_x))  # query_y is not reversed
     steps = min(steps, 1)
     with torch.random.fork_rng():

@@ -36,6 +36,7 @@ class RunDirectory:
         self.curve = path / "curve.csv"
         self.tasks = path / "tasks.parquet"
         self.examples = path / "examples.npz"
+        self.inputs = path / "inputs.npz"
         self.best = path / "best.pt"
         self.last = path / "last.pt"
         self.previous = path / "previous.pt"
@@ -47,7 +48,7 @@ class RunDirectory:
     @property
     def recorded(self) -> tuple[Path, ...]:
         """The files whose checksums are stored, except `result.json`."""
-        return self.config, self.environment, self.curve, self.tasks, self.examples
+        return self.config, self.environment, self.curve, self.tasks, self.examples, self.inputs
 
     @property
     def is_locked(self) -> bool:
@@ -173,7 +174,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove the results and checkpoints, the record first."""
-        files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples)
+        files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples, self.inputs)
         for path in (*files, self.checksums):
             path.unlink(missing_ok=True)
 

@@ -13,13 +13,17 @@ from metarun.system.version import __version__
 
 log = logging.getLogger(__name__)
 
+EPISODES = "episodes"  # the key of `data` that holds the hash of listed tasks, which are no data set
+
 
 def current_data_hash(config: Config) -> str | None:
-    """Return the hash of a resolved config's data on this machine; None if they are missing.
+    """Return the hash of a resolved config's data on this machine; None if they are missing, or are episodes.
 
     Nothing is downloaded. Cached data are loaded once; their hash is stored until the cache or the config changes.
     """
     node = config["data"]
+    if EPISODES in node:  # their hash is in the run's id
+        return None
     try:
         if not str(node["_target_"]).startswith("metarun."):
             from metarun.runner.data_loading import load_data  # imports torch, which most data sets do not need

@@ -101,13 +101,13 @@ def _arguments_from_data(config: Config, source: TaskSource) -> dict[str, Any]:
     if "floor_vectors" in needed:
         arguments["floor_vectors"] = source.floor_vectors
     if "train_classes" in needed:
-        if source.splits is None:
+        if source.train_classes is None:
             raise UserError(
                 f"algo={config['chosen']['algo']} classifies the meta-train classes but data={source.name} is "
                 "regression and has none",
                 "choose another `algo` (maml) or another `data`.",
             )
-        arguments["train_classes"] = len(source.splits["train"].class_names)
+        arguments["train_classes"] = source.train_classes
     return arguments
 
 

@@ -20,6 +20,7 @@ from metarun.results.find_run import find_run
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts, parts_to_test
+from metarun.runner.episodes import find_episodes, test_on_episodes, with_episodes
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
 from metarun.runner.record import TRAINED_KEYS
@@ -63,6 +64,10 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     replaced = [key for key in ("data", "algo") if config[key] is not None]
     stored = stored_config(parent, requested["trust"], replaced)
     resolved = with_requested_algo(overlay(stored, requested), config)
+    episodes = None
+    if requested["episodes"] is not None:
+        episodes = find_episodes(requested, parent, stored, trained)
+        resolved = with_episodes(resolved, requested, episodes)
     if config.algo is not None:
         requested["algo"] = resolved["algo"]
     requested["run"] = str(parent.path.resolve())
@@ -74,6 +79,8 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
         else parts_to_test(resolved, parent.path, {} if shared is None else shared)
     )
     parts.is_trained = config.algo is None
+    if episodes is not None:
+        test_on_episodes(parts, episodes)
     return run_once(run, resolved, lambda run, console: _retest(run, parent, trained, requested, parts, console))
 
 

@@ -21,6 +21,7 @@ from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.record import describe_training
+from metarun.runner.run_inputs import write_inputs
 from metarun.system.determinism import torch_settings
 from metarun.system.memory import keep_freed_memory
 from metarun.system.signals import deferred_signals
@@ -74,6 +75,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
         log.info("each meta-batch is split among %d processes", ranks.world_size)
     logbook = Logbook(parts.loggers, parts.metric)
     run.start(stored_yaml(with_absolute_paths(config), "train"), overwrite=config["force"])
+    write_inputs(run, parts.source)
     screen = Screen(console, parts.metric)
 
     def close() -> None:

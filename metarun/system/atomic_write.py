@@ -88,3 +88,11 @@ def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
     import pandas as pd
 
     write_bytes(path, pd.DataFrame(columns).to_parquet(index=False))
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write NumPy arrays atomically, compressed."""
+    import numpy as np
+
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **arrays)

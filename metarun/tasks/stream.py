@@ -49,6 +49,7 @@ class TaskSource:
         inputs: the fields of one example by name.
         splits: the stored examples by class; None in regression.
         outputs: how many numbers are predicted of an example; None in classification, where it is the tasks' way.
+        train_classes: how many classes meta-train has; None in regression.
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
         tested_sets: how many data sets a meta-test has as many tasks of.
     """
@@ -58,6 +59,7 @@ class TaskSource:
     floor_vectors: FloorVectors = "raw"
     outputs: int | None = None
     tested_sets: int = 1
+    train_classes: int | None = None
     _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(
@@ -127,6 +129,7 @@ class ClassSource(TaskSource):
     def __init__(self, data: ClassDataset) -> None:
         super().__init__(data, data.inputs)
         self.splits = data.splits
+        self.train_classes = len(data.splits["train"].class_names)
         self.floor_vectors = data.floor_vectors
 
 

@@ -11,6 +11,7 @@ from metarun.config.key_origins import source_key
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.rng import root_key, split_key, uniform
 from metarun.tasks.stream import TaskStream
@@ -82,7 +83,7 @@ class VaryingTaskStream:
 
 def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
     """Return the first tasks of a stream as streams of equal tasks, each with the numbers (tasks,) that they have."""
-    if isinstance(stream, VaryingTaskStream):
+    if isinstance(stream, VaryingTaskStream | EpisodeStream):
         return [*stream.by_shape(0, tasks)]
     if isinstance(stream, MixtureStream | EachSetStream):
         parts: Sequence[tuple[TaskStream, Tensor]] = stream.parts(tasks)
@@ -95,7 +96,7 @@ def size_texts(stream: TaskStream) -> tuple[int | str, int | str]:
     if isinstance(stream, EachSetStream):
         return size_texts(next(iter(stream.streams.values())))
     shape: TaskShape = stream.shape
-    low = stream.smallest if isinstance(stream, VaryingTaskStream) else (shape.way, shape.shot)
+    low = stream.smallest if isinstance(stream, VaryingTaskStream | EpisodeStream) else (shape.way, shape.shot)
     way, shot = (
         most if least == most else f"{least}..{most}" for least, most in zip(low, (shape.way, shape.shot), strict=True)
     )

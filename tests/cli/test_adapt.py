@@ -62,15 +62,13 @@ def test_a_run_is_adapted_and_predicts_new_pictures(metarun, pictures):
 
 
 def test_pictures_are_decoded_as_in_training(metarun, pictures):
-    from metarun.api.pictures import read_pictures
-
     run = library.load("last", pictures)
-    found = read_pictures(run, Path("support"))
+    found = run.read("support")
     glyphs = Glyphs().load().splits["test"]
     original = glyphs.of_class(glyphs.class_names[0])[0].astype(int)
     assert found.values.shape == (9, 1, 28, 28)
     assert np.abs(found.values[0].astype(int) - original).mean() < 20, "light on dark again"
-    assert np.array_equal(read_pictures(run, Path("support"), invert=True).values, 255 - found.values)
+    assert np.array_equal(run.read("support", invert=True).values, 255 - found.values)
 
 
 def test_in_one_go_the_table_is_printed(metarun, pictures):
@@ -90,7 +88,7 @@ def test_in_one_go_the_table_is_printed(metarun, pictures):
         (["adapt", "RUN", "support=query"], "alpha/broken.png cannot be decoded (not a picture); fix or remove it."),
         (["adapt", "RUN", "support=support/alpha"], "0.png in support/alpha is not in the folder of a class"),
         (["adapt", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
-        (["predict", "learner.npz"], "a learner and pictures are required"),
+        (["predict", "learner.npz"], "a learner and examples are required"),
         (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),
     ],
 )

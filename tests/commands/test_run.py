@@ -33,6 +33,7 @@ FILES = {
     "curve.csv",
     "tasks.parquet",
     "examples.npz",
+    "inputs.npz",
     "SHA256SUMS",
     "best.pt",
     "last.pt",

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.support.commands import run_here
-from tests.support.fake_images import write_pictures
+from tests.support.fake_images import make_picture, write_pictures
 from tests.support.fake_sounds import write_tones
 from tests.support.fake_texts import write_texts
 from tests.support.reference import import_learn2learn
@@ -40,12 +41,52 @@ def write_tables() -> None:
     machines.assign(machine=np.repeat(range(12), 40), day=np.tile(range(40), 12)).to_csv("machines.csv", index=False)
 
 
+def write_questions() -> None:
+    """Write questions of three intents."""
+    rows = [f"{words} {i},{intent}" for intent, words in (("a", "wake me"), ("b", "book it")) for i in range(3)]
+    for name in ("questions.csv", "new_questions.csv"):
+        Path(name).write_text("\n".join(["text,label", *rows]) + "\n")
+
+
+def write_leaves() -> None:
+    """Write leaves of three species, with the columns of data=plants."""
+    leaves = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 64)), columns=[str(i) for i in range(64)])
+    for name in ("leaves.csv", "new_leaves.csv"):
+        leaves.assign(species=np.repeat(list("abc"), 3)).to_csv(name, index=False)
+
+
+def write_visits() -> None:
+    """Write recordings of a patient, with the columns of data=parkinsons."""
+    columns = ["age", "sex", "test_time", "Jitter(%)", "Jitter(Abs)", "Jitter:RAP", "Jitter:PPQ5", "Jitter:DDP"]
+    columns += ["Shimmer", "Shimmer(dB)", *(f"Shimmer:{each}" for each in ("APQ3", "APQ5", "APQ11", "DDA"))]
+    columns += ["NHR", "HNR", "RPDE", "DFA", "PPE", "motor_UPDRS", "total_UPDRS"]
+    for name in ("patient.csv", "later_visits.csv"):
+        visits = pd.DataFrame(np.random.default_rng(0).normal(size=(6, len(columns))), columns=columns)
+        visits.to_csv(name, index=False)
+
+
+def write_runs() -> None:
+    """Write two runs laid out as Omniglot's one-shot classification."""
+    with zipfile.ZipFile("all_runs.zip", "w") as archive:
+        for run in ("run01", "run02"):
+            pairs = [(f"{run}/test/item0{i}.png", f"{run}/training/class0{i}.png") for i in range(1, 6)]
+            for i, pair in enumerate(pairs):
+                for j, file in enumerate(pair):
+                    archive.writestr(file, make_picture(10 * i + j + 100 * int(run[-1])))
+            archive.writestr(f"{run}/class_labels.txt", "\n".join(map(" ".join, pairs)))
+
+
 WRITTEN: dict[str, Callable[[], object]] = {
     "my_pictures": lambda: write_pictures(Path("my_pictures"), count=20),
     "my_sounds": lambda: write_tones(Path("my_sounds"), [f"c{i}" for i in range(32)], count=8),
     "my_texts": lambda: write_texts(Path("my_texts.csv")),
     "flowers.csv": write_tables,
     "machines.csv": write_tables,
+    "my_voice": lambda: write_tones(Path("my_voice"), ["stop", "go", "left"], count=4),
+    "questions.csv": write_questions,
+    "leaves.csv": write_leaves,
+    "patient.csv": write_visits,
+    "all_runs.zip": write_runs,
 }
 
 

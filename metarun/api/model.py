@@ -1,0 +1,92 @@
+"""The method of a finished run with its weights, and what its inputs are."""
+
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+from metarun.algorithms import Algorithm
+from metarun.config.schema import Config
+from metarun.data.encoders import Encoder
+from metarun.errors import UserError
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
+from metarun.runner.device import dtype_of, find_device
+from metarun.runner.model import build_algorithm
+from metarun.runner.run_inputs import RunInputs, encoder_for, inputs_of_run
+from metarun.runner.stored_config import stored_config
+from metarun.tasks.described_source import DescribedSource
+from metarun.training.resume import best_weights, load_weights
+
+
+class Model:
+    """What `Run` and `Learner` need of a finished training run.
+
+    Args:
+        path: of the run's directory.
+        trust: see `Run`.
+        inputs: of the run, if they are known; None: those stored with it or, in runs of earlier versions, those of its
+            data.
+
+    Attributes:
+        result: the run's record.
+
+    Raises:
+        UserError: the run is not finished, or its files are damaged.
+    """
+
+    def __init__(self, path: str | Path, trust: Collection[str] = (), inputs: RunInputs | None = None) -> None:
+        self.directory = RunDirectory(Path(path))
+        self._trust, self._given = trust, inputs
+        record = self.directory.read_result()
+        if record is not None and "trained_by" in record:
+            raise UserError(
+                f"{path} was made by `metarun test` and has no weights of its own",
+                f"use the run that it tested: run={record['trained_by']}.",
+            )
+        if record is None or record["status"] != "done" or not self.directory.best.is_file():
+            raise UserError(
+                f"{path} is not a finished training run",
+                "pass the directory of one; `metarun compare` lists them.",
+            )
+        self.result: Record = record
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.directory.path
+
+    @property
+    def id(self) -> str:
+        """The run's id of eight digits."""
+        return self.directory.id
+
+    @cached_property
+    def config(self) -> Config:
+        """The resolved config, as nested dictionaries."""
+        return stored_config(self.directory, self._trust)
+
+    @cached_property
+    def algorithm(self) -> Algorithm:
+        """The method with the best weights on meta-val, in eval mode; built without the run's data if possible."""
+        device, dtype = find_device(self.config["device"]), dtype_of(self.config["precision"])
+        algorithm = build_algorithm(self.config, DescribedSource(self.inputs.source), device, dtype)
+        load_weights(algorithm, best_weights(self.directory, self.result), self.directory.best)
+        return algorithm.eval()
+
+    @cached_property
+    def inputs(self) -> RunInputs:
+        """What its inputs are.
+
+        Raises:
+            UserError: they are not stored, and the run's data are missing or have changed.
+        """
+        return self._given or inputs_of_run(self.directory, self.config, self.result)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """How a user's own files become its inputs.
+
+        Raises:
+            UserError: that is not known, as of a user's own data source that is not of pictures.
+        """
+        return encoder_for(self.inputs, self.id, self.config)

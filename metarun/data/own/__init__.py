@@ -1,0 +1,1 @@
+"""A user's own examples and episodes, read as inputs of a run."""

@@ -1,0 +1,147 @@
+"""Tasks that a user has listed, of any way and of unequal shots."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarun.data import Split
+from metarun.data.examples import FloorVectors
+from metarun.data.own.episodes import Episode, Episodes
+from metarun.errors import UserError
+from metarun.system.inputs import Inputs, to_network
+from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.described_source import DescribedSource
+
+
+class EpisodeStream:
+    """Listed tasks, in their order; after the last one they come again.
+
+    Args:
+        episodes: the tasks.
+        floor_vectors: see `ClassDataset`.
+        device: of the tensors.
+        dtype: of the floats.
+        numbers: of those that it consists of; None: all.
+
+    Attributes:
+        shape: the largest way, shot and queries per class.
+        smallest: the smallest way and shot.
+    """
+
+    def __init__(
+        self,
+        episodes: Episodes,
+        floor_vectors: FloorVectors,
+        device: torch.device,
+        dtype: torch.dtype,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
+        self._episodes = episodes
+        self._numbers = range(len(episodes)) if numbers is None else numbers
+        self.floor_vectors = floor_vectors
+        self._device, self._dtype = device, dtype
+        tasks = [episodes.episodes[i] for i in self._numbers]
+        queries = max(-(-len(task.query) // task.way) for task in tasks)
+        way, shot = max(task.way for task in tasks), max(int(task.shots.max()) for task in tasks)
+        self.shape = TaskShape(way, shot, queries)
+        self.smallest = min(task.way for task in tasks), min(int(task.shots.min()) for task in tasks)
+        self.available: int | None = len(tasks)
+
+    @property
+    def has_equal_shots(self) -> bool:
+        """Whether the classes of a task have the same number of support examples, in all tasks."""
+        return all(len({*self._episodes.episodes[i].shots.tolist()}) == 1 for i in self._numbers)
+
+    def by_shape(self, first: int, count: int) -> "list[tuple[EpisodeStream, Tensor]]":
+        """Return tasks `first` to `first + count - 1` as streams of equal sizes, each with its tasks' numbers here."""
+        numbers_of: dict[tuple[int, int, int], list[int]] = {}
+        for number in range(first, first + count):
+            task = self._task(number)
+            numbers_of.setdefault((task.way, len(task.support), len(task.query)), []).append(number)
+        found = []
+        for same in numbers_of.values():
+            of_same = [self._numbers[number % len(self._numbers)] for number in same]
+            part = EpisodeStream(self._episodes, self.floor_vectors, self._device, self._dtype, of_same)
+            found.append((part, torch.tensor(same)))
+        return found
+
+    def draw(self, first: int, count: int) -> TaskBatch:
+        """Return tasks of one size.
+
+        Raises:
+            ValueError: they are of several.
+        """
+        tasks = [self._task(number) for number in range(first, first + count)]
+        if len({(task.way, len(task.support), len(task.query)) for task in tasks}) > 1:
+            raise ValueError("tasks of several sizes are not one batch")
+        return TaskBatch(
+            self._take([task.support for task in tasks]),
+            self._targets([task.support_y for task in tasks]),
+            self._take([task.query for task in tasks]),
+            self._targets([task.query_y for task in tasks]),
+            tasks[0].way,
+        )
+
+    def hash(self, count: int) -> str:
+        """Return a SHA-256 over the first `count` tasks."""
+        chosen = [self._task(number) for number in range(count)]
+        return hashlib.sha256(replace(self._episodes, episodes=chosen).hash.encode()).hexdigest()
+
+    def _task(self, number: int) -> Episode:
+        return self._episodes.episodes[self._numbers[number % len(self._numbers)]]
+
+    def _take(self, rows: list[NDArray[np.int64]]) -> Inputs:
+        values = self._episodes.values[np.stack(rows)]
+
+        def convert(field: NDArray[Any]) -> Tensor:
+            return to_network(torch.from_numpy(np.ascontiguousarray(field)), self._device, self._dtype)
+
+        names = values.dtype.names
+        return convert(values) if names is None else {name: convert(values[name]) for name in names}
+
+    def _targets(self, targets: list[NDArray[Any]]) -> Tensor:
+        stacked = torch.from_numpy(np.stack(targets)).to(self._device)
+        return stacked.to(self._dtype) if stacked.is_floating_point() else stacked
+
+
+class EpisodeSource(DescribedSource):
+    """Listed tasks as data; there is nothing to train on.
+
+    Args:
+        description: of the data of the run that is tested, see `describe_source`.
+        episodes: the tasks.
+    """
+
+    def __init__(self, description: Mapping[str, Any], episodes: Episodes) -> None:
+        super().__init__(description)
+        self.name = episodes.name
+        self.episodes = self.data = episodes  # type: ignore[assignment]  # it has what a family of functions has
+
+    @property
+    def hash(self) -> str:
+        """See `TaskSource`."""
+        return self.episodes.hash
+
+    def stream(
+        self,
+        split: Split,
+        shape: TaskShape,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+        device: torch.device,
+        dtype: torch.dtype,
+        disjoint: bool = False,  # noqa: ARG002
+    ) -> EpisodeStream:
+        """Return the tasks as they are listed, whatever the shape and the seed.
+
+        Raises:
+            UserError: another split is asked for.
+        """
+        if split != "test":
+            raise UserError(f"the episodes of {self.name} have no meta-{split} tasks", "they are for testing.")
+        return EpisodeStream(self.episodes, self.floor_vectors, device, dtype)
