@@ -17,6 +17,8 @@ class TaskConfig:
     shot: int = MISSING
     query: int = MISSING
     within: str | None = None
+    across: str | None = None
+    imbalance: str | None = None
 
 
 @dataclass
@@ -30,6 +32,8 @@ class TrainConfig:
     shot: int = MISSING
     query: int = MISSING
     within: str | None = None
+    across: str | None = None
+    imbalance: str | None = None
     augment: Any = None
     outer_optimizer: str = MISSING
     outer_lr: float = MISSING
@@ -118,6 +122,8 @@ class RetestTaskConfig:
     shot: Any = None
     query: int | None = None
     within: str | None = None  # "all": from any group, where the run has another value
+    across: str | None = None  # "none": null, where the run has another value
+    imbalance: str | None = None  # likewise
 
 
 @dataclass

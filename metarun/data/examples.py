@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.example_checks import check_examples, check_finite, check_ids
+from metarun.data.example_groups import ExampleGroups, check_example_groups
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.system.hash_cache import cached_answer
@@ -135,6 +136,8 @@ class ClassDataset:
         groupings: how classes can be grouped, by the name of a grouping: `{"alphabet": alphabet_of}`, where
             `alphabet_of("Greek/character01")` is "Greek". `task.within=alphabet` makes tasks of one group each.
         id_sizes: of each field of ids, how many there are (the vocabulary), which a network with an embedding needs.
+        example_groups: how examples can be grouped, by the name of a grouping and by split: `{"speaker": {"train":
+            ExampleGroups.of(speakers), …}}`. `task.across=speaker` takes support set and queries from different ones.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -147,6 +150,7 @@ class ClassDataset:
     floor_vectors: FloorVectors = "raw"
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     id_sizes: Mapping[str, int] = field(default_factory=dict)
+    example_groups: Mapping[str, Mapping[Split, ExampleGroups]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -167,6 +171,9 @@ class ClassDataset:
                 raise UserError(f"split '{split}' of {self.name} has no classes", "add some.")
             self._check_arrays(split, self.splits[split])
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
+        check_example_groups(
+            self.name, {split: len(self.splits[split].values) for split in SPLITS}, self.example_groups
+        )
 
     def _check_arrays(self, split: Split, examples: Examples) -> None:
         """Check the arrays of a split, which may come from a user's code."""

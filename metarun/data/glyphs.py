@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from metarun.data.cache import Storage, apply_storage, load_or_build, read_cache
 from metarun.data.contents import describe
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import ClassDataset, Examples, Split
-from metarun.data.glyph_drawing import DRAWINGS, characters_in_every_face, draw_jittered, draw_upright
+from metarun.data.glyph_drawing import DRAWINGS, FACES, characters_in_every_face, draw_jittered, draw_upright, face_of
 from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText, data_root
@@ -39,7 +40,7 @@ class Glyphs:
 
     Drawings are (1, 28, 28) uint8, ink = 255: one in each face with a small affine jitter, then eight in random faces
     with a stronger one. Letters with accents, superscripts and ligatures (those with a decomposition) are excluded, and
-    only one of several similar characters is kept. Classes are grouped by `script`.
+    only one of several similar characters is kept. Classes are grouped by `script`, drawings by `face`.
 
     Args:
         split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
@@ -97,7 +98,8 @@ class Glyphs:
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
         left_out = unlisted(self.split, lists, drawings.class_names)
-        return ClassDataset(self.name, splits, left_out, groupings={"script": _script})
+        faces = {split: _faces(examples) for split, examples in splits.items()}
+        return ClassDataset(self.name, splits, left_out, groupings={"script": _script}, example_groups={"face": faces})
 
 
 def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:
@@ -164,6 +166,13 @@ def _is_plain(character: str) -> bool:
 
 def _name(character: str) -> str:
     return unicodedata.name(character)
+
+
+def _faces(examples: Examples) -> ExampleGroups:
+    """Return the face of each drawing."""
+    drawings = ((name, n) for name, size in zip(examples.class_names, examples.sizes, strict=True) for n in range(size))
+    faces = [face_of(unicodedata.lookup(name), number) for name, number in drawings]
+    return ExampleGroups(np.array(faces, np.int64), FACES)
 
 
 def _script(class_name: str) -> str:

@@ -35,6 +35,8 @@ from metarun.training.schedule import MAX_TASKS, Schedule
 
 log = logging.getLogger(__name__)
 
+TASK_KEYS = ("within", "across", "imbalance")  # of `task` and `train`, besides the sizes; missing in earlier runs
+
 
 @dataclass
 class Parts:
@@ -116,16 +118,18 @@ class Parts:
     def train_shape(self) -> TaskShape:
         """The setting of meta-training tasks."""
         train = self.config["train"]
-        keys = ("train.way", "train.shot", "train.query", "train.within")
-        return TaskShape(train["way"], train["shot"], train["query"], train.get("within"), keys)
+        keys = ("train.way", "train.shot", "train.query", *(f"train.{key}" for key in TASK_KEYS))
+        return TaskShape(
+            train["way"], train["shot"], train["query"], **{key: train.get(key) for key in TASK_KEYS}, keys=keys
+        )
 
     @property
     def test_shape(self) -> TaskShape:
         """The setting of meta-val and meta-test tasks; of ranges, the largest."""
         task, test = self.config["task"], self.config["test"]
-        keys = ("task.way", "task.shot", "test.query", "task.within")
+        keys = ("task.way", "task.shot", "test.query", *(f"task.{key}" for key in TASK_KEYS))
         way, shot = ends(task["way"])[1], ends(task["shot"])[1]
-        return TaskShape(way, shot, test["query"], task.get("within"), keys)
+        return TaskShape(way, shot, test["query"], **{key: task.get(key) for key in TASK_KEYS}, keys=keys)
 
     @cached_property
     def test_size(self) -> tuple[int, int]:

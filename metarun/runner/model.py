@@ -149,7 +149,7 @@ def check_head(
             f"this {algo} has a fixed head for {counted(outputs, 'target')} but data={source.name} has {targets}",
             "omit `algo.outputs`, or meta-train a run on such data.",
         )
-    key, head = source_key(shape.keys[0]), source_key("algo.outputs")
+    key, head = source_key(shape.key("way")), source_key("algo.outputs")
     if key != head and not is_trained:
         remedy = f"set `{head}`{set_by(head)} and `{key}` to the same value"
     else:

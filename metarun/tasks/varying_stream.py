@@ -35,7 +35,7 @@ class VaryingTaskStream:
         if smallest[0] < 2:
             raise UserError(
                 f"way={smallest[0]}..{self.shape.way} leaves nothing to tell apart in some tasks",
-                f"begin `{source_key(self.shape.keys[0])}` at 2 or more.",
+                f"begin `{source_key(self.shape.key('way'))}` at 2 or more.",
             )
         self.smallest = smallest
         self.largest = largest

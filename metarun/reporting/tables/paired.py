@@ -17,7 +17,7 @@ from metarun.reporting.tables.render import as_csv, p_text, print_skipped, print
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
-from metarun.results.settings import short_setting
+from metarun.results.settings import WORDS, short_setting
 
 NAMED = 8  # skipped runs that are listed; the others are only counted
 HEAD = ["run", "result", "difference", "p", "verdict", "id"]
@@ -88,8 +88,7 @@ def _find(records: list[Record], run: str) -> Record:
 def _retest_command(run: str, base: Record) -> str:
     keys = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
     overrides = " ".join(f"{override}={base[key]}" for override, key in keys.items())
-    if base.get("test_within"):
-        overrides += f" task.within={base['test_within']}"
+    overrides += "".join(f" task.{key}={base[f'test_{key}']}" for key in WORDS if base.get(f"test_{key}"))
     if base.get("interval") == "open":
         overrides += " test.interval=open"
     return f"`metarun test run={run} data={base['test_data']} {overrides} test.seed={base.get('test_seed', 0)}`"
