@@ -56,8 +56,8 @@ def _with(**kinds: Kind) -> Kind:
 # A finished run's record cannot be shown or compared without these.
 REQUIRED: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
-    **dict.fromkeys(("way", "shot", "test_query", "test_tasks"), _at_least_one),
-    **dict.fromkeys(("test_way", "test_shot"), _at_least_one_or_a_range),
+    **dict.fromkeys(("test_query", "test_tasks"), _at_least_one),
+    **dict.fromkeys(("way", "shot", "test_way", "test_shot"), _at_least_one_or_a_range),
     **dict.fromkeys(("steps", "iterations"), _count),
     **dict.fromkeys(("adapt_ms", "train_seconds"), _size),
     "seed": _seed,
@@ -85,7 +85,8 @@ OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
     **dict.fromkeys(("stream_hash", "data_hash", "seedless_id", "checkpoint_hash", "trained_data_hash"), _text),
-    **dict.fromkeys(("query", "train_way", "train_shot", "train_query", "parameters", "best_iteration"), _count),
+    **dict.fromkeys(("query", "train_query", "parameters", "best_iteration"), _count),
+    **dict.fromkeys(("train_way", "train_shot"), lambda value: _count(value) or is_range(value)),
     **dict.fromkeys(("looks", "figures_seen", "steps_asked"), _count),
     **{f"duplicates_{where}": _count for where in ("across_splits", "within_splits", "across_classes")},
     "test_seed": _seed,

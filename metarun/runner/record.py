@@ -32,7 +32,7 @@ from metarun.system.version import __version__
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
-from metarun.tasks.varying_stream import by_shape, size_texts
+from metarun.tasks.varying_stream import by_shape, like_first, size_texts
 from metarun.training.execution_check import TASKS, check_execution
 from metarun.training.loop import Progress
 
@@ -120,7 +120,7 @@ def describe_test(
     """
     check_tasks(stream, tasks)
     of_one_shape = by_shape(stream, tasks)
-    check_execution(algorithm, of_one_shape[0][0].draw(0, TASKS), steps, learns=False)
+    check_execution(algorithm, like_first(stream, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, on_progress, features)

@@ -28,7 +28,8 @@ class TaskShape:
             from another; None: from any.
         imbalance: how the support examples are shared out among the classes, such as "meta_dataset", so that `shot` is
             their mean; None: equally.
-        keys: names of these six for messages: arguments or config keys.
+        smallest: the smallest way and shot of tasks of several sizes, of which this is the largest; None: of one size.
+        keys: names of the six above for messages: arguments or config keys.
 
     Raises:
         UserError: one of them is below 1.
@@ -40,6 +41,7 @@ class TaskShape:
     within: str | None = None
     across: str | None = None
     imbalance: str | None = None
+    smallest: tuple[int, int] | None = None
     keys: tuple[str, ...] = field(default=_NAMES, compare=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,16 @@ class TaskShape:
 
     def _with(self, sizes: Mapping[str, int]) -> Self:
         named = {"way": self.way, "shot": self.shot, "query": self.query, **sizes}
-        return replace(self, way=named["way"], shot=named["shot"], query=named["query"])
+        return replace(self, way=named["way"], shot=named["shot"], query=named["query"], smallest=None)
+
+    @property
+    def sizes(self) -> str:
+        """The way and the shot, or the ranges that they are from, with their keys: "task.way=5..20 and task.shot=1"."""
+        smallest = self.smallest or (self.way, self.shot)
+        ranges = zip(("way", "shot"), smallest, (self.way, self.shot), strict=True)
+        return " and ".join(
+            f"{self.key(name)}={least if least == most else f'{least}..{most}'}" for name, least, most in ranges
+        )
 
     def to_lower(self, *names: str, fits: Callable[[Self], bool]) -> str:
         """Return the keys to lower so that the shape `fits`: those that suffice alone, else all; "" if none do."""

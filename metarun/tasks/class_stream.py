@@ -110,16 +110,18 @@ class ClassTaskStream:
         every = torch.arange(self.examples, device=self._offsets.device)
         return torch.cat([embed(self._ready(self._take(rows))) for rows in torch.split(every, at_once)])
 
-    def of_shape(self, shape: TaskShape, numbers: Tensor) -> Self:
+    def of_shape(self, shape: TaskShape, numbers: Tensor, read_ahead: bool = True) -> Self:
         """Return the stream of some tasks (tasks,) of a smaller way or shot, numbered anew from 0.
 
         Task i of it is the task with the number `numbers[i]` of a stream of that shape. Not for disjoint tasks.
+        `read_ahead` reads the next ones from the disk meanwhile.
         """
         assert isinstance(self._choice, WithReplacement | AcrossGroups)
         smaller = copy.copy(self)
         smaller.shape = shape
         smaller._choice = Selected(self._choice.resized(shape), numbers.to(self._offsets.device))
-        smaller._gather = ReadAhead(smaller._look_up) if self._on_disk is not None else smaller._look_up
+        ahead = read_ahead and self._on_disk is not None
+        smaller._gather = ReadAhead(smaller._look_up) if ahead else smaller._look_up
         return smaller
 
     def of_features(self, features: Tensor) -> Self:

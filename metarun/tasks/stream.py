@@ -1,6 +1,7 @@
 """What tasks are drawn from, and the streams that draw them: task i is a pure function of the stream and of i."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -9,11 +10,13 @@ import torch
 from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
+from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.families import check_family, family_hash, output_count
 from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.varying_stream import VaryingTaskStream
 
 Kind = Literal["classification", "regression"]
 
@@ -83,7 +86,7 @@ class TaskSource:
 
         Args:
             split: to draw from.
-            shape: of the tasks.
+            shape: of the tasks; with `smallest` each draws its own size.
             seed: of the draws.
             device: of the tensors.
             dtype: of the floats.
@@ -92,7 +95,14 @@ class TaskSource:
         Raises:
             UserError: the split cannot serve such tasks; the message names the class and the numbers.
         """
-        return self._stream(self.data, split, shape, seed, device, dtype, disjoint)
+        if shape.smallest is None:
+            return self._stream(self.data, split, shape, seed, device, dtype, disjoint)
+        if disjoint:
+            raise UserError(f"{shape.sizes} but test.interval=open needs tasks of one size", "set it to closed.")
+        largest = self._stream(self.data, split, replace(shape, smallest=None), seed, device, dtype)
+        if not isinstance(largest, ClassTaskStream):
+            raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, no range.")
+        return VaryingTaskStream(largest, shape.smallest, seed)
 
 
 def task_source(data: Any) -> TaskSource:

@@ -1,7 +1,9 @@
 """Tasks of different sizes: the way and the shot of each are drawn from ranges, as in Meta-Dataset."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,7 +13,9 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.rng import root_key, split_key, uniform
-from metarun.tasks.stream import TaskStream
+
+if TYPE_CHECKING:
+    from metarun.tasks.stream import TaskStream
 
 
 class VaryingTaskStream:
@@ -48,15 +52,19 @@ class VaryingTaskStream:
         options = torch.tensor([self.shape.way, self.shape.shot]) - low + 1
         return low + (uniform(keys, 2) * options).long()
 
-    def by_shape(self, first: int, count: int) -> list[tuple[ClassTaskStream, Tensor]]:
-        """Return tasks `first` to `first + count - 1` as streams of equal tasks, each with its tasks' numbers here."""
+    def by_shape(self, first: int, count: int, read_ahead: bool = True) -> list[tuple[ClassTaskStream, Tensor]]:
+        """Return tasks `first` to `first + count - 1` as streams of equal tasks, each with its tasks' numbers here.
+
+        `read_ahead` is for a stream that is drawn from several times, see `ReadAhead`.
+        """
         numbers_of: dict[tuple[int, int], list[int]] = {}
         for number, (way, shot) in enumerate(self.sizes(first, count).tolist(), first):
             numbers_of.setdefault((way, shot), []).append(number)
         found = []
         for (way, shot), same in numbers_of.items():
             numbers = torch.tensor(same)
-            found.append((self.largest.of_shape(replace(self.shape, way=way, shot=shot), numbers), numbers))
+            shape = replace(self.shape, way=way, shot=shot)
+            found.append((self.largest.of_shape(shape, numbers, read_ahead), numbers))
         return found
 
     def draw(self, first: int, count: int) -> TaskBatch:
@@ -78,14 +86,28 @@ class VaryingTaskStream:
         return digest.hexdigest()
 
 
-def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
+def batches_of(stream: "TaskStream", first: int, count: int) -> Iterator[TaskBatch]:
+    """Yield tasks `first` to `first + count - 1`, those of one shape together."""
+    if not isinstance(stream, VaryingTaskStream):
+        yield stream.draw(first, count)
+        return
+    for part, numbers in stream.by_shape(first, count, read_ahead=False):
+        yield part.draw(0, len(numbers))
+
+
+def like_first(stream: "TaskStream", count: int) -> TaskBatch:
+    """Return `count` tasks of the shape of the first one, for checks."""
+    return by_shape(stream, count)[0][0].draw(0, count)
+
+
+def by_shape(stream: "TaskStream", tasks: int) -> "list[tuple[TaskStream, Tensor]]":
     """Return the first tasks of a stream as streams of equal tasks, each with the numbers (tasks,) that they have."""
     if isinstance(stream, VaryingTaskStream):
         return [*stream.by_shape(0, tasks)]
     return [(stream, torch.arange(tasks))]
 
 
-def size_texts(stream: TaskStream) -> tuple[int | str, int | str]:
+def size_texts(stream: "TaskStream") -> tuple[int | str, int | str]:
     """Return the way and the shot of a stream's tasks, or the ranges that they are from: 5, "1..10"."""
     shape: TaskShape = stream.shape
     low = stream.smallest if isinstance(stream, VaryingTaskStream) else (shape.way, shape.shot)

@@ -22,6 +22,7 @@ from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
+from metarun.tasks.varying_stream import VaryingTaskStream, batches_of, size_texts
 from metarun.tasks.vectorize import choices, restore_choices
 from metarun.training.checkpoint import snapshot
 from metarun.training.distributed import SINGLE_PROCESS, Ranks
@@ -70,6 +71,15 @@ def _check_splittable(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) ->
         )
 
 
+def _check_takes_sizes(algorithm: Algorithm, train: VaryingTaskStream) -> None:
+    if not algorithm.splittable:
+        way, shot = (f"{key}={size}" for key, size in zip(("train.way", "train.shot"), size_texts(train), strict=True))
+        raise UserError(
+            f"{way} and {shot} but {type(algorithm).__name__} processes a meta-batch as a whole, of tasks of one size",
+            "give numbers, no range.",
+        )
+
+
 class Training:
     """The outer loop: Adam or SGD on the meta-loss, with the best checkpoint chosen on meta-val.
 
@@ -95,6 +105,10 @@ class Training:
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         _check_splittable(algorithm, schedule, ranks)
+        if isinstance(train, VaryingTaskStream):
+            _check_takes_sizes(algorithm, train)
+            if algorithm.how == "auto":
+                algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
         self.algorithm = algorithm
         self.schedule = schedule
         self.train = train
@@ -259,9 +273,10 @@ class Training:
             total = torch.zeros((), device=self.device)
             try:
                 for done, count in chunks(share, progress.at_once or share):
-                    loss = self.algorithm.meta_loss(self.train.draw(first + done, count)) * (count / batch)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    total = total + loss.detach()
+                    for tasks in batches_of(self.train, first + done, count):
+                        loss = self.algorithm.meta_loss(tasks) * (len(tasks) / batch)
+                        loss.backward()  # type: ignore[no-untyped-call]
+                        total = total + loss.detach()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
