@@ -27,7 +27,7 @@ ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
     "train.augment": None,
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
-    "data.classes": "speaker_digit",
+    **{"data.classes": "speaker_digit", "data.groups": None, "data.subfolders": "classes"},
     **{f"{group}.{key}": None for group in ("task", "train") for key in ("within", "across", "imbalance")},
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.table_file import line_of
 from metarun.errors import UserError, counted
@@ -148,6 +149,7 @@ def class_dataset(
     columns: Sequence[str],
     standardise: bool,
     skipped: Skipped,
+    groups: Sequence[str] = (),
 ) -> ClassDataset:
     """Return rows as examples; what the vectors are made by is learned from the meta-train rows.
 
@@ -158,10 +160,16 @@ def class_dataset(
         columns: that describe a row.
         standardise: see `TableFeatures.of`.
         skipped: see `ClassDataset`.
+        groups: columns that group the rows.
 
     Raises:
         UserError: as `TableFeatures.of`.
     """
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
-    return ClassDataset(name, splits, skipped)
+    of_split = {split: pd.concat([rows[c] for c in lists[split]]) for split in SPLITS}
+    example_groups = {
+        column: {split: ExampleGroups.of(of_split[split][column].astype(str).str.strip()) for split in SPLITS}
+        for column in groups
+    }
+    return ClassDataset(name, splits, skipped, example_groups=example_groups)

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metarun.data.archive import open_files
@@ -26,11 +26,13 @@ class Columns:
         text: holds the text.
         label: holds its class.
         split: holds train, val or test; None: there is none.
+        groups: each holds a group, such as who wrote a text.
     """
 
     text: str
     label: str
     split: str | None = None
+    groups: tuple[str, ...] = field(default=(), repr=False)  # the keys of existing caches contain the repr
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class LabelledText:
         label: its class; "" where there is none.
         split: what the column or the folder of splits says; None: nothing.
         place: where it was read, for messages: "line 7 of texts.csv".
+        groups: what the columns of groups say.
     """
 
     text: str
     label: str
     split: str | None
     place: str
+    groups: tuple[str, ...] = ()
 
 
 def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[LabelledText], tuple[str, ...]]:
@@ -65,6 +69,9 @@ def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[Labelle
         UserError: there is no such file or folder, or it cannot be read; the message names the line.
     """
     if is_folder(root) or (is_file(root) and root.suffix.lower() == ".zip"):
+        if columns.groups:
+            asked = f"data.groups=[{', '.join(columns.groups)}]"
+            raise UserError(f"{asked} names columns but {root} holds files of texts", "set it to null, or use a table.")
         return _read_folder(root)
     if not is_file(root):
         raise UserError(
@@ -115,8 +122,14 @@ def _check_columns(path: Path, there: list[str], columns: Columns) -> None:
 
     from metarun.data.table_file import check_columns
 
-    for key, wanted in (("text", columns.text), ("label", columns.label), ("split_column", columns.split)):
-        check_columns(pd.DataFrame(columns=there), path, key, [] if wanted is None else [wanted])
+    for key, wanted in _keys(columns):
+        check_columns(pd.DataFrame(columns=there), path, key, [wanted])
+
+
+def _keys(columns: Columns) -> list[tuple[str, str]]:
+    """Return each column with the config key that names it."""
+    split = [] if columns.split is None else [("split_column", columns.split)]
+    return [("text", columns.text), ("label", columns.label), *split, *(("groups", each) for each in columns.groups)]
 
 
 def _rows_of_csv(path: Path, separator: str, columns: Columns) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -157,15 +170,15 @@ def _rows_of_table(path: Path, written: str, columns: Columns) -> Iterator[tuple
 
     table = read_table(path, written)
     _check_columns(path, list(table.columns), columns)
-    wanted = [column for column in (columns.text, columns.label, columns.split) if column is not None]
+    wanted = list(dict.fromkeys(column for _, column in _keys(columns)))
     table = table[wanted].astype(object).where(table[wanted].notna(), None)
     for number, values in enumerate(table.itertuples(index=False, name=None)):
         yield line_of(number, header=True), dict(zip(wanted, values, strict=True))
 
 
 def _labelled(row: Mapping[str, object], place: str, columns: Columns) -> LabelledText:
-    for key, column in (("text", columns.text), ("label", columns.label), ("split_column", columns.split)):
-        if column is not None and column not in row:  # of JSON Lines, whose lines may differ
+    for key, column in _keys(columns):
+        if column not in row:  # of JSON Lines, whose lines may differ
             there = ", ".join(map(str, row)) or "none"
             raise UserError(
                 f"{place} has no key '{column}' (data.{key})", f"its keys are {there}.{did_you_mean(column, row)}"
@@ -174,7 +187,10 @@ def _labelled(row: Mapping[str, object], place: str, columns: Columns) -> Labell
     if text is not None and not isinstance(text, str):
         raise UserError(f"{place} has {type(text).__name__} {text!r} for a text (data.text)", "write a text.")
     split = None if columns.split is None else _word(row[columns.split])
-    return LabelledText((text or "").strip(), _word(row[columns.label]), split, place)
+    groups = tuple(_word(row[column]) for column in columns.groups)
+    if not all(groups):
+        raise UserError(f"{place} has no value in '{columns.groups[groups.index('')]}' (data.groups)", "fill it.")
+    return LabelledText((text or "").strip(), _word(row[columns.label]), split, place, groups)
 
 
 def _word(value: object) -> str:

@@ -40,9 +40,8 @@ def shots_of(labels, way) -> torch.Tensor:
 )
 def test_shares_sum_to_the_budget_and_no_class_gives_more_than_it_has(sizes, shot, query, seed):
     sizes = torch.tensor([size + shot + query - 2 for size in sizes])
-    shots = Shares(shot, query).shots(
-        torch.tensor([seed, seed + 1]), sizes.expand(2, -1), (sizes - query).expand(2, -1)
-    )
+    sizes = sizes.expand(2, -1)
+    shots = Shares(shot, query).shots(torch.tensor([seed, seed + 1]), sizes, sizes - query)
     assert shots.sum(1).tolist() == [shot * sizes.shape[1]] * 2
     assert (shots >= 1).all()
     assert (shots <= sizes - query).all()
