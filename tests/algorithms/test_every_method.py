@@ -240,9 +240,8 @@ class UsersNetwork(torch.nn.Module):
 
 
 def training_of(parts: Parts) -> Training:
-    shape = TaskShape(*(parts.config["train"][key] for key in ("way", "shot", "query")))
     val = parts.stream("val", parts.test_shape, 0)
-    return Training(parts.algorithm, parts.schedule, parts.stream("train", shape, 0), val)
+    return Training(parts.algorithm, parts.schedule, parts.stream("train", parts.train_shape, 0), val)
 
 
 def train(parts: Parts) -> Training:
@@ -257,10 +256,12 @@ WAYS_TO_TRAIN = {
     "bfloat16": ["precision=bf16", "train.lr_schedule=linear", "backbone.norm=running"],
 }
 STOPPED = [*((algo, "conv4", *way) for algo in ALGOS for way in WAYS_TO_TRAIN.items())]
+SEVERAL_SIZES = ["train.way=3..6", "task.shot=1..3", "task.imbalance=meta_dataset", "train.meta_batch=3"]
+SIZES = [("protonet", "conv4", "several sizes", SEVERAL_SIZES), ("r2d2", "conv4", "several sizes", SEVERAL_SIZES)]
 DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
 
 
-@pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING)
+@pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING + SIZES)
 def test_training_interrupted_after_every_step_gives_the_same_bits(
     make, monkeypatch, tmp_path, algo, backbone, way, words
 ):
