@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.commands.test_within import SMALL
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_across_groups_of_examples_and_with_unequal_shots(metarun):
     assert metarun("train", "algo=protonet", *SMALL, "task.query=1", "train.query=1", "task.across=face").code == 0
     (path,) = Path("results/runs").glob("*/result.json")

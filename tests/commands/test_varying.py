@@ -42,6 +42,7 @@ def test_a_head_of_fixed_size_cannot_serve_a_range(metarun):
     assert "way=2..5 (set by the command) but this fomaml has a fixed head for 5 classes" in complaint
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_tested_on_tasks_of_many_sizes(metarun):
     words = ("algo=protonet", *SMALL, "train.way=3..6", "task.way=3..5", "task.shot=1..2", "train.meta_batch=3")
     output = metarun("train", *words, "backbone.norm=running")
@@ -60,11 +61,23 @@ def test_a_run_is_trained_and_tested_on_tasks_of_many_sizes(metarun):
             "algo=maml task.way=3..5",
             "algo.outputs=3..5 (set by the command) but maml has a head of one size; set `",
         ),
-        ("algo=maml train.way=3..5", "way=3..5 (set by the command) but this maml has a fixed head for 5 classes"),
+        pytest.param(
+            "algo=maml train.way=3..5",
+            "way=3..5 (set by the command) but this maml has a fixed head for 5 classes",
+            marks=pytest.mark.slow,
+        ),
         ("algo=baseline train.shot=1..5", "train.shot=1..5 but Baseline processes a meta-batch as a whole"),
-        ("algo=protonet train.way=1..5", "way=1..5 leaves nothing to tell apart in some tasks; begin `train.way` at 2"),
+        pytest.param(
+            "algo=protonet train.way=1..5",
+            "way=1..5 leaves nothing to tell apart in some tasks; begin `train.way` at 2",
+            marks=pytest.mark.slow,
+        ),
         ("algo=protonet train.way=some", "train.way=some is no whole number; set `train.way` to one, or to a range"),
-        ("algo=maml data=sinusoid task.shot=5..10", "train.shot=5..10 but all tasks of sinusoid have one size"),
+        pytest.param(
+            "algo=maml data=sinusoid task.shot=5..10",
+            "train.shot=5..10 but all tasks of sinusoid have one size",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_ranges_that_cannot_be_are_one_sentence(metarun, words, message):
