@@ -88,11 +88,16 @@ class VaryingTaskStream:
 
 def batches_of(stream: "TaskStream", first: int, count: int) -> Iterator[TaskBatch]:
     """Yield tasks `first` to `first + count - 1`, those of one shape together."""
+    return (tasks for tasks, _ in numbered_batches(stream, first, count))
+
+
+def numbered_batches(stream: "TaskStream", first: int, count: int) -> Iterator[tuple[TaskBatch, Tensor]]:
+    """Yield what `batches_of` does, each batch with the numbers of its tasks."""
     if not isinstance(stream, VaryingTaskStream):
-        yield stream.draw(first, count)
+        yield stream.draw(first, count), torch.arange(first, first + count)
         return
     for part, numbers in stream.by_shape(first, count, read_ahead=False):
-        yield part.draw(0, len(numbers))
+        yield part.draw(0, len(numbers)), numbers
 
 
 def like_first(stream: "TaskStream", count: int) -> TaskBatch:

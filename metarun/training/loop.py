@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from metarun.loggers.observer import Observer, TrainingProgress, Validation
 from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.memory import is_out_of_memory
-from metarun.tasks.batch import chunks
+from metarun.tasks.augmentation import AugmentedStream
+from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream, batches_of, size_texts
@@ -105,8 +106,9 @@ class Training:
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         _check_splittable(algorithm, schedule, ranks)
-        if isinstance(train, VaryingTaskStream):
-            _check_takes_sizes(algorithm, train)
+        plain = train.stream if isinstance(train, AugmentedStream) else train
+        if isinstance(plain, VaryingTaskStream):
+            _check_takes_sizes(algorithm, plain)
             if algorithm.how == "auto":
                 algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
         self.algorithm = algorithm
@@ -273,7 +275,7 @@ class Training:
             total = torch.zeros((), device=self.device)
             try:
                 for done, count in chunks(share, progress.at_once or share):
-                    for tasks in batches_of(self.train, first + done, count):
+                    for tasks in self._batches(first + done, count):
                         loss = self.algorithm.meta_loss(tasks) * (len(tasks) / batch)
                         loss.backward()  # type: ignore[no-untyped-call]
                         total = total + loss.detach()
@@ -287,6 +289,11 @@ class Training:
                     self.ranks.all_sum([total, *(gradient for gradient in gradients if gradient is not None)])
                     self.ranks.merge_running_statistics(self.algorithm, self._before)
                 return total
+
+    def _batches(self, first: int, count: int) -> Iterator[TaskBatch]:
+        if isinstance(self.train, AugmentedStream):
+            return self.train.batches(first, count)
+        return batches_of(self.train, first, count)
 
     def _halve_at_once(self) -> None:
         """Halve the number of tasks at once and restore the state before the step."""
