@@ -19,7 +19,8 @@ class RelationNet(Stepless):
     """Relation networks (Sung, Yang, Zhang, Xiang, Torr, Hospedales 2018, https://arxiv.org/abs/1711.06025).
 
     The comparison is learned too: a small network, the relation module, takes the concatenated feature maps of a class
-    and a query and returns a score in (0, 1) (equation 1). The map of a class is the sum over its support examples.
+    and a query and returns a score in (0, 1) (equation 1). The map of a class is the sum over its support examples;
+    of unequal shots, which the paper does not have, their mean times the mean shot.
     The loss is the squared error of the scores to 1 for the query's class and 0 for others (equation 2).
 
     As in the authors' code, support and query go through the backbone separately, and all pairs of a task through the
@@ -69,7 +70,9 @@ class RelationNet(Stepless):
             support = self.feature_map(support_x)
             query = embed_queries(self.backbone, support_x, query_x, self.feature_map)
             members = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
-            classes = (members.mT @ support.flatten(1)).reshape(way, *support.shape[1:])  # (way, *map)
+            classes = members.mT @ support.flatten(1)
+            equal_share = len(support_y) / way / members.sum(0)  # 1 for equal shots, exactly
+            classes = (equal_share[:, None] * classes).reshape(way, *support.shape[1:])  # (way, *map)
             pairs = torch.cat(
                 [
                     classes[None].expand(len(query), *classes.shape),

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad_and_value
 
@@ -50,8 +51,6 @@ class Reptile(LinearHeadMethod, GradientMethod):
         UserError: an argument is out of range.
     """
 
-    needs_equal_shots: ClassVar[bool] = True  # its steps take the classes in turn
-
     def __init__(
         self,
         backbone: Backbone,
@@ -78,17 +77,15 @@ class Reptile(LinearHeadMethod, GradientMethod):
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""
 
-        interleave = partial(interleave_classes, way=tasks.way)
-
         def towards_adapted(x: Inputs, y: Tensor) -> Tensor:
-            x, y = map_inputs(interleave, x), interleave(y)
+            x, y = _in_turns(x, y, tasks.way)
             *_, (adapted, loss) = self.train_on(x, y, self.inner_steps, self.inner_batch)
             initial = network_weights(self)
             surrogate = sum((w * (w - adapted[name]).detach()).sum() for name, w in initial.items())
             return surrogate - surrogate.detach() + loss.detach()  # type: ignore[union-attr]
 
-        join = partial(_join_by_class, way=tasks.way)
-        x, y = map_inputs(join, tasks.support_x, tasks.query_x), join(tasks.support_y, tasks.query_y)
+        x = map_inputs(lambda *both: torch.cat(both, 1), tasks.support_x, tasks.query_x)
+        y = torch.cat([tasks.support_y, tasks.query_y], 1)
         return over_tasks(towards_adapted, self, self.how, x, y).mean()
 
     def inner_loop(
@@ -99,9 +96,7 @@ class Reptile(LinearHeadMethod, GradientMethod):
         differentiable: bool,  # noqa: ARG002, the steps are never differentiated
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; each step is on `test_batch` examples of the support set."""
-        way = 1 if support_y.is_floating_point() else self.head.out_features  # in regression, outputs are no classes
-        interleave = partial(interleave_classes, way=way)
-        x, y = map_inputs(interleave, support_x), interleave(support_y)
+        x, y = _in_turns(support_x, support_y, self.head.out_features)
         return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))
 
     def train_on(self, x: Inputs, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
@@ -133,12 +128,16 @@ class Reptile(LinearHeadMethod, GradientMethod):
             yield weights, loss
 
 
-def interleave_classes(examples: Tensor, way: int) -> Tensor:
-    """Reorder (n, ...) examples, sorted by class, so that the classes take turns."""
-    return examples.reshape(way, -1, *examples.shape[1:]).transpose(0, 1).flatten(0, 1)
+def _in_turns(x: Inputs, y: Tensor, way: int) -> tuple[Inputs, Tensor]:
+    """Return the examples of one task so that its classes take turns; in regression there are none."""
+    if y.is_floating_point():
+        return x, y
+    order = interleave_classes(y, way)
+    return map_inputs(lambda field: field[order], x), y[order]
 
 
-def _join_by_class(support: Tensor, query: Tensor, way: int) -> Tensor:
-    """Return (T, way * (shot + query), ...), sorted by class as both are."""
-    by_class = [part.reshape(len(part), way, -1, *part.shape[2:]) for part in (support, query)]
-    return torch.cat(by_class, dim=2).flatten(1, 2)
+def interleave_classes(labels: Tensor, way: int) -> Tensor:
+    """Return the order (n,) in which the examples of classes take turns, for labels (n,); classes may run out."""
+    members = F.one_hot(labels, way)  # (n, way)
+    turn = (members.cumsum(0) * members).sum(1)  # the number of examples of its class up to each, from 1
+    return (turn * way + labels).argsort()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metarun.config.schema import Config, RetestConfig, RunConfig
 from metarun.config.values import check_plain
 from metarun.errors import UserError
+from metarun.system.ranges import parse_range
 from metarun.system.secrets import masked
 
 OLD_NORM_KEY = "default_norm"  # in configs stored by earlier versions
@@ -36,6 +38,9 @@ def resolve(config: DictConfig) -> Config:
             raise UserError(
                 f"`{key}` is {resolved[key]!r} but must name a class and its arguments", f"choose {key}=NAME."
             )
+    if schema is RunConfig:
+        for group, size in product(("task", "train"), ("way", "shot")):
+            resolved[group][size] = parse_range(f"{group}.{size}", resolved[group][size])
     return {str(key): value for key, value in resolved.items()}
 
 

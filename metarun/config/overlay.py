@@ -10,7 +10,8 @@ from metarun.config.compose import resolve
 from metarun.config.schema import Config, RunConfig
 from metarun.system.ranges import parse_range
 
-ACROSS = "all"  # `task.within` of a test of a run that has another value, since null keeps that one
+# Values of a test of a run that has another, since null keeps that one.
+UNSET = {"within": "all", "across": "none", "imbalance": "none"}
 
 
 def overlay(trained: Any, requested: Config) -> Config:
@@ -21,8 +22,9 @@ def overlay(trained: Any, requested: Config) -> Config:
         config[group] = {**trained[group], **_without_null(requested[group])}
     for size in ("way", "shot"):
         config["task"][size] = parse_range(f"task.{size}", config["task"][size])
-    if requested["task"]["within"] == ACROSS:
-        config["task"]["within"] = None
+    for key, unset in UNSET.items():
+        if requested["task"][key] == unset:
+            config["task"][key] = None
     if requested["task"]["query"] is not None:
         config["test"]["query"] = requested["task"]["query"]
     if requested["audit"]:

@@ -27,8 +27,10 @@ EXCLUDED_FROM_ID = (
 # They can all change a number, and a run with `deterministic` must not be replaced by one without it.
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
-    **{"task.within": None, "train.within": None, "train.augment": None, "test.unknown": 0, "test.out_of_scope": 0},
+    **{"train.augment": None, "test.unknown": 0, "test.out_of_scope": 0},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
+    **{"data.classes": "speaker_digit", "data.groups": None, "data.subfolders": "classes"},
+    **{f"{group}.{key}": None for group in ("task", "train") for key in ("within", "across", "imbalance")},
 }
 
 # Arguments added to metarun's classes in later versions, with the value that stands for what they did before.

@@ -6,6 +6,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from metarun.system.ranges import ends, is_range
+
 Config = dict[str, Any]  # resolved: plain values only
 
 
@@ -13,10 +15,12 @@ Config = dict[str, Any]  # resolved: plain values only
 class TaskConfig:
     """`task`: the N-way K-shot setting."""
 
-    way: int = MISSING
-    shot: int = MISSING
+    way: Any = MISSING  # a number, or a range such as "5..20"
+    shot: Any = MISSING
     query: int = MISSING
     within: str | None = None
+    across: str | None = None
+    imbalance: str | None = None
 
 
 @dataclass
@@ -26,10 +30,12 @@ class TrainConfig:
     iterations: int | None = MISSING
     time_budget: str | None = MISSING
     meta_batch: int = MISSING
-    way: int = MISSING
-    shot: int = MISSING
+    way: Any = MISSING  # as of `task`
+    shot: Any = MISSING
     query: int = MISSING
     within: str | None = None
+    across: str | None = None
+    imbalance: str | None = None
     augment: Any = None
     outer_optimizer: str = MISSING
     outer_lr: float = MISSING
@@ -120,6 +126,8 @@ class RetestTaskConfig:
     shot: Any = None
     query: int | None = None
     within: str | None = None  # "all": from any group, where the run has another value
+    across: str | None = None  # "none": null, where the run has another value
+    imbalance: str | None = None  # likewise
 
 
 @dataclass
@@ -176,17 +184,20 @@ class RetestConfig:
 
 
 def by_way(values: dict[int, Any], _root_: DictConfig) -> Any:
-    """Resolve `${by_way:{5: 0.4, 20: 0.1}}` to the entry of the largest way that is at most `task.way`."""
+    """Resolve `${by_way:{5: 0.4, 20: 0.1}}` to the entry of the largest way that is at most `task.way`, or its end."""
     return _at_or_below(values, _root_.task.way)
 
 
 def by_shot(values: dict[int, Any], _root_: DictConfig) -> Any:
-    """Resolve `${by_shot:{1: 4, 5: 2}}` to the entry of the largest shot that is at most `task.shot`."""
+    """Resolve `${by_shot:{1: 4, 5: 2}}` to the entry of the largest shot that is at most `task.shot`, or its end."""
     return _at_or_below(values, _root_.task.shot)
 
 
-def _at_or_below(values: dict[int, Any], number: int) -> Any:
-    return values[max((key for key in values if key <= number), default=min(values))]
+def _at_or_below(values: dict[int, Any], size: Any) -> Any:
+    largest = ends(size)[1] if is_range(size) else size
+    if not isinstance(largest, int):  # `resolve` refuses it
+        largest = 0
+    return values[max((key for key in values if key <= largest), default=min(values))]
 
 
 def register() -> None:

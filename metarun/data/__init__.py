@@ -2,6 +2,7 @@
 
 from metarun.data.audio import Audio
 from metarun.data.entities import EntityDataset
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.fsdd import Fsdd
 from metarun.data.functions import FunctionFamily
@@ -27,6 +28,7 @@ __all__ = [
     "ClassDataset",
     "DataSource",
     "EntityDataset",
+    "ExampleGroups",
     "Examples",
     "Fsdd",
     "FunctionFamily",

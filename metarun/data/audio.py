@@ -1,5 +1,6 @@
 """Recordings of the user's own as examples: folders per class, or a table of files and labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from metarun.data.archive import open_files
@@ -8,7 +9,7 @@ from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.examples import ClassDataset, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.recordings import LARGEST, VERSION, read_recordings
-from metarun.data.sound_layout import Classes, SoundTable, by_folders, by_table
+from metarun.data.sound_layout import Classes, SoundTable, by_folders, by_table, groups_by_file
 from metarun.errors import UserError
 from metarun.system.paths import PathText, is_file, is_folder, resolve_path
 
@@ -28,6 +29,7 @@ class Audio:
             test, or by `split_seed`.
         split_column: the table's column that says train, val or test, the same for all rows of a class.
         split_seed: of a split by chance: 64 % of the classes meta-train, 16 % meta-val, 20 % meta-test.
+        groups: the table's columns that group recordings, such as who speaks, for `task.across=COLUMN`.
         rate: samples per second; recordings of another rate are resampled.
         seconds: length of an example: the middle of a longer recording, or a shorter one between silence.
         mels: bands of frequency.
@@ -52,6 +54,7 @@ class Audio:
         split: PathText | None = None,
         split_column: str | None = None,
         split_seed: int = 0,
+        groups: Sequence[str] | None = None,
         rate: int = 16_000,
         seconds: float = 1.0,
         mels: int = 40,
@@ -63,7 +66,11 @@ class Audio:
         self.root = None if root is None else resolve_path(root)
         if table is None and split_column is not None:
             raise UserError(f"data.split_column={split_column} but there is no table", "set `data.table`.")
-        self.table = None if table is None else SoundTable(resolve_path(table), table, filename, label, split_column)
+        if table is None and groups:
+            raise UserError(f"data.groups=[{', '.join(groups)}] but there is no table", "set `data.table`.")
+        self.groups = tuple(groups or ())
+        columns = filename, label, split_column, self.groups
+        self.table = None if table is None else SoundTable(resolve_path(table), table, *columns)
         self.split, self.split_seed = split, split_seed
         self.log_mel = LogMel(rate, seconds, mels, fft, hop)
         self.storage = storage
@@ -108,11 +115,12 @@ class Audio:
 
     def _cache(self, root: Path) -> DatasetCache:
         settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.log_mel}"
-        return DatasetCache("sounds", self.name, settings, self.storage, "over_time")
+        return DatasetCache("sounds", self.name, settings, self.storage, "over_time", self.groups)
 
     def _make(self, root: Path) -> ClassDataset:
         splits, skipped = self._arrange(root)
-        return read_recordings(self.name, root, splits, self.log_mel, skipped)
+        groups = None if self.table is None else groups_by_file(self.table)
+        return read_recordings(self.name, root, splits, self.log_mel, skipped, groups)
 
     def _arrange(self, root: Path) -> tuple[dict[Split, Classes], Skipped]:
         with open_files(root, LARGEST) as (names, _):

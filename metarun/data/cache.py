@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from metarun.data import cache_file
 from metarun.data.cache_file import ExampleStream, as_stream
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.errors import UserError
 from metarun.system.hash_cache import cached_answer, store_answer
@@ -125,6 +128,20 @@ def load_or_build(
         if cached is None:
             raise UserError(f"{path} was damaged while it was written", "check the disk.")
         return cached
+
+
+def load_or_build_groups(path: Path, key: str, build: Callable[[], ExampleGroups]) -> ExampleGroups:
+    """Return the groups of a split's examples that are cached in `path`, or build and cache them.
+
+    They are stored in the form of examples, with the names of the groups in the place of classes.
+    """
+
+    def as_examples() -> Examples:
+        groups = build()
+        return Examples(groups.numbers, np.array([0, len(groups.numbers)]), groups.names)
+
+    stored = load_or_build(path, key, as_examples)
+    return ExampleGroups(stored.values, stored.class_names)
 
 
 def read_cache(path: Path, key: str, storage: Storage = "memory") -> Examples | None:

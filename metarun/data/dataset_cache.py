@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data.cache import Storage, check_cache, load_or_build
+from metarun.data.cache import Storage, check_cache, load_or_build, load_or_build_groups
 from metarun.data.contents import describe
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, FloorVectors, Split
 from metarun.data.skipped_images import remember_skipped
 from metarun.errors import UserError
@@ -40,6 +41,7 @@ class DatasetCache:
         settings: everything besides the content of the files that changes examples or classes.
         storage: "memory", or "disk": the examples stay in the cache.
         floor_vectors: see `ClassDataset`.
+        groups: the names of the groupings of examples, such as "speaker".
     """
 
     kind: str
@@ -47,6 +49,7 @@ class DatasetCache:
     settings: str
     storage: Storage
     floor_vectors: FloorVectors = "raw"
+    groups: tuple[str, ...] = ()
 
     def files(self) -> list[Path]:
         """Return the file of each split."""
@@ -71,7 +74,20 @@ class DatasetCache:
         skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
         if made.cache_info().currsize:
             self._store_encoding(key, made())
-        return ClassDataset(self.name, splits, skipped, self.floor_vectors, encoding=lambda: self._encoding(key, make))
+
+        def load_groups(number: int, split: Split) -> ExampleGroups:
+            path = self._path(f"{split}-groups-{number}.npz")
+            return load_or_build_groups(path, key, lambda: made().example_groups[self.groups[number]][split])
+
+        groups = {name: {split: load_groups(i, split) for split in SPLITS} for i, name in enumerate(self.groups)}
+        return ClassDataset(
+            self.name,
+            splits,
+            skipped,
+            self.floor_vectors,
+            example_groups=groups,
+            encoding=lambda: self._encoding(key, make),
+        )
 
     def _encoding(self, key: str, make: Make) -> Encoding:
         """Return the stored encoding; caches of earlier versions have none, so that it is made."""
@@ -126,8 +142,12 @@ class DatasetCache:
         return "; ".join([tell(made), *made.skipped.warnings, *sorted(states)])
 
     def _key(self, content: str) -> str:
-        return f"{self.kind}|{self.settings}|{content}"
+        return f"{self.kind}|{self._settings}|{content}"
 
     def _path(self, name: str) -> Path:
-        own = hashlib.sha256(os.fsencode(self.settings)).hexdigest()[:8]
+        own = hashlib.sha256(os.fsencode(self._settings)).hexdigest()[:8]
         return data_root() / self.kind / f"{self.name}-{own}-{name}"
+
+    @property
+    def _settings(self) -> str:
+        return f"{self.settings}|{self.groups}" if self.groups else self.settings

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from metarun.data.encoding import Encoding
 from metarun.data.example_checks import check_examples, check_finite, check_ids
+from metarun.data.example_groups import ExampleGroups, check_example_groups
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
 from metarun.system.hash_cache import cached_answer
@@ -139,6 +140,8 @@ class ClassDataset:
         out_of_scope: (examples, *shape) like those of the classes but of none, for `test.out_of_scope`; None: there are
             none. They are in no other task and not in `hash`.
         encoding: returns how a user's own files become such examples; None: that is not known.
+        example_groups: how examples can be grouped, by the name of a grouping and by split: `{"speaker": {"train":
+            ExampleGroups.of(speakers), …}}`. `task.across=speaker` takes support set and queries from different ones.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -153,6 +156,7 @@ class ClassDataset:
     id_sizes: Mapping[str, int] = field(default_factory=dict)
     out_of_scope: Values | None = None
     encoding: Callable[[], Encoding] | None = field(default=None, compare=False)
+    example_groups: Mapping[str, Mapping[Split, ExampleGroups]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -179,6 +183,9 @@ class ClassDataset:
                 "give them those of the other examples.",
             )
         check_disjoint(self.name, {split: examples.class_names for split, examples in self.splits.items()})
+        check_example_groups(
+            self.name, {split: len(self.splits[split].values) for split in SPLITS}, self.example_groups
+        )
 
     def _check_arrays(self, split: Split, examples: Examples) -> None:
         """Check the arrays of a split, which may come from a user's code."""

@@ -2,15 +2,18 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+
+import numpy as np
 
 from metarun.data.archive import open_files
-from metarun.data.cache import Storage, find_original, mirror_urls
+from metarun.data.cache import Storage, apply_storage, find_original, mirror_urls
 from metarun.data.dataset_cache import DatasetCache, content_of
-from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
+from metarun.data.example_groups import ExampleGroups
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.recordings import LARGEST, VERSION, read_recordings
 from metarun.data.sound_layout import Classes
@@ -23,9 +26,15 @@ SPEAKERS: dict[Split, tuple[str, ...]] = {
     "val": ("nicolas",),
     "test": ("theo", "yweweler"),
 }
+PAIRS: dict[Split, tuple[str, ...]] = {
+    "train": ("george", "jackson"),
+    "val": ("lucas", "nicolas"),
+    "test": ("theo", "yweweler"),
+}
 DIGITS: dict[Split, str] = {"train": "01234", "val": "56", "test": "789"}
 _UNSEEN = "56789"  # of the split by both, whose meta-val speaker says the meta-train digits
 PER_CLASS = 50
+ClassesOf = Literal["speaker_digit", "digit"]
 _RECORDING = re.compile(r"(?:.*/)?(\d)_([a-z]+)_\d+\.wav")
 _ZIP = "fsdd_recordings.zip"
 _FILES = (_ZIP, "free-spoken-digit-dataset", "free-spoken-digit-dataset-master.zip", "recordings")
@@ -43,8 +52,11 @@ class Fsdd:
     Args:
         split: `speaker` (meta-train on three speakers, meta-val on a fourth, meta-test on the other two, all digits),
             `digit` (digits 0 to 4, 5 and 6, 7 to 9 of all speakers), `both` (digits 0 to 4 of three speakers, 0 to 4 of
-            a fourth, 5 to 9 of the other two), or the path of a file that lists classes or speakers (see
-            `metarun.data.splits`).
+            a fourth, 5 to 9 of the other two), `pairs` (two speakers each, all digits), or the path of a file that
+            lists classes or speakers (see `metarun.data.splits`).
+        classes: `speaker_digit`, or `digit`: a class is a digit by all speakers of a split, and its recordings are
+            grouped by `speaker` (`task.across=speaker`). A digit of several splits has its speakers in its name, as in
+            "theo+yweweler/7".
         rate: samples per second; the recordings have 8,000.
         seconds: see `Audio`, as are those below.
         mels: bands of frequency.
@@ -62,7 +74,8 @@ class Fsdd:
 
     def __init__(
         self,
-        split: Literal["speaker", "digit", "both"] | PathText = "speaker",
+        split: Literal["speaker", "digit", "both", "pairs"] | PathText = "speaker",
+        classes: ClassesOf = "speaker_digit",
         rate: int = 8_000,
         seconds: float = 0.8,
         mels: int = 32,
@@ -70,7 +83,9 @@ class Fsdd:
         hop: int = 100,
         storage: Storage = "memory",
     ) -> None:
-        self.split = split
+        if classes not in get_args(ClassesOf):
+            raise UserError(f"data.classes={classes} is not one of {', '.join(get_args(ClassesOf))}.")
+        self.split, self.classes = split, classes
         self.log_mel = LogMel(rate, seconds, mels, fft, hop)
         self.storage = storage
 
@@ -81,7 +96,10 @@ class Fsdd:
             UserError: they were not found or are not complete, or there is no such split.
         """
         loaded = self._cache().load(self._content(), self._make)
-        return replace(loaded, groupings={"speaker": _speaker_of, "digit": _digit_of})
+        if self.classes == "digit":
+            return apply_storage(_by_digit(loaded), self.storage)
+        groupings = {"speaker": _speaker_of, "digit": _digit_of}
+        return replace(loaded, groupings=groupings, example_groups={"speaker": _speakers(loaded)})
 
     def where(self) -> str | None:
         """Return where the recordings would come from now; None: from a download."""
@@ -120,7 +138,12 @@ class Fsdd:
 
 def split_by_speaker(names: Sequence[str]) -> dict[Split, list[str]]:
     """Return three speakers, another one, and two more."""
-    return {which: [name for name in names if name.partition("/")[0] in SPEAKERS[which]] for which in SPLITS}
+    return {which: [name for name in names if _speaker_of(name) in SPEAKERS[which]] for which in SPLITS}
+
+
+def split_by_pairs(names: Sequence[str]) -> dict[Split, list[str]]:
+    """Return two speakers, two others, and the two of `split_by_speaker`."""
+    return {which: [name for name in names if _speaker_of(name) in PAIRS[which]] for which in SPLITS}
 
 
 def split_by_digit(names: Sequence[str]) -> dict[Split, list[str]]:
@@ -134,7 +157,7 @@ def split_by_both(names: Sequence[str]) -> dict[Split, list[str]]:
     return {which: [name for name in lists[which] if (name[-1] in _UNSEEN) == (which == "test")] for which in SPLITS}
 
 
-RULES = {"speaker": split_by_speaker, "digit": split_by_digit, "both": split_by_both}
+RULES = {"speaker": split_by_speaker, "digit": split_by_digit, "both": split_by_both, "pairs": split_by_pairs}
 
 
 def _find() -> Path | None:
@@ -173,3 +196,32 @@ def _speaker_of(class_name: str) -> str:
 
 def _digit_of(class_name: str) -> str:
     return class_name.partition("/")[2]
+
+
+def _by_digit(data: ClassDataset) -> ClassDataset:
+    """Return a data set of classes "speaker/digit" with the recordings of a digit as one class, grouped by speaker."""
+    splits_of = Counter(d for examples in data.splits.values() for d in {*map(_digit_of, examples.class_names)})
+    splits: dict[Split, Examples] = {}
+    speakers: dict[Split, ExampleGroups] = {}
+    for split, examples in data.splits.items():
+        parts: dict[str, list[str]] = defaultdict(list)
+        for class_name in examples.class_names:
+            parts[_digit_of(class_name)].append(class_name)
+        named = {_name(digit, of, unique=splits_of[digit] == 1): of for digit, of in sorted(parts.items())}
+        values = {name: np.concatenate([*map(examples.of_class, of)]) for name, of in named.items()}
+        splits[split] = Examples.from_classes(values)
+        order = [part for of in named.values() for part in of]
+        speakers[split] = ExampleGroups.of(_speaker_of(part) for part in order for _ in examples.of_class(part))
+    return replace(data, splits=splits, example_groups={"speaker": speakers})
+
+
+def _speakers(data: ClassDataset) -> dict[Split, ExampleGroups]:
+    """Return the speaker of each recording in a data set of classes "speaker/digit"."""
+    return {
+        split: ExampleGroups.of(np.repeat([*map(_speaker_of, of.class_names)], of.sizes))
+        for split, of in data.splits.items()
+    }
+
+
+def _name(digit: str, parts: Iterable[str], unique: bool) -> str:
+    return digit if unique else f"{'+'.join(map(_speaker_of, parts))}/{digit}"

@@ -54,12 +54,14 @@ def draw_jittered(character: str) -> NDArray[np.uint8]:
 def _draw_one(character: str, number: int) -> NDArray[np.uint8]:
     from PIL.Image import Resampling, Transform
 
-    uniform = _uniform(character, number)
-    plain = number < len(FACES)
-    face = FACES[number if plain else int(uniform[0] * len(FACES))]
-    matrix = _jitter(uniform[1:], *(_SMALL if plain else _STRONG))
-    large = _draw_large(character, face)
+    matrix = _jitter(_uniform(character, number)[1:], *(_SMALL if number < len(FACES) else _STRONG))
+    large = _draw_large(character, FACES[face_of(character, number)])
     return _shrink(large.transform(large.size, Transform.AFFINE, matrix, Resampling.BILINEAR))
+
+
+def face_of(character: str, number: int) -> int:
+    """Return the place in FACES of the face of a drawing, by its number: one in each face, then in random ones."""
+    return number if number < len(FACES) else int(_uniform(character, number)[0] * len(FACES))
 
 
 def _uniform(character: str, number: int) -> list[float]:

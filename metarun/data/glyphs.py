@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 from metarun.data.cache import Storage, apply_storage, load_or_build, read_cache
 from metarun.data.contents import describe
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import ClassDataset, Examples, Split
-from metarun.data.glyph_drawing import DRAWINGS, SIDE, characters_in_every_face, draw_jittered, draw_upright
+from metarun.data.glyph_drawing import (
+    DRAWINGS,
+    FACES,
+    SIDE,
+    characters_in_every_face,
+    draw_jittered,
+    draw_upright,
+    face_of,
+)
 from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText, data_root
@@ -40,7 +49,7 @@ class Glyphs:
 
     Drawings are (1, 28, 28) uint8, ink = 255: one in each face with a small affine jitter, then eight in random faces
     with a stronger one. Letters with accents, superscripts and ligatures (those with a decomposition) are excluded, and
-    only one of several similar characters is kept. Classes are grouped by `script`.
+    only one of several similar characters is kept. Classes are grouped by `script`, drawings by `face`.
 
     Args:
         split: `scripts` (meta-train Latin and digits; meta-val Georgian; meta-test Greek, Cyrillic and Armenian), or
@@ -99,7 +108,15 @@ class Glyphs:
             splits = {split: examples.inverted() for split, examples in splits.items()}
         left_out = unlisted(self.split, lists, drawings.class_names)
         encoding = Encoding("pictures", {"size": SIDE, "channels": 1, "invert": not self.invert})
-        return ClassDataset(self.name, splits, left_out, groupings={"script": _script}, encoding=lambda: encoding)
+        faces = {split: _faces(examples) for split, examples in splits.items()}
+        return ClassDataset(
+            self.name,
+            splits,
+            left_out,
+            groupings={"script": _script},
+            example_groups={"face": faces},
+            encoding=lambda: encoding,
+        )
 
 
 def split_by_script(class_names: Sequence[str]) -> dict[Split, list[str]]:
@@ -166,6 +183,13 @@ def _is_plain(character: str) -> bool:
 
 def _name(character: str) -> str:
     return unicodedata.name(character)
+
+
+def _faces(examples: Examples) -> ExampleGroups:
+    """Return the face of each drawing."""
+    drawings = ((name, n) for name, size in zip(examples.class_names, examples.sizes, strict=True) for n in range(size))
+    faces = [face_of(unicodedata.lookup(name), number) for name, number in drawings]
+    return ExampleGroups(np.array(faces, np.int64), FACES)
 
 
 def _script(class_name: str) -> str:

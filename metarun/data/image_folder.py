@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.archive import empty_folders, open_files
-from metarun.data.cache import Storage, check_cache, load_or_build
+from metarun.data.cache import Storage, check_cache, load_or_build, load_or_build_groups
 from metarun.data.cache_file import ExampleStream
 from metarun.data.contents import describe_splits
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.folder_layout import Layout, SplitFile, find_layout
 from metarun.data.image_decoding import decode
@@ -23,6 +24,7 @@ from metarun.data.image_tables import Classes
 from metarun.data.published_images import PUBLISHED, PublishedName
 from metarun.data.skipped_images import remember_skipped
 from metarun.data.splits import read_split_file
+from metarun.data.subfolders import merge_subfolders, subfolders_of
 from metarun.errors import UserError, counted
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import PathText, data_root, is_file, is_folder, resolve_path
@@ -49,6 +51,8 @@ class ImageFolder:
         channels: 3 (colour) or 1 (grey).
         known: the published set, of which this must be a complete copy; None: pictures of your own.
         invert: swap light and dark, for ink on paper tested beside Omniglot, which is light on dark.
+        subfolders: "classes": each folder of pictures is a class; "groups": the folders in the folder of a class group
+            its pictures, such as by photographer, for `task.across=subfolder`.
         storage: "memory", or "disk": leave the pictures in the cache, for sets larger than memory.
         boxes: of each picture, keep only the bounding box of what it shows; CUB has boxes.
 
@@ -68,6 +72,7 @@ class ImageFolder:
         channels: Literal[1, 3] = 3,
         known: PublishedName | None = None,
         invert: bool = False,
+        subfolders: Literal["classes", "groups"] = "classes",
         storage: Storage = "memory",
         boxes: bool = False,
     ) -> None:
@@ -77,7 +82,7 @@ class ImageFolder:
         self._given_root = root
         self.split = split
         self.size, self.channels = size, channels
-        self.invert, self.storage = invert, storage
+        self.invert, self.storage, self.in_groups = invert, storage, subfolders == "groups"
         self.known = None if known is None else PUBLISHED[known]
         if self.known:
             self.name, self.summary, self.licence = self.known.name, self.known.summary, self.known.licence
@@ -109,11 +114,17 @@ class ImageFolder:
             except UserError:  # a cached published set no longer needs its originals
                 return None
 
+        def load_groups(which: Split) -> ExampleGroups:
+            return load_or_build_groups(self._path(f"{which}-groups.npz"), key, lambda: subfolders_of(layout(), which))
+
+        groups = {"subfolder": {which: load_groups(which) for which in SPLITS}} if self.in_groups else {}
         left_out = remember_skipped(self._path("left-out.json"), key, find_skipped)
         in_folders = any("/" in class_name for examples in splits.values() for class_name in examples.class_names)
         groupings = {"folder": _folder_of} if in_folders else {}
         encoding = Encoding("pictures", {"size": self.size, "channels": self.channels, "invert": self.invert})
-        return ClassDataset(self.name, splits, left_out, groupings=groupings, encoding=lambda: encoding)
+        return ClassDataset(
+            self.name, splits, left_out, groupings=groupings, example_groups=groups, encoding=lambda: encoding
+        )
 
     def where(self) -> str | None:
         """Return where the pictures would come from now; None: they were not found."""
@@ -176,7 +187,7 @@ class ImageFolder:
             layout = find_layout(self.name, root, names, read, self._split_file(), empty)
         if self.known and self.split is None:
             self.known.check_complete(root, layout.splits)
-        return layout
+        return merge_subfolders(root, layout) if self.in_groups else layout
 
     def _read(self, root: Path | None, layout: Layout, which: Split, key: str) -> ExampleStream:
         """Return a stream of the pictures of a split; it fails if the folder changes meanwhile."""
@@ -199,7 +210,7 @@ class ImageFolder:
     def _key(self, root: Path | None) -> str:
         """Identify the content of the cache. A published set does not change; your own pictures may."""
         state = f"layout {LAYOUT}|{content_hash(root)}" if root and self.root else ""
-        changes = f"{'-inverted' * self.invert}{'-boxes' * self.boxes}"
+        changes = f"{'-inverted' * self.invert}{'-boxes' * self.boxes}{'-in groups' * self.in_groups}"
         return f"pictures-{RECIPE}-{self.size}-{self.channels}{changes}|{self.name}|{state}"
 
     def _cache(self, which: Split) -> Path:
@@ -208,7 +219,8 @@ class ImageFolder:
     def _path(self, name: str) -> Path:
         """Return the path of a file of the cache."""
         _, lists = self._split_file() or ("", b"")
-        settings = f"{self.root}|{self.size}|{self.channels}|{'inverted|' * self.invert}{'boxes|' * self.boxes}"
+        changes = f"{'inverted|' * self.invert}{'boxes|' * self.boxes}{'in groups|' * self.in_groups}"
+        settings = f"{self.root}|{self.size}|{self.channels}|{changes}"
         own = hashlib.sha256(os.fsencode(settings) + lists).hexdigest()[:8]
         return data_root() / "pictures" / f"{self.name}-{own}-{name}"
 

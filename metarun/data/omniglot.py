@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from metarun.data.cache import Storage, apply_storage, load_or_build, mirror, read_cache
 from metarun.data.contents import describe
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
-from metarun.data.omniglot_archive import DRAWERS, PARTS, SIDE, Part, read_part
+from metarun.data.omniglot_archive import DRAWER_NAMES, DRAWERS, PARTS, SIDE, Part, read_part
 from metarun.data.omniglot_download import download_part, find_part
 from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
@@ -33,7 +34,8 @@ class Omniglot:
     Drawings are (1, 28, 28) uint8, ink = 255, resized by Lanczos. They are searched for in this order: the cache;
     `images_background` and `images_evaluation`, folders or zips, under the data root (in its `omniglot` folder or
     directly); the same under `METARUN_MIRROR`, a folder or a URL; the official download. The content is always
-    verified. Classes are grouped by `alphabet`.
+    verified. Classes are grouped by `alphabet`, drawings by `drawer`: "01" to "20", who drew all characters of an
+    alphabet; the same number in another alphabet may be another person.
 
     Args:
         split: `vinyals` (Vinyals et al. 2016: 1,028 / 172 / 423 characters), `lake` (background alphabets, five of them
@@ -107,7 +109,15 @@ class Omniglot:
             splits = {split: examples.inverted() for split, examples in splits.items()}
         left_out = unlisted(self.split, lists, characters.class_names)
         encoding = Encoding("pictures", {"size": SIDE, "channels": 1, "invert": not self.invert})
-        return ClassDataset(self.name, splits, left_out, groupings={"alphabet": alphabet_of}, encoding=lambda: encoding)
+        drawers = {split: drawers_of(examples) for split, examples in splits.items()}
+        return ClassDataset(
+            self.name,
+            splits,
+            left_out,
+            groupings={"alphabet": alphabet_of},
+            example_groups={"drawer": drawers},
+            encoding=lambda: encoding,
+        )
 
 
 def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
@@ -144,6 +154,11 @@ def _check(parts: Sequence[Part]) -> tuple[Examples, str]:
 def alphabet_of(character: str) -> str:
     """Return the alphabet of a character, however it is rotated: "Greek" of "Greek/character01/rot090"."""
     return character.partition("/")[0]
+
+
+def drawers_of(examples: Examples) -> ExampleGroups:
+    """Return the drawer of each drawing: `read_part` and `rotate` keep those of a character in the order of drawers."""
+    return ExampleGroups(np.concatenate([np.arange(size) for size in examples.sizes]), DRAWER_NAMES)
 
 
 def split_vinyals(names: Sequence[str]) -> dict[Split, list[str]]:

@@ -15,7 +15,7 @@ from metarun.data.archive import open_files
 from metarun.errors import UserError, counted
 
 DRAWERS = 20  # people who drew each character
-_DRAWERS = [f"{drawer:02}" for drawer in range(1, DRAWERS + 1)]  # as files are named
+DRAWER_NAMES = tuple(f"{drawer:02}" for drawer in range(1, DRAWERS + 1))  # as files are named
 SIDE = 28  # pixels, of the returned drawings
 _SCAN_SIDE = 105  # pixels, of the originals
 _PNG_END = b"IEND\xaeB`\x82"
@@ -68,7 +68,7 @@ def read_part(path: Path, part: Part) -> dict[str, NDArray[np.uint8]]:
         pixels = hashlib.sha256()
         decoded = {
             character: np.stack(
-                [_decode(f"{path}: {drawings[drawer]}", read(drawings[drawer]), pixels) for drawer in _DRAWERS]
+                [_decode(f"{path}: {drawings[drawer]}", read(drawings[drawer]), pixels) for drawer in DRAWER_NAMES]
             )
             for character, drawings in sorted(characters.items())
         }
@@ -95,8 +95,8 @@ def _group(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
 
 def _check_complete(path: Path, part: Part, characters: Mapping[str, Mapping[str, str]]) -> None:
     for character, drawings in sorted(characters.items()):
-        if wrong := sorted({*_DRAWERS} ^ set(drawings)):
-            problem = "missing" if wrong[0] in _DRAWERS else "unexpected"
+        if wrong := sorted({*DRAWER_NAMES} ^ set(drawings)):
+            problem = "missing" if wrong[0] in DRAWER_NAMES else "unexpected"
             raise UserError(
                 f"{character} in {path} should have {DRAWERS} drawings but drawing {wrong[0]} is {problem}",
                 "download it again.",

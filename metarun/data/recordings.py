@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.sound_decoding import decode
@@ -23,11 +24,17 @@ LARGEST = 1 << 30  # bytes of one recording
 _DIGITS = 6  # of mean and deviation, so that the order of summation changes nothing
 
 Classes = Mapping[str, Sequence[str]]  # the class's name -> names of its files
+Groups = Mapping[str, Mapping[str, str]]  # by the name of a grouping: a file's name -> its group
 Maps = NDArray[np.float32]  # (recordings, 1, mels, frames)
 
 
 def read_recordings(
-    name: str, root: Path, splits: Mapping[Split, Classes], log_mel: LogMel, skipped: Skipped
+    name: str,
+    root: Path,
+    splits: Mapping[Split, Classes],
+    log_mel: LogMel,
+    skipped: Skipped,
+    groups: Groups | None = None,
 ) -> ClassDataset:
     """Return recordings as log-mel spectrograms, standardised by the mean and the deviation of meta-train.
 
@@ -40,6 +47,7 @@ def read_recordings(
         splits: the files of each class of each split.
         log_mel: makes the spectrograms.
         skipped: what is in no split.
+        groups: of the files, by the name of a grouping.
 
     Raises:
         UserError: a file cannot be read, or no class of a split is left.
@@ -60,7 +68,11 @@ def read_recordings(
         standardised(of_split.values, mean, deviation)
     encoding = Encoding("sounds", {"log_mel": asdict(log_mel), "mean": mean, "deviation": deviation})
     told = Skipped((*skipped.unlisted, *reader.cropped()), (*skipped.warnings, *reader.notes()))
-    return ClassDataset(name, examples, told, "over_time", encoding=lambda: encoding)
+    example_groups = {
+        grouping: {split: ExampleGroups.of(group_of[file] for file in reader.kept[split]) for split in SPLITS}
+        for grouping, group_of in (groups or {}).items()
+    }
+    return ClassDataset(name, examples, told, "over_time", example_groups=example_groups, encoding=lambda: encoding)
 
 
 def standardised(maps: Maps, mean: float, deviation: float) -> Maps:
@@ -84,17 +96,19 @@ class _Reader:
     small: list[str] = field(default_factory=list)  # classes
     rates: Counter[int] = field(default_factory=Counter)
     lengths: list[int] = field(default_factory=list)  # samples, after resampling
+    kept: dict[Split, list[str]] = field(default_factory=lambda: defaultdict(list))  # files, in the order of examples
 
     def classes(self, split: Split, classes: Classes, read: ReadFile) -> dict[str, Maps]:
         files = sum(map(len, classes.values()))
         log.info("Reading %s of meta-%s from %s, once.", counted(files, "recording"), split, self.root)
         found = {}
         for class_name, names in classes.items():
-            maps = [each for file in names if (each := self._map(file, read)) is not None]
+            maps = {file: each for file in names if (each := self._map(file, read)) is not None}
             if len(maps) < 2:
                 self.small.append(class_name)
             else:
-                found[class_name] = np.stack(maps)
+                found[class_name] = np.stack([*maps.values()])
+                self.kept[split] += maps
         return found
 
     def _map(self, file: str, read: ReadFile) -> NDArray[np.float32] | None:

@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from metarun.data.class_splits import choose_splits
@@ -26,6 +26,7 @@ class SoundTable:
         filename: the column of paths, from the folder or zip of the recordings.
         label: the column of classes.
         split: the column of train, val and test; None: there is none.
+        groups: columns of groups, such as who speaks.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class SoundTable:
     filename: str
     label: str
     split: str | None
+    groups: tuple[str, ...] = field(default=(), repr=False)  # the keys of existing caches contain the repr
 
 
 def by_folders(
@@ -124,29 +126,39 @@ def by_table(
     return found, Skipped((*skipped.unlisted, *beside), (*skipped.warnings, *notes))
 
 
+def groups_by_file(table: SoundTable) -> dict[str, dict[str, str]]:
+    """Return the group of each file by the name of a grouping; of several rows of a file the first one counts."""
+    found: dict[str, dict[str, str]] = {name: {} for name in table.groups}
+    for row in _rows(table):
+        for name, group in zip(table.groups, row.groups, strict=True):
+            found[name].setdefault(row.file, group)
+    return found
+
+
 @dataclass(frozen=True)
 class _Row:
     line: int  # of the table's file, from 1
     file: str
     label: str
     split: str  # "" where there is no such column
+    groups: tuple[str, ...]
 
 
 def _rows(table: SoundTable) -> Iterator[_Row]:
-    from metarun.data.table_file import check_columns, line_of, read_table  # pandas: half a second
+    from metarun.data.table_file import check_columns, check_filled, line_of, read_table  # pandas: half a second
 
     frame = read_table(table.path, table.written, key="table")
     columns = {"filename": table.filename, "label": table.label}
     columns |= {"split_column": table.split} if table.split else {}
-    for key, column in columns.items():
+    named = [*columns.items(), *(("groups", column) for column in table.groups)]
+    for key, column in named:
         check_columns(frame, table.path, key, [column])
-        if (missing := frame[column].isna()).any():
-            line = line_of(int(missing.to_numpy().argmax()), header=True)
-            raise UserError(f"line {line} of {table.path} has no value in column '{column}'", "fill it.")
-    texts = zip(*(frame[column].astype(str).str.strip() for column in columns.values()), strict=True)
-    for row, (file, label, *split) in enumerate(texts):
+        check_filled(frame, table.path, [column], header=True)
+    texts = zip(*(frame[column].astype(str).str.strip() for _, column in named), strict=True)
+    for row, (file, label, *others) in enumerate(texts):
         name = PurePosixPath(file.replace("\\", "/")).as_posix()
-        yield _Row(line_of(row, header=True), name, label, "".join(split))
+        split = others.pop(0) if table.split else ""
+        yield _Row(line_of(row, header=True), name, label, split, tuple(others))
 
 
 def _splits_by_column(table: SoundTable, rows: Iterable[_Row]) -> dict[str, str]:

@@ -27,6 +27,7 @@ class Table:
         drop: columns to leave out.
         header: whether a CSV's first line names the columns; false: they are called "0", "1", …
         standardise: subtract the mean and divide by the deviation.
+        groups: columns that group the rows, such as who measured, for `task.across=COLUMN`; they describe no row.
         missing: what becomes of a missing value: "mean", or "error".
         split: a file of classes (see `metarun.data.splits`); None: by `split_column`, or by `split_seed`.
         split_column: the column that says train, val or test, the same for all rows of a class.
@@ -47,6 +48,7 @@ class Table:
         header: bool = True,
         standardise: bool = True,
         missing: Literal["mean", "error"] = "mean",
+        groups: Sequence[str] | None = None,
         split: PathText | None = None,
         split_column: str | None = None,
         split_seed: int = 0,
@@ -57,6 +59,7 @@ class Table:
         self.label, self.columns, self.drop, self.header = label, columns, tuple(drop), header
         self.standardise, self.missing = standardise, missing
         self.split, self.split_column, self.split_seed = split, split_column, split_seed
+        self.groups = tuple(groups or ())
         self.storage = storage
 
     def load(self) -> ClassDataset:
@@ -95,12 +98,12 @@ class Table:
     def _cache(self, root: Path) -> DatasetCache:
         how = (self.label, self.columns, self.drop, self.header, self.standardise, self.missing)
         split = (self.split, self.split_column, self.split_seed)
-        return DatasetCache("tables", self.name, f"{VERSION}|{root}|{how}|{split}", self.storage)
+        return DatasetCache("tables", self.name, f"{VERSION}|{root}|{how}|{split}", self.storage, groups=self.groups)
 
     def _make(self, root: Path, label: str) -> ClassDataset:
         # pandas takes half a second to import, which a cached table need not spend.
         from metarun.data.table_features import check_values, class_dataset, rows_by_name, words_by_name
-        from metarun.data.table_file import check_columns, line_of, read_table
+        from metarun.data.table_file import check_columns, check_filled, line_of, read_table
 
         table = read_table(root, str(self._written), self.header)
         check_columns(table, root, "label", [label])
@@ -108,7 +111,8 @@ class Table:
             check_columns(table, root, "split_column", [self.split_column])
         check_columns(table, root, "columns", self.columns or ())
         check_columns(table, root, "drop", self.drop)
-        others = {label, self.split_column, *self.drop}
+        check_columns(table, root, "groups", self.groups)
+        others = {label, self.split_column, *self.drop, *self.groups}
         columns = [column for column in self.columns or table.columns if column not in others]
         if not columns:
             raise UserError(f"{root} has no column beside '{label}' to describe a row", "name some by `data.columns`.")
@@ -119,9 +123,10 @@ class Table:
             count = counted(int(unlabelled.sum()), "row")
             notes.append(f"{count} without a class in column '{label}' skipped, the first in line {first}")
             table = table[~unlabelled]
+        check_filled(table, root, self.groups, self.header)
         rows = rows_by_name(table, label)
         by_column = None if self.split_column is None else words_by_name(root, rows, self.split_column, "class")
         lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
         skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
         read = {"label": label, "header": self.header, "missing": self.missing == "mean"}
-        return class_dataset(self.name, rows, lists, columns, self.standardise, skipped, read)
+        return class_dataset(self.name, rows, lists, columns, self.standardise, skipped, read, self.groups)

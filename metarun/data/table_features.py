@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.table_file import line_of
 from metarun.errors import UserError, counted
@@ -211,6 +212,7 @@ def class_dataset(
     standardise: bool,
     skipped: Skipped,
     read: Mapping[str, Any],
+    groups: Sequence[str] = (),
 ) -> ClassDataset:
     """Return rows as examples; what the vectors are made by is learned from the meta-train rows.
 
@@ -222,6 +224,7 @@ def class_dataset(
         standardise: see `TableFeatures.of`.
         skipped: see `ClassDataset`.
         read: how the table was read: the other arguments of `metarun.data.encoders.RowEncoder`.
+        groups: columns that group the rows.
 
     Raises:
         UserError: as `TableFeatures.of`.
@@ -229,4 +232,9 @@ def class_dataset(
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
     encoding = Encoding("rows", {"inputs": features.to_plain(), "targets": None, **read})
-    return ClassDataset(name, splits, skipped, encoding=lambda: encoding)
+    of_split = {split: pd.concat([rows[c] for c in lists[split]]) for split in SPLITS}
+    example_groups = {
+        column: {split: ExampleGroups.of(of_split[split][column].astype(str).str.strip()) for split in SPLITS}
+        for column in groups
+    }
+    return ClassDataset(name, splits, skipped, example_groups=example_groups, encoding=lambda: encoding)

@@ -78,6 +78,14 @@ def check_columns(table: pd.DataFrame, path: Path, key: str, wanted: Sequence[st
             )
 
 
+def check_filled(table: pd.DataFrame, path: Path, columns: Sequence[str], header: bool) -> None:
+    """Raise a UserError that names the first line without a value in one of some columns."""
+    for column in columns:
+        if (missing := table[column].isna()).any():
+            line = line_of(int(table.index[int(missing.to_numpy().argmax())]), header)
+            raise UserError(f"line {line} of {path} has no value in column '{column}'", "fill it.")
+
+
 def line_of(row: int, header: bool) -> int:
     """Return the line of a file that a row of its table is in, counted from 1."""
     return row + (2 if header else 1)

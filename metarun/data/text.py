@@ -1,6 +1,7 @@
 """Texts as examples: of a file or folders of the user's own, and published sets of texts."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache, content_of
 from metarun.data.encoding import Encoding
+from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split, Values
 from metarun.data.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.text_features import Tfidf, Tokens
@@ -44,6 +46,7 @@ class Text:
             `split_seed`; a published set has a split of its own.
         split_column: the column that says train, val or test, the same for all texts of a class.
         split_seed: of a random split: 64 % of the classes meta-train, 16 % meta-val, 20 % meta-test.
+        groups: columns that group the texts, such as who wrote them, for `task.across=COLUMN`.
         known: the published set that it is; None: the user's own texts.
         storage: "memory", or "disk": features stay in the cache, for sets larger than memory.
 
@@ -68,6 +71,7 @@ class Text:
         split: PathText | None = None,
         split_column: str | None = None,
         split_seed: int = 0,
+        groups: Sequence[str] | None = None,
         known: KnownTextName | None = None,
         storage: Storage = "memory",
     ) -> None:
@@ -76,7 +80,7 @@ class Text:
                 raise UserError(f"data.{key}={value} but it must be at least {least}", f"raise `data.{key}`.")
         self._written = root
         self.root = None if root is None else resolve_path(root)
-        self.columns = Columns(text, label, split_column)
+        self.columns = Columns(text, label, split_column, tuple(groups or ()))
         self.features, self.size, self.tokens = features, size, Tokens(tokens, vocabulary, length)
         self.split, self.split_seed, self.storage = split, split_seed, storage
         self.known = None if known is None else KNOWN_TEXTS[known]
@@ -147,7 +151,8 @@ class Text:
     def _cache(self, root: Path) -> DatasetCache:
         how: tuple[object, ...] = ("tfidf", self.size) if self.features == "tfidf" else ("tokens", self.tokens)
         split = (self.split, self.split_seed)
-        return DatasetCache("texts", self.name, f"{VERSION}|{root}|{self.columns}|{how}|{split}", self.storage)
+        settings = f"{VERSION}|{root}|{self.columns}|{how}|{split}"
+        return DatasetCache("texts", self.name, settings, self.storage, groups=self.columns.groups)
 
     def _make(self, root: Path) -> ClassDataset:
         if self.known:
@@ -155,6 +160,7 @@ class Text:
             self.known.check_whole(root, classes)
             own_split: Mapping[str, str] | None = self.known.split(list(classes)) if self.split is None else None
             notes: tuple[str, ...] = ()
+            texts: list[LabelledText] = []
         else:
             texts, notes = read_texts(root, str(self._written), self.columns)
             classes, skipped = _by_class(root, texts)
@@ -164,8 +170,10 @@ class Text:
         count = counted(sum(map(len, classes.values())), "text")
         log.info("Computing features (%s) of %s from %s, once.", self.features, count, root)
         splits, cut, encoding = self._features(classes, lists)
-        told = Skipped((*left_out.unlisted, *unlisted, *cut), (*left_out.warnings, *notes))
-        return ClassDataset(self.name, splits, told, encoding=lambda: encoding)
+        unlisted = (*left_out.unlisted, *unlisted, *cut)
+        groups = {name: _groups(texts, i, lists) for i, name in enumerate(self.columns.groups)}
+        told = Skipped(unlisted, (*left_out.warnings, *notes))
+        return ClassDataset(self.name, splits, told, example_groups=groups, encoding=lambda: encoding)
 
     def _features(
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]
@@ -217,6 +225,17 @@ def _by_class(root: Path, texts: Sequence[LabelledText]) -> tuple[dict[str, list
         if skipped
     ]
     return dict(sorted(classes.items())), tuple(notes)
+
+
+def _groups(
+    texts: Sequence[LabelledText], number: int, lists: Mapping[Split, Sequence[str]]
+) -> dict[Split, ExampleGroups]:
+    """Return what a column of groups says of the texts of each split, in the order of their examples."""
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for text in texts:
+        if text.text and text.label:
+            by_class[text.label].append(text.groups[number])
+    return {split: ExampleGroups.of(group for c in lists[split] for group in by_class[c]) for split in SPLITS}
 
 
 def _single(classes: Classes) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metarun.data.archive import open_files
@@ -26,20 +26,23 @@ class Columns:
         text: holds the text.
         label: holds its class.
         split: holds train, val or test; None: there is none.
+        groups: each holds a group, such as who wrote a text.
         label_needed: whether there must be a column `label`.
     """
 
     text: str
     label: str
     split: str | None = None
-    label_needed: bool = True
+    groups: tuple[str, ...] = field(default=(), repr=False)  # the keys of existing caches contain the repr
+    label_needed: bool = field(default=True, repr=False)
 
     def named(self, there: Iterable[str]) -> list[tuple[str, str]]:
         """Return the columns to read, each with the key that names it."""
-        keys = (("text", self.text), ("label", self.label), ("split_column", self.split))
-        optional = () if self.label_needed else ("label",)
+        keys = [("text", self.text), ("label", self.label), *(("groups", each) for each in self.groups)]
+        if self.split is not None:
+            keys.insert(2, ("split_column", self.split))
         known = {*there}
-        return [(key, name) for key, name in keys if name is not None and (name in known or key not in optional)]
+        return [(key, name) for key, name in keys if self.label_needed or key != "label" or name in known]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class LabelledText:
         split: what the column or the folder of splits says; None: nothing.
         place: where it was read, for messages: "line 7 of texts.csv".
         line: of a table, from 1; None: it is a file of its own.
+        groups: what the columns of groups say.
     """
 
     text: str
@@ -59,6 +63,7 @@ class LabelledText:
     split: str | None
     place: str
     line: int | None = None
+    groups: tuple[str, ...] = ()
 
 
 def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[LabelledText], tuple[str, ...]]:
@@ -76,6 +81,9 @@ def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[Labelle
         UserError: there is no such file or folder, or it cannot be read; the message names the line.
     """
     if is_folder(root) or (is_file(root) and root.suffix.lower() == ".zip"):
+        if columns.groups:
+            asked = f"data.groups=[{', '.join(columns.groups)}]"
+            raise UserError(f"{asked} names columns but {root} holds files of texts", "set it to null, or use a table.")
         return _read_folder(root)
     if not is_file(root):
         raise UserError(
@@ -168,7 +176,7 @@ def _rows_of_table(path: Path, written: str, columns: Columns) -> Iterator[tuple
 
     table = read_table(path, written)
     _check_columns(path, list(table.columns), columns)
-    wanted = [column for _, column in columns.named(table.columns)]
+    wanted = list(dict.fromkeys(column for _, column in columns.named(table.columns)))
     table = table[wanted].astype(object).where(table[wanted].notna(), None)
     for number, values in enumerate(table.itertuples(index=False, name=None)):
         yield line_of(number, header=True), dict(zip(wanted, values, strict=True))
@@ -186,7 +194,10 @@ def _labelled(row: Mapping[str, object], line: int, root: Path, columns: Columns
     if text is not None and not isinstance(text, str):
         raise UserError(f"{place} has {type(text).__name__} {text!r} for a text (data.text)", "write a text.")
     split = None if columns.split is None else _word(row[columns.split])
-    return LabelledText((text or "").strip(), _word(row.get(columns.label)), split, place, line)
+    groups = tuple(_word(row[column]) for column in columns.groups)
+    if not all(groups):
+        raise UserError(f"{place} has no value in '{columns.groups[groups.index('')]}' (data.groups)", "fill it.")
+    return LabelledText((text or "").strip(), _word(row.get(columns.label)), split, place, line, groups)
 
 
 def _word(value: object) -> str:

@@ -18,7 +18,10 @@ from metarun.system.paths import is_file
 log = logging.getLogger(__name__)
 
 # Results are compared within a setting: not which tasks, and not how many.
-SETTING = ("algo", "test_data", "data_hash", "test_way", "test_shot", "test_query", "test_within", "steps", "interval")
+SETTING = (
+    *("algo", "test_data", "data_hash", "test_way", "test_shot", "test_query", "test_within", "test_across"),
+    *("test_imbalance", "steps", "interval"),
+)
 
 
 def record_test_use(path: Path, record: Record) -> dict[str, int]:

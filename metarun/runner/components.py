@@ -28,14 +28,13 @@ from metarun.runner.model import build_algorithm, check_head
 from metarun.system.durations import parse_duration
 from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.class_stream import ClassTaskStream
-from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskSource, TaskStream
 from metarun.tasks.unknown_queries import UnknownQueries, unknown_queries
-from metarun.tasks.varying_stream import VaryingTaskStream
 from metarun.training.schedule import MAX_TASKS, Schedule
 
 log = logging.getLogger(__name__)
+
+TASK_KEYS = ("within", "across", "imbalance")  # of `task` and `train`, besides the sizes; missing in earlier runs
 
 
 @dataclass
@@ -98,38 +97,17 @@ class Parts:
         if interval not in ("closed", "open"):
             setting = f"test.interval='{interval}'{set_by('test.interval')}"
             raise UserError(f"{setting} is not one of closed, open.")
-        if self._smallest == (self.test_shape.way, self.test_shape.shot):
-            return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
-        setting = f"task.way={self.config['task']['way']} and task.shot={self.config['task']['shot']}"
-        if interval == "open":
-            raise UserError(f"{setting} but test.interval=open needs tasks of one size", "set it to closed.")
-        stream = self._stream("test", self.test_shape, test["seed"], disjoint=False)
-        if isinstance(stream, EachSetStream):
-            return stream.mapped(lambda each: VaryingTaskStream(each, self._smallest, test["seed"]))
-        if not isinstance(stream, ClassTaskStream):
-            raise UserError(f"{setting} but all tasks of {self.source.name} have one size", "give numbers, no range.")
-        return VaryingTaskStream(stream, self._smallest, test["seed"])
-
-    @property
-    def _smallest(self) -> tuple[int, int]:
-        """The smallest way and shot of meta-test tasks; only `metarun test` takes ranges."""
-        task = self.config["task"]
-        return ends(task["way"])[0], ends(task["shot"])[0]
+        return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
 
     @property
     def train_shape(self) -> TaskShape:
-        """The setting of meta-training tasks."""
-        train = self.config["train"]
-        keys = ("train.way", "train.shot", "train.query", "train.within")
-        return TaskShape(train["way"], train["shot"], train["query"], train.get("within"), keys)
+        """The setting of meta-training tasks; of ranges, the largest."""
+        return _shape("train", self.config["train"], "train.query", self.config["train"]["query"])
 
     @property
     def test_shape(self) -> TaskShape:
         """The setting of meta-val and meta-test tasks; of ranges, the largest."""
-        task, test = self.config["task"], self.config["test"]
-        keys = ("task.way", "task.shot", "test.query", "task.within")
-        way, shot = ends(task["way"])[1], ends(task["shot"])[1]
-        return TaskShape(way, shot, test["query"], task.get("within"), keys)
+        return _shape("task", self.config["task"], "test.query", self.config["test"]["query"])
 
     @cached_property
     def test_size(self) -> tuple[int, int]:
@@ -209,10 +187,18 @@ class Parts:
         return {name: build(f"logger.{name}", node) for name, node in self.config["logger"].items()}
 
     def check_head(self, *shapes: TaskShape) -> None:
-        """Raise a UserError if the algorithm's head does not fit the way of the tasks."""
+        """Raise a UserError if the algorithm does not fit the way or the shots of the tasks."""
         for shape in shapes:
-            smallest = self._smallest[0] if shape == self.test_shape else shape.way
-            check_head(self.algorithm, self.config, self.source, shape, smallest, self.is_trained)
+            check_head(self.algorithm, self.config, self.source, shape, self.is_trained)
+
+
+def _shape(group: str, node: Config, query_key: str, query: int) -> TaskShape:
+    """Return the shape of the tasks that `task` or `train` describes."""
+    (least_way, way), (least_shot, shot) = ends(node["way"]), ends(node["shot"])
+    smallest = None if (least_way, least_shot) == (way, shot) else (least_way, least_shot)
+    keys = f"{group}.way", f"{group}.shot", query_key, *(f"{group}.{key}" for key in TASK_KEYS)
+    within, across, imbalance = map(node.get, TASK_KEYS)
+    return TaskShape(way, shot, query, within, across, imbalance, smallest, keys)
 
 
 _TEST_KEYS = ("task", "test", "audit", "force", "retry_failed", "results_dir", "chosen")

@@ -15,7 +15,8 @@ from metarun.runner.components import Parts
 from metarun.runner.current_data import EPISODES
 from metarun.runner.run_inputs import encoder_for, inputs_of_run
 from metarun.system.paths import resolve_path
-from metarun.tasks.episode_stream import EpisodeSource, EpisodeStream
+from metarun.tasks.episode_source import EpisodeSource
+from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.varying_stream import size_texts
 
 log = logging.getLogger(__name__)

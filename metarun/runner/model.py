@@ -15,6 +15,7 @@ from metarun.config.schema import Config
 from metarun.errors import UserError, counted
 from metarun.runner.data_loading import wrong_type_error
 from metarun.runner.memory_check import check_network_fits
+from metarun.system.ranges import is_range
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.stream import TaskSource
 from metarun.tasks.vectorize import check_how
@@ -50,6 +51,11 @@ def build_algorithm(config: Config, source: TaskSource, device: torch.device, dt
 
 def _build(config: Config, source: TaskSource) -> Algorithm:
     outputs = config["algo"].get("outputs")
+    if is_range(outputs):
+        raise UserError(
+            f"algo.outputs={outputs}{set_by('algo.outputs')} but {config['chosen']['algo']} has a head of one size",
+            f"set `{source_key('algo.outputs')}` to a number, or use a method without a fixed head, such as protonet.",
+        )
     if isinstance(outputs, int) and outputs < 1:
         setting = f"algo.outputs={outputs}{set_by('algo.outputs')}"
         raise UserError(f"{setting} but it must be at least 1", "omit it to use the way of the tasks.")
@@ -125,21 +131,24 @@ def _set_execution(algorithm: Algorithm, config: Config) -> None:
         )
 
 
-def check_head(
-    algorithm: Algorithm, config: Config, source: TaskSource, shape: TaskShape, smallest_way: int, is_trained: bool
-) -> None:
-    """Raise a UserError if the algorithm's head does not fit the way of the tasks.
+def check_head(algorithm: Algorithm, config: Config, source: TaskSource, shape: TaskShape, is_trained: bool) -> None:
+    """Raise a UserError if the algorithm's head does not fit the way of the tasks, or unequal shots do not fit it.
 
     Args:
         algorithm: the method.
         config: the resolved config, for the message.
         source: of the tasks.
-        shape: of the largest task.
-        smallest_way: of the tasks.
+        shape: of the tasks.
         is_trained: whether the algorithm is that of a finished run, so that its head cannot change.
     """
+    if shape.imbalance is not None and algorithm.needs_equal_shots:
+        key = source_key(shape.key("imbalance"))
+        raise UserError(
+            f"{key}={shape.imbalance}{set_by(key)} but {config['chosen']['algo']} needs as many examples of each class",
+            f"set `{key}=null`, or use a method that does not, such as protonet or maml.",
+        )
     outputs, targets = algorithm.outputs, source.outputs
-    ways = {shape.way, smallest_way}
+    ways = {shape.way, *(shape.smallest or ())[:1]}
     needed = ways if targets is None else {targets}
     if outputs is None or needed == {outputs} or (targets is not None and shape.way != 1):
         return  # the stream reports an invalid way in regression
@@ -149,7 +158,7 @@ def check_head(
             f"this {algo} has a fixed head for {counted(outputs, 'target')} but data={source.name} has {targets}",
             "omit `algo.outputs`, or meta-train a run on such data.",
         )
-    key, head = source_key(shape.keys[0]), source_key("algo.outputs")
+    key, head = source_key(shape.key("way")), source_key("algo.outputs")
     if key != head and not is_trained:
         remedy = f"set `{head}`{set_by(head)} and `{key}` to the same value"
     else:

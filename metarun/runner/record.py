@@ -26,14 +26,14 @@ from metarun.results.metrics import METRICS, MSE, RIDGE_FLOOR
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
-from metarun.runner.components import Parts
+from metarun.runner.components import TASK_KEYS, Parts
 from metarun.runner.set_records import describe_sets
 from metarun.system.load import load_per_cpu
 from metarun.system.version import __version__
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
-from metarun.tasks.varying_stream import by_shape, size_texts
+from metarun.tasks.varying_stream import by_shape, like_first, size_texts
 from metarun.training.execution_check import TASKS, check_execution
 from metarun.training.loop import Progress
 
@@ -44,8 +44,8 @@ ROUNDING = 1e-6  # for a mean of float32 probabilities
 
 # Keys that a record of `metarun test` copies from the tested run.
 TRAINED_KEYS = (
-    *("algo", "data", "backbone", "way", "shot", "query", "within", "seed"),
-    *("train_way", "train_shot", "train_query", "train_within"),
+    *("algo", "data", "backbone", "way", "shot", "query", *TASK_KEYS, "seed"),
+    *("train_way", "train_shot", "train_query", *(f"train_{key}" for key in TASK_KEYS)),
     *(metric.val for metric in METRICS),
     *("best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
@@ -65,12 +65,12 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "way": task["way"],
         "shot": task["shot"],
         "query": task["query"],
-        "within": task.get("within"),
+        **{key: task.get(key) for key in TASK_KEYS},
         "seed": config["seed"],
         "train_way": train["way"],
         "train_shot": train["shot"],
         "train_query": train["query"],
-        "train_within": train.get("within"),
+        **{f"train_{key}": train.get(key) for key in TASK_KEYS},
         parts.metric.val: progress.best_value,
         "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
         "train_loss_first": losses[0] if losses else None,
@@ -121,7 +121,7 @@ def describe_test(
     """
     check_tasks(stream, tasks)
     of_one_shape = by_shape(stream, tasks)
-    check_execution(algorithm, of_one_shape[0][0].draw(0, TASKS), steps, learns=False)
+    check_execution(algorithm, like_first(stream, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, on_progress, features)
@@ -135,7 +135,7 @@ def describe_test(
         "test_way": way,
         "test_shot": shot,
         "test_query": stream.shape.query,
-        "test_within": stream.shape.within,
+        **{f"test_{key}": getattr(stream.shape, key) for key in TASK_KEYS},
         "test_tasks": tasks,
         **_figures(found, floor_found, _chance(of_one_shape)),
         **describe_sets(found, floor_found, stream, tasks),

@@ -28,6 +28,7 @@ from metarun.system.signals import deferred_signals
 from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
+from metarun.tasks.varying_stream import like_first
 from metarun.training.distributed import Ranks, process_group
 from metarun.training.execution_check import TASKS, check_execution
 from metarun.training.gradient_check import check_order
@@ -131,7 +132,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
     check_tasks_fit(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
     parts.check_head(shape, parts.test_shape)
-    check_execution(parts.algorithm, train_stream.draw(0, TASKS), parts.config["test"]["steps"], learns=True)
+    check_execution(parts.algorithm, like_first(train_stream, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
     _check_trustworthy(parts, train_stream, val_stream)

@@ -16,9 +16,12 @@ def parse_range(key: str, value: Any) -> int | str:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if isinstance(value, str) and value.isdecimal() and value.isascii() and len(value) < 10:  # quoted in YAML
+        return int(value)
     found = _RANGE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise UserError(f"{key}={value} is no whole number", f"set `{key}` to one, or to a range such as 5..20.")
+        shown = "null" if value is None else value
+        raise UserError(f"{key}={shown} is no whole number", f"set `{key}` to one, or to a range such as 5..20.")
     low, high = map(int, found.groups())
     if low > high:
         raise UserError(f"{key}={value} is an empty range", f"write the smaller number first: {high}..{low}.")

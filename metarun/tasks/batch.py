@@ -12,6 +12,7 @@ from metarun.errors import UserError
 from metarun.system.inputs import Inputs, first_field, map_inputs, to_dtype
 
 _MIN = {"way": 2, "shot": 1, "query": 1}  # of a classification task
+_NAMES = ("way", "shot", "query", "within", "across", "imbalance")  # in the order of `TaskShape.keys`
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,12 @@ class TaskShape:
         shot: support examples per class.
         query: query examples per class.
         within: the grouping that limits a task to classes of one group, such as "alphabet"; None: any classes.
-        keys: names of these four for messages: arguments or config keys.
+        across: the grouping of examples, such as "speaker", of which the support set is from one group and the queries
+            from another; None: from any.
+        imbalance: how the support examples are shared out among the classes, such as "meta_dataset", so that `shot` is
+            their mean; None: equally.
+        smallest: the smallest way and shot of tasks of several sizes, of which this is the largest; None: of one size.
+        keys: names of the six above for messages: arguments or config keys.
 
     Raises:
         UserError: one of them is below 1.
@@ -33,7 +39,10 @@ class TaskShape:
     shot: int
     query: int
     within: str | None = None
-    keys: tuple[str, str, str, str] = field(default=("way", "shot", "query", "within"), compare=False)
+    across: str | None = None
+    imbalance: str | None = None
+    smallest: tuple[int, int] | None = None
+    keys: tuple[str, ...] = field(default=_NAMES, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("way", "shot", "query"):
@@ -43,16 +52,29 @@ class TaskShape:
                 )
 
     def __str__(self) -> str:
-        return f"{self.way}w{self.shot}s" + ("" if self.within is None else f" within {self.within}")
+        how = {"within": self.within, "across": self.across, "imbalance": self.imbalance}
+        return f"{self.way}w{self.shot}s" + "".join(f" {name} {of}" for name, of in how.items() if of is not None)
+
+    def key(self, name: str) -> str:
+        """Return the argument or config key of one of `keys`."""
+        return self.keys[_NAMES.index(name)]
 
     def knob(self, *names: str, between: str = " or ") -> str:
-        """Return the keys that set some of the four, with their values and what set them."""
-        keys = dict(zip(("way", "shot", "query", "within"), self.keys, strict=True))
-        return knobs({keys[name]: getattr(self, name) for name in names}, between)
+        """Return the keys that set some of these, with their values and what set them."""
+        return knobs({self.key(name): getattr(self, name) for name in names}, between)
 
     def _with(self, sizes: Mapping[str, int]) -> Self:
         named = {"way": self.way, "shot": self.shot, "query": self.query, **sizes}
-        return replace(self, way=named["way"], shot=named["shot"], query=named["query"])
+        return replace(self, way=named["way"], shot=named["shot"], query=named["query"], smallest=None)
+
+    @property
+    def sizes(self) -> str:
+        """The way and the shot, or the ranges that they are from, with their keys: "task.way=5..20 and task.shot=1"."""
+        smallest = self.smallest or (self.way, self.shot)
+        ranges = zip(("way", "shot"), smallest, (self.way, self.shot), strict=True)
+        return " and ".join(
+            f"{self.key(name)}={least if least == most else f'{least}..{most}'}" for name, least, most in ranges
+        )
 
     def to_lower(self, *names: str, fits: Callable[[Self], bool]) -> str:
         """Return the keys to lower so that the shape `fits`: those that suffice alone, else all; "" if none do."""
@@ -83,8 +105,8 @@ class TaskBatch:
     """A batch of T tasks.
 
     Args:
-        support_x: (T, way * shot, *shape) floats; stored uint8 are scaled to [0, 1]. Examples with several fields are a
-            dict of such tensors, where ids are int64 and masks bool.
+        support_x: (T, way * shot, *shape) floats, by class; of unequal shots, which sum to way * shot. Stored uint8 are
+            scaled to [0, 1]. Examples of several fields are a dict of such tensors, where ids are int64, masks bool.
         support_y: (T, way * shot) labels from 0 to way - 1, or (T, shot, 1) float targets in regression.
         query_x: (T, way * query, *shape).
         query_y: like support_y.

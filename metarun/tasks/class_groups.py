@@ -33,7 +33,7 @@ def groups_that_serve(data: ClassDataset, split: Split, shape: TaskShape) -> Cla
         raise UserError(
             f"way={shape.way} but the largest {shape.within} in split '{split}' of {data.name}, {largest!r}, has "
             f"{counted(len(groups[largest]), 'class')}",
-            f"lower {shape.knob('way')} or set `{source_key(shape.keys[3])}=null`.",
+            f"lower {shape.knob('way')} or set `{source_key(shape.key('within'))}=null`.",
         )
     if len(fit) < len(groups):
         small = sorted((len(classes), group) for group, classes in groups.items() if group not in fit)
@@ -52,7 +52,7 @@ def _groups(data: ClassDataset, split: Split, shape: TaskShape) -> Mapping[str, 
     assert shape.within is not None
     grouping = data.groupings.get(shape.within)
     if grouping is None:
-        key = shape.keys[3]
+        key = shape.key("within")
         possible = " or ".join(sorted(data.groupings))
         raise UserError(
             f"{source_key(key)}={shape.within}{set_by(key)} but the classes of {data.name} "

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,25 +10,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarun.config.key_origins import set_by
+from metarun.config.key_origins import set_by, source_key
 from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
-from metarun.system.inputs import Inputs, first_field, map_inputs, to_network
+from metarun.system.inputs import Inputs, map_inputs, to_network
+from metarun.tasks.across_groups import AcrossGroups, across_groups
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
+from metarun.tasks.imbalance import Shares, check_imbalance
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import choose, root_key, split_key
 from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others
 
 _OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
-_Stored = tuple[Inputs, Inputs, Tensor]  # of some tasks: support and query as they are stored, and the classes' numbers
+# Of some tasks: support and query as they are stored, the labels of the support examples, and the classes' numbers.
+_Stored = tuple[Inputs, Inputs, Tensor, Tensor]
 
 
 class ClassTaskStream:
     """Classification tasks: `way` classes of a split, and of each `shot + query` different examples.
 
     `shape.within` takes the classes of a task from one group; groups with fewer than `way` classes make no task.
+    `shape.across` takes support examples from one group of examples and queries from another, see `AcrossGroups`.
+    `shape.imbalance` shares out the support examples unequally, see `Shares`.
     `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
@@ -59,20 +63,29 @@ class ClassTaskStream:
         self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
         per_class, key = shape.shot + shape.query, root_key(split, seed)
-        self._choice: Disjoint | WithReplacement | Selected
+        self._choice: Disjoint | WithReplacement | AcrossGroups | Selected
+        if shape.imbalance is not None:
+            check_imbalance(shape.imbalance, source_key(shape.key("imbalance")))
         if disjoint:
+            _check_can_be_disjoint(shape)
             self._choice = Disjoint.of(self._offsets, shape.way, per_class, key, groups).on(self._offsets.device)
             _check_enough(data.name, split, len(self._choice.table), examples, shape, groups)
+        elif shape.across is not None:
+            self._choice = across_groups(data, split, shape, key, groups).on(self._offsets.device)
         else:
             own = None if groups is None else groups.on(self._offsets.device)
-            self._choice = WithReplacement(self._offsets, shape.way, per_class, key, own)
+            shares = None if shape.imbalance is None else Shares(shape.shot, shape.query)
+            self._choice = WithReplacement(self._offsets, shape.way, per_class, key, own, shares)
         self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
         self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
 
     def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
-        """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split."""
+        """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split.
+
+        With unequal shots the first has as many columns as a class can have examples, and -1 in those beyond a class's.
+        """
         rows = self._choice.rows(first, count)
-        return rows[..., : self.shape.shot], rows[..., self.shape.shot :]
+        return rows[..., : -self.shape.query], rows[..., -self.shape.query :]
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; bytes become floats only here."""
@@ -80,13 +93,15 @@ class ClassTaskStream:
 
     def draw_numbers(self, numbers: Tensor) -> TaskBatch:
         """Return the tasks with some numbers (tasks,); not of disjoint tasks."""
-        assert isinstance(self._choice, WithReplacement)
+        assert isinstance(self._choice, WithReplacement | AcrossGroups)
         return self._batch(*self._taken(self._choice.rows_of(numbers.to(self._offsets.device))))
 
-    def _batch(self, support: Inputs, query: Inputs, classes: Tensor) -> TaskBatch:
+    def _batch(self, support: Inputs, query: Inputs, labels: Tensor, classes: Tensor) -> TaskBatch:
         return TaskBatch(
-            *self._labelled(support, self.shape.shot),
-            *self._labelled(query, self.shape.query),
+            self._ready(support),
+            labels.to(self._device),
+            self._ready(query),
+            self._labels(len(classes), self.shape.query, self._device),
             way=self.shape.way,
             classes=classes.to(self._device),
         )
@@ -113,7 +128,7 @@ class ClassTaskStream:
         """
         assert not isinstance(self._choice, Disjoint)
         keys = split_key(self._choice.keys(first, count), _OTHER_CLASSES)
-        own = self.class_of(self._choice.rows(first, count)[..., 0])
+        own = self.class_of(self._choice.rows(first, count)[..., -1])
         others = choose_others(keys, own, self.class_count, classes)
         class_keys = split_key(~keys[:, None], torch.arange(classes, device=keys.device))
         rows = choose(class_keys, self._offsets.diff()[others], self.shape.query)
@@ -137,17 +152,18 @@ class ClassTaskStream:
         every = torch.arange(self.examples, device=self._offsets.device)
         return torch.cat([embed(self._ready(self._take(rows))) for rows in torch.split(every, at_once)])
 
-    def of_shape(self, shape: TaskShape, numbers: Tensor) -> Self:
+    def of_shape(self, shape: TaskShape, numbers: Tensor, read_ahead: bool = True) -> Self:
         """Return the stream of some tasks (tasks,) of a smaller way or shot, numbered anew from 0.
 
         Task i of it is the task with the number `numbers[i]` of a stream of that shape. Not for disjoint tasks.
+        `read_ahead` reads the next ones from the disk meanwhile.
         """
-        assert isinstance(self._choice, WithReplacement)
+        assert isinstance(self._choice, WithReplacement | AcrossGroups)
         smaller = copy.copy(self)
         smaller.shape = shape
-        choice = replace(self._choice, way=shape.way, per_class=shape.shot + shape.query)
-        smaller._choice = Selected(choice, numbers.to(self._offsets.device))
-        smaller._gather = ReadAhead(smaller._look_up) if self._on_disk is not None else smaller._look_up
+        smaller._choice = Selected(self._choice.resized(shape), numbers.to(self._offsets.device))
+        ahead = read_ahead and self._on_disk is not None
+        smaller._gather = ReadAhead(smaller._look_up) if ahead else smaller._look_up
         return smaller
 
     def of_features(self, features: Tensor) -> Self:
@@ -162,9 +178,16 @@ class ClassTaskStream:
         return self._taken(self._choice.rows(first, count))
 
     def _taken(self, rows: Tensor) -> _Stored:
-        """Return the examples of rows (count, way, shot + query), and the classes."""
-        support, query = rows[..., : self.shape.shot], rows[..., self.shape.shot :]
-        return self._take(support.flatten(1)), self._take(query.flatten(1)), self.class_of(support[..., 0])
+        """Return what `rows` says of some tasks: their examples, the labels of the support examples, the classes."""
+        support, query = rows[..., : -self.shape.query], rows[..., -self.shape.query :]
+        classes = self.class_of(query[..., 0])
+        if self.shape.imbalance is None:
+            labels = self._labels(len(rows), self.shape.shot, support.device)
+            return self._take(support.flatten(1)), self._take(query.flatten(1)), labels, classes
+        there = support >= 0
+        labels = torch.arange(self.shape.way, device=support.device)[:, None].expand(support.shape)[there]
+        of_task = support[there].reshape(len(rows), -1)
+        return self._take(of_task), self._take(query.flatten(1)), labels.reshape(len(rows), -1), classes
 
     def class_of(self, rows: Tensor) -> Tensor:
         """Return the number, within the split, of the class of each of some rows."""
@@ -180,10 +203,8 @@ class ClassTaskStream:
 
         return map_inputs(take, self._in_memory)
 
-    def _labelled(self, stored: Inputs, per_class: int) -> tuple[Inputs, Tensor]:
-        x = self._ready(stored)
-        y = torch.arange(self.shape.way, device=self._device).repeat_interleave(per_class)
-        return x, y.expand(first_field(x).shape[0], -1)
+    def _labels(self, tasks: int, per_class: int, device: torch.device) -> Tensor:
+        return torch.arange(self.shape.way, device=device).repeat_interleave(per_class).expand(tasks, -1)
 
     def _ready(self, stored: Inputs) -> Inputs:
         return map_inputs(lambda values: to_network(values, self._device, self._dtype), stored)
@@ -219,13 +240,23 @@ def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskSha
     used = np.arange(classes) if groups is None else groups.classes.numpy()
     smallest = int(used[examples.sizes[used].argmin()])
     size = int(examples.sizes[smallest])
-    if shape.shot + shape.query > size:
+    if shape.across is None and shape.shot + shape.query > size:
         lower = shape.to_lower("shot", "query", fits=lambda other: other.shot + other.query <= size)
         raise UserError(
             f"shot + query = {shape.shot} + {shape.query} but class '{examples.class_names[smallest]}' in split "
             f"'{split}' of {name} has {counted(size, 'example')}; "
             + (f"lower {lower}." if lower else "a task takes at least 2 of each class: add some, or leave it out.")
         )
+
+
+def _check_can_be_disjoint(shape: TaskShape) -> None:
+    for name in ("across", "imbalance"):
+        if (asked := getattr(shape, name)) is not None:
+            key = source_key(shape.key(name))
+            raise UserError(
+                f"test.interval=open{set_by('test.interval')} but {key}={asked} draws tasks that share examples",
+                f"set `test.interval=closed` or `{key}=null`.",
+            )
 
 
 def _check_enough(

@@ -1,7 +1,7 @@
 """Tasks that a user has listed, of any way and of unequal shots."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarun.data import Split
 from metarun.data.examples import FloorVectors
 from metarun.data.own.episodes import Episode, Episodes
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs, to_network
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.described_source import DescribedSource
 
 
 class EpisodeStream:
@@ -108,40 +105,3 @@ class EpisodeStream:
     def _targets(self, targets: list[NDArray[Any]]) -> Tensor:
         stacked = torch.from_numpy(np.stack(targets)).to(self._device)
         return stacked.to(self._dtype) if stacked.is_floating_point() else stacked
-
-
-class EpisodeSource(DescribedSource):
-    """Listed tasks as data; there is nothing to train on.
-
-    Args:
-        description: of the data of the run that is tested, see `describe_source`.
-        episodes: the tasks.
-    """
-
-    def __init__(self, description: Mapping[str, Any], episodes: Episodes) -> None:
-        super().__init__(description)
-        self.name = episodes.name
-        self.episodes = self.data = episodes  # type: ignore[assignment]  # it has what a family of functions has
-
-    @property
-    def hash(self) -> str:
-        """See `TaskSource`."""
-        return self.episodes.hash
-
-    def stream(
-        self,
-        split: Split,
-        shape: TaskShape,  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,  # noqa: ARG002
-    ) -> EpisodeStream:
-        """Return the tasks as they are listed, whatever the shape and the seed.
-
-        Raises:
-            UserError: another split is asked for.
-        """
-        if split != "test":
-            raise UserError(f"the episodes of {self.name} have no meta-{split} tasks", "they are for testing.")
-        return EpisodeStream(self.episodes, self.floor_vectors, device, dtype)

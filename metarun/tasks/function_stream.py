@@ -94,9 +94,10 @@ class FunctionTaskStream:
 def check_one_way(shape: TaskShape, name: str, why: str) -> None:
     """Raise a UserError unless tasks are 1-way and of no group of classes, as in regression; `why` is a clause."""
     if shape.way != 1:
-        key = source_key(shape.keys[0])
+        key = source_key(shape.key("way"))
         ready_made = "`task=10points` or " if key == "task.way" else ""
         raise UserError(f"way={shape.way}{set_by(key)} but {why}", f"set {ready_made}`{key}=1`.")
-    if shape.within is not None:
-        key = source_key(shape.keys[3])
-        raise UserError(f"{key}={shape.within}{set_by(key)} but {name} has no classes", f"set `{key}=null`.")
+    for of_classes in ("within", "across", "imbalance"):
+        if (asked := getattr(shape, of_classes)) is not None:
+            key = source_key(shape.key(of_classes))
+            raise UserError(f"{key}={asked}{set_by(key)} but {name} has no classes", f"set `{key}=null`.")

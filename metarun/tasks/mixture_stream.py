@@ -98,11 +98,6 @@ class EachSetStream:
         first = next(iter(streams.values()))
         self.shape, self.floor_vectors = first.shape, first.floor_vectors
 
-    def mapped(self, change: "Callable[[ClassTaskStream], TaskStream]") -> "EachSetStream":
-        """Return the tasks of other streams, each made from one of these."""
-        classes = {name: each for name, each in self.streams.items() if isinstance(each, ClassTaskStream)}
-        return EachSetStream({name: change(each) for name, each in classes.items()})
-
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`."""
         numbers = torch.arange(first, first + count)

@@ -58,7 +58,7 @@ def as_normal(uniform: Tensor) -> Tensor:
     return math.sqrt(2) * (2 * uniform - 1 + 2.0**-53).erfinv()  # shifted by half a step, so that 0 is not infinity
 
 
-def choose(key: Tensor, population: Tensor, count: int) -> Tensor:
+def choose(key: Tensor, population: Tensor, count: int, used: Tensor | None = None) -> Tensor:
     """Draw `count` different integers from 0 to population - 1, in random order, each ordered draw equally likely.
 
     Floyd's algorithm (Bentley and Floyd 1987) finds the set in `count` steps for any population size; sorting it by
@@ -66,8 +66,9 @@ def choose(key: Tensor, population: Tensor, count: int) -> Tensor:
 
     Args:
         key: (...) int64.
-        population: (...) int64, each at least `count` and below 2^31.
+        population: (...) int64, each at least `count`, or `used`, and below 2^31.
         count: number of draws.
+        used: (...) int64 how many of them are wanted, at most `count`; the others are -1 and last. None: all.
 
     Returns:
         (..., count) int64.
@@ -75,9 +76,12 @@ def choose(key: Tensor, population: Tensor, count: int) -> Tensor:
     draws = _shift_right(random_bits(split_key(key, 0), count), 32)
     chosen = torch.full((*key.shape, count), -1, dtype=torch.int64, device=key.device)
     for j in range(count):
-        last = population - count + j
+        last = population - (count if used is None else used) + j
         candidate = _shift_right(draws[..., j] * (last + 1), 32)  # in 0..last; the bias is below population / 2^32
         taken = (chosen == candidate[..., None]).any(-1)
-        chosen[..., j] = torch.where(taken, last, candidate)
-    order = random_bits(split_key(key, 1), count).argsort(dim=-1, stable=True)
-    return chosen.gather(-1, order)
+        drawn = torch.where(taken, last, candidate)
+        chosen[..., j] = drawn if used is None else drawn.where(j < used, -1)
+    order = random_bits(split_key(key, 1), count)
+    if used is not None:
+        order = order.masked_fill(chosen < 0, torch.iinfo(torch.int64).max)
+    return chosen.gather(-1, order.argsort(dim=-1, stable=True))

@@ -1,11 +1,13 @@
 """Which examples each task is made of: drawn with replacement, or so that no two tasks share one."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
+from metarun.tasks.batch import TaskShape
+from metarun.tasks.imbalance import Shares
 from metarun.tasks.rng import choose, random_bits, root_key, split_key
 
 
@@ -54,6 +56,22 @@ def choose_others(keys: Tensor, classes: Tensor, population: int, count: int) ->
     return others
 
 
+class Endless(Protocol):
+    """A choice of endless tasks, any of which can be asked for by its number."""
+
+    def rows_of(self, numbers: Tensor) -> Tensor:
+        """Return (count, way, shot + query) the examples of tasks by their numbers (count,)."""
+
+    def keys_of(self, numbers: Tensor) -> Tensor:
+        """Return (count,) what further draws for tasks can be made from, by their numbers (count,)."""
+
+    def resized(self, shape: TaskShape) -> Self:
+        """Return the same choice for tasks of a smaller way or shot."""
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same choice made on a device."""
+
+
 @dataclass(frozen=True)
 class WithReplacement:
     """Endless tasks, each of which chooses from all classes and examples.
@@ -64,6 +82,7 @@ class WithReplacement:
         per_class: examples of each.
         key: what the choice is a pure function of, with a task's number.
         groups: of which one has all classes of a task; None: its classes are any.
+        shares: of unequal shots; None: equal ones.
     """
 
     offsets: Tensor
@@ -71,17 +90,25 @@ class WithReplacement:
     per_class: int
     key: int
     groups: ClassGroups | None = None
+    shares: Shares | None = None
 
     def rows(self, first: int, count: int) -> Tensor:
         """Return (count, way, per_class) the examples of tasks `first` to `first + count - 1`."""
         return self.rows_of(torch.arange(first, first + count, device=self.offsets.device))
 
     def keys(self, first: int, count: int) -> Tensor:
-        """Return (count,) what all draws for tasks `first` to `first + count - 1` are made from."""
-        return split_key(self.key, torch.arange(first, first + count, device=self.offsets.device))
+        """Return (count,) what further draws for tasks `first` to `first + count - 1` can be made from."""
+        return self.keys_of(torch.arange(first, first + count, device=self.offsets.device))
+
+    def keys_of(self, numbers: Tensor) -> Tensor:
+        """See `Endless`."""
+        return split_key(self.key, numbers)
 
     def rows_of(self, numbers: Tensor) -> Tensor:
-        """Return (count, way, per_class) the examples of tasks by their numbers (count,)."""
+        """Return (count, way, per_class) the examples of tasks by their numbers (count,).
+
+        With `shares`, (count, way, most + query): support examples of a class, -1 for those it has fewer, queries.
+        """
         sizes = self.offsets.diff()
         task_keys = split_key(self.key, numbers)
         if self.groups is None:
@@ -89,7 +116,15 @@ class WithReplacement:
         else:
             classes = self.groups.choose(task_keys, self.way)
         class_keys = split_key(~task_keys[:, None], torch.arange(self.way, device=sizes.device))
-        return self.offsets[classes][..., None] + choose(class_keys, sizes[classes], self.per_class)
+        if self.shares is None:
+            return self.offsets[classes][..., None] + choose(class_keys, sizes[classes], self.per_class)
+        places = self.shares.choose(task_keys, class_keys, sizes[classes])
+        return (self.offsets[classes][..., None] + places).where(places >= 0, -1)
+
+    def resized(self, shape: TaskShape) -> Self:
+        """Return the same choice for tasks of a smaller way or shot."""
+        shares = None if self.shares is None else Shares(shape.shot, shape.query)
+        return replace(self, way=shape.way, per_class=shape.shot + shape.query, shares=shares)
 
     def on(self, device: torch.device) -> Self:
         """Return the same choice made on a device."""
@@ -106,7 +141,7 @@ class Selected:
         numbers: (tasks,) their numbers there.
     """
 
-    choice: WithReplacement
+    choice: Endless
     numbers: Tensor
 
     def rows(self, first: int, count: int) -> Tensor:
@@ -115,7 +150,7 @@ class Selected:
 
     def keys(self, first: int, count: int) -> Tensor:
         """Return (count,) the keys of some tasks, see `WithReplacement`."""
-        return split_key(self.choice.key, self._numbers(first, count))
+        return self.choice.keys_of(self._numbers(first, count))
 
     def _numbers(self, first: int, count: int) -> Tensor:
         places = torch.arange(first, first + count, device=self.numbers.device)

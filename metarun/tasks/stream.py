@@ -1,6 +1,7 @@
 """What tasks are drawn from, and the streams that draw them: task i is a pure function of the stream and of i."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.families import check_family, family_hash, output_count
 from metarun.tasks.function_stream import FunctionTaskStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
+from metarun.tasks.varying_stream import VaryingTaskStream
 
 Kind = Literal["classification", "regression"]
 
@@ -92,7 +94,7 @@ class TaskSource:
 
         Args:
             split: to draw from.
-            shape: of the tasks.
+            shape: of the tasks; with `smallest` each draws its own size.
             seed: of the draws.
             device: of the tensors.
             dtype: of the floats.
@@ -101,7 +103,14 @@ class TaskSource:
         Raises:
             UserError: the split cannot serve such tasks; the message names the class and the numbers.
         """
-        return self._stream(self.data, split, shape, seed, device, dtype, disjoint)
+        if shape.smallest is None:
+            return self._stream(self.data, split, shape, seed, device, dtype, disjoint)
+        if disjoint:
+            raise UserError(f"{shape.sizes} but test.interval=open needs tasks of one size", "set it to closed.")
+        largest = self._stream(self.data, split, replace(shape, smallest=None), seed, device, dtype)
+        if not isinstance(largest, ClassTaskStream):
+            raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, no range.")
+        return VaryingTaskStream(largest, shape.smallest, seed)
 
 
 def task_source(data: Any) -> TaskSource:
@@ -192,5 +201,15 @@ class MixtureSource(TaskSource):
                 f"test.interval=open{set_by('test.interval')} but data={self.name} are several data sets",
                 "use test.interval=closed, or test a run on each with `metarun test run=RUN data=NAME`.",
             )
-        streams = {name: ClassTaskStream(part, split, shape, seed, device, dtype) for name, part in self._parts.items()}
-        return EachSetStream(streams) if split == "test" else MixtureStream(streams, self._weights, split, seed)
+        if shape.smallest is not None and split != "test":
+            raise UserError(
+                f"{shape.sizes} but data={self.name} are several data sets, whose tasks have one size in meta-{split}",
+                "give numbers, no range; `metarun test` takes ranges.",
+            )
+        streams = {
+            name: ClassSource(part).stream(split, shape, seed, device, dtype) for name, part in self._parts.items()
+        }
+        if split == "test":
+            return EachSetStream(streams)
+        of_classes = {name: each for name, each in streams.items() if isinstance(each, ClassTaskStream)}
+        return MixtureStream(of_classes, self._weights, split, seed)

@@ -1,8 +1,9 @@
 """Tasks of different sizes: the way and the shot of each are drawn from ranges, as in Meta-Dataset."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.rng import root_key, split_key, uniform
-from metarun.tasks.stream import TaskStream
+
+if TYPE_CHECKING:
+    from metarun.tasks.stream import TaskStream
 
 
 class VaryingTaskStream:
@@ -38,7 +41,7 @@ class VaryingTaskStream:
         if smallest[0] < 2:
             raise UserError(
                 f"way={smallest[0]}..{self.shape.way} leaves nothing to tell apart in some tasks",
-                f"begin `{source_key(self.shape.keys[0])}` at 2 or more.",
+                f"begin `{source_key(self.shape.key('way'))}` at 2 or more.",
             )
         self.smallest = smallest
         self.largest = largest
@@ -51,15 +54,19 @@ class VaryingTaskStream:
         options = torch.tensor([self.shape.way, self.shape.shot]) - low + 1
         return low + (uniform(keys, 2) * options).long()
 
-    def by_shape(self, first: int, count: int) -> list[tuple[ClassTaskStream, Tensor]]:
-        """Return tasks `first` to `first + count - 1` as streams of equal tasks, each with its tasks' numbers here."""
+    def by_shape(self, first: int, count: int, read_ahead: bool = True) -> list[tuple[ClassTaskStream, Tensor]]:
+        """Return tasks `first` to `first + count - 1` as streams of equal tasks, each with its tasks' numbers here.
+
+        `read_ahead` is for a stream that is drawn from several times, see `ReadAhead`.
+        """
         numbers_of: dict[tuple[int, int], list[int]] = {}
         for number, (way, shot) in enumerate(self.sizes(first, count).tolist(), first):
             numbers_of.setdefault((way, shot), []).append(number)
         found = []
         for (way, shot), same in numbers_of.items():
             numbers = torch.tensor(same)
-            found.append((self.largest.of_shape(replace(self.shape, way=way, shot=shot), numbers), numbers))
+            shape = replace(self.shape, way=way, shot=shot)
+            found.append((self.largest.of_shape(shape, numbers, read_ahead), numbers))
         return found
 
     def draw(self, first: int, count: int) -> TaskBatch:
@@ -81,7 +88,26 @@ class VaryingTaskStream:
         return digest.hexdigest()
 
 
-def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
+def batches_of(stream: "TaskStream", first: int, count: int) -> Iterator[TaskBatch]:
+    """Yield tasks `first` to `first + count - 1`, those of one shape together."""
+    return (tasks for tasks, _ in numbered_batches(stream, first, count))
+
+
+def numbered_batches(stream: "TaskStream", first: int, count: int) -> Iterator[tuple[TaskBatch, Tensor]]:
+    """Yield what `batches_of` does, each batch with the numbers of its tasks."""
+    if not isinstance(stream, VaryingTaskStream):
+        yield stream.draw(first, count), torch.arange(first, first + count)
+        return
+    for part, numbers in stream.by_shape(first, count, read_ahead=False):
+        yield part.draw(0, len(numbers)), numbers
+
+
+def like_first(stream: "TaskStream", count: int) -> TaskBatch:
+    """Return `count` tasks of the shape of the first one, for checks."""
+    return by_shape(stream, count)[0][0].draw(0, count)
+
+
+def by_shape(stream: "TaskStream", tasks: int) -> "list[tuple[TaskStream, Tensor]]":
     """Return the first tasks of a stream as streams of equal tasks, each with the numbers (tasks,) that they have."""
     if isinstance(stream, VaryingTaskStream | EpisodeStream):
         return [*stream.by_shape(0, tasks)]
@@ -91,7 +117,7 @@ def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
     return [(stream, torch.arange(tasks))]
 
 
-def size_texts(stream: TaskStream) -> tuple[int | str, int | str]:
+def size_texts(stream: "TaskStream") -> tuple[int | str, int | str]:
     """Return the way and the shot of a stream's tasks, or the ranges that they are from: 5, "1..10"."""
     if isinstance(stream, EachSetStream):
         return size_texts(next(iter(stream.streams.values())))

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,9 +19,11 @@ from metarun.loggers.observer import Observer, TrainingProgress, Validation
 from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.memory import is_out_of_memory
-from metarun.tasks.batch import chunks
+from metarun.tasks.augmentation import AugmentedStream
+from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
+from metarun.tasks.varying_stream import VaryingTaskStream, batches_of, size_texts
 from metarun.tasks.vectorize import choices, restore_choices
 from metarun.training.checkpoint import snapshot
 from metarun.training.distributed import SINGLE_PROCESS, Ranks
@@ -70,6 +72,15 @@ def _check_splittable(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) ->
         )
 
 
+def _check_takes_sizes(algorithm: Algorithm, train: VaryingTaskStream) -> None:
+    if not algorithm.splittable:
+        way, shot = (f"{key}={size}" for key, size in zip(("train.way", "train.shot"), size_texts(train), strict=True))
+        raise UserError(
+            f"{way} and {shot} but {type(algorithm).__name__} processes a meta-batch as a whole, of tasks of one size",
+            "give numbers, no range.",
+        )
+
+
 class Training:
     """The outer loop: Adam or SGD on the meta-loss, with the best checkpoint chosen on meta-val.
 
@@ -95,6 +106,11 @@ class Training:
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         _check_splittable(algorithm, schedule, ranks)
+        plain = train.stream if isinstance(train, AugmentedStream) else train
+        if isinstance(plain, VaryingTaskStream):
+            _check_takes_sizes(algorithm, plain)
+            if algorithm.how == "auto":
+                algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
         self.algorithm = algorithm
         self.schedule = schedule
         self.train = train
@@ -259,9 +275,10 @@ class Training:
             total = torch.zeros((), device=self.device)
             try:
                 for done, count in chunks(share, progress.at_once or share):
-                    loss = self.algorithm.meta_loss(self.train.draw(first + done, count)) * (count / batch)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    total = total + loss.detach()
+                    for tasks in self._batches(first + done, count):
+                        loss = self.algorithm.meta_loss(tasks) * (len(tasks) / batch)
+                        loss.backward()  # type: ignore[no-untyped-call]
+                        total = total + loss.detach()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -272,6 +289,11 @@ class Training:
                     self.ranks.all_sum([total, *(gradient for gradient in gradients if gradient is not None)])
                     self.ranks.merge_running_statistics(self.algorithm, self._before)
                 return total
+
+    def _batches(self, first: int, count: int) -> Iterator[TaskBatch]:
+        if isinstance(self.train, AugmentedStream):
+            return self.train.batches(first, count)
+        return batches_of(self.train, first, count)
 
     def _halve_at_once(self) -> None:
         """Halve the number of tasks at once and restore the state before the step."""

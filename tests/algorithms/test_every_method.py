@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from metarun.algorithms.reptile import interleave_classes
 from metarun.backbones import NORMS
 from metarun.config.compose import resolve
 from metarun.config.folder import config_dir
@@ -193,6 +195,38 @@ def test_every_method_trains_on_every_backbone_or_is_refused(make, monkeypatch, 
     assert all(weight.isfinite().all() for weight in parts.algorithm.parameters())
 
 
+UNEQUAL = ["task.shot=3", "task.imbalance=meta_dataset"]
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("algo", ALGOS)
+def test_every_method_knows_the_class_of_a_support_example_by_its_label(make, algo):
+    parts = make(algo, "layer", *UNEQUAL)
+    algorithm, tasks = parts.algorithm.eval(), drawn(parts)
+    assert (tasks.support_y[0] != tasks.support_y[1]).any(), "each task has shots of its own"
+    together = algorithm.predict(tasks, STEPS)
+    order = interleave_classes(tasks.support_y[1], tasks.way)  # no longer sorted by class
+    mixed = replace(
+        part_of(tasks, slice(1, 2)), support_x=tasks.support_x[1:2, order], support_y=tasks.support_y[1:2, order]
+    )
+    torch.testing.assert_close(algorithm.predict(mixed, STEPS), together[:, 1:2], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("algo", ALGOS)
+def test_every_method_trains_on_unequal_shots_and_several_sizes_or_is_refused(make, algo):
+    sizes = ["train.shot=1..3"] + (["train.way=3..5"] if "outputs" not in composed(algo, "conv4").algo else [])
+    parts = make(algo, None, *UNEQUAL, *sizes, "train.meta_batch=3")
+    train_stream, val = parts.stream("train", parts.train_shape, 0), parts.stream("val", parts.test_shape, 0)
+    if not parts.algorithm.splittable:
+        with pytest.raises(UserError, match=r"train.shot=1..3 but .* processes a meta-batch as a whole"):
+            Training(parts.algorithm, parts.schedule, train_stream, val)
+        train_stream = parts.stream("train", parts.test_shape, 0)
+    training = Training(parts.algorithm, parts.schedule, train_stream, val)
+    training.run(lambda: None, [], lambda: None)
+    assert all(weight.isfinite().all() for weight in parts.algorithm.parameters())
+
+
 class UsersNetwork(torch.nn.Module):
     """A user's network."""
 
@@ -206,9 +240,8 @@ class UsersNetwork(torch.nn.Module):
 
 
 def training_of(parts: Parts) -> Training:
-    shape = TaskShape(*(parts.config["train"][key] for key in ("way", "shot", "query")))
     val = parts.stream("val", parts.test_shape, 0)
-    return Training(parts.algorithm, parts.schedule, parts.stream("train", shape, 0), val)
+    return Training(parts.algorithm, parts.schedule, parts.stream("train", parts.train_shape, 0), val)
 
 
 def train(parts: Parts) -> Training:
@@ -223,10 +256,12 @@ WAYS_TO_TRAIN = {
     "bfloat16": ["precision=bf16", "train.lr_schedule=linear", "backbone.norm=running"],
 }
 STOPPED = [*((algo, "conv4", *way) for algo in ALGOS for way in WAYS_TO_TRAIN.items())]
+SEVERAL_SIZES = ["train.way=3..6", "task.shot=1..3", "task.imbalance=meta_dataset", "train.meta_batch=3"]
+SIZES = [("protonet", "conv4", "several sizes", SEVERAL_SIZES), ("r2d2", "conv4", "several sizes", SEVERAL_SIZES)]
 DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
 
 
-@pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING)
+@pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING + SIZES)
 def test_training_interrupted_after_every_step_gives_the_same_bits(
     make, monkeypatch, tmp_path, algo, backbone, way, words
 ):

@@ -88,7 +88,8 @@ def test_predictions_equal_a_network_trained_on_the_support_set(inner_optimizer)
 
 
 def test_classes_take_turns():
-    assert interleave_classes(torch.tensor([0, 1, 2, 10, 11, 12]), 2).tolist() == [0, 10, 1, 11, 2, 12]
+    assert interleave_classes(torch.tensor([0, 0, 0, 1, 1, 1]), 2).tolist() == [0, 3, 1, 4, 2, 5]
+    assert interleave_classes(torch.tensor([0, 2, 2, 1, 2]), 3).tolist() == [0, 3, 1, 2, 4], "until one runs out"
 
 
 def test_regression_uses_every_point():

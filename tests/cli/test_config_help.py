@@ -66,7 +66,7 @@ def test_comments_beside_above_and_on_the_next_line_belong_to_their_key(tmp_path
         (["algo=maml", "--help"], "    inner_lr: 0.1                # learning rate of the inner steps"),
         (["algo.inner_lr", "algo=maml"], "    algo.inner_lr=0.1   learning rate of the inner steps"),
         (["backbone.filters"], "backbone=conv4"),
-        (["task"], "  20way1shot       way=20 shot=1 query=15 within=null"),
+        (["task"], "  20way1shot       way=20 shot=1 query=15 within=null across=null imbalance=null"),
         (["algo"], "  anil             Almost no inner loop (Raghu et al. 2020): MAML that adapts"),
         (["train"], "train.meta_batch=4   tasks per meta-training step"),
     ],

@@ -1,5 +1,7 @@
 """Tasks of several data sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,12 +93,17 @@ def test_meta_test_takes_turns_and_each_data_set_has_the_tasks_of_a_test_of_it_a
 
 
 def test_tasks_of_several_sizes_and_data_sets():
-    stream = make("test").mapped(lambda each: VaryingTaskStream(each, (2, 1), 0))
+    stream = make("test", replace(SHAPE, smallest=(2, 1)))
     assert size_texts(stream) == ("2..3", 1)
     numbers = torch.cat([numbers for _, numbers in by_shape(stream, 12)])
     assert sorted(numbers.tolist()) == list(range(12))
     expected = VaryingTaskStream(alone("b", "test"), (2, 1), 0)
     assert stream.streams["b"].hash(6) == expected.hash(6)
+
+
+def test_meta_training_tasks_of_several_data_sets_have_one_size():
+    with pytest.raises(UserError, match=r"data=a\+b are several data sets, whose tasks have one size in meta-train"):
+        make("train", replace(SHAPE, smallest=(2, 1)))
 
 
 def test_disjoint_tasks_are_of_one_data_set():

@@ -3,15 +3,19 @@
 import pytest
 import torch
 
-from metarun.algorithms import NearestCentroid
+from metarun.algorithms import NearestCentroid, ProtoNet
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import evaluate, evaluate_predictions
 from metarun.evaluation.floor import floor
+from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import task_source
 from metarun.tasks.validation import check_tasks
-from metarun.tasks.varying_stream import VaryingTaskStream, by_shape, size_texts
-from tests.support.synthetic import make_dataset
+from metarun.tasks.varying_stream import VaryingTaskStream, by_shape, numbered_batches, size_texts
+from metarun.training.loop import Training
+from metarun.training.schedule import Schedule
+from tests.support.synthetic import make_conv4, make_dataset
 
 CPU = torch.device("cpu")
 DATA = make_dataset(shape=(1, 4, 4))
@@ -55,6 +59,28 @@ def test_each_task_is_judged_once_and_reported_at_its_place():
     assert sorted(torch.cat([numbers for _, numbers in by_shape(tasks, 30)]).tolist()) == list(range(30))
     of_method = evaluate(NearestCentroid(torch.nn.Flatten()), tasks, 30, 0)
     assert torch.allclose(of_method.headline, found.headline)
+
+
+def test_a_meta_batch_of_several_sizes_is_the_mean_over_its_tasks():
+    method = ProtoNet(make_conv4("none", filters=4, shape=(1, 4, 4))).double()
+    tasks = task_source(DATA).stream("train", TaskShape(5, 3, 2, smallest=(2, 1)), 0, CPU, torch.float64)
+    schedule = Schedule(1, None, 7, 0.1, 1.0, 1, None, 1, 1, 0, "sgd")
+    training = Training(method, schedule, tasks, tasks)
+    before = [weight.detach().clone() for weight in method.parameters()]
+    losses = [method.meta_loss(tasks.draw(i, 1)) for i in range(7)]
+    assert len({tuple(sizes) for sizes in tasks.sizes(0, 7).tolist()}) > 3
+    gradients = torch.autograd.grad(torch.stack(losses).mean(), [*method.parameters()])
+    training._step()
+    for weight, old, gradient in zip(method.parameters(), before, gradients, strict=True):
+        torch.testing.assert_close(weight, old - 0.1 * gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_tasks_of_several_sizes_are_augmented_by_their_own_numbers():
+    tasks = task_source(DATA).stream("train", TaskShape(5, 3, 2, smallest=(2, 1)), 0, CPU, torch.float32)
+    augmented = AugmentedStream(tasks, augmentations({"flip": 0.5}, DATA.inputs, "synthetic"), 0)
+    for batch, (_, numbers) in zip(augmented.batches(3, 9), numbered_batches(tasks, 3, 9), strict=True):
+        for i, number in enumerate(numbers.tolist()):
+            assert torch.equal(batch.query_x[i], augmented.draw(number, 1).query_x[0])
 
 
 def test_the_hash_knows_the_ranges():

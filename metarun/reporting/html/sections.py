@@ -19,7 +19,7 @@ from metarun.reporting.html.charts import (
 from metarun.reporting.html.run_files import DrawnRun, Floats, read
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record, excludes_diverged
-from metarun.results.settings import long_setting
+from metarun.results.settings import drawn_how, long_setting
 from metarun.results.statistics import calibration, mean_and_ci95
 from metarun.system.ranges import ends
 
@@ -62,7 +62,7 @@ def settings_of(
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         keys = ("test_data", "test_way", "test_shot", "test_query")
-        setting = *(record[key] for key in keys), record.get("test_within"), metric_of(record)
+        setting = *(record[key] for key in keys), drawn_how(record), metric_of(record)
         groups.setdefault(setting, []).append(record)
     settings, skipped = [], []
     for group in groups.values():

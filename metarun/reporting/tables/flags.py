@@ -11,6 +11,7 @@ from metarun.errors import UserError
 from metarun.reporting.shortfall import shortfall
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
+from metarun.results.settings import drawn_how
 from metarun.results.statistics import FEW_TASKS
 from metarun.results.test_uses import SETTING
 
@@ -78,7 +79,7 @@ def _kind(record: Record) -> list[str]:
 
 
 def _setting(record: Record) -> tuple[object, ...]:
-    return record["test_data"], record["test_way"], record["test_shot"], record.get("test_within")
+    return record["test_data"], record["test_way"], record["test_shot"], drawn_how(record)
 
 
 def _checkpoint(record: Record) -> tuple[object, ...]:

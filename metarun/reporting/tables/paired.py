@@ -18,7 +18,7 @@ from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.set_rows import is_set_row, run_id_of, set_count
-from metarun.results.settings import short_setting
+from metarun.results.settings import WORDS, short_setting
 
 NAMED = 8  # skipped runs that are listed; the others are only counted
 HEAD = ["run", "result", "difference", "p", "verdict", "id"]
@@ -93,8 +93,7 @@ def _retest_command(run: str, base: Record) -> str:
     keys = {"task.way": "test_way", "task.shot": "test_shot", "task.query": "test_query", "test.tasks": "test_tasks"}
     asked = {**base, "test_tasks": base["test_tasks"] // set_count(base)}
     overrides = " ".join(f"{override}={asked[key]}" for override, key in keys.items())
-    if base.get("test_within"):
-        overrides += f" task.within={base['test_within']}"
+    overrides += "".join(f" task.{key}={base[f'test_{key}']}" for key in WORDS if base.get(f"test_{key}"))
     if base.get("interval") == "open":
         overrides += " test.interval=open"
     return f"`metarun test run={run} data={base['test_data']} {overrides} test.seed={base.get('test_seed', 0)}`"

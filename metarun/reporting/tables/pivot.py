@@ -11,6 +11,7 @@ from metarun.reporting.tables.render import Best
 from metarun.reporting.tables.run_labels import distinguishing_keys, with_settings
 from metarun.results.metrics import metric_of
 from metarun.results.records import Record
+from metarun.results.settings import DRAWN
 from metarun.results.statistics import mean_and_ci95
 
 Values = tuple[Any, ...]
@@ -19,7 +20,7 @@ Place = tuple[Values, Values]  # the values of a cell's row and of its column
 # Runs may share a cell only if they differ in nothing but their seed; checked first for these keys.
 SAME_KEYS = (
     *("algo", "data", "test_data", "backbone", "norm", "order", "transductive", "way", "shot"),
-    *("test_way", "test_shot", "test_query", "test_within", "test_tasks", "interval", "steps", "precision"),
+    *("test_way", "test_shot", "test_query", *DRAWN, "test_tasks", "interval", "steps", "precision"),
 )
 NAMED = 8  # values that an error message lists
 SEEDS = "With several seeds: the mean; sd: the standard deviation over the seeds, which ± does not include."

@@ -28,7 +28,7 @@ from metarun.reporting.tables.selection import sort_records
 from metarun.results.metrics import METRICS, figure, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
 from metarun.results.set_rows import set_count, with_set_rows
-from metarun.results.settings import short_setting
+from metarun.results.settings import DRAWN, WORDS, drawn_how, short_setting
 from metarun.results.unknown_figures import auroc_text
 from metarun.system.durations import short_duration
 from metarun.system.paths import exists
@@ -66,7 +66,7 @@ def _order(record: Record) -> tuple[Any, ...]:
     """Sort key: the setting; results over all tasks first; then the best first."""
     metric = metric_of(record)
     sizes = *ends(record["test_way"]), *ends(record["test_shot"]), record["test_query"]
-    setting = record["test_data"], *sizes, record.get("test_within") or ""
+    setting = record["test_data"], *sizes, *drawn_how(record)
     return *setting, excludes_diverged(record), -metric.score(record[metric.key])
 
 
@@ -161,7 +161,7 @@ DETAILS: dict[str, Callable[[Group], str]] = {
 # Keys that have columns; other keys that distinguish runs are in the column "settings".
 KEYS_WITH_COLUMNS = (
     *("algo", "data", "test_data", "way", "shot", "test_way", "test_shot", "transductive", "order"),
-    *("within", "test_within", "test_query", "norm", "steps", "test_tasks", "precision"),
+    *(*WORDS, *DRAWN, "test_query", "norm", "steps", "test_tasks", "precision"),
 )
 
 

@@ -8,13 +8,14 @@ from metarun.config.values import dotted
 from metarun.errors import printable
 from metarun.results import checksums as sums
 from metarun.results.records import Record
+from metarun.results.settings import DRAWN, WORDS
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file
 
 # Keys of rows, in the order in which labels use them.
 ROW_KEYS = (
-    *("algo", "data", "test_data", "backbone", "test_way", "test_shot", "test_within", "test_query", "way", "shot"),
-    *("within", "norm", "order", "transductive", "steps", "precision", "tf32", "deterministic", "test_tasks"),
+    *("algo", "data", "test_data", "backbone", "test_way", "test_shot", *DRAWN, "test_query", "way", "shot", *WORDS),
+    *("norm", "order", "transductive", "steps", "precision", "tf32", "deterministic", "test_tasks"),
     *("test_seed", "trained_algo", "seed"),
 )
 # Used if configs do not distinguish runs: the trained run of a row of `metarun test`; code and files of a config.
@@ -24,7 +25,8 @@ SIZES = ["test_way", "test_shot"]
 WORDING = {
     **{"algo": "{}", "data": "{}", "test_data": "on {}", "backbone": "{}", "id": "{}", "trained_by": "of {}"},
     **{"test_way": "{}-way", "test_shot": "{}-shot", "way": "trained {}-way", "shot": "trained {}-shot"},
-    **{"test_within": "within {}", "within": "trained within {}"},
+    **{f"test_{key}": f"{how} {{}}" for key, how in WORDS.items()},
+    **{key: f"trained {how} {{}}" for key, how in WORDS.items()},
     **{"settings": "{}", "seed": "seed {}"},
 }
 

@@ -1,6 +1,6 @@
 """A stream whose examples are changed at random, each by a key of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -11,6 +11,7 @@ from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.rng import root_key, split_key
 from metarun.tasks.stream import TaskStream
+from metarun.tasks.varying_stream import numbered_batches
 
 Augmentation = Callable[[Tensor, Tensor], Tensor]  # (n, *shape) examples and (n,) keys -> (n, *shape)
 
@@ -36,12 +37,19 @@ class AugmentedStream:
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1` with changed examples."""
-        tasks = self.stream.draw(first, count)
-        numbers = 2 * torch.arange(first, first + count, device=tasks.device)
+        return self._changed(self.stream.draw(first, count), torch.arange(first, first + count))
+
+    def batches(self, first: int, count: int) -> Iterator[TaskBatch]:
+        """Yield such tasks, those of one shape together."""
+        for tasks, numbers in numbered_batches(self.stream, first, count):
+            yield self._changed(tasks, numbers)
+
+    def _changed(self, tasks: TaskBatch, numbers: Tensor) -> TaskBatch:
+        keys = 2 * numbers.to(tasks.device)
         return replace(
             tasks,
-            support_x=self._change(tasks.support_x, numbers),
-            query_x=self._change(tasks.query_x, numbers + 1),
+            support_x=self._change(tasks.support_x, keys),
+            query_x=self._change(tasks.query_x, keys + 1),
         )
 
     def _change(self, x: Inputs, numbers: Tensor) -> Tensor:
