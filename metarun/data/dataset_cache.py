@@ -4,13 +4,14 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from metarun.data.cache import Storage, check_cache, load_or_build
 from metarun.data.contents import describe
+from metarun.data.display import read_display, write_display
 from metarun.data.examples import SPLITS, ClassDataset, Examples, FloorVectors, Split
 from metarun.data.skipped_images import remember_skipped
 from metarun.errors import UserError
@@ -58,14 +59,23 @@ class DatasetCache:
         Raises:
             UserError: the cache cannot be written, or whatever `make` raises.
         """
-        key, made = self._key(content), cache(make)
+        key, display = self._key(content), self._path("display.json")
+
+        @cache
+        def made() -> ClassDataset:
+            found = make()
+            write_display(display, key, found.display())
+            return found
 
         def load(split: Split) -> Examples:
             return load_or_build(self._path(f"{split}.npz"), key, lambda: made().splits[split], self.storage)
 
         splits = {split: load(split) for split in SPLITS}
         skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
-        return ClassDataset(self.name, splits, skipped, self.floor_vectors)
+        if not display.exists():  # the cache is from an earlier version
+            made()
+        read = partial(read_display, display, key)  # when it is needed, since texts can be many
+        return ClassDataset(self.name, splits, skipped, self.floor_vectors, display=read)
 
     def check(self, content: str, make: Make, tell: Callable[[ClassDataset], str] = describe) -> str:
         """Make the data set, compare it with the cache and return a report of one line.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.display import Display
 from metarun.data.entities import INPUTS, TARGETS, row_dtype
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.table_features import Missing, TableFeatures, check_values, rows_by_name
@@ -49,6 +51,7 @@ class EntityRows:
         targets: the columns of targets, all numbers.
         skipped: what was skipped because it was asked for, each a clause.
         notes: what was skipped or replaced without being asked for, each a clause.
+        order: the column of times; None: there is none.
     """
 
     rows: Mapping[str, pd.DataFrame]
@@ -56,6 +59,7 @@ class EntityRows:
     targets: Sequence[str]
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    order: str | None = None
 
 
 def entity_rows(
@@ -100,7 +104,7 @@ def entity_rows(
     few = [name for name, own in rows.items() if least is not None and len(own) < least]
     skipped = (f"{counted(len(few), 'entity')} of fewer than {least} rows (data.min_rows)",) if few else ()
     kept = {name: own for name, own in rows.items() if name not in set(few)}
-    return EntityRows(kept, inputs, columns.targets, skipped, tuple(notes))
+    return EntityRows(kept, inputs, columns.targets, skipped, tuple(notes), columns.order)
 
 
 def entity_dataset(
@@ -138,7 +142,8 @@ def entity_dataset(
 
     splits = {split: Examples.from_classes({entity: rows_of(entity) for entity in lists[split]}) for split in SPLITS}
     notes = (*skipped.warnings, *found.notes, *(_repeated(found, lists) if repeats else ()))
-    return ClassDataset(name, splits, Skipped((*skipped.unlisted, *found.skipped), notes))
+    display = partial(Display, inputs=inputs.columns, targets=targets.columns, axis=found.order or "")
+    return ClassDataset(name, splits, Skipped((*skipped.unlisted, *found.skipped), notes), display=display)
 
 
 def _check(table: pd.DataFrame, path: Path, columns: Columns) -> None:

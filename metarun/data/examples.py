@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.display import Display
 from metarun.data.example_checks import check_examples, check_finite, check_ids
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
@@ -135,6 +136,7 @@ class ClassDataset:
         groupings: how classes can be grouped, by the name of a grouping: `{"alphabet": alphabet_of}`, where
             `alphabet_of("Greek/character01")` is "Greek". `task.within=alphabet` makes tasks of one group each.
         id_sizes: of each field of ids, how many there are (the vocabulary), which a network with an embedding needs.
+        display: returns how examples are shown to people, who may need more than their numbers.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -147,6 +149,7 @@ class ClassDataset:
     floor_vectors: FloorVectors = "raw"
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     id_sizes: Mapping[str, int] = field(default_factory=dict)
+    display: Callable[[], Display] = Display
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):

@@ -4,12 +4,14 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.archive import ReadFile, open_files
+from metarun.data.display import Display
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.log_mel import LogMel
 from metarun.data.sound_decoding import decode
@@ -59,7 +61,7 @@ def read_recordings(
         np.subtract(of_split.values, np.float32(mean), out=of_split.values)
         np.divide(of_split.values, np.float32(deviation), out=of_split.values)
     told = Skipped((*skipped.unlisted, *reader.cropped()), (*skipped.warnings, *reader.notes()))
-    return ClassDataset(name, examples, told, "over_time")
+    return ClassDataset(name, examples, told, "over_time", display=partial(Display, sound=True))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -9,43 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.display import Display
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
+from metarun.data.table_columns import CategoricalColumn, Column, NumericColumn
 from metarun.data.table_file import line_of
 from metarun.errors import UserError, counted
 
 Missing = Literal["mean", "error"]
 _MOST_CATEGORIES = 1_000  # of a column; one with more is no category
-
-
-@dataclass(frozen=True)
-class NumericColumn:
-    """A column of numbers: z = (x - mean) / deviation; what is missing becomes the mean, 0."""
-
-    name: str
-    mean: float
-    deviation: float
-
-    def vectors(self, column: "pd.Series[float]") -> NDArray[np.float32]:
-        """Return (rows, 1)."""
-        values = (column.to_numpy(np.float64) - self.mean) / self.deviation
-        found: NDArray[np.float32] = np.nan_to_num(values, nan=0.0).astype(np.float32)[:, None]
-        return found
-
-
-@dataclass(frozen=True)
-class CategoricalColumn:
-    """A column of categories, one-hot; a category that meta-train does not have, and a missing one, is all zeros."""
-
-    name: str
-    categories: tuple[str, ...]
-
-    def vectors(self, column: "pd.Series[str]") -> NDArray[np.float32]:
-        """Return (rows, categories)."""
-        codes = pd.Index(list(self.categories), dtype="string").get_indexer(pd.Index(column.astype("string")))
-        found = np.zeros((len(column), len(self.categories)), np.float32)
-        rows = np.flatnonzero(codes >= 0)
-        found[rows, codes[rows]] = 1.0
-        return found
 
 
 @dataclass(frozen=True)
@@ -56,7 +28,7 @@ class TableFeatures:
         columns: in the order of the table.
     """
 
-    columns: tuple[NumericColumn | CategoricalColumn, ...]
+    columns: tuple[Column, ...]
 
     @classmethod
     def of(cls, train: pd.DataFrame, columns: Sequence[str], standardise: bool) -> Self:
@@ -72,7 +44,7 @@ class TableFeatures:
         return np.concatenate([column.vectors(rows[column.name]) for column in self.columns], axis=1)
 
 
-def _column(values: "pd.Series[float]", name: str, standardise: bool) -> NumericColumn | CategoricalColumn:
+def _column(values: "pd.Series[float]", name: str, standardise: bool) -> Column:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         numbers = values.to_numpy(np.float64)
         known = numbers[~np.isnan(numbers)]
@@ -164,4 +136,4 @@ def class_dataset(
     """
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
-    return ClassDataset(name, splits, skipped)
+    return ClassDataset(name, splits, skipped, display=partial(Display, inputs=features.columns))

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache, content_of
+from metarun.data.display import Display
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.text_features import Tfidf, Tokens
@@ -146,7 +148,9 @@ class Text:
         log.info("Computing features (%s) of %s from %s, once.", self.features, count, root)
         splits, cut = self._features(classes, lists)
         unlisted = (*left_out.unlisted, *unlisted, *cut)
-        return ClassDataset(self.name, splits, Skipped(unlisted, (*left_out.warnings, *notes)))
+        told = Skipped(unlisted, (*left_out.warnings, *notes))
+        of_test = [text for class_name in lists["test"] for text in classes[class_name]]
+        return ClassDataset(self.name, splits, told, display=partial(Display, texts=of_test))
 
     def _features(
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, Split
+from metarun.data.display import Display
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -47,12 +48,14 @@ class TaskSource:
         splits: the stored examples by class; None in regression.
         outputs: how many numbers are predicted of an example; None in classification, where it is the tasks' way.
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
+        display: returns how examples are shown to people.
     """
 
     kind: Kind
     splits: Mapping[Split, Examples] | None = None
     floor_vectors: FloorVectors = "raw"
     outputs: int | None = None
+    display: Callable[[], Display] = Display
     _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(self, data: ClassDataset | EntityDataset | FunctionFamily, inputs: Mapping[str, InputSpec]) -> None:
@@ -119,6 +122,7 @@ class ClassSource(TaskSource):
         super().__init__(data, data.inputs)
         self.splits = data.splits
         self.floor_vectors = data.floor_vectors
+        self.display = data.display
 
 
 class EntitySource(TaskSource):
@@ -130,6 +134,7 @@ class EntitySource(TaskSource):
     def __init__(self, data: EntityDataset) -> None:
         super().__init__(data, data.inputs)
         self.outputs = data.outputs
+        self.display = data.rows.display
 
 
 class FunctionSource(TaskSource):
