@@ -120,7 +120,9 @@ class Table:
             notes.append(f"{count} without a class in column '{label}' skipped, the first in line {first}")
             table = table[~unlabelled]
         rows = rows_by_name(table, label)
-        by_column = None if self.split_column is None else words_by_name(root, rows, self.split_column, "class")
+        by_column = (
+            None if self.split_column is None else words_by_name(root, rows, self.split_column, "class", self.header)
+        )
         lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
         skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
         return class_dataset(self.name, rows, lists, columns, self.standardise, skipped)

@@ -95,7 +95,9 @@ def rows_by_name(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
     return {str(name): rows for name, rows in table.groupby(names, sort=True)}
 
 
-def words_by_name(place: Path, rows: Mapping[str, pd.DataFrame], column: str, noun: str) -> dict[str, str]:
+def words_by_name(
+    place: Path, rows: Mapping[str, pd.DataFrame], column: str, noun: str, header: bool
+) -> dict[str, str]:
     """Return the word in `column` of each class or entity.
 
     Raises:
@@ -103,13 +105,16 @@ def words_by_name(place: Path, rows: Mapping[str, pd.DataFrame], column: str, no
     """
     found = {}
     for name, own in rows.items():
-        words = own[column].astype(str).str.strip().unique().tolist()
-        if len(words) > 1:
+        words = own[column].fillna("").astype(str).str.strip()
+        other = (words != words.iloc[0]).to_numpy()
+        if other.any():
+            lines = [line_of(int(own.index[at]), header) for at in (0, int(other.argmax()))]
             raise UserError(
-                f"{noun} '{name}' of {place} has rows of '{words[0]}' and of '{words[1]}' in column '{column}'",
+                f"{noun} '{name}' of {place} has '{words.iloc[0]}' in column '{column}' in line {lines[0]} but "
+                f"'{words[other].iloc[0]}' in line {lines[1]}",
                 f"give each {noun} to one split.",
             )
-        found[name] = words[0]
+        found[name] = str(words.iloc[0])
     return found
 
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _content(path: Path) -> str:
         content = path.read_bytes()
         if path.suffix.lower() == ".gz":
             content = gzip.decompress(content)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}).") from error
     return decoded(content, str(path))
 
@@ -174,7 +175,18 @@ def _labelled(row: Mapping[str, object], place: str, columns: Columns) -> Labell
     if text is not None and not isinstance(text, str):
         raise UserError(f"{place} has {type(text).__name__} {text!r} for a text (data.text)", "write a text.")
     split = None if columns.split is None else _word(row[columns.split])
-    return LabelledText((text or "").strip(), _word(row[columns.label]), split, place)
+    found = LabelledText((text or "").strip(), _word(row[columns.label]), split, place)
+    _check_characters(found)
+    return found
+
+
+def _check_characters(found: LabelledText) -> None:
+    """Raise a UserError for half a surrogate pair, which JSON can escape but no file can hold."""
+    try:
+        f"{found.text}{found.label}{found.split}".encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise UserError(f"{found.place} has {half!a}, which is half a character", "correct it.") from None
 
 
 def _word(value: object) -> str:
