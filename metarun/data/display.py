@@ -19,6 +19,7 @@ class Display:
         inputs: the columns that the numbers of an example are made of; (): they are no row of a table.
         targets: likewise of what is predicted of a row.
         axis: the column that rows are drawn along, such as the time; "": the first numeric one that varies.
+        vectors: what the numbers of an example are called, such as "TF-IDF"; "": raw inputs.
     """
 
     sound: bool = False
@@ -26,6 +27,7 @@ class Display:
     inputs: Sequence[Column] = ()
     targets: Sequence[Column] = ()
     axis: str = ""
+    vectors: str = ""
 
 
 def write_display(path: Path, key: str, display: Display) -> None:
@@ -37,6 +39,7 @@ def write_display(path: Path, key: str, display: Display) -> None:
         "inputs": as_json(display.inputs),
         "targets": as_json(display.targets),
         "axis": display.axis,
+        "vectors": display.vectors,
     }
     write_cache(path, content)
 
@@ -53,6 +56,7 @@ def read_display(path: Path, key: str) -> Display:
             inputs=from_json(content["inputs"]),
             targets=from_json(content["targets"]),
             axis=str(content["axis"]),
+            vectors=str(content.get("vectors", "")),
         )
     except (KeyError, TypeError, ValueError):
         return Display()

@@ -20,6 +20,7 @@ from metarun.errors import UserError, counted
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raise it with every change that can change a number of a spectrogram
+_VECTORS = "the mean and deviation of log-mel over time"  # by which the floor compares sounds
 LARGEST = 1 << 30  # bytes of one recording
 _DIGITS = 6  # of mean and deviation, so that the order of summation changes nothing
 
@@ -61,7 +62,7 @@ def read_recordings(
         np.subtract(of_split.values, np.float32(mean), out=of_split.values)
         np.divide(of_split.values, np.float32(deviation), out=of_split.values)
     told = Skipped((*skipped.unlisted, *reader.cropped()), (*skipped.warnings, *reader.notes()))
-    return ClassDataset(name, examples, told, "over_time", display=partial(Display, sound=True))
+    return ClassDataset(name, examples, told, "over_time", display=partial(Display, sound=True, vectors=_VECTORS))
 
 
 @dataclass
@@ -120,6 +121,6 @@ class _Reader:
             return ()
         longest = max(self.lengths) / self.log_mel.rate
         return (
-            f"all but the middle data.seconds={self.log_mel.seconds:g} of {longer:,} longer recordings, "
-            f"the longest of {longest:.1f} s",
+            f"the ends of {counted(longer, 'recording')} longer than data.seconds={self.log_mel.seconds:g} (up to "
+            f"{longest:.1f} s)",
         )

@@ -140,5 +140,6 @@ def class_dataset(
         UserError: as `TableFeatures.of`.
     """
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
+    vectors = "standardised rows" if standardise else "rows"
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
-    return ClassDataset(name, splits, skipped, display=partial(Display, inputs=features.columns))
+    return ClassDataset(name, splits, skipped, display=partial(Display, inputs=features.columns, vectors=vectors))

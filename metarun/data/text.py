@@ -149,8 +149,9 @@ class Text:
         splits, cut = self._features(classes, lists)
         unlisted = (*left_out.unlisted, *unlisted, *cut)
         told = Skipped(unlisted, (*left_out.warnings, *notes))
+        vectors = "TF-IDF" if self.features == "tfidf" else "counts of tokens"
         of_test = [text for class_name in lists["test"] for text in classes[class_name]]
-        return ClassDataset(self.name, splits, told, display=partial(Display, texts=of_test))
+        return ClassDataset(self.name, splits, told, display=partial(Display, texts=of_test, vectors=vectors))
 
     def _features(
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]

@@ -13,7 +13,10 @@ def short_setting(record: Record, of: Literal["test_", ""] = "test_") -> str:
 
 def long_setting(record: Record) -> str:
     """Return the setting that a run was tested in: "20-way 1-shot within alphabet", "10 support points"."""
-    return metric_of(record).setting.format_map(record) + _within(record, "test_")
+    text = metric_of(record).setting.format_map(record)
+    if text == "1 support points":
+        text = text.removesuffix("s")
+    return text + _within(record, "test_")
 
 
 def _within(record: Record, of: str) -> str:

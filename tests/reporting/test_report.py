@@ -145,7 +145,7 @@ def test_regression_is_drawn_as_errors_and_waves(report):
     write_run("1", by_step=errors, examples=[wave_task()], mse=1.17, test_data="sinusoid", data="sinusoid", test_way=1)
     assert report()[0] == 0
     shown = page().text
-    assert "sinusoid, 1 support points" in shown
+    assert "sinusoid, 1 support point" in shown
     assert "mean squared error" in shown
     assert "Calibration" not in shown
     assert "support points, the function, and the predictions" in [t.get("aria-label") for t in page().all("svg")]
