@@ -268,7 +268,8 @@ def _what_floors_are(records: list[Record]) -> str:
     texts = {metric: sorted({floor_text(each) for each in records if metric_of(each) is metric}) for metric in METRICS}
     if any(record.get(RIDGE_FLOOR) is not None for record in records):
         texts[MSE] = [f"the better of {texts[MSE][0]} and {RIDGE_IS}"]
-    return f"The floor is {', in regression '.join(' or '.join(each) for each in texts.values() if each)}."
+    sentence = f"The floor is {', in regression '.join(' or '.join(each) for each in texts.values() if each)}."
+    return sentence.replace(" or the nearest centroid of ", " or of ")
 
 
 def _settings(groups: Sequence[Group]) -> tuple[dict[str, Callable[[Group], str]], list[str], list[bool]]:
