@@ -62,8 +62,9 @@ bench: $(REFERENCES)  ## compare speed with learn2learn and easyfsl, every case,
 bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails if a peer is faster
 	$(SHORT_SPIN) $(BIN)/python -m scripts.bench --short $(BENCH)
 
-bench-scale: $(INSTALLED)  ## measure how time and memory grow with way, shot, steps, meta-batch, classes, images
+bench-scale: $(INSTALLED)  ## measure how time and memory grow with way, shot, steps, meta-batch, classes, images; read large data
 	$(SHORT_SPIN) $(BIN)/python -m scripts.bench_scale
+	$(SHORT_SPIN) $(BIN)/python -m scripts.bench_data
 
 .PHONY: faults fuzz soak
 faults: $(REFERENCES)  ## inject kills, full disks, lost permissions, missing locks, damaged files, in minutes: docs/reliability.md

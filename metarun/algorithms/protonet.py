@@ -65,9 +65,22 @@ def prototypes(features: Tensor, labels: Tensor, way: int) -> Tensor:
     return (members / members.sum(0)).T @ features
 
 
+_LONG = 2_000  # numbers
+
+
 def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
-    """Return (points, centres) squared Euclidean distances between the rows of two matrices."""
-    return (points[:, None] - centres[None]).square().sum(-1)
+    """Return (points, centres) squared Euclidean distances between the rows of two matrices.
+
+    Long rows, such as TF-IDF vectors and raw photographs, are multiplied, |p|^2 - 2 p c + |c|^2, since the differences
+    of all pairs would be 49 MB for a 20-way task of 2,048 numbers. Features of networks are shorter; their
+    differences are squared, which is exact where points and centres are close.
+    """
+    if points.shape[-1] < _LONG:
+        return (points[:, None] - centres[None]).square().sum(-1)
+    middle = centres.mean(0)  # distances do not depend on it, but smaller numbers lose fewer digits
+    points, centres = points - middle, centres - middle
+    squares = points.square().sum(-1)[:, None] + centres.square().sum(-1)[None]
+    return (squares - 2 * points @ centres.mT).clamp_min(0)
 
 
 def cosines(points: Tensor, centres: Tensor) -> Tensor:

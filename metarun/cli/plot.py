@@ -128,6 +128,8 @@ def _draw_tasks(options: argparse.Namespace) -> None:
             "repeat the run with force=true.",
         )
     tasks = example_tasks.load(run.examples)
+    if tasks[0].of_texts:
+        raise UserError(f"the examples of {run.path} are texts, which are no figure", "see them by `metarun report`.")
     settings = f"{record['algo']} on {record['test_data']}, {long_setting(record)}"
     pictures = "Below each query: correct ✓, or wrong ✗ with the predicted class, and the confidence in percent."
     functions = "● support, ○ queries, × predictions."

@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from metarun.data.cache import Storage, check_cache, load_or_build, load_or_build_groups
 from metarun.data.contents import describe
+from metarun.data.display import read_display, write_display
 from metarun.data.encoding import Encoding
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, FloorVectors, Split
@@ -65,13 +66,21 @@ class DatasetCache:
         Raises:
             UserError: the cache cannot be written, or whatever `make` raises.
         """
-        key, made = self._key(content), cache(make)
+        key, display = self._key(content), self._path("display.json")
+
+        @cache
+        def made() -> ClassDataset:
+            found = make()
+            write_display(display, key, found.display())
+            return found
 
         def load(split: Split) -> Examples:
             return load_or_build(self._path(f"{split}.npz"), key, lambda: made().splits[split], self.storage)
 
         splits = {split: load(split) for split in SPLITS}
         skipped = remember_skipped(self._path("skipped.json"), key, lambda: made().skipped)
+        if not display.exists():  # the cache is from an earlier version
+            made()
         if made.cache_info().currsize:
             self._store_encoding(key, made())
 
@@ -87,6 +96,7 @@ class DatasetCache:
             self.floor_vectors,
             example_groups=groups,
             encoding=lambda: self._encoding(key, make),
+            display=partial(read_display, display, key),  # when it is needed, since texts can be many
         )
 
     def _encoding(self, key: str, make: Make) -> Encoding:

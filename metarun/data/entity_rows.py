@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.entities import INPUTS, TARGETS, row_dtype
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
@@ -51,6 +53,7 @@ class EntityRows:
         skipped: what was skipped because it was asked for, each a clause.
         notes: what was skipped or replaced without being asked for, each a clause.
         read: how the table was read: the other arguments of `metarun.data.encoders.RowEncoder`.
+        order: the column of times; None: there is none.
     """
 
     rows: Mapping[str, pd.DataFrame]
@@ -59,6 +62,7 @@ class EntityRows:
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
     read: Mapping[str, Any]
+    order: str | None = None
 
 
 def entity_rows(
@@ -104,7 +108,7 @@ def entity_rows(
     skipped = (f"{counted(len(few), 'entity')} of fewer than {least} rows (data.min_rows)",) if few else ()
     kept = {name: own for name, own in rows.items() if name not in set(few)}
     read = {"label": columns.entity, "header": header, "missing": missing == "mean"}
-    return EntityRows(kept, inputs, columns.targets, skipped, tuple(notes), read)
+    return EntityRows(kept, inputs, columns.targets, skipped, tuple(notes), read, columns.order)
 
 
 def entity_dataset(
@@ -143,8 +147,9 @@ def entity_dataset(
     splits = {split: Examples.from_classes({entity: rows_of(entity) for entity in lists[split]}) for split in SPLITS}
     notes = (*skipped.warnings, *found.notes, *(_repeated(found, lists) if repeats else ()))
     encoding = Encoding("rows", {"inputs": inputs.to_plain(), "targets": targets.to_plain(), **found.read})
+    display = partial(Display, inputs=inputs.columns, targets=targets.columns, axis=found.order or "")
     told = Skipped((*skipped.unlisted, *found.skipped), notes)
-    return ClassDataset(name, splits, told, encoding=lambda: encoding)
+    return ClassDataset(name, splits, told, encoding=lambda: encoding, display=display)
 
 
 def _check(table: pd.DataFrame, path: Path, columns: Columns) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.example_checks import check_examples, check_finite, check_ids
 from metarun.data.example_groups import ExampleGroups, check_example_groups
@@ -142,6 +143,7 @@ class ClassDataset:
         encoding: returns how a user's own files become such examples; None: that is not known.
         example_groups: how examples can be grouped, by the name of a grouping and by split: `{"speaker": {"train":
             ExampleGroups.of(speakers), …}}`. `task.across=speaker` takes support set and queries from different ones.
+        display: returns how examples are shown to people, who may need more than their numbers.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -157,6 +159,7 @@ class ClassDataset:
     out_of_scope: Values | None = None
     encoding: Callable[[], Encoding] | None = field(default=None, compare=False)
     example_groups: Mapping[str, Mapping[Split, ExampleGroups]] = field(default_factory=dict)
+    display: Callable[[], Display] = Display
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):

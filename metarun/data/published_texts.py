@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
         parsed = parse_json(gzip.decompress(content) if path.suffix == ".gz" else content)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error})", "fetch it again.") from error
     if not isinstance(parsed, dict):
         raise UserError(f"{path} is not a JSON object", "fetch it again.")
@@ -130,8 +131,8 @@ def _read_banking77(place: Path) -> tuple[Texts, tuple[str, ...]]:
     classes: Texts = {}
     for content in _files(place, ("train.csv", "test.csv")):
         for row in csv.DictReader(io.StringIO(content, newline="")):
-            if "text" not in row or "category" not in row:
-                raise UserError(f"{place} has a table without the columns text and category", "fetch it again.")
+            if row.get("text") is None or row.get("category") is None:
+                raise UserError(f"{place} has a row without text or category", "fetch it again.")
             classes.setdefault(row["category"], []).append(row["text"].strip())
     return dict(sorted(classes.items())), ()
 

@@ -4,12 +4,14 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.archive import ReadFile, open_files
+from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
@@ -20,6 +22,7 @@ from metarun.errors import UserError, counted
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raise it with every change that can change a number of a spectrogram
+_VECTORS = "the mean and deviation of log-mel over time"  # by which the floor compares sounds
 LARGEST = 1 << 30  # bytes of one recording
 _DIGITS = 6  # of mean and deviation, so that the order of summation changes nothing
 
@@ -72,7 +75,16 @@ def read_recordings(
         grouping: {split: ExampleGroups.of(group_of[file] for file in reader.kept[split]) for split in SPLITS}
         for grouping, group_of in (groups or {}).items()
     }
-    return ClassDataset(name, examples, told, "over_time", example_groups=example_groups, encoding=lambda: encoding)
+    display = partial(Display, sound=True, vectors=_VECTORS)
+    return ClassDataset(
+        name,
+        examples,
+        told,
+        "over_time",
+        example_groups=example_groups,
+        encoding=lambda: encoding,
+        display=display,
+    )
 
 
 def standardised(maps: Maps, mean: float, deviation: float) -> Maps:
@@ -142,6 +154,6 @@ class _Reader:
             return ()
         longest = max(self.lengths) / self.log_mel.rate
         return (
-            f"all but the middle data.seconds={self.log_mel.seconds:g} of {longer:,} longer recordings, "
-            f"the longest of {longest:.1f} s",
+            f"the ends of {counted(longer, 'recording')} longer than data.seconds={self.log_mel.seconds:g} (up to "
+            f"{longest:.1f} s)",
         )

@@ -129,6 +129,6 @@ class RegressionTable:
         found = entity_rows(table, root, columns, self.missing, self.header, self.min_rows)
         by_column = None
         if self.split_column is not None:
-            by_column = words_by_name(root, found.rows, self.split_column, "entity")
+            by_column = words_by_name(root, found.rows, self.split_column, "entity", self.header)
         lists, skipped = choose_splits(str(root), list(found.rows), self.split, self.split_seed, by_column, "entity")
         return entity_dataset(self.name, found, lists, skipped, self.standardise, self.standardise_targets)

@@ -125,7 +125,9 @@ class Table:
             table = table[~unlabelled]
         check_filled(table, root, self.groups, self.header)
         rows = rows_by_name(table, label)
-        by_column = None if self.split_column is None else words_by_name(root, rows, self.split_column, "class")
+        by_column = (
+            None if self.split_column is None else words_by_name(root, rows, self.split_column, "class", self.header)
+        )
         lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
         skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
         read = {"label": label, "header": self.header, "missing": self.missing == "mean"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -9,45 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
+from metarun.data.table_columns import CategoricalColumn, Column, NumericColumn
 from metarun.data.table_file import line_of
 from metarun.errors import UserError, counted
 
 Missing = Literal["mean", "error"]
 _MOST_CATEGORIES = 1_000  # of a column; one with more is no category
-
-
-@dataclass(frozen=True)
-class NumericColumn:
-    """A column of numbers: z = (x - mean) / deviation; what is missing becomes the mean, 0."""
-
-    name: str
-    mean: float
-    deviation: float
-
-    def vectors(self, column: "pd.Series[float]") -> NDArray[np.float32]:
-        """Return (rows, 1)."""
-        values = (column.to_numpy(np.float64) - self.mean) / self.deviation
-        found: NDArray[np.float32] = np.nan_to_num(values, nan=0.0).astype(np.float32)[:, None]
-        return found
-
-
-@dataclass(frozen=True)
-class CategoricalColumn:
-    """A column of categories, one-hot; a category that meta-train does not have, and a missing one, is all zeros."""
-
-    name: str
-    categories: tuple[str, ...]
-
-    def vectors(self, column: "pd.Series[str]") -> NDArray[np.float32]:
-        """Return (rows, categories)."""
-        codes = pd.Index(list(self.categories), dtype="string").get_indexer(pd.Index(column.astype("string")))
-        found = np.zeros((len(column), len(self.categories)), np.float32)
-        rows = np.flatnonzero(codes >= 0)
-        found[rows, codes[rows]] = 1.0
-        return found
 
 
 @dataclass(frozen=True)
@@ -58,7 +30,7 @@ class TableFeatures:
         columns: in the order of the table.
     """
 
-    columns: tuple[NumericColumn | CategoricalColumn, ...]
+    columns: tuple[Column, ...]
 
     @classmethod
     def of(cls, train: pd.DataFrame, columns: Sequence[str], standardise: bool) -> Self:
@@ -128,7 +100,7 @@ class TableFeatures:
         return np.concatenate([column.vectors(rows[column.name]) for column in self.columns], axis=1)
 
 
-def _column(values: "pd.Series[float]", name: str, standardise: bool) -> NumericColumn | CategoricalColumn:
+def _column(values: "pd.Series[float]", name: str, standardise: bool) -> Column:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         numbers = values.to_numpy(np.float64)
         known = numbers[~np.isnan(numbers)]
@@ -186,7 +158,9 @@ def class_name(label: Any) -> str | None:
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
 
 
-def words_by_name(place: Path, rows: Mapping[str, pd.DataFrame], column: str, noun: str) -> dict[str, str]:
+def words_by_name(
+    place: Path, rows: Mapping[str, pd.DataFrame], column: str, noun: str, header: bool
+) -> dict[str, str]:
     """Return the word in `column` of each class or entity.
 
     Raises:
@@ -194,13 +168,16 @@ def words_by_name(place: Path, rows: Mapping[str, pd.DataFrame], column: str, no
     """
     found = {}
     for name, own in rows.items():
-        words = own[column].astype(str).str.strip().unique().tolist()
-        if len(words) > 1:
+        words = own[column].fillna("").astype(str).str.strip()
+        other = (words != words.iloc[0]).to_numpy()
+        if other.any():
+            lines = [line_of(int(own.index[at]), header) for at in (0, int(other.argmax()))]
             raise UserError(
-                f"{noun} '{name}' of {place} has rows of '{words[0]}' and of '{words[1]}' in column '{column}'",
+                f"{noun} '{name}' of {place} has '{words.iloc[0]}' in column '{column}' in line {lines[0]} but "
+                f"'{words[other].iloc[0]}' in line {lines[1]}",
                 f"give each {noun} to one split.",
             )
-        found[name] = words[0]
+        found[name] = str(words.iloc[0])
     return found
 
 
@@ -230,6 +207,7 @@ def class_dataset(
         UserError: as `TableFeatures.of`.
     """
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
+    vectors = "standardised rows" if standardise else "rows"
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
     encoding = Encoding("rows", {"inputs": features.to_plain(), "targets": None, **read})
     of_split = {split: pd.concat([rows[c] for c in lists[split]]) for split in SPLITS}
@@ -237,4 +215,7 @@ def class_dataset(
         column: {split: ExampleGroups.of(of_split[split][column].astype(str).str.strip()) for split in SPLITS}
         for column in groups
     }
-    return ClassDataset(name, splits, skipped, example_groups=example_groups, encoding=lambda: encoding)
+    display = partial(Display, inputs=features.columns, vectors=vectors)
+    return ClassDataset(
+        name, splits, skipped, example_groups=example_groups, encoding=lambda: encoding, display=display
+    )

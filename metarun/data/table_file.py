@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from metarun.data.text_file import decoded
 from metarun.errors import UserError, did_you_mean
 from metarun.system.paths import is_file
 
@@ -40,6 +41,10 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
             table = _read_csv(path, "\t" if suffix == ".tsv" else ",", header)
     except UserError:
         raise
+    except UnicodeDecodeError as error:
+        if suffix == path.suffix.lower():  # else it is packed
+            decoded(path.read_bytes(), str(path))  # raises, with the line
+        raise UserError(f"{path} is not UTF-8", "convert it, such as by `iconv -f latin1 -t utf-8`.") from error
     except ImportError as error:
         raise UserError(f"{path} needs openpyxl", "pip install 'metarun[excel]'.") from error
     except Exception as error:  # pandas and its readers raise a dozen kinds on foreign bytes

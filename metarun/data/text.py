@@ -4,12 +4,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from metarun.data.cache import Storage
 from metarun.data.class_splits import choose_splits
 from metarun.data.dataset_cache import DatasetCache, content_of
+from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split, Values
@@ -173,7 +175,16 @@ class Text:
         unlisted = (*left_out.unlisted, *unlisted, *cut)
         groups = {name: _groups(texts, i, lists) for i, name in enumerate(self.columns.groups)}
         told = Skipped(unlisted, (*left_out.warnings, *notes))
-        return ClassDataset(self.name, splits, told, example_groups=groups, encoding=lambda: encoding)
+        vectors = "TF-IDF" if self.features == "tfidf" else "counts of tokens"
+        of_test = [text for class_name in lists["test"] for text in classes[class_name]]
+        return ClassDataset(
+            self.name,
+            splits,
+            told,
+            example_groups=groups,
+            encoding=lambda: encoding,
+            display=partial(Display, texts=of_test, vectors=vectors),
+        )
 
     def _features(
         self, classes: Classes, lists: Mapping[Split, Sequence[str]]

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,7 @@ def _content(path: Path) -> str:
         content = path.read_bytes()
         if path.suffix.lower() == ".gz":
             content = gzip.decompress(content)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}).") from error
     return decoded(content, str(path))
 
@@ -197,7 +198,18 @@ def _labelled(row: Mapping[str, object], line: int, root: Path, columns: Columns
     groups = tuple(_word(row[column]) for column in columns.groups)
     if not all(groups):
         raise UserError(f"{place} has no value in '{columns.groups[groups.index('')]}' (data.groups)", "fill it.")
-    return LabelledText((text or "").strip(), _word(row.get(columns.label)), split, place, line, groups)
+    found = LabelledText((text or "").strip(), _word(row.get(columns.label)), split, place, line, groups)
+    _check_characters(found)
+    return found
+
+
+def _check_characters(found: LabelledText) -> None:
+    """Raise a UserError for half a surrogate pair, which JSON can escape but no file can hold."""
+    try:
+        f"{found.text}{found.label}{found.split}".encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise UserError(f"{found.place} has {half!a}, which is half a character", "correct it.") from None
 
 
 def _word(value: object) -> str:

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed
 from metarun.evaluation.feature_cache import on_cached_features
-from metarun.results.example_tasks import TASKS, ExampleTask, is_displayable, shrink
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
 from metarun.system.memory import is_out_of_memory
@@ -250,48 +249,6 @@ def adaptation_ms(
         wall.append(time.perf_counter() - started)
         cpu.append(time.process_time() - used)
     return 1000 * min(wall[2:]), 1000 * min(cpu[2:])
-
-
-@torch.no_grad()
-def predict_examples(
-    algorithm: Algorithm,
-    stream: TaskStream,
-    steps: int,
-    tasks: Sequence[int],
-    check_interrupt: Callable[[], None] = lambda: None,
-) -> list[ExampleTask]:
-    """Return the first few of some tasks with an algorithm's predictions; empty if they cannot be displayed.
-
-    Args:
-        algorithm: with the evaluated weights.
-        stream: of tasks.
-        steps: of adaptation.
-        tasks: their numbers in the stream, without those that diverged.
-        check_interrupt: called before each task; raises when the user wants to stop.
-    """
-    algorithm.eval()
-    shown = []
-    for i in tasks[:TASKS]:
-        check_interrupt()
-        task = stream.draw(i, 1)
-        regression = task.regression
-        support_x, query_x = task.support_x, task.query_x
-        if (
-            isinstance(support_x, dict)
-            or isinstance(query_x, dict)
-            or not is_displayable(task.example_shape, regression, task.query_y.shape[-1])
-        ):
-            return []
-        predictions = algorithm.predict(task, steps)[-1].float()  # (1, queries, way)
-        if not predictions.isfinite().all():  # a single task rounds differently than one in a chunk
-            continue
-        arrays = (
-            *(support_x, task.support_y, query_x, task.query_y),
-            predictions if regression else predictions.argmax(-1),
-            predictions.new_empty(1, 0) if regression else confidence(predictions),
-        )
-        shown.append(shrink(ExampleTask(*(tensor[0].cpu().numpy() for tensor in arrays))))
-    return shown
 
 
 def _wait_for(device: torch.device) -> None:

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from metarun.reporting.shortfall import shortfall_message
-from metarun.results.metrics import RIDGE_FLOOR, RIDGE_IS, figure, metric_of
+from metarun.results.metrics import RIDGE_FLOOR, RIDGE_IS, figure, floor_text, metric_of
 from metarun.results.records import excludes_diverged
 from metarun.results.set_rows import set_count, with_set_rows
 from metarun.results.settings import long_setting
@@ -60,7 +60,7 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     by_step = [metric.text(value, metric.brief_digits) for value in record.get(metric.by_step, [])]
     table.add_row("by step", _curve(by_step, record.get("steps_asked")))
     if record.get(metric.floor) is not None:
-        table.add_row("floor", f"{metric.text(record[metric.floor])} ({metric.floor_is}, same tasks)")
+        table.add_row("floor", f"{metric.text(record[metric.floor])} ({floor_text(record)}, same tasks)")
     if record.get(RIDGE_FLOOR) is not None:
         table.add_row("ridge floor", f"{metric.text(record[RIDGE_FLOOR])} ({RIDGE_IS}, same tasks)")
     for kind, queries in QUERIES.items():

@@ -25,7 +25,7 @@ class Metric:
         prefix: distinguishes a value from other metrics in the same column.
         title: short title of an axis or column.
         axis: long title of an axis.
-        floor_is: how the value of the key `floor` is computed.
+        floor_is: how the value of the key `floor` is computed, a template filled by `floor_text`.
         setting: template that describes a task, filled from a record.
         queries: what `test_query` counts.
     """
@@ -101,7 +101,7 @@ ACCURACY = Metric(
     prefix="",
     title="accuracy %",
     axis="accuracy, %",
-    floor_is="the nearest centroid of raw inputs",
+    floor_is="the nearest centroid of {floor_inputs}",
     setting="{test_way}-way {test_shot}-shot",
     queries="queries a class",
 )
@@ -132,10 +132,15 @@ def metric_of(record: Mapping[str, Any]) -> Metric:
     return MSE if MSE.key in record else ACCURACY
 
 
+def floor_text(record: Mapping[str, Any]) -> str:
+    """Return what the value of the key `floor` is: "the nearest centroid of TF-IDF"."""
+    return metric_of(record).floor_is.format(floor_inputs=record.get("floor_inputs") or "raw inputs")
+
+
 def best_floor(record: Mapping[str, Any]) -> tuple[float, str] | None:
     """Return the best of what a row says is reached without any training, and what it is; None: it says nothing."""
     metric = metric_of(record)
-    floors = {metric.floor_is: record.get(metric.floor), RIDGE_IS: record.get(RIDGE_FLOOR)}
+    floors = {floor_text(record): record.get(metric.floor), RIDGE_IS: record.get(RIDGE_FLOOR)}
     found = [(value, what) for what, value in floors.items() if value is not None]
     return max(found, key=lambda floor: metric.score(floor[0]), default=None)
 

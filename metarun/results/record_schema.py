@@ -103,7 +103,9 @@ OPTIONAL: Mapping[str, Kind] = {
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),
-    **dict.fromkeys(("stream_hash", "data_hash", "seedless_id", "checkpoint_hash", "trained_data_hash"), _text),
+    **dict.fromkeys(
+        ("stream_hash", "data_hash", "seedless_id", "checkpoint_hash", "trained_data_hash", "floor_inputs"), _text
+    ),
     **dict.fromkeys(("query", "train_query", "parameters", "best_iteration"), _count),
     **dict.fromkeys(("train_way", "train_shot"), lambda value: _count(value) or is_range(value)),
     **dict.fromkeys(("looks", "figures_seen", "steps_asked"), _count),

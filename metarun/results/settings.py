@@ -23,7 +23,10 @@ def short_setting(record: Record, of: Literal["test_", ""] = "test_") -> str:
 
 def long_setting(record: Record) -> str:
     """Return the setting that a run was tested in: "20-way 1-shot within alphabet", "10 support points"."""
-    return metric_of(record).setting.format_map(record) + _drawn(record, "test_")
+    text = metric_of(record).setting.format_map(record)
+    if text == "1 support points":
+        text = text.removesuffix("s")
+    return text + _drawn(record, "test_")
 
 
 def _drawn(record: Record, of: str) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from metarun.config.schema import Config
 from metarun.errors import RunFailed, TrainingDiverged, UserError
-from metarun.evaluation.evaluate import predict_examples
+from metarun.evaluation.example_predictions import predict_examples
 from metarun.loggers.run_log import logging_to
 from metarun.loggers.terminal import RobustConsole, Screen
 from metarun.results import provenance
@@ -114,6 +114,6 @@ def meta_test(
     if parts.config.get("audit"):
         with screen.phase("auditing", f"auditing {run.path.name}"):
             tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
-    examples = predict_examples(algorithm, stream, steps, finite, interruption.check)
+    examples = predict_examples(algorithm, stream, steps, finite, interruption.check, parts.source.display)
     record = {"id": run.id, "status": "done", **trained, **tested}
     return run.finish(record, task_columns(found, aurocs), examples, training)

@@ -191,6 +191,7 @@ def describe_conditions(parts: Parts) -> Record:
         "tf32": config.get("tf32", False),
         "deterministic": config.get("deterministic", False),
         "data_hash": parts.data_hash,
+        **({"floor_inputs": vectors} if (vectors := parts.source.display().vectors) else {}),
         **_duplicates(parts),
         "version": __version__,
         "commit": provenance.commit(),

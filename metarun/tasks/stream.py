@@ -9,6 +9,7 @@ import torch
 
 from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, MixedDatasets, Split
+from metarun.data.display import Display
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
@@ -54,6 +55,7 @@ class TaskSource:
         train_classes: how many classes meta-train has; None in regression.
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
         tested_sets: how many data sets a meta-test has as many tasks of.
+        display: returns how examples are shown to people.
     """
 
     kind: Kind
@@ -62,6 +64,7 @@ class TaskSource:
     outputs: int | None = None
     tested_sets: int = 1
     train_classes: int | None = None
+    display: Callable[[], Display] = Display
     _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(
@@ -140,6 +143,7 @@ class ClassSource(TaskSource):
         self.splits = data.splits
         self.train_classes = len(data.splits["train"].class_names)
         self.floor_vectors = data.floor_vectors
+        self.display = data.display
 
 
 class EntitySource(TaskSource):
@@ -151,6 +155,7 @@ class EntitySource(TaskSource):
     def __init__(self, data: EntityDataset) -> None:
         super().__init__(data, data.inputs)
         self.outputs = data.outputs
+        self.display = data.rows.display
 
 
 class FunctionSource(TaskSource):

@@ -35,6 +35,17 @@ def test_distances_are_squared_euclidean():
     assert distances.tolist() == [[25.0], [16.0]]
 
 
+@pytest.mark.parametrize("numbers", [1_999, 2_000])
+def test_distances_of_long_rows_are_those_of_short_ones_to_rounding(numbers):
+    random = torch.Generator().manual_seed(0)
+    points, centres = (torch.rand(count, numbers, generator=random) for count in (30, 5))
+    points[0] = centres[1]
+    expected = torch.cdist(points.double(), centres.double()).square()
+    torch.testing.assert_close(squared_distances(points, centres).double(), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(squared_distances(points.double(), centres.double()), expected, rtol=1e-9, atol=1e-9)
+    assert (squared_distances(points, centres) >= 0).all()
+
+
 def test_logits_follow_the_paper():
     protonet, tasks = make_protonet().eval(), make_tasks()
     for t in range(len(tasks)):

@@ -264,6 +264,23 @@ def test_regression_has_a_different_floor(compare):
     assert "The floor is the nearest centroid of raw inputs, in regression the mean of the support targets." in printed
 
 
+def test_the_floor_column_has_the_better_floor_and_says_what_it_is(metarun):
+    text = record(id="0000000a", floor_accuracy=0.76, floor_inputs="TF-IDF")
+    ridge = record(id="0000000b", mse=1.0, floor_mse=4.0, floor_ridge_mse=2.0)
+    del ridge["accuracy"]
+    for own in (text, ridge):
+        folder = Path("results/runs") / own["id"]
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(own))
+    printed = " ".join(metarun("compare", "--format", "md").out.split())
+    assert "| 76.0 |" in printed
+    assert "| 2.000 |" in printed
+    assert (
+        "The floor is the nearest centroid of TF-IDF, in regression the better of the mean of the support targets and "
+        "ridge regression of each task's support set."
+    ) in printed
+
+
 def test_many_rows_are_written_as_plain_text(compare):
     records = [record(id=f"{i:08x}", accuracy=i / 600) for i in range(501)]
     code, printed, _ = compare(records=records)

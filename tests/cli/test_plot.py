@@ -333,5 +333,5 @@ def test_tasks_are_drawn_with_the_predictions_of_their_queries(draw, regression)
         assert len(axes.images) == 2 * (2 + 4)
         written = [text.get_text() for text in axes.texts]
         assert written[: len(written) // 2] == ["support", "queries", "A", "✓ 90", "✗ B 51", "B", "✓ 100", "✓ 20"]
-    setting = "1 support points" if regression else "5-way 1-shot"
+    setting = "1 support point" if regression else "5-way 1-shot"
     assert f"maml on glyphs, {setting}: the first meta-test tasks" in texts(figure)

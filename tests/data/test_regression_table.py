@@ -172,7 +172,7 @@ def test_check_names_entities_and_the_state_of_the_cache(write):
         (
             {"part": "test"},
             {"split_column": "part", "drop": []},
-            r"entity 'm0' of .* has rows of 'train' and of",
+            r"entity 'm0' of .* has 'train' in column 'part' in line 2 but 'test' in line 3; give each entity to one",
         ),
     ],
 )

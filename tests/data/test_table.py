@@ -207,7 +207,7 @@ def test_check_says_what_there_is_and_whether_the_cache_agrees(write):
         (
             lambda t: t.assign(part=["test", *t["part"][1:]]),
             {"split_column": "part", "drop": []},
-            r"class 'class 0' of .* has rows of 'test' and of 'train' in column 'part'; give each class to one split",
+            r"class 'class 0' of .* has 'test' in column 'part' in line 2 but 'train' in line 3; give each class",
         ),
         (
             lambda t: t.assign(part=t["part"].replace("val", "dev")),
@@ -251,3 +251,9 @@ def test_what_is_wrong_is_one_sentence(write, change, settings, sentence):
 def test_a_file_that_is_no_table_is_one_sentence(write, name, content, sentence):
     with pytest.raises(UserError, match=sentence):
         load(write(content, name))
+
+
+def test_a_table_that_is_not_utf_8_is_refused_with_the_line(tmp_path):
+    (tmp_path / "t.csv").write_bytes("kind,size\na,1\nété,2\n".encode("latin1"))
+    with pytest.raises(UserError, match=r"line 3 of .*t\.csv is not UTF-8 \(byte 0xe9\); convert the file, such as by"):
+        load(tmp_path / "t.csv")

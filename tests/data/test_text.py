@@ -161,6 +161,12 @@ def test_a_line_break_in_a_text_does_not_shift_the_line_that_is_named(root, tmp_
         ("a.jsonl", b'{"text": "a", "label": 1}\n\n[1]\n', "line 3 of {path} is not a JSON object; write"),
         ("a.jsonl", b'{"text": 7, "label": 1}\n', "line 1 of {path} has int 7 for a text (data.text); write a text"),
         ("a.jsonl", b"{'text'}\n", "line 1 of {path} cannot be read as JSON (Expecting property name"),
+        ("a.jsonl", b'{"text": "\\ud800x", "label": "b"}', r"line 1 of {path} has '\ud800', which is half a character"),
+        (
+            "a.csv.gz",
+            gzip.compress(b"")[:10] + b"\xff" * 9,
+            "{path} cannot be read (Error -3 while decompressing",
+        ),
         ("a.csv.gz", b"text,label\n", "{path} cannot be read (Not a gzipped file"),
         ("a.parquet", b"PAR1", "{path} cannot be read as a table ("),
         ("a.doc", b"x", "data.root={path} is not a file of texts that metarun reads; convert it to .csv, .tsv"),

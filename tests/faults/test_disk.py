@@ -1,6 +1,7 @@
 """A full disk, missing permissions, removed folders: an error message, and the same command resumes afterwards."""
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 from tests.faults.bent import (
     BALLAST,
     at_renaming,
+    die,
     fill_disk,
     lose_permissions,
     print_to,
@@ -20,9 +22,11 @@ from tests.faults.bent import (
     replace_by_a_file,
     write_no_more,
 )
-from tests.faults.commands import Ended, metarun
+from tests.faults.commands import Command, Ended, metarun
 from tests.faults.conftest import TINY, assert_same_numbers, no_traceback, the_run, undisturbed
 from tests.support.fake_images import write_pictures
+from tests.support.fake_sounds import write_tones
+from tests.support.fake_texts import write_texts
 
 pytestmark = pytest.mark.command
 
@@ -170,6 +174,51 @@ def test_a_cache_that_does_not_fit_on_the_disk_is_reported_and_written_later(fol
     assert "cannot be written (File too large); set" in ended.err
     assert not list((folder / "data").rglob("*.tmp"))
     assert run(*words).code == 0
+
+
+def write_own_data(kind: str) -> str:
+    """Write a file or folder of a kind of data; return its path and the keys that it needs."""
+    if kind == "text":
+        write_texts(Path("own.csv"))
+        return "data.root=own.csv data.features=tokens backbone=bag"
+    if kind == "audio":
+        write_tones(Path("own"), [f"class{c}" for c in range(30)], 4)
+        return "data.root=own data.rate=8000 data.seconds=0.2 data.fft=256 data.hop=100"
+    rows = [f"{c},{c + i / 10},{i}" for c in range(30) for i in range(6)]
+    Path("own.csv").write_text("\n".join(["who,size,day", *rows]) + "\n")
+    return "data.root=own.csv " + ("data.label=who" if kind == "table" else "data.entity=who data.targets=[size]")
+
+
+@pytest.mark.slow
+@pytest.mark.sampled
+@pytest.mark.parametrize("kind", ["text", "audio", "table", "regression_table"])
+def test_a_cache_that_cannot_be_written_is_reported_and_written_later(kind, folder, run, monkeypatch):
+    monkeypatch.setenv("METARUN_DATA", str(folder / "data"))
+    monkeypatch.chdir(folder)
+    regression = kind == "regression_table"
+    words = ["train", f"data={kind}", *write_own_data(kind).split(), "test.tasks=4", "train.validate_tasks=2"]
+    words += ["algo=maml", "task=10points", "task.shot=2"] if regression else ["algo=nearest_centroid"]
+    words += ["task.query=2", "train.iterations=2", "train.validate_every=2"]
+    full = run(*words, before=write_no_more)
+    assert full.code == 2
+    assert full.err.startswith("metarun: error: ")
+    assert "cannot be written (File too large); set METARUN_DATA to a writable folder." in full.err
+    assert not list((folder / "data").rglob("*.tmp"))
+    (folder / "data").mkdir(exist_ok=True)
+    closed = run(*words, before=partial(lose_permissions, *(folder / "data").rglob("*"), folder / "data"))
+    assert closed.code == 2
+    assert "cannot be written (Permission denied); set METARUN_DATA to a writable folder." in closed.err
+    for path in (folder / "data", *(folder / "data").rglob("*")):
+        path.chmod(0o755)
+    for nth in (1, 2, 3):
+        killed = Command(words, folder, partial(at_renaming, nth, die)).end()
+        assert killed.code in (0, -signal.SIGKILL), killed
+    assert run(*words).code == 0
+    for cache in (folder / "data").rglob("*-t*.npz"):
+        cache.write_bytes(cache.read_bytes()[:-40])
+    again = run(*words, "seed=1")
+    assert again.code == 0
+    assert "rebuilding it" in again.out + again.err
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def accepted_or_refused(call: Callable[[], Any]) -> Any:
         try:
             returned = call()
         except (UserError, RunFailed) as error:
-            _check_sentence(str(error))
+            check_sentence(str(error))
             tried["refused"] += 1
             return None
     tried["accepted"] += 1
@@ -155,13 +155,14 @@ def _check(answer: Answer) -> None:
     if answer.code:
         last = answer.err.splitlines()[-1]
         assert last.startswith(("metarun: error: ", "package '")), answer  # the second is from Hydra
-        _check_sentence(last)
+        check_sentence(last)
         assert len(last) <= MAX_LENGTH or last.startswith("package"), (
             f"a message of {len(last):,} characters: {last[:200]}"
         )
 
 
-def _check_sentence(text: str) -> None:
+def check_sentence(text: str) -> None:
+    """Check that a message says something, to people."""
     assert text.strip(), "an empty message"
     assert not re.search(r"<[\w.]+ object at 0x", text), text
 

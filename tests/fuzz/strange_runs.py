@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -120,6 +121,16 @@ def example_task(regression: bool) -> ExampleTask:
 
 
 @cache
+def named_task(regression: bool) -> ExampleTask:
+    """One of rows of a table, or of entities."""
+    if regression:
+        names = np.array(["time", "motor"])
+        return replace(example_task(regression), names=names)
+    cells = [np.array([[f"{i}", "<b>"] for i in range(count)]) for count in (5, 10)]
+    return replace(example_task(regression), support_x=cells[0], query_x=cells[1], names=np.array(["size", "colour"]))
+
+
+@cache
 def examples(regression: bool) -> bytes:
     path = Path("written.npz")
     save(path, [example_task(regression)])
@@ -131,7 +142,8 @@ def examples(regression: bool) -> bytes:
 @st.composite
 def strange_examples(draw: Any) -> bytes:
     """An examples.npz with arrays of other types, shapes and values, or with a pickle."""
-    arrays = {f"{name}_0": array for name, array in vars(example_task(draw(st.booleans()))).items()}
+    task = draw(st.sampled_from([example_task, named_task]))(draw(st.booleans()))
+    arrays = {f"{name}_0": array for name, array in vars(task).items()}
     for name in draw(st.lists(st.sampled_from(sorted(arrays)), max_size=2)):
         array = arrays[name]
         change = draw(
@@ -152,6 +164,7 @@ def strange_examples(draw: Any) -> bytes:
                     ),
                     *(lambda a: np.zeros((2_000, *a.shape[1:]), a.dtype), lambda a: a.astype(np.float64) * 1e300),
                     *(lambda a: np.zeros((*a.shape[:1], 1, 1, 900), np.uint8), lambda a: np.zeros((), a.dtype)),
+                    *(lambda a: np.full(a.shape, "\ud800"), lambda a: np.full(a.shape, "long" * 100)),
                     *(lambda a: np.zeros((*a.shape[:1], 0, 6, 6), np.uint8), lambda a: a.astype(complex)),
                 ]
             )

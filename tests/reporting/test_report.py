@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -144,10 +145,52 @@ def test_regression_is_drawn_as_errors_and_waves(report):
     write_run("1", by_step=errors, examples=[wave_task()], mse=1.17, test_data="sinusoid", data="sinusoid", test_way=1)
     assert report()[0] == 0
     shown = page().text
-    assert "sinusoid, 1 support points" in shown
+    assert "sinusoid, 1 support point" in shown
     assert "mean squared error" in shown
     assert "Calibration" not in shown
     assert "support points, the function, and the predictions" in [t.get("aria-label") for t in page().all("svg")]
+
+
+def test_texts_and_rows_are_written_out_with_their_predictions(report):
+    labels, predicted = np.array([0, 1], np.int16), np.array([0, 0], np.int16)
+    certain, rows = np.array([0.9, 0.6], np.float32), np.array([["1.5", "<b>"], ["2", "red"]])
+    table = ExampleTask(rows, labels, rows, labels, predicted, certain, np.array(["size", "colour"]))
+    texts = ExampleTask(rows[:, :1], labels, rows[:, 1:], labels, predicted, certain)
+    write_run("1", examples=[table, texts])
+    assert report()[0] == 0
+    rows = page().rows[2:]
+    assert rows[:4] == [
+        ["", "", "size", "colour", "predicted"],
+        ["A", "support", "1.5", "<b>", ""],
+        ["", "queries", "1.5", "<b>", "✓ 90"],
+        ["B", "support", "2", "red", ""],
+    ]
+    assert rows[4:8] == [
+        ["", "queries", "2", "red", "✗ A 60"],
+        ["", "", "text", "predicted"],
+        ["A", "support", "1.5", ""],
+        ["", "queries", "<b>", "✓ 90"],
+    ]
+
+
+def test_rows_of_several_inputs_are_drawn_one_target_each(report):
+    x, y = np.float32([[0], [1]]), np.float32([[0, 5], [1, 6]])
+    task = ExampleTask(x, y, x, y, y + 1, np.empty(0, np.float32), np.array(["time", "motor", "total"]))
+    write_run("1", by_step=np.array([[4.0, 3.0], [1.0, 2.0]]), examples=[task], mse=1.17, test_way=1)
+    assert report()[0] == 0
+    labels = [tag.get("aria-label") for tag in page().all("svg")]
+    assert "motor by time: support rows, queries, and their predictions" in labels
+    assert "total by time: support rows, queries, and their predictions" in labels
+    assert "drawn along time" in page().text
+
+
+def test_pictures_keep_their_shape_and_spectrograms_name_their_axes(report):
+    task = example_task()
+    sounds = np.zeros((2, 1, 4, 6), np.uint8)
+    write_run("1", examples=[replace(task, support_x=sounds, query_x=sounds, names=np.array(["time", "frequency"]))])
+    assert report()[0] == 0
+    assert "aspect-ratio:6/4" in Path("report.html").read_text()
+    assert "spectrograms: time to the right, frequency upwards" in page().text
 
 
 def test_it_works_offline_and_runs_only_its_own_script(report):

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from metarun.algorithms import MAML, ProtoNet
 from metarun.errors import UserError
-from metarun.evaluation.evaluate import evaluate_predictions, predict_examples
-from metarun.results.example_tasks import SIDE, ExampleTask, is_displayable, load, save, shrink
+from metarun.evaluation.evaluate import evaluate_predictions
+from metarun.evaluation.example_predictions import predict_examples
+from metarun.results.example_tasks import SIDE, ExampleTask, is_picture, load, save, shrink
 from tests.support.synthetic import make_conv4, make_stream
 
 
@@ -22,6 +25,44 @@ def test_saved_tasks_are_loaded(tmp_path):
         for name, array in vars(saved).items():
             np.testing.assert_array_equal(array, getattr(loaded, name))
     assert [path.name for path in tmp_path.iterdir()] == ["examples.npz"]
+
+
+def rows_task(cells=2) -> ExampleTask:
+    x = np.array([["1.5", "red"], ["2", "–"]])[:, :cells]
+    labels = np.array([0, 1], np.int16)
+    names = np.array(["size", "colour"]) if cells > 1 else np.empty(0, "U1")
+    return ExampleTask(x, labels, x, labels, labels, np.array([0.5, 1], np.float32), names)
+
+
+def points_task() -> ExampleTask:
+    x, y = np.float32([[0], [1]]), np.float32([[0, 5], [1, 6]])
+    return ExampleTask(x, y, x, y, y + 1, np.empty(0, np.float32), np.array(["time", "a", "b"]))
+
+
+@pytest.mark.parametrize("task", [rows_task(), rows_task(1), points_task()])
+def test_texts_rows_and_named_points_are_loaded(tmp_path, task):
+    save(tmp_path / "examples.npz", [shrink(task), shrink(task)])
+    loaded = load(tmp_path / "examples.npz")
+    assert len(loaded) == 2
+    for name, array in vars(shrink(task)).items():
+        np.testing.assert_array_equal(array, getattr(loaded[1], name))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"names": np.array(["one"])},
+        {"names": np.array([1, 2])},
+        {"query_x": np.array([["a"], ["b"]])},
+        {"support_x": np.array([["a" * 1_000, "b"], ["c", "d"]])},
+        {"support_x": np.array([["\ud800", "b"], ["c", "d"]])},
+        {"query_y": np.float32([0, 1])},
+    ],
+)
+def test_texts_that_do_not_match_are_not_loaded(tmp_path, changed):
+    save(tmp_path / "examples.npz", [replace(rows_task(), **changed)])
+    with pytest.raises(UserError, match=r"examples\.npz cannot be read \(.+\); delete it"):
+        load(tmp_path / "examples.npz")
 
 
 def test_at_most_five_classes_and_three_examples_of_each_are_kept():
@@ -47,20 +88,18 @@ def test_values_outside_0_to_1_rescale_all_pictures_of_a_task():
 
 
 @pytest.mark.parametrize(
-    ("shape", "regression", "shown"),
+    ("shape", "shown"),
     [
-        ((1, 28, 28), False, True),
-        ((3, 84, 60), False, True),
-        ((4, 28, 28), False, False),
-        ((1, 1, 500), False, False),
-        ((64,), False, False),
-        ((1,), False, False),
-        ((1,), True, True),
-        ((2,), True, False),
+        ((1, 28, 28), True),
+        ((3, 84, 60), True),
+        ((4, 28, 28), False),
+        ((1, 1, 500), False),
+        ((64,), False),
+        ((1,), False),
     ],
 )
-def test_only_pictures_and_points_of_a_function_are_displayed(shape, regression, shown):
-    assert is_displayable(shape, regression) == shown
+def test_only_grey_and_colour_pictures_are_displayed_as_such(shape, shown):
+    assert is_picture(shape) == shown
 
 
 @pytest.mark.parametrize("method", [ProtoNet, lambda backbone: MAML(backbone, 5, 0.1, 1)])

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from metarun.results.metrics import ACCURACY, METRICS, MSE, figure, metric_of
+from metarun.results.metrics import ACCURACY, METRICS, MSE, best_floor, figure, floor_text, metric_of
+from metarun.results.settings import long_setting
 
 
 def test_the_metric_is_found_from_the_record():
@@ -55,3 +56,23 @@ def test_values_have_the_requested_number_of_digits():
 def test_a_difference_of_accuracies_is_in_percentage_points():
     assert ACCURACY.difference_text(0.0123, 0.004) == "+1.23 ± 0.40"
     assert MSE.difference_text(-0.0123, 0.004) == "-0.0123 ± 0.0040"
+
+
+def test_a_floor_is_called_by_what_it_compares():
+    assert floor_text({"accuracy": 0.5}) == "the nearest centroid of raw inputs"
+    assert floor_text({"accuracy": 0.5, "floor_inputs": "TF-IDF"}) == "the nearest centroid of TF-IDF"
+    assert floor_text({"mse": 0.5}) == "the mean of the support targets"
+
+
+def test_the_floor_of_regression_is_the_better_of_two():
+    assert best_floor({"mse": 0.5, "floor_mse": 0.4, "floor_ridge_mse": 0.3}) == (
+        0.3,
+        "ridge regression of each task's support set",
+    )
+    assert best_floor({"mse": 0.5, "floor_mse": 0.4}) == (0.4, "the mean of the support targets")
+
+
+def test_one_support_point_is_no_plural():
+    assert [long_setting({"mse": 1, "test_shot": shot}) for shot in (1, 10, 11)] == [
+        *("1 support point", "10 support points", "11 support points")
+    ]

@@ -1,9 +1,9 @@
-"""Example tasks as HTML: pictures with predictions, or the chart of a regression task."""
+"""Example tasks as HTML: pictures or texts with predictions, or the charts of a regression task."""
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,18 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from metarun.reporting.html.charts import wave
+from metarun.errors import printable
+from metarun.reporting.html.charts import predicted_rows, wave
 from metarun.results.example_tasks import ExampleTask, letter
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One thumbnail: the number of its picture on the strip and, for a query, the prediction."""
+class Shown:
+    """One example: the number of its picture on the strip or its texts and, for a query, the prediction."""
 
-    number: int
     label: str
+    number: int = 0
+    cells: tuple[str, ...] = ()
     predicted: str | None = None
     confidence: int | None = None  # percent
 
@@ -32,16 +34,26 @@ class Picture:
 
 @dataclass(frozen=True)
 class ShownTask:
-    """A task on the page: `rows` of (label, support, queries) with pictures from a strip, or a `chart`."""
+    """A task on the page: `charts`, or `rows` of (label, support, queries).
 
+    Args:
+        rows: of each class.
+        strip: the CSS class of the pictures' strip; "": examples are texts.
+        columns: names of the texts, if they are columns of a row.
+        axes: of a spectrogram, or of charts along one of several inputs; (): there are none.
+        charts: of each target, in regression.
+    """
+
+    rows: tuple[tuple[str, list[Shown], list[Shown]], ...] = ()
     strip: str = ""
-    rows: tuple[tuple[str, list[Picture], list[Picture]], ...] = ()
-    chart: Markup | None = None
+    columns: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    charts: tuple[Markup, ...] = ()
 
     @property
-    def queries(self) -> list[Picture]:
+    def queries(self) -> list[Shown]:
         """All queries of the task."""
-        return [picture for _, _, queries in self.rows for picture in queries]
+        return [example for _, _, queries in self.rows for example in queries]
 
 
 class Strips:
@@ -50,42 +62,70 @@ class Strips:
     def __init__(self) -> None:
         self.rules: dict[str, str] = {}  # image → name of its CSS class
         self.counts: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, int]] = {}  # height and width of a picture
 
     def add(self, pictures: NDArray[np.uint8]) -> str:
         """Add pictures (n, channels, height, width); return the CSS class of their strip."""
         image = _data_uri(pictures)
         name = self.rules.setdefault(image, f"strip{len(self.rules)}")
         self.counts[name] = len(pictures)
+        self.shapes[name] = (pictures.shape[2], pictures.shape[3])
         return name
 
     def css(self) -> Markup:
         """The CSS rules, which contain only base64 and numbers."""
         return Markup("\n").join(
-            Markup(".{}{{background-image:url({});--n:{}}}").format(name, image, self.counts[name])
+            Markup(".{}{{background-image:url({});--n:{};aspect-ratio:{}}}").format(
+                name, image, self.counts[name], _ratio(*self.shapes[name])
+            )
             for image, name in self.rules.items()
         )
 
 
 def shown(task: ExampleTask, strips: Strips) -> ShownTask:
     """Prepare a task for the page."""
+    names = tuple(map(printable, task.names.tolist()))
     if task.regression:
-        x, y, predicted = (array.ravel().tolist() for array in (task.query_x, task.query_y, task.predicted))
-        support = list(zip(task.support_x.ravel().tolist(), task.support_y.ravel().tolist(), strict=True))
-        truth, predictions = [*support, *zip(x, y, strict=True)], list(zip(x, predicted, strict=True))
-        return ShownTask(chart=wave(support, truth, predictions))
-    strip = strips.add(np.concatenate([task.support_x, task.query_x]))
+        return ShownTask(charts=tuple(_charts(task, names)), axes=names)
+    strip = "" if task.of_texts else strips.add(np.concatenate([task.support_x, task.query_x]))
     rows = []
     for label in np.unique(task.support_y):
         name = letter(label)
-        support_pictures = [Picture(int(i), name) for i in np.flatnonzero(task.support_y == label)]
+        support = [_shown(task, task.support_x, int(i), name) for i in np.flatnonzero(task.support_y == label)]
         queries = [
-            Picture(
-                len(task.support_x) + int(i), name, letter(task.predicted[i]), round(100 * float(task.confidence[i]))
+            replace(
+                _shown(task, task.query_x, int(i), name, len(task.support_x)),
+                predicted=letter(task.predicted[i]),
+                confidence=round(100 * float(task.confidence[i])),
             )
             for i in np.flatnonzero(task.query_y == label)
         ]
-        rows.append((name, support_pictures, queries))
-    return ShownTask(strip, tuple(rows))
+        rows.append((name, support, queries))
+    return ShownTask(tuple(rows), strip, *((names, ()) if task.of_texts else ((), names)))
+
+
+def _shown(task: ExampleTask, examples: NDArray[Any], i: int, label: str, before: int = 0) -> Shown:
+    if task.of_texts:
+        return Shown(label, cells=tuple(map(printable, examples[i].tolist())))
+    return Shown(label, before + i)
+
+
+def _charts(task: ExampleTask, names: Sequence[str]) -> Iterator[Markup]:
+    """Draw a regression task: as a function, or each target along one of several inputs."""
+    x, support_x = task.query_x.ravel().tolist(), task.support_x.ravel().tolist()
+    for target in range(task.query_y.shape[1]):
+        of_support, truth, predicted = (
+            list(zip(places, y[:, target].tolist(), strict=True))
+            for places, y in ((support_x, task.support_y), (x, task.query_y), (x, task.predicted))
+        )
+        if names:
+            yield predicted_rows(of_support, truth, predicted, names[0], names[1 + target])
+        else:
+            yield wave(of_support, [*of_support, *truth], predicted)
+
+
+def _ratio(height: int, width: int) -> str:
+    return "1" if height == width else f"{width}/{height}"
 
 
 def _data_uri(pictures: Sequence[Any] | NDArray[np.uint8]) -> str:

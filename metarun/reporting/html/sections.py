@@ -17,7 +17,7 @@ from metarun.reporting.html.charts import (
     scatter,
 )
 from metarun.reporting.html.run_files import DrawnRun, Floats, read
-from metarun.results.metrics import metric_of
+from metarun.results.metrics import best_floor, metric_of
 from metarun.results.records import Record, excludes_diverged
 from metarun.results.settings import drawn_how, long_setting
 from metarun.results.statistics import calibration, mean_and_ci95
@@ -144,7 +144,7 @@ def _adaptation(tested: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
 def _floor(records: Sequence[Record]) -> tuple[str, float] | None:
     """The floor, if it is the same for all runs."""
     metric = metric_of(records[0])
-    floors = {record.get(metric.floor) for record in records}
+    floors = {found[0] if (found := best_floor(record)) else None for record in records}
     if len(floors) != 1 or not isinstance(floor := floors.pop(), float):
         return None
     return "floor", metric.scale * floor

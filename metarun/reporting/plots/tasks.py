@@ -91,15 +91,20 @@ def _draw_picture(axes: Axes, picture: NDArray[Any], x: float, y: float, side: f
 
 
 def _draw_functions(tasks: Sequence[ExampleTask], width: float, foot: float) -> Figure:
-    height = WAVE_HEIGHT + foot
+    named = LINE if len(tasks[0].names) else 0.0  # of an axis
+    height = WAVE_HEIGHT + 2 * named + foot
     figure = Figure((width, height))
     panel = (width - MARGIN) / len(tasks)
     for i, task in enumerate(tasks):
-        box = ((i * panel + 0.4) / width, (foot + 0.25) / height, (panel - 0.45) / width, (WAVE_HEIGHT - 0.35) / height)
+        left, bottom = (i * panel + 0.4) / width, (foot + 0.25 + named) / height
+        box = (left, bottom, (panel - 0.45) / width, (WAVE_HEIGHT - 0.35) / height)
         axes = figure.add_axes(box)
-        x, truth, predicted = (array.ravel() for array in (task.query_x, task.query_y, task.predicted))
+        x, truth, predicted = task.query_x[:, 0], task.query_y[:, 0], task.predicted[:, 0]
         axes.vlines(x, truth, predicted, color=WRONG, linewidth=0.6)  # the errors
         axes.plot(x, truth, "o", color=GREY, markersize=3.5, markerfacecolor="white")
         axes.plot(x, predicted, "x", color=WRONG, markersize=3.5)
-        axes.plot(task.support_x.ravel(), task.support_y.ravel(), "o", color="black", markersize=3.5)
+        if len(task.names):
+            axes.set_xlabel(task.names[0], size=SMALL)
+            axes.set_title(task.names[1], size=SMALL, loc="left")
+        axes.plot(task.support_x[:, 0], task.support_y[:, 0], "o", color="black", markersize=3.5)
     return figure

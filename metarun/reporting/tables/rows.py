@@ -25,7 +25,7 @@ from metarun.reporting.tables.render import (
 )
 from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.reporting.tables.selection import sort_records
-from metarun.results.metrics import METRICS, figure, metric_of
+from metarun.results.metrics import METRICS, MSE, RIDGE_FLOOR, RIDGE_IS, best_floor, figure, floor_text, metric_of
 from metarun.results.records import Record, excludes_diverged, read_records
 from metarun.results.set_rows import set_count, with_set_rows
 from metarun.results.settings import DRAWN, WORDS, drawn_how, short_setting
@@ -83,7 +83,8 @@ def _data(record: Record) -> str:
 
 def _floor(record: Record) -> str:
     metric = metric_of(record)
-    return metric.fixed(record.get(metric.floor), metric.brief_digits)
+    floor = best_floor(record)
+    return metric.fixed(floor[0] if floor else None, metric.brief_digits)
 
 
 Group = Sequence[Record]  # runs that differ only in their seed
@@ -275,8 +276,12 @@ def _without_room(
 
 
 def _what_floors_are(records: list[Record]) -> str:
-    used = set(map(metric_of, records))
-    return f"The floor is {', in regression '.join(metric.floor_is for metric in METRICS if metric in used)}."
+    """Return a sentence on what the column says: of regression the better of two floors, where there are two."""
+    texts = {metric: sorted({floor_text(each) for each in records if metric_of(each) is metric}) for metric in METRICS}
+    if any(record.get(RIDGE_FLOOR) is not None for record in records):
+        texts[MSE] = [f"the better of {texts[MSE][0]} and {RIDGE_IS}"]
+    sentence = f"The floor is {', in regression '.join(' or '.join(each) for each in texts.values() if each)}."
+    return sentence.replace(" or the nearest centroid of ", " or of ")
 
 
 def _settings(groups: Sequence[Group]) -> tuple[dict[str, Callable[[Group], str]], list[str], list[bool]]:
