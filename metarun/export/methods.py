@@ -8,6 +8,7 @@ from metarun.api.run import Run
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 
+# Not finetune: where a gradient is zero but for rounding, Adam's step is the sign of the rounding.
 EXPORTED: dict[str, type[Algorithm]] = {
     "protonet": algorithms.ProtoNet,
     "matching": algorithms.MatchingNet,
@@ -22,7 +23,6 @@ EXPORTED: dict[str, type[Algorithm]] = {
     "mamlpp": algorithms.MAMLPlusPlus,
     "cavia": algorithms.CAVIA,
     "imaml": algorithms.IMAML,
-    "finetune": algorithms.FineTune,
 }
 
 
