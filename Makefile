@@ -21,10 +21,10 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-slow test-clusters test-all lint check bench bench-short bench-scale lock audit clean
+.PHONY: help run test test-fast test-slow test-clusters test-onnx test-tensorflow test-all lint check bench bench-short bench-scale lock audit clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## set up if needed, meta-train MAML and ProtoNet on built-in data, compare them
 	$(BIN)/metarun train algo=maml
@@ -32,21 +32,27 @@ run: $(INSTALLED)  ## set up if needed, meta-train MAML and ProtoNet on built-in
 	$(BIN)/metarun compare
 
 test: $(REFERENCES)  ## set up if needed, then run the tests that take seconds
-	$(PYTEST) -m "not slow and not cluster"
+	$(PYTEST) -m "not (slow or cluster or onnx or tensorflow)"
 	@$(MAKE) --no-print-directory report-skipped
 
 test-fast: $(INSTALLED)  ## run the quickest tests, within a minute; no whole commands, no learn2learn or easyfsl
-	$(PYTEST) -m "not (slow or cluster or command or peers or cross)"
+	$(PYTEST) -m "not (slow or cluster or onnx or tensorflow or command or peers or cross)"
 
 test-slow: $(REFERENCES)  ## run the slow tests
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not (onnx or tensorflow)"
 
 test-clusters: $(REFERENCES)  ## test sweeps on a local Slurm and Ray cluster, started on this machine; needs root
 	scripts/install_slurm.sh
 	$(BIN)/$(PIP) install -c constraints.txt -e '.[ray]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/clusters
 
-test-all: test test-slow  ## run all tests but test-clusters
+test-onnx: $(VENV)-onnx/.installed  ## run `metarun export format=onnx` for real, in an environment of its own, .venv-onnx
+	OMP_NUM_THREADS=1 $(VENV)-onnx/bin/python -m pytest -m onnx
+
+test-tensorflow: $(VENV)-tensorflow/.installed  ## the same for format=tensorflow and litert, in .venv-tensorflow (3.5 GB)
+	OMP_NUM_THREADS=1 $(VENV)-tensorflow/bin/python -m pytest -m tensorflow
+
+test-all: test test-slow  ## run all tests but test-clusters, test-onnx and test-tensorflow
 
 lint: $(INSTALLED)  ## check style, types and imports
 	$(BIN)/ruff check .
@@ -86,7 +92,7 @@ audit: $(TOOLS)/.installed  ## check the locked packages for known vulnerabiliti
 	$(TOOLS)/bin/python -m scripts.audit $(LOCKS) constraints.txt
 
 clean:  ## remove the environment, caches and builds; keep results/
-	rm -rf $(VENV) $(TOOLS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-onnx $(VENV)-tensorflow $(TOOLS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find metarun tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: report-skipped
@@ -110,6 +116,12 @@ $(INSTALLED): pyproject.toml constraints.txt requirements/build.lock requirement
 $(REFERENCES): $(INSTALLED) scripts/install_learn2learn.sh scripts/install_easyfsl.sh
 	scripts/install_learn2learn.sh $(VENV)
 	scripts/install_easyfsl.sh $(VENV)
+	@touch $@
+
+# The packages of an extra may clash with others, so each has an environment of its own.
+$(VENV)-onnx/.installed $(VENV)-tensorflow/.installed: $(VENV)-%/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/$(PIP) install -c constraints.txt -e '.[$*,text]' pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 $(TOOLS)/.installed: requirements/tools.lock

@@ -82,7 +82,7 @@ def ridge_regression(x: Tensor, y: Tensor, regularisation: Tensor) -> Tensor:
 
 
 def _solve(gram: Tensor, regularisation: Tensor, right: Tensor) -> Tensor:
-    regularised = gram + regularisation * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    regularised = gram + regularisation * torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
     # `_ex` does not synchronise to check for errors; the matrix is positive definite.
     factor, _ = torch.linalg.cholesky_ex(regularised)
     return torch.cholesky_solve(right, factor)

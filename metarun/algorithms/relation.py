@@ -75,13 +75,13 @@ class RelationNet(Stepless):
             classes = (equal_share[:, None] * classes).reshape(way, *support.shape[1:])  # (way, *map)
             pairs = torch.cat(
                 [
-                    classes[None].expand(len(query), *classes.shape),
-                    query[:, None].expand(len(query), *classes.shape),
+                    classes[None].expand(query.shape[0], *classes.shape),
+                    query[:, None].expand(query.shape[0], *classes.shape),
                 ],
                 dim=2,
             )  # (way * query, way, 2 * channels, height, width)
             logits = upcast(self.relation(pairs.flatten(0, 1)))
-        return logits.reshape(len(query), way)
+        return logits.reshape(query.shape[0], way)
 
 
 def relation_module(map_shape: tuple[int, int, int], hidden: int, norm: Norm) -> nn.Sequential:

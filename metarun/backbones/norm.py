@@ -145,7 +145,7 @@ class TaskNorm(nn.Module):
         """Normalise (n, channels, height, width)."""
         exact = upcast(x)
         support = exact[: _support.get()]
-        alpha = torch.sigmoid(self.slope * len(support) + self.offset)
+        alpha = torch.sigmoid(self.slope * support.shape[0] + self.offset)
         of_support, of_each = _moments(support, (0, 2, 3)), _moments(exact, (2, 3))
         mean = alpha * of_support[0] + (1 - alpha) * of_each[0]
         variance = alpha * (of_support[1] + (of_support[0] - mean).square())
@@ -172,8 +172,8 @@ class ExampleStatistics(nn.Module):
 def _standardise(x: Tensor, known: Tensor, over: tuple[int, ...]) -> Tensor:
     """Normalise x by the mean and variance of `known`, x or its first examples; bfloat16 becomes float32."""
     exact = upcast(x)
-    centred = exact - (exact if known is x else exact[: len(known)]).mean(over, keepdim=True)
-    return centred * (centred[: len(known)].square().mean(over, keepdim=True) + EPSILON).rsqrt()
+    centred = exact - (exact if known is x else exact[: known.shape[0]]).mean(over, keepdim=True)
+    return centred * (centred[: known.shape[0]].square().mean(over, keepdim=True) + EPSILON).rsqrt()
 
 
 def _moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ ARGUMENTS = {
     "compare": ("--rows", "--columns", "--where", "--sort", "--show", "--each-seed", "--against", "--format", "--help"),
     "rerun": ("--results-dir", "--into", "--device", "--help"),
     "report": ("--output", "--help"),
+    "export": ("run=", "format=", "--output", "--results-dir", "--steps", "--way", "--tasks", "--trust", "--help"),
     "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),
     "doctor": (),
 }

@@ -19,6 +19,7 @@ COMMANDS = {
     "rerun": "repeat a finished run and check that it reproduces its numbers",
     "adapt": "adapt a finished run to a few labelled pictures of yours",
     "predict": "predict the classes of new pictures",
+    "export": "write a finished run as a model: ONNX, torch.export, TensorFlow, LiteRT",
     "publish": "pack a finished run into one file for another machine",
     "import": "unpack such a file as a run",
     "runs": "list runs with their state: finished, running, interrupted, failed",
@@ -50,6 +51,7 @@ examples:
   metarun rerun RUN                                          can the numbers of a finished run be reproduced?
   metarun adapt run=RUN support=my_letters                   a few pictures of yours, one folder per class
   metarun predict learner.npz new_pictures                   the classes of new ones
+  metarun export run=RUN format=onnx                         a model that other programs load
   metarun publish run=RUN                                    one file, for `metarun import` on another machine
   metarun compare                                            every run, one row each
   metarun report                                             the same with curves and example tasks, report.html

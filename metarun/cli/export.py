@@ -1,0 +1,84 @@
+"""`metarun export`: a finished run as a model that other programs load."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from metarun.cli.parser import CommandParser
+from metarun.errors import UserError
+
+EXAMPLES = """examples:
+  metarun export run=RUN format=onnx                for onnxruntime, in any language
+  metarun export run=RUN format=torch -o my_model   a .pt2 file, which needs torch but not metarun
+  metarun export run=RUN format=tensorflow          a SavedModel
+  metarun export run=RUN format=litert              a .tflite file for phones and small devices
+  metarun export run=RUN format=onnx --steps 1      gradient-based methods: other steps than in the run's meta-test
+The model takes support_x, support_y and query_x and gives logits. It is compared with torch before it is kept."""
+KEYS = ("run", "format")
+
+
+def main(args: Sequence[str]) -> int:
+    """Export, print what was made, and return the exit code.
+
+    Raises:
+        UserError: the run does not exist or cannot be exported in this format.
+    """
+    parser = CommandParser.with_examples(
+        "metarun export", "Write a finished run as a model that other programs load, with a model card.", EXAMPLES
+    )
+    parser.add_argument("settings", nargs="*", metavar="run=RUN format=FORMAT")
+    parser.add_argument("-o", "--output", type=Path, help="the new folder (default: the names of the run and format)")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
+    parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
+    parser.add_argument("--way", type=int, help="classes, if the method has no fixed head (default: as in meta-test)")
+    parser.add_argument("--tasks", type=int, default=100, help="meta-test tasks of the comparison (default: 100)")
+    parser.add_argument("--trust", nargs="*", default=[], metavar="NAME", help="your own code that the run may use")
+    options = parser.parse_args(args)
+    settings = _settings(options.settings)
+    from metarun.api.run import load
+    from metarun.export import export
+
+    run = load(settings["run"], options.results_dir, options.trust)
+    print(f"{run.result['algo']} {run.id} as {settings['format']}")
+    made = export(
+        *(run, settings["format"], options.output),
+        way=options.way,
+        steps=options.steps,
+        tasks=options.tasks,
+        on_progress=_progress(),
+    )
+    found = made.checked
+    print(
+        f"equal to torch on {found.tasks:,} meta-test tasks (largest difference {found.largest_difference:.1e})\n"
+        f"{made.megabytes:.2f} MB, loaded in {made.load_ms:.0f} ms, {found.model_ms:.1f} ms per task "
+        f"(torch {found.torch_ms:.1f} ms)\n→ {made.folder}"
+    )
+    return 0
+
+
+def _settings(words: Sequence[str]) -> dict[str, str]:
+    settings = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in KEYS:
+            raise UserError(f"{word!r} is not run=RUN or format=FORMAT", "see `metarun export --help`.")
+        settings[key] = value
+    if missing := [key for key in KEYS if key not in settings]:
+        raise UserError(f"{missing[0]}= is required", "see `metarun export --help`.")
+    return settings
+
+
+def _progress() -> Callable[[str], None]:
+    """Return a function that shows the current stage on a terminal; elsewhere it does nothing."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+    shown = 0.0
+
+    def show(stage: str) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 0.1:
+            shown = time.monotonic()
+            print(f"\r\033[K{stage}", end="\r", file=sys.stderr, flush=True)
+
+    return show

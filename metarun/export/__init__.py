@@ -1,0 +1,6 @@
+"""Runs as models for other programs: ONNX, torch.export, TensorFlow, LiteRT."""
+
+from metarun.export.exporting import Exported, export
+from metarun.export.formats import FORMATS
+
+__all__ = ["FORMATS", "Exported", "export"]
