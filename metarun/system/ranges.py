@@ -21,7 +21,7 @@ def parse_range(key: str, value: Any) -> int | str:
     found = _RANGE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         shown = "null" if value is None else value
-        raise UserError(f"{key}={shown} is no whole number", f"set `{key}` to one, or to a range such as 5..20.")
+        raise UserError(f"{key}={shown} is not a whole number", f"set `{key}` to one, or to a range such as 5..20.")
     low, high = map(int, found.groups())
     if low > high:
         raise UserError(f"{key}={value} is an empty range", f"write the smaller number first: {high}..{low}.")

@@ -51,7 +51,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("train.outer_lr=fast", "train.outer_lr must be a number, not 'fast'."),
         ("force=maybe", "force must be true or false, not 'maybe'."),
         ("task.query=null", "task.query must be a value other than null, not 'null'."),
-        ("task.way=null", "task.way=null is no whole number; set `task.way` to one, or to a range such as 5..20."),
+        ("task.way=null", "task.way=null is not a whole number; set `task.way` to one, or to a range such as 5..20."),
         ("seed.x=1", "seed.x=1: seed must be a whole number and has no subkeys."),
         ("seed", "'seed' is not of the form key=value."),
         ("seed=[1", "'seed=[1' cannot be parsed because of the [ in the value; quote it: 'seed=\"[1\"'"),

@@ -72,7 +72,7 @@ def test_a_run_is_trained_and_tested_on_tasks_of_many_sizes(metarun):
             "way=1..5 leaves nothing to tell apart in some tasks; begin `train.way` at 2",
             marks=pytest.mark.slow,
         ),
-        ("algo=protonet train.way=some", "train.way=some is no whole number; set `train.way` to one, or to a range"),
+        ("algo=protonet train.way=some", "train.way=some is not a whole number; set `train.way` to one, or to a range"),
         pytest.param(
             "algo=maml data=sinusoid task.shot=5..10",
             "train.shot=5..10 but all tasks of sinusoid have one size",

@@ -107,7 +107,9 @@ def test_it_is_downloaded(root, copy, tmp_path, web, monkeypatch):
 def test_an_unknown_split_is_refused(root, copy):
     (root / "audio").mkdir(parents=True)
     (root / "audio" / "recordings").symlink_to(copy)
-    with pytest.raises(UserError, match=r"split 'speakers' of fsdd is neither both nor digit nor pairs nor speaker.*'speaker'"):
+    with pytest.raises(
+        UserError, match=r"split 'speakers' of fsdd is neither both nor digit nor pairs nor speaker.*'speaker'"
+    ):
         Fsdd(split="speakers").load()
 
 

@@ -13,7 +13,7 @@ def test_numbers_and_ranges():
 @pytest.mark.parametrize("value", ["five", "5..", "5...6", 2.5, True, [5], "5..1000000000000"])
 def test_what_is_neither_is_told_with_the_key(value):
     with pytest.raises(
-        UserError, match=r"task.way=.* is no whole number; set `task.way` to one, or to a range such as"
+        UserError, match=r"task.way=.* is not a whole number; set `task.way` to one, or to a range such as"
     ):
         parse_range("task.way", value)
 
