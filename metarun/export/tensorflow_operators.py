@@ -132,14 +132,25 @@ def _(x: Value, sizes: Sequence[Value]) -> Value:
     return tf.broadcast_to(x, _shape(kept))
 
 
+def _reduced(reduce: Callable[..., Value], x: Value, dims: Value, keepdim: bool) -> Value:
+    """Reduce one dimension after the other.
+
+    TensorFlow adds the numbers of several dimensions one by one, so that sums of ten thousand have an error of 5e-6.
+    """
+    chosen = sorted(dim % len(x.shape) for dim in (dims or range(len(x.shape))))
+    for dim in chosen:
+        x = reduce(x, dim, True)
+    return x if keepdim else tf.squeeze(x, chosen)
+
+
 @_of("mean", "mean.dim")
 def _(x: Value, dims: Value = None, keepdim: bool = False, dtype: Any = None) -> Value:  # noqa: ARG001
-    return tf.reduce_mean(x, dims or None, keepdim)
+    return _reduced(tf.reduce_mean, x, dims, keepdim)
 
 
 @_of("sum", "sum.dim_IntList")
 def _(x: Value, dims: Value = None, keepdim: bool = False, dtype: Any = None) -> Value:  # noqa: ARG001
-    return tf.reduce_sum(x, dims or None, keepdim)
+    return _reduced(tf.reduce_sum, x, dims, keepdim)
 
 
 @_of("amax")
@@ -155,8 +166,8 @@ def _(x: Value, dim: int) -> Value:
 @_of("var_mean.correction")
 def _(x: Value, dims: Value, correction: float = 0, keepdim: bool = False) -> Value:
     assert correction == 0
-    mean = tf.reduce_mean(x, dims, True)
-    variance = tf.reduce_mean(tf.square(x - mean), dims, keepdim)
+    mean = _reduced(tf.reduce_mean, x, dims, True)
+    variance = _reduced(tf.reduce_mean, tf.square(x - mean), dims, keepdim)
     return variance, mean if keepdim else tf.squeeze(mean, dims)
 
 

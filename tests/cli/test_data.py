@@ -126,6 +126,7 @@ def test_an_unknown_data_set_is_reported_with_the_closest_name() -> None:
         data_command.build_source("glyfs")
 
 
+@pytest.mark.slow
 def test_doctor_finds_no_problems_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -16,6 +16,9 @@ SMALL = {
 }
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.sampled]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, library.Run]:
     """Untrained networks, whose random features tell glyphs apart well enough."""
@@ -84,7 +87,7 @@ def test_a_run_is_tested_on_listed_episodes(metarun, episodes, runs):
         (
             "reptile",
             ["episodes=mine.json"],
-            "needs the same number of support examples of each class",
+            "this reptile has a fixed head for 5 classes",
         ),
     ],
 )

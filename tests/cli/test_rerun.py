@@ -87,6 +87,8 @@ def test_a_time_budget_explains_a_different_number_of_steps(metarun):
     assert "Both runs were limited by train.time_budget: " in printed
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -44,6 +44,8 @@ def write_ink(classes: int) -> None:
                 Image.fromarray(255 - drawing[0]).save(folder / f"{i}.png")
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_every_run_prints_what_it_found_and_skipped_with_and_without_the_cache(printed_by):
     write_pictures(Path("mine"))
     Path("mine/train/blue/1.heic").write_bytes(b"x")

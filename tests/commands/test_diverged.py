@@ -126,7 +126,7 @@ def test_a_diverged_training_names_its_step_and_keeps_the_best_checkpoint(monkey
 
 
 def test_losses_that_are_not_finite_are_missing_values_in_tasks_parquet(tmp_path):
-    pd.DataFrame(task_columns(errors(1.0, math.inf, 3.0))).to_parquet(tmp_path / "tasks.parquet")
+    pd.DataFrame(task_columns(errors(1.0, math.inf, 3.0), {})).to_parquet(tmp_path / "tasks.parquet")
     row = {"path": tmp_path, "mse": 2.0, "test_tasks": 3, "diverged": 1}
     assert figures_by_step(row).tolist() == [[1.0, 1.0], [1.0, 3.0]]
     with pytest.raises(UserError, match="tasks without a value: 1, but 0 diverged"):

@@ -22,6 +22,8 @@ def rows() -> dict[str, dict]:
     return {row["test_data"]: row for row in found}
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_a_run_on_two_data_sets_is_tested_on_each_and_compared_with_a_test_of_one(metarun):
     write_pictures(Path("pictures"), count=6)
     output = metarun("train", *SMALL, *PICTURES)

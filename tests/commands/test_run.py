@@ -317,6 +317,8 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
     assert "this run failed before (use retry_failed=true to retry): the meta-training loss" in complaint
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -342,7 +344,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["backbone.norm=btach"], "backbone.norm='btach' is not one of batch, support, running"),
         (["+algo.inner_stepz=3"], "`algo.inner_stepz` is not a key of MAML"),
         (["algo._target_=metarun.algorithms.MALM"], "algo._target_=metarun.algorithms.MALM cannot be imported"),
-        (["device=gpu"], "device=gpu cannot be used here"),
+        (["device=gpu"], "device=gpu is not a name of torch's; use device=cuda"),
         (["precision=float8"], "precision=float8 is not one of float32, bf16, float64"),
         (["data.storage=tape"], "data.storage='tape' is not one of memory, disk"),
         (["train.over_tasks=sideways"], "train.over_tasks='sideways' is not one of auto, loop, vectorised"),
@@ -507,6 +509,8 @@ def test_an_unusable_run_cannot_be_tested(metarun):
     assert (code, "result.json cannot be read" in complaint) == (2, True), complaint
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_a_checkpoint_is_never_executed(metarun, tmp_path):
     class Malice:
         def __reduce__(self):

@@ -18,6 +18,8 @@ def rows() -> dict[str, dict]:
     return {f"{row['train_within']}, {row['test_within']}": row for row in found}
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_a_run_is_tested_across_and_within_groups(metarun):
     assert metarun("train", "algo=protonet", *SMALL).code == 0
     (run,) = rows().values()

@@ -162,6 +162,8 @@ def test_a_picture_in_two_splits_is_reported_and_flagged(metarun):
     assert "‖ some examples are in more than one split: meta-test may have been seen in training." in printed
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_a_test_on_training_classes_is_refused(metarun):
     Path("mine.yaml").write_text("train: [LATIN]\nval: [GEORGIAN]\ntest: [GREEK]\n")
     Path("other.yaml").write_text("train: [GREEK]\nval: [GEORGIAN]\ntest: [LATIN]\n")
@@ -317,6 +319,8 @@ def test_an_audit_that_contradicts_the_row_is_reported_and_flagged(metarun, monk
 # Metrics.
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("wrong", [float("nan"), 1.5])
 def test_an_impossible_accuracy_is_a_failure(metarun, monkeypatch, wrong):
     assert metarun("train", "algo=protonet", *SMALL)[0] == 0

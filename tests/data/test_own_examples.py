@@ -150,6 +150,8 @@ def test_targets_are_scaled_and_scaled_back(root, tmp_path):
         support_of(found, tmp_path / "new.csv")
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_pictures_are_inverted_where_the_data_are_light_on_dark(root, tmp_path):
     write_pictures(tmp_path / "pictures", count=2)
     folder = ImageFolder(tmp_path / "pictures", size=8, channels=1).load()

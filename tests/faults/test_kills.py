@@ -94,6 +94,8 @@ def kill_and_resume(words: list[str], place: Path, within: float, max_kills: int
     return sum(ended.code != 0 for ended in ends)
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_a_few_kills_change_no_number(folder, instants):
     words = ["train", "algo=maml", *SINUSOID]
     alone, seconds = undisturbed(words, folder / "undisturbed")

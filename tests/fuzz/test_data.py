@@ -102,6 +102,8 @@ def test_texts_are_read_or_refused_with_a_message(tier: str, sandbox: Path) -> N
     )
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 @tiers
 def test_recordings_are_read_or_refused_with_a_message(tier: str, sandbox: Path) -> None:
     def check(files: dict[str, bytes], table: tuple[str, bytes] | None) -> None:

@@ -395,5 +395,5 @@ def test_two_copies_of_a_run_only_affect_the_heatmaps(report):
     shutil.copytree("results/runs/1", "results/runs/2")
     code, _, stderr = report()
     assert code == 0
-    assert "skipped: heatmaps by way and shot: runs 00000001, 00000001 differ in more than their seed" in stderr
+    assert "skipped: heatmaps by way and shot: run 00000001 is in more than one of the folders; name folders" in stderr
     assert len(page().rows) == 3

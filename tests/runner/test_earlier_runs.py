@@ -51,6 +51,8 @@ def test_the_same_command_finds_the_run(runs):
     assert "7029ac93" in said
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_run_can_be_tested(runs, name):
     before = json.loads((EARLIER / name / "result.json").read_text())

@@ -196,6 +196,8 @@ def network(weights: Path) -> nn.Module:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 def test_a_checkpoint_leaves_out_frozen_weights_of_a_file_whose_content_is_in_the_id(metarun, retest, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())
     Path("frozen.py").write_text(FROZEN)

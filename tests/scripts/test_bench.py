@@ -76,6 +76,8 @@ def test_protonet_steps_of_both_peers_are_compared_at_the_same_loss(setting):
     assert records[1]["note"]
 
 
+@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.peers
 def test_evaluation_and_sampling_are_compared(setting):
     import_learn2learn(), import_easyfsl()

@@ -1,6 +1,7 @@
 """Pivot tables of runs by keys of their rows; runs that differ only in their seed share a cell."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -191,6 +192,9 @@ def _differing_keys(records: list[Record]) -> list[str]:
 def _would_share_a_cell(
     keys: list[str], records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
 ) -> UserError:
+    copies = [run for run, count in Counter(record["id"] for record in records).items() if count > 1]
+    if keys == ["id"] and copies:
+        raise UserError(f"run {copies[0]} is in more than one of the folders", "name folders that hold it once.")
     labelled = with_settings(records) if any("." in key for key in keys) else records
     described = [f"{key} ({_some(sorted({str(record.get(key)) for record in labelled}))})" for key in keys]
     sizes = [key for key in keys if key.endswith(("way", "shot"))]

@@ -92,9 +92,9 @@ Group = Sequence[Record]  # runs that differ only in their seed
 
 def by_configuration(records: Sequence[Record]) -> list[Group]:
     """Group runs that differ only in their seed, and sort the groups like `sorted_rows`."""
-    groups: dict[tuple[object, object], list[Record]] = {}
+    groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:  # rows of older versions have no `seedless_id`
-        key = record.get("seedless_id", record["id"]), record.get("stream_hash")
+        key = record.get("seedless_id", record["id"]), record.get("stream_hash"), metric_of(record).key
         groups.setdefault(key, []).append(record)
     found: list[Group] = [sorted(group, key=lambda record: record["seed"]) for group in groups.values()]
     return sorted(found, key=lambda group: _order({**group[0], **_mean_figure(group)}))
