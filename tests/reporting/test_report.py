@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarun.reporting.html.axes import Frame, evenly, spread, ticks
+from metarun.reporting.html.axes import Frame, evenly, ticks
 from metarun.reporting.html.sections import DRAWN, settings_of
+from metarun.reporting.label_placement import spread
 from metarun.reporting.tables.rows import sorted_rows
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.example_tasks import ExampleTask, save

@@ -18,11 +18,11 @@ from metarun.reporting.html.axes import (
     Frame,
     Range,
     evenly,
-    spread,
     svg,
     widened,
     within,
 )
+from metarun.reporting.label_placement import spread
 from metarun.system.ranges import ends
 
 LABEL_HEIGHT = 13
