@@ -1,10 +1,9 @@
-"""Configurations over their seeds, and their paired comparisons; for plots and the report."""
+"""Configurations over their seeds, for plots and the report."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from statistics import fmean
 
 import numpy as np
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 from metarun.reporting.tables.differing_settings import differing_settings
 from metarun.reporting.tables.flags import FLAGS, same_tasks, without_figures
+from metarun.reporting.tables.render import LONG
 from metarun.reporting.tables.rows import KEYS_WITH_COLUMNS, UNEQUAL, by_configuration
 from metarun.reporting.tables.run_labels import distinguishing_labels
 from metarun.results.metrics import Metric, metric_of
 from metarun.results.records import Record, excludes_diverged, figures_by_step
-from metarun.results.settings import long_setting
+from metarun.results.settings import DRAWN, drawn_how, long_setting
 
-SETTING = ("test_data", "test_way", "test_shot", "test_query", "test_within")
+SETTING = ("test_data", "test_way", "test_shot", "test_query", *DRAWN)
 COSTS = {
     "train_seconds": "seconds of meta-training",
     "adapt_ms": "ms to adapt to a task",
@@ -90,9 +90,13 @@ def configurations(records: Sequence[Record]) -> list[list[Configuration]]:
     """
     groups = by_configuration(records)
     first = [group[0] for group in groups]
-    texts, _, unequal = differing_settings(first, KEYS_WITH_COLUMNS)
     shared = ["algo", *SETTING]
-    others = distinguishing_labels(first, shared, averaged=["seed"], with_ids=True)
+    if len(groups) > LONG:  # each means reading a file
+        texts, unequal, others = [""] * len(groups), [False] * len(groups), [record["id"] for record in first]
+    else:
+        texts, _, unequal = differing_settings(first, KEYS_WITH_COLUMNS)
+        averaged = ["seed"] if any(len(group) > 1 for group in groups) else []
+        others = distinguishing_labels(first, shared, averaged, with_ids=True)
     keys = [(*(str(record.get(key)) for key in shared), text) for record, text in zip(first, texts, strict=True)]
     count = Counter(keys)
     found: dict[tuple[object, ...], list[Configuration]] = {}
@@ -104,7 +108,8 @@ def configurations(records: Sequence[Record]) -> list[list[Configuration]]:
 
 def setting_of(record: Record) -> tuple[object, ...]:
     """Return what a run was tested on; only runs that share it are drawn together."""
-    return *(record.get(key) for key in SETTING), metric_of(record)
+    sizes = (record[key] for key in SETTING if key not in DRAWN)
+    return *sizes, drawn_how(record), metric_of(record)
 
 
 def setting_title(found: Sequence[Configuration]) -> str:
@@ -117,55 +122,6 @@ def marked_name(each: Configuration) -> str:
     """Return the name of a configuration with the marks that concern its comparison with others."""
     marks = [FLAGS["transductive"][0]] * each.runs[0]["transductive"] + [UNEQUAL[0]] * each.unequal
     return "\N{NO-BREAK SPACE}".join([each.name, *marks])
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paired comparison of two configurations.
-
-    Args:
-        difference: of their means, the first minus the second.
-        half: of its 95 % interval, for new tasks, and for new trainings too if `over_seeds`.
-        p: two-sided.
-        over_seeds: whether both have several seeds.
-    """
-
-    difference: float
-    half: float
-    p: float
-    over_seeds: bool
-
-
-def compare(one: Configuration, other: Configuration) -> Comparison | None:
-    """Compare two configurations; None if their tasks are not the same, a single one, or without readable values."""
-    from metarun.reporting.significance import over_seeds, paired_t
-    from metarun.results.statistics import mean_and_ci95
-
-    if same_tasks([*one.runs, *other.runs]) is None:
-        return None
-    try:
-        both = one.values, other.values
-    except UserError:
-        return None
-    if both[0].shape[1] < 2:
-        return None
-    if min(len(one.runs), len(other.runs)) > 1:
-        found = over_seeds(*both)
-        return Comparison(found.difference, found.ci95, found.p, over_seeds=True)
-    differences = both[0].mean(0) - both[1].mean(0)
-    mean, half = mean_and_ci95(differences)
-    assert half is not None
-    return Comparison(mean, half, paired_t(differences), over_seeds=False)
-
-
-def compare_all(found: Sequence[Configuration]) -> Mapping[tuple[int, int], tuple[Comparison, float]]:
-    """Compare all pairs; return by their places i < j the comparison and the p-value corrected for them all (Holm)."""
-    from metarun.reporting.significance import holm
-
-    pairs = [(i, j, compare(found[i], found[j])) for i, j in combinations(range(len(found)), 2)]
-    known = [(i, j, each) for i, j, each in pairs if each is not None]
-    corrected = holm([each.p for *_, each in known])
-    return {(i, j): (each, p) for (i, j, each), p in zip(known, corrected, strict=True)}
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -13,19 +13,15 @@ from metarun.reporting.configurations import (
     pareto_front,
     setting_title,
 )
+from metarun.reporting.interval_rows import RANKS, forest_row, friedman_text, rank_rows
 from metarun.reporting.plots.curve import SERIES
 from metarun.reporting.plots.from_records import common_metric, mean_note, tasks_text, transductive_note
 from metarun.reporting.plots.pareto import Point, draw_pareto
-from metarun.reporting.plots.row_chart import Row, RowPanel, draw_rows
+from metarun.reporting.plots.row_chart import RowPanel, draw_rows
 from metarun.reporting.plots.style import write_figure
-from metarun.reporting.tables.render import p_text, print_skipped
+from metarun.reporting.tables.render import print_skipped
 from metarun.reporting.tables.rows import UNEQUAL
 from metarun.results.records import Record
-
-RANKS = (
-    "Thick lines: half the critical difference to each side (Nemenyi, 0.05; Demšar 2006): methods are different if "
-    "theirs do not overlap. Thin lines: 95 % bootstrap interval over settings."
-)
 
 
 def write_forest(records: Sequence[Record], path: Path, width: float | None = None) -> None:
@@ -36,22 +32,11 @@ def write_forest(records: Sequence[Record], path: Path, width: float | None = No
     """
     metric = common_metric(records)
     settings = configurations(records)
-    panels = [RowPanel(setting_title(found), [_forest_row(each) for each in found]) for found in settings]
+    panels = [RowPanel(setting_title(found), [forest_row(each) for each in found]) for found in settings]
     notes = [f"Thick: 95 % interval over {tasks_text(records)} meta-test tasks, for these trainings (Student t)."]
     if any(len(each.runs) > 1 for found in settings for each in found):
         notes.append("Thin: for new tasks and new trainings, where there are several seeds.")
     write_figure(path, lambda: draw_rows(panels, metric.title, notes + _mark_notes(settings), width))
-
-
-def _forest_row(each: Configuration) -> Row:
-    metric, mean = each.metric, each.mean
-    tasks, trainings = (
-        None if half is None else (metric.scale * (mean - half), metric.scale * (mean + half)) for half in each.halves
-    )
-    half = each.halves[0 if trainings is None else 1]
-    text = metric.fixed(mean) + ("" if half is None else f" ± {metric.fixed(half)}")
-    seeds = f", n = {len(each.runs)}" if len(each.runs) > 1 else ""
-    return Row(marked_name(each), metric.scale * mean, tasks, trainings, text + seeds)
 
 
 def write_pareto(records: Sequence[Record], cost: str, path: Path, width: float | None = None) -> None:
@@ -119,22 +104,9 @@ def write_ranks(records: Sequence[Record], path: Path, width: float | None = Non
     if others:
         print_skipped(f"not tested in every setting: {', '.join(sorted(others))}")
     ranks = rank_methods(scores)
-    rows = [
-        Row(
-            names[i],
-            float(ranks.average[i]),
-            (float(ranks.average[i] - ranks.critical / 2), float(ranks.average[i] + ranks.critical / 2)),
-            (float(ranks.average_ci95[i, 0]), float(ranks.average_ci95[i, 1])),
-            f"{ranks.average[i]:.2f}, wins {100 * ranks.wins[i]:.0f} %",
-        )
-        for i in ranks.average.argsort(kind="stable")
-    ]
-    notes = [f"{len(settings)} settings; Friedman test: p {_equals(p_text(ranks.p))}.", RANKS]
+    rows = rank_rows(names, ranks)
+    notes = [f"{len(settings)} settings; {friedman_text(ranks)}.", RANKS]
     write_figure(path, lambda: draw_rows([RowPanel("", rows)], "average rank (1: best)", notes, width))
-
-
-def _equals(p: str) -> str:
-    return p if p.startswith("<") else f"= {p}"
 
 
 def _mark_notes(settings: Sequence[Sequence[Configuration]]) -> list[str]:

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarun.errors import UserError
+from metarun.reporting.interval_rows import Row
 from metarun.reporting.plots.curve import COLOURS
 from metarun.reporting.plots.style import COLUMN, GREY, HINTED, LINE, SMALL, text_width, wrapped, write_notes
 
@@ -14,25 +15,6 @@ from metarun.reporting.plots.style import COLUMN, GREY, HINTED, LINE, SMALL, tex
 MARGIN, GAP, BELOW = 0.06, 0.12, 0.38
 ROW = 0.07  # of a row, beside its lines of text
 NARROWEST = 0.7  # of the axes
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method.
-
-    Args:
-        label: its name.
-        value: of the dot.
-        thick: low and high end of the thick line; None: no such line.
-        thin: of the thin line.
-        text: the numbers on the right.
-    """
-
-    label: str
-    value: float
-    thick: tuple[float, float] | None
-    thin: tuple[float, float] | None
-    text: str
 
 
 @dataclass(frozen=True)
