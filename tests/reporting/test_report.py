@@ -424,3 +424,17 @@ def test_methods_are_compared_in_words_and_charts(report):
         assert title in text
     assert "Swipe the table to the left" in text
     assert "Meta-val has other classes than meta-test" in text
+
+
+def test_predicted_probabilities_are_a_table(report):
+    figures = {"nll": 0.7, "nll_ci95": 0.0123, "brier": 0.35, "brier_ci95": None, "ece": 0.061, "ece_ci95": 0.004}
+    write_run("1", algo="protonet", **figures)
+    write_run("2", seedless_id="a", seed=0, **figures)
+    write_run("3", seedless_id="a", seed=1, **{**figures, "nll": 0.9})
+    write_run("4", algo="anil")  # of an older version
+    report()
+    cells = [row[1:] for row in page().rows if row[1:2] and row[1].startswith("0.")]
+    assert sorted(cells) == [
+        ["0.700 ± 0.012", "0.350", "6.1 ± 0.4"],
+        ["0.800 sd 0.141", "0.350 sd 0.000", "6.1 sd 0.0"],
+    ]
