@@ -41,7 +41,9 @@ class Evaluation:
             class, in [0, 1].
         metric: the one that counts.
         final: (T, ...) each, after the last step, in classification: `brier`, the mean Brier score over the queries,
-            and `gaps` (T, 15), those of `calibration_gaps`.
+            and `gaps` (T, 15), those of `calibration_gaps`. If all tasks are of one shape, also `true` and `predicted`
+            (T, queries), the index within the split of the class of each query and of the predicted class, -1 if there
+            is no finite prediction.
     """
 
     values: Mapping[str, Tensor]
@@ -168,8 +170,14 @@ def shape_by_shape(
         done += len(numbers)
     order = torch.cat([numbers for _, numbers in parts]).argsort()
     columns = {name: torch.cat([each.values[name] for each in found], 1)[:, order] for name in found[0].values}
-    final = {name: torch.cat([each.final[name] for each in found])[order] for name in found[0].final}
+    alike = [name for name, first in found[0].final.items() if all(_fits(each, name, first) for each in found)]
+    final = {name: torch.cat([each.final[name] for each in found])[order] for name in alike}
     return Evaluation(columns, found[0].metric, final)
+
+
+def _fits(found: Evaluation, name: str, other: Tensor) -> bool:
+    """Whether a final value is there, and as wide as another one."""
+    return name in found.final and found.final[name].shape[1:] == other.shape[1:]
 
 
 def evaluate_equal(
@@ -230,8 +238,18 @@ def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> Evalua
     final = {
         "brier": brier_score(predictions[-1], targets[-1]).mean(-1).cpu(),
         "gaps": calibration_gaps(per_query["confidence"][-1], right[-1]).cpu(),
+        **_classes(batch, predictions[-1]),
     }
     return Evaluation({name: each.mean(-1).cpu() for name, each in per_query.items()}, ACCURACY, final)
+
+
+def _classes(batch: TaskBatch, predictions: Tensor) -> dict[str, Tensor]:
+    """Return the classes of the queries (T, queries) and those predicted; nothing if the stream does not name them."""
+    if batch.classes is None or int(batch.query_y.min()) < 0:
+        return {}
+    predicted = batch.classes.gather(1, predictions.argmax(-1))
+    predicted = predicted.where(predictions.amax(-1).isfinite(), -1)
+    return {"true": batch.classes.gather(1, batch.query_y).cpu(), "predicted": predicted.cpu()}
 
 
 def adaptation_ms(

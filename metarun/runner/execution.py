@@ -1,7 +1,7 @@
 """Execute a run: lock its directory, log, meta-test and write the record."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from metarun.loggers.terminal import RobustConsole, Screen
 from metarun.results import provenance
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.runner.class_records import describe_classes
 from metarun.runner.components import Parts
 from metarun.runner.finished import find_result, show
 from metarun.runner.record import (
@@ -107,6 +108,7 @@ def meta_test(
     with screen.phase("testing", f"meta-testing {run.path.name}"):
         tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, on_progress, interruption.check)
         tested |= describe_ridge(parts, tasks, found, on_progress)
+        tested |= describe_classes(found, _class_names(parts))
         of_unknown, aurocs = describe_unknown(parts, tested, on_progress)
         tested |= of_unknown
     tested = {**tested, **describe_conditions(parts)}
@@ -117,3 +119,9 @@ def meta_test(
     examples = predict_examples(algorithm, stream, steps, finite, interruption.check, parts.source.display)
     record = {"id": run.id, "status": "done", **trained, **tested}
     return run.finish(record, task_columns(found, aurocs), examples, training)
+
+
+def _class_names(parts: Parts) -> Sequence[str]:
+    """Return the names of the meta-test classes; none in regression and over several data sets."""
+    splits = parts.source.splits
+    return splits["test"].class_names if splits and parts.source.tested_sets == 1 else ()

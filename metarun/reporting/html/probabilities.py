@@ -1,6 +1,7 @@
-"""The table of how good predicted probabilities are: NLL, Brier score and calibration error over queries."""
+"""Tables of how good predicted probabilities are, and of the classes that are hard."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from statistics import fmean, stdev
 
 from markupsafe import Markup
@@ -25,12 +26,9 @@ def probability_table(found: Sequence[Configuration]) -> Chart | None:
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name, *_ in FIGURES.values())
     return Chart(
         "Predicted probabilities",
-        Markup(
-            '<div class="cells" tabindex="0" role="region" aria-label="Predicted probabilities"><table class="pairs">'
-            "<thead><tr><td></td>{}</tr></thead><tbody>{}</tbody></table></div>"
-        ).format(head, Markup("").join(rows)),
+        _table("Predicted probabilities", Markup("<td></td>{}").format(head), rows),
         "After the last step; lower is better. NLL in nats; Brier score over all classes, from 0 to 2; ECE over "
-        "queries, 15 bins. ±: 95 % interval over meta-test tasks; of several seeds, the mean and the standard deviation (sd).",
+        "queries, 15 bins. ±: 95 % interval over meta-test tasks; of several seeds, the mean and the sd.",
     )
 
 
@@ -41,3 +39,35 @@ def _text(runs: Sequence[Record], key: str) -> str:
         return f"{text} sd {scale * stdev(record[key] for record in runs):.{digits}f}"
     half = runs[0].get(f"{key}_ci95")
     return text if half is None else f"{text} ± {scale * half:.{digits}f}"
+
+
+def class_table(found: Sequence[Configuration]) -> Chart | None:
+    """Return the pairs that the best configuration mixes up and its worst classes, of its first seed; None: unknown."""
+    best = found[0]
+    record = best.runs[0]
+    mixed, worst = record.get("mixed_up", []), record.get("worst_classes", [])
+    if not mixed:
+        return None
+    head = Markup("").join(
+        Markup('<th scope="col">{}</th>').format(name)
+        for name in ("class", "taken for", "share, %", "worst class", "%")
+    )
+    rows = []
+    for pair, single in zip_longest(mixed, worst):
+        cells = [*(pair[:2] if pair else ("", "")), f"{100 * pair[2]:.1f}" if pair else ""]
+        cells += [single[0], f"{100 * single[1]:.1f}"] if single else ["", ""]
+        rows.append(Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(each) for each in cells)))
+    seed = f", seed {record['seed']}" if len(best.runs) > 1 else ""
+    return Chart(
+        "Classes mixed up",
+        _table("Classes mixed up", head, rows),
+        f"Of {best.name}{seed}, after the last step: the pairs most often mixed up, with the share of the class's "
+        "queries in tasks with both; and the classes with the lowest accuracy.",
+    )
+
+
+def _table(name: str, head: Markup, rows: Sequence[Markup]) -> Markup:
+    return Markup(
+        '<div class="cells" tabindex="0" role="region" aria-label="{}"><table class="pairs">'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(name, head, Markup("").join(rows))

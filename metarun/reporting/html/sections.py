@@ -18,7 +18,7 @@ from metarun.reporting.html.charts import (
     scatter,
 )
 from metarun.reporting.html.comparison import charts_over_settings, compared_charts
-from metarun.reporting.html.probabilities import probability_table
+from metarun.reporting.html.probabilities import class_table, probability_table
 from metarun.reporting.html.run_files import DrawnRun, Floats, read_all
 from metarun.reporting.pairwise import compare_all, headline
 from metarun.results.metrics import best_floor, metric_of
@@ -65,7 +65,7 @@ def settings_of(groups: Sequence[Sequence[Configuration]]) -> tuple[list[Setting
         pairs = compare_all(found)
         compared.append((found, pairs))
         charts = [*compared_charts(found, pairs), *_charts(runs)]
-        charts += [probabilities] if (probabilities := probability_table(found)) else []
+        charts += filter(None, (probability_table(found), class_table(found)))
         settings.append(Setting(setting_title(group), _note(group, runs), headline(found, pairs), runs, charts))
     return settings, list(charts_over_settings(groups, compared)), list(dict.fromkeys(skipped))
 
