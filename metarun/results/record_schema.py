@@ -59,19 +59,6 @@ def _mapping_of(kind: Kind) -> Kind:
     )
 
 
-def _rows_of(*kinds: Kind) -> Kind:
-    """A list, perhaps empty, of lists with a value of each of these kinds."""
-    return lambda value: (
-        isinstance(value, list)
-        and all(
-            isinstance(row, list)
-            and len(row) == len(kinds)
-            and all(kind(each) for kind, each in zip(kinds, row, strict=True))
-            for row in value
-        )
-    )
-
-
 # A finished run's record cannot be shown or compared without these.
 REQUIRED: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
@@ -110,8 +97,6 @@ OPTIONAL: Mapping[str, Kind] = {
     ),
     **dict.fromkeys(("adapt_cpu_ms", "load"), _size),
     **dict.fromkeys(("nll", "brier", "ece"), _size),
-    "worst_classes": _rows_of(_text, _fraction, _count),
-    "mixed_up": _rows_of(_text, _text, _fraction),
     **dict.fromkeys(("nll_ci95", "brier_ci95", "ece_ci95"), _or_null(_size)),
     **dict.fromkeys(("floor_ridge_mse", "floor_ridge_rate"), _or_null(_size)),
     **dict.fromkeys(("diverged", "val_diverged", "training_diverged_at"), _count),

@@ -1,4 +1,4 @@
-"""The keys of a record about single classes: the worst, and the pairs most often mixed up."""
+"""The accuracy of each class, and the pairs of classes most often mixed up: `classes.json`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ LISTED = 10
 
 
 def describe_classes(found: Evaluation, names: Sequence[str]) -> Record:
-    """Return the ten classes with the lowest accuracy and the ten pairs most often mixed up, after the last step.
+    """Return the accuracy of each class and the ten pairs most often mixed up, after the last step.
 
     Args:
         found: with `true` and `predicted` in `final`; else nothing is returned.
         names: of the classes of the split; none if the tasks are from several data sets.
 
     Returns:
-        `worst_classes`: [class, accuracy, queries] each; and `mixed_up`: [class, predicted class, share], the share of
-        the class's queries in tasks with both classes that were predicted as the other one.
+        `classes`: [class, accuracy, queries] of each, the worst first. `mixed_up`: [class, predicted class, share], the
+        share of the class's queries, in tasks with both classes, that were predicted as the other one.
     """
     count = len(names)
     if "true" not in found.final or int(found.final["true"].max()) >= count:
@@ -32,13 +32,13 @@ def describe_classes(found: Evaluation, names: Sequence[str]) -> Record:
     right = torch.bincount(true[true == predicted], minlength=count)
     present = queries.nonzero()[:, 0]
     accuracy = right[present] / queries[present]
-    worst = present[accuracy.argsort(stable=True)[:LISTED]].tolist()
+    worst = present[accuracy.argsort(stable=True)].tolist()
     wrong = (true != predicted) & (predicted >= 0)
     pairs = Counter((true[wrong] * count + predicted[wrong]).tolist())
     most = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:LISTED]
     mixed = [(*divmod(pair, count), times) for pair, times in most]
     return {
-        "worst_classes": [[printable(names[c]), int(right[c]) / int(queries[c]), int(queries[c])] for c in worst],
+        "classes": [[printable(names[c]), int(right[c]) / int(queries[c]), int(queries[c])] for c in worst],
         "mixed_up": [
             [printable(names[one]), printable(names[other]), n / _together(true, one, other)] for one, other, n in mixed
         ],

@@ -108,7 +108,6 @@ def meta_test(
     with screen.phase("testing", f"meta-testing {run.path.name}"):
         tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, on_progress, interruption.check)
         tested |= describe_ridge(parts, tasks, found, on_progress)
-        tested |= describe_classes(found, _class_names(parts))
         of_unknown, aurocs = describe_unknown(parts, tested, on_progress)
         tested |= of_unknown
     tested = {**tested, **describe_conditions(parts)}
@@ -118,6 +117,7 @@ def meta_test(
             tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
     examples = predict_examples(algorithm, stream, steps, finite, interruption.check, parts.source.display)
     record = {"id": run.id, "status": "done", **trained, **tested}
+    run.write_classes(describe_classes(found, _class_names(parts)))
     return run.finish(record, task_columns(found, aurocs), examples, training)
 
 

@@ -438,3 +438,14 @@ def test_predicted_probabilities_are_a_table(report):
         ["0.700 ± 0.012", "0.350", "6.1 ± 0.4"],
         ["0.800 sd 0.141", "0.350 sd 0.000", "6.1 sd 0.0"],
     ]
+
+
+def test_classes_mixed_up_are_a_table_and_a_damaged_file_is_skipped(report):
+    folder = write_run("1")
+    write_json(folder / "classes.json", {"classes": [["<b>", 0.125, 8]], "mixed_up": [["<b>", "c", 0.75]]})
+    report()
+    assert ["<b>", "c", "75.0", "<b>", "12.5"] in page().rows
+    write_json(folder / "classes.json", {"classes": [["a", 0.125]], "mixed_up": []})
+    code, _, stderr = report()
+    assert code == 0
+    assert "classes.json cannot be read (a row is invalid)" in stderr

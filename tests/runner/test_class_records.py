@@ -13,7 +13,7 @@ TRUE = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 2]])
 def test_the_worst_classes_and_the_pairs_most_often_mixed_up():
     predicted = torch.tensor([[1, 1, 1, 0], [0, 0, -1, 2]])
     found = describe_classes(Evaluation(VALUES, ACCURACY, {"true": TRUE, "predicted": predicted}), ["a", "b", "c"])
-    assert found["worst_classes"] == [["a", 0.5, 4], ["b", 0.5, 2], ["c", 0.5, 2]]
+    assert found["classes"] == [["a", 0.5, 4], ["b", 0.5, 2], ["c", 0.5, 2]]
     assert found["mixed_up"] == [["a", "b", 1.0], ["b", "a", 0.5]]  # of the queries of a in tasks with b
 
 

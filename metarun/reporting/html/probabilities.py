@@ -8,9 +8,11 @@ from markupsafe import Markup
 
 from metarun.reporting.configurations import Configuration, marked_name
 from metarun.reporting.html.chart import Chart
+from metarun.reporting.html.run_files import DrawnRun
 from metarun.results.records import Record
 
 FIGURES = {"nll": ("NLL", 1, 3), "brier": ("Brier", 1, 3), "ece": ("ECE, %", 100, 1)}  # key → head, scale, digits
+WORST = 10  # classes
 
 
 def probability_table(found: Sequence[Configuration]) -> Chart | None:
@@ -41,13 +43,11 @@ def _text(runs: Sequence[Record], key: str) -> str:
     return text if half is None else f"{text} ± {scale * half:.{digits}f}"
 
 
-def class_table(found: Sequence[Configuration]) -> Chart | None:
-    """Return the pairs that the best configuration mixes up and its worst classes, of its first seed; None: unknown."""
-    best = found[0]
-    record = best.runs[0]
-    mixed, worst = record.get("mixed_up", []), record.get("worst_classes", [])
-    if not mixed:
+def class_table(best: DrawnRun) -> Chart | None:
+    """Return the pairs that a run mixes up and its worst classes, of its first seed; None: unknown."""
+    if best.classes is None or not best.classes.mixed_up:
         return None
+    mixed, worst = best.classes.mixed_up, best.classes.classes[:WORST]
     head = Markup("").join(
         Markup('<th scope="col">{}</th>').format(name)
         for name in ("class", "taken for", "share, %", "worst class", "%")
@@ -57,12 +57,11 @@ def class_table(found: Sequence[Configuration]) -> Chart | None:
         cells = [*(pair[:2] if pair else ("", "")), f"{100 * pair[2]:.1f}" if pair else ""]
         cells += [single[0], f"{100 * single[1]:.1f}"] if single else ["", ""]
         rows.append(Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(each) for each in cells)))
-    seed = f", seed {record['seed']}" if len(best.runs) > 1 else ""
     return Chart(
         "Classes mixed up",
         _table("Classes mixed up", head, rows),
-        f"Of {best.name}{seed}, after the last step: the pairs most often mixed up, with the share of the class's "
-        "queries in tasks with both; and the classes with the lowest accuracy.",
+        f"Of {best.name}, seed {best.record['seed']}, after the last step: the pairs most often mixed up, with the "
+        "share of the class's queries in tasks with both; and the classes with the lowest accuracy.",
     )
 
 

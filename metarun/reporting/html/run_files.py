@@ -13,6 +13,7 @@ from metarun.errors import UserError
 from metarun.reporting.tables.flags import same_tasks
 from metarun.reporting.tables.pivot import figure_over_seeds
 from metarun.results import checksums as sums
+from metarun.results.class_figures import ClassFigures, read_classes
 from metarun.results.example_tasks import ExampleTask, load
 from metarun.results.metrics import ACCURACY, figure, metric_of
 from metarun.results.record_schema import LARGEST
@@ -37,6 +38,7 @@ class DrawnRun:
         confidence: (tasks,) mean probability of the predicted class, after the last step; None in regression.
         curve: the rows of curve.csv; None for `metarun test`.
         examples: a few example tasks.
+        classes: the figures of single classes; None if unknown.
     """
 
     record: Record
@@ -47,6 +49,7 @@ class DrawnRun:
     confidence: Floats | None
     curve: pd.DataFrame | None
     examples: list[ExampleTask]
+    classes: ClassFigures | None = None
 
 
 def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
@@ -67,7 +70,8 @@ def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
         return DrawnRun(record, figure(record), name, colour, by_step, confidence, None, []), errors
     curve = attempt(run.curve, _curve, None)
     examples = attempt(run.examples, load, [])
-    return DrawnRun(record, figure(record), name, colour, by_step, confidence, curve, examples), errors
+    classes = attempt(run.classes, read_classes, None)
+    return DrawnRun(record, figure(record), name, colour, by_step, confidence, curve, examples, classes), errors
 
 
 def read_all(records: Sequence[Record], name: str, colour: int) -> tuple[DrawnRun, list[str]]:

@@ -65,7 +65,7 @@ def settings_of(groups: Sequence[Sequence[Configuration]]) -> tuple[list[Setting
         pairs = compare_all(found)
         compared.append((found, pairs))
         charts = [*compared_charts(found, pairs), *_charts(runs)]
-        charts += filter(None, (probability_table(found), class_table(found)))
+        charts += filter(None, (probability_table(found), class_table(runs[0])))
         settings.append(Setting(setting_title(group), _note(group, runs), headline(found, pairs), runs, charts))
     return settings, list(charts_over_settings(groups, compared)), list(dict.fromkeys(skipped))
 
