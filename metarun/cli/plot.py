@@ -1,4 +1,4 @@
-"""`metarun plot curve | heatmap | tasks`: figures for papers, drawn from finished runs."""
+"""`metarun plot curve | heatmap | forest | pareto | ranks | tasks`: figures for papers, drawn from finished runs."""
 
 import argparse
 import math
@@ -7,11 +7,16 @@ from pathlib import Path
 
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError
-from metarun.reporting.plots.curve import draw_curves
+from metarun.reporting.configurations import COSTS
+from metarun.reporting.plots.curve import SERIES, draw_curves
+from metarun.reporting.plots.from_configurations import write_forest, write_pareto, write_ranks
 from metarun.reporting.plots.from_records import (
     MILLISECONDS,
     common_metric,
+    curve_names,
     curve_of,
+    mean_note,
+    mean_score,
     tasks_text,
     transductive_note,
     write_heatmap,
@@ -19,18 +24,21 @@ from metarun.reporting.plots.from_records import (
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.plots.tasks import draw_tasks
 from metarun.reporting.tables.render import print_skipped
-from metarun.reporting.tables.rows import finished_rows
-from metarun.reporting.tables.run_labels import distinguishing_keys
+from metarun.reporting.tables.rows import by_configuration, finished_rows
 from metarun.results import example_tasks
 from metarun.results.find_run import find_run
 from metarun.results.records import excludes_diverged
 from metarun.results.settings import long_setting
 
+KINDS = "curve | heatmap | forest | pareto | ranks | tasks"
 EXAMPLES = """examples:
-  metarun plot curve                                   every run under results/, one line each
+  metarun plot curve                                   the runs under results/, a line per configuration
   metarun plot curve results/runs/*omniglot* -o fig2.pdf
   metarun plot curve --against milliseconds            accuracy against the time of adaptation
   metarun plot heatmap --width 6.8 -o sizes.svg        way x shot, one panel per method, two columns wide
+  metarun plot forest                                  results with their intervals over tasks and over seeds
+  metarun plot pareto --cost adapt_ms                  results against the time of adaptation
+  metarun plot ranks                                   average ranks over several data sets or task sizes
   metarun plot tasks RUN -o tasks.pdf                  the first meta-test tasks of a run, with its predictions"""
 
 
@@ -50,13 +58,21 @@ def _parser() -> CommandParser:
     parser = CommandParser.with_examples(
         "metarun plot", "Draw figures for papers as png, svg or pdf; the same runs give the same bytes.", EXAMPLES
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="curve | heatmap | tasks")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar=KINDS)
     curve = _add(kinds, "curve", _draw_curve, "accuracy or mse after each adaptation step")
     curve.add_paths()
     against = "inner steps, or milliseconds: adapt_ms of result.json, spread evenly over the steps"
     curve.add_argument("--against", choices=("steps", MILLISECONDS), default="steps", help=against)
     sizes = "accuracy or mse by test_way and test_shot, one panel per method, averaged over seeds"
     _add(kinds, "heatmap", _draw_heatmap, sizes).add_paths()
+    forest = "mean, interval over tasks and interval over tasks and seeds of each configuration, sorted"
+    _add(kinds, "forest", _draw_forest, forest).add_paths()
+    pareto = _add(kinds, "pareto", _draw_pareto, "accuracy or mse against cost, with the Pareto front")
+    pareto.add_paths()
+    costs = ", ".join(f"{key}: {meaning}" for key, meaning in COSTS.items())
+    pareto.add_argument("--cost", choices=COSTS, default="train_seconds", help=f"{costs} (default: train_seconds)")
+    over = "average rank, win rate and critical difference over at least two data sets or task sizes"
+    _add(kinds, "ranks", _draw_ranks, over).add_paths()
     tasks = _add(kinds, "tasks", _draw_tasks, "a run's first meta-test tasks: support, queries and predictions")
     tasks.add_argument("run", metavar="RUN", help="a run's directory or the first characters of its id")
     return parser
@@ -93,12 +109,15 @@ def _draw_curve(options: argparse.Namespace) -> None:
             "none of these runs adapts in steps, so there is no curve", "use `metarun plot heatmap` instead."
         )
     metric = common_metric(records)
-    labelled, keys = distinguishing_keys(records)
+    groups = by_configuration(records)
+    found = len(groups)
+    groups = sorted(sorted(groups, key=lambda group: -mean_score(group))[:SERIES], key=groups.index)
+    records = [record for group in groups for record in group]
     in_steps = options.against != MILLISECONDS
     curves = []
-    for record in labelled:
+    for group, name in zip(groups, curve_names(groups), strict=True):
         try:
-            curves.append(curve_of(record, keys or ["algo"], in_steps))
+            curves.append(curve_of(group, name, in_steps))
         except UserError as error:
             print_skipped(str(error))
     if not curves:
@@ -107,6 +126,9 @@ def _draw_curve(options: argparse.Namespace) -> None:
     on = f"on {devices.pop()}" if len(devices) == 1 else "on several devices"
     x_name = "inner steps" if in_steps else f"milliseconds per task, {on}"
     notes = [f"Bands: 95 % intervals over {tasks_text(records)} meta-test tasks (Student t)."]
+    notes += mean_note(groups)
+    if found > len(groups):
+        notes.append(f"The best {len(groups)} of {found} configurations.")
     if in_steps and not all(record["steps"] for record in records):
         notes.append("Horizontal lines: methods without inner steps.")
     if diverged := sum(record["diverged"] for record in records if excludes_diverged(record)):
@@ -117,6 +139,18 @@ def _draw_curve(options: argparse.Namespace) -> None:
 
 def _draw_heatmap(options: argparse.Namespace) -> None:
     write_heatmap(finished_rows(options.paths), options.output, options.width)
+
+
+def _draw_forest(options: argparse.Namespace) -> None:
+    write_forest(finished_rows(options.paths), options.output, options.width)
+
+
+def _draw_pareto(options: argparse.Namespace) -> None:
+    write_pareto(finished_rows(options.paths), options.cost, options.output, options.width)
+
+
+def _draw_ranks(options: argparse.Namespace) -> None:
+    write_ranks(finished_rows(options.paths), options.output, options.width)
 
 
 def _draw_tasks(options: argparse.Namespace) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
 from metarun.reporting.tables.render import print_skipped
-from metarun.reporting.tables.rows import all_columns, finished_rows
-from metarun.reporting.tables.run_labels import run_names
+from metarun.reporting.tables.rows import all_columns, by_configuration, finished_rows
 from metarun.reporting.tables.size_panels import size_panels
 from metarun.results.metrics import ACCURACY, metric_of
 from metarun.results.records import Record
@@ -46,9 +45,10 @@ def main(args: Sequence[str]) -> int:
     except UserError as error:  # for example, copies of one run; the rest can be shown
         maps, meanings = [], []
         print_skipped(f"heatmaps by way and shot: {error}")
-    page, skipped = render(
-        records, Table(*all_columns([[record] for record in records], math.inf)), _short_names, maps, meanings
-    )
+    groups = by_configuration(records)
+    each_seed = [[record] for record in records]
+    table, seeds = (Table(*all_columns(each, math.inf), each) for each in (groups, each_seed))
+    page, skipped = render(records, table, seeds if len(groups) < len(records) else None, maps, meanings)
     for reason in skipped:
         print_skipped(reason)
     try:
@@ -72,8 +72,3 @@ def _size_maps(records: list[Record]) -> "tuple[list[SizeMap], list[str]]":
         for panel in panels
     ]
     return maps, meanings
-
-
-def _short_names(records: Sequence[Record]) -> list[str]:
-    """Return run names short enough for charts."""
-    return [name.replace(", ", " ") for name in run_names(records, with_ids=True)]

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.episode_stream import EpisodeStream
-from metarun.tasks.losses import confidence, correct, per_query_loss
+from metarun.tasks.losses import brier_score, calibration_gaps, confidence, correct, per_query_loss
 from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream, by_shape
@@ -40,10 +40,15 @@ class Evaluation:
             or squared error; in classification also `accuracy` and `confidence`, the probability of the predicted
             class, in [0, 1].
         metric: the one that counts.
+        final: (T, ...) each, after the last step, in classification: `brier`, the mean Brier score over the queries,
+            and `gaps` (T, 15), those of `calibration_gaps`. If all tasks are of one shape, also `true` and `predicted`
+            (T, queries), the index within the split of the class of each query and of the predicted class, -1 if there
+            is no finite prediction.
     """
 
     values: Mapping[str, Tensor]
     metric: Metric
+    final: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def loss(self) -> Tensor:
@@ -165,7 +170,14 @@ def shape_by_shape(
         done += len(numbers)
     order = torch.cat([numbers for _, numbers in parts]).argsort()
     columns = {name: torch.cat([each.values[name] for each in found], 1)[:, order] for name in found[0].values}
-    return Evaluation(columns, found[0].metric)
+    alike = [name for name, first in found[0].final.items() if all(_fits(each, name, first) for each in found)]
+    final = {name: torch.cat([each.final[name] for each in found])[order] for name in alike}
+    return Evaluation(columns, found[0].metric, final)
+
+
+def _fits(found: Evaluation, name: str, other: Tensor) -> bool:
+    """Whether a final value is there, and as wide as another one."""
+    return name in found.final and found.final[name].shape[1:] == other.shape[1:]
 
 
 def evaluate_equal(
@@ -192,7 +204,8 @@ def evaluate_equal(
             done += length
             on_progress(done, tasks)
     columns = {name: torch.cat([part.values[name] for part in found], dim=1) for name in found[0].values}
-    return Evaluation(columns, found[0].metric)
+    final = {name: torch.cat([part.final[name] for part in found]) for name in found[0].final}
+    return Evaluation(columns, found[0].metric, final)
 
 
 def tasks_at_once(stream: TaskStream, examples: int) -> int:
@@ -218,9 +231,25 @@ def _measure(predict: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> Evalua
     predictions = predict(batch)  # (steps + 1, T, queries, way)
     targets = batch.query_y.expand(len(predictions), *batch.query_y.shape)
     per_query = {"loss": per_query_loss(predictions, targets)}
-    if not (regression := targets.is_floating_point()):
-        per_query |= {"accuracy": correct(predictions, targets).double(), "confidence": confidence(predictions)}
-    return Evaluation({name: each.mean(-1).cpu() for name, each in per_query.items()}, MSE if regression else ACCURACY)
+    if targets.is_floating_point():
+        return Evaluation({name: each.mean(-1).cpu() for name, each in per_query.items()}, MSE)
+    right = correct(predictions, targets)
+    per_query |= {"accuracy": right.double(), "confidence": confidence(predictions)}
+    final = {
+        "brier": brier_score(predictions[-1], targets[-1]).mean(-1).cpu(),
+        "gaps": calibration_gaps(per_query["confidence"][-1], right[-1]).cpu(),
+        **_classes(batch, predictions[-1]),
+    }
+    return Evaluation({name: each.mean(-1).cpu() for name, each in per_query.items()}, ACCURACY, final)
+
+
+def _classes(batch: TaskBatch, predictions: Tensor) -> dict[str, Tensor]:
+    """Return the classes of the queries (T, queries) and those predicted; nothing if the stream does not name them."""
+    if batch.classes is None or int(batch.query_y.min()) < 0:
+        return {}
+    predicted = batch.classes.gather(1, predictions.argmax(-1))
+    predicted = predicted.where(predictions.amax(-1).isfinite(), -1)
+    return {"true": batch.classes.gather(1, batch.query_y).cpu(), "predicted": predicted.cpu()}
 
 
 def adaptation_ms(

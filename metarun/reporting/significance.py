@@ -174,6 +174,27 @@ def over_seeds(one: ArrayLike, other: ArrayLike) -> OverSeeds:
     return OverSeeds(seeds, tasks, mean, ci95, half, p, of_tasks, sum(of_one_seed), error, degrees)
 
 
+def one_over_seeds(values: ArrayLike) -> tuple[float | None, float | None]:
+    """Return the half-widths of two 95 % intervals for the mean of one method's values (seeds, n) on n tasks.
+
+    The first is for new tasks and these trainings: Student's t over tasks, whose values are means over seeds. The
+    second is for new tasks and new trainings, as in `over_seeds`: the variances over tasks and over seeds add up.
+
+    Returns:
+        The first is None for a single task, the second also for a single seed.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    seeds, tasks = values.shape
+    _, half = mean_and_ci95(values.mean(0))
+    if half is None or seeds < 2:
+        return half, None
+    parts = float(values.mean(0).var(ddof=1)) / tasks, float(values.mean(1).var(ddof=1)) / seeds
+    if not sum(parts):
+        return half, 0.0
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / (tasks - 1) + parts[1] ** 2 / (seeds - 1))
+    return half, float(stdtrit(degrees, 1 - LEVEL / 2)) * math.sqrt(sum(parts))
+
+
 def roughly(count: int) -> int:
     """Round an estimated number up to 1, 2 or 5 times a power of ten."""
     power: int = 10 ** (len(str(count)) - 1)

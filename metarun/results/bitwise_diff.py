@@ -61,6 +61,7 @@ ADDED_KEYS = frozenset(
         *("result.json: diverged", "result.json: val_diverged", "result.json: mse_median"),
         *("result.json: train_loss_first", "result.json: train_loss_last"),
         *("curve.csv: median", "curve.csv: diverged"),
+        *(f"result.json: {key}" for figure in ("nll", "brier", "ece") for key in (figure, f"{figure}_ci95")),
     )
 )
 

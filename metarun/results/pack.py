@@ -20,7 +20,10 @@ MANIFEST = "metarun-run.json"
 WEIGHTS = "weights.safetensors"
 CARD = "README.md"
 REQUIRED = ("config.yaml", "result.json", WEIGHTS)
-OPTIONAL = (CARD, "environment.json", "curve.csv", "tasks.parquet", "examples.npz", "inputs.npz", "looks.jsonl")
+OPTIONAL = (
+    *(CARD, "environment.json", "curve.csv", "tasks.parquet", "classes.json", "examples.npz", "inputs.npz"),
+    "looks.jsonl",
+)
 NAMES = frozenset((MANIFEST, checksums.NAME, *REQUIRED, *OPTIONAL))
 LARGE = frozenset((WEIGHTS, "tasks.parquet", "examples.npz", "inputs.npz"))  # others have at most `MAX_BYTES`
 LARGEST = (1 << 31) - 1  # bytes; beyond, a zip needs extensions, which are not read

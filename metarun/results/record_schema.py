@@ -96,6 +96,8 @@ OPTIONAL: Mapping[str, Kind] = {
         ("accuracy_ci95", "mse_ci95", "val_accuracy", "val_mse", "floor_mse", "mse_median"), _or_null(_size)
     ),
     **dict.fromkeys(("adapt_cpu_ms", "load"), _size),
+    **dict.fromkeys(("nll", "brier", "ece"), _size),
+    **dict.fromkeys(("nll_ci95", "brier_ci95", "ece_ci95"), _or_null(_size)),
     **dict.fromkeys(("floor_ridge_mse", "floor_ridge_rate"), _or_null(_size)),
     **dict.fromkeys(("diverged", "val_diverged", "training_diverged_at"), _count),
     **dict.fromkeys(("train_loss_first", "train_loss_last"), _or_null(number)),

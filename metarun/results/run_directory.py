@@ -36,6 +36,7 @@ class RunDirectory:
         self.curve = path / "curve.csv"
         self.tasks = path / "tasks.parquet"
         self.examples = path / "examples.npz"
+        self.classes = path / "classes.json"
         self.inputs = path / "inputs.npz"
         self.best = path / "best.pt"
         self.last = path / "last.pt"
@@ -48,7 +49,7 @@ class RunDirectory:
     @property
     def recorded(self) -> tuple[Path, ...]:
         """The files whose checksums are stored, except `result.json`."""
-        return self.config, self.environment, self.curve, self.tasks, self.examples, self.inputs
+        return self.config, self.environment, self.curve, self.tasks, self.classes, self.examples, self.inputs
 
     @property
     def is_locked(self) -> bool:
@@ -153,6 +154,11 @@ class RunDirectory:
         self.previous.unlink(missing_ok=True)  # last.pt is enough from now on
         return row
 
+    def write_classes(self, figures: Record) -> None:
+        """Write the figures of single classes, unless there are none."""
+        if figures:
+            write_bytes(self.classes, _as_json(figures).encode())
+
     def write_result(self, record: Record) -> None:
         """Write the record, which ends the run, and the checksums of its files.
 
@@ -174,8 +180,8 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove the results and checkpoints, the record first."""
-        files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks, self.examples, self.inputs)
-        for path in (*files, self.checksums):
+        files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks)
+        for path in (*files, self.classes, self.examples, self.inputs, self.checksums):
             path.unlink(missing_ok=True)
 
 

@@ -29,6 +29,23 @@ def mean_and_ci95(values: ArrayLike) -> tuple[float, float | None]:
     return float(values.mean()), float(half)
 
 
+def calibration_error(gaps: ArrayLike) -> tuple[float, float | None]:
+    """Return the expected calibration error over queries (Guo et al. 2017) and its 95 % interval's half-width.
+
+    The error is the sum over bins of the absolute mean gap. With the signs of the mean gaps held, it is a mean over
+    tasks, whose interval is Student's t. For a calibrated method the error is above 0 by chance, and the interval does
+    not contain 0.
+
+    Args:
+        gaps: (tasks, bins) confidence minus correctness, as `calibration_gaps` returns them.
+
+    Returns:
+        The half-width is None for fewer than two tasks.
+    """
+    gaps = np.asarray(gaps, dtype=np.float64)
+    return mean_and_ci95(gaps @ np.sign(gaps.mean(0)))
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Accuracy by confidence, in bins of equal width; empty bins are omitted.

@@ -1,7 +1,7 @@
 """Execute a run: lock its directory, log, meta-test and write the record."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from metarun.loggers.terminal import RobustConsole, Screen
 from metarun.results import provenance
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.runner.class_records import describe_classes
 from metarun.runner.components import Parts
 from metarun.runner.finished import find_result, show
 from metarun.runner.record import (
@@ -116,4 +117,11 @@ def meta_test(
             tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
     examples = predict_examples(algorithm, stream, steps, finite, interruption.check, parts.source.display)
     record = {"id": run.id, "status": "done", **trained, **tested}
+    run.write_classes(describe_classes(found, _class_names(parts)))
     return run.finish(record, task_columns(found, aurocs), examples, training)
+
+
+def _class_names(parts: Parts) -> Sequence[str]:
+    """Return the names of the meta-test classes; none in regression and over several data sets."""
+    splits = parts.source.splits
+    return splits["test"].class_names if splits and parts.source.tested_sets == 1 else ()

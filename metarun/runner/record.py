@@ -27,6 +27,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import TASK_KEYS, Parts
+from metarun.runner.probability_records import describe_probabilities
 from metarun.runner.set_records import describe_sets
 from metarun.system.load import load_per_cpu
 from metarun.system.version import __version__
@@ -138,7 +139,7 @@ def describe_test(
         **{f"test_{key}": getattr(stream.shape, key) for key in TASK_KEYS},
         "test_tasks": tasks,
         **_figures(found, floor_found, _chance(of_one_shape)),
-        **describe_sets(found, floor_found, stream, tasks),
+        **(describe_sets(found, floor_found, stream, tasks) or describe_probabilities(found)),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
         "diverged": int(found.diverged.sum()),

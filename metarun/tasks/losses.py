@@ -8,6 +8,8 @@ from torch import Tensor
 
 from metarun.errors import UserError
 
+CALIBRATION_BINS = 15
+
 
 def per_query_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     """Return (...) the loss of each prediction.
@@ -70,6 +72,23 @@ def known_score(predictions: Tensor) -> Tensor:
     It is the score of `Learner.predict_known`.
     """
     return predictions.amax(-1).nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
+
+
+def brier_score(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Return (...) the squared distance of the predicted probabilities from the label's, in [0, 2] (Brier 1950)."""
+    probabilities = torch.softmax(predictions, -1)
+    return (probabilities - F.one_hot(labels, predictions.shape[-1])).square().sum(-1)
+
+
+def calibration_gaps(confidences: Tensor, right: Tensor) -> Tensor:
+    """Return (..., 15) the sum over (..., queries) of confidence minus correctness by bin of confidence, per query.
+
+    Bins have equal widths, as in the expected calibration error of Guo et al. (2017), which is the sum over the bins
+    of the absolute values of their means over tasks.
+    """
+    bins = (confidences * CALIBRATION_BINS).long().clamp(0, CALIBRATION_BINS - 1)
+    gaps = confidences.new_zeros(*confidences.shape[:-1], CALIBRATION_BINS, dtype=torch.float64)
+    return gaps.scatter_add(-1, bins, confidences.double() - right.double()) / confidences.shape[-1]
 
 
 def _has_prediction(predictions: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from metarun.reporting.significance import one_over_seeds
 from metarun.results.example_tasks import ExampleTask, save
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.atomic_write import write_json, write_parquet
@@ -159,7 +160,7 @@ def test_every_label_stays_inside_the_figure(draw, key, values):
     if key == "mse":
         for run in runs:
             del run["accuracy"]
-    for kind in ("curve", "heatmap"):
+    for kind in ("curve", "heatmap", "pareto", "forest"):
         _, _, _, figure = draw(kind, runs=runs)
         runs = ()
         width, height = figure.get_size_inches() * figure.dpi
@@ -276,7 +277,13 @@ def test_a_run_with_unreadable_tasks_is_skipped_with_the_reason(draw):
             two_methods(),
             "x.png cannot be written (File exists); choose another file",
         ),
-        (["curve"], [made(f"{i:08x}") for i in range(29)], "cannot draw 29 lines: at most 28 are distinguishable;"),
+        (
+            ["ranks"],
+            two_methods(),
+            "ranks need at least 2 methods that were tested in each of at least 2 settings",
+        ),
+        (["pareto", "--cost", "parameters"], two_methods(), "none of these runs has parameters; choose another --cost"),
+        (["forest", "--width", "1.5"], two_methods(), "--width 1.5 is too narrow for these labels; use at least 2."),
         (
             ["heatmap", "--width", "2"],
             [made(f"{shot:08x}", test_shot=shot) for shot in range(1, 6)],
@@ -287,9 +294,9 @@ def test_a_run_with_unreadable_tasks_is_skipped_with_the_reason(draw):
         (
             ["heatmpa"],
             two_methods(),
-            "invalid choice: 'heatmpa' (choose from 'curve', 'heatmap', 'tasks'). Did you mean 'heatmap'?",
+            "invalid choice: 'heatmpa' (choose from 'curve', 'heatmap', 'forest', 'pareto', 'ranks', 'tasks').",
         ),
-        ([], two_methods(), "metarun plot: the following arguments are required: curve | heatmap | tasks"),
+        ([], two_methods(), "metarun plot: the following arguments are required: curve | heatmap | forest | "),
     ],
 )
 def test_an_error_is_one_sentence(draw, words, runs, sentence):
@@ -297,6 +304,68 @@ def test_an_error_is_one_sentence(draw, words, runs, sentence):
     assert code == 2
     assert sentence in stderr
     assert stderr.count("\n") == 1
+
+
+def seeds_of_two_methods(shots=(1, 5)) -> list[dict]:
+    """Two seeds of MAML and of ProtoNet for each shot."""
+    methods = {"maml": {}, "protonet": {"transductive": False, "order": None, "norm": "running", "steps": 0}}
+    return [
+        made(
+            f"{shot}{i}{seed}",
+            **{"algo": algo, "seed": seed, "test_shot": shot, "accuracy": 0.5 + 0.2 * i + 0.02 * seed, **changes},
+            **{"seedless_id": f"{algo}{shot}", "stream_hash": str(shot), "parameters": 100 + i, "train_seconds": 9 - i},
+        )
+        for shot in shots
+        for i, (algo, changes) in enumerate(methods.items())
+        for seed in (0, 1)
+    ]
+
+
+def test_curves_are_means_over_seeds_and_at_most_eight(draw):
+    runs = seeds_of_two_methods((1,))
+    _, _, _, figure = draw("curve", runs=[*map(dict, runs)])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["protonet", "maml †"]
+    adapted = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 4)
+    expected = np.mean([accuracies(run) for run in runs[:2]], axis=0)
+    np.testing.assert_allclose(adapted.get_ydata(), 100 * expected.mean(1))
+    assert "Mean over 2 seeds." in texts(figure)
+    _, _, _, figure = draw("curve", runs=[made(f"f{i}", test_shot=2 + i) for i in range(9)])
+    assert len(figure.axes[0].lines) == 8
+    assert "The best 8 of 11 configurations." in texts(figure)
+
+
+def test_a_forest_is_sorted_and_has_both_intervals(draw):
+    runs = seeds_of_two_methods()
+    _, printed, stderr, figure = draw("forest", runs=[*map(dict, runs)])
+    assert (printed, stderr) == ("→ forest.png\n", "")
+    one_shot = figure.axes[0]
+    assert [label.get_text() for label in one_shot.get_yticklabels()] == ["protonet", "maml\N{NO-BREAK SPACE}†"]
+    values = np.stack([accuracies(run)[-1] for run in runs[2:4]])
+    thin, thick, dot = one_shot.lines[:3]
+    tasks, trainings = one_over_seeds(values)
+    assert tasks < trainings
+    for line, half in ((thick, tasks), (thin, trainings)):
+        np.testing.assert_allclose(line.get_xdata(), [71 - 100 * half, 71 + 100 * half])
+    np.testing.assert_allclose(dot.get_xdata(), [71])
+    assert "n = 2" in texts(figure)
+
+
+def test_pareto_joins_what_nothing_dominates(draw):
+    _, _, _, figure = draw("pareto", runs=seeds_of_two_methods((1,)))
+    front = figure.axes[0].lines[0]
+    assert (list(front.get_xdata()), list(front.get_ydata())) == ([8], [pytest.approx(71)])
+    _, _, _, figure = draw("pareto", "--cost", "parameters")
+    front = figure.axes[0].lines[0]
+    assert list(front.get_xdata()) == [100, 101]
+    assert figure.axes[0].get_xlabel() == "learned parameters"
+
+
+def test_ranks_are_averages_over_settings(draw):
+    code, _, stderr, figure = draw("ranks", runs=seeds_of_two_methods((1, 5, 10)))
+    assert code == 0, stderr
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["protonet", "maml"]
+    assert "1.00, wins 100 %" in texts(figure)
+    assert "3 settings; Friedman test: p = 0.083." in texts(figure)
 
 
 def test_the_default_width_grows_with_the_number_of_shots(draw):

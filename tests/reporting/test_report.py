@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarun.reporting.html.axes import Frame, evenly, spread, ticks
+from metarun.reporting.configurations import configurations
+from metarun.reporting.html.axes import Frame, evenly, ticks
 from metarun.reporting.html.sections import DRAWN, settings_of
-from metarun.reporting.tables.rows import sorted_rows
+from metarun.reporting.label_placement import spread
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.example_tasks import ExampleTask, save
 from metarun.results.records import read_records
@@ -276,10 +277,10 @@ def test_the_page_of_a_hundred_runs_is_small(report):
 def test_the_best_run_of_each_method_is_drawn_first(report, tmp_path):  # protonet is the worst of all
     for i in range(12):
         write_run(str(i), algo="maml" if i else "protonet", seed=i, accuracy=0.8 + i / 100)
-    (setting,), _ = settings_of(sorted_rows(read_records([tmp_path])[0]), run_names)
+    (setting,), *_ = settings_of(configurations(read_records([tmp_path])[0]))
     assert len(setting.runs) == DRAWN
     assert [run.record["algo"] for run in setting.runs] == ["maml"] * (DRAWN - 1) + ["protonet"]
-    assert "8 of 12 runs are drawn, the best of each method first" in setting.note
+    assert "8 of 12 configurations are drawn, the best of each method first" in setting.note
 
 
 def test_runs_are_named_by_their_differences():
@@ -320,7 +321,7 @@ def test_a_heat_map_needs_two_cells_and_only_seeds_share_a_cell(report):
 def test_the_worst_five_percent_of_the_tasks_are_marked(report, tmp_path):
     accuracy = np.concatenate([np.full(57, 0.8), np.full(3, 0.4)])[None]  # 60 tasks: 3 are the worst
     write_run("1", accuracy)
-    (setting,), _ = settings_of(read_records([tmp_path])[0], run_names)
+    (setting,), *_ = settings_of(configurations(read_records([tmp_path])[0]))
     chart = next(chart for chart in setting.charts if chart.title == "Task by task")
     assert "worst 5 %: 40.0" in chart.drawing
     bars = re.findall(r'<path class="(bar.*?) c0" d="(.*?)"', chart.drawing)
@@ -329,7 +330,7 @@ def test_the_worst_five_percent_of_the_tasks_are_marked(report, tmp_path):
 
 def test_the_time_axis_ends_at_the_time_of_one_task(report, tmp_path):
     write_run("1", adapt_ms=40.0)
-    (setting,), _ = settings_of(read_records([tmp_path])[0], run_names)
+    (setting,), *_ = settings_of(configurations(read_records([tmp_path])[0]))
     chart = next(chart for chart in setting.charts if chart.title == "Adaptation by time")
     assert ">40</text>" in chart.drawing
     assert ">80</text>" in chart.drawing  # the mean accuracy at the end, in percent
@@ -396,4 +397,55 @@ def test_two_copies_of_a_run_only_affect_the_heatmaps(report):
     code, _, stderr = report()
     assert code == 0
     assert "skipped: heatmaps by way and shot: run 00000001 is in more than one of the folders; name folders" in stderr
-    assert len(page().rows) == 3
+    assert len([tag for tag in page().all("tr") if "data-run" in tag]) == 2
+
+
+def test_seeds_are_one_row_and_one_line_with_each_seed_below(report):
+    for seed in range(3):
+        write_run(str(seed), seed=seed, seedless_id="a", accuracy=0.6 + seed / 10, transductive=False)
+    write_run("9", algo="protonet", by_step=ACCURACY[1:], seedless_id="b", transductive=False)
+    report()
+    found = page()
+    lines = [tag["data-run"] for tag in found.all("tr") if "data-run" in tag]
+    assert sorted(map(len, map(str.split, lines))) == [1] * 5 + [3]
+    assert "Each seed 4 runs" in " ".join(found.text.split())
+    assert "means over 3 seeds" in found.text
+    assert "3 seeds)" in found.text
+
+
+def test_methods_are_compared_in_words_and_charts(report):
+    for i, (algo, shot) in enumerate((("maml", 1), ("protonet", 1), ("maml", 5), ("protonet", 5))):
+        by_step = ACCURACY if algo == "maml" else ACCURACY[1:] * 0.5
+        write_run(str(i), by_step, algo=algo, test_shot=shot, accuracy=float(by_step[-1].mean()), transductive=False)
+    assert report()[0] == 0
+    text = " ".join(page().text.split())
+    assert "glyphs, 5-way 1-shot: maml beats protonet by 40.00 ± 12.99 points (p = 0.002, for these trainings" in text
+    for title in ("Results", "Differences", "Ranks over settings", "Wins, ties and losses", "2/0/0", "wins 100 %"):
+        assert title in text
+    assert "Swipe the table to the left" in text
+    assert "Meta-val has other classes than meta-test" in text
+
+
+def test_predicted_probabilities_are_a_table(report):
+    figures = {"nll": 0.7, "nll_ci95": 0.0123, "brier": 0.35, "brier_ci95": None, "ece": 0.061, "ece_ci95": 0.004}
+    write_run("1", algo="protonet", **figures)
+    write_run("2", seedless_id="a", seed=0, **figures)
+    write_run("3", seedless_id="a", seed=1, **{**figures, "nll": 0.9})
+    write_run("4", algo="anil")  # of an older version
+    report()
+    cells = [row[1:] for row in page().rows if row[1:2] and row[1].startswith("0.")]
+    assert sorted(cells) == [
+        ["0.700 ± 0.012", "0.350", "6.1 ± 0.4"],
+        ["0.800 sd 0.141", "0.350 sd 0.000", "6.1 sd 0.0"],
+    ]
+
+
+def test_classes_mixed_up_are_a_table_and_a_damaged_file_is_skipped(report):
+    folder = write_run("1")
+    write_json(folder / "classes.json", {"classes": [["<b>", 0.125, 8]], "mixed_up": [["<b>", "c", 0.75]]})
+    report()
+    assert ["<b>", "c", "75.0", "<b>", "12.5"] in page().rows
+    write_json(folder / "classes.json", {"classes": [["a", 0.125]], "mixed_up": []})
+    code, _, stderr = report()
+    assert code == 0
+    assert "classes.json cannot be read (a row is invalid)" in stderr

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.reporting.significance import LEVEL, comparisons_each, holm, over_seeds, paired, roughly, verdict
+from metarun.reporting.significance import (
+    LEVEL,
+    comparisons_each,
+    holm,
+    one_over_seeds,
+    over_seeds,
+    paired,
+    roughly,
+    verdict,
+)
 from metarun.results.metrics import ACCURACY, MSE
 
 
@@ -147,3 +156,27 @@ def test_an_adjusted_interval_excludes_zero_exactly_where_the_adjusted_p_is_belo
 @pytest.mark.parametrize(("count", "rounded"), [(1, 1), (3, 5), (10, 10), (61, 100), (201, 500), (5001, 10_000)])
 def test_an_estimated_number_of_tasks_is_rounded_up(count, rounded):
     assert roughly(count) == rounded
+
+
+def test_the_intervals_of_one_method_are_those_of_scipy():
+    values = np.random.default_rng(0).normal(0.5, 0.1, (4, 50))
+    tasks, trainings = one_over_seeds(values)
+    low, high = stats.t.interval(0.95, 49, *(values.mean(0).mean(), stats.sem(values.mean(0))))
+    assert tasks == pytest.approx((high - low) / 2)
+    assert trainings > tasks
+    alike = np.tile(np.array([0.4, 0.5, 0.6])[:, None], 5)  # tasks do not vary, so only seeds do
+    low, high = stats.t.interval(0.95, 2, 0.5, stats.sem(alike.mean(1)))
+    assert one_over_seeds(alike) == (0.0, pytest.approx((high - low) / 2))
+    assert one_over_seeds(values[:1])[1] is None
+    assert one_over_seeds(values[:, :1]) == (None, None)
+
+
+def test_the_wider_interval_of_one_method_covers_new_trainings_and_the_narrow_one_does_not():
+    random = np.random.default_rng(3)
+    covered = []
+    for _ in range(500):
+        values = 0.5 + random.normal(0, 0.02, (5, 1)) + random.normal(0, 0.1, 100) + random.normal(0, 0.05, (5, 100))
+        covered.append([abs(values.mean() - 0.5) <= half for half in one_over_seeds(values)])
+    tasks, trainings = np.mean(covered, axis=0)
+    assert tasks < 0.9
+    assert 0.92 < trainings < 0.98

@@ -4,7 +4,7 @@ All text goes through `Markup.format`, which escapes it.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -69,18 +69,6 @@ def svg(inside: Iterable[Markup], height: float, name: str) -> Markup:
     return Markup('<svg viewBox="0 0 {} {:g}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, height, name, Markup("").join(inside)
     )
-
-
-def spread(wanted: Sequence[float], distance: float, low: float, high: float) -> list[float]:
-    """Move sorted positions to be at least `distance` apart, within `low` and `high` if there is room."""
-    places: list[float] = []
-    for place in wanted:
-        places.append(max(place, places[-1] + distance if places else low))
-    limit = high
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], limit)
-        limit = places[i] - distance
-    return places
 
 
 def evenly(count: int, most: int) -> list[int]:

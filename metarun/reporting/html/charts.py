@@ -18,11 +18,11 @@ from metarun.reporting.html.axes import (
     Frame,
     Range,
     evenly,
-    spread,
     svg,
     widened,
     within,
 )
+from metarun.reporting.label_placement import spread
 from metarun.system.ranges import ends
 
 LABEL_HEIGHT = 13
@@ -60,6 +60,7 @@ def line_chart(
     limits: Range = (-math.inf, math.inf),
     reference: tuple[str, float] | None = None,
     from_zero: bool = False,
+    steps: Sequence[tuple[float, float]] = (),
 ) -> Markup:
     """Draw lines with their bands.
 
@@ -70,6 +71,7 @@ def line_chart(
         limits: smallest and largest possible y.
         reference: a horizontal reference line: its name and its level.
         from_zero: whether the x-axis starts at 0.
+        steps: points that a dashed staircase joins, from left to right.
     """
     lows = [y - half for each in series for y, half in zip(each.y, each.half or [0.0] * len(each.y), strict=True)]
     highs = [y + half for each in series for y, half in zip(each.y, each.half or [0.0] * len(each.y), strict=True)]
@@ -87,6 +89,10 @@ def line_chart(
         name, level = reference
         inside.append(Markup('<path class="reference" d="M{} {:.1f}H{}"/>').format(LEFT, frame.py(level), frame.end))
         labels.append((name, None, (frame.end, frame.py(level))))
+    if steps:
+        (x, y), *rest = [(frame.px(x), frame.py(y)) for x, y in steps]
+        path = f"M{x:.1f} {y:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest) + f"H{frame.end}"
+        inside.append(Markup('<path class="reference" d="{}"/>').format(path))
     for each in series:
         inside += _band_and_line(frame, each)
         labels.append((each.label, each.colour, (frame.px(each.x[-1]), frame.py(each.y[-1]))))
@@ -268,7 +274,7 @@ def _band_and_line(frame: Frame, series: Series) -> Iterator[Markup]:
     if len(points) > 1:
         yield Markup('<path class="line c{}" d="{}"/>').format(series.colour, _path(frame, points))
     else:
-        yield _dot(frame, *points[0], 3.0, series.colour)
+        yield _dot(frame, *points[0], 3.5, series.colour)
 
 
 def _path(frame: Frame, points: Sequence[tuple[float, float]]) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from metarun.reporting.configurations import configurations
 from metarun.reporting.html.examples import ShownTask, Strips, shown
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.reporting.tables.render import Best
@@ -21,22 +22,24 @@ from metarun.system.version import __version__
 
 OPEN = 3  # settings that are initially open; a browser renders the others when they are opened
 WITH_EXAMPLES = 8  # settings with example tasks, whose pictures make a page large
+HEADLINES = 6
 MAX_FILE_LENGTH = 20_000  # characters of a file that are shown
 
 
 @dataclass(frozen=True)
 class Table:
-    """The table of runs: names of the columns, one row of text per record, and notes."""
+    """A table of runs: names of the columns, one row of text per group of runs, the runs of each, and notes."""
 
     head: list[str]
     rows: list[list[str]]
     notes: list[str]
+    groups: Sequence[Sequence[Record]]
 
 
 def render(
     records: Sequence[Record],
     table: Table,
-    names: Callable[[Sequence[Record]], list[str]],
+    seeds: Table | None,
     maps: Sequence[SizeMap],
     meanings: Sequence[str],
 ) -> tuple[str, list[str]]:
@@ -45,14 +48,14 @@ def render(
     Args:
         records: of `read_records`, in the table's order.
         table: as `metarun compare` prints it.
-        names: returns short names of runs that are drawn together.
+        seeds: the same with a row for each seed; None if no configuration has several.
         maps: accuracy by way and shot.
         meanings: of the marks in `maps`.
 
     Returns:
         The page, and a message for each file that cannot be read.
     """
-    settings, skipped = settings_of(records, names)
+    settings, overall, skipped = settings_of(configurations(records))
     strips = Strips()
     examples = [_examples(setting, strips) for setting in settings[:WITH_EXAMPLES]]
     script = _shipped("sort_and_filter.js")
@@ -61,6 +64,11 @@ def render(
     )
     page = jinja.get_template("page.html.j2").render(
         figure=figure,
+        numbers={id(record): number for number, record in enumerate(records)},
+        identity=id,
+        seeds=seeds,
+        overall=overall,
+        headlines=[setting.headline for setting in settings if setting.headline][:HEADLINES],
         is_best=lambda cell: isinstance(cell, Best),
         table=table,
         settings=settings,

@@ -1,7 +1,7 @@
 """Read the files of a run for drawing; a missing or damaged file only affects its own charts."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metarun.errors import UserError
+from metarun.reporting.tables.flags import same_tasks
+from metarun.reporting.tables.pivot import figure_over_seeds
 from metarun.results import checksums as sums
+from metarun.results.class_figures import ClassFigures, read_classes
 from metarun.results.example_tasks import ExampleTask, load
-from metarun.results.metrics import ACCURACY, metric_of
+from metarun.results.metrics import ACCURACY, figure, metric_of
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record, figures_by_step
 from metarun.results.run_directory import RunDirectory
@@ -24,25 +27,29 @@ LARGEST_CURVE = 1 << 26  # bytes
 
 @dataclass(frozen=True)
 class DrawnRun:
-    """A run with the contents of its files.
+    """A run with the contents of its files, or the mean of runs that differ only in their seed.
 
     Args:
-        record: its row.
+        record: its row, the first of several.
+        result: its result as text.
         name: its short name.
         colour: its number, from 0 to 7.
         by_step: (steps + 1, tasks) values of its metric, accuracies in percent; None if unknown.
         confidence: (tasks,) mean probability of the predicted class, after the last step; None in regression.
         curve: the rows of curve.csv; None for `metarun test`.
         examples: a few example tasks.
+        classes: the figures of single classes; None if unknown.
     """
 
     record: Record
+    result: str
     name: str
     colour: int
     by_step: Floats | None
     confidence: Floats | None
     curve: pd.DataFrame | None
     examples: list[ExampleTask]
+    classes: ClassFigures | None = None
 
 
 def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
@@ -60,9 +67,44 @@ def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
 
     by_step, confidence = attempt(run.tasks, lambda _: _test_values(record), (None, None))
     if is_set_row(record):  # its curve and example tasks are shown with the mean over all data sets
-        return DrawnRun(record, name, colour, by_step, confidence, None, []), errors
+        return DrawnRun(record, figure(record), name, colour, by_step, confidence, None, []), errors
     curve = attempt(run.curve, _curve, None)
-    return DrawnRun(record, name, colour, by_step, confidence, curve, attempt(run.examples, load, [])), errors
+    examples = attempt(run.examples, load, [])
+    classes = attempt(run.classes, read_classes, None)
+    return DrawnRun(record, figure(record), name, colour, by_step, confidence, curve, examples, classes), errors
+
+
+def read_all(records: Sequence[Record], name: str, colour: int) -> tuple[DrawnRun, list[str]]:
+    """Read the files of runs that differ only in their seed; return their means, with the examples of the first.
+
+    Values by task are means over the seeds if all were tested on the same tasks, else those of the first seed.
+    """
+    found = [read(record, name, colour) for record in records]
+    runs, errors = [run for run, _ in found], [error for _, each in found for error in each]
+    if len(runs) == 1:
+        return runs[0], errors
+    first = runs[0]
+    together = same_tasks(records) is not None
+    curves = [run.curve for run in runs if run.curve is not None]
+    by_step = _mean([run.by_step for run in runs]) if together else None
+    confidence = _mean([run.confidence for run in runs]) if together else None
+    merged = replace(
+        first,
+        result=figure_over_seeds(records),
+        by_step=first.by_step if by_step is None else by_step,
+        confidence=first.confidence if by_step is None else confidence,
+        curve=pd.concat(curves).groupby(["split", "iteration"], as_index=False).mean() if curves else None,
+    )
+    return merged, errors
+
+
+def _mean(values: Sequence[Floats | None]) -> Floats | None:
+    """Return the mean over runs; None if one of them has no values, or values of other tasks or steps."""
+    known = [each for each in values if each is not None]
+    if len(known) < len(values) or len({each.shape for each in known}) > 1:
+        return None
+    mean: Floats = np.mean(known, axis=0)
+    return mean
 
 
 def _test_values(record: Record) -> tuple[Floats, Floats | None]:

@@ -1,13 +1,14 @@
 """The charts of runs with the same test setting: only these can be drawn together."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup
 
+from metarun.reporting.configurations import Configuration, marked_name, setting_title
 from metarun.reporting.html.axes import TINY
+from metarun.reporting.html.chart import Chart
 from metarun.reporting.html.charts import (
     Histogram,
     Series,
@@ -16,10 +17,12 @@ from metarun.reporting.html.charts import (
     line_chart,
     scatter,
 )
-from metarun.reporting.html.run_files import DrawnRun, Floats, read
+from metarun.reporting.html.comparison import charts_over_settings, compared_charts
+from metarun.reporting.html.probabilities import class_table, probability_table
+from metarun.reporting.html.run_files import DrawnRun, Floats, read_all
+from metarun.reporting.pairwise import compare_all, headline
 from metarun.results.metrics import best_floor, metric_of
 from metarun.results.records import Record, excludes_diverged
-from metarun.results.settings import drawn_how, long_setting
 from metarun.results.statistics import calibration, mean_and_ci95
 from metarun.system.ranges import ends
 
@@ -29,72 +32,63 @@ BINS = 40
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A drawing with its title and caption."""
-
-    title: str
-    drawing: Markup
-    note: str
-
-
-@dataclass(frozen=True)
 class Setting:
-    """Runs on one data set with the same way, shot and queries; `runs` are those that are drawn."""
+    """Runs on one data set with the same way, shot and queries.
+
+    `headline` says which method is better; `runs` are those that are drawn, averaged over seeds.
+    """
 
     title: str
     note: str
+    headline: str | None
     runs: list[DrawnRun]
     charts: list[Chart]
 
 
-def settings_of(
-    records: Sequence[Record], names: Callable[[Sequence[Record]], list[str]]
-) -> tuple[list[Setting], list[str]]:
-    """Group runs by test setting, in the table's order; read and draw them.
+def settings_of(groups: Sequence[Sequence[Configuration]]) -> tuple[list[Setting], list[Chart], list[str]]:
+    """Read and draw the configurations of each test setting.
 
     Args:
-        records: of finished runs.
-        names: returns short names of runs that are drawn together.
+        groups: as `configurations` returns them.
 
     Returns:
-        The settings, and a message for each file that cannot be read.
+        The settings; charts over several settings; and a message for each file that cannot be read.
     """
-    groups: dict[tuple[object, ...], list[Record]] = {}
-    for record in records:
-        keys = ("test_data", "test_way", "test_shot", "test_query")
-        setting = *(record[key] for key in keys), drawn_how(record), metric_of(record)
-        groups.setdefault(setting, []).append(record)
-    settings, skipped = [], []
-    for group in groups.values():
+    settings, skipped, compared = [], [], []
+    for group in groups:
+        found = _drawn(group)
         runs = []
-        for i, (record, name) in enumerate(_drawn(group, names)):
-            run, errors = read(record, name, i)
+        for i, each in enumerate(found):
+            run, errors = read_all(each.runs, marked_name(each).replace(", ", " "), i)
             runs.append(run)
             skipped += errors
-        settings.append(Setting(_title(group[0]), _note(group, runs), runs, list(_charts(runs))))
-    return settings, skipped
+        pairs = compare_all(found)
+        compared.append((found, pairs))
+        charts = [*compared_charts(found, pairs), *_charts(runs)]
+        charts += filter(None, (probability_table(found), class_table(runs[0])))
+        settings.append(Setting(setting_title(group), _note(group, runs), headline(found, pairs), runs, charts))
+    return settings, list(charts_over_settings(groups, compared)), list(dict.fromkeys(skipped))
 
 
-def _drawn(group: Sequence[Record], names: Callable[[Sequence[Record]], list[str]]) -> list[tuple[Record, str]]:
-    """Choose the runs to draw: the best of each method, then the second best of each, and so on."""
+def _drawn(group: Sequence[Configuration]) -> list[Configuration]:
+    """Choose what to draw: the best of each method, then the second best of each, and so on."""
     seen: dict[str, int] = {}
     ranks = []
-    for record in group:
-        seen[record["algo"]] = rank = seen.get(record["algo"], 0) + 1
+    for each in group:
+        algo = each.runs[0]["algo"]
+        seen[algo] = rank = seen.get(algo, 0) + 1
         ranks.append(rank)
-    chosen = [group[i] for i in sorted(sorted(range(len(group)), key=lambda i: ranks[i])[:DRAWN])]
-    return list(zip(chosen, names(chosen), strict=True))
+    return [group[i] for i in sorted(sorted(range(len(group)), key=lambda i: ranks[i])[:DRAWN])]
 
 
-def _title(record: Record) -> str:
-    return f"{record['test_data']}, {long_setting(record)}"
-
-
-def _note(group: Sequence[Record], runs: Sequence[DrawnRun]) -> str:
-    parts = [f"{group[0]['test_query']} {metric_of(group[0]).queries}"]
+def _note(group: Sequence[Configuration], runs: Sequence[DrawnRun]) -> str:
+    first = group[0].runs[0]
+    parts = [f"{first['test_query']} {group[0].metric.queries}"]
     if len(group) > len(runs):
-        parts.append(f"{len(runs)} of {len(group)} runs are drawn, the best of each method first")
-    if len({record.get("stream_hash") for record in group}) > 1:
+        parts.append(f"{len(runs)} of {len(group)} configurations are drawn, the best of each method first")
+    if seeds := sorted({len(each.runs) for each in group} - {1}):
+        parts.append(f"means over {' or '.join(map(str, seeds))} seeds")
+    if len({record.get("stream_hash") for each in group for record in each.runs}) > 1:
         parts.append("not all of these runs were tested on the same tasks")
     without = [f"{run.record['diverged']:,} of {run.name}" for run in runs if excludes_diverged(run.record)]
     if without:
@@ -159,7 +153,8 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
             metric.column,
             metric.scale,
             metric.axis,
-            "On meta-val, at every validation; errors exclude tasks that diverged.",
+            "On meta-val, at every validation; errors exclude tasks that diverged. Meta-val has other classes than "
+            "meta-test, which may be easier or harder, so the two differ even without overfitting.",
         ),
         ("Training loss", "train", "loss", 1, "loss", "Mean over the steps since the previous validation."),
     )

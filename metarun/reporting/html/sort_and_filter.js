@@ -1,7 +1,7 @@
 "use strict";
 // Sort and filter the table, and open the target of a link. The page is readable without scripts.
 {
-  const table = document.querySelector("table.runs");
+  const table = document.querySelector("table.runs:not(.seeds)");
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
   const filter = document.getElementById("filter");
@@ -37,7 +37,7 @@
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
-      document.getElementById(row.dataset.run).hidden = row.hidden;
+      for (const run of row.dataset.run.split(" ")) document.getElementById(run).hidden = row.hidden;
       shown += !row.hidden;
     }
     count.textContent = words.length ? `${shown} of ${body.rows.length}` : "";

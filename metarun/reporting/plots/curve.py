@@ -10,14 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from metarun.errors import UserError
 from metarun.reporting.plots.style import COLUMN, LINE, text_width, wrapped, write_notes
 
 # Okabe and Ito's colour-blind safe palette, without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", ":", "-.")
-MAX_CURVES = len(COLOURS) * len(DASHES)
+DASHES = ("-", "--")
+SERIES = 8  # in a chart, at most
 MARKS = 12  # per line, at most
 
 LEFT, RIGHT, TOP = 0.5, 0.1, 0.08  # margins in inches
@@ -28,7 +27,7 @@ HANDLE = 0.42  # the line sample before a label in the legend, with its padding
 
 @dataclass(frozen=True)
 class Curve:
-    """One run.
+    """One run, or the mean of several that differ only in their seed.
 
     Args:
         label: its name in the legend.
@@ -49,19 +48,12 @@ def draw_curves(
     """Draw one line per curve with a band around it, and the legend below.
 
     Args:
-        curves: in the order of the legend.
+        curves: in the order of the legend, at most `SERIES`.
         x_name: of the x axis; `y_name` is that of the y axis.
         notes: lines at the foot, wrapped if they are too long.
         steps_on_x: draw a method without steps as a horizontal line; else as a point.
         width: of the figure in inches; None: a paper's column.
-
-    Raises:
-        UserError: more than `MAX_CURVES` curves.
     """
-    if len(curves) > MAX_CURVES:
-        raise UserError(
-            f"cannot draw {len(curves)} lines: at most {MAX_CURVES} are distinguishable", "select fewer runs."
-        )
     width = width or COLUMN
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
     labels = [wrapped(curve.label, width - HANDLE - 0.1) for curve in curves]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from metarun.errors import UserError
 from metarun.reporting.plots.curve import Curve
 from metarun.reporting.plots.heatmap import draw_heatmap
 from metarun.reporting.plots.style import write_figure
-from metarun.reporting.tables.flags import TRANSDUCTIVE
-from metarun.reporting.tables.run_labels import label
+from metarun.reporting.tables.flags import TRANSDUCTIVE, same_tasks
+from metarun.reporting.tables.run_labels import distinguishing_keys, label
 from metarun.reporting.tables.size_panels import size_panels
 from metarun.results.metrics import Metric, metric_of
 from metarun.results.records import Record, figures_by_step
@@ -19,16 +20,30 @@ from metarun.results.statistics import mean_and_ci95
 MILLISECONDS = "milliseconds"
 
 
-def curve_of(record: Record, keys: Sequence[str], in_steps: bool) -> Curve:
-    """Return the adaptation curve of a run, labelled by `keys`, over steps or milliseconds."""
-    scale = metric_of(record).scale
-    by_step = [mean_and_ci95(scale * figures) for figures in figures_by_step(record)]
+def curve_of(runs: Sequence[Record], name: str, in_steps: bool) -> Curve:
+    """Return the adaptation curve of runs that differ only in their seed, over steps or milliseconds.
+
+    It is the mean over seeds; its band is for new tasks and these trainings. Seeds that were not tested on the same
+    tasks, or not on all because some diverged, have no band.
+    """
+    scale = metric_of(runs[0]).scale
+    figures = [scale * figures_by_step(record) for record in runs]
+    if len(runs) == 1 or (same_tasks(runs) is not None and len({each.shape for each in figures}) == 1):
+        by_step = [mean_and_ci95(each) for each in np.mean(figures, axis=0)]
+    else:
+        by_step = [(float(mean), None) for mean in np.mean([each.mean(1) for each in figures], axis=0)]
     x = np.arange(len(by_step), dtype=np.float64)
     if not in_steps:  # a method without steps has one point
-        x = record["adapt_ms"] * (x / x[-1] if x[-1] else x + 1)
+        x = min(record["adapt_ms"] for record in runs) * (x / x[-1] if x[-1] else x + 1)
     mean, half = (np.array(values, dtype=np.float64) for values in zip(*by_step, strict=True))
-    name = label(record, keys) + (" †" if record["transductive"] else "")
     return Curve(name, x, mean, None if np.isnan(half).any() else half)
+
+
+def curve_names(groups: Sequence[Sequence[Record]]) -> list[str]:
+    """Name each group of runs that differ only in their seed by the keys in which the groups differ."""
+    averaged = ["seed"] if any(len(group) > 1 for group in groups) else []
+    labelled, keys = distinguishing_keys([group[0] for group in groups], averaged=averaged)
+    return [label(record, keys or ["algo"]) + (" †" if record["transductive"] else "") for record in labelled]
 
 
 def write_heatmap(records: Sequence[Record], path: Path, width: float | None = None) -> None:
@@ -41,6 +56,18 @@ def write_heatmap(records: Sequence[Record], path: Path, width: float | None = N
     panels, meanings = size_panels(records)
     notes = _interval_notes([cell.runs for panel in panels for cell in panel.cells.values()]) + meanings
     write_figure(path, lambda: draw_heatmap(panels, metric, notes, width))
+
+
+def mean_score(runs: Sequence[Record]) -> float:
+    """Return the mean result of some runs, signed so that higher is better."""
+    metric = metric_of(runs[0])
+    return metric.score(fmean(record[metric.key] for record in runs))
+
+
+def mean_note(groups: Sequence[Sequence[Record]]) -> list[str]:
+    """Return the note on how many seeds the results are means over, if any is."""
+    counts = sorted({len(group) for group in groups} - {1})
+    return [f"Mean over {' or '.join(map(str, counts))} seeds."] if counts else []
 
 
 def _interval_notes(cells: Sequence[list[Record]]) -> list[str]:

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from metarun.errors import UserError
+from metarun.reporting.plots.curve import COLOURS
 from metarun.reporting.plots.style import COLUMN, LINE, SMALL, text_width, wrapped, write_notes
 from metarun.reporting.tables.size_panels import SizeCell, SizePanel
 from metarun.results.metrics import Metric
@@ -34,7 +34,7 @@ def draw_heatmap(panels: Sequence[SizePanel], metric: Metric, notes: Sequence[st
 
     Args:
         panels: from left to right.
-        metric: of all runs; yellow is its better end.
+        metric: of all runs; strong blue is its better end.
         notes: lines at the foot, wrapped if they are too long.
         width: of the figure in inches; None: a paper's column, or wider if a panel needs it.
 
@@ -87,9 +87,11 @@ def _cells(panels: Sequence[SizePanel]) -> list[SizeCell]:
 
 
 def _colours(panels: Sequence[SizePanel], higher_is_better: bool) -> ScalarMappable:
-    """One scale for all cells: cividis, which is colour-blind safe and monotonic in greyscale."""
+    """One scale for all cells: the blue of the report, which is colour-blind safe and monotonic in greyscale."""
     values = [cell.value for cell in _cells(panels)]
-    colours = mpl.colormaps["cividis" if higher_is_better else "cividis_r"]  # yellow is good
+    palest, strongest = (tuple(1 - share * (1 - part) for part in to_rgb(COLOURS[0])) for share in (0.12, 0.95))
+    scale = (palest, strongest) if higher_is_better else (strongest, palest)  # strong is good
+    colours = LinearSegmentedColormap.from_list("report", scale)
     return ScalarMappable(Normalize(min(values), max(values)), colours)
 
 

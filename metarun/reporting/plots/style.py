@@ -20,6 +20,7 @@ COLUMN = 3.3  # inches, one column of a two-column paper
 GREY = "0.35"
 SMALL, NORMAL = 6.5, 7.5  # points
 LINE = 0.13  # inches, the line height of small text
+HINTED = 1.08  # how much wider than `text_width` a line is at a low resolution, at most
 
 STYLE: dict[Any, Any] = {
     **{"font.family": FONT, "font.size": NORMAL, "axes.titlesize": NORMAL, "axes.labelsize": NORMAL},

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -93,8 +94,11 @@ Group = Sequence[Record]  # runs that differ only in their seed
 def by_configuration(records: Sequence[Record]) -> list[Group]:
     """Group runs that differ only in their seed, and sort the groups like `sorted_rows`."""
     groups: dict[tuple[object, ...], list[Record]] = {}
-    for record in records:  # rows of older versions have no `seedless_id`
-        key = record.get("seedless_id", record["id"]), record.get("stream_hash"), metric_of(record).key
+    copies: Counter[object] = Counter()
+    for record in records:  # rows of older versions have no `seedless_id`; a copy of a run is not another seed
+        copies[record["id"]] += 1
+        tested = record.get("stream_hash"), metric_of(record).key
+        key = record.get("seedless_id", record["id"]), *tested, copies[record["id"]]
         groups.setdefault(key, []).append(record)
     found: list[Group] = [sorted(group, key=lambda record: record["seed"]) for group in groups.values()]
     return sorted(found, key=lambda group: _order({**group[0], **_mean_figure(group)}))
