@@ -11,6 +11,7 @@ from metarun.evaluation.floor import floor
 from metarun.runner.components import Parts
 
 METHODS = ("maml", "fomaml", "anil", "metasgd", "mamlpp", "reptile", "imaml", "cavia", "r2d2")
+METHODS += ("cnp", "attentive_np", "transformer_np")
 
 
 def parts_of(algo: str, data: str, *words: str) -> Parts:
