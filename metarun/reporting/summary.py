@@ -70,6 +70,9 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     for row in with_set_rows([record])[1:]:
         floor = metric.text(row[metric.floor])
         table.add_row(escape(row["test_data"]), f"{figure(row)}  over {row['test_tasks']:,} tasks (floor {floor})")
+    if record.get("nll") is not None:
+        table.add_row("NLL", f"{record['nll']:.3f} nats a number (of the predicted Gaussians; lower is better)")
+        table.add_row("calibration", f"{record['coverage_90']:.1%} of the targets are in the central 90 % interval")
     if record.get("chance") is not None:
         table.add_row("chance", metric.text(record["chance"]))
 
