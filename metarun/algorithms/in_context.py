@@ -22,7 +22,9 @@ class InContext(Stepless):
     The labels of a task are a random permutation, so that no class has a label of its own to memorise.
 
     Deviations: all tokens attend to the support tokens only and have no positions, so the order of the support set does
-    not matter and no query sees another; a backbone embeds the examples; no random projection of them.
+    not matter and no query sees another; a backbone embeds the examples; no random projection of them. Two things make
+    attention compare examples from the start, or the loss stays at chance for long: features are centred on the mean of
+    the support set, and the weights of keys begin as those of queries.
 
     Args:
         backbone: maps examples to features.
@@ -46,6 +48,7 @@ class InContext(Stepless):
         self.transformer = TaskTransformer(width, layers, heads, max_way)
         self.embed = nn.Sequential(nn.Linear(backbone.features, width), nn.LayerNorm(width))
         self.embed_label = nn.Linear(max_way, width, bias=False)
+        self.transformer.attend_to_similar()
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries.
@@ -68,7 +71,9 @@ class InContext(Stepless):
 
     def all_logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
         """Return (way * query, max_way) logits of one task; the arguments are those of `logits`."""
-        support, query = (self.embed(each) for each in embed_together(self.backbone, support_x, query_x))
+        support, query = embed_together(self.backbone, support_x, query_x)
+        centre = support.mean(0)
+        support, query = self.embed(support - centre), self.embed(query - centre)
         labels = self.embed_label(F.one_hot(support_y, self.max_way).to(support.dtype))  # (way * shot, width)
         logits: Tensor = self.transformer(support + labels, query)
         return logits

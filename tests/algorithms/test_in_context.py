@@ -71,6 +71,22 @@ def test_with_more_labels_than_classes_a_task_gets_any_of_them():
         assert torch.equal(labels[:, None] == labels, same), "examples of a class share a label"
 
 
+def test_a_token_attends_to_the_most_similar_one_at_first():
+    layer = make(layers=2).transformer.layers[1].query_key_value
+    tokens = torch.randn(6, 8, dtype=torch.float64)
+    query, key, _ = layer(tokens).chunk(3, -1)
+    assert torch.equal(query, key)
+    assert not torch.equal(query, make().transformer.layers[0].query_key_value(tokens).chunk(3, -1)[2])
+
+
+def test_what_all_examples_share_does_not_matter():
+    method, tasks = make(), make_tasks(1)
+    plain = method.backbone.forward
+    expected = method.predict(tasks, 0)
+    method.backbone.forward = lambda x: plain(x) + 3
+    torch.testing.assert_close(method.predict(tasks, 0), expected, rtol=1e-9, atol=1e-10)
+
+
 def test_looped_and_vectorised_gradients_agree():
     tasks, gradients = make_tasks(), []
     for how in ("loop", "vectorised"):
