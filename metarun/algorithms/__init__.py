@@ -2,11 +2,14 @@
 
 from metarun.algorithms.algorithm import Adapted, Algorithm
 from metarun.algorithms.anil import ANIL
+from metarun.algorithms.attentive_np import AttentiveNP
 from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.baselinepp import BaselinePP
 from metarun.algorithms.cavia import CAVIA
+from metarun.algorithms.cnp import CNP
 from metarun.algorithms.finetune import FineTune
 from metarun.algorithms.imaml import IMAML
+from metarun.algorithms.in_context import InContext
 from metarun.algorithms.inner_loop import GradientMethod
 from metarun.algorithms.learn2learn.anil import Learn2LearnANIL
 from metarun.algorithms.learn2learn.maml import Learn2LearnMAML
@@ -18,6 +21,7 @@ from metarun.algorithms.memory_format import to_channels_last
 from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
 from metarun.algorithms.nearest_centroid import NearestCentroid
+from metarun.algorithms.neural_process import NeuralProcess
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.relation import RelationNet
@@ -25,20 +29,24 @@ from metarun.algorithms.reptile import Reptile
 from metarun.algorithms.simpleshot import SimpleShot
 from metarun.algorithms.stepless import Stepless
 from metarun.algorithms.transfer import load_from_other_method
+from metarun.algorithms.transformer_np import TransformerNP
 from metarun.tasks.stream import Kind
 
 __all__ = [
     "ANIL",
     "CAVIA",
+    "CNP",
     "IMAML",
     "MAML",
     "R2D2",
     "Adapted",
     "Algorithm",
+    "AttentiveNP",
     "Baseline",
     "BaselinePP",
     "FineTune",
     "GradientMethod",
+    "InContext",
     "Kind",
     "Learn2LearnANIL",
     "Learn2LearnMAML",
@@ -48,11 +56,13 @@ __all__ = [
     "MetaOptNet",
     "MetaSGD",
     "NearestCentroid",
+    "NeuralProcess",
     "ProtoNet",
     "RelationNet",
     "Reptile",
     "SimpleShot",
     "Stepless",
+    "TransformerNP",
     "load_from_other_method",
     "to_channels_last",
 ]

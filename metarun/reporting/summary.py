@@ -70,13 +70,16 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     for row in with_set_rows([record])[1:]:
         floor = metric.text(row[metric.floor])
         table.add_row(escape(row["test_data"]), f"{figure(row)}  over {row['test_tasks']:,} tasks (floor {floor})")
-    if "nll" in record:  # missing in older rows and over several data sets
+    if "brier" in record:  # missing in older rows and over several data sets
         nll, brier, ece = (
             f"{scale * record[key]:.{digits}f}{f' ± {scale * half:.{digits}f}' if half is not None else ''}"
             for key, scale, digits in (("nll", 1, 3), ("brier", 1, 3), ("ece", 100, 1))
             for half in [record.get(f"{key}_ci95")]
         )
         table.add_row("probabilities", f"NLL {nll}, Brier score {brier}, ECE {ece} points (15 bins)")
+    if record.get("coverage_90") is not None:
+        table.add_row("NLL", f"{record['nll']:.3f} nats a number (of the predicted Gaussians; lower is better)")
+        table.add_row("calibration", f"{record['coverage_90']:.1%} of the targets are in the central 90 % interval")
     if record.get("chance") is not None:
         table.add_row("chance", metric.text(record["chance"]))
 

@@ -17,6 +17,7 @@ from metarun.algorithms import Algorithm
 from metarun.config.key_origins import overridden_keys
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed, UserError
+from metarun.evaluation.calibration import describe_distribution
 from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, evaluate_predictions
 from metarun.evaluation.floor import evaluate_floor
 from metarun.evaluation.ridge import choose_rate, predict_by_ridge
@@ -140,6 +141,7 @@ def describe_test(
         "test_tasks": tasks,
         **_figures(found, floor_found, _chance(of_one_shape)),
         **(describe_sets(found, floor_found, stream, tasks) or describe_probabilities(found)),
+        **describe_distribution(algorithm, stream, tasks, found.diverged),
         "steps": len(found.loss) - 1,
         "steps_asked": steps,
         "diverged": int(found.diverged.sum()),

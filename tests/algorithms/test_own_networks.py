@@ -17,6 +17,7 @@ from metarun.algorithms import (
     Baseline,
     BaselinePP,
     FineTune,
+    InContext,
     Learn2LearnANIL,
     Learn2LearnMAML,
     Learn2LearnMetaSGD,
@@ -63,6 +64,7 @@ OTHERS = {
     "baselinepp": lambda net: BaselinePP(net, 5),
     "simpleshot": lambda net: SimpleShot(net, 5),
     "finetune": lambda net: FineTune(net, 5, RATE, "sgd"),
+    "in_context": lambda net: InContext(net, WAY, width=8, layers=1, heads=2),
 }
 METHODS = {**INNER, **OTHERS}
 # Fast tests cover some networks per method, slow tests all.

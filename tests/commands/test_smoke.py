@@ -9,8 +9,9 @@ import pytest
 from metarun.cli import main as cli
 from metarun.config.folder import config_dir
 
-ALGOS = sorted(path.stem for path in (config_dir() / "algo").glob("*.yaml"))
-REGRESSION = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia")
+NEURAL_PROCESSES = ("attentive_np", "cnp", "transformer_np")  # regression alone
+ALGOS = sorted({path.stem for path in (config_dir() / "algo").glob("*.yaml")} - set(NEURAL_PROCESSES))
+REGRESSION = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia", *NEURAL_PROCESSES)
 
 
 def smoke(monkeypatch, folder: Path, *words: str) -> dict:

@@ -9,6 +9,7 @@ from metarun.algorithms import (
     MAML,
     R2D2,
     Baseline,
+    InContext,
     MatchingNet,
     NearestCentroid,
     ProtoNet,
@@ -29,6 +30,7 @@ MAKERS = {
     "simpleshot": lambda backbone: SimpleShot(backbone, 12),
     "baseline": lambda backbone: Baseline(backbone, 12),
     "anil": lambda backbone: ANIL(backbone, 5, inner_lr=0.1, inner_steps=2),
+    "in_context": lambda backbone: InContext(backbone, 5, width=8),
     "features": lambda backbone: NearestCentroid(backbone, "features"),
 }
 

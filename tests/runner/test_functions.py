@@ -11,6 +11,7 @@ from metarun.evaluation.floor import floor
 from metarun.runner.components import Parts
 
 METHODS = ("maml", "fomaml", "anil", "metasgd", "mamlpp", "reptile", "imaml", "cavia", "r2d2")
+METHODS += ("cnp", "attentive_np", "transformer_np")
 
 
 def parts_of(algo: str, data: str, *words: str) -> Parts:
@@ -23,7 +24,14 @@ def parts_of(algo: str, data: str, *words: str) -> Parts:
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", METHODS)
 def test_a_method_learns_functions_of_several_inputs_and_outputs(algo):
-    words = ("data.inputs=2", "data.outputs=3", "data.noise=0.1", "backbone.hidden=[8]", "test.steps=2")
+    words = (
+        "data.inputs=2",
+        "data.outputs=3",
+        "data.noise=0.1",
+        "backbone.hidden=[8]",
+        "test.steps=2",
+        "train.query=10",
+    )
     parts = parts_of(algo, "gp", *words)
     tasks = parts.stream("train", parts.train_shape, 0).draw(0, 4)
     loss = parts.algorithm.meta_loss(tasks)

@@ -19,7 +19,7 @@ def probability_table(found: Sequence[Configuration]) -> Chart | None:
     """Return the figures of each configuration; None if none has them, as in regression and in older rows."""
     rows = []
     for each in found:
-        runs = [record for record in each.runs if "nll" in record]
+        runs = [record for record in each.runs if "brier" in record]
         if runs:
             cells = Markup("").join(Markup("<td>{}</td>").format(_text(runs, key)) for key in FIGURES)
             rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(marked_name(each), cells))

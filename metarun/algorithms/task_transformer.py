@@ -1,0 +1,59 @@
+"""A transformer that reads a task as a sequence of its support examples and queries."""
+
+import torch
+from torch import Tensor, nn
+
+from metarun.backbones.transformer import EncoderLayer
+from metarun.errors import UserError
+
+
+class TaskTransformer(nn.Module):
+    """The encoder layers of `backbone=transformer`, in which every token attends to the support tokens only.
+
+    There are no positions, so the order of the support set does not matter; and no query sees another.
+
+    Args:
+        width: numbers of a token.
+        layers: of attention and feed-forward, one after the other.
+        heads: of each attention; they divide the width.
+        outputs: numbers that a query's last state is mapped to.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, outputs: int) -> None:
+        super().__init__()
+        for name, size in {"width": width, "layers": layers}.items():
+            if size < 1:
+                raise UserError(f"algo.{name}={size} but it must be at least 1", f"raise `algo.{name}`.")
+        check_heads(width, heads)
+        self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs))
+
+    @torch.no_grad()
+    def attend_to_similar(self) -> None:
+        """Make the weights of keys those of queries, so that scores are inner products; they are free to part."""
+        for layer in self.layers:
+            assert isinstance(layer, EncoderLayer)
+            for each in layer.query_key_value.parameters():
+                query, key, _ = each.chunk(3)  # views
+                key.copy_(query)
+
+    def forward(self, support: Tensor, query: Tensor) -> Tensor:
+        """Map tokens of support examples (n, width) and queries (m, width) to (m, outputs)."""
+        states = torch.cat([support, query])[None]  # (1, n + m, width)
+        readable = torch.arange(states.shape[1], device=states.device)[None] < len(support)
+        for layer in self.layers:
+            states = layer(states, readable)
+        outputs: Tensor = self.out(states[0, len(support) :])
+        return outputs
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Raise a UserError if the heads of an attention do not divide its width."""
+    if heads < 1 or width % heads:
+        raise UserError(
+            f"algo.width={width} and algo.heads={heads} but heads divide the width, and there is at least one",
+            "set them, such as to 64 and 4.",
+        )
