@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,13 @@ def test_a_notebook_holds_no_outputs_and_no_path_of_a_machine(notebook):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(path, marks=pytest.mark.onnx) if path.stem == "web_service" else path for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs(notebook, tmp_path):
+    shutil.copy(notebook.with_name("serve_onnx.py"), tmp_path)
     shortened = re.sub(r'"train\.iterations": \d+', '"train.iterations": 2, "test.tasks": 3', code(notebook))
     (tmp_path / "cells.py").write_text(shortened)
     subprocess.run([sys.executable, "cells.py"], cwd=tmp_path, check=True, capture_output=True, timeout=300)
