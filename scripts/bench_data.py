@@ -162,7 +162,7 @@ def start(source: Any) -> Reading:
 
     from metarun.data.duplicates import find_duplicates
     from metarun.tasks.batch import TaskShape
-    from metarun.tasks.stream import task_source
+    from metarun.tasks.source import task_source
 
     before, started = peak_memory(torch.device("cpu")), time.process_time()
     tasks = task_source(source.load())

@@ -12,7 +12,7 @@ import torch
 from metarun.data import MovieLens
 from metarun.results.statistics import mean_and_ci95
 from metarun.tasks import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 
 FILM_MEAN = 0  # the column of inputs
 

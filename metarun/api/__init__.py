@@ -2,8 +2,7 @@
 
 from metarun.api.evaluation import Evaluated, compare, evaluate
 from metarun.api.learner import Learner
-from metarun.api.publishing import import_run
-from metarun.api.run import Run, load, load_results, train
+from metarun.api.run import Run, import_run, load, load_results, train
 from metarun.api.tasks import Tasks, load_tasks
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 
 from metarun.api.learner import Learner
 from metarun.api.predictions import Predictions
-from metarun.data.own.examples import Examples
+from metarun.data.own.found import Examples
 from metarun.errors import UserError
 from metarun.reporting.plots.answers import ACROSS, Tile
 

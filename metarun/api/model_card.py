@@ -1,19 +1,26 @@
 """The model card of a run: a README for whoever gets it."""
 
-from metarun.api.run import Run
+from collections.abc import Callable
+
 from metarun.config.instantiate import build
+from metarun.config.schema import Config
 from metarun.errors import printable
 from metarun.reporting.shortfall import shortfall
 from metarun.results.metrics import best_floor, figure, metric_of
 from metarun.results.records import Record
 
 
-def model_card(run: Run) -> str:
-    """Return Markdown: what was trained on what, its figures, the data's licence, intended use, how to call it."""
-    record, metric = run.result, metric_of(run.result)
+def model_card(record: Record, config: Callable[[], Config]) -> str:
+    """Return Markdown: what was trained on what, its figures, the data's licence, intended use, how to call it.
+
+    Args:
+        record: the row of a run.
+        config: returns its resolved config; the data are "of the author's own" if it cannot.
+    """
+    metric = metric_of(record)
     setting = metric.setting.format(**record)
     what = "regression" if metric.key == "mse" else "classification"
-    summary, licence = _about_data(run)
+    summary, licence = _about_data(config)
     rows = {
         "method": record["algo"],
         "network": f"{record.get('backbone', 'unknown')}, {record.get('parameters', 0):,} parameters",
@@ -54,11 +61,11 @@ From Python: `run = metarun.import_run("FILE.zip")`, then `run.adapt(support_x, 
 """
 
 
-def _about_data(run: Run) -> tuple[str, str]:
+def _about_data(config: Callable[[], Config]) -> tuple[str, str]:
     """Return what the data are and their licence, as `metarun data list` shows them."""
     unknown = "not known to metarun"
     try:
-        source = build("data", run.config["data"])
+        source = build("data", config()["data"])
     except Exception:  # code that is not trusted, files that are gone, or what a user's class raises
         return "of the author's own", unknown
     return getattr(source, "summary", "of the author's own"), getattr(source, "licence", unknown)

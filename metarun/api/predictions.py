@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metarun.api.learner import Learner
 from metarun.data.encoders import RowEncoder
-from metarun.data.own.examples import Examples, OnProgress, ignore_progress
+from metarun.data.own.found import Examples, OnProgress, ignore_progress
 
 
 @dataclass(frozen=True)

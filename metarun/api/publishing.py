@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metarun.api.model_card import model_card
-from metarun.api.run import Run
+from metarun.config.schema import Config
 from metarun.errors import UserError, printable
 from metarun.results import checksums, pack
 from metarun.results.record_schema import schema_error
@@ -27,13 +27,15 @@ _ID = re.compile("[0-9a-f]{8}")
 _ORDER = "order"  # of the weights, in the metadata of the file
 
 
-def publish(run: Run, path: str | Path) -> Path:
-    """Pack a run into one file that `import_run` reads: its config, weights, results, and a model card.
+def publish(directory: RunDirectory, record: Record, config: Callable[[], Config], path: str | Path) -> Path:
+    """Pack a run into one file that `unpack` reads: its config, weights, results, and a model card.
 
     Equal runs give equal files.
 
     Args:
-        run: a finished run.
+        directory: of a finished run.
+        record: its row.
+        config: returns its resolved config; it may raise an error, for the card only.
         path: of the file to write, a zip.
 
     Returns:
@@ -42,39 +44,29 @@ def publish(run: Run, path: str | Path) -> Path:
     Raises:
         UserError: a file of the run is damaged, or the pack cannot be written.
     """
-    directory = RunDirectory(run.path)
-    contents = {pack.CARD: model_card(run).encode()}
+    contents = {pack.CARD: model_card(record, config).encode()}
     for file in (directory.result, *directory.recorded, directory.test_uses):
         if file.is_file():
             content = file.read_bytes()
             checksums.check(file, content)
             contents[file.name] = content
-    contents[pack.WEIGHTS] = _as_safetensors(best_weights(directory, run.result))
+    contents[pack.WEIGHTS] = _as_safetensors(best_weights(directory, record))
     pack.write(Path(path), contents)
     return Path(path)
 
 
-def import_run(path: str | Path, results_dir: str | Path = "results") -> Run:
-    """Import a file of `publish` as a run; the same run again changes nothing.
+def unpack(path: Path, results_dir: Path) -> tuple[RunDirectory, bool]:
+    """Make the run in a file of `publish`; return its directory, and whether it is new.
 
-    The file is untrusted: it is verified before anything is written, and nothing in it is executed. Code that its
-    config names is treated as that of any run, see `Run`.
+    The file is untrusted: it is verified before anything is written, and nothing in it is executed.
 
     Args:
         path: of the file.
         results_dir: the directory of results.
 
-    Returns:
-        The run.
-
     Raises:
         UserError: the file is damaged, of another version or not a run, or another run with this id exists.
     """
-    return unpack(Path(path), Path(results_dir))[0]
-
-
-def unpack(path: Path, results_dir: Path) -> tuple[Run, bool]:
-    """Import a run like `import_run`; return it, and whether it is new."""
     contents = pack.read(path)
     try:
         record = _record(contents["result.json"])
@@ -94,7 +86,7 @@ def unpack(path: Path, results_dir: Path) -> tuple[Run, bool]:
             _write(run, contents, weights)
         else:
             _check_equal(run, contents, weights)
-    return Run(run.path), is_new
+    return run, is_new
 
 
 def _record(content: bytes) -> Record:

@@ -10,8 +10,10 @@ from metarun.algorithms import Algorithm
 from metarun.api.config import compose_config
 from metarun.api.learner import Learner
 from metarun.api.model import Model
+from metarun.api.publishing import publish, unpack
 from metarun.config.schema import Config
-from metarun.data.own.examples import Examples, OnProgress, ignore_progress, read_examples
+from metarun.data.own.examples import read_examples
+from metarun.data.own.found import Examples, OnProgress, ignore_progress
 from metarun.results.find_run import find_run
 from metarun.results.records import Record, read_records
 from metarun.runner.train import train as run_training
@@ -111,9 +113,7 @@ class Run:
         Raises:
             UserError: a file of the run is damaged, or the pack cannot be written.
         """
-        from metarun.api.publishing import publish
-
-        return publish(self, path)
+        return publish(self._model.directory, self.result, lambda: self.config, path)
 
 
 def train(config_dir: str | Path | None = None, **settings: Any) -> Run:
@@ -155,3 +155,23 @@ def load_results(*folders: str | Path) -> "pd.DataFrame":
 
     records, _ = read_records([Path(folder) for folder in folders or ("results",)])
     return pd.DataFrame([record for record in records if record["status"] == "done"])
+
+
+def import_run(path: str | Path, results_dir: str | Path = "results") -> Run:
+    """Import a file of `publish` as a run; the same run again changes nothing.
+
+    The file is untrusted: it is verified before anything is written, and nothing in it is executed. Code that its
+    config names is treated as that of any run, see `Run`.
+
+    Args:
+        path: of the file.
+        results_dir: the directory of results.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: the file is damaged, of another version or not a run, or another run with this id exists.
+    """
+    directory, _ = unpack(Path(path), Path(results_dir))
+    return Run(directory.path)

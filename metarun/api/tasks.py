@@ -11,7 +11,8 @@ from metarun.api.config import compose_config
 from metarun.data import Split
 from metarun.runner.data_loading import load_data
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import TaskSource, TaskStream
+from metarun.tasks.source import TaskSource
+from metarun.tasks.stream import TaskStream
 
 
 class Tasks(IterableDataset[TaskBatch]):

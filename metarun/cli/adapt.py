@@ -14,7 +14,7 @@ from metarun.errors import UserError, counted
 if TYPE_CHECKING:
     from metarun.api import Learner
     from metarun.api.own_support import Fit
-    from metarun.data.own.examples import Examples
+    from metarun.data.own.found import Examples
 
 EXAMPLES = """examples:
   metarun adapt run=RUN support=my_letters                 one folder per class, a few pictures in each

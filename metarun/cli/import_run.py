@@ -24,6 +24,8 @@ def main(args: Sequence[str]) -> int:
     from metarun.api.publishing import unpack
 
     run, is_new = unpack(options.file, options.results_dir)
-    print(f"{run.result['algo']} on {run.result['data']}: {figure(run.result)}")
+    record = run.read_result()
+    assert record is not None, "it was just written"
+    print(f"{record['algo']} on {record['data']}: {figure(record)}")
     print(f"→ {run.path}" if is_new else f"{run.path} is already there, with the same content.")
     return 0

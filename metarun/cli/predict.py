@@ -15,7 +15,7 @@ from metarun.errors import UserError, counted
 if TYPE_CHECKING:
     from metarun.api import Learner
     from metarun.api.predictions import Predictions
-    from metarun.data.own.examples import Examples
+    from metarun.data.own.found import Examples
 
 EXAMPLES = """examples:
   metarun predict letters.npz new_pictures -o predictions.csv

@@ -9,7 +9,8 @@ from metarun.data.functions import FunctionFamily
 from metarun.data.gaussian_process import GaussianProcess
 from metarun.data.glyphs import Glyphs
 from metarun.data.image_folder import ImageFolder
-from metarun.data.mixture import MixedDatasets, Mixture
+from metarun.data.mixed_datasets import MixedDatasets
+from metarun.data.mixture import Mixture
 from metarun.data.movielens import MovieLens
 from metarun.data.omniglot import Omniglot
 from metarun.data.parkinsons import Parkinsons

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from metarun.data.entities import EntityDataset
 from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
 from metarun.data.functions import FunctionFamily
-from metarun.data.mixture import MixedDatasets
+from metarun.data.mixed_datasets import MixedDatasets
 from metarun.errors import counted
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from metarun.data.archive import open_files
 from metarun.data.cache import find_original
-from metarun.data.text_file import decoded
+from metarun.data.utf8 import decoded
 from metarun.errors import UserError, counted
 from metarun.system.parsing import parse_json
 from metarun.system.paths import data_root, is_folder

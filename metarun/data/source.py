@@ -7,7 +7,7 @@ from metarun.data.examples import ClassDataset
 from metarun.data.functions import FunctionFamily
 
 if TYPE_CHECKING:
-    from metarun.data.mixture import MixedDatasets
+    from metarun.data.mixed_datasets import MixedDatasets
 
 
 class DataSource(Protocol):

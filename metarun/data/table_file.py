@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from metarun.data.text_file import decoded
+from metarun.data.utf8 import decoded
 from metarun.errors import UserError, did_you_mean
 from metarun.system.paths import is_file
 

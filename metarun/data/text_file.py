@@ -12,6 +12,7 @@ from pathlib import Path
 from metarun.data.archive import open_files
 from metarun.data.examples import SPLITS
 from metarun.data.picture_files import count_by_suffix
+from metarun.data.utf8 import decoded
 from metarun.errors import UserError, counted, did_you_mean
 from metarun.system.paths import is_file, is_folder
 
@@ -102,22 +103,6 @@ def read_texts(root: Path, written: str, columns: Columns) -> tuple[list[Labelle
     else:
         rows = _rows_of_csv(root, "\t" if suffix == ".tsv" else ",", columns)
     return [_labelled(row, line, root, columns) for line, row in rows], ()
-
-
-def decoded(content: bytes, where: str) -> str:
-    """Return the text of a UTF-8 file.
-
-    Raises:
-        UserError: it is not UTF-8; the message names the line.
-    """
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"line {line} of {where} is not UTF-8 (byte 0x{content[error.start]:02x})",
-            "convert the file, such as by `iconv -f latin1 -t utf-8`.",
-        ) from None
 
 
 def _content(path: Path) -> str:

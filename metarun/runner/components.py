@@ -28,7 +28,8 @@ from metarun.runner.model import build_algorithm, check_head
 from metarun.system.durations import parse_duration
 from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import TaskSource, TaskStream
+from metarun.tasks.source import TaskSource
+from metarun.tasks.stream import TaskStream
 from metarun.tasks.unknown_queries import UnknownQueries, unknown_queries
 from metarun.training.schedule import MAX_TASKS, Schedule
 

@@ -6,7 +6,7 @@ from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.errors import UserError, describe_exception
 from metarun.tasks.families import is_builtin
-from metarun.tasks.stream import TaskSource, task_source
+from metarun.tasks.source import TaskSource, task_source
 
 
 def load_data(node: Config) -> TaskSource:

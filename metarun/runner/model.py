@@ -17,7 +17,7 @@ from metarun.runner.data_loading import wrong_type_error
 from metarun.runner.memory_check import check_network_fits
 from metarun.system.ranges import is_range
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import TaskSource
+from metarun.tasks.source import TaskSource
 from metarun.tasks.vectorize import check_how
 
 

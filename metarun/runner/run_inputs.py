@@ -19,7 +19,7 @@ from metarun.results.run_directory import RunDirectory
 from metarun.runner.data_loading import load_data
 from metarun.system.atomic_write import write_npz
 from metarun.tasks.described_source import DescribedSource, describe_source
-from metarun.tasks.stream import TaskSource
+from metarun.tasks.source import TaskSource
 
 _NAME = "source"  # of the array in a file
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
-from metarun.tasks.stream import TaskSource, TaskStream
+from metarun.tasks.source import TaskSource
+from metarun.tasks.stream import TaskStream
 
 _KEYS = ("name", "kind", "outputs", "floor_vectors", "train_classes")
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,9 +14,7 @@ from metarun.tasks.batch import TaskBatch
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import root_key, split_key, uniform
-
-if TYPE_CHECKING:
-    from metarun.tasks.stream import TaskStream  # which imports this
+from metarun.tasks.stream import TaskStream
 
 
 class MixtureStream:
@@ -93,7 +90,7 @@ class EachSetStream:
 
     available: int | None = None
 
-    def __init__(self, streams: "Mapping[str, TaskStream]") -> None:
+    def __init__(self, streams: Mapping[str, TaskStream]) -> None:
         self.streams = dict(streams)
         first = next(iter(streams.values()))
         self.shape, self.floor_vectors = first.shape, first.floor_vectors
@@ -108,7 +105,7 @@ class EachSetStream:
                 parts.append((of_set, stream.draw(int(numbers[of_set[0]]) // sets, len(of_set))))
         return in_order(parts)
 
-    def parts(self, tasks: int) -> "list[tuple[TaskStream, Tensor]]":
+    def parts(self, tasks: int) -> list[tuple[TaskStream, Tensor]]:
         """Return the first tasks as streams of one data set each, with the numbers (tasks,) that they have here."""
         numbers = torch.arange(tasks)
         sets = len(self.streams)

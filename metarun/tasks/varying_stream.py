@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,9 +14,7 @@ from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.rng import root_key, split_key, uniform
-
-if TYPE_CHECKING:
-    from metarun.tasks.stream import TaskStream
+from metarun.tasks.stream import TaskStream
 
 
 class VaryingTaskStream:
@@ -88,12 +85,12 @@ class VaryingTaskStream:
         return digest.hexdigest()
 
 
-def batches_of(stream: "TaskStream", first: int, count: int) -> Iterator[TaskBatch]:
+def batches_of(stream: TaskStream, first: int, count: int) -> Iterator[TaskBatch]:
     """Yield tasks `first` to `first + count - 1`, those of one shape together."""
     return (tasks for tasks, _ in numbered_batches(stream, first, count))
 
 
-def numbered_batches(stream: "TaskStream", first: int, count: int) -> Iterator[tuple[TaskBatch, Tensor]]:
+def numbered_batches(stream: TaskStream, first: int, count: int) -> Iterator[tuple[TaskBatch, Tensor]]:
     """Yield what `batches_of` does, each batch with the numbers of its tasks."""
     if not isinstance(stream, VaryingTaskStream):
         yield stream.draw(first, count), torch.arange(first, first + count)
@@ -102,12 +99,12 @@ def numbered_batches(stream: "TaskStream", first: int, count: int) -> Iterator[t
         yield part.draw(0, len(numbers)), numbers
 
 
-def like_first(stream: "TaskStream", count: int) -> TaskBatch:
+def like_first(stream: TaskStream, count: int) -> TaskBatch:
     """Return `count` tasks of the shape of the first one, for checks."""
     return by_shape(stream, count)[0][0].draw(0, count)
 
 
-def by_shape(stream: "TaskStream", tasks: int) -> "list[tuple[TaskStream, Tensor]]":
+def by_shape(stream: TaskStream, tasks: int) -> list[tuple[TaskStream, Tensor]]:
     """Return the first tasks of a stream as streams of equal tasks, each with the numbers (tasks,) that they have."""
     if isinstance(stream, VaryingTaskStream | EpisodeStream):
         return [*stream.by_shape(0, tasks)]
@@ -117,7 +114,7 @@ def by_shape(stream: "TaskStream", tasks: int) -> "list[tuple[TaskStream, Tensor
     return [(stream, torch.arange(tasks))]
 
 
-def size_texts(stream: "TaskStream") -> tuple[int | str, int | str]:
+def size_texts(stream: TaskStream) -> tuple[int | str, int | str]:
     """Return the way and the shot of a stream's tasks, or the ranges that they are from: 5, "1..10"."""
     if isinstance(stream, EachSetStream):
         return size_texts(next(iter(stream.streams.values())))

@@ -22,7 +22,7 @@ from metarun.errors import Interrupted, UserError
 from metarun.evaluation.transduction import is_transductive
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training import checkpoint
 from metarun.training.loop import Training
 from tests.support.reference import import_learn2learn

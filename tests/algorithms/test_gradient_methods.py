@@ -10,7 +10,7 @@ from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, perturbed

@@ -15,7 +15,7 @@ from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training.gradient_check import check_order
 from tests.support.gradients import assert_equal_to, make_tasks, meta_gradient, perturbed
 from tests.support.reference import import_learn2learn

@@ -13,7 +13,7 @@ from metarun.algorithms.inner_loop import loss_with_weights
 from metarun.backbones import MLP, NORMS
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.gradients import (
     assert_equal_to,
     assert_meta_gradient_matches_finite_difference,

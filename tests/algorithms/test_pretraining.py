@@ -16,7 +16,7 @@ from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.evaluation.transduction import is_transductive
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.reference import import_sklearn

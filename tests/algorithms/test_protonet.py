@@ -11,7 +11,7 @@ from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.evaluation.floor import floor
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.reference import import_easyfsl
 from tests.support.synthetic import make_conv4, make_stream, run_by
 

@@ -10,7 +10,7 @@ from metarun.backbones import MLP
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.gradients import assert_equal_to, flat, make_tasks, meta_gradient, perturbed

@@ -12,7 +12,7 @@ from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training.gradient_check import check_order
 
 LENGTH, WORDS = 5, 20

@@ -19,7 +19,7 @@ from metarun.results.run_directory import RunDirectory
 from metarun.results.test_uses import record_test_use
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.sampling import WithReplacement
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.tasks.validation import check_tasks
 from tests.cli.test_compare import record
 from tests.support.fake_images import write_pictures

@@ -14,7 +14,7 @@ from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, Gaussian
 from metarun.data.entities import row_dtype
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 
 pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))

@@ -10,7 +10,7 @@ from metarun.backbones import MLP, Conv4
 from metarun.data import Audio, RegressionTable, Table, Text
 from metarun.evaluation.example_predictions import predict_examples
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.fake_sounds import write_tones
 from tests.support.fake_texts import write_texts
 

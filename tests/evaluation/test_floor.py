@@ -8,7 +8,7 @@ from metarun.data import ClassDataset, Examples
 from metarun.evaluation.floor import floor
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.raw_vectors import floor_vectors
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 
 
 def maps(*rows: list[list[float]]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.transduction import Audit, audit, is_transductive
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.synthetic import make_conv4, make_stream
 
 

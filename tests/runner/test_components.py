@@ -11,7 +11,7 @@ from metarun.config.run_id import run_id
 from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.runner.components import Parts
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.reference import import_learn2learn
 from tests.support.synthetic import make_dataset
 

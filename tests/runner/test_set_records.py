@@ -9,7 +9,7 @@ from metarun.results.metrics import ACCURACY
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.set_records import describe_sets
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.synthetic import make_dataset, make_stream
 
 A, B = make_dataset(sizes=(4,) * 4), make_dataset(sizes=(4,) * 3, seed=1)

@@ -13,7 +13,7 @@ from metarun.data.cache import apply_storage
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.tasks.validation import check_tasks
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from metarun.data.entities import row_dtype
 from metarun.errors import UserError
 from metarun.tasks import TaskShape
 from metarun.tasks.entity_stream import EntityTaskStream
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.tasks.validation import check_tasks
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from metarun.evaluation.ridge import predict_by_ridge
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.function_stream import FunctionTaskStream
 from metarun.tasks.rng import as_normal, split_key, uniform
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.tasks.validation import check_tasks
 
 CPU = torch.device("cpu")

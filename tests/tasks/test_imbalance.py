@@ -13,7 +13,7 @@ from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.imbalance import Shares
 from metarun.tasks.rng import choose
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import VaryingTaskStream, batches_of
 from tests.support.synthetic import make_dataset

@@ -16,7 +16,8 @@ from metarun.evaluation.floor import floor
 from metarun.evaluation.transduction import is_transductive
 from metarun.tasks import TaskShape
 from metarun.tasks.batch import TaskBatch
-from metarun.tasks.stream import TaskStream, task_source
+from metarun.tasks.source import task_source
+from metarun.tasks.stream import TaskStream
 from metarun.training.gradient_check import check_order
 
 LENGTH, WORDS = 6, 20

@@ -12,7 +12,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.sampling import Disjoint
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.synthetic import make_dataset
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape, chunks
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.function_stream import FunctionTaskStream
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from tests.support.synthetic import make_dataset, make_stream
 
 CPU = torch.device("cpu")

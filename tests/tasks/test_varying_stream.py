@@ -10,7 +10,7 @@ from metarun.evaluation.floor import floor
 from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import VaryingTaskStream, by_shape, numbered_batches, size_texts
 from metarun.training.loop import Training

@@ -10,7 +10,7 @@ from metarun.backbones import MLP, NORMS, Conv4
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
-from metarun.tasks.stream import task_source
+from metarun.tasks.source import task_source
 from metarun.training.gradient_check import check_order
 from tests.support.synthetic import make_conv4, make_stream
 

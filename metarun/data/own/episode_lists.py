@@ -8,8 +8,9 @@ from typing import Any
 from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoders import Encoder, RowEncoder, TextEncoder
 from metarun.data.own.episodes import SETS, Episodes, Rows, make_episodes
-from metarun.data.own.examples import ignore_progress, read_examples
+from metarun.data.own.examples import read_examples
 from metarun.data.own.files import encode_files
+from metarun.data.own.found import ignore_progress
 from metarun.data.own.texts import encode_texts
 from metarun.errors import UserError
 from metarun.system.parsing import parse_json

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.own.examples import Examples
+from metarun.data.own.found import Examples
 from metarun.errors import UserError, counted
 
 SETS = ("support", "query")

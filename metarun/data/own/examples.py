@@ -1,7 +1,5 @@
 """A user's own examples, read as inputs of a run: decoded, scaled and featurised as in training."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,61 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.encoders import Encoder, PictureEncoder, RowEncoder, SoundEncoder, TextEncoder
+from metarun.data.own.found import Examples, OnProgress, ignore_progress
 from metarun.errors import UserError, counted
 from metarun.system.paths import is_file, is_folder
-
-OnProgress = Callable[[int, int], None]  # called with how many examples are read, and of how many
-
-
-def ignore_progress(done: int, of: int) -> None:
-    """Do nothing."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """One example as it was found.
-
-    Args:
-        name: its file, or the file and line of its row: "flowers.csv:7".
-        label: its class, or its entity in regression; None: it is not known.
-        error: why it cannot be an input; "": it can.
-        text: of a text.
-    """
-
-    name: str
-    label: str | None
-    error: str = ""
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The examples of a folder, a zip, a file or a table.
-
-    Args:
-        noun: what one is called: "picture".
-        found: all of them, in order.
-        values: (decoded, *shape) the inputs of those without an error, for `Run.adapt` and `Learner.predict`.
-        targets: (decoded, outputs) the numbers to predict, scaled as in training, NaN where they are not known; None in
-            classification, and if there are none.
-        skipped: a clause on files that are no examples; "": there are none.
-    """
-
-    noun: str
-    found: Sequence[Found]
-    values: NDArray[Any]
-    targets: NDArray[np.float32] | None = None
-    skipped: str = ""
-
-    @property
-    def decoded(self) -> list[Found]:
-        """Those of `values`, in order."""
-        return [each for each in self.found if not each.error]
-
-    @property
-    def labels(self) -> list[str | None]:
-        """The class of each of `values`; None: it is not known."""
-        return [each.label for each in self.decoded]
 
 
 def read_examples(

@@ -8,7 +8,7 @@ import numpy as np
 
 from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoders import PictureEncoder, SoundEncoder
-from metarun.data.own.examples import Examples, Found, OnProgress
+from metarun.data.own.found import Examples, Found, OnProgress
 from metarun.data.picture_files import SHOWN_SUFFIXES, count_by_suffix, find_pictures, is_ignored
 from metarun.data.sound_decoding import SUFFIXES
 from metarun.errors import UserError, did_you_mean

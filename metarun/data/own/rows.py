@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metarun.data.encoders import RowEncoder
-from metarun.data.own.examples import Examples, Found
+from metarun.data.own.found import Examples, Found
 from metarun.data.table_features import TableFeatures, class_name
 from metarun.data.table_file import SUFFIXES, line_of, read_table
 from metarun.errors import UserError, did_you_mean
