@@ -194,6 +194,10 @@ class Learner:
             run_path, run_id, steps = metadata["run"], metadata["id"], int(metadata["steps"])
             classes, check = tuple(metadata["classes"]), metadata.get("leave_one_out")
             leave_one_out = None if check is None else LeaveOneOut(*check)
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} does not exist", "name a file that `metarun adapt` or `Learner.save` wrote."
+            ) from None
         except Exception as error:  # numpy and zipfile raise many types for other files
             raise UserError(f"{path} is not a valid learner ({error})", "save it again.") from error
         model = Model(Path(run_path if run is None else run), trust, inputs)
