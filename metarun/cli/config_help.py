@@ -18,7 +18,7 @@ PRIMARY = {"train": "config.yaml", "test": "test.yaml"}
 KEYS = {  # the keys that the screen shows
     "train": (
         *("task.way", "task.shot", "task.query", "train.iterations", "train.meta_batch", "train.outer_lr"),
-        *("algo.inner_lr", "algo.inner_steps", "test.tasks", "test.steps", "seed", "device", "results_dir"),
+        *("algo.inner_lr", "algo.inner_steps", "test.tasks", "test.steps", "seed", "device"),
     ),
     "test": ("run", "task.way", "task.shot", "test.tasks", "test.steps", "test.seed", "audit", "device"),
 }

@@ -27,7 +27,7 @@ from metarun.reporting.tables.render import print_skipped
 from metarun.reporting.tables.rows import by_configuration, finished_rows
 from metarun.results import example_tasks
 from metarun.results.find_run import find_run
-from metarun.results.records import excludes_diverged
+from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.settings import long_setting
 
 KINDS = "curve | heatmap | forest | pareto | ranks | tasks"
@@ -117,7 +117,8 @@ def _draw_curve(options: argparse.Namespace) -> None:
     curves = []
     for group, name in zip(groups, curve_names(groups), strict=True):
         try:
-            curves.append(curve_of(group, name, in_steps))
+            if own := _readable(group):
+                curves.append(curve_of(own, name, in_steps))
         except UserError as error:
             print_skipped(str(error))
     if not curves:
@@ -135,6 +136,18 @@ def _draw_curve(options: argparse.Namespace) -> None:
         notes.append(f"{diverged:,} tasks diverged: the {metric.key} is the mean over the other tasks.")
     notes += transductive_note(records)
     write_figure(options.output, lambda: draw_curves(curves, x_name, metric.title, notes, in_steps, options.width))
+
+
+def _readable(group: Sequence[Record]) -> list[Record]:
+    """Return the runs whose `tasks.parquet` can be read; print which others are skipped."""
+    found = []
+    for record in group:
+        try:
+            figures_by_step(record)
+            found.append(record)
+        except UserError as error:
+            print_skipped(str(error))
+    return found
 
 
 def _draw_heatmap(options: argparse.Namespace) -> None:

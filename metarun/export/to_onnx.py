@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from metarun.errors import UserError
+from metarun.errors import UserError, printable
 from metarun.export.graph import INPUTS
 from metarun.export.model import OUTPUT, Array, Solve
 
@@ -47,7 +47,13 @@ def write(program: ExportedProgram, folder: Path) -> None:
     """Write the model into a folder."""
     import onnx
 
-    written = torch.onnx.export(program, input_names=list(INPUTS), output_names=[OUTPUT], dynamo=True, verbose=False)
+    try:
+        written = torch.onnx.export(
+            program, input_names=list(INPUTS), output_names=[OUTPUT], dynamo=True, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        cause = printable(" ".join(str(error.__cause__ or error).split())[:200])
+        raise UserError(f"this model cannot be written as ONNX ({cause})", "use format=torch.") from error
     assert written is not None
     model = written.model_proto
     _strip(model)

@@ -42,7 +42,9 @@ def trained(results: Path, algo: str, **settings: object) -> library.Run:
 @pytest.mark.parametrize(("algo", "steps"), SHOWN)
 @pytest.mark.parametrize("name", ["torch", ONNX, *TENSORFLOW])
 def test_a_model_equals_torch_on_a_hundred_tasks(name, algo, steps, results, tmp_path):
-    made = export(trained(results, algo), name, tmp_path / "made", steps=steps)
+    # Many large steps of a network that is hardly trained amplify the rounding of float32, in torch as well.
+    settings = {"algo.inner_lr": 0.1} if steps > 1 else {}
+    made = export(trained(results, algo, **settings), name, tmp_path / "made", steps=steps)
     assert made.checked.tasks == 120
     assert made.checked.largest_difference <= 1e-4
     card = (made.folder / "README.md").read_text()
