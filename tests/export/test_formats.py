@@ -27,7 +27,7 @@ ONNX = pytest.param("onnx", marks=pytest.mark.onnx)
 TENSORFLOW = [pytest.param(name, marks=pytest.mark.tensorflow) for name in ("tensorflow", "litert")]
 SHOWN = [("protonet", 0), ("simpleshot", 0), ("r2d2", 0), ("maml", 1), ("maml", 5), ("anil", 5)]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

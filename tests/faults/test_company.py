@@ -24,6 +24,7 @@ def at_once(commands: Sequence[Sequence[str]], folder: Path, before=None) -> lis
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("no_locks", [None, errno.ENOLCK], ids=["locks", "no locks"])
 def test_eight_processes_execute_one_run_once(no_locks, folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
@@ -42,6 +43,7 @@ def test_eight_processes_execute_one_run_once(no_locks, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_eight_concurrent_runs_are_the_same_as_alone(folder):
     commands = [[*TINY, f"seed={seed}"] for seed in range(WRITERS)]
     alone, _ = undisturbed(commands[3], folder / "undisturbed")
@@ -54,6 +56,7 @@ def test_eight_concurrent_runs_are_the_same_as_alone(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_eight_processes_of_an_invalid_run_all_report_it(folder):
     ends = at_once([[*TINY, "train.meta_batch=0"]] * WRITERS, folder)
     assert {(ended.code, ended.err) for ended in ends} == {(2, ends[0].err)}
@@ -62,6 +65,7 @@ def test_eight_processes_of_an_invalid_run_all_report_it(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
 def test_a_file_system_without_locks_can_be_used(number, folder, run):
     ended = run(*TINY, before=partial(have_no_locks, number))
@@ -70,6 +74,7 @@ def test_a_file_system_without_locks_can_be_used(number, folder, run):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_a_clock_that_jumps_back_changes_no_number_and_no_duration(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     place = folder / "jumping"
@@ -83,6 +88,7 @@ def test_a_clock_that_jumps_back_changes_no_number_and_no_duration(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_two_sweeps_in_the_same_second_have_separate_folders(folder):
     words = [*TINY, "-m", "hydra/launcher=one_process"]
     (first,) = at_once([[*words, "seed=0,1"]], folder, partial(stop_the_clock, "2026-11-24 12:00:00.000001"))

@@ -125,7 +125,7 @@ def test_a_damaged_file_is_reported_and_changes_no_result(name, damage, runs, in
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_every_file_of_a_finished_run_may_be_damaged(damage, runs, instants):
     names = sorted(path.name for path in runs.damaged.iterdir())
-    assert {*MESSAGES, "last.pt", "environment.json", "run.log", "looks.jsonl", ".lock"} == set(names)
+    assert {*MESSAGES, "last.pt", "environment.json", "inputs.npz", "run.log", "looks.jsonl", ".lock"} == set(names)
     names = share_of(names, instants)
     for name in names:
         output = damage_and_check(runs, name, damage, instants)

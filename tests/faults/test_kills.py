@@ -60,6 +60,7 @@ def expected(number: int) -> set[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.timeout(1800)
 def test_fifty_kills_at_random_times_change_no_number(folder, instants):
     wanted, kills = max(1, round(50 * SHARE / len(CASES))), {}
@@ -95,7 +96,6 @@ def kill_and_resume(words: list[str], place: Path, within: float, max_kills: int
 
 
 @pytest.mark.slow
-@pytest.mark.sampled
 def test_a_few_kills_change_no_number(folder, instants):
     words = ["train", "algo=maml", *SINUSOID]
     alone, seconds = undisturbed(words, folder / "undisturbed")
@@ -120,6 +120,7 @@ def killed_at_a_renaming(nth: int, afterwards: bool, folder: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_a_kill_between_a_checkpoint_and_its_curve_changes_no_number(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     assert killed_at_a_renaming(7, afterwards=False, folder=folder / "killed")
@@ -127,6 +128,7 @@ def test_a_kill_between_a_checkpoint_and_its_curve_changes_no_number(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.timeout(900)
 def test_a_kill_before_and_after_every_renaming_changes_no_number(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
@@ -142,6 +144,7 @@ def test_a_kill_before_and_after_every_renaming_changes_no_number(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_a_run_killed_repeatedly_while_finishing_is_resumed(folder):
     alone, _ = undisturbed(TINY, folder / "undisturbed")
     place = folder / "killed"

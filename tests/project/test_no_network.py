@@ -88,17 +88,20 @@ def test_attempts_are_recorded(offline):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", [["--help"], ["data", "list"], ["doctor"], ["train", "--cfg", "job"]])
 def test_read_only_commands_use_no_network(words, offline):
     offline.metarun(*words)
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_a_run_with_every_logger_uses_no_network(offline):
     offline.metarun("train", *SMALL, LOGGERS)
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_no_other_command_uses_the_network(offline):
     offline.metarun("train", "-m", *SMALL, LOGGERS, "seed=0,1")
     offline.metarun("train", "-m", *SMALL, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "train.outer_lr=0.1,0.2")

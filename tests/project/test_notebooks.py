@@ -25,6 +25,7 @@ def test_a_notebook_holds_no_outputs_and_no_path_of_a_machine(notebook):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "notebook",
     [pytest.param(path, marks=pytest.mark.onnx) if path.stem == "web_service" else path for path in NOTEBOOKS],
