@@ -61,3 +61,15 @@ def test_runs_of_another_task_size_are_not_compared_by_cost(run):
     runs = [run("maml", ["train.iterations"], iterations=n) for n in (10, 20)]
     runs[1] |= {"test_way": 20}
     assert differing_settings(runs, SAME)[2] == [False, False]
+
+
+def test_a_command_for_another_data_set_does_not_flag_these_runs(run):
+    runs = [
+        run("maml", iterations=400),
+        run("protonet", iterations=300),
+        run("maml", ["train.iterations"], iterations=9),
+    ]
+    runs[2] |= {"test_data": "omniglot"}
+    texts, _, unequal = differing_settings(runs, SAME)
+    assert texts == ["train.iterations=400", "train.iterations=300", "train.iterations=9"]
+    assert unequal == [False, False, False]

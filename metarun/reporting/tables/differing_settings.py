@@ -51,7 +51,9 @@ def differing_settings(records: Sequence[Record], same: Sequence[str]) -> tuple[
     shared = [f"{key}={found[0].get(key)}" for key in keys if key in overridden and not _differ(found, key)]
     costs = [key for key in differing if key in overridden and key.startswith(BUDGET)]
     unequal = {
-        setting for setting, group in _grouped(found, TEST_SETTING).items() if any(_differ(group, key) for key in costs)
+        setting
+        for setting, group in _grouped(found, TEST_SETTING).items()
+        if any(_differ(group, key) and any(key in record.get("overrides", []) for record in group) for key in costs)
     }
     texts = [label(record, differing) for record in found]
     return texts, shared, [_values(record, TEST_SETTING) in unequal for record in found]
