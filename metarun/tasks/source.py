@@ -164,6 +164,7 @@ class MixtureSource(TaskSource):
     def __init__(self, data: MixedDatasets) -> None:
         super().__init__(data, data.inputs)
         self.splits = data.splits
+        self.train_classes = len(data.splits["train"].class_names)
         self.floor_vectors = data.floor_vectors
         self.tested_sets = len(data.parts)
         self._parts, self._weights = data.parts, data.weights

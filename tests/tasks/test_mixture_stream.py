@@ -101,6 +101,12 @@ def test_tasks_of_several_sizes_and_data_sets():
     assert stream.streams["b"].hash(6) == expected.hash(6)
 
 
+def test_the_meta_train_classes_are_those_of_all_data_sets():
+    mixed = task_source(MixedDatasets(PARTS, {"a": 1, "b": 1}))
+    parts = [task_source(part).train_classes for part in PARTS.values()]
+    assert mixed.train_classes == sum(parts)
+
+
 def test_meta_training_tasks_of_several_data_sets_have_one_size():
     with pytest.raises(UserError, match=r"data=a\+b are several data sets, whose tasks have one size in meta-train"):
         make("train", replace(SHAPE, smallest=(2, 1)))
