@@ -9,35 +9,12 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 
 from metarun.config.arguments import accepts_argument, map_code_names, map_paths, type_hints
+from metarun.config.identity_keys import ADDED_ARGUMENTS, ADDED_KEYS, EXCLUDED_FROM_ID, STORAGE
 from metarun.config.instantiate import import_by_name
 from metarun.config.schema import Config
 from metarun.config.source_code import code_hash
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import is_file, is_folder, resolve_path
-
-STORAGE = "data.storage"
-
-# Keys that cannot change a run's numbers, or that only repeat another key.
-EXCLUDED_FROM_ID = (
-    *("device", "results_dir", "force", "retry_failed", "logger", "paper_backbone", "published"),
-    *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", STORAGE),
-)
-
-# Keys added in later versions, with the value that earlier runs used; with this value they do not change the id.
-# They can all change a number, and a run with `deterministic` must not be replaced by one without it.
-ADDED_KEYS = {
-    **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
-    **{"train.augment": None, "test.unknown": 0, "test.out_of_scope": 0},
-    **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
-    **{"data.classes": "speaker_digit", "data.groups": None, "data.subfolders": "classes"},
-    **{f"{group}.{key}": None for group in ("task", "train") for key in ("within", "across", "imbalance")},
-}
-
-# Arguments added to metarun's classes in later versions, with the value that stands for what they did before.
-ADDED_ARGUMENTS = {
-    f"metarun.algorithms.{name}": {"label_smoothing": 0.0}
-    for name in ("Baseline", "BaselinePP", "SimpleShot", "FineTune")
-}
 
 _STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`
 _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.tasks.vectorize.How`, which only torch can load

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun.config.identity_keys import ADDED_KEYS, EXCLUDED_FROM_ID
 from metarun.config.values import dotted
 from metarun.errors import printable
 from metarun.results import checksums as sums
@@ -129,8 +130,6 @@ def _groups(records: Sequence[Record], keys: Sequence[str]) -> int:
 
 def _settings(record: Record) -> dict[str, Any]:
     """The settings that can change a run's numbers, by dotted key; a test's own settings override the trained run's."""
-    from metarun.config.run_id import ADDED_KEYS, EXCLUDED_FROM_ID  # imports Hydra, which few tables need
-
     config = _config(Path(record["path"]))
     trained = _config(Path(str(config["run"]))) if "run" in config else {}
     other = ("hydra.", "chosen.", *EXCLUDED_FROM_ID)
