@@ -133,7 +133,7 @@ def _curve(fits: "Sequence[Fit]") -> str:
 def _leave_one_out(learner: "Learner", noun: str) -> str:
     check = learner.leave_one_out()
     if check is None:
-        return f"no {noun} can be left out of the support set to be predicted from the others, so none is unknown"
+        return f"leave-one-out needs a class of two {noun}s, so no query is unknown"
     return (
         f"leave-one-out on the support set: {100 * check.accuracy:.1f} % of {check.examples} correct; "
         "a query is unknown if its best score is below all of these"

@@ -66,7 +66,7 @@ def _open(root: Path, file: IO[bytes]) -> tarfile.TarFile:
 
 
 def _members(root: Path, archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    """Return the files by name; links and devices are left out."""
+    """Return the files by name; links and devices are skipped."""
     try:
         found = {member.name.removeprefix("./"): member for member in archive if member.isfile()}
     except Exception as error:  # tarfile raises a dozen types on untrusted bytes
