@@ -5,6 +5,9 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError
 from metarun.reporting.configurations import COSTS
@@ -116,11 +119,8 @@ def _draw_curve(options: argparse.Namespace) -> None:
     in_steps = options.against != MILLISECONDS
     curves = []
     for group, name in zip(groups, curve_names(groups), strict=True):
-        try:
-            if own := _readable(group):
-                curves.append(curve_of(own, name, in_steps))
-        except UserError as error:
-            print_skipped(str(error))
+        if readable := _readable(group):
+            curves.append(curve_of(readable, name, in_steps))
     if not curves:
         raise UserError("nothing to draw: no tasks.parquet can be read", "repeat a run with force=true.")
     devices = {record["device"] for record in records}
@@ -138,13 +138,12 @@ def _draw_curve(options: argparse.Namespace) -> None:
     write_figure(options.output, lambda: draw_curves(curves, x_name, metric.title, notes, in_steps, options.width))
 
 
-def _readable(group: Sequence[Record]) -> list[Record]:
-    """Return the runs whose `tasks.parquet` can be read; print which others are skipped."""
+def _readable(group: Sequence[Record]) -> list[tuple[Record, NDArray[np.float64]]]:
+    """Return the runs whose `tasks.parquet` can be read, each with its figures; print which others are skipped."""
     found = []
     for record in group:
         try:
-            figures_by_step(record)
-            found.append(record)
+            found.append((record, figures_by_step(record)))
         except UserError as error:
             print_skipped(str(error))
     return found

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarun.errors import UserError
 from metarun.reporting.plots.curve import Curve
@@ -14,20 +15,26 @@ from metarun.reporting.tables.flags import TRANSDUCTIVE, same_tasks
 from metarun.reporting.tables.run_labels import distinguishing_keys, label
 from metarun.reporting.tables.size_panels import size_panels
 from metarun.results.metrics import Metric, metric_of
-from metarun.results.records import Record, figures_by_step
+from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 
 MILLISECONDS = "milliseconds"
 
 
-def curve_of(runs: Sequence[Record], name: str, in_steps: bool) -> Curve:
+def curve_of(readable: Sequence[tuple[Record, NDArray[np.float64]]], name: str, in_steps: bool) -> Curve:
     """Return the adaptation curve of runs that differ only in their seed, over steps or milliseconds.
 
     It is the mean over seeds; its band is for new tasks and these trainings. Seeds that were not tested on the same
     tasks, or not on all because some diverged, have no band.
+
+    Args:
+        readable: the runs, each with its `figures_by_step`.
+        name: of the curve.
+        in_steps: over steps; else over milliseconds.
     """
+    runs = [record for record, _ in readable]
     scale = metric_of(runs[0]).scale
-    figures = [scale * figures_by_step(record) for record in runs]
+    figures = [scale * by_step for _, by_step in readable]
     if len(runs) == 1 or (same_tasks(runs) is not None and len({each.shape for each in figures}) == 1):
         by_step = [mean_and_ci95(each) for each in np.mean(figures, axis=0)]
     else:
