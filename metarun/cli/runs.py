@@ -1,6 +1,5 @@
 """`metarun runs`: every run with its state, also those that are running, failed or were interrupted."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError
 from metarun.reporting.tables.render import print_table
-from metarun.results.find_run import find_run
 from metarun.results.metrics import figure
 from metarun.results.run_directory import RunDirectory
 from metarun.system.durations import format_age
@@ -24,7 +22,6 @@ EXAMPLES = """examples:
   metarun runs                        every run under results/, the newest first
   metarun runs --state interrupted    those that were stopped and can be resumed
   metarun rm RUN                      move a run to results/.bin"""
-BIN = ".bin"  # tables skip hidden folders
 
 
 def main(args: Sequence[str]) -> int:
@@ -34,7 +31,7 @@ def main(args: Sequence[str]) -> int:
         UserError: there is no such folder, or no run in it.
     """
     parser = CommandParser.with_examples("metarun runs", "List runs with their state, age and size.", EXAMPLES)
-    _add_results_dir(parser)
+    add_results_dir(parser)
     parser.add_argument("--state", choices=STATES, help="show only these")
     options = parser.parse_args(args)
     if not is_folder(options.results_dir / "runs"):
@@ -52,30 +49,6 @@ def main(args: Sequence[str]) -> int:
         return 0
     notes = [NOTES[state] for state in NOTES if any(state == each[1] for each in shown)]
     print_table(["id", "run", "state", "result", "age", "MB"], rows, notes, "table")
-    return 0
-
-
-def remove(args: Sequence[str]) -> int:
-    """Move runs to the bin and return the exit code.
-
-    Raises:
-        UserError: a run does not exist or is running.
-    """
-    parser = CommandParser.with_examples(
-        "metarun rm", "Move runs to the bin, results/.bin; move a folder back to restore a run.", EXAMPLES
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's directory or the first characters of its id")
-    _add_results_dir(parser)
-    options = parser.parse_args(args)
-    runs = [find_run(options.results_dir, run) for run in options.runs]
-    for run in runs:
-        if run.is_locked:
-            raise UserError(f"{run.path} is running", "stop it first with Ctrl-C.")
-    for run in runs:
-        target = _free_name(run.path.parent.parent / BIN / run.path.name)
-        target.parent.mkdir(exist_ok=True)
-        shutil.move(run.path, target)
-        print(f"{run.path} → {target}")
     return 0
 
 
@@ -108,11 +81,6 @@ def _size(run: RunDirectory) -> str:
     return f"{sum(file.stat().st_size for file in run.path.iterdir() if file.is_file()) / 2**20:.1f}"
 
 
-def _free_name(path: Path) -> Path:
-    """Return a path that does not exist: `path`, or `path` with a number."""
-    names = (path.with_name(f"{path.name}.{i}") for i in range(1, 10_000))
-    return path if not path.exists() else next(name for name in names if not name.exists())
-
-
-def _add_results_dir(parser: CommandParser) -> None:
+def add_results_dir(parser: CommandParser) -> None:
+    """Add the flag that says where the runs are."""
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="default: results")
