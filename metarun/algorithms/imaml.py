@@ -7,18 +7,16 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
+from metarun.algorithms.hessian_products import dot, hessian_product, with_gradient
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
     Parameters,
     check_steps,
-    dot,
     gradient_steps,
-    hessian_product,
     loss_with_weights,
     mean_over_tasks,
     network_weights,
-    with_gradient,
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError

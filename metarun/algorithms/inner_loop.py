@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import grad, grad_and_value
+from torch.func import grad
 
+from metarun.algorithms.adapters import Adapt, Adapter, chosen_weights, make_adapter
 from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_with_weights
 from metarun.errors import UserError
@@ -33,6 +34,10 @@ class LinearHeadMethod(Algorithm):
         outputs: size of the linear head, the way of the tasks.
         inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 (first-order) or 2 (exact); None if the update is not that gradient.
+        adapt: what tasks change besides the head: "all" weights of the backbone, none ("head"), those of its
+            normalisation ("norm"), or an adapter ("film", "lora"). The rest is meta-learned but the same in all tasks.
+        adapt_rank: of "lora".
+        adapt_alpha: of "lora".
 
     Raises:
         UserError: an argument is out of range.
@@ -40,7 +45,16 @@ class LinearHeadMethod(Algorithm):
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")
 
-    def __init__(self, backbone: Backbone, outputs: int, inner_steps: int, order: int | None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        inner_steps: int,
+        order: int | None,
+        adapt: Adapt = "all",
+        adapt_rank: int = 8,
+        adapt_alpha: float = 8.0,
+    ) -> None:
         super().__init__()
         if order not in (1, 2, None):
             raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
@@ -52,6 +66,8 @@ class LinearHeadMethod(Algorithm):
         self.outputs = outputs
         self.inner_steps = inner_steps
         self.order = order
+        self.adapted = adapt
+        self.adapter = make_adapter(adapt, backbone, adapt_rank, adapt_alpha)
 
 
 class GradientMethod(Algorithm):
@@ -59,9 +75,11 @@ class GradientMethod(Algorithm):
 
     Attributes:
         backbone: the network below the head.
+        adapter: what tasks change in place of the backbone's weights, if anything.
     """
 
     backbone: Backbone
+    adapter: Adapter | None
 
     @abstractmethod
     def inner_loop(
@@ -79,7 +97,9 @@ class GradientMethod(Algorithm):
     def adapt(self, support: Support, steps: int) -> Iterator[Adapted]:
         """See `Algorithm.adapt`."""
         for weights in self.inner_loop(support.x, support.y, steps, differentiable=False):
-            yield AdaptedBy(partial(outputs_with_weights, self.backbone, weights, support_x=support.x))
+            yield AdaptedBy(
+                partial(outputs_with_weights, self.backbone, weights, support_x=support.x, adapter=self.adapter)
+            )
 
 
 def mean_over_tasks(method: Algorithm, loss: Loss, tasks: TaskBatch) -> Tensor:
@@ -93,47 +113,32 @@ def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps:
 
     def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
         *_, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable)
-        return loss_with_weights(method.backbone, adapted, dict(method.named_buffers()), query_x, query_y, support_x)
+        return loss_of(method)(adapted, dict(method.named_buffers()), query_x, query_y, support_x)
 
     return mean_over_tasks(method, query_loss, tasks)
 
 
-def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps: int, inner_lr: float) -> Tensor:
-    """Return the same as `query_loss_of_adapted`, with its exact gradient, in the memory of one inner step.
-
-    Only the weights of each step are kept. From the last step to the first, the gradient is propagated back through
-    the step w - rate * gradient(w), whose Jacobian is I - rate * Hessian(w), by a Hessian-vector product that
-    recomputes the passes of that step. The returned value has this gradient.
-    """
-
-    def query_loss(support_x: Inputs, support_y: Tensor, query_x: Inputs, query_y: Tensor) -> Tensor:
-        loss, buffers = partial(loss_with_weights, method.backbone), dict(method.named_buffers())
-        with torch.no_grad():
-            *trail, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable=False)
-            gradient, value = grad_and_value(loss)(adapted, buffers, query_x, query_y, support_x)
-            # Copies: these passes must not update statistics.
-            copies = {name: buffer.clone() for name, buffer in buffers.items()}
-            for weights in reversed(trail):
-                product = hessian_product(loss, weights, gradient, copies, support_x, support_y)
-                gradient = {name: g - inner_lr * product[name] for name, g in gradient.items()}
-        return with_gradient(value, trail[0], gradient)
-
-    return mean_over_tasks(method, query_loss, tasks)
-
-
-def outputs_with_weights(backbone: Backbone, weights: Parameters, x: Inputs, support_x: Inputs | None = None) -> Tensor:
+def outputs_with_weights(
+    backbone: Backbone,
+    weights: Parameters,
+    x: Inputs,
+    support_x: Inputs | None = None,
+    adapter: Adapter | None = None,
+) -> Tensor:
     """Return the (n, outputs) of a backbone and a linear head with other weights.
 
     Args:
         backbone: the network, whose own weights are used where `weights` has none.
-        weights: "backbone.…", running statistics among them, "head.weight" and "head.bias".
+        weights: "backbone.…", running statistics among them, "adapter.…", "head.weight" and "head.bias".
         x: the support set (n, *shape), or queries.
         support_x: (m, *shape) the support set, if x are queries.
+        adapter: of the backbone, with its values in `weights`.
     """
-    of_backbone = {name.removeprefix("backbone."): w for name, w in weights.items() if name.startswith("backbone.")}
+    of_backbone = _part(weights, "backbone")
+    adapted = None if adapter is None else adapter.layer_weights(backbone, of_backbone, _part(weights, "adapter"))
 
     def embed(x: Inputs) -> Tensor:
-        return embed_with_weights(backbone, of_backbone, x)
+        return embed_with_weights(backbone, of_backbone, x, adapted)
 
     features = embed(x) if support_x is None else embed_queries(backbone, support_x, x, embed)
     return F.linear(features, weights["head.weight"], weights["head.bias"])
@@ -146,9 +151,20 @@ def loss_with_weights(
     x: Inputs,
     y: Tensor,
     support_x: Inputs | None = None,
+    adapter: Adapter | None = None,
 ) -> Tensor:
     """Return the mean loss with other weights and running statistics; see `outputs_with_weights`."""
-    return mean_loss(outputs_with_weights(backbone, {**weights, **buffers}, x, support_x), y)
+    return mean_loss(outputs_with_weights(backbone, {**weights, **buffers}, x, support_x, adapter), y)
+
+
+def loss_of(method: GradientMethod) -> Loss:
+    """Return `loss_with_weights` of a method's backbone and adapter."""
+    return partial(loss_with_weights, method.backbone, adapter=method.adapter)
+
+
+def _part(weights: Parameters, part: str) -> Parameters:
+    """Return the weights whose names begin with a part of the method, by the rest of their names."""
+    return {name.removeprefix(f"{part}."): w for name, w in weights.items() if name.startswith(f"{part}.")}
 
 
 def gradient_step(
@@ -200,28 +216,6 @@ def gradient_steps(
         yield weights
 
 
-def hessian_product(loss: Loss, weights: Parameters, vector: Parameters, *inputs: object) -> Parameters:
-    """Return the Hessian of `loss` at `weights` times a vector."""
-
-    def slope(weights: Parameters, *inputs: object) -> Tensor:
-        return dot(grad(loss)(weights, *inputs), vector)
-
-    # The inputs are passed at each level, because running statistics change there.
-    product: Parameters = grad(slope)(weights, *inputs)
-    return product
-
-
-def with_gradient(value: Tensor, weights: Parameters, gradient: Parameters) -> Tensor:
-    """Return `value` as a function of `weights` that has this gradient."""
-    surrogate = dot(weights, gradient)
-    return surrogate - surrogate.detach() + value
-
-
-def dot(a: Parameters, b: Parameters) -> Tensor:
-    """Return the inner product of two sets of weights."""
-    return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()
-
-
 def network_weights(method: nn.Module) -> Parameters:
     """Return the trainable weights of a method's backbone and head: each once, under its first name.
 
@@ -229,6 +223,17 @@ def network_weights(method: nn.Module) -> Parameters:
     """
     weights: Parameters = {name: weight for name, weight in method.named_parameters() if weight.requires_grad}
     return {name: weight for name, weight in weights.items() if name.split(".")[0] in ("backbone", "head")}
+
+
+def adapted_weights(method: LinearHeadMethod) -> Parameters:
+    """Return what a task changes, with the values that all tasks start with, which are meta-learned.
+
+    Names are those in the method: "backbone.…", "adapter.…" and "head.…".
+    """
+    trained = network_weights(method)
+    head = {name: weight for name, weight in trained.items() if name.startswith("head.")}
+    of_backbone = {name: weight for name, weight in trained.items() if name not in head}
+    return {**chosen_weights(method.adapted, method.adapter, method.backbone, of_backbone), **head}
 
 
 def check_steps(key: str, steps: int) -> None:

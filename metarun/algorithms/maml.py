@@ -1,22 +1,23 @@
 """Model-agnostic meta-learning."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
+from metarun.algorithms.adapters import Adapt
+from metarun.algorithms.hessian_products import recomputed_query_loss
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
     Parameters,
+    adapted_weights,
     gradient_steps,
-    loss_with_weights,
-    network_weights,
+    loss_of,
     query_loss_of_adapted,
-    recomputed_query_loss,
 )
 from metarun.backbones import Backbone
+from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 
@@ -28,6 +29,9 @@ class MAML(LinearHeadMethod, GradientMethod):
     outer gradient is taken through those steps (order 2), or is the gradient at the adapted weights (order 1,
     section 5.2).
 
+    With `adapt` other than "all", tasks change only a part of the network; see `LinearHeadMethod`. Everything trained
+    is meta-learned: the initial values of that part, and the rest, which is the same in all tasks.
+
     Args:
         backbone: the network below the head.
         outputs: size of the linear head, the way of the tasks.
@@ -35,6 +39,9 @@ class MAML(LinearHeadMethod, GradientMethod):
         inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 or 2.
         recompute: compute the second-order meta-gradient in the memory of one inner step; about a third slower.
+        adapt: what tasks change besides the head; see `LinearHeadMethod`.
+        adapt_rank: of "lora".
+        adapt_alpha: of "lora".
 
     Raises:
         UserError: an argument is out of range.
@@ -48,8 +55,16 @@ class MAML(LinearHeadMethod, GradientMethod):
         inner_steps: int,
         order: Literal[1, 2] = 2,
         recompute: bool = False,
+        adapt: Adapt = "all",
+        adapt_rank: int = 8,
+        adapt_alpha: float = 8.0,
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order)
+        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha)
+        if recompute and order == 2 and adapt != "all":
+            raise UserError(
+                f"algo.recompute=true has no gradient for the weights that algo.adapt={adapt} leaves as they are",
+                "set `algo.recompute=false`, or `algo.adapt=all`.",
+            )
         self.inner_lr = inner_lr
         self.recompute = recompute
 
@@ -63,6 +78,6 @@ class MAML(LinearHeadMethod, GradientMethod):
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop` (algorithm 1, line 6)."""
-        loss, buffers = partial(loss_with_weights, self.backbone), dict(self.named_buffers())
-        weights = network_weights(self)
+        loss, buffers = loss_of(self), dict(self.named_buffers())
+        weights = adapted_weights(self)
         return gradient_steps(loss, weights, self.inner_lr, steps, differentiable, buffers, support_x, support_y)

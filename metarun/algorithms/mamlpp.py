@@ -6,12 +6,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from metarun.algorithms.adapters import Adapt
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
     Parameters,
+    adapted_weights,
     gradient_step,
-    loss_with_weights,
+    loss_of,
     mean_over_tasks,
     network_weights,
 )
@@ -44,6 +46,9 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
             the last decrease until then. 0: only the loss after the last step counts.
         per_step_norm: learn scale and shift of the norm for each step; they are not adapted to a task.
         second_order_from: fraction of the training until which the meta-gradient is of first order.
+        adapt: what tasks change besides the head; see `LinearHeadMethod`.
+        adapt_rank: of "lora".
+        adapt_alpha: of "lora".
 
     Raises:
         UserError: an argument is out of range.
@@ -60,8 +65,11 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         multi_step_until: float = 0.1,
         per_step_norm: bool = True,
         second_order_from: float = 0.0,
+        adapt: Adapt = "all",
+        adapt_rank: int = 8,
+        adapt_alpha: float = 8.0,
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order)
+        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha)
         for key, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
             if not 0 <= value <= 1:
                 raise UserError(
@@ -71,10 +79,16 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         self.multi_step_until = multi_step_until
         self.second_order_from = second_order_from
         self.fraction = 0.0  # of meta-training that is done
+        if adapt == "norm" and per_step_norm:
+            raise UserError(
+                "algo.adapt=norm adapts the normalisation but algo.per_step_norm=true gives each step one that no task "
+                "changes",
+                "set `algo.per_step_norm=false`, or `algo.adapt=film`.",
+            )
         weights = network_weights(self)
         norms = norm_weights(self) if per_step_norm else []
         self._of_steps = [name for name in norms if name in weights]  # weights that each step has its own of
-        self._adapted = [name for name in weights if name not in self._of_steps]
+        self._adapted = [name for name in adapted_weights(self) if name not in self._of_steps]
         rates = [torch.full((inner_steps,), float(inner_lr)) for _ in self._adapted]
         self.inner_lr = nn.ParameterList(nn.Parameter(rate, requires_grad=learn_rates) for rate in rates)
         # The first step uses the network's own.
@@ -95,7 +109,7 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
             _, *trail = self.inner_loop(support_x, support_y, self.inner_steps, differentiable)
             buffers = dict(self.named_buffers())
             losses = [
-                share * loss_with_weights(self.backbone, weights, buffers, query_x, query_y, support_x)
+                share * loss_of(self)(weights, buffers, query_x, query_y, support_x)
                 for share, weights in zip(importance, trail, strict=True)
                 if share
             ]
@@ -115,12 +129,12 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; the weights include the norm of each step."""
-        weights = network_weights(self)
+        weights = adapted_weights(self)
         adapted = {name: weights[name] for name in self._adapted}
         buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
 
         def loss(adapted: Parameters, norms: Parameters, *inputs: Any) -> Tensor:
-            return loss_with_weights(self.backbone, {**adapted, **norms}, *inputs)
+            return loss_of(self)({**adapted, **norms}, *inputs)
 
         yield {**adapted, **self._norms(0)}
         for step in (min(step, self.inner_steps - 1) for step in range(steps)):

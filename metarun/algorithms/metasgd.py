@@ -1,19 +1,19 @@
 """Meta-SGD: MAML that learns its inner learning rates."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from metarun.algorithms.adapters import Adapt
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
     Parameters,
+    adapted_weights,
     gradient_steps,
-    loss_with_weights,
-    network_weights,
+    loss_of,
     query_loss_of_adapted,
 )
 from metarun.backbones import Backbone
@@ -35,6 +35,9 @@ class MetaSGD(LinearHeadMethod, GradientMethod):
         inner_lr_max: upper limit of the initial rates; equal limits give all rates that value.
         inner_steps: gradient steps per task in meta-training; 1 in the paper.
         order: of the meta-gradient, 1 or 2; the rates are learned either way.
+        adapt: what tasks change besides the head; see `LinearHeadMethod`.
+        adapt_rank: of "lora".
+        adapt_alpha: of "lora".
 
     Raises:
         UserError: an argument is out of range.
@@ -48,9 +51,12 @@ class MetaSGD(LinearHeadMethod, GradientMethod):
         inner_lr_max: float = 0.1,
         inner_steps: int = 1,
         order: Literal[1, 2] = 2,
+        adapt: Adapt = "all",
+        adapt_rank: int = 8,
+        adapt_alpha: float = 8.0,
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order)
-        self.inner_lr = random_rates(network_weights(self).values(), inner_lr_min, inner_lr_max)
+        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha)
+        self.inner_lr = random_rates(adapted_weights(self).values(), inner_lr_min, inner_lr_max)
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights (equation 3)."""
@@ -60,8 +66,8 @@ class MetaSGD(LinearHeadMethod, GradientMethod):
         self, support_x: Inputs, support_y: Tensor, steps: int, differentiable: bool
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop` (equation 2)."""
-        loss, buffers = partial(loss_with_weights, self.backbone), dict(self.named_buffers())
-        weights = network_weights(self)
+        loss, buffers = loss_of(self), dict(self.named_buffers())
+        weights = adapted_weights(self)
         rates = dict(zip(weights, self.inner_lr, strict=True))
         return gradient_steps(loss, weights, rates, steps, differentiable, buffers, support_x, support_y)
 

@@ -19,7 +19,9 @@ ADDED_KEYS = {
 }
 
 # Arguments added to metarun's classes in later versions, with the value that stands for what they did before.
-ADDED_ARGUMENTS = {
-    f"metarun.algorithms.{name}": {"label_smoothing": 0.0}
-    for name in ("Baseline", "BaselinePP", "SimpleShot", "FineTune")
+_ADAPT: dict[str, object] = {"adapt": "all", "adapt_rank": 8, "adapt_alpha": 8.0}
+ADDED_ARGUMENTS: dict[str, dict[str, object]] = {
+    **{f"metarun.algorithms.{name}": {"label_smoothing": 0.0} for name in ("Baseline", "BaselinePP", "SimpleShot")},
+    **{f"metarun.algorithms.{name}": _ADAPT for name in ("MAML", "MetaSGD", "MAMLPlusPlus")},
+    "metarun.algorithms.FineTune": {"label_smoothing": 0.0, **_ADAPT},
 }
