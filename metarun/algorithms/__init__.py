@@ -15,13 +15,17 @@ from metarun.algorithms.learn2learn.anil import Learn2LearnANIL
 from metarun.algorithms.learn2learn.maml import Learn2LearnMAML
 from metarun.algorithms.learn2learn.metasgd import Learn2LearnMetaSGD
 from metarun.algorithms.maml import MAML
+from metarun.algorithms.maml_rl import MAMLRL
 from metarun.algorithms.mamlpp import MAMLPlusPlus
 from metarun.algorithms.matching import MatchingNet
 from metarun.algorithms.memory_format import to_channels_last
 from metarun.algorithms.metaoptnet import MetaOptNet
 from metarun.algorithms.metasgd import MetaSGD
+from metarun.algorithms.method import Method
+from metarun.algorithms.multitask import Multitask
 from metarun.algorithms.nearest_centroid import NearestCentroid
 from metarun.algorithms.neural_process import NeuralProcess
+from metarun.algorithms.policy_method import PolicyGradientMethod, PolicyMethod
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.relation import RelationNet
@@ -38,6 +42,7 @@ __all__ = [
     "CNP",
     "IMAML",
     "MAML",
+    "MAMLRL",
     "R2D2",
     "Adapted",
     "Algorithm",
@@ -55,8 +60,12 @@ __all__ = [
     "MatchingNet",
     "MetaOptNet",
     "MetaSGD",
+    "Method",
+    "Multitask",
     "NearestCentroid",
     "NeuralProcess",
+    "PolicyGradientMethod",
+    "PolicyMethod",
     "ProtoNet",
     "RelationNet",
     "Reptile",

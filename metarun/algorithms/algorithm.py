@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from metarun.algorithms.method import Method
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
-from metarun.tasks.stream import Kind
-from metarun.tasks.vectorize import How, over_tasks
+from metarun.tasks.vectorize import over_tasks
 
 
 class Adapted(Protocol):
@@ -25,37 +25,18 @@ class Adapted(Protocol):
         """
 
 
-class Algorithm(nn.Module):
-    """A module that holds what is meta-learned, and nothing about any task.
+class Algorithm(Method):
+    """A method of supervised learning: it adapts to the support set of a task and predicts its queries.
 
     Attributes:
-        solves: the kinds of task it can solve.
-        order: 1 or 2, of the meta-gradient, which is the gradient of the meta-loss or its first-order form; None if
-            there are no inner gradient steps, or the update is not that gradient.
-        outputs: the size of a fixed head, which is the only way it can solve; None: any way.
-        splittable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be split.
-        needs_equal_shots: whether each class needs the same number of support examples.
-        learns: whether there is anything to meta-train; if not, the run only evaluates.
         predicts_from_features: whether predictions depend on an example only through `backbone`, which no task
             changes. Features can then be computed once for all tasks.
         optional_weights: prefixes of the weights that prediction does not need or that `calibrate` computes: the
             checkpoint of another method may lack them.
-        how: how `over_tasks` runs the tasks of a batch; the run sets it from `train.over_tasks`. A method that cannot
-            be vectorised sets "loop" in its class.
     """
 
-    solves: ClassVar[tuple[Kind, ...]] = ("classification",)
-    splittable: ClassVar[bool] = True
-    needs_equal_shots: ClassVar[bool] = False
-    learns: ClassVar[bool] = True
     predicts_from_features: bool = False
     optional_weights: ClassVar[tuple[str, ...]] = ()
-    how: How = "auto"
-    order: int | None = None
-    outputs: int | None = None
-
-    def on_step(self, fraction: float) -> None:
-        """Prepare a meta-training step; `fraction` of meta-training, from 0 to 1, is done."""
 
     @abstractmethod
     def meta_loss(self, tasks: TaskBatch) -> Tensor:

@@ -2,10 +2,10 @@
 
 import torch
 
-from metarun.algorithms.algorithm import Algorithm
+from metarun.algorithms.method import Method
 
 
-def to_channels_last(algorithm: Algorithm) -> Algorithm:
+def to_channels_last(algorithm: Method) -> Method:
     """Use the channels-last format where it is faster: on a CPU, for a method without an inner loop.
 
     Convolutions, pooling and normalisation then run up to twice as fast. An inner loop gives each task its own weights;

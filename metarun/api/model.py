@@ -11,7 +11,7 @@ from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.device import dtype_of, find_device
-from metarun.runner.model import build_algorithm
+from metarun.runner.model import build_method
 from metarun.runner.run_inputs import RunInputs, encoder_for, inputs_of_run
 from metarun.runner.stored_config import stored_config
 from metarun.tasks.described_source import DescribedSource
@@ -69,7 +69,14 @@ class Model:
     def algorithm(self) -> Algorithm:
         """The method with the best weights on meta-val, in eval mode; built without the run's data if possible."""
         device, dtype = find_device(self.config["device"]), dtype_of(self.config["precision"])
-        algorithm = build_algorithm(self.config, DescribedSource(self.inputs.source), device, dtype)
+        source = DescribedSource(self.inputs.source)
+        if source.kind == "reinforcement learning":
+            raise UserError(
+                f"run {self.id} learned to act in the environments of data={source.name}, and takes no examples",
+                "`metarun test` judges it on other tasks.",
+            )
+        algorithm = build_method(self.config, source, device, dtype)
+        assert isinstance(algorithm, Algorithm)
         load_weights(algorithm, best_weights(self.directory, self.result), self.directory.best)
         return algorithm.eval()
 

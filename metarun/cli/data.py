@@ -10,7 +10,8 @@ from metarun.config.folder import config_dir
 from metarun.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:  # imports numpy, which `data get <Tab>` does not need
-    from metarun.data import ClassDataset, DataSource, EntityDataset, FunctionFamily, MixedDatasets
+    from metarun.data import DataSource
+    from metarun.data.contents import Loaded
 
 EXAMPLES = """\
 examples:
@@ -88,7 +89,7 @@ def _get(source: "DataSource") -> str:
     return "\n".join([describe(data), *warnings, *_duplicates(data)])
 
 
-def _duplicates(data: "ClassDataset | EntityDataset | MixedDatasets | FunctionFamily") -> Iterator[str]:
+def _duplicates(data: "Loaded") -> Iterator[str]:
     from metarun.data import ClassDataset, MixedDatasets
     from metarun.data.duplicates import describe_duplicates, find_duplicates
 

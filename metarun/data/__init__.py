@@ -2,6 +2,7 @@
 
 from metarun.data.audio import Audio
 from metarun.data.entities import EntityDataset
+from metarun.data.environments import EnvironmentFamily
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.fsdd import Fsdd
@@ -12,6 +13,7 @@ from metarun.data.image_folder import ImageFolder
 from metarun.data.mixed_datasets import MixedDatasets
 from metarun.data.mixture import Mixture
 from metarun.data.movielens import MovieLens
+from metarun.data.navigation2d import Navigation2D
 from metarun.data.omniglot import Omniglot
 from metarun.data.parkinsons import Parkinsons
 from metarun.data.plants import Plants
@@ -29,6 +31,7 @@ __all__ = [
     "ClassDataset",
     "DataSource",
     "EntityDataset",
+    "EnvironmentFamily",
     "ExampleGroups",
     "Examples",
     "Fsdd",
@@ -39,6 +42,7 @@ __all__ = [
     "MixedDatasets",
     "Mixture",
     "MovieLens",
+    "Navigation2D",
     "Omniglot",
     "Parkinsons",
     "Plants",

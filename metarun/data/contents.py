@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.entities import EntityDataset
+from metarun.data.environments import EnvironmentFamily
 from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
 from metarun.data.functions import FunctionFamily
 from metarun.data.mixed_datasets import MixedDatasets
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 Offsets = NDArray[np.int64]
 
 
-Loaded = ClassDataset | EntityDataset | MixedDatasets | FunctionFamily
+Loaded = ClassDataset | EntityDataset | MixedDatasets | FunctionFamily | EnvironmentFamily
 
 
 def describe(data: Loaded) -> str:

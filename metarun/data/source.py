@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from metarun.data.entities import EntityDataset
+from metarun.data.environments import EnvironmentFamily
 from metarun.data.examples import ClassDataset
 from metarun.data.functions import FunctionFamily
 
@@ -26,7 +27,7 @@ class DataSource(Protocol):
     summary: str
     licence: str
 
-    def load(self) -> "ClassDataset | EntityDataset | MixedDatasets | FunctionFamily":
+    def load(self) -> "ClassDataset | EntityDataset | MixedDatasets | FunctionFamily | EnvironmentFamily":
         """Find the data, build and cache them if needed, verify them and split them.
 
         Raises:

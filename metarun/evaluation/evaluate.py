@@ -81,9 +81,9 @@ class Evaluation:
     def median(self) -> float | None:
         """The median squared error over all tasks, with diverged tasks as infinite.
 
-        None in classification, where diverged tasks count in the mean, and if the median is not finite.
+        None in other kinds of task than regression, and if the median is not finite.
         """
-        if self.metric.counts_diverged:
+        if self.metric is not MSE:
             return None
         median = float(self.loss[-1].double().masked_fill(self.diverged, math.inf).quantile(0.5))
         return median if math.isfinite(median) else None

@@ -64,7 +64,7 @@ class Request:
     def _parts(self) -> Parts:
         parts = Parts({**self.run.config, "device": "cpu", "precision": "float32"})
         parts.is_trained = True
-        parts.algorithm = self.run.algorithm
+        parts.method = self.run.algorithm
         return parts
 
     @property

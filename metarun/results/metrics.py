@@ -15,7 +15,7 @@ class Metric:
     Args:
         key: of the mean in `result.json`; the other keys are derived from it.
         higher_is_better: the direction.
-        max_value: the largest possible value; the smallest is 0.
+        max_value: the largest possible value.
         column: in `tasks.parquet` and `curve.csv`.
         counts_diverged: whether a task that diverged has a value, so that the mean is over all tasks.
         scale: values are multiplied by this for display: 100 for percent.
@@ -28,6 +28,7 @@ class Metric:
         floor_is: how the value of the key `floor` is computed, a template filled by `floor_text`.
         setting: template that describes a task, filled from a record.
         queries: what `test_query` counts.
+        min_value: the smallest possible value.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Metric:
     floor_is: str
     setting: str
     queries: str
+    min_value: float = 0.0
 
     @property
     def ci95(self) -> str:
@@ -122,14 +124,32 @@ MSE = Metric(
     setting="{test_shot} support points",
     queries="query points",
 )
-METRICS = (ACCURACY, MSE)
+RETURN = Metric(
+    key="return",
+    higher_is_better=True,
+    max_value=math.inf,
+    column="return",
+    counts_diverged=False,
+    scale=1,
+    digits=2,
+    brief_digits=1,
+    unit="",
+    prefix="return ",
+    title="return",
+    axis="return",
+    floor_is="the same method before any training",
+    setting="{test_shot} trajectories a step",
+    queries="trajectories to judge",
+    min_value=-math.inf,
+)
+METRICS = (ACCURACY, MSE, RETURN)
 RIDGE_FLOOR = "floor_ridge_mse"  # the key of a second floor of regression
 RIDGE_IS = "ridge regression of each task's support set"
 
 
 def metric_of(record: Mapping[str, Any]) -> Metric:
     """Return the metric of a finished run."""
-    return MSE if MSE.key in record else ACCURACY
+    return next((metric for metric in (MSE, RETURN) if metric.key in record), ACCURACY)
 
 
 def floor_text(record: Mapping[str, Any]) -> str:

@@ -76,8 +76,8 @@ TRAINED = (
     *("id", "algo", "data", "way", "shot", "seed", "norm", "order", "iterations", "train_seconds", "example_shape"),
     *("training_diverged_at", "best_iteration"),
 )
-METRIC_KEYS: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size}  # one of them is required
-_FIGURES = dict.fromkeys(("accuracy", "mse", "ci95"), _or_null(number))
+METRIC_KEYS: Mapping[str, Kind] = {"accuracy": _fraction, "mse": _size, "return": number}  # one of them is required
+_FIGURES = dict.fromkeys(("accuracy", "mse", "return", "ci95"), _or_null(number))
 _OF_UNKNOWN: Mapping[str, Kind] = {
     f"{key}{kind}{more}": check
     for kind in ("unknown", "out_of_scope")
@@ -101,6 +101,11 @@ OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(("floor_ridge_mse", "floor_ridge_rate"), _or_null(_size)),
     **dict.fromkeys(("diverged", "val_diverged", "training_diverged_at"), _count),
     **dict.fromkeys(("train_loss_first", "train_loss_last"), _or_null(number)),
+    **dict.fromkeys(("val_return", "floor_return", "return_median", "oracle_return"), _or_null(number)),
+    "return_ci95": _or_null(_size),
+    "return_by_step": _list_of(number),
+    "trajectories_by_step": _list_of(_count),
+    **dict.fromkeys(("environment_steps_per_second", "rollout_share"), _size),
     "training_status": _text,
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),

@@ -85,7 +85,8 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         figures = figures[:, place::sets]
         if not metric.counts_diverged:
             figures = _without_diverged(figures, record.get("diverged", 0))
-        if not ((figures >= 0) & (figures <= min(metric.max_value, LARGEST))).all():  # False for NaN
+        low, high = max(metric.min_value, -LARGEST), min(metric.max_value, LARGEST)
+        if not ((figures >= low) & (figures <= high)).all():  # False for NaN
             raise ValueError(f"column {column} has an invalid value")
     return figures
 

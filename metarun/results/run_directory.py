@@ -19,6 +19,7 @@ from metarun.system.parsing import parse_json
 log = logging.getLogger(__name__)
 
 CURVE = ["iteration", "split", "loss", "accuracy", "seconds", "median", "diverged"]
+MORE = ["return"]  # columns of curve.csv that only some kinds of task have
 
 
 class RunDirectory:
@@ -133,7 +134,8 @@ class RunDirectory:
 
     def write_curve(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the training and validation curve so far."""
-        write_csv(self.curve, rows, CURVE)
+        columns = [*CURVE, *(column for column in MORE if any(column in row for row in rows))]
+        write_csv(self.curve, rows, columns)
 
     def finish(
         self, record: Record, tasks: Mapping[str, Any], examples: Sequence[ExampleTask], training: "RunDirectory"

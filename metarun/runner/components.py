@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Method, PolicyMethod
 from metarun.algorithms.inner_loop import check_steps
 from metarun.config.instantiate import build
 from metarun.config.key_origins import knob, set_by
@@ -20,11 +20,12 @@ from metarun.data.contents import log_contents
 from metarun.data.duplicates import Duplicates, find_duplicates, log_duplicates
 from metarun.errors import UserError
 from metarun.loggers import Logger
-from metarun.results.metrics import ACCURACY, MSE, Metric
+from metarun.results.metrics import ACCURACY, MSE, RETURN, Metric
+from metarun.rl.stream import EnvironmentSource, EnvironmentStream
 from metarun.runner.data_loading import load_data
 from metarun.runner.device import dtype_of, find_device
 from metarun.runner.memory_check import check_tasks_fit
-from metarun.runner.model import build_algorithm, check_head
+from metarun.runner.model import build_method, check_head
 from metarun.system.durations import parse_duration
 from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
@@ -77,9 +78,26 @@ class Parts:
         return self.source.hash
 
     @cached_property
+    def method(self) -> Method:
+        """The method with its backbone, initialised with `seed`."""
+        return build_method(self.config, self.source, self.device, self.dtype)
+
+    @property
     def algorithm(self) -> Algorithm:
-        """The algorithm with its backbone, initialised with `seed`."""
-        return build_algorithm(self.config, self.source, self.device, self.dtype)
+        """The method, of supervised learning."""
+        assert isinstance(self.method, Algorithm)
+        return self.method
+
+    @property
+    def policy_method(self) -> PolicyMethod:
+        """The method, of reinforcement learning."""
+        assert isinstance(self.method, PolicyMethod)
+        return self.method
+
+    def environments(self, split: Split, shape: TaskShape, seed: int) -> EnvironmentStream:
+        """Return the environments of a split."""
+        assert isinstance(self.source, EnvironmentSource)
+        return self.source.environments(split, shape, seed, self.device, self.dtype)
 
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """Return the tasks of a split."""
@@ -122,6 +140,8 @@ class Parts:
         if tasks > MAX_TASKS:
             lower = knob("test.tasks", tasks)
             raise UserError(f"test.tasks={tasks:,} but at most {MAX_TASKS:,} are possible", f"lower {lower}.")
+        if isinstance(self.source, EnvironmentSource):
+            return tasks, steps
         _ = self.unknown  # refused now, not after the training
         every = tasks * self.source.tested_sets
         return min(every, self.test_stream.available or every), steps
@@ -180,7 +200,7 @@ class Parts:
     @property
     def metric(self) -> Metric:
         """The metric for these data."""
-        return ACCURACY if self.source.kind == "classification" else MSE
+        return {"classification": ACCURACY, "regression": MSE, "reinforcement learning": RETURN}[self.source.kind]
 
     @property
     def loggers(self) -> dict[str, Logger]:
@@ -190,7 +210,7 @@ class Parts:
     def check_head(self, *shapes: TaskShape) -> None:
         """Raise a UserError if the algorithm does not fit the way or the shots of the tasks."""
         for shape in shapes:
-            check_head(self.algorithm, self.config, self.source, shape, self.is_trained)
+            check_head(self.method, self.config, self.source, shape, self.is_trained)
 
 
 def _shape(group: str, node: Config, query_key: str, query: int) -> TaskShape:
@@ -219,7 +239,7 @@ def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
     before = shared.get(key)
     if before is not None and before.loaded:
         parts.loaded, parts.features = before.loaded, before.features
-        parts.source, parts.algorithm = before.source, before.algorithm
+        parts.source, parts.method = before.source, before.method
     shared.clear()  # keep only one in memory
     shared[key] = parts
     return parts

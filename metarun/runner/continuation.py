@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from glob import escape
 from typing import Any
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Method
 from metarun.config.run_id import run_id
 from metarun.config.schema import Config
 from metarun.errors import UserError
@@ -92,14 +92,14 @@ def _iterations(run: RunDirectory) -> int:
     return steps if type(steps) is int else 0
 
 
-def length_dependence(config: Config, algorithm: Algorithm) -> str | None:
+def length_dependence(config: Config, algorithm: Method) -> str | None:
     """Return why the steps of this training depend on its length; None if they do not."""
     train = config["train"]
     if train["lr_schedule"] != "step":
         return f"train.lr_schedule={train['lr_schedule']} depends on the length of the training"
     if train["time_budget"] is not None:
         return f"train.time_budget={train['time_budget']} depends on time"
-    if type(algorithm).on_step is not Algorithm.on_step:
+    if type(algorithm).on_step is not Method.on_step:
         return f"{type(algorithm).__name__} depends on the length of the training"
     return None
 

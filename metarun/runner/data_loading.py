@@ -5,6 +5,7 @@ from typing import Any
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.errors import UserError, describe_exception
+from metarun.rl.stream import EnvironmentSource, is_environment_family
 from metarun.tasks.families import is_builtin
 from metarun.tasks.source import TaskSource, task_source
 
@@ -27,7 +28,8 @@ def load_data(node: Config) -> TaskSource:
     if not callable(getattr(source, "load", None)):
         raise wrong_type_error("data", name, source, "data source with a load()")
     try:
-        return task_source(source.load())
+        data = source.load()
+        return EnvironmentSource(data) if is_environment_family(data) else task_source(data)
     except (UserError, MemoryError):
         raise
     except Exception as error:

@@ -16,9 +16,11 @@ from metarun.loggers.terminal import RobustConsole, Screen
 from metarun.results import provenance
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.rl.stream import EnvironmentSource
 from metarun.runner.class_records import describe_classes
 from metarun.runner.components import Parts
 from metarun.runner.finished import find_result, show
+from metarun.runner.policy_runs import test_policy
 from metarun.runner.record import (
     describe_audit,
     describe_conditions,
@@ -98,6 +100,8 @@ def meta_test(
     interruption: Interruption,
 ) -> Record:
     """Evaluate the chosen checkpoint on the meta-test tasks and write the record."""
+    if isinstance(parts.source, EnvironmentSource):
+        return test_policy(run, training, parts, trained, screen, interruption)
 
     def on_progress(done: int, tasks: int) -> None:
         interruption.check()

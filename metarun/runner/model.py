@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from metarun.algorithms import Algorithm, to_channels_last
+from metarun.algorithms import Algorithm, Method, PolicyMethod, to_channels_last
 from metarun.backbones import compute_in_bfloat16
 from metarun.backbones.frozen import omit_frozen_weights
 from metarun.config.instantiate import build, takes
@@ -13,6 +13,7 @@ from metarun.config.key_origins import set_by, source_key
 from metarun.config.run_id import declared_paths
 from metarun.config.schema import Config
 from metarun.errors import UserError, counted
+from metarun.rl.stream import EnvironmentSource
 from metarun.runner.data_loading import wrong_type_error
 from metarun.runner.memory_check import check_network_fits
 from metarun.system.ranges import is_range
@@ -20,9 +21,11 @@ from metarun.tasks.batch import TaskShape
 from metarun.tasks.source import TaskSource
 from metarun.tasks.vectorize import check_how
 
+_SUGGESTED = {"classification": "maml does both", "regression": "maml does both", "reinforcement learning": "maml_rl"}
 
-def build_algorithm(config: Config, source: TaskSource, device: torch.device, dtype: torch.dtype) -> Algorithm:
-    """Return the algorithm with its backbone, initialised with `seed`.
+
+def build_method(config: Config, source: TaskSource, device: torch.device, dtype: torch.dtype) -> Method:
+    """Return the method with its backbone, initialised with `seed`.
 
     Args:
         config: the resolved config.
@@ -44,12 +47,12 @@ def build_algorithm(config: Config, source: TaskSource, device: torch.device, dt
         raise UserError(
             f"algo={config['chosen']['algo']} is for {' and '.join(algorithm.solves)} but data={source.name} is "
             f"{source.kind}",
-            "choose another `algo` (maml does both) or another `data`.",
+            f"choose another `algo` ({_SUGGESTED[source.kind]}) or another `data`.",
         )
     return to_channels_last(algorithm.to(device, dtype))
 
 
-def _build(config: Config, source: TaskSource) -> Algorithm:
+def _build(config: Config, source: TaskSource) -> Method:
     outputs = config["algo"].get("outputs")
     if is_range(outputs):
         raise UserError(
@@ -64,8 +67,8 @@ def _build(config: Config, source: TaskSource) -> Algorithm:
     node = {key: value for key, value in config["algo"].items() if key != "over_tasks" or has_argument}
     if source.outputs is not None and outputs == 1:
         node["outputs"] = source.outputs  # the way of tasks is 1 in regression; a head has an output for each target
-    algorithm: Algorithm = build("algo", node, backbone=backbone, **_arguments_from_data(config, source))
-    if not isinstance(algorithm, Algorithm):
+    algorithm: Method = build("algo", node, backbone=backbone, **_arguments_from_data(config, source))
+    if not isinstance(algorithm, Algorithm | PolicyMethod):
         raise wrong_type_error("algo", config["algo"]["_target_"], algorithm, "metarun.algorithms.Algorithm")
     if not has_argument:
         _set_execution(algorithm, config)
@@ -102,8 +105,16 @@ def _inputs(config: Config, source: TaskSource) -> dict[str, Any]:
 def _arguments_from_data(config: Config, source: TaskSource) -> dict[str, Any]:
     """Return the arguments for a method that only the data know, unless the config sets them."""
     node = config["algo"]
-    needed = [name for name in ("floor_vectors", "train_classes") if takes("algo", node, name) and name not in node]
+    known = ("floor_vectors", "train_classes", "actions")
+    needed = [name for name in known if takes("algo", node, name) and name not in node]
     arguments: dict[str, Any] = {}
+    if "actions" in needed:
+        if not isinstance(source, EnvironmentSource):
+            raise UserError(
+                f"algo={config['chosen']['algo']} learns to act but data={source.name} has no environments",
+                "choose data=navigation2d, or another `algo` (maml).",
+            )
+        arguments["actions"] = source.actions
     if "floor_vectors" in needed:
         arguments["floor_vectors"] = source.floor_vectors
     if "train_classes" in needed:
@@ -117,7 +128,7 @@ def _arguments_from_data(config: Config, source: TaskSource) -> dict[str, Any]:
     return arguments
 
 
-def _set_execution(algorithm: Algorithm, config: Config) -> None:
+def _set_execution(algorithm: Method, config: Config) -> None:
     """Set how tasks are run, unless the method supports only one way."""
     # Configs stored by earlier versions have this key among the method's arguments.
     how = config["algo"].get("over_tasks", config["train"].get("over_tasks", "auto"))
@@ -126,12 +137,12 @@ def _set_execution(algorithm: Algorithm, config: Config) -> None:
         algorithm.how = how
     elif how not in ("auto", algorithm.how):
         raise UserError(
-            f"train.over_tasks={how} but {type(algorithm).__name__} can only loop over tasks",
-            "set `train.over_tasks=loop`, or choose another method, such as algo=maml.",
+            f"train.over_tasks={how} but {type(algorithm).__name__} can only be run with {algorithm.how}",
+            f"set `train.over_tasks={algorithm.how}`, or choose another method, such as algo=maml.",
         )
 
 
-def check_head(algorithm: Algorithm, config: Config, source: TaskSource, shape: TaskShape, is_trained: bool) -> None:
+def check_head(algorithm: Method, config: Config, source: TaskSource, shape: TaskShape, is_trained: bool) -> None:
     """Raise a UserError if the algorithm's head does not fit the way of the tasks, or unequal shots do not fit it.
 
     Args:

@@ -81,8 +81,8 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "iterations": progress.iteration,
         "train_seconds": round(progress.seconds, 3),
         "norm": config["backbone"].get("norm"),
-        "order": parts.algorithm.order,
-        "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
+        "order": parts.method.order,
+        "parameters": sum(parameter.numel() for parameter in parts.method.parameters()),
         "example_shape": list(parts.source.example_shape),
         **_brightness(parts),
         "overrides": overridden_keys(),
@@ -128,7 +128,7 @@ def describe_test(
     started = time.perf_counter()
     found = evaluate(algorithm, stream, tasks, steps, on_progress, features)
     seconds = time.perf_counter() - started
-    _check_diverged(found)
+    check_diverged(found)
     _check_values(found)
     floor_found = evaluate_floor(stream, tasks, on_progress)
     way, shot = size_texts(stream)
@@ -201,7 +201,7 @@ def describe_conditions(parts: Parts) -> Record:
     }
 
 
-def _check_diverged(found: Evaluation) -> None:
+def check_diverged(found: Evaluation) -> None:
     """Warn if tasks diverged; raise RunFailed if all did."""
     steps, (tasks, diverged) = len(found.loss) - 1, (len(found.diverged), int(found.diverged.sum()))
     remedy = "lower `test.steps` or `algo.inner_lr`" if steps else "lower `train.outer_lr`"

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from metarun.algorithms import load_from_other_method
+from metarun.algorithms import PolicyMethod, load_from_other_method
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.instantiate import takes
 from metarun.config.overlay import overlay, with_requested_algo, without_algo
@@ -19,6 +19,7 @@ from metarun.loggers.terminal import Screen
 from metarun.results.find_run import find_run
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.rl.stream import EnvironmentSource
 from metarun.runner.components import Parts, parts_to_test
 from metarun.runner.episodes import find_episodes, test_on_episodes, with_episodes
 from metarun.runner.execution import describe_environment, meta_test, run_once
@@ -116,7 +117,8 @@ def _retest(
             f"run was trained on {trained['example_shape']}",
             "use data of that shape.",
         )
-    parts.check_head(parts.test_shape)
+    if not isinstance(parts.source, EnvironmentSource):
+        parts.check_head(parts.test_shape)
     of_training = partial(stored_config, parent, requested["trust"], ("backbone", "algo"))
     parts.trained_on = (lambda: of_training()["data"], str(trained.get("data_hash")))
     parts.check_examples()
@@ -130,14 +132,16 @@ def _retest(
     if parts.loaded is None:
         weights = best_weights(parent, trained)
         if requested["algo"] is None:
-            load_weights(parts.algorithm, weights, parent.best)
+            load_weights(parts.method, weights, parent.best)
+        elif isinstance(parts.method, PolicyMethod):
+            load_weights(parts.method, weights, parent.best)  # of another method of reinforcement learning
         elif load_from_other_method(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
             _calibrate(parts)
         parts.loaded = checkpoint.checksum(weights)
     carried["checkpoint_hash"] = parts.loaded
     if requested["algo"] is not None:
         head = parts.config["chosen"]["algo"]
-        carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.algorithm.order}
+        carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.method.order}
     log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
     if "training_diverged_at" in trained:
         steps = (f"{trained[key]:,}" for key in ("training_diverged_at", "best_iteration"))

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Method
 from metarun.config.arguments import CODE_KEYS
 from metarun.config.compose import merged, with_current_keys
 from metarun.config.instantiate import import_by_name
@@ -164,4 +164,4 @@ def _is_class_for(part: str, found: Any) -> bool:
         return False
     if part == "data":
         return callable(getattr(found, "load", None))
-    return issubclass(found, nn.Module if part == "backbone" else Algorithm)
+    return issubclass(found, nn.Module if part == "backbone" else Method)

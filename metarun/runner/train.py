@@ -15,11 +15,13 @@ from metarun.loggers import Logbook, LoggedRun, hyperparameters
 from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.rl.stream import EnvironmentSource
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
 from metarun.runner.memory_check import check_tasks_fit
+from metarun.runner.policy_runs import make_policy_training
 from metarun.runner.record import describe_training
 from metarun.runner.run_inputs import write_inputs
 from metarun.system.determinism import torch_settings
@@ -94,7 +96,7 @@ def _train(run: RunDirectory, config: Config, console: Console, ranks: Ranks) ->
                 failure.trained = _checkpoint_record(parts, training, failure.step)
                 raise
             trained = _training_record(parts, training)
-            parts.algorithm.load_state_dict(training.best)
+            parts.method.load_state_dict(training.best)
             record = meta_test(run, run, parts, trained, screen, interruption)
             logbook.on_test(record)
             return record
@@ -126,6 +128,8 @@ def _checkpoint_record(parts: Parts, training: Training, diverged_at: int) -> Re
 
 def _make_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
+    if isinstance(parts.source, EnvironmentSource):
+        return make_policy_training(parts, ranks)
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
     train_stream = parts.stream("train", shape, seed)
     changes = augmentations(train.get("augment"), parts.source.inputs, parts.source.name)  # missing in earlier runs

@@ -10,6 +10,7 @@ import torch
 from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, MixedDatasets, Split
 from metarun.data.display import Display
+from metarun.data.environments import EnvironmentFamily
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError
@@ -49,7 +50,9 @@ class TaskSource:
     _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(
-        self, data: ClassDataset | EntityDataset | MixedDatasets | FunctionFamily, inputs: Mapping[str, InputSpec]
+        self,
+        data: ClassDataset | EntityDataset | MixedDatasets | FunctionFamily | EnvironmentFamily,
+        inputs: Mapping[str, InputSpec],
     ) -> None:
         self.data = data
         self.name: str = data.name

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 from metarun.data.examples import FloorVectors
 from metarun.tasks.batch import TaskBatch, TaskShape
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "reinforcement learning"]
 
 
 class TaskStream(Protocol):

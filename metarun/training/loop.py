@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Method, PolicyMethod
 from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
+from metarun.evaluation.returns import evaluate_returns
 from metarun.loggers.observer import Observer, TrainingProgress, Validation
-from metarun.results.metrics import ACCURACY
+from metarun.results.metrics import ACCURACY, RETURN
 from metarun.results.statistics import mean_and_ci95
+from metarun.rl.stream import EnvironmentStream
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.augmentation import AugmentedStream
 from metarun.tasks.batch import TaskBatch, chunks
@@ -58,7 +60,7 @@ class Progress:
             raise ValueError("its curve has invalid rows")
 
 
-def _check_splittable(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) -> None:
+def _check_splittable(algorithm: Method, schedule: Schedule, ranks: Ranks) -> None:
     if ranks.world_size > 1 and not algorithm.splittable:
         raise UserError(
             f"{type(algorithm).__name__} processes a meta-batch as a whole, so it cannot be split among "
@@ -72,7 +74,7 @@ def _check_splittable(algorithm: Algorithm, schedule: Schedule, ranks: Ranks) ->
         )
 
 
-def _check_takes_sizes(algorithm: Algorithm, train: VaryingTaskStream) -> None:
+def _check_takes_sizes(algorithm: Method, train: VaryingTaskStream) -> None:
     if not algorithm.splittable:
         way, shot = (f"{key}={size}" for key, size in zip(("train.way", "train.shot"), size_texts(train), strict=True))
         raise UserError(
@@ -98,10 +100,10 @@ class Training:
 
     def __init__(
         self,
-        algorithm: Algorithm,
+        algorithm: Method,
         schedule: Schedule,
-        train: TaskStream,
-        val: TaskStream,
+        train: TaskStream | EnvironmentStream,
+        val: TaskStream | EnvironmentStream,
         seed: int = 0,
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
@@ -250,11 +252,25 @@ class Training:
             group["lr"] = schedule.rate(progress.iteration, fraction)
         self.algorithm.train()
         self.algorithm.on_step(fraction)
+        if isinstance(self.algorithm, PolicyMethod):
+            self._take_own_step(self.algorithm)
+            return
         loss = self._meta_gradient()
         if schedule.clip_grad is not None:
             torch.nn.utils.clip_grad_value_(self.algorithm.parameters(), schedule.clip_grad)
         with self.state_lock:
             self.optimizer.step()
+            progress.iteration += 1
+            self._loss_sum += loss
+            self._before = {}
+
+    def _take_own_step(self, method: PolicyMethod) -> None:
+        """Let a method that draws its own data take its step, during which weights change all the time."""
+        assert isinstance(self.train, EnvironmentStream)
+        progress, batch = self.progress, self.schedule.meta_batch
+        torch.manual_seed(root_key("step", self.seed, progress.iteration))
+        with self.state_lock:
+            loss = method.outer_step(self.train.draw(progress.iteration * batch, batch), self.optimizer)
             progress.iteration += 1
             self._loss_sum += loss
             self._before = {}
@@ -265,7 +281,8 @@ class Training:
         Raises:
             RunFailed: the smallest part does not fit in memory.
         """
-        progress, batch = self.progress, self.schedule.meta_batch
+        algorithm, progress, batch = self.algorithm, self.progress, self.schedule.meta_batch
+        assert isinstance(algorithm, Algorithm)
         start, share = self.ranks.share_of(batch)
         first = progress.iteration * batch + start
         while True:
@@ -276,7 +293,7 @@ class Training:
             try:
                 for done, count in chunks(share, progress.at_once or share):
                     for tasks in self._batches(first + done, count):
-                        loss = self.algorithm.meta_loss(tasks) * (len(tasks) / batch)
+                        loss = algorithm.meta_loss(tasks) * (len(tasks) / batch)
                         loss.backward()  # type: ignore[no-untyped-call]
                         total = total + loss.detach()
             except (RuntimeError, MemoryError) as error:
@@ -293,6 +310,7 @@ class Training:
     def _batches(self, first: int, count: int) -> Iterator[TaskBatch]:
         if isinstance(self.train, AugmentedStream):
             return self.train.batches(first, count)
+        assert not isinstance(self.train, EnvironmentStream)
         return batches_of(self.train, first, count)
 
     def _halve_at_once(self) -> None:
@@ -341,12 +359,10 @@ class Training:
     def _validate(self, observers: Sequence[Observer], check_interrupt: Callable[[], None]) -> None:
         """Evaluate on meta-val; if interrupted, nothing changes and it is repeated."""
         self._keep_learned()
-        progress, schedule = self.progress, self.schedule
+        progress = self.progress
         torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a user's method may draw random numbers
         loss = self._mean_loss()
-        found = evaluate(
-            self.algorithm, self.val, schedule.validate_tasks, schedule.validate_steps, lambda *_: check_interrupt()
-        )
+        found = self._evaluate(lambda *_: check_interrupt())
         best = found.score > progress.best_score
         look = _look(progress.iteration, found, best)
         common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
@@ -358,6 +374,7 @@ class Training:
             "accuracy": look.value if found.metric is ACCURACY else None,
             "median": look.median,
             "diverged": look.diverged,
+            **({RETURN.column: look.value} if found.metric is RETURN else {}),
         }
         with self.state_lock:
             progress.curve += [*of_train, of_val]
@@ -370,6 +387,15 @@ class Training:
                 self.best = snapshot(self.algorithm.state_dict())
         for observer in observers:
             observer.on_validation(look)
+
+    def _evaluate(self, on_progress: Callable[[int, int], None]) -> Evaluation:
+        """Evaluate on meta-val."""
+        method, tasks, steps = self.algorithm, self.schedule.validate_tasks, self.schedule.validate_steps
+        if isinstance(self.val, EnvironmentStream):
+            assert isinstance(method, PolicyMethod)
+            return evaluate_returns(method, self.val, tasks, steps, on_progress)
+        assert isinstance(method, Algorithm)
+        return evaluate(method, self.val, tasks, steps, on_progress)
 
 
 def _look(iteration: int, found: Evaluation, best: bool) -> Validation:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Method
 from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError, reason_of
 from metarun.loggers import Logbook
@@ -160,7 +160,7 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex()
 
 
-def load_weights(algorithm: Algorithm, weights: dict[str, Tensor], path: Path) -> None:
+def load_weights(algorithm: Method, weights: dict[str, Tensor], path: Path) -> None:
     """Load weights that were read from `path`; raise a UserError if they belong to another network."""
     try:
         algorithm.load_state_dict(weights)

@@ -18,7 +18,7 @@ from metarun.results.example_tasks import ExampleTask, load
 from metarun.results.metrics import ACCURACY, figure, metric_of
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record, figures_by_step
-from metarun.results.run_directory import RunDirectory
+from metarun.results.run_directory import MORE, RunDirectory
 from metarun.results.set_rows import is_set_row
 
 Floats = NDArray[np.float64]
@@ -120,7 +120,8 @@ def _curve(path: Path) -> pd.DataFrame:
     sums.check(path)
     try:
         curve = pd.read_csv(path, dtype={"split": str})
-        numbers = curve[["iteration", "loss", "accuracy"]].astype(np.float64)
+        columns = [name for name in ("iteration", "loss", "accuracy", *MORE) if name in curve or name not in MORE]
+        numbers = curve[columns].astype(np.float64)
     except Exception as error:  # pandas raises many kinds on invalid text
         raise ValueError(" ".join(str(error).split())) from error
     return numbers.where(numbers.abs() < LARGEST).assign(split=curve["split"])

@@ -1,0 +1,100 @@
+"""Evaluate a method of reinforcement learning on held-out tasks: the return before adaptation and after each step."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metarun.algorithms import PolicyMethod
+from metarun.errors import RunFailed
+from metarun.evaluation.evaluate import Evaluation, ignore_progress
+from metarun.results.metrics import RETURN
+from metarun.rl.policy import Policy
+from metarun.rl.stream import EnvironmentStream
+from metarun.system.memory import is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+CHUNK_STEPS = 100_000  # environment steps of one roll-out at once
+
+
+def evaluate_returns(
+    method: PolicyMethod,
+    stream: EnvironmentStream,
+    tasks: int,
+    steps: int,
+    on_progress: Callable[[int, int], None] = ignore_progress,
+) -> Evaluation:
+    """Evaluate a method on the first `tasks` of a stream.
+
+    Each step of adaptation takes `shape.shot` trajectories of a task, whatever the method. The policy after it is
+    judged on `shape.query` others, from which it learns nothing.
+
+    Returns:
+        Its `return` is the mean over the judged trajectories of a task, of the sum of their rewards; its `loss` is the
+        negative return.
+    """
+    method.eval()
+    size, done = tasks_at_once(stream), 0
+    found: list[Tensor] = []
+    while done < tasks:
+        length = min(size, tasks - done)
+        try:
+            found.append(_returns(method, stream, done, length, steps))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if length == 1:
+                raise RunFailed("the trajectories of one task do not fit in memory; lower `task.shot`.") from error
+            size = length // 2
+            log.warning("out of memory: evaluating %d tasks at once from now on, not %d", size, length)
+        else:
+            done += length
+            on_progress(done, tasks)
+    returns = torch.cat(found, 1)
+    return Evaluation({"loss": -returns, RETURN.column: returns}, RETURN)
+
+
+def tasks_at_once(stream: EnvironmentStream) -> int:
+    """Return how many tasks fit in a chunk; at least one."""
+    return max(1, CHUNK_STEPS // (stream.family.horizon * max(stream.shape.shot, stream.shape.query)))
+
+
+@torch.no_grad()
+def _returns(method: PolicyMethod, stream: EnvironmentStream, first: int, count: int, steps: int) -> Tensor:
+    tasks = stream.draw(first, count)
+    judged = (tasks.judge(policy, step) for step, policy in enumerate(method.adapt(tasks, steps)))
+    return torch.stack([trajectories.returns.double().mean(-1).cpu() for trajectories in judged])
+
+
+class Oracle(Policy):
+    """Knows the task, and acts best in it.
+
+    Args:
+        family: of environments, which has `best_action`.
+        parameters: (T, …) of the tasks.
+    """
+
+    def __init__(self, family: object, parameters: Tensor) -> None:
+        self._best_action: Callable[[Tensor, Tensor], Tensor] = family.best_action  # type: ignore[attr-defined]
+        self._parameters = parameters
+
+    def noise(self, uniform: Tensor) -> Tensor:
+        """See `Policy`."""
+        return uniform
+
+    def act(self, observation: Tensor, noise: Tensor) -> Tensor:  # noqa: ARG002
+        """See `Policy`."""
+        return self._best_action(self._parameters, observation)
+
+
+def oracle_returns(stream: EnvironmentStream, tasks: int) -> Tensor | None:
+    """Return (tasks,) the return of a policy that knows the task; None if the family does not tell it."""
+    if not callable(getattr(stream.family, "best_action", None)):
+        return None
+    found = []
+    for batch in stream.draw(0, tasks).chunks(tasks_at_once(stream)):
+        judged = batch.judge(Oracle(batch.family, batch.parameters), 0)
+        found.append(judged.returns.double().mean(-1).cpu())
+    return torch.cat(found)

@@ -1,0 +1,156 @@
+"""What differs in a run of reinforcement learning: what is checked before, and how it is judged."""
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarun.config.key_origins import set_by
+from metarun.data.contents import log_contents
+from metarun.errors import UserError
+from metarun.evaluation.evaluate import Evaluation
+from metarun.evaluation.returns import evaluate_returns, oracle_returns
+from metarun.loggers.terminal import Screen
+from metarun.results.metrics import RETURN
+from metarun.results.record_schema import LARGEST
+from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
+from metarun.results.statistics import mean_and_ci95
+from metarun.rl.stream import EnvironmentStream
+from metarun.runner.components import Parts
+from metarun.runner.record import check_diverged, describe_conditions
+from metarun.system.load import load_per_cpu
+from metarun.system.signals import Interruption
+from metarun.tasks.rng import root_key
+from metarun.training.distributed import Ranks
+from metarun.training.loop import Training
+
+log = logging.getLogger(__name__)
+
+TIMED_TASKS = 5  # whose adaptation is timed
+
+
+def make_policy_training(parts: Parts, ranks: Ranks) -> Training:
+    """Build the training of a config; raise a UserError if it is not possible."""
+    train, test, seed = parts.config["train"], parts.config["test"], parts.config["seed"]
+    check_settings(parts)
+    train_stream = parts.environments("train", parts.train_shape, seed)
+    val_stream = parts.environments("val", parts.test_shape, test["seed"])
+    log_contents(parts.source.data)
+    method = parts.policy_method
+    evaluate_returns(method, parts.environments("test", parts.test_shape, test["seed"]), 1, min(1, test["steps"]))
+    log.info(
+        "a step of meta-training acts in %d environments; each step of adaptation takes %d trajectories",
+        train["meta_batch"],
+        train["shot"],
+    )
+    return Training(method, parts.schedule, train_stream, val_stream, seed, ranks)
+
+
+def check_settings(parts: Parts) -> None:
+    """Raise a UserError for settings that have no meaning in reinforcement learning."""
+    config = parts.config
+    unset = {"train.augment": None, "test.interval": "closed", "test.unknown": 0, "test.out_of_scope": 0}
+    for key, default in unset.items():
+        group, _, name = key.partition(".")
+        value = config[group].get(name, default) if group in config else default
+        if value != default:
+            raise UserError(
+                f"{key}={value}{set_by(key)} but data={parts.source.name} has environments to act in, and no examples",
+                f"omit `{key}`.",
+            )
+    if config.get("audit"):
+        raise UserError(
+            f"audit=true{set_by('audit')} but data={parts.source.name} has no queries",
+            "omit `audit`.",
+        )
+    _ = parts.test_size
+
+
+def test_policy(
+    run: RunDirectory, training: RunDirectory, parts: Parts, trained: Record, screen: Screen, interruption: Interruption
+) -> Record:
+    """Judge the chosen checkpoint on the meta-test tasks and write the record."""
+    check_settings(parts)
+    test, (tasks, steps) = parts.config["test"], parts.test_size
+    stream = parts.environments("test", parts.test_shape, test["seed"])
+
+    def on_progress(done: int, tasks: int) -> None:
+        interruption.check()
+        screen.on_test_progress(done, tasks)
+
+    torch.manual_seed(root_key("test", test["seed"]))  # a user's method may draw random numbers
+    with screen.phase("testing", f"meta-testing {run.path.name}"):
+        started = time.perf_counter()
+        found = evaluate_returns(parts.policy_method, stream, tasks, steps, on_progress)
+        seconds = time.perf_counter() - started
+        check_diverged(found)
+        untrained = Parts(parts.config).policy_method
+        floor_found = evaluate_returns(untrained, stream, tasks, steps, on_progress)
+        wall, cpu = _adaptation_ms(parts, stream, steps)
+    tested: Record = {
+        "test_way": stream.shape.way,
+        "test_shot": stream.shape.shot,
+        "test_query": stream.shape.query,
+        "test_tasks": tasks,
+        **_figures(found, floor_found),
+        "oracle_return": _oracle(stream, tasks, found),
+        "trajectories_by_step": [step * stream.shape.shot for step in range(len(found.loss))],
+        "steps": len(found.loss) - 1,
+        "steps_asked": steps,
+        "diverged": int(found.diverged.sum()),
+        "transductive": False,
+        "test_seconds": round(seconds, 3),
+        "tasks_per_second": round(tasks / seconds, 3),
+        "adapt_ms": round(wall, 3),
+        "adapt_cpu_ms": round(cpu, 3),
+        "load": round(load_per_cpu(), 2),
+        "stream_hash": stream.hash(tasks),
+        **describe_conditions(parts),
+    }
+    record = {"id": run.id, "status": "done", **trained, **tested}
+    return run.finish(record, task_columns(found), [], training)
+
+
+def _figures(found: Evaluation, floor_found: Evaluation) -> Record:
+    mean, half = mean_and_ci95(found.headline.numpy())
+    finite = ~found.diverged
+    by_step = found.values[RETURN.column][:, finite].mean(1).tolist()
+    floor = floor_found.headline
+    return {
+        RETURN.key: mean,
+        RETURN.ci95: half,
+        RETURN.by_step: by_step,
+        RETURN.floor: float(floor.mean()) if len(floor) else None,
+    }
+
+
+def _oracle(stream: EnvironmentStream, tasks: int, found: Evaluation) -> float | None:
+    returns = oracle_returns(stream, tasks)
+    return None if returns is None else float(returns[~found.diverged].mean())
+
+
+def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
+    """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step."""
+    returns = found.values[RETURN.column]
+    steps, tasks = returns.shape
+    return {
+        "task": np.tile(np.arange(tasks), steps),
+        "step": np.repeat(np.arange(steps), tasks),
+        RETURN.column: returns.masked_fill(~(returns.abs() < LARGEST), torch.nan).flatten().numpy(),
+    }
+
+
+def _adaptation_ms(parts: Parts, stream: EnvironmentStream, steps: int) -> tuple[float, float]:
+    """Return the milliseconds to act in a task and adapt to it, including all steps; wall and CPU time."""
+    wall, cpu = [], []
+    for i in range(TIMED_TASKS + 1):  # the first warms up
+        started, used = time.perf_counter(), time.process_time()
+        for _ in parts.policy_method.adapt(stream.draw(i, 1), steps):
+            pass
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - used)
+    return 1000 * min(wall[1:]), 1000 * min(cpu[1:])
