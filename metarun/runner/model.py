@@ -136,8 +136,9 @@ def _set_execution(algorithm: Method, config: Config) -> None:
     if algorithm.how == "auto":
         algorithm.how = how
     elif how not in ("auto", algorithm.how):
+        does = "loop over tasks" if algorithm.how == "loop" else "take all tasks at once"
         raise UserError(
-            f"train.over_tasks={how} but {type(algorithm).__name__} can only be run with {algorithm.how}",
+            f"train.over_tasks={how} but {type(algorithm).__name__} can only {does}",
             f"set `train.over_tasks={algorithm.how}`, or choose another method, such as algo=maml.",
         )
 
