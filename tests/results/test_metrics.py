@@ -24,6 +24,7 @@ def test_the_keys_of_result_json_are_pinned():
             "accuracy",
         ),
         ("mse", "mse_ci95", "mse_by_step", "mse_median", "floor_mse", "val_mse", "loss"),
+        ("return", "return_ci95", "return_by_step", "return_median", "floor_return", "val_return", "return"),
     ]
 
 
