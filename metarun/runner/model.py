@@ -18,6 +18,7 @@ from metarun.runner.data_loading import wrong_type_error
 from metarun.runner.memory_check import check_network_fits
 from metarun.system.ranges import is_range
 from metarun.tasks.batch import TaskShape
+from metarun.tasks.imbalance import unequal_shots
 from metarun.tasks.source import TaskSource
 from metarun.tasks.vectorize import check_how
 
@@ -153,7 +154,7 @@ def check_head(algorithm: Method, config: Config, source: TaskSource, shape: Tas
         shape: of the tasks.
         is_trained: whether the algorithm is that of a finished run, so that its head cannot change.
     """
-    if shape.imbalance is not None and algorithm.needs_equal_shots:
+    if unequal_shots(shape.imbalance) and algorithm.needs_equal_shots:
         key = source_key(shape.key("imbalance"))
         raise UserError(
             f"{key}={shape.imbalance}{set_by(key)} but {config['chosen']['algo']} needs as many examples of each class",

@@ -14,7 +14,7 @@ from metarun.data import ClassDataset, Split
 from metarun.data.example_groups import ExampleGroups
 from metarun.errors import UserError, counted, did_you_mean
 from metarun.tasks.batch import TaskShape
-from metarun.tasks.imbalance import Shares
+from metarun.tasks.imbalance import Shares, most_shots
 from metarun.tasks.rng import choose, split_key
 from metarun.tasks.sampling import ClassGroups
 
@@ -39,9 +39,9 @@ class AcrossGroups:
         pair_offsets: (groups of classes + 1,) int64, where the pairs of each start.
         way: classes in a task.
         shot: support examples of each; with `shares` their mean.
-        query: query examples of each.
+        query: query examples of each; with `shares` their mean.
         key: what the choice is a pure function of, with a task's number.
-        shares: of unequal shots; None: equal ones.
+        shares: of unequal shots or queries; None: equal ones.
     """
 
     order: Tensor
@@ -77,10 +77,18 @@ class AcrossGroups:
             chosen = choose(class_keys, support_counts, self.shot)
         else:
             shots = self.shares.shots(keys, support_counts, support_counts)
-            chosen = choose(class_keys, support_counts, self.shares.most(self.way), shots)
-        support = self.order[support_starts[..., None] + chosen.clamp(min=0)].where(chosen >= 0, -1)
-        queries = choose(split_key(class_keys, 2), query_counts, self.query)
-        return torch.cat([support, self.order[query_starts[..., None] + queries]], -1)
+            chosen = choose(class_keys, support_counts, most_shots(self.way, self.shot, self.shares.how), shots)
+        query_keys = split_key(class_keys, 2)
+        if self.shares is None or not self.shares.unequal_queries:
+            queries = choose(query_keys, query_counts, self.query)
+        else:
+            share = self.shares.queries(keys, query_counts)
+            queries = choose(query_keys, query_counts, self.shares.most_queries(self.way), share)
+        rows = [
+            self.order[starts[..., None] + side.clamp(min=0)].where(side >= 0, -1)
+            for starts, side in ((support_starts, chosen), (query_starts, queries))
+        ]
+        return torch.cat(rows, -1)
 
     def keys(self, first: int, count: int) -> Tensor:
         """Return (count,) what further draws for tasks `first` to `first + count - 1` can be made from."""
@@ -99,7 +107,7 @@ class AcrossGroups:
 
     def resized(self, shape: TaskShape) -> Self:
         """Return the same choice for tasks of a smaller way or shot, from the pairs and the classes of the larger."""
-        shares = None if self.shares is None else Shares(shape.shot, shape.query)
+        shares = None if self.shares is None else self.shares.resized(shape.shot, shape.query)
         return replace(self, way=shape.way, shot=shape.shot, query=shape.query, shares=shares)
 
     def on(self, device: torch.device) -> Self:
@@ -150,7 +158,7 @@ def across_groups(
         raise _none_error(data, split, shape, groups, counts)
     _log_skipped(data, split, shape, support, queries)
     offsets = torch.tensor([0, *map(len, found)]).cumsum(0)
-    shares = None if shape.imbalance is None else Shares(shape.shot, shape.query)
+    shares = Shares.of(shape.shot, shape.query, shape.imbalance, int(counts.max()))
     sizes = shape.way, shape.shot, shape.query
     tables = order, starts, counts, support, queries, class_group, torch.cat(found), offsets
     return AcrossGroups(*tables, *sizes, key, shares)

@@ -26,8 +26,8 @@ class TaskShape:
         within: the grouping that limits a task to classes of one group, such as "alphabet"; None: any classes.
         across: the grouping of examples, such as "speaker", of which the support set is from one group and the queries
             from another; None: from any.
-        imbalance: how the support examples are shared out among the classes, such as "meta_dataset", so that `shot` is
-            their mean; None: equally.
+        imbalance: how the examples are shared out among the classes, such as "meta_dataset" of the support set, so that
+            `shot` or `query` is their mean; None: equally.
         smallest: the smallest way and shot of tasks of several sizes, of which this is the largest; None: of one size.
         keys: names of the six above for messages: arguments or config keys.
 
@@ -108,7 +108,7 @@ class TaskBatch:
         support_x: (T, way * shot, *shape) floats, by class; of unequal shots, which sum to way * shot. Stored uint8 are
             scaled to [0, 1]. Examples of several fields are a dict of such tensors, where ids are int64, masks bool.
         support_y: (T, way * shot) labels from 0 to way - 1, or (T, shot, 1) float targets in regression.
-        query_x: (T, way * query, *shape).
+        query_x: (T, way * query, *shape), by class; of unequal numbers, which sum to way * query.
         query_y: like support_y.
         way: classes per task.
         classes: (T, way) the index within the split of the class of each label; None in regression.

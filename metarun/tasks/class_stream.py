@@ -17,15 +17,15 @@ from metarun.system.inputs import Inputs, map_inputs, to_network
 from metarun.tasks.across_groups import AcrossGroups, across_groups
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
-from metarun.tasks.imbalance import Shares, check_imbalance
+from metarun.tasks.imbalance import Shares, check_imbalance, most_shots
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import choose, root_key, split_key
 from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others
 
 _OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
-# Of some tasks: support and query as they are stored, the labels of the support examples, and the classes' numbers.
-_Stored = tuple[Inputs, Inputs, Tensor, Tensor]
+# Of some tasks: support and query as they are stored, the labels of both, and the classes' numbers.
+_Stored = tuple[Inputs, Inputs, Tensor, Tensor, Tensor]
 
 
 class ClassTaskStream:
@@ -33,7 +33,7 @@ class ClassTaskStream:
 
     `shape.within` takes the classes of a task from one group; groups with fewer than `way` classes make no task.
     `shape.across` takes support examples from one group of examples and queries from another, see `AcrossGroups`.
-    `shape.imbalance` shares out the support examples unequally, see `Shares`.
+    `shape.imbalance` shares out the support examples or the queries unequally, see `Shares`.
     `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
@@ -74,7 +74,7 @@ class ClassTaskStream:
             self._choice = across_groups(data, split, shape, key, groups).on(self._offsets.device)
         else:
             own = None if groups is None else groups.on(self._offsets.device)
-            shares = None if shape.imbalance is None else Shares(shape.shot, shape.query)
+            shares = Shares.of(shape.shot, shape.query, shape.imbalance, int(examples.sizes.max()))
             self._choice = WithReplacement(self._offsets, shape.way, per_class, key, own, shares)
         self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
         self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
@@ -82,10 +82,9 @@ class ClassTaskStream:
     def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split.
 
-        With unequal shots the first has as many columns as a class can have examples, and -1 in those beyond a class's.
+        With unequal shots or queries there are as many columns as a class can have, and -1 in those beyond a class's.
         """
-        rows = self._choice.rows(first, count)
-        return rows[..., : -self.shape.query], rows[..., -self.shape.query :]
+        return self._sides(self._choice.rows(first, count))
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; bytes become floats only here."""
@@ -96,12 +95,14 @@ class ClassTaskStream:
         assert isinstance(self._choice, WithReplacement | AcrossGroups)
         return self._batch(*self._taken(self._choice.rows_of(numbers.to(self._offsets.device))))
 
-    def _batch(self, support: Inputs, query: Inputs, labels: Tensor, classes: Tensor) -> TaskBatch:
+    def _batch(
+        self, support: Inputs, query: Inputs, support_labels: Tensor, query_labels: Tensor, classes: Tensor
+    ) -> TaskBatch:
         return TaskBatch(
             self._ready(support),
-            labels.to(self._device),
+            support_labels.to(self._device),
             self._ready(query),
-            self._labels(len(classes), self.shape.query, self._device),
+            query_labels.to(self._device),
             way=self.shape.way,
             classes=classes.to(self._device),
         )
@@ -128,7 +129,7 @@ class ClassTaskStream:
         """
         assert not isinstance(self._choice, Disjoint)
         keys = split_key(self._choice.keys(first, count), _OTHER_CLASSES)
-        own = self.class_of(self._choice.rows(first, count)[..., -1])
+        own = self.class_of(self._choice.rows(first, count).amax(-1))
         others = choose_others(keys, own, self.class_count, classes)
         class_keys = split_key(~keys[:, None], torch.arange(classes, device=keys.device))
         rows = choose(class_keys, self._offsets.diff()[others], self.shape.query)
@@ -178,16 +179,23 @@ class ClassTaskStream:
         return self._taken(self._choice.rows(first, count))
 
     def _taken(self, rows: Tensor) -> _Stored:
-        """Return what `rows` says of some tasks: their examples, the labels of the support examples, the classes."""
-        support, query = rows[..., : -self.shape.query], rows[..., -self.shape.query :]
-        classes = self.class_of(query[..., 0])
+        """Return what `rows` says of some tasks: their examples, the labels, the classes."""
+        classes = self.class_of(rows.amax(-1))  # a missing example is -1
+        (support, support_labels), (query, query_labels) = map(self._labelled, self._sides(rows))
+        return self._take(support), self._take(query), support_labels, query_labels, classes
+
+    def _sides(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the columns of the support examples and those of the queries."""
+        columns = most_shots(self.shape.way, self.shape.shot, self.shape.imbalance)
+        return rows[..., :columns], rows[..., columns:]
+
+    def _labelled(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (tasks, examples) the rows of (tasks, way, columns) that are there, and their labels."""
+        labels = torch.arange(self.shape.way, device=rows.device)[:, None].expand(rows.shape)
         if self.shape.imbalance is None:
-            labels = self._labels(len(rows), self.shape.shot, support.device)
-            return self._take(support.flatten(1)), self._take(query.flatten(1)), labels, classes
-        there = support >= 0
-        labels = torch.arange(self.shape.way, device=support.device)[:, None].expand(support.shape)[there]
-        of_task = support[there].reshape(len(rows), -1)
-        return self._take(of_task), self._take(query.flatten(1)), labels.reshape(len(rows), -1), classes
+            return rows.flatten(1), labels.flatten(1)
+        there = rows >= 0
+        return rows[there].reshape(len(rows), -1), labels[there].reshape(len(rows), -1)
 
     def class_of(self, rows: Tensor) -> Tensor:
         """Return the number, within the split, of the class of each of some rows."""
@@ -202,9 +210,6 @@ class ClassTaskStream:
             return found.reshape(*rows.shape, *found.shape[1:])
 
         return map_inputs(take, self._in_memory)
-
-    def _labels(self, tasks: int, per_class: int, device: torch.device) -> Tensor:
-        return torch.arange(self.shape.way, device=device).repeat_interleave(per_class).expand(tasks, -1)
 
     def _ready(self, stored: Inputs) -> Inputs:
         return map_inputs(lambda values: to_network(values, self._device, self._dtype), stored)

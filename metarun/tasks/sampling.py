@@ -82,7 +82,7 @@ class WithReplacement:
         per_class: examples of each.
         key: what the choice is a pure function of, with a task's number.
         groups: of which one has all classes of a task; None: its classes are any.
-        shares: of unequal shots; None: equal ones.
+        shares: of unequal shots or queries; None: equal ones.
     """
 
     offsets: Tensor
@@ -107,7 +107,7 @@ class WithReplacement:
     def rows_of(self, numbers: Tensor) -> Tensor:
         """Return (count, way, per_class) the examples of tasks by their numbers (count,).
 
-        With `shares`, (count, way, most + query): support examples of a class, -1 for those it has fewer, queries.
+        With `shares`, (count, way, most + most_queries), see `Shares.choose`.
         """
         sizes = self.offsets.diff()
         task_keys = split_key(self.key, numbers)
@@ -123,7 +123,7 @@ class WithReplacement:
 
     def resized(self, shape: TaskShape) -> Self:
         """Return the same choice for tasks of a smaller way or shot."""
-        shares = None if self.shares is None else Shares(shape.shot, shape.query)
+        shares = None if self.shares is None else self.shares.resized(shape.shot, shape.query)
         return replace(self, way=shape.way, per_class=shape.shot + shape.query, shares=shares)
 
     def on(self, device: torch.device) -> Self:

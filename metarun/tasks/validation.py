@@ -45,8 +45,8 @@ def _check_rows(stream: ClassTaskStream, tasks: int) -> None:
     slopes = []
     for first, count in chunks(tasks, 1024):
         rows = torch.cat(stream.rows(first, count), -1).cpu()  # (count, way, shot + query)
-        missing = rows < 0  # of unequal shots
-        of_class = stream.class_of(rows.where(~missing, rows[..., -1:]))
+        missing = rows < 0  # of unequal shots or queries
+        of_class = stream.class_of(rows.where(~missing, rows.amax(-1, keepdim=True)))
         numbered = -1 - torch.arange(rows[0].numel()).reshape(rows[0].shape)  # so that no two of them are equal
         duplicated = _has_duplicates(rows.where(~missing, numbered).flatten(1))
         _raise_if(duplicated, first, "contains an example twice, such as in its support and its query set")

@@ -196,7 +196,7 @@ def test_every_method_trains_on_every_backbone_or_is_refused(make, monkeypatch, 
     assert all(weight.isfinite().all() for weight in parts.algorithm.parameters())
 
 
-UNEQUAL = ["task.shot=3", "task.imbalance=meta_dataset"]
+UNEQUAL = ["task.shot=3", "task.imbalance=meta_dataset+dirichlet"]
 
 
 @pytest.mark.sampled
@@ -257,7 +257,7 @@ WAYS_TO_TRAIN = {
     "bfloat16": ["precision=bf16", "train.lr_schedule=linear", "backbone.norm=running"],
 }
 STOPPED = [*((algo, "conv4", *way) for algo in ALGOS for way in WAYS_TO_TRAIN.items())]
-SEVERAL_SIZES = ["train.way=3..6", "task.shot=1..3", "task.imbalance=meta_dataset", "train.meta_batch=3"]
+SEVERAL_SIZES = ["train.way=3..6", "task.shot=1..3", "task.imbalance=meta_dataset+dirichlet", "train.meta_batch=3"]
 SIZES = [("protonet", "conv4", "several sizes", SEVERAL_SIZES), ("r2d2", "conv4", "several sizes", SEVERAL_SIZES)]
 DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
 

@@ -41,7 +41,7 @@ def shots_of(labels, way) -> torch.Tensor:
 def test_shares_sum_to_the_budget_and_no_class_gives_more_than_it_has(sizes, shot, query, seed):
     sizes = torch.tensor([size + shot + query - 2 for size in sizes])
     sizes = sizes.expand(2, -1)
-    shots = Shares(shot, query).shots(torch.tensor([seed, seed + 1]), sizes, sizes - query)
+    shots = Shares(shot, query, "meta_dataset", 80).shots(torch.tensor([seed, seed + 1]), sizes, sizes - query)
     assert shots.sum(1).tolist() == [shot * sizes.shape[1]] * 2
     assert (shots >= 1).all()
     assert (shots <= sizes - query).all()
@@ -51,18 +51,20 @@ def test_shares_of_a_known_case(monkeypatch):
     monkeypatch.setattr("metarun.tasks.imbalance.uniform", lambda keys, count: torch.full((*keys.shape, count), 0.5))
     sizes = torch.tensor([[10, 20, 30, 40]])
     # Without chance 8 of the 12 are shared out as 0.8, 1.6, 2.4, 3.2 beyond the first; two are left for 0.8 and 0.6.
-    assert Shares(3, 1).shots(torch.tensor([0]), sizes, sizes - 1).tolist() == [[2, 3, 3, 4]]
+    assert Shares(3, 1, "meta_dataset", 40).shots(torch.tensor([0]), sizes, sizes - 1).tolist() == [[2, 3, 3, 4]]
     # The last has room for 2 of its 4; the class that is furthest behind its share gets more.
-    assert Shares(3, 1).shots(torch.tensor([0]), sizes, torch.tensor([[9, 19, 29, 2]])).tolist() == [[3, 3, 4, 2]]
+    assert Shares(3, 1, "meta_dataset", 40).shots(
+        torch.tensor([0]), sizes, torch.tensor([[9, 19, 29, 2]])
+    ).tolist() == [[3, 3, 4, 2]]
 
 
 def test_with_one_shot_there_is_nothing_to_share_out():
     sizes = torch.tensor([[10, 20, 30, 400]])
-    assert Shares(1, 1).shots(torch.tensor([0]), sizes, sizes - 1).tolist() == [[1, 1, 1, 1]]
+    assert Shares(1, 1, "meta_dataset", 400).shots(torch.tensor([0]), sizes, sizes - 1).tolist() == [[1, 1, 1, 1]]
 
 
 def test_large_classes_have_more_shots_and_the_factor_of_chance_is_from_a_half_to_two():
-    shares = Shares(10, 1)
+    shares = Shares(10, 1, "meta_dataset", 60)
     sizes = torch.tensor([30, 30, 60]).expand(5000, -1)
     shots = shares.shots(torch.arange(5000), sizes, sizes - 1).double()
     weights = np.exp(np.random.default_rng(0).uniform(np.log(0.5), np.log(2), (100_000, 3))) * sizes[0].numpy()
@@ -104,6 +106,49 @@ def test_the_floor_is_the_nearest_mean_of_each_class():
         means = torch.stack([batch.support_x[i][batch.support_y[i] == c].flatten(1).mean(0) for c in range(4)])
         expected = -torch.cdist(batch.query_x[i].flatten(1), means).square()
         torch.testing.assert_close(floor(batch)[0, i], expected, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.integers(2, 60), min_size=2, max_size=7),
+    shot=st.integers(1, 4),
+    query=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_queries_sum_to_the_budget_and_no_class_gives_more_than_it_has(sizes, shot, query, seed):
+    sizes = torch.tensor([size + shot + query - 2 for size in sizes])
+    room = sizes.expand(2, -1) - shot
+    queries = Shares(shot, query, "dirichlet", 100).queries(torch.tensor([seed, seed + 1]), room)
+    assert queries.sum(1).tolist() == [query * sizes.shape[0]] * 2
+    assert (queries >= 0).all()
+    assert (queries <= room).all()
+
+
+def test_shares_of_queries_are_those_of_dirichlet_2():
+    room = torch.full((4000, 4), 10**6)
+    shares = Shares(1, 10_000, "dirichlet", 10**6).queries(torch.arange(4000), room).double() / 40_000
+    assert shares.mean(0).tolist() == pytest.approx([0.25] * 4, abs=0.01)
+    # The variance of a share of Dirichlet(2, 2, 2, 2) is 2 * 6 / (8 ** 2 * 9); uniform shares would have 3 / 80.
+    assert shares.var(0).tolist() == pytest.approx([12 / 576] * 4, rel=0.1)
+
+
+@pytest.mark.parametrize("imbalance", ["dirichlet", "meta_dataset+dirichlet"])
+def test_tasks_of_unequal_queries_keep_their_number_and_share_no_example(imbalance):
+    tasks = stream(imbalance=imbalance, query=3)
+    batch = tasks.draw(0, 200)
+    assert batch.support_y.shape == batch.query_y.shape[:1] + (12,) == (200, 12)
+    rows, queries = tasks.rows(0, 200)
+    counts = shots_of(batch.query_y, 4)
+    assert torch.equal((queries >= 0).sum(2), counts)
+    assert counts.unique(dim=0).shape[0] > 20
+    assert (counts == 0).any(), "a class may have no query"
+    assert ((rows >= 0).sum(2) == 3).all() == (imbalance == "dirichlet")
+    both = torch.cat([rows, queries], 2).flatten(1)
+    assert all(len(kept := row[row >= 0]) == len(kept.unique()) == 12 + 12 for row in both)
+    values = torch.from_numpy(DATA.splits["test"].values).double() / 255
+    assert torch.equal(batch.query_x[3], values[queries[3][queries[3] >= 0]])
+    assert torch.equal(batch.classes, tasks.class_of(both.unflatten(1, (4, -1)).amax(-1)))
+    check_tasks(tasks)
 
 
 def test_the_hash_and_the_number_determine_a_task():
