@@ -38,6 +38,7 @@ class LinearHeadMethod(Algorithm):
             normalisation ("norm"), or an adapter ("film", "lora"). The rest is meta-learned but the same in all tasks.
         adapt_rank: of "lora".
         adapt_alpha: of "lora".
+        fewest_steps: the smallest `inner_steps` that the method can have.
 
     Raises:
         UserError: an argument is out of range.
@@ -54,12 +55,15 @@ class LinearHeadMethod(Algorithm):
         adapt: Adapt = "all",
         adapt_rank: int = 8,
         adapt_alpha: float = 8.0,
+        fewest_steps: int = 1,
     ) -> None:
         super().__init__()
         if order not in (1, 2, None):
             raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
-        if inner_steps < 1:
-            raise UserError(f"algo.inner_steps={inner_steps} but it must be at least 1", "raise `algo.inner_steps`.")
+        if inner_steps < fewest_steps:
+            raise UserError(
+                f"algo.inner_steps={inner_steps} but it must be at least {fewest_steps}", "raise `algo.inner_steps`."
+            )
         check_steps("algo.inner_steps", inner_steps)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)

@@ -36,7 +36,8 @@ class MAML(LinearHeadMethod, GradientMethod):
         backbone: the network below the head.
         outputs: size of the linear head, the way of the tasks.
         inner_lr: learning rate of the gradient steps.
-        inner_steps: gradient steps per task in meta-training.
+        inner_steps: gradient steps per task in meta-training; 0 is the paper's pre-trained baseline, which learns all
+            tasks at once and adapts only in the test.
         order: of the meta-gradient, 1 or 2.
         recompute: compute the second-order meta-gradient in the memory of one inner step; about a third slower.
         adapt: what tasks change besides the head; see `LinearHeadMethod`.
@@ -59,7 +60,7 @@ class MAML(LinearHeadMethod, GradientMethod):
         adapt_rank: int = 8,
         adapt_alpha: float = 8.0,
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha)
+        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha, fewest_steps=0)
         if recompute and order == 2 and adapt != "all":
             raise UserError(
                 f"algo.recompute=true has no gradient for the weights that algo.adapt={adapt} leaves as they are",
@@ -70,7 +71,7 @@ class MAML(LinearHeadMethod, GradientMethod):
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean query loss of the adapted weights (algorithm 1, line 8)."""
-        if self.recompute and self.order == 2:
+        if self.recompute and self.order == 2 and self.inner_steps:
             return recomputed_query_loss(self, tasks, self.inner_steps, self.inner_lr)
         return query_loss_of_adapted(self, tasks, self.inner_steps, differentiable=self.order == 2)
 

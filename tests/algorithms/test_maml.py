@@ -196,11 +196,22 @@ def test_the_meta_gradient_on_sinusoids_matches_finite_differences():
     assert gradient.item() == pytest.approx((loss_at(h) - loss_at(-h)) / (2 * h), rel=1e-6)
 
 
+@pytest.mark.parametrize(("how", "recompute"), [("loop", False), ("vectorised", True)])
+def test_without_inner_steps_the_gradient_is_that_of_pre_training_on_all_queries(how, recompute):
+    maml, tasks = make_maml("none", steps=0, how=how), make_tasks()
+    maml.recompute = recompute
+    plain = nn.Sequential(copy.deepcopy(maml.backbone), copy.deepcopy(maml.head))
+    loss = F.cross_entropy(plain(tasks.query_x.flatten(0, 1)), tasks.query_y.flatten())
+    expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(plain.parameters()))])
+    torch.testing.assert_close(maml.meta_loss(tasks), loss, rtol=1e-9, atol=0)
+    assert_equal_to(meta_gradient(maml, tasks), expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"order": 3}, r"algo\.order=3 is not 1 \(first-order\) or 2 \(exact\)"),
-        ({"inner_steps": 0}, r"algo\.inner_steps=0 but it must be at least 1"),
+        ({"inner_steps": -1}, r"algo\.inner_steps=-1 but it must be at least 0"),
         ({"inner_steps": 10**9}, r"algo\.inner_steps=1,000,000,000 but the limit is 100,000 steps per task"),
     ],
 )
