@@ -14,6 +14,7 @@ ARGUMENTS = {
     "diff": ("--results-dir", "--help"),
     "compare": ("--rows", "--columns", "--where", "--sort", "--show", "--each-seed", "--against", "--format", "--help"),
     "rerun": ("--results-dir", "--into", "--device", "--help"),
+    "reproduce": ("--list", "--table", "--protocol", "--seeds", "--keep", "--format", "--results-dir", "--help"),
     "report": ("--output", "--help"),
     "export": ("run=", "format=", "--output", "--results-dir", "--steps", "--way", "--tasks", "--trust", "--help"),
     "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),
@@ -57,6 +58,8 @@ def _complete_arguments(command: str, args: list[str], new_word: bool) -> None:
         from metarun.cli.data import names
 
         _print_matches(names(), current)
+    elif command == "reproduce":
+        _print_matches([*ARGUMENTS[command], *_experiments()], current)
     elif command != "data" or not done:
         _print_matches([*ARGUMENTS[command], *(_runs() if command in TAKE_RUNS else [])], current)
 
@@ -65,6 +68,13 @@ def _runs() -> list[str]:
     """Return the ids of the runs in results/, and the names that stand for one."""
     ids = sorted(path.name.rpartition("-")[2] for path in Path("results/runs").glob("*-*"))
     return [*ids, "last", "best"] if ids else []
+
+
+def _experiments() -> list[str]:
+    """Return the names of the experiments."""
+    from metarun.config.folder import config_dir
+
+    return sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
 
 
 def _keys() -> list[str]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
     "test": "meta-test a finished run on other task sizes, splits or data",
     "rerun": "repeat a finished run and check that it reproduces its numbers",
+    "reproduce": "repeat published results to the end and say whether they agree",
     "adapt": "adapt a finished run to a few labelled pictures of yours",
     "predict": "predict the classes of new pictures",
     "export": "write a finished run as a model: ONNX, torch.export, TensorFlow, LiteRT",
@@ -49,6 +50,7 @@ examples:
   metarun train algo=maml --cfg job                          the config, without running it
   metarun test run=RUN task.way=20 task.shot=5               a finished run on other tasks
   metarun rerun RUN                                          can the numbers of a finished run be reproduced?
+  metarun reproduce maml_sinusoid_5points                    a published result, to the end, with a verdict
   metarun adapt run=RUN support=my_letters                   a few pictures of yours, one folder per class
   metarun predict learner.npz new_pictures                   the classes of new ones
   metarun export run=RUN format=onnx                         a model that other programs load

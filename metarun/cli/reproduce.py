@@ -1,0 +1,190 @@
+"""`metarun reproduce NAME…`: repeat published results to the end and say whether they agree."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metarun.cli.parser import CommandParser
+from metarun.errors import UserError, counted, did_you_mean
+from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
+from metarun.reporting.reference.keep import keep
+from metarun.reporting.reference.protocols import protocols
+from metarun.reporting.reference.tables import (
+    PROTOCOL,
+    RESULTS,
+    Stored,
+    curve,
+    finished,
+    protocol_rows,
+    result_rows,
+    steps_of,
+)
+from metarun.reporting.reference.verdicts import verdicts
+from metarun.reporting.tables.render import print_table
+from metarun.results.metrics import metric_of
+from metarun.system.signals import PARENT
+
+EXAMPLES = """examples:
+  metarun reproduce --list                                 the experiments, what they take, what is done
+  metarun reproduce maml_sinusoid_5points                  train to the end, then the verdict
+  metarun reproduce maml_sinusoid_5points --seeds 3        with seeds 0, 1 and 2
+  metarun reproduce protonet_omniglot_5w1s maml_omniglot_5w1s      one after another, over night
+  metarun reproduce --protocol maml_omniglot               paper, released code and metarun, line by line
+  metarun reproduce --table --format md                    published and ours, of the rows that were kept
+
+The same command resumes after an interruption and goes on with what is missing. Exit code: 0 if every figure is within
+the published interval or better, 1 if one is worse or a run failed."""
+
+
+def main(args: Sequence[str]) -> int:
+    """Run the experiments that are missing, print the verdicts and return the exit code.
+
+    Raises:
+        UserError: an experiment or protocol does not exist.
+    """
+    parser = CommandParser.with_examples("metarun reproduce", "Repeat published results and compare.", EXAMPLES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment; --list shows all")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="show the experiments, what they take and what is done")
+    what.add_argument("--table", action="store_true", help="print published and our figures of the rows that were kept")
+    what.add_argument("--protocol", metavar="RECIPE", help="print a protocol line by line")
+    parser.add_argument("--seeds", type=int, default=1, help="number of trainings: seeds 0, 1, … (default: 1)")
+    parser.add_argument(
+        "--keep", action="store_true", help="copy rows and curves, not weights, to RESULTS_DIR/reference"
+    )
+    parser.add_argument("--format", choices=("table", "md"), default="table", help="of --table and --protocol")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="default: results")
+    options = parser.parse_args(args)
+    if options.protocol:
+        return _print_protocol(options.protocol, options.format)
+    chosen = [_experiment(name) for name in options.names]
+    if options.table:
+        return _print_table(chosen or [*experiments().values()], options.results_dir, options.format)
+    if options.list:
+        return _print_list(chosen or [*experiments().values()], options.results_dir)
+    if not chosen:
+        raise UserError("metarun reproduce needs an experiment", "`metarun reproduce --list` shows them.")
+    if options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds} is not at least 1", "use --seeds 1 or more.")
+    worst = 0
+    for number, experiment in enumerate(chosen, 1):
+        of_all = f" ({number} of {len(chosen)})" if len(chosen) > 1 else ""
+        worst = max(worst, _reproduce(experiment, options.seeds, options.keep, options.results_dir, of_all))
+    return worst
+
+
+def _experiment(name: str) -> Experiment:
+    if name not in experiments():
+        hint = did_you_mean(name, experiments())
+        raise UserError(f"there is no experiment {name!r}.{hint}", "`metarun reproduce --list` shows all.")
+    return experiments()[name]
+
+
+def _reproduce(experiment: Experiment, seeds: int, keeps: bool, results_dir: Path, of_all: str) -> int:
+    """Train what is missing and print the verdict; return the exit code."""
+    failed = False
+    for seed in range(seeds):
+        print(f"{experiment.name}, seed {seed}{of_all}", flush=True)
+        code = _train([f"experiment={experiment.name}", f"seed={seed}", f"results_dir={results_dir}"])
+        if code > 128 or code < 0:
+            print(f"stopped; `metarun reproduce {experiment.name}` resumes.")
+            raise KeyboardInterrupt
+        failed = failed or code > 0
+    runs = stored_runs(results_dir / "runs").get(experiment.seedless, ())
+    if keeps:
+        for run in runs:
+            print(f"→ {keep(run.directory, results_dir / 'reference')}")
+    return max(int(failed), _print_verdict(experiment, {experiment.seedless: runs}))
+
+
+def _train(overrides: Sequence[str]) -> int:
+    """Run `metarun train` in a process of its own, which uses this terminal and ends with this process."""
+    command = [sys.executable, "-m", "metarun", "train", *overrides]
+    process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal sent it to both; training saves and ends
+            continue
+
+
+def _print_verdict(experiment: Experiment, stored: Stored) -> int:
+    records = finished(stored[experiment.seedless])
+    if not records:
+        print(f"{experiment.name}: no run is finished, so there is no verdict.", file=sys.stderr)
+        return 1
+    found = verdicts(experiment, records)
+    metric = metric_of(records[0])
+    if not found:
+        ours, floor = (metric.fixed(records[0].get(key)) for key in (metric.key, metric.floor))
+        print(f"{experiment.name}: {ours} (floor {floor}); nothing published to compare with.")
+        return 0
+    rows = [["" if v.step is None else f"{v.step}", v.published_text, v.ours_text, v.text] for v in found]
+    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, len(records)), "table")
+    return int(any(verdict.word == "worse" for verdict in found))
+
+
+def _notes(experiment: Experiment, seeds: int) -> list[str]:
+    published = experiment.published or {}
+    notes = [
+        f"published: {published['source']}" + ("" if published["ci95"] else ", without an interval") + ".",
+        f"± of ours: 95 % interval over tasks{' and trainings' if seeds > 1 else ''}, {counted(seeds, 'seed')}. "
+        "within: the difference is no larger than both intervals allow.",
+    ]
+    if experiment.found:
+        notes.append(experiment.found)
+    if experiment.protocol and (differences := experiment.protocol.differences):
+        notes += ["What differs from the paper:", *(f"- {each}" for each in differences)]
+    return notes
+
+
+def _print_list(chosen: Sequence[Experiment], results_dir: Path) -> int:
+    here, kept = stored_runs(results_dir / "runs"), stored_runs(results_dir / "reference")
+    rows = []
+    for experiment in chosen:
+        figure = "–" if experiment.published is None else _published(experiment)
+        hours = f"{experiment.hours:.2g}" if experiment.hours else "?"
+        rows.append([experiment.name, figure, hours, _state(experiment, here), _state(experiment, kept)])
+    notes = ["hours: of one training on one core of an AMD EPYC. here: runs/; kept: reference/, both in the results."]
+    print_table(["experiment", "published", "hours", "here", "kept"], rows, notes, "table")
+    return 0
+
+
+def _published(experiment: Experiment) -> str:
+    figure = experiment.figure or 0.0
+    is_mse = (experiment.published or {}).get("mse") is not None
+    return f"mse {figure:g}" if is_mse else f"{100 * figure:.4g} %"
+
+
+def _state(experiment: Experiment, stored: Stored) -> str:
+    runs = stored.get(experiment.seedless, ())
+    if records := finished(runs):
+        found = verdicts(experiment, records)
+        return f"{counted(len(records), 'seed')}: {found[-1].text if found else 'done'}"
+    if not runs:
+        return "–"
+    if runs[0].record is not None:
+        return "failed"
+    steps = curve(runs[0]).steps
+    return f"{(steps[-1] if steps else 0) / steps_of(runs[0]):.0%} trained"
+
+
+def _print_table(chosen: Sequence[Experiment], results_dir: Path, form: str) -> int:
+    rows = result_rows(chosen, stored_runs(results_dir / "reference"))
+    if not rows:
+        raise UserError(
+            f"there are no rows in {results_dir / 'reference'}", "`metarun reproduce NAME --keep` adds some."
+        )
+    print_table(RESULTS, rows, [], form)
+    return 0
+
+
+def _print_protocol(name: str, form: str) -> int:
+    if name not in protocols():
+        hint = did_you_mean(name, protocols())
+        raise UserError(f"there is no protocol of {name!r}.{hint}", f"choose one of {', '.join(protocols())}.")
+    protocol = protocols()[name]
+    print_table(PROTOCOL, protocol_rows(protocol), [f"{protocol.paper}; {protocol.code}. {protocol.read}."], form)
+    return 0

@@ -1,0 +1,1 @@
+"""Published results: the papers' protocols line by line, the runs that repeat them, and the verdicts."""
