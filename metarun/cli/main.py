@@ -41,7 +41,7 @@ metarun {metarun.__version__}: an experiment runner for meta-learning.
 usage: metarun COMMAND [key=value ...] [flags]
 
 commands:
-{chr(10).join(f"  {name:9}{description}" for name, description in COMMANDS.items())}
+{chr(10).join(f"  {name:10}{description}" for name, description in COMMANDS.items())}
 
 examples:
   metarun train algo=maml                                    built-in data, a few minutes

@@ -71,7 +71,11 @@ def main(args: Sequence[str]) -> int:
     worst = 0
     for number, experiment in enumerate(chosen, 1):
         of_all = f" ({number} of {len(chosen)})" if len(chosen) > 1 else ""
-        worst = max(worst, _reproduce(experiment, options.seeds, options.keep, options.results_dir, of_all))
+        try:
+            worst = max(worst, _reproduce(experiment, options.seeds, options.keep, options.results_dir, of_all))
+        except KeyboardInterrupt:
+            print(f"stopped; `metarun reproduce {' '.join(args)}` resumes.", flush=True)
+            raise
     return worst
 
 
@@ -89,7 +93,6 @@ def _reproduce(experiment: Experiment, seeds: int, keeps: bool, results_dir: Pat
         print(f"{experiment.name}, seed {seed}{of_all}", flush=True)
         code = _train([f"experiment={experiment.name}", f"seed={seed}", f"results_dir={results_dir}"])
         if code > 128 or code < 0:
-            print(f"stopped; `metarun reproduce {experiment.name}` resumes.")
             raise KeyboardInterrupt
         failed = failed or code > 0
     runs = stored_runs(results_dir / "runs").get(experiment.seedless, ())
@@ -147,7 +150,10 @@ def _print_list(chosen: Sequence[Experiment], results_dir: Path) -> int:
         figure = "–" if experiment.published is None else _published(experiment)
         hours = f"{experiment.hours:.2g}" if experiment.hours else "?"
         rows.append([experiment.name, figure, hours, _state(experiment, here), _state(experiment, kept)])
-    notes = ["hours: of one training on one core of an AMD EPYC. here: runs/; kept: reference/, both in the results."]
+    notes = [
+        "hours: of one training on two cores of an AMD EPYC, most of them estimated.",
+        f"here: {results_dir / 'runs'}; kept: {results_dir / 'reference'}.",
+    ]
     print_table(["experiment", "published", "hours", "here", "kept"], rows, notes, "table")
     return 0
 

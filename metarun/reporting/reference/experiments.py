@@ -27,7 +27,7 @@ class Experiment:
     Args:
         name: of the file in `conf/experiment/`.
         seedless: the id of its runs without their seed.
-        hours: of meta-training, measured or estimated from the first steps, on one core of an AMD EPYC.
+        hours: of one training on two cores of an AMD EPYC; mostly estimates, see `experiments.yaml`.
         published: the section of that name in its file; None if there is no figure to compare with.
         protocol: None for an experiment of metarun's own.
         by_step: other figures that the paper gives, by number of inner steps.

@@ -13,8 +13,9 @@ from metarun.reporting.reference.protocols import Protocol
 from metarun.reporting.reference.verdicts import Verdict, verdicts
 from metarun.results.metrics import ACCURACY, MSE, Metric, metric_of
 from metarun.results.records import Record
+from metarun.system.durations import short_duration
 
-RESULTS = ["experiment", "after", "published", "ours", "verdict", "floor", "seeds", "steps", "hours", "machine"]
+RESULTS = ["experiment", "after", "published", "ours", "verdict", "floor", "seeds", "steps", "training", "machine"]
 PROTOCOL = ["setting", "paper", "released code", "ours", "why ours differs"]
 Stored = Mapping[str, Sequence[StoredRun]]
 
@@ -39,8 +40,8 @@ def result_rows(experiments: Sequence[Experiment], stored: Stored) -> list[list[
 def _finished_rows(experiment: Experiment, records: Sequence[Record], runs: Sequence[StoredRun]) -> list[list[str]]:
     metric, first = metric_of(records[0]), records[0]
     floor = metric.fixed(first.get(metric.floor))
-    hours = fmean(record["train_seconds"] for record in records) / 3600
-    end = [floor, str(len(records)), f"{first['iterations']:,}", _hours(hours), _machine(runs[0])]
+    seconds = fmean(record["train_seconds"] for record in records)
+    end = [floor, str(len(records)), f"{first['iterations']:,}", short_duration(seconds), _machine(runs[0])]
     found = verdicts(experiment, records)
     if not found:
         ours = Verdict(metric, None, 0.0, None, first[metric.key], first.get(metric.ci95), len(records))
@@ -53,12 +54,23 @@ def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
     so_far = curve(run)
     metric = so_far.metric
     published = "–" if experiment.figure is None else metric.fixed(experiment.figure)
-    step, hours = (so_far.steps[-1], so_far.seconds[-1] / 3600) if so_far.steps else (0, 0.0)
+    step, seconds = (so_far.steps[-1], so_far.seconds[-1]) if so_far.steps else (0, 0.0)
     ours, verdict = "–", "failed"
     if run.record is None:
         ours = f"meta-val {metric.fixed(so_far.values[-1])}" if so_far.steps else "–"
         verdict = f"not to the end: {step / steps_of(run):.0%}"
-    return [experiment.name, "", published, ours, verdict, "–", "1", f"{step:,}", _hours(hours), _machine(run)]
+    return [
+        experiment.name,
+        "",
+        published,
+        ours,
+        verdict,
+        "–",
+        "1",
+        f"{step:,}",
+        short_duration(seconds),
+        _machine(run),
+    ]
 
 
 @dataclass(frozen=True)
@@ -96,10 +108,6 @@ def protocol_rows(protocol: Protocol) -> list[list[str]]:
 
 def _after(verdict: Verdict) -> str:
     return "" if verdict.step is None else f"{verdict.step} step{'s' * (verdict.step != 1)}"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
 
 
 def _machine(run: StoredRun) -> str:
