@@ -222,6 +222,7 @@ class Learner:
 
     def _as_inputs(self, x: Array) -> Inputs:
         device, dtype = self._placement()
+        x = self._model.transform(x)
 
         def convert(values: Array) -> Tensor:
             return to_network(torch.from_numpy(np.ascontiguousarray(values)), device, dtype)

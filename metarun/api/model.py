@@ -1,16 +1,19 @@
 """The method of a finished run with its weights, and what its inputs are."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from metarun.algorithms import Algorithm
 from metarun.config.schema import Config
 from metarun.data.encoders import Encoder
+from metarun.data.examples import Values
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.device import dtype_of, find_device
+from metarun.runner.encoding import check_hash, find_encoder, transform
 from metarun.runner.model import build_method
 from metarun.runner.run_inputs import RunInputs, encoder_for, inputs_of_run
 from metarun.runner.stored_config import stored_config
@@ -81,6 +84,26 @@ class Model:
         return algorithm.eval()
 
     @cached_property
+    def transform(self) -> Callable[[Values], Values]:
+        """What makes inputs of the method of raw examples: the pre-trained encoder, if the backbone has one.
+
+        Raises:
+            UserError: its weights are missing, or not those that the run was trained with.
+        """
+        if self.inputs.source.get("raw_inputs") is None:
+            return _unchanged
+        encoder = find_encoder(self.config)
+        assert encoder is not None, "only encoders have raw inputs"
+        check_hash(encoder, self.result, self.id)
+        return transform(encoder, self.config, find_device(self.config["device"]))
+
+    @property
+    def raw_inputs(self) -> Mapping[str, Any]:
+        """The fields of a raw example, see `InputSpec`."""
+        fields: Mapping[str, Any] = self.inputs.source.get("raw_inputs") or self.inputs.source["inputs"]
+        return fields
+
+    @cached_property
     def inputs(self) -> RunInputs:
         """What its inputs are.
 
@@ -97,3 +120,7 @@ class Model:
             UserError: that is not known, as of a user's own data source that is not of pictures.
         """
         return encoder_for(self.inputs, self.id, self.config)
+
+
+def _unchanged(values: Values) -> Values:
+    return values

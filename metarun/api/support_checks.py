@@ -29,7 +29,7 @@ def check_shape(model: Model, x: NDArray[Any]) -> None:
     fields: Mapping[str, NDArray[Any]] = {name: x[name] for name in x.dtype.names} if x.dtype.names else {"x": x}
     if not len(x):
         raise UserError("there are no examples", "add some.")
-    inputs = model.inputs.source["inputs"]
+    inputs = model.raw_inputs
     if len(inputs) > 1 and {*fields} != {*inputs}:
         raise UserError(
             f"the examples have the fields {', '.join(fields)} but run {model.id} takes {', '.join(inputs)}",

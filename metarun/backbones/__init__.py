@@ -8,6 +8,7 @@ from metarun.backbones.functional import embed_with_weights
 from metarun.backbones.mlp import MLP
 from metarun.backbones.module import Module
 from metarun.backbones.norm import NORMS, Norm, norm_weights
+from metarun.backbones.pretrained import Pretrained
 from metarun.backbones.residual_mlp import ResidualMLP
 from metarun.backbones.resnet12 import ResNet12
 from metarun.backbones.resnet18 import ResNet18
@@ -24,6 +25,7 @@ __all__ = [
     "HasFeatureMap",
     "Module",
     "Norm",
+    "Pretrained",
     "ResNet12",
     "ResNet18",
     "ResidualMLP",

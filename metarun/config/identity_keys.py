@@ -5,6 +5,7 @@ STORAGE = "data.storage"
 # Keys that cannot change a run's numbers, or that only repeat another key.
 EXCLUDED_FROM_ID = (
     *("device", "results_dir", "force", "retry_failed", "logger", "paper_backbone", "published"),
+    "encoder_input",
     *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", STORAGE),
 )
 

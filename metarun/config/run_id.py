@@ -14,13 +14,14 @@ from metarun.config.instantiate import import_by_name
 from metarun.config.schema import Config
 from metarun.config.source_code import code_hash
 from metarun.system.fingerprint import content_hash
-from metarun.system.paths import is_file, is_folder, resolve_path
+from metarun.system.paths import WHEEL, is_file, is_folder, resolve_path
 
 _STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`
 _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.tasks.vectorize.How`, which only torch can load
 
 # Modules whose classes take no path; importing them would load torch.
 _WITHOUT_PATHS = ("metarun.algorithms.", "metarun.backbones.", "metarun.loggers.")
+_WITH_WEIGHTS = "metarun.backbones.encoders."  # but for these, which come with a file
 
 
 def run_id(config: Config) -> str:
@@ -73,7 +74,7 @@ def with_absolute_paths(config: Config, start: Path | None = None) -> Config:
     """Return a config with absolute paths; `start` is that of `resolve_path`."""
 
     def absolute(path: str, _: Any) -> str:
-        return str(resolve_path(path, start))
+        return path if path.startswith(WHEEL) else str(resolve_path(path, start))
 
     changed: Config = map_paths(config, absolute, _class_of)
     return changed
@@ -107,7 +108,8 @@ def _code(name: str) -> Any:
 
 
 def _class_of(target: str) -> Any:
-    return None if target.startswith(_WITHOUT_PATHS) else _found(target)
+    without = target.startswith(_WITHOUT_PATHS) and not target.startswith(_WITH_WEIGHTS)
+    return None if without else _found(target)
 
 
 def _found(name: str) -> Any:

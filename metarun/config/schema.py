@@ -114,6 +114,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     test: TestConfig = field(default_factory=TestConfig)
     paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)
+    encoder_input: Any = None  # how a pre-trained encoder needs examples, for `data`
     published: PublishedConfig | None = None
     chosen: ChosenConfig = field(default_factory=ChosenConfig)
 
@@ -173,6 +174,7 @@ class RetestConfig:
     train: RetestTrainConfig = field(default_factory=RetestTrainConfig)
     test: RetestTestConfig = field(default_factory=RetestTestConfig)
     paper_backbone: PaperBackboneConfig = field(default_factory=PaperBackboneConfig)  # not used, like `backbone`
+    encoder_input: Any = None  # that of the run, for its `data`
     audit: bool = MISSING
     device: str = MISSING
     tf32: bool | None = None

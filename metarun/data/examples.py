@@ -144,6 +144,7 @@ class ClassDataset:
         example_groups: how examples can be grouped, by the name of a grouping and by split: `{"speaker": {"train":
             ExampleGroups.of(speakers), …}}`. `task.across=speaker` takes support set and queries from different ones.
         display: returns how examples are shown to people, who may need more than their numbers.
+        encoded_from: the hash of the examples that an encoder made these of; None: they are no output of an encoder.
 
     Raises:
         UserError: a class is in two splits, a split is empty, examples are invalid (see `check_examples`),
@@ -160,6 +161,7 @@ class ClassDataset:
     encoding: Callable[[], Encoding] | None = field(default=None, compare=False)
     example_groups: Mapping[str, Mapping[Split, ExampleGroups]] = field(default_factory=dict)
     display: Callable[[], Display] = Display
+    encoded_from: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -241,8 +243,11 @@ class ClassDataset:
     def hash(self) -> str:
         """SHA-256 over the names, grouping and bytes of every split: equal hashes mean equal examples.
 
-        For memory maps the result is cached beside the first file.
+        Encoded examples have the hash of the raw ones, so that all encoders are tested on the same tasks. For memory
+        maps the result is cached beside the first file.
         """
+        if self.encoded_from is not None:
+            return self.encoded_from
         files = [file for split in SPLITS if (file := _file_of(self.splits[split]))]
         if len(files) < len(SPLITS):
             return self._hash()

@@ -113,6 +113,7 @@ OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("stream_hash", "data_hash", "seedless_id", "checkpoint_hash", "trained_data_hash", "floor_inputs"), _text
     ),
+    **dict.fromkeys(("external_data", "encoder_hash"), _text),
     **dict.fromkeys(("query", "train_query", "parameters", "best_iteration"), _count),
     **dict.fromkeys(("train_way", "train_shot"), lambda value: _count(value) or is_range(value)),
     **dict.fromkeys(("looks", "figures_seen", "steps_asked"), _count),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm, Method, PolicyMethod
 from metarun.algorithms.inner_loop import check_steps
+from metarun.backbones.encoders import Encoder
 from metarun.config.instantiate import build
 from metarun.config.key_origins import knob, set_by
 from metarun.config.schema import Config
@@ -24,6 +25,7 @@ from metarun.results.metrics import ACCURACY, MSE, RETURN, Metric
 from metarun.rl.stream import EnvironmentSource, EnvironmentStream
 from metarun.runner.data_loading import load_data
 from metarun.runner.device import dtype_of, find_device
+from metarun.runner.encoding import encoded_source, find_encoder
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.model import build_method, check_head
 from metarun.system.durations import parse_duration
@@ -68,9 +70,19 @@ class Parts:
         return dtype_of(self.config["precision"])
 
     @cached_property
-    def source(self) -> TaskSource:
+    def raw(self) -> TaskSource:
         """The data, found or generated, and cached for the next time."""
         return load_data(self.config["data"])
+
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """The pre-trained encoder of the backbone; None: it has none."""
+        return find_encoder(self.config)
+
+    @cached_property
+    def source(self) -> TaskSource:
+        """The data as the network takes them: encoded once, if there is a pre-trained encoder."""
+        return self.raw if self.encoder is None else encoded_source(self.raw, self.encoder, self.config, self.device)
 
     @property
     def data_hash(self) -> str:
@@ -159,7 +171,7 @@ class Parts:
         Raises:
             UserError: a class is in two splits under different names, or a meta-test class was used in training.
         """
-        data, splits = self.source, self.source.splits
+        data, splits = self.raw, self.raw.splits
         if splits is None:
             return None
         if self.trained_on is None or not self._trained_on_other_data:
@@ -183,7 +195,7 @@ class Parts:
 
     def check_examples(self) -> None:
         """Report the data's content and duplicates; raise a UserError if meta-test classes are used in training."""
-        log_contents(self.source.data)
+        log_contents(self.raw.data)
         if self.duplicates is not None:
             log_duplicates(self.source.name, self.duplicates, self._trained_on_other_data)
 
@@ -239,6 +251,7 @@ def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
     before = shared.get(key)
     if before is not None and before.loaded:
         parts.loaded, parts.features = before.loaded, before.features
+        parts.raw, parts.encoder = before.raw, before.encoder
         parts.source, parts.method = before.source, before.method
     shared.clear()  # keep only one in memory
     shared[key] = parts

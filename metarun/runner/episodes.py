@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
 from metarun.runner.current_data import EPISODES
+from metarun.runner.device import find_device
+from metarun.runner.encoding import check_hash, find_encoder, transform
 from metarun.runner.run_inputs import encoder_for, inputs_of_run
 from metarun.system.paths import resolve_path
 from metarun.tasks.episode_source import EpisodeSource
@@ -43,7 +46,12 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
     path = resolve_path(requested["episodes"])
     requested["episodes"] = str(path)
     inputs = inputs_of_run(run, trained, record)
-    return EpisodeSource(inputs.source, read_episodes(encoder_for(inputs, run.id, trained), path))
+    episodes = read_episodes(encoder_for(inputs, run.id, trained), path)
+    if "raw_inputs" in inputs.source and (encoder := find_encoder(trained)) is not None:
+        check_hash(encoder, record, run.id)
+        as_inputs = transform(encoder, trained, find_device(requested["device"]))
+        episodes = replace(episodes, values=as_inputs(episodes.values))
+    return EpisodeSource(inputs.source, episodes)
 
 
 def with_episodes(config: Config, requested: Config, source: EpisodeSource) -> Config:
@@ -67,7 +75,7 @@ def test_on_episodes(parts: Parts, source: EpisodeSource) -> None:
     Raises:
         UserError: the method needs as many support examples of each class.
     """
-    parts.source = source
+    parts.raw = parts.source = source
     stream = EpisodeStream(source.episodes, source.floor_vectors, parts.device, parts.dtype)
     if parts.algorithm.needs_equal_shots and not stream.has_equal_shots:
         raise UserError(

@@ -15,6 +15,7 @@ from metarun.config.schema import Config
 from metarun.errors import UserError, counted
 from metarun.rl.stream import EnvironmentSource
 from metarun.runner.data_loading import wrong_type_error
+from metarun.runner.encoding import is_frozen
 from metarun.runner.memory_check import check_network_fits
 from metarun.system.ranges import is_range
 from metarun.tasks.batch import TaskShape
@@ -78,6 +79,8 @@ def _build(config: Config, source: TaskSource) -> Method:
 
 def _build_backbone(config: Config, source: TaskSource) -> nn.Module:
     node = config["backbone"]
+    if is_frozen(node):
+        node = {**node, "encoder": None}  # the examples are its vectors
     backbone = build("backbone", node, **_inputs(config, source))
     if not (isinstance(backbone, nn.Module) and hasattr(backbone, "features")):
         raise wrong_type_error("backbone", node["_target_"], backbone, "torch.nn.Module with `features`")

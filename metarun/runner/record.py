@@ -92,7 +92,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
 
 def _brightness(parts: Parts) -> Record:
     """Return the brightness of the meta-train pictures; empty if examples are not pictures."""
-    splits = parts.source.splits
+    splits = parts.raw.splits
     found = brightness(splits["train"]) if splits else None
     return {} if found is None else {"example_mean": found[0], "example_sd": found[1]}
 
@@ -194,11 +194,18 @@ def describe_conditions(parts: Parts) -> Record:
         "tf32": config.get("tf32", False),
         "deterministic": config.get("deterministic", False),
         "data_hash": parts.data_hash,
+        **_encoder(parts),
         **({"floor_inputs": vectors} if (vectors := parts.source.display().vectors) else {}),
         **_duplicates(parts),
         "version": __version__,
         "commit": provenance.commit(),
     }
+
+
+def _encoder(parts: Parts) -> Record:
+    """Return the record's keys about a pre-trained encoder; empty if there is none."""
+    encoder = parts.encoder
+    return {} if encoder is None else {"external_data": encoder.saw, "encoder_hash": encoder.hash}
 
 
 def check_diverged(found: Evaluation) -> None:

@@ -21,6 +21,7 @@ from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.rl.stream import EnvironmentSource
 from metarun.runner.components import Parts, parts_to_test
+from metarun.runner.encoding import check_hash
 from metarun.runner.episodes import find_episodes, test_on_episodes, with_episodes
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
@@ -50,6 +51,7 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     """
     requested = resolve(without_algo(config))  # its interpolations are resolved with the run's config
     parent = find_run(Path(requested["results_dir"]), str(requested["run"]))
+    requested = _as_encoder_reads(requested, config, parent)
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
     if trained is None or not _has_checkpoint(trained) or not weights:
@@ -85,6 +87,18 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     return run_once(run, resolved, lambda run, console: _retest(run, parent, trained, requested, parts, console))
 
 
+def _as_encoder_reads(requested: Config, config: DictConfig, parent: RunDirectory) -> Config:
+    """Return the requested config with its data read as the pre-trained encoder of a run needs them, if it has one."""
+    if config.data is None:
+        return requested
+    stored = stored_config(parent, requested["trust"], ("data", "backbone", "algo"))
+    if not stored.get("encoder_input"):  # missing in runs of earlier versions
+        return requested
+    config = config.copy()
+    config["encoder_input"] = stored["encoder_input"]
+    return resolve(without_algo(config))
+
+
 def _check_weights(run: RunDirectory, parent: RunDirectory, requested: Config) -> None:
     """Raise a UserError if a record was made with weights that the run no longer has, since it was trained again."""
     record = None if requested["force"] else run.read_result()
@@ -111,6 +125,7 @@ def _has_checkpoint(trained: Record) -> bool:
 def _retest(
     run: RunDirectory, parent: RunDirectory, trained: Record, requested: Config, parts: Parts, console: Console
 ) -> Record:
+    check_hash(parts.encoder, trained, trained["id"])
     if list(parts.source.example_shape) != trained["example_shape"]:
         raise UserError(
             f"data={parts.config['chosen']['data']} has examples of shape {list(parts.source.example_shape)} but the "
@@ -155,7 +170,7 @@ def _retest(
 
 def _compare_brightness(parts: Parts, trained: Record) -> None:
     """Warn if the pictures are much brighter or darker than those in training, such as inverted ones."""
-    splits = parts.source.splits
+    splits = parts.raw.splits
     found = brightness(splits["test"]) if splits else None
     before = trained.get("example_mean")  # missing in runs of earlier versions
     if found is None or before is None or (difference := compare_brightness(before, found[0])) is None:

@@ -115,7 +115,7 @@ def encoder_for(inputs: RunInputs, run_id: str, config: Config) -> Encoder:
     """
     if inputs.encoding is not None:
         return encoder_of(inputs.encoding)
-    specs = [*inputs.source["inputs"].values()]
+    specs = [*(inputs.source.get("raw_inputs") or inputs.source["inputs"]).values()]
     shape = tuple(specs[0]["shape"])
     if len(specs) == 1 and len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2]:
         return PictureEncoder(shape[1], shape[0], bool(config["data"].get("invert", False)))

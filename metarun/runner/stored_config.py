@@ -126,7 +126,7 @@ def _check_trusted(run: RunDirectory, built: Config, trust: Collection[str]) -> 
         )
     for key, name in named:
         part, _, rest = key.partition(".")
-        if (rest == "_target_" or _is_set(key)) and not _is_class_for(part, import_by_name(name)):
+        if (rest == "_target_" or _is_inner(key)) and not _is_class_for(part, import_by_name(name)):
             raise UserError(
                 f"{run.config} names {key}={name}, which cannot be the `{part}` of a run", "train the run again."
             )
@@ -145,17 +145,17 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_own(key: str, name: Any) -> bool:
-    """Whether a part of a run, or a data set of a mixture, is built from one of metarun's classes."""
+    """Whether a part of a run, a data set of a mixture or an encoder is built from one of metarun's classes."""
     part, _, rest = key.partition(".")
-    if not (rest == "_target_" or _is_set(key)) or not isinstance(name, str) or not name.startswith("metarun."):
+    if not (rest == "_target_" or _is_inner(key)) or not isinstance(name, str) or not name.startswith("metarun."):
         return False
     found = import_by_name(name)  # metarun.results.provenance.subprocess.Popen also starts with "metarun."
     return _is_class_for(part, found) and str(found.__module__).startswith("metarun.")
 
 
-def _is_set(key: str) -> bool:
-    """Whether a key names the class of one data set of a mixture."""
-    return re.fullmatch(r"data\.sets\.[^.]+\._target_", key) is not None
+def _is_inner(key: str) -> bool:
+    """Whether a key names the class of one data set of a mixture, or of the encoder in a backbone."""
+    return re.fullmatch(r"(data\.sets\.[^.]+|backbone\.encoder)\._target_", key) is not None
 
 
 def _is_class_for(part: str, found: Any) -> bool:

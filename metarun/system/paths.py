@@ -1,5 +1,6 @@
 """Resolve and read user-supplied paths; an invalid path is treated as missing."""
 
+import importlib.util
 import os
 import stat
 from pathlib import Path
@@ -14,6 +15,9 @@ IS_PATH = "names a file or a folder"
 # part of the run id. Arguments annotated as `pathlib.Path` are treated the same way.
 PathText = Annotated[str, IS_PATH]
 
+# "wheel:PACKAGE/FILE" is a file of an installed package, wherever that is: the same text on every machine.
+WHEEL = "wheel:"
+
 # Do not block on a pipe; do not translate line ends (Windows only).
 _OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -22,9 +26,11 @@ def resolve_path(text: str, start: Path | None = None) -> Path:
     """Return the absolute path that a text names, with links resolved. All user paths are resolved here.
 
     Args:
-        text: `~` is the user's home, `~name` that of another user.
+        text: `~` is the user's home, `~name` that of another user; "wheel:PACKAGE/FILE" is in an installed package.
         start: where a relative path starts; None is the current folder.
     """
+    if text.startswith(WHEEL):
+        return _in_package(text.removeprefix(WHEEL)) or Path(text)
     try:
         path = Path(text).expanduser()
     except RuntimeError:  # there is no such user
@@ -33,6 +39,18 @@ def resolve_path(text: str, start: Path | None = None) -> Path:
         return Path(os.path.realpath(path if start is None else start / path))
     except (OSError, ValueError):  # too long, or contains a NUL: there is no such file
         return path
+
+
+def _in_package(name: str) -> Path | None:
+    """Return the path of a file in a package, which is not imported; None if the package is not installed."""
+    package, _, file = name.partition("/")
+    try:
+        found = importlib.util.find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):
+        return None
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(os.path.realpath(found.submodule_search_locations[0]), file)
 
 
 def data_root() -> Path:

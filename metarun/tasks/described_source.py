@@ -15,7 +15,9 @@ _KEYS = ("name", "kind", "outputs", "floor_vectors", "train_classes")
 def describe_source(source: TaskSource) -> dict[str, Any]:
     """Return the attributes of a source that do not need its data, as plain values."""
     inputs = {name: asdict(spec) for name, spec in source.inputs.items()}
-    return {**{key: getattr(source, key) for key in _KEYS}, "inputs": inputs}
+    raw = source.raw_inputs
+    before = {} if raw is None else {"raw_inputs": {name: asdict(spec) for name, spec in raw.items()}}
+    return {**{key: getattr(source, key) for key in _KEYS}, "inputs": inputs, **before}
 
 
 class DescribedSource(TaskSource):

@@ -38,6 +38,7 @@ class TaskSource:
         floor_vectors: what the floor takes of an example, see `ClassDataset`.
         tested_sets: how many data sets a meta-test has as many tasks of.
         display: returns how examples are shown to people.
+        raw_inputs: the fields of an example before a pre-trained encoder; None: there is no encoder.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class TaskSource:
     tested_sets: int = 1
     train_classes: int | None = None
     display: Callable[[], Display] = Display
+    raw_inputs: Mapping[str, InputSpec] | None = None
     _stream: Callable[..., TaskStream]  # the class of its streams
 
     def __init__(

@@ -67,7 +67,7 @@ def make(glyphs):
         words += [] if norm is None else [f"backbone.norm={norm}"]
         config = OmegaConf.merge(composed(algo, backbone), OmegaConf.from_dotlist([*words, *overrides]))
         parts = Parts(resolve(config))
-        parts.source = task_source(glyphs)
+        parts.raw = task_source(glyphs)
         return parts
 
     return build

@@ -48,7 +48,7 @@ def parts_of(recipe: str, *overrides: str) -> Parts:
         chosen = [f"chosen.algo={algo}", f"chosen.data={data}", "chosen.backbone=of_the_data", "device=cpu"]
         config = compose("config", [f"algo={algo}", f"data={data}", *chosen, *overrides])
     parts = Parts(resolve(config))
-    parts.source = task_source(synthetic(data))
+    parts.raw = task_source(synthetic(data))
     return parts
 
 

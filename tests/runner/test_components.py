@@ -42,7 +42,7 @@ def config(algo, how="auto", **keys):
 
 def build_algorithm(config):
     parts = Parts(config)
-    parts.source = task_source(make_dataset(shape=(1, 28, 28)))
+    parts.raw = task_source(make_dataset(shape=(1, 28, 28)))
     return parts.algorithm
 
 

@@ -1,0 +1,140 @@
+"""Data sets whose examples are the outputs of an encoder, computed once and cached."""
+
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarun.data.cache import load_or_build
+from metarun.data.cache_file import ExampleStream
+from metarun.data.display import Display
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Values
+from metarun.errors import UserError
+from metarun.system.atomic_write import write_bytes
+from metarun.system.paths import data_root
+
+BLOCK = 256  # examples that are encoded, and stored, at once
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is computed of each example.
+
+    Args:
+        key: identifies it: equal keys mean equal outputs.
+        name: of the encoder, in messages and tables.
+        encode: maps raw examples to arrays of `dtype` and `shape`, each by itself.
+        dtype: of the outputs.
+        shape: of one output; () of a structured dtype.
+        id_sizes: as of `ClassDataset`.
+    """
+
+    key: str
+    name: str
+    encode: Callable[[Values], Values]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    id_sizes: dict[str, int]
+
+
+def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callable[[int, int], None]) -> ClassDataset:
+    """Return a data set with the same classes and hash, whose examples are encoded.
+
+    Each example is encoded once; an interrupted encoding goes on where it stopped. Where the examples are a memory
+    map, so are the outputs.
+
+    Args:
+        data: the raw examples.
+        encoding: what is computed.
+        on_progress: called with how many examples of all are encoded, if any have to be.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
+    counts = {split: len(data.splits[split].values) for split in SPLITS}
+    done = dict.fromkeys(SPLITS, 0)
+
+    def encoded(name: str, examples: Examples, before: int) -> Examples:
+        return _load(data, encoding, name, examples, lambda here: on_progress(before + here, sum(counts.values())))
+
+    splits = {}
+    for split in SPLITS:
+        splits[split] = encoded(split, data.splits[split], sum(done.values()))
+        done[split] = counts[split]
+    more = data.out_of_scope
+    if more is not None:
+        of_none = Examples(more, np.array([0, len(more)]), ("out of scope",))
+        more = _load(data, encoding, "out-of-scope", of_none, lambda _: None).values
+
+    def display() -> Display:
+        return replace(data.display(), vectors=f"{encoding.name} vectors" if encoding.shape else "tokens")
+
+    return replace(
+        data,
+        splits=splits,
+        out_of_scope=more,
+        floor_vectors="raw",
+        id_sizes=encoding.id_sizes,
+        encoded_from=data.hash,
+        display=display,
+    )
+
+
+def _load(
+    data: ClassDataset, encoding: Encoding, name: str, raw: Examples, on_progress: Callable[[int], None]
+) -> Examples:
+    """Return the outputs of some examples from their cache, or compute and cache them."""
+    content = hashlib.sha256(f"{encoding.key}|{data.hash}|{_content(name, raw)}".encode()).hexdigest()
+    path = data_root() / "encoded" / f"{data.name}-{encoding.name}-{content[:16]}-{name}.npz"
+    parts = path.with_suffix(".parts")  # of an encoding that was interrupted
+
+    def build() -> ExampleStream:
+        blocks = _blocks(raw.values, encoding, parts, on_progress)
+        return ExampleStream(blocks, encoding.shape, encoding.dtype, raw.offsets, raw.class_names)
+
+    found = load_or_build(path, f"encoded-1|{content}", build, "disk" if raw.on_disk else "memory")
+    shutil.rmtree(parts, ignore_errors=True)
+    return found
+
+
+def _content(name: str, raw: Examples) -> str:
+    """Return what identifies some examples besides the hash of their data set, which covers those of the splits."""
+    return name if name in SPLITS else f"{name}|{hashlib.sha256(np.ascontiguousarray(raw.values).data).hexdigest()}"
+
+
+def _blocks(raw: Values, encoding: Encoding, parts: Path, on_progress: Callable[[int], None]) -> Iterator[Values]:
+    several = len(raw) > BLOCK
+    if several:
+        try:
+            parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{parts} cannot be created ({error.strerror})", "set METARUN_DATA to a writable folder."
+            ) from error
+    for first in range(0, len(raw), BLOCK):
+        block = raw[first : first + BLOCK]
+        path = parts / f"{first:09}.npy"
+        found = _stored(path, len(block), encoding) if several else None
+        if found is None:
+            found = np.ascontiguousarray(encoding.encode(np.ascontiguousarray(block)), encoding.dtype)
+            assert found.shape == (len(block), *encoding.shape)
+            if several:
+                content = io.BytesIO()
+                np.save(content, found)
+                write_bytes(path, content.getvalue())
+        on_progress(first + len(block))
+        yield found
+
+
+def _stored(path: Path, count: int, encoding: Encoding) -> Values | None:
+    """Return the outputs of a block that an earlier process computed; None: there are none, or they are damaged."""
+    try:
+        found: Values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.dtype == encoding.dtype and found.shape == (count, *encoding.shape) else None
