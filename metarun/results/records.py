@@ -113,7 +113,17 @@ def _read_columns(path: Path, names: list[str]) -> list[NDArray[np.float64]]:
         if file.metadata.num_rows > _MAX_ROWS:
             raise ValueError(f"{file.metadata.num_rows:,} rows are too many")
         table = file.read(names)
-    return [table.column(name).to_numpy().astype(np.float64) for name in names]
+    return [_as_float64(table.column(name)) for name in names]
+
+
+def _as_float64(column: Any) -> NDArray[np.float64]:
+    """Return a column of Arrow as an array; missing values are NaN."""
+    from pyarrow import types
+
+    if not column.null_count and (types.is_floating(column.type) or types.is_integer(column.type)):
+        return np.concatenate([np.empty(0), *map(np.from_dlpack, column.chunks)], dtype=np.float64)
+    numbers: NDArray[np.float64] = column.to_numpy().astype(np.float64)  # imports pandas: a third of a second
+    return numbers
 
 
 def _rows_below(folder: Path) -> Iterator[str]:

@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +246,20 @@ def test_runs_that_differ_only_in_their_seed_share_a_row(compare):
     assert len([line for line in printed.splitlines() if "glyphs" in line]) == 4
     _, printed, _ = compare("--format", "csv")
     assert len(printed.splitlines()) == 5
+
+
+def test_a_table_over_seeds_imports_nothing_that_takes_a_third_of_a_second(compare, tmp_path):
+    seeds = [record(id=f"{i}" * 8, seed=i, seedless_id="m", test_tasks=2, steps=0) for i in range(2)]
+    compare(records=seeds)
+    for i in range(2):
+        table = pd.DataFrame({"task": [0, 1], "step": [0, 0], "accuracy": np.float32([0.25, 0.5])})
+        table.to_parquet(tmp_path / f"results/runs/{i}/tasks.parquet")
+    program = """if True:
+        import sys
+        from metarun.cli.compare import main
+        main([])
+        sys.exit(not {"pandas", "torch", "hydra", "scipy.stats"}.isdisjoint(sys.modules))"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
