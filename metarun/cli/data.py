@@ -102,9 +102,21 @@ def _duplicates(data: "Loaded") -> Iterator[str]:
 def sources() -> Iterator[tuple[str, "DataSource"]]:
     """Yield the name and the source of each packaged data set that knows its location."""
     for name in names():
-        source = build_source(name)
+        source = _unchanged_source(name)
         if hasattr(source, "where"):  # a user's class needs only load()
             yield name, source
+
+
+def _unchanged_source(name: str) -> "DataSource":
+    """Return the same as `build_source` without settings, but without composing the config of a whole run."""
+    from metarun.config.instantiate import build
+    from metarun.config.mixtures import read_option
+
+    node = read_option(config_dir() / "data" / f"{name}.yaml").get("data", {})
+    if "_target_" not in node or (config_dir() / "local" / "default.yaml").exists():  # another file has a say
+        return build_source(name)
+    source: DataSource = build("data", node)
+    return source
 
 
 def _print_list() -> None:

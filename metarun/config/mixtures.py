@@ -70,7 +70,7 @@ def _places(name: str, folders: Sequence[Path]) -> list[Path]:
 
 
 def _load(name: str, folders: Sequence[Path]) -> dict[str, Any]:
-    """Return the content of a data set's YAML file, with its keys below `data`."""
+    """Return the content of a data set's YAML file; see `read_option`."""
     places = _places(name, folders)
     path = next((place for place in places if place.is_file()), None)
     if path is None:
@@ -78,6 +78,11 @@ def _load(name: str, folders: Sequence[Path]) -> dict[str, Any]:
         raise UserError(
             f"unknown option data={name} in a mixture.{did_you_mean(name, known)} Possible: {', '.join(known)}."
         )
+    return read_option(path)
+
+
+def read_option(path: Path) -> dict[str, Any]:
+    """Return the content of a data set's YAML file, with its keys below `data`; nothing is composed or interpolated."""
     content = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(content, dict)
     is_global = re.search(r"^# *@package +_global_", path.read_text(encoding="utf-8"), re.MULTILINE)

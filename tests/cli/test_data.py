@@ -49,7 +49,8 @@ class Drawn:
 @pytest.fixture
 def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_command, "names", lambda: ["drawn", "far"])
-    monkeypatch.setattr(data_command, "build_source", lambda name, settings=(): Drawn(here=name == "drawn"))
+    for builder in ("build_source", "_unchanged_source"):
+        monkeypatch.setattr(data_command, builder, lambda name, settings=(): Drawn(here=name == "drawn"))
 
 
 @pytest.mark.usefixtures("_drawn")
@@ -115,6 +116,12 @@ def test_every_packaged_data_set_is_listed() -> None:
     listed = dict(data_command.sources())
     assert set(listed) == set(data_command.names())
     assert all(source.summary and source.licence for source in listed.values())
+
+
+@pytest.mark.parametrize("name", ["omniglot", "plants"])  # without and with keys outside `data`
+def test_the_list_shows_the_source_that_a_run_would_use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_command, "names", lambda: [name])
+    assert [vars(source) for _, source in data_command.sources()] == [vars(data_command.build_source(name))]
 
 
 def test_a_setting_is_passed_to_the_data_source() -> None:
