@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import Tensor
 from torch.func import vmap
-from torch.optim import Optimizer
 
+from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.policy_method import PolicyGradientMethod, check_inner_steps, expanded
 from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
@@ -63,7 +63,7 @@ class MAMLRL(PolicyGradientMethod):
         self.order = order
         self.trust_region = TrustRegion(max_kl, curvature_trajectories)
 
-    def outer_step(self, tasks: EnvironmentTasks, optimizer: Optimizer) -> Tensor:  # noqa: ARG002
+    def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
         """Sample, adapt, sample again, and take TRPO's step (algorithm 3, lines 4 to 10)."""
         explored: list[Experience] = []
         policy = NetworkPolicy(self.policy)

@@ -1,8 +1,8 @@
 """A policy for all tasks, trained without adaptation."""
 
 from torch import Tensor
-from torch.optim import Optimizer
 
+from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.policy_method import PolicyGradientMethod
 from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
@@ -48,7 +48,7 @@ class Multitask(PolicyGradientMethod):
         super().__init__(backbone, actions, inner_lr, later_inner_lr, discount, gae_lambda, initial_std)
         self.trust_region = TrustRegion(max_kl, curvature_trajectories)
 
-    def outer_step(self, tasks: EnvironmentTasks, optimizer: Optimizer) -> Tensor:  # noqa: ARG002
+    def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
         """Sample trajectories of the one policy in each task, and take TRPO's step."""
         policy = NetworkPolicy(self.policy)
         judged = tasks.judge(policy, 0)

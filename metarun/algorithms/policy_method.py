@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.optim import Optimizer
 
 from metarun.algorithms.inner_loop import check_steps, gradient_step
 from metarun.algorithms.method import Method
+from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.backbones import Backbone
 from metarun.data.environments import Actions
 from metarun.errors import UserError
@@ -34,7 +34,7 @@ class PolicyMethod(Method):
     how: How = "vectorised"
 
     @abstractmethod
-    def outer_step(self, tasks: EnvironmentTasks, optimizer: Optimizer) -> Tensor:
+    def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:
         """Take one step of the outer loop on a meta-batch.
 
         Args:

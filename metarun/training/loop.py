@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm, Method, PolicyMethod
+from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
@@ -131,9 +132,7 @@ class Training:
                 "all weights of %s are frozen (requires_grad=False), so it is evaluated without training",
                 type(algorithm).__name__,
             )
-        optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[schedule.outer_optimizer]
-        # An optimiser needs at least one parameter, and frozen weights are of no use to it.
-        self.optimizer = optimizer(learned or [torch.zeros(1)], lr=schedule.outer_lr)
+        self.optimizer = OuterOptimizer(schedule.outer_optimizer, learned, schedule.outer_lr)
         self._learns = bool(learned)
 
     @property
@@ -171,22 +170,10 @@ class Training:
         if self.progress.best_value is not None:
             self.algorithm.load_state_dict(state["best"])  # fail now rather than at the end if it does not fit
         self.algorithm.load_state_dict(state["algorithm"])
-        self._restore_optimizer(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self._loss_sum = state["loss_sum"].to(self.device, torch.float64).reshape(())
         self.best = state["best"]
         restore_choices(state["over_tasks"])
-
-    def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        """Load the optimiser's state of each weight; its settings come from the config."""
-        other = ("params", "lr")  # the learning rate is set at every step
-        groups = self.optimizer.param_groups
-        settings = [{key: value for key, value in group.items() if key not in other} for group in groups]
-        self.optimizer.load_state_dict(state)
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)
-        for weight, entries in self.optimizer.state.items():
-            if any(value.shape not in (weight.shape, ()) for value in entries.values()):
-                raise ValueError("its optimiser state is for another network")
 
     @property
     def finished(self) -> bool:
@@ -248,8 +235,7 @@ class Training:
         self._keep_learned()
         schedule, progress = self.schedule, self.progress
         fraction = schedule.fraction_done(progress.iteration, progress.seconds)
-        for group in self.optimizer.param_groups:
-            group["lr"] = schedule.rate(progress.iteration, fraction)
+        self.optimizer.lr = schedule.rate(progress.iteration, fraction)
         self.algorithm.train()
         self.algorithm.on_step(fraction)
         if isinstance(self.algorithm, PolicyMethod):
@@ -349,7 +335,7 @@ class Training:
     def _tell(self, observers: Sequence[Observer]) -> None:
         progress = self.progress
         fraction = self.schedule.fraction_done(progress.iteration, progress.seconds)
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.optimizer.lr
         event = TrainingProgress(
             progress.iteration, fraction, self._mean_loss(), rate, progress.seconds, self.schedule.iterations
         )

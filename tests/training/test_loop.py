@@ -135,7 +135,7 @@ def test_training_learns():
 def test_the_rate_is_halved_as_often_as_the_schedule_says():
     training = make_training(lr_decay=0.5, lr_decay_every=2, iterations=5)
     Notes(training).run()
-    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.5**2)
+    assert training.optimizer.lr == pytest.approx(0.01 * 0.5**2)
 
 
 def test_a_step_is_adam_on_the_meta_loss_of_the_next_tasks():
@@ -168,7 +168,7 @@ def test_the_rate_falls_to_its_end_as_the_schedule_says(lr_schedule, rates):
     seen = []
     for _ in range(4):
         training._step()
-        seen.append(training.optimizer.param_groups[0]["lr"])
+        seen.append(training.optimizer.lr)
     assert seen == pytest.approx(rates, rel=1e-4)
 
 
@@ -323,14 +323,10 @@ def test_an_invalid_state_is_refused_at_once(key, value):
         make_training().restore(state)
 
 
-def test_the_optimiser_state_must_fit_and_its_settings_come_from_the_config():
+def test_the_optimiser_state_must_fit():
     training = make_training()
     Notes(training).run()
     state = copy.deepcopy(training.state())
-    state["optimizer"]["param_groups"][0]["betas"] = "fast"
-    resumed = make_training()
-    resumed.restore(state)
-    assert resumed.optimizer.param_groups[0]["betas"] == (0.9, 0.999)
     state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
     with pytest.raises(ValueError, match="its optimiser state is for another network"):
         make_training().restore(state)
