@@ -30,6 +30,8 @@ from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
 from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
+from metarun.algorithms.rotation import Rotation
+from metarun.algorithms.simclr import SimCLR
 from metarun.algorithms.simpleshot import SimpleShot
 from metarun.algorithms.stepless import Stepless
 from metarun.algorithms.transfer import load_from_other_method
@@ -69,6 +71,8 @@ __all__ = [
     "ProtoNet",
     "RelationNet",
     "Reptile",
+    "Rotation",
+    "SimCLR",
     "SimpleShot",
     "Stepless",
     "TransformerNP",

@@ -29,12 +29,15 @@ class Algorithm(Method):
     """A method of supervised learning: it adapts to the support set of a task and predicts its queries.
 
     Attributes:
+        unlabelled: whether it is meta-trained on unlabelled examples, so that `task.labels` must be none: a class is
+            one example, and its members are changed copies of it.
         predicts_from_features: whether predictions depend on an example only through `backbone`, which no task
             changes. Features can then be computed once for all tasks.
         optional_weights: prefixes of the weights that prediction does not need or that `calibrate` computes: the
             checkpoint of another method may lack them.
     """
 
+    unlabelled: ClassVar[bool] = False
     predicts_from_features: bool = False
     optional_weights: ClassVar[tuple[str, ...]] = ()
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 
 from metarun.config.arguments import accepts_argument, map_code_names, map_paths, type_hints
-from metarun.config.identity_keys import ADDED_ARGUMENTS, ADDED_KEYS, EXCLUDED_FROM_ID, STORAGE
+from metarun.config.identity_keys import ADDED_ARGUMENTS, ADDED_KEYS, EMBEDDING, EXCLUDED_FROM_ID, STORAGE
 from metarun.config.instantiate import import_by_name
 from metarun.config.schema import Config
 from metarun.config.source_code import code_hash
@@ -34,6 +34,8 @@ def run_id(config: Config) -> str:
         UserError: a file or folder cannot be read.
     """
     identity = OmegaConf.create(config)
+    if embedding := OmegaConf.select(identity, EMBEDDING):
+        OmegaConf.update(identity, EMBEDDING, Path(embedding).name.rpartition("-")[2])  # the run's id, wherever it is
     defaults = [key for key, value in ADDED_KEYS.items() if OmegaConf.select(identity, key) == value]
     for key in _in_mixtures(identity, (*EXCLUDED_FROM_ID, *defaults)):
         parent, _, name = key.rpartition(".")

@@ -21,6 +21,10 @@ class TaskConfig:
     within: str | None = None
     across: str | None = None
     imbalance: str | None = None
+    labels: str = "classes"
+    embedding: str = "pixels"
+    clusters: int = 500
+    partitions: int = 1
 
 
 @dataclass

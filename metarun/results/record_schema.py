@@ -106,7 +106,7 @@ OPTIONAL: Mapping[str, Kind] = {
     "return_by_step": _list_of(number),
     "trajectories_by_step": _list_of(_count),
     **dict.fromkeys(("environment_steps_per_second", "rollout_share"), _size),
-    "training_status": _text,
+    **dict.fromkeys(("training_status", "train_labels"), _text),
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),

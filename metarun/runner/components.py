@@ -26,6 +26,7 @@ from metarun.rl.stream import EnvironmentSource, EnvironmentStream
 from metarun.runner.data_loading import load_data
 from metarun.runner.device import dtype_of, find_device
 from metarun.runner.encoding import encoded_source, find_encoder
+from metarun.runner.made_tasks import labels_of, made_stream
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.model import build_method, check_head
 from metarun.system.durations import parse_duration
@@ -114,6 +115,14 @@ class Parts:
     def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """Return the tasks of a split."""
         return self._stream(split, shape, seed, disjoint=False)
+
+    def training_stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
+        """Return meta-training or meta-val tasks, whose classes `task.labels` may make without labels."""
+        if labels_of(self.config) == "classes":
+            return self.stream(split, shape, seed)
+        stream = made_stream(self.config, self.source, split, shape, seed, self.device, self.dtype)
+        check_tasks_fit(1, shape, self.source.inputs)
+        return stream
 
     def _stream(self, split: Split, shape: TaskShape, seed: int, disjoint: bool) -> TaskStream:
         stream = self.source.stream(split, shape, seed, self.device, self.dtype, disjoint)

@@ -15,6 +15,7 @@ from metarun.results.metrics import figure
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory, run_path
 from metarun.runner.current_data import current_data_hash
+from metarun.runner.embedding_path import with_embedding_path
 from metarun.system.events import emit
 
 
@@ -25,7 +26,7 @@ def show_finished(config: DictConfig) -> Path | None:
         UserError: the config is invalid, or the record cannot be read.
         RunFailed: the run failed before.
     """
-    resolved = resolve(config)
+    resolved = with_embedding_path(resolve(config))
     run, console = directory_of(resolved, run_id(resolved)), RobustConsole()
     record = find_result(run, resolved, console)
     if record is None:

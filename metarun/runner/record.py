@@ -28,6 +28,7 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import TASK_KEYS, Parts
+from metarun.runner.made_tasks import labels_of
 from metarun.runner.probability_records import describe_probabilities
 from metarun.runner.set_records import describe_sets
 from metarun.system.load import load_per_cpu
@@ -51,7 +52,7 @@ TRAINED_KEYS = (
     *(metric.val for metric in METRICS),
     *("best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
-    *("example_shape", "example_mean", "example_sd", "overrides"),
+    *("example_shape", "example_mean", "example_sd", "overrides", "train_labels"),
 )
 
 
@@ -73,6 +74,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "train_shot": train["shot"],
         "train_query": train["query"],
         **{f"train_{key}": train.get(key) for key in TASK_KEYS},
+        **({"train_labels": labels} if (labels := labels_of(config)) != "classes" else {}),
         parts.metric.val: progress.best_value,
         "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
         "train_loss_first": losses[0] if losses else None,

@@ -184,7 +184,7 @@ def _compare_brightness(parts: Parts, trained: Record) -> None:
 def _calibrate(parts: Parts) -> None:
     """Calibrate the head on meta-train tasks."""
     try:
-        stream = parts.stream("train", parts.train_shape, parts.config["seed"])
+        stream = parts.training_stream("train", parts.train_shape, parts.config["seed"])
     except UserError:  # other data may have fewer classes or examples
         stream = parts.stream("train", parts.test_shape, parts.config["seed"])
     parts.algorithm.eval()

@@ -18,8 +18,10 @@ from metarun.results.run_directory import RunDirectory
 from metarun.rl.stream import EnvironmentSource
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
+from metarun.runner.embedding_path import with_embedding_path
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
+from metarun.runner.made_tasks import check_method, labels_of
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.policy_runs import make_policy_training
 from metarun.runner.record import describe_training
@@ -53,7 +55,7 @@ def train(config: DictConfig) -> Path:
         RunFailed: the training diverged, now or in an earlier attempt.
         Interrupted: a signal was received; the run can be resumed.
     """
-    resolved = resolve(config)
+    resolved = with_embedding_path(resolve(config))
     run = directory_of(resolved, run_id(resolved))
     with process_group() as ranks:
         try:
@@ -131,11 +133,15 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     if isinstance(parts.source, EnvironmentSource):
         return make_policy_training(parts, ranks)
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
-    train_stream = parts.stream("train", shape, seed)
-    changes = augmentations(train.get("augment"), parts.source.inputs, parts.source.name)  # missing in earlier runs
-    val_stream = parts.stream("val", parts.test_shape, parts.config["test"]["seed"])
+    labels = labels_of(parts.config)
+    train_stream = parts.training_stream("train", shape, seed)
+    # Missing in earlier runs. Where a class is one example, they are part of the tasks.
+    asked = None if labels == "none" else train.get("augment")
+    changes = augmentations(asked, parts.source.inputs, parts.source.name)
+    val_stream = parts.training_stream("val", parts.test_shape, parts.config["test"]["seed"])
     check_tasks_fit(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
     parts.check_head(shape, parts.test_shape)
+    check_method(parts.config, parts.algorithm)
     check_execution(parts.algorithm, like_first(train_stream, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))

@@ -18,6 +18,7 @@ from metarun.tasks.across_groups import AcrossGroups, across_groups
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
 from metarun.tasks.imbalance import Shares, check_imbalance, most_shots
+from metarun.tasks.made_classes import MadeClasses
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import choose, root_key, split_key
 from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others
@@ -35,6 +36,7 @@ class ClassTaskStream:
     `shape.across` takes support examples from one group of examples and queries from another, see `AcrossGroups`.
     `shape.imbalance` shares out the support examples or the queries unequally, see `Shares`.
     `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
+    `made` replaces the classes of the split by ones that do not come from its labels.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
     Examples in memory are held by the device; those on disk are read while the tasks before them are worked on.
@@ -49,19 +51,22 @@ class ClassTaskStream:
         device: torch.device,
         dtype: torch.dtype,
         disjoint: bool = False,
+        made: MadeClasses | None = None,
     ) -> None:
-        examples = data.splits[split]
-        groups = groups_that_serve(data, split, shape)
+        examples = data.splits[split] if made is None else made.of(data.splits[split])
+        groups = groups_that_serve(data, split, shape) if made is None else made.groups
         _check_can_serve(data.name, split, examples, shape, groups)
         self.shape = shape
         self.floor_vectors = data.floor_vectors
         self.class_count, self.smallest_class = len(examples.class_names), int(examples.sizes.min())
-        self.split_identity = f"{data.hash}|{split}"
+        self.split_identity = f"{data.hash}|{split}" if made is None else f"{data.hash}|{split}|{made.hash}"
         self._device, self._dtype = device, dtype
         self._out_of_scope = data.out_of_scope
         self._on_disk = np.asarray(examples.values) if examples.on_disk else None
         self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
+        self._members = None if made is None else made.members.to(self._offsets.device)
+        self.examples = len(examples.values)
         per_class, key = shape.shot + shape.query, root_key(split, seed)
         self._choice: Disjoint | WithReplacement | AcrossGroups | Selected
         if shape.imbalance is not None:
@@ -108,11 +113,6 @@ class ClassTaskStream:
         )
 
     @property
-    def examples(self) -> int:
-        """How many the split has."""
-        return int(self._offsets[-1])
-
-    @property
     def out_of_scope_count(self) -> int:
         """How many examples of no class there are, with which a test can ask what is unknown."""
         return 0 if self._out_of_scope is None else len(self._out_of_scope)
@@ -151,7 +151,7 @@ class ClassTaskStream:
             at_once: the largest n.
         """
         every = torch.arange(self.examples, device=self._offsets.device)
-        return torch.cat([embed(self._ready(self._take(rows))) for rows in torch.split(every, at_once)])
+        return torch.cat([embed(self._ready(self._read(rows))) for rows in torch.split(every, at_once)])
 
     def of_shape(self, shape: TaskShape, numbers: Tensor, read_ahead: bool = True) -> Self:
         """Return the stream of some tasks (tasks,) of a smaller way or shot, numbered anew from 0.
@@ -172,6 +172,7 @@ class ClassTaskStream:
         of_features = copy.copy(self)
         of_features._on_disk, of_features._in_memory = None, features
         of_features._offsets, of_features._choice = self._offsets.to(self._device), self._choice.on(self._device)
+        of_features._members = None if self._members is None else self._members.to(self._device)
         of_features._gather = of_features._look_up
         return of_features
 
@@ -202,6 +203,10 @@ class ClassTaskStream:
         return torch.searchsorted(self._offsets.to(rows.device), rows.contiguous(), right=True) - 1
 
     def _take(self, rows: Tensor) -> Inputs:
+        return self._read(rows if self._members is None else self._members[rows])
+
+    def _read(self, rows: Tensor) -> Inputs:
+        """Return the examples of the split with some numbers, as they are stored."""
         if self._on_disk is not None:
             return _as_tensors(np.take(self._on_disk, rows.numpy(), axis=0), torch.device("cpu"))
 

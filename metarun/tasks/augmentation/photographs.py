@@ -1,4 +1,4 @@
-"""Augmentation of pictures: crops, flips and colour jitter, each picture by its own random numbers.
+"""Augmentation of pictures: crops, flips, turns and colour jitter, each picture by its own random numbers.
 
 All take pictures (n, channels, height, width) of floats from 0 to 1 and keys (n,) of `metarun.tasks.rng`.
 """
@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from metarun.tasks.rng import split_key, uniform
@@ -70,6 +71,29 @@ class ResizedCrop:
             tall.gather(1, first)[:, 0].where(fitting, height),
             wide.gather(1, first)[:, 0].where(fitting, width),
         )
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Turn, stretch and shear around the centre, interpolated bilinearly; outside is black.
+
+    Args:
+        degrees: largest angle, to either side.
+        stretch: height and width are multiplied by `1 - stretch` to `1 + stretch`, and the shear is up to `stretch`.
+    """
+
+    degrees: float
+    stretch: float
+
+    def __call__(self, x: Tensor, key: Tensor) -> Tensor:
+        """Return the changed pictures."""
+        draws = 2 * uniform(key, 4) - 1  # (n, 4) in [-1, 1): angle, shear, width, height
+        angle, shear = draws[:, 0] * math.radians(self.degrees), draws[:, 1] * self.stretch
+        wide, tall = (1 + draws[:, 2:] * self.stretch).reciprocal().unbind(1)  # from the new picture to the old one
+        sine, cosine, none = angle.sin(), angle.cos(), torch.zeros_like(angle)
+        rows = [wide * cosine, wide * (shear * cosine - sine), none, tall * sine, tall * (shear * sine + cosine), none]
+        grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3).to(x.dtype), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
 
 
 @dataclass(frozen=True)

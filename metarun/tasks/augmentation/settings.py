@@ -6,20 +6,25 @@ from typing import Any
 from metarun.config.key_origins import set_by
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError, did_you_mean
-from metarun.tasks.augmentation.photographs import Crop, Flip, Jitter, ResizedCrop
+from metarun.tasks.augmentation.numbers import Dropout
+from metarun.tasks.augmentation.photographs import Affine, Crop, Flip, Jitter, ResizedCrop
 from metarun.tasks.augmentation.spectrograms import Masks
 from metarun.tasks.augmentation.stream import Augmentation
 
 # photo: RFS (Tian et al. 2020) and MetaOptNet (Lee et al. 2019), in their code; the padding is 8 pixels at 84x84 and 4
 # at 32x32. photo_resized: Chen et al. 2019. resized: SimpleShot (Wang et al. 2019). spec: policy SM of SpecAugment
-# (Park et al. 2019), masks of up to 15 of 80 bands and up to a fifth of the frames.
+# (Park et al. 2019), masks of up to 15 of 80 bands and up to a fifth of the frames. umtra: moved characters
+# that lose pixels, as by UMTRA (Khodadadeh et al. 2019). characters: the same, and what a hand varies.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "photo": {"crop": 8 / 84, "jitter": 0.4, "flip": 0.5},
     "photo_resized": {"resized_crop": [0.08, 1.0], "jitter": 0.4, "flip": 0.5},
     "resized": {"resized_crop": [0.08, 1.0], "flip": 0.5},
     "spec": {"frequency_masks": [2, 15 / 80], "time_masks": [2, 0.2]},
+    "umtra": {"crop": 6 / 28, "dropout": 0.1},
+    "characters": {"affine": [20, 0.3], "crop": 3 / 28, "dropout": 0.1},
+    "dropout": {"dropout": 0.3},
 }
-PICTURES, SPECTROGRAMS = "pictures", "spectrograms"
+PICTURES, SPECTROGRAMS, VECTORS = "pictures", "spectrograms", "vectors"
 _MAX_PADDING = 2048  # pixels
 _MAX_MASKS = 100
 
@@ -52,24 +57,65 @@ def augmentations(value: object, inputs: Mapping[str, InputSpec], name: str) -> 
     return {key: make(f"train.augment.{key}", asked[key]) for key, make in CHANGES.items() if key in asked}
 
 
+def views(value: object, inputs: Mapping[str, InputSpec], name: str) -> tuple[str | None, dict[str, Augmentation]]:
+    """Return the changes that make different members of a class of one example, which a task cannot do without.
+
+    Args:
+        value: of `train.augment`, as of `augmentations`; None: a preset that suits such examples.
+        inputs: the fields of an example.
+        name: of the data set, for messages.
+
+    Returns:
+        The name of the preset that was chosen, None if the config chose; the changes.
+
+    Raises:
+        UserError: as of `augmentations`, or no preset suits such examples.
+    """
+    if value is not None:
+        return None, augmentations(value, inputs, name)
+    spec, kind = next(iter(inputs.values())), _kind(inputs)
+    if kind is None:
+        fields = ", ".join(f"{field} ({spec.kind})" for field, spec in inputs.items())
+        raise UserError(
+            f"task.labels=none{set_by('task.labels')} tells examples apart from their changed copies, but there is no "
+            f"change for examples of data={name}, which have {fields}",
+            "use `task.labels=clusters`, or inputs of one array of numbers, such as `data.features=tfidf` for texts.",
+        )
+    of_pictures = "characters" if spec.shape[0] == 1 else "photo_resized"
+    preset = {PICTURES: of_pictures, SPECTROGRAMS: "spec", VECTORS: "dropout"}[kind]
+    return preset, augmentations(preset, inputs, name)
+
+
 def _setting(value: object) -> str:
     return f"train.augment={value}{set_by('train.augment')}"
 
 
 def _check_kind(value: object, asked: Mapping[str, Any], inputs: Mapping[str, InputSpec], name: str) -> None:
     """Raise a UserError unless all changes are for such examples."""
-    spec = next(iter(inputs.values()))
-    of_pictures = len(spec.shape) == 3 and spec.kind == "bytes" and spec.shape[0] in (1, 3)
-    of_sounds = len(spec.shape) == 3 and spec.kind == "floats" and spec.shape[0] == 1
-    kind = PICTURES if len(inputs) == 1 and of_pictures else SPECTROGRAMS if len(inputs) == 1 and of_sounds else None
-    wanted = {SPECTROGRAMS if key.endswith("_masks") else PICTURES for key in asked}
+    kind = _kind(inputs)
+    wanted = {SPECTROGRAMS if key.endswith("_masks") else PICTURES for key in asked if key != "dropout"}
     if kind is None or wanted - {kind}:
-        remedy = {PICTURES: "photo, or null", SPECTROGRAMS: "spec, or null", None: "null"}[kind]
-        are = kind or "neither pictures nor spectrograms"
+        remedy = {PICTURES: "photo, or null", SPECTROGRAMS: "spec, or null", VECTORS: "dropout, or null", None: "null"}[
+            kind
+        ]
+        wanted = wanted or {"numbers"}
+        are = "neither pictures nor spectrograms" if kind in (None, VECTORS) else kind
         raise UserError(
             f"{_setting(value)} changes {' and '.join(sorted(wanted))} but examples of data={name} are {are}",
             f"set `train.augment` to {remedy}.",
         )
+
+
+def _kind(inputs: Mapping[str, InputSpec]) -> str | None:
+    """Return of what kind examples are; None: of one that no change is for."""
+    spec = next(iter(inputs.values()))
+    if len(inputs) > 1:
+        return None
+    if len(spec.shape) == 3 and spec.kind == "bytes" and spec.shape[0] in (1, 3):
+        return PICTURES
+    if len(spec.shape) == 3 and spec.kind == "floats" and spec.shape[0] == 1:
+        return SPECTROGRAMS
+    return VECTORS if len(spec.shape) == 1 and spec.kind == "floats" else None
 
 
 def _crop(key: str, value: object) -> Crop:
@@ -83,6 +129,19 @@ def _resized_crop(key: str, value: object) -> ResizedCrop:
         case [float() | int() as least, float() | int() as most] if 0 < least <= most <= 1:
             return ResizedCrop(float(least), float(most))
     raise UserError(f"{key}={value} must be the smallest and the largest part of the area, such as [0.08,1].")
+
+
+def _affine(key: str, value: object) -> Affine:
+    match value:
+        case [float() | int() as degrees, float() | int() as stretch] if 0 <= degrees <= 180 and 0 <= stretch < 1:
+            return Affine(float(degrees), float(stretch))
+    raise UserError(f"{key}={value} must be the largest angle in degrees and the stretch below 1, such as [20,0.3].")
+
+
+def _dropout(key: str, value: object) -> Dropout:
+    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < 1:
+        raise UserError(f"{key}={value} must be a probability from 0 to below 1, such as 0.1.")
+    return Dropout(float(value))
 
 
 def _jitter(key: str, value: object) -> Jitter:
@@ -107,12 +166,14 @@ def _masks(dim: int) -> Callable[[str, object], Masks]:
     return make
 
 
-# In the order in which they are made, which is that of RFS and MetaOptNet.
+# In the order in which they are made, which for photographs is that of RFS and MetaOptNet.
 CHANGES: Mapping[str, Callable[[str, object], Augmentation]] = {
+    "affine": _affine,
     "crop": _crop,
     "resized_crop": _resized_crop,
     "jitter": _jitter,
     "flip": _flip,
     "frequency_masks": _masks(2),
     "time_masks": _masks(3),
+    "dropout": _dropout,
 }

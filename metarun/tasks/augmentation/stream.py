@@ -1,5 +1,6 @@
 """A stream whose examples are changed at random, each by a key of its own."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -25,15 +26,21 @@ class AugmentedStream:
     Args:
         stream: whose examples are single tensors.
         changes: made in this order, by name.
-        seed: of the random numbers.
+        seed: of the random numbers, and further words if streams of one seed are to differ.
+        keeps_first: leave the first support example of each class as it is: tasks whose classes are single examples
+            have it once, and changed copies in all other places.
     """
 
-    def __init__(self, stream: TaskStream, changes: Mapping[str, Augmentation], seed: int) -> None:
+    def __init__(
+        self, stream: TaskStream, changes: Mapping[str, Augmentation], *seed: object, keeps_first: bool = False
+    ) -> None:
         self.stream = stream
         self.shape: TaskShape = stream.shape
         self.available = stream.available
         self.floor_vectors: FloorVectors = stream.floor_vectors
-        self._changes = [(root_key("augment", name, seed), change) for name, change in changes.items()]
+        self._changes = [(root_key("augment", name, *seed), change) for name, change in changes.items()]
+        self._keeps_first = keeps_first
+        self._identity = f"{[*changes.items()]}|{seed}"
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1` with changed examples."""
@@ -46,11 +53,12 @@ class AugmentedStream:
 
     def _changed(self, tasks: TaskBatch, numbers: Tensor) -> TaskBatch:
         keys = 2 * numbers.to(tasks.device)
-        return replace(
-            tasks,
-            support_x=self._change(tasks.support_x, keys),
-            query_x=self._change(tasks.query_x, keys + 1),
-        )
+        support_x, query_x = self._change(tasks.support_x, keys), self._change(tasks.query_x, keys + 1)
+        if self._keeps_first:
+            assert isinstance(tasks.support_x, Tensor)
+            first = slice(None, None, self.shape.shot)  # examples are by class
+            support_x[:, first] = tasks.support_x[:, first]
+        return replace(tasks, support_x=support_x, query_x=query_x)
 
     def _change(self, x: Inputs, numbers: Tensor) -> Tensor:
         """Return (T, n, *shape) changed examples of T tasks; (T,) numbers of their support or query sets."""
@@ -62,5 +70,6 @@ class AugmentedStream:
         return changed.reshape(x.shape)
 
     def hash(self, count: int) -> str:
-        """Return the hash of the tasks, which augmentation leaves as they are."""
-        return self.stream.hash(count)
+        """Return the hash of the tasks, which augmentation leaves as they are unless it makes their examples."""
+        found = self.stream.hash(count)
+        return hashlib.sha256(f"{found}|{self._identity}".encode()).hexdigest() if self._keeps_first else found
