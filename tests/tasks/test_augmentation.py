@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,12 @@ from metarun.data.cache import apply_storage
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks.augmentation import AugmentedStream, augmentations
+from metarun.tasks.augmentation.numbers import Dropout
 from metarun.tasks.augmentation.photographs import (
     BRIGHTNESS,
     CONTRAST,
     SATURATION,
+    Affine,
     Crop,
     Flip,
     Jitter,
@@ -23,7 +27,7 @@ from metarun.tasks.augmentation.settings import CHANGES, PRESETS
 from metarun.tasks.augmentation.spectrograms import Masks
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
-from metarun.tasks.rng import split_key
+from metarun.tasks.rng import split_key, uniform
 from tests.support.synthetic import make_dataset
 
 CPU = torch.device("cpu")
@@ -49,6 +53,39 @@ def test_a_crop_is_a_part_of_the_padded_picture_and_every_part_occurs():
     parts = {(i, j): padded[:, i : i + 9, j : j + 7] for i in range(5) for j in range(5)}
     found = [next(place for place, part in parts.items() if torch.equal(part, each)) for each in changed]
     assert set(found) == set(parts)
+
+
+def test_an_affine_change_of_no_strength_keeps_pictures_and_one_of_90_degrees_turns_them():
+    x = pictures(3, height=8, width=8)
+    torch.testing.assert_close(Affine(0, 0)(x, keys(3)), x)
+    angle = 2 * uniform(keys(3), 4)[:, :1] - 1  # of the largest
+    changed = torch.cat([Affine(90 / float(angle[i]), 0)(x[i : i + 1], keys(3)[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(changed, x.rot90(1, (2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_affine_changes_agree_with_pillow():
+    x = pictures(1, 1, 16, 16)
+    angle, shear, wide, tall = (2 * uniform(keys(1), 4)[0] - 1).tolist()
+    angle, shear = math.radians(30) * angle, 0.2 * shear
+    c, s, a, b = math.cos(angle), math.sin(angle), 1 / (1 + 0.2 * wide), 1 / (1 + 0.2 * tall)
+    (p, q), (r, t) = (a * c, a * (shear * c - s)), (b * s, b * (shear * s + c))
+    middle = 8  # in Pillow's coordinates, whose origin is the corner of a pixel
+    matrix = (p, q, middle - (p + q) * middle, r, t, middle - (r + t) * middle)
+    theirs = Image.fromarray(x[0, 0].numpy()).transform(
+        (16, 16), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+    )
+    ours = Affine(30, 0.2)(x, keys(1))[0, 0]
+    inside = slice(5, 11)  # at the edges Pillow copies, torch fades
+    torch.testing.assert_close(ours[inside, inside], torch.tensor(np.array(theirs))[inside, inside], atol=1e-4, rtol=0)
+
+
+def test_dropout_sets_that_share_of_numbers_to_0_and_all_channels_of_a_pixel():
+    x = pictures(50) + 0.1
+    dropped = Dropout(0.3)(x, keys(50)) == 0
+    assert float(dropped.double().mean()) == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(dropped[:, 0], dropped[:, 2])
+    vectors = Dropout(0.3)(torch.ones(50, 40), keys(50))
+    assert float(vectors.mean()) == pytest.approx(0.7, abs=0.05)
 
 
 def test_padding_may_be_larger_than_the_picture():
@@ -215,9 +252,9 @@ def test_changes_are_made_in_the_order_of_the_papers():
 @pytest.mark.parametrize(
     ("value", "inputs", "said"),
     [
-        ("foto", PICTURES, "augment=foto is not one of photo, photo_resized, resized, spec. Did you mean 'photo'"),
-        (["photo"], PICTURES, "must be null, one of photo, photo_resized, resized, spec, or a mapping of changes"),
-        ({"flips": 0.5}, PICTURES, "augment.flips is not one of crop, .* Did you mean 'flip'"),
+        ("foto", PICTURES, "augment=foto is not one of photo, photo_resized, resized, spec, .*. Did you mean 'photo'"),
+        (["photo"], PICTURES, "must be null, one of photo, photo_resized, resized, spec, .*, or a mapping of changes"),
+        ({"flips": 0.5}, PICTURES, "augment.flips is not one of affine, crop, .* Did you mean 'flip'"),
         ({"crop": 0}, PICTURES, "train.augment.crop=0 must be a number of pixels"),
         ({"crop": True}, PICTURES, "train.augment.crop=True must be a number of pixels"),
         ({"resized_crop": [0.5, 0.1]}, PICTURES, r"resized_crop=\[0.5, 0.1\] must be the smallest and the largest"),
@@ -233,7 +270,10 @@ def test_changes_are_made_in_the_order_of_the_papers():
             "photo changes pictures but examples .*=mine are spectrograms; .* to spec, or null",
         ),
         ("spec", PICTURES, "spec changes spectrograms but examples of data=mine are pictures; .* to photo, or null"),
-        ("photo", VECTORS, "examples of data=mine are neither pictures nor spectrograms; set .* to null"),
+        ("photo", VECTORS, "examples of data=mine are neither pictures nor spectrograms; .* to dropout, or null"),
+        ({"affine": [200, 0]}, PICTURES, r"affine=\[200, 0\] must be the largest angle"),
+        ({"dropout": 1}, PICTURES, "dropout=1 must be a probability from 0 to below 1"),
+        ("dropout", TEXTS, "dropout changes numbers but examples of data=mine are neither"),
         ("spec", TEXTS, "examples of data=mine are neither pictures nor spectrograms; set .* to null"),
     ],
 )
