@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Rotation
 from metarun.config.instantiate import takes
 from metarun.config.key_origins import knob, set_by
 from metarun.config.schema import Config
@@ -114,6 +114,14 @@ def check_method(config: Config, algorithm: Algorithm) -> None:
         raise UserError(
             f"algo={algo} learns from examples without classes but task.labels={labels}{set_by('task.labels')}",
             "set `task.labels=none`.",
+        )
+    rotations = config["data"].get("rotations")
+    copies = rotations.get("train", 1) if isinstance(rotations, dict) else 1
+    if isinstance(algorithm, Rotation) and copies != 1:
+        raise UserError(
+            f"algo={algo} tells how a picture was turned but with data.rotations.train={copies} there are turned "
+            "pictures among the examples",
+            "set `data.rotations.train=1`.",
         )
     if labels != "classes" and takes("algo", config["algo"], "train_classes"):
         raise UserError(

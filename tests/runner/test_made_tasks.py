@@ -139,6 +139,10 @@ REFUSED = {
         ["algo=simclr", "task.labels=classes"],
         "algo=simclr learns from examples without classes but task.labels=classes; set `task.labels=none`",
     ),
+    "turned copies": (
+        ["algo=rotation", "data.rotations.train=4"],
+        "with data.rotations.train=4 there are turned pictures among the examples; set `data.rotations.train=1`",
+    ),
     "clusters": (["task.labels=clusters", "task.clusters=1"], "task.clusters=1 but it must be at least 6; raise"),
     "partitions": (["task.labels=clusters", "task.partitions=0"], "task.partitions=0 but it must be at least 1"),
     "within": (["task.labels=none", "task.within=x"], "train.within=x needs classes but `task.labels`"),
