@@ -13,7 +13,7 @@ from metarun.errors import UserError
 from metarun.evaluation.feature_cache import AT_ONCE, is_per_example
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.device import dtype_of
-from metarun.runner.model import build_algorithm
+from metarun.runner.model import build_method
 from metarun.runner.run_inputs import inputs_of_run
 from metarun.runner.stored_config import stored_config
 from metarun.system.inputs import Inputs
@@ -67,7 +67,7 @@ class EmbeddingRun:
                 "use a run on data of that shape.",
             )
         config = stored_config(self._run, ())
-        algorithm = build_algorithm(config, self._source, self._device, dtype_of(config["precision"]))
+        algorithm = build_method(config, self._source, self._device, dtype_of(config["precision"]))
         load_weights(algorithm, self._weights, self._run.best)
         backbone = algorithm.eval().get_submodule("backbone")
         # Any tasks will do: the stream only reads the examples.

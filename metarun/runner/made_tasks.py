@@ -62,10 +62,8 @@ def made_stream(
         UserError: the data have no classes, are several data sets, or cannot serve such tasks.
     """
     labels, data = labels_of(config), source.data
-    setting = f"task.labels={labels}{set_by('task.labels')}"
-    if not isinstance(data, ClassDataset):
-        what = "several data sets" if source.kind == "classification" else "regression"
-        raise UserError(f"{setting} makes classes of one data set but data={source.name} is {what}", "use another.")
+    check_data(config, source)
+    assert isinstance(data, ClassDataset)
     if split == "train":
         check_drawn(shape, labels)
     shape = without_labels(shape, labels)
@@ -77,6 +75,18 @@ def made_stream(
     stream = ClassTaskStream(data, split, shape, seed, device, dtype, made=made)
     check_tasks(stream)
     return _with_views(config, source, stream, split, seed) if labels == "none" else stream
+
+
+def check_data(config: Config, source: TaskSource) -> None:
+    """Raise a UserError if `task.labels` asks for classes that cannot be made of these data."""
+    labels = labels_of(config)
+    if labels != "classes" and not isinstance(source.data, ClassDataset):
+        what = "several data sets" if source.kind == "classification" else source.kind
+        raise UserError(
+            f"task.labels={labels}{set_by('task.labels')} makes classes of one data set but data={source.name} is "
+            f"{what}",
+            "set `task.labels=classes` or use other data.",
+        )
 
 
 def _with_views(config: Config, source: TaskSource, stream: ClassTaskStream, split: Split, seed: int) -> TaskStream:

@@ -21,7 +21,7 @@ from metarun.runner.continuation import continue_shorter
 from metarun.runner.embedding_path import with_embedding_path
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
-from metarun.runner.made_tasks import check_method, labels_of
+from metarun.runner.made_tasks import check_data, check_method, labels_of
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.policy_runs import make_policy_training
 from metarun.runner.record import describe_training
@@ -130,6 +130,7 @@ def _checkpoint_record(parts: Parts, training: Training, diverged_at: int) -> Re
 
 def _make_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
+    check_data(parts.config, parts.source)
     if isinstance(parts.source, EnvironmentSource):
         return make_policy_training(parts, ranks)
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape

@@ -139,10 +139,6 @@ REFUSED = {
         ["algo=simclr", "task.labels=classes"],
         "algo=simclr learns from examples without classes but task.labels=classes; set `task.labels=none`",
     ),
-    "turned copies": (
-        ["algo=rotation", "data.rotations.train=4"],
-        "with data.rotations.train=4 there are turned pictures among the examples; set `data.rotations.train=1`",
-    ),
     "clusters": (["task.labels=clusters", "task.clusters=1"], "task.clusters=1 but it must be at least 6; raise"),
     "partitions": (["task.labels=clusters", "task.partitions=0"], "task.partitions=0 but it must be at least 1"),
     "within": (["task.labels=none", "task.within=x"], "train.within=x needs classes but `task.labels`"),
@@ -154,6 +150,13 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(case):
     words, sentence = REFUSED[case]
     with pytest.raises(UserError, match=sentence):
         trained(parts_of(make_dataset(), *words))
+
+
+def test_rotation_is_refused_if_turned_pictures_are_among_the_examples():
+    parts = parts_of(make_dataset(), "algo=rotation")
+    parts.config["data"]["rotations"] = {"train": 4}
+    with pytest.raises(UserError, match=r"with data.rotations.train=4 there are turned pictures .*; set `data.rot"):
+        check_method(parts.config, parts.algorithm)
 
 
 def test_functions_have_no_classes_to_make():

@@ -136,7 +136,7 @@ def test_shares_of_queries_are_those_of_dirichlet_2():
 def test_tasks_of_unequal_queries_keep_their_number_and_share_no_example(imbalance):
     tasks = stream(imbalance=imbalance, query=3)
     batch = tasks.draw(0, 200)
-    assert batch.support_y.shape == batch.query_y.shape[:1] + (12,) == (200, 12)
+    assert batch.support_y.shape == (*batch.query_y.shape[:1], 12) == (200, 12)
     rows, queries = tasks.rows(0, 200)
     counts = shots_of(batch.query_y, 4)
     assert torch.equal((queries >= 0).sum(2), counts)
