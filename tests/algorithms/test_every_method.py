@@ -12,10 +12,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from metarun.algorithms import PolicyMethod
 from metarun.algorithms.reptile import interleave_classes
 from metarun.backbones import NORMS
 from metarun.config.compose import resolve
 from metarun.config.folder import config_dir
+from metarun.config.instantiate import import_by_name
 from metarun.config.schema import register
 from metarun.data import Glyphs
 from metarun.errors import Interrupted, UserError
@@ -29,7 +31,15 @@ from tests.support.reference import import_learn2learn
 
 pytestmark = pytest.mark.slow
 REGRESSION = ("attentive_np", "cnp", "transformer_np")  # alone; tests/algorithms/test_neural_processes.py
-ALGOS = sorted(path.stem for path in (Path(config_dir()) / "algo").glob("*.yaml") if path.stem not in REGRESSION)
+
+
+def acts(path: Path) -> bool:
+    """Whether a method is of reinforcement learning: tests/algorithms/test_maml_rl.py and its neighbours."""
+    return issubclass(import_by_name(OmegaConf.load(path).algo["_target_"]), PolicyMethod)
+
+
+FILES = [path for path in (Path(config_dir()) / "algo").glob("*.yaml") if path.stem not in REGRESSION]
+ALGOS = sorted(path.stem for path in FILES if not acts(path))
 # RelationNet's module compares pairs, and learn2learn passes queries without support: both refuse these two norms.
 COMBINATIONS = [
     (algo, norm)

@@ -23,6 +23,7 @@ REFUSALS = (
     "takes one array of numbers but",
     "needs features that are a map",
     "is regression",
+    "has no environments",
 )
 
 
