@@ -114,6 +114,10 @@ class Navigation2D:
         reward = -squared if self.reward == "squared" else -squared.sqrt()
         return position, position, reward, offset.abs().amax(-1) < GOAL_REGION
 
+    def goals_in_plane(self, parameters: Any) -> Any:
+        """Return (T, 2) the goals, in the plane of the observations."""
+        return parameters
+
     def best_action(self, parameters: Any, observation: Any) -> Any:
         """Return the action that comes closest to the goal: no policy has a higher return."""
         return ((parameters[:, None] - observation) / MAX_STEP).clamp(-1, 1)

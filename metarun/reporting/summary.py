@@ -61,6 +61,10 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     table.add_row("by step", _curve(by_step, record.get("steps_asked")))
     if record.get(metric.floor) is not None:
         table.add_row("floor", f"{metric.text(record[metric.floor])} ({floor_text(record)}, same tasks)")
+    if record.get("oracle_return") is not None:
+        table.add_row("oracle", f"{metric.text(record['oracle_return'])} (a policy that knows the task, same tasks)")
+    if record.get("trajectories_by_step"):
+        table.add_row("trajectories", _curve([f"{count:,}" for count in record["trajectories_by_step"]], None))
     if record.get(RIDGE_FLOOR) is not None:
         table.add_row("ridge floor", f"{metric.text(record[RIDGE_FLOOR])} ({RIDGE_IS}, same tasks)")
     for kind, queries in QUERIES.items():

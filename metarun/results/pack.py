@@ -21,7 +21,16 @@ WEIGHTS = "weights.safetensors"
 CARD = "README.md"
 REQUIRED = ("config.yaml", "result.json", WEIGHTS)
 OPTIONAL = (
-    *(CARD, "environment.json", "curve.csv", "tasks.parquet", "classes.json", "examples.npz", "inputs.npz"),
+    *(
+        CARD,
+        "environment.json",
+        "curve.csv",
+        "tasks.parquet",
+        "classes.json",
+        "examples.npz",
+        "inputs.npz",
+        "paths.npz",
+    ),
     "looks.jsonl",
 )
 NAMES = frozenset((MANIFEST, checksums.NAME, *REQUIRED, *OPTIONAL))

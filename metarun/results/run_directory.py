@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from metarun.errors import UserError, printable
-from metarun.results import checksums, example_tasks, provenance
+from metarun.results import checksums, example_tasks, plane_paths, provenance
 from metarun.results.example_tasks import ExampleTask
+from metarun.results.plane_paths import PlanePaths
 from metarun.results.records import MAX_BYTES, Record, read_result
 from metarun.results.test_uses import record_test_use
 from metarun.system.atomic_write import _as_json, write_bytes, write_csv, write_json, write_parquet, write_text
@@ -38,6 +39,7 @@ class RunDirectory:
         self.tasks = path / "tasks.parquet"
         self.examples = path / "examples.npz"
         self.classes = path / "classes.json"
+        self.paths = path / "paths.npz"
         self.inputs = path / "inputs.npz"
         self.best = path / "best.pt"
         self.last = path / "last.pt"
@@ -50,7 +52,16 @@ class RunDirectory:
     @property
     def recorded(self) -> tuple[Path, ...]:
         """The files whose checksums are stored, except `result.json`."""
-        return self.config, self.environment, self.curve, self.tasks, self.classes, self.examples, self.inputs
+        return (
+            self.config,
+            self.environment,
+            self.curve,
+            self.tasks,
+            self.classes,
+            self.examples,
+            self.paths,
+            self.inputs,
+        )
 
     @property
     def is_locked(self) -> bool:
@@ -161,6 +172,11 @@ class RunDirectory:
         if figures:
             write_bytes(self.classes, _as_json(figures).encode())
 
+    def write_paths(self, paths: list[PlanePaths]) -> None:
+        """Write trajectories in the plane, unless there are none."""
+        if paths:
+            plane_paths.save(self.paths, paths)
+
     def write_result(self, record: Record) -> None:
         """Write the record, which ends the run, and the checksums of its files.
 
@@ -183,7 +199,7 @@ class RunDirectory:
     def clear(self) -> None:
         """Remove the results and checkpoints, the record first."""
         files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks)
-        for path in (*files, self.classes, self.examples, self.inputs, self.checksums):
+        for path in (*files, self.classes, self.examples, self.paths, self.inputs, self.checksums):
             path.unlink(missing_ok=True)
 
 

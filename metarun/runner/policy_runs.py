@@ -12,6 +12,7 @@ from metarun.config.key_origins import set_by
 from metarun.data.contents import log_contents
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
+from metarun.evaluation.plane import paths_in_plane
 from metarun.evaluation.returns import evaluate_returns, oracle_returns
 from metarun.loggers.terminal import Screen
 from metarun.results.metrics import RETURN
@@ -112,6 +113,7 @@ def test_policy(
         **describe_conditions(parts),
     }
     record = {"id": run.id, "status": "done", **trained, **tested}
+    run.write_paths(paths_in_plane(parts.policy_method, stream, steps))
     return run.finish(record, task_columns(found), [], training)
 
 

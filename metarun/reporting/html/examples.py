@@ -41,7 +41,8 @@ class ShownTask:
         strip: the CSS class of the pictures' strip; "": examples are texts.
         columns: names of the texts, if they are columns of a row.
         axes: of a spectrogram, or of charts along one of several inputs; (): there are none.
-        charts: of each target, in regression.
+        charts: of each target, in regression; of the trajectories of a policy.
+        note: what the charts show, if they are of trajectories.
     """
 
     rows: tuple[tuple[str, list[Shown], list[Shown]], ...] = ()
@@ -49,6 +50,7 @@ class ShownTask:
     columns: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
     charts: tuple[Markup, ...] = ()
+    note: str = ""
 
     @property
     def queries(self) -> list[Shown]:

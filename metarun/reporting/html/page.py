@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from metarun.reporting.configurations import configurations
 from metarun.reporting.html.examples import ShownTask, Strips, shown
+from metarun.reporting.html.paths import NOTE, draw_paths
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.reporting.tables.render import Best
 from metarun.results.metrics import figure
@@ -93,9 +94,18 @@ def _shipped(name: str) -> str:
 
 def _examples(setting: Setting, strips: Strips) -> list[tuple[str, int, list[ShownTask]]]:
     """The name, colour and example tasks of each run of a setting."""
-    return [
-        (run.name, run.colour, [shown(task, strips) for task in run.examples]) for run in setting.runs if run.examples
+    found = [
+        (
+            run.name,
+            run.colour,
+            [
+                *(shown(task, strips) for task in run.examples),
+                *(ShownTask(charts=(draw_paths(task),), note=NOTE) for task in run.paths),
+            ],
+        )
+        for run in setting.runs
     ]
+    return [each for each in found if each[2]]
 
 
 def _provenance(record: Record) -> list[tuple[str, str]]:

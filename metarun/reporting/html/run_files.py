@@ -16,6 +16,8 @@ from metarun.results import checksums as sums
 from metarun.results.class_figures import ClassFigures, read_classes
 from metarun.results.example_tasks import ExampleTask, load
 from metarun.results.metrics import ACCURACY, figure, metric_of
+from metarun.results.plane_paths import PlanePaths
+from metarun.results.plane_paths import load as load_paths
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record, figures_by_step
 from metarun.results.run_directory import MORE, RunDirectory
@@ -39,6 +41,7 @@ class DrawnRun:
         curve: the rows of curve.csv; None for `metarun test`.
         examples: a few example tasks.
         classes: the figures of single classes; None if unknown.
+        paths: a few tasks in the plane, in reinforcement learning.
     """
 
     record: Record
@@ -50,6 +53,7 @@ class DrawnRun:
     curve: pd.DataFrame | None
     examples: list[ExampleTask]
     classes: ClassFigures | None = None
+    paths: Sequence[PlanePaths] = ()
 
 
 def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
@@ -71,7 +75,8 @@ def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
     curve = attempt(run.curve, _curve, None)
     examples = attempt(run.examples, load, [])
     classes = attempt(run.classes, read_classes, None)
-    return DrawnRun(record, figure(record), name, colour, by_step, confidence, curve, examples, classes), errors
+    paths = attempt(run.paths, load_paths, [])
+    return DrawnRun(record, figure(record), name, colour, by_step, confidence, curve, examples, classes, paths), errors
 
 
 def read_all(records: Sequence[Record], name: str, colour: int) -> tuple[DrawnRun, list[str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metarun.reporting.configurations import Configuration, marked_name, setting_title
-from metarun.reporting.html.axes import TINY
+from metarun.reporting.html.axes import TINY, widened
 from metarun.reporting.html.chart import Chart
 from metarun.reporting.html.charts import (
     Histogram,
@@ -21,7 +21,7 @@ from metarun.reporting.html.comparison import charts_over_settings, compared_cha
 from metarun.reporting.html.probabilities import class_table, probability_table
 from metarun.reporting.html.run_files import DrawnRun, Floats, read_all
 from metarun.reporting.pairwise import compare_all, headline
-from metarun.results.metrics import best_floor, metric_of
+from metarun.results.metrics import RETURN, best_floor, metric_of
 from metarun.results.records import Record, excludes_diverged
 from metarun.results.statistics import calibration, mean_and_ci95
 from metarun.system.ranges import ends
@@ -121,7 +121,8 @@ def _adaptation(tested: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
         times = [ms * step / steps for step in range(steps + 1)] if steps else [ms]
         by_steps.append(Series(run.name, run.colour, range(steps + 1), means, half))
         by_time.append(Series(run.name, run.colour, times, means, half))
-    style = {"limits": (0.0, metric.scale * metric.max_value), "reference": _floor([run.record for run, _ in tested])}
+    limits = (metric.scale * metric.min_value, metric.scale * metric.max_value)
+    style = {"limits": limits, "reference": _floor([run.record for run, _ in tested])}
     if any(len(each.x) > 1 for each in by_steps):
         yield Chart(
             "Adaptation by step",
@@ -174,7 +175,7 @@ def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
     metric = metric_of(first)
     unbounded = math.isinf(metric.max_value)
     finals = [by_step[-1] for _, by_step in tested]
-    edges = _error_edges(finals) if unbounded else _accuracy_edges(finals, first)
+    edges = _edges(finals, first)
     rows = []
     for (run, _), values in zip(tested, finals, strict=True):
         ranked = np.sort(values)[:: 1 if metric.higher_is_better else -1]
@@ -185,8 +186,17 @@ def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
         rows.append(Histogram(run.name, note, run.colour, counts.tolist(), marked.tolist(), mean))
     note = "After the last step. Solid: the worst 5 % of the tasks, with their mean; vertical line: the overall mean."
     if unbounded:
-        note += " The last bar includes errors beyond the axis."
+        both = metric is RETURN
+        note += " The first and the last bar include" if both else " The last bar includes"
+        note += " returns beyond the axis." if both else " errors beyond the axis."
     return Chart("Task by task", histograms(rows, edges, metric.axis), note)
+
+
+def _edges(finals: Sequence[Floats], record: Record) -> list[float]:
+    metric = metric_of(record)
+    if metric is RETURN:
+        return _return_edges(finals)
+    return _error_edges(finals) if math.isinf(metric.max_value) else _accuracy_edges(finals, record)
 
 
 def _accuracy_edges(finals: Sequence[Floats], record: Record) -> list[float]:
@@ -197,6 +207,14 @@ def _accuracy_edges(finals: Sequence[Floats], record: Record) -> list[float]:
     together = math.ceil((highest - lowest + 1) / BINS)
     bins = math.ceil((highest - lowest + 1) / together)
     return [(highest + 0.5 - (bins - i) * together) * level for i in range(bins + 1)]
+
+
+def _return_edges(finals: Sequence[Floats]) -> list[float]:
+    """Bins from the worst returns to the best, without a few outliers."""
+    low = min(float(np.quantile(values, 0.02)) for values in finals)
+    high = max(float(np.quantile(values, 0.98)) for values in finals)
+    low, high = widened(low, high, 0.0)
+    return [low + (high - low) * i / BINS for i in range(BINS + 1)]
 
 
 def _error_edges(finals: Sequence[Floats]) -> list[float]:

@@ -1,0 +1,58 @@
+"""Trajectories in the plane of a few meta-test tasks, saved for the report."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarun.results import checksums
+from metarun.system.atomic_write import write_bytes
+
+TASKS = 3
+TRAJECTORIES = 5  # of each policy
+PANELS = 4  # policies: before adaptation and after the first steps
+POINTS = 100  # of a trajectory; longer ones are thinned
+MAX_UNPACKED_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class PlanePaths:
+    """One task in the plane.
+
+    Args:
+        goal: (2,) where trajectories should go.
+        positions: (panels, trajectories, points, 2) before adaptation and after each step; NaN after the end.
+    """
+
+    goal: NDArray[np.float32]
+    positions: NDArray[np.float32]
+
+
+def save(path: Path, tasks: list[PlanePaths]) -> None:
+    """Write the tasks atomically, as arrays of numbers, so that reading them cannot run code."""
+    content = BytesIO()
+    goals, positions = np.stack([task.goal for task in tasks]), np.stack([task.positions for task in tasks])
+    np.savez_compressed(content, goals=goals.astype(np.float32), positions=positions.astype(np.float32))
+    write_bytes(path, content.getvalue())
+
+
+def load(path: Path) -> list[PlanePaths]:
+    """Read what `save` wrote.
+
+    Raises:
+        UserError: the file is damaged or has another format.
+    """
+    with checksums.reading(path, "delete it, or run it again with force=true."):
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if sum(entry.file_size for entry in arrays.zip.infolist()) > MAX_UNPACKED_BYTES:
+                raise ValueError("it unpacks to too many bytes")
+            goals, positions = arrays["goals"], arrays["positions"]
+        numbers = all(each.dtype == np.float32 for each in (goals, positions))
+        if not numbers or positions.ndim != 5 or positions.shape[-1] != 2 or goals.shape != (len(positions), 2):
+            raise ValueError("its arrays do not match")
+        known = np.nan_to_num(positions, nan=0.0, posinf=np.inf, neginf=-np.inf)  # NaN is after the end
+        if not np.isfinite(goals).all() or not np.isfinite(known).all() or not positions.size:
+            raise ValueError("its positions are no numbers")
+    return [PlanePaths(goal, each) for goal, each in zip(goals, positions, strict=True)]
