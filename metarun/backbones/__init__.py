@@ -5,6 +5,7 @@ from metarun.backbones.bag import Bag
 from metarun.backbones.bfloat16 import compute_in_bfloat16, match_precision, upcast
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.functional import embed_with_weights
+from metarun.backbones.language_model import CausalLM
 from metarun.backbones.mlp import MLP
 from metarun.backbones.module import Module
 from metarun.backbones.norm import NORMS, Norm, norm_weights
@@ -21,6 +22,7 @@ __all__ = [
     "NORMS",
     "Backbone",
     "Bag",
+    "CausalLM",
     "Conv4",
     "HasFeatureMap",
     "Module",

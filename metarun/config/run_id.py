@@ -21,7 +21,7 @@ _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.tasks.vectorize.How`, w
 
 # Modules whose classes take no path; importing them would load torch.
 _WITHOUT_PATHS = ("metarun.algorithms.", "metarun.backbones.", "metarun.loggers.")
-_WITH_WEIGHTS = "metarun.backbones.encoders."  # but for these, which come with a file
+_WITH_WEIGHTS = ("metarun.backbones.encoders.", "metarun.backbones.CausalLM")  # but for these, which come with files
 
 
 def run_id(config: Config) -> str:

@@ -110,7 +110,7 @@ def test_a_recipe_sets_only_keys_that_exist(path: Path) -> None:
 def test_learn2learns_methods_get_the_same_config_as_ours(method: str, data: str) -> None:
     ours, theirs = (dict(composed(f"algo={algo}", f"data={data}", "task.way=20")) for algo in (method, f"l2l_{method}"))
     for config in (ours, theirs):
-        config["algo"] = {key: v for key, v in config["algo"].items() if key not in ("_target_", "recompute")}
+        config["algo"] = {key: v for key, v in config["algo"].items() if key not in OURS}
         del config["chosen"]
     assert theirs == ours
 
