@@ -71,7 +71,7 @@ class Prompt(Stepless):
         model = self.backbone
         answers = [model.tokens(f" {label}\n") for label in self._labels(way)]
         texts, labels = model.texts(support_x), support_y.tolist()
-        shared = model.begin + model.tokens(self.instruction)
+        shared = [*model.begin, *model.tokens(self.instruction)]
         for i in interleave_classes(support_y, way).tolist():
             shared += self._question(texts[i]) + answers[labels[i]]
         questions = [self._question(text) for text in model.texts(query_x)]

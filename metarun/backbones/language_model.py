@@ -56,14 +56,14 @@ class CausalLM(Backbone):
 
     def forward(self, x: Tensor | dict[str, Tensor]) -> Tensor:
         """Map bytes and a mask (n, length) to (n, features)."""
-        tokens = [self.begin + self.tokens(text) for text in self.texts(x)]
+        tokens = [[*self.begin, *self.tokens(text)] for text in self.texts(x)]
         ids, mask = self._padded(tokens)
         found = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True)
         hidden: Tensor = found.hidden_states[-1]
         return masked_mean(hidden, mask)
 
     @property
-    def begin(self) -> list[int]:
+    def begin(self) -> Sequence[int]:
         """The token with which texts begin, if the model has one."""
         first = self.tokenizer.bos_token_id
         return [] if first is None else [first]

@@ -31,6 +31,7 @@ from tests.support.reference import import_learn2learn
 
 pytestmark = pytest.mark.slow
 REGRESSION = ("attentive_np", "cnp", "transformer_np")  # alone; tests/algorithms/test_neural_processes.py
+OTHER_DATA = (*REGRESSION, "prompt")  # texts alone; tests/algorithms/test_prompt.py
 
 
 def acts(path: Path) -> bool:
@@ -38,7 +39,7 @@ def acts(path: Path) -> bool:
     return issubclass(import_by_name(OmegaConf.load(path).algo["_target_"]), PolicyMethod)
 
 
-FILES = [path for path in (Path(config_dir()) / "algo").glob("*.yaml") if path.stem not in REGRESSION]
+FILES = [path for path in (Path(config_dir()) / "algo").glob("*.yaml") if path.stem not in OTHER_DATA]
 ALGOS = sorted(path.stem for path in FILES if not acts(path))
 # RelationNet's module compares pairs, and learn2learn passes queries without support: both refuse these two norms.
 COMBINATIONS = [

@@ -17,7 +17,7 @@ QUERIES = {"texts": ["alarm?", "a table"]}
 class Notes(CausalLM):
     """Tokens are characters; the log-likelihood of an answer is minus its place, and 10 less without content."""
 
-    begin = [2]
+    begin = (2,)
 
     def __init__(self):
         nn.Module.__init__(self)

@@ -24,6 +24,7 @@ REFUSALS = (
     "needs features that are a map",
     "is regression",
     "has no environments",
+    "needs a language model but",
 )
 
 

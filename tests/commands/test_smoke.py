@@ -10,7 +10,7 @@ from metarun.cli import main as cli
 from metarun.config.folder import config_dir
 
 NEURAL_PROCESSES = ("attentive_np", "cnp", "transformer_np")  # regression alone
-ALGOS = sorted({path.stem for path in (config_dir() / "algo").glob("*.yaml")} - set(NEURAL_PROCESSES))
+ALGOS = sorted({path.stem for path in (config_dir() / "algo").glob("*.yaml")} - {*NEURAL_PROCESSES, "prompt"})
 REGRESSION = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia", *NEURAL_PROCESSES)
 
 

@@ -20,6 +20,7 @@ CONF = config_dir()
 GROUPS = ("algo", "data", "backbone", "task", "experiment", "debug", "logger")
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+OURS = ("_target_", "recompute", "adapt", "adapt_rank", "adapt_alpha")  # what learn2learn's methods do not have
 RECIPES = sorted((CONF / "recipe").glob("*.yaml"))  # recipe/maml_omniglot.yaml
 
 
@@ -120,7 +121,7 @@ def test_every_method_that_learns_has_a_recipe(data: str) -> None:
     algos = {path.stem for path in (CONF / "algo").glob("*.yaml")}
     recipes = {algo: f"{algo.removeprefix('l2l_')}_{data}.yaml" for algo in algos}
     without = {algo for algo in algos if not (CONF / "recipe" / recipes[algo]).is_file()}
-    without -= {"attentive_np", "cnp", "transformer_np"}  # regression alone
+    without -= {"attentive_np", "cnp", "transformer_np", "prompt"}  # regression alone, and texts alone
     without -= {"rotation", "simclr"}  # whose papers have neither
     assert without <= {"nearest_centroid", "metaoptnet", "in_context"}, (
         "a floor does not learn, and MetaOptNet's paper has no Omniglot"
