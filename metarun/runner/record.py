@@ -207,7 +207,10 @@ def describe_conditions(parts: Parts) -> Record:
 def _encoder(parts: Parts) -> Record:
     """Return the record's keys about a pre-trained encoder; empty if there is none."""
     encoder = parts.encoder
-    return {} if encoder is None else {"external_data": encoder.saw, "encoder_hash": encoder.hash}
+    if encoder is not None:
+        return {"external_data": encoder.saw, "encoder_hash": encoder.hash}
+    saw = getattr(getattr(parts.algorithm, "backbone", None), "saw", None)  # of a language model
+    return {} if saw is None else {"external_data": saw}
 
 
 def check_diverged(found: Evaluation) -> None:
