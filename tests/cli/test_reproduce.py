@@ -86,3 +86,11 @@ def test_what_cannot_be_done_is_said(words, message, metarun, trains):
     code, _, stderr = metarun("reproduce", *words)
     assert code == 2
     assert message in stderr
+
+
+@pytest.mark.slow
+def test_training_runs_as_the_command_that_a_user_would_type(tmp_path):
+    overrides = ["algo=nearest_centroid", "data=sinusoid", f"results_dir={tmp_path}"]
+    assert reproduce._train(overrides) == 2, "no regression"
+    assert reproduce._train(["algo=nearest_centroid", "test.tasks=2", f"results_dir={tmp_path}"]) == 0
+    assert list(tmp_path.glob("runs/nearest_centroid-glyphs-*/result.json"))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from metarun.reporting.plots.training import draw_training
 from metarun.reporting.reference.experiments import experiments, stored_runs
 from metarun.reporting.reference.keep import keep
-from metarun.reporting.reference.tables import finished, result_rows
+from metarun.reporting.reference.tables import TrainingCurve, finished, result_rows
 from metarun.reporting.reference.verdicts import Verdict, verdicts
 from metarun.results.metrics import ACCURACY, MSE
 from metarun.results.run_directory import RunDirectory
@@ -106,3 +107,12 @@ def test_every_kept_row_is_of_an_experiment_and_small():
     known = {each.seedless for each in experiments().values()}
     assert set(stored_runs(KEPT)) <= known
     assert all(path.stat().st_size < 1_000_000 for path in KEPT.rglob("*"))
+
+
+def test_every_experiment_has_a_panel_with_a_line_per_seed_and_the_published_figure():
+    curve = TrainingCurve(ACCURACY, [1, 2], [1.0, 2.0], [0.5, 0.9])
+    error = TrainingCurve(MSE, [1, 2], [1.0, 2.0], [0.5, 0.1])
+    figure = draw_training([("one", [curve, curve], 0.987), ("two", [error], None)])
+    one, two, _ = figure.axes
+    assert [list(line.get_ydata()) for line in one.lines] == [[50, 90], [50, 90], [98.7, 98.7]]
+    assert (two.get_title(), two.get_yscale(), len(two.lines)) == ("two", "log", 1)
