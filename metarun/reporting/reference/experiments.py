@@ -69,25 +69,26 @@ class StoredRun:
 @cache
 def experiments() -> Mapping[str, Experiment]:
     """Return all experiments by name."""
-    about = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     found = {}
-    for path in sorted((config_dir() / "experiment").glob("*.yaml")):
-        published = yaml.safe_load(path.read_text(encoding="utf-8")).get("published")
-        known = dict(about.get(path.stem, {"seedless": "", "hours": 0.0}))
-        protocol = protocols().get(known.pop("protocol", ""))
-        found[path.stem] = Experiment(path.stem, published=published, protocol=protocol, **known)
+    for name, about in sorted(yaml.safe_load(FILE.read_text(encoding="utf-8")).items()):
+        config = yaml.safe_load((config_dir() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8"))
+        protocol = protocols().get(about.pop("protocol", ""))
+        found[name] = Experiment(name, published=config.get("published"), protocol=protocol, **about)
     return found
 
 
 def stored_runs(folder: Path) -> Mapping[str, Sequence[StoredRun]]:
-    """Return the runs in a folder by their id without the seed, in the order of their seeds; damaged ones are named."""
+    """Return the trainings in a folder by their id without the seed, ordered by seed; damaged ones are named."""
     found: dict[str, list[tuple[int, StoredRun]]] = {}
     for path in sorted(folder.glob("*-*")):
         directory = RunDirectory(path)
         if directory.config.is_file():
             try:
                 record = directory.read_result()
-                seed, seedless = _seed_and_id(directory, record)
+                config = yaml.safe_load(directory.config.read_text(encoding="utf-8"))
+                if "run" in config:  # of `metarun test`
+                    continue
+                seed, seedless = _seed_and_id(config, record)
             except (UserError, OSError, ValueError, KeyError, yaml.YAMLError) as error:
                 print_skipped(error.problem if isinstance(error, UserError) else f"{path} ({error})")
                 continue
@@ -96,11 +97,9 @@ def stored_runs(folder: Path) -> Mapping[str, Sequence[StoredRun]]:
     return {name: [run for _, run in sorted(runs, key=lambda each: each[0])] for name, runs in found.items()}
 
 
-def _seed_and_id(directory: RunDirectory, record: Record | None) -> tuple[int, str]:
+def _seed_and_id(config: Mapping[str, Any], record: Record | None) -> tuple[int, str]:
+    """Return the seed of a run and its id without the seed, which a run of an earlier version does not have."""
     if record is not None and "seedless_id" in record:
         return int(record["seed"]), str(record["seedless_id"])
-    config = yaml.safe_load(directory.config.read_text(encoding="utf-8"))
-    if "run" in config:  # of `metarun test`
-        return 0, ""
-    plain = {key: value for key, value in config.items() if key not in ("defaults", "hydra")}
+    plain = {str(key): value for key, value in config.items() if key not in ("defaults", "hydra")}
     return int(config["seed"]), seedless_id(plain)
