@@ -49,7 +49,11 @@ class _Forward(Function):
     def vmap(info: Any, dims: tuple[int | None, ...], x: Tensor, *others: Any) -> Any:
         scale, shift, epsilon = others
         tasks = info.batch_size
-        folded = (_channels(x, dims[0], tasks), _numbers(scale, dims[1], tasks), _numbers(shift, dims[2], tasks))
+        folded = (
+            fold_maps(x, dims[0], tasks),
+            fold_numbers(scale, dims[1], tasks),
+            fold_numbers(shift, dims[2], tasks),
+        )
         y, mean, inverse = _Forward.apply(*folded, epsilon)  # type: ignore[no-untyped-call]
         statistics = (each.unflatten(0, (tasks, -1)) for each in (mean, inverse))
         return (y.unflatten(1, (tasks, -1)), *statistics), (1, 0, 0)
@@ -79,40 +83,72 @@ class _Backward(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         u, of_scale, of_shift = gradients
         g, x, scale, mean, inverse, g_h, g_sum = ctx.saved_tensors
-        over = (0, *range(2, x.ndim))
-        if torch.is_grad_enabled():  # for a third derivative, record how these depend on x and g
-            mean = x.mean(over)
-            centred = x - _broadcast(mean, x)
-            inverse = (centred.square().mean(over) + ctx.epsilon).rsqrt()
-            g_h, g_sum = (g * centred).sum(over) * inverse, g.sum(over)
-        count = x.numel() // len(mean)
-        u_x, u_h, u_sum = _Backward.apply(u, x, scale, mean, inverse, ctx.epsilon)  # type: ignore[no-untyped-call]
-        to_scale = inverse * ((u * g).sum(over) - (u_sum * g_sum + u_h * g_h) / count)
-        by_g = inverse * (of_scale - scale * inverse * u_h / count)
-        by_x = -inverse * (inverse * scale * to_scale + by_g * g_h) / count
-        to_x = torch.addcmul(_broadcast(-by_x * mean - by_g * g_sum / count, x), x, _broadcast(by_x, x))
-        to_x = torch.addcmul(torch.addcmul(to_x, g, _broadcast(by_g, x)), u_x, _broadcast(-inverse * g_h / count, x))
-        by_h = of_scale * inverse
-        to_g = torch.addcmul(_broadcast(of_shift - by_h * mean, x), x, _broadcast(by_h, x)) + u_x
-        return to_g, to_x, to_scale, None, None, None
+        numbers = (scale, mean, inverse, g_h, g_sum)
+        return (*second_derivative(u, of_scale, of_shift, g, x, *numbers, ctx.epsilon), None, None, None)
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], g: Tensor, x: Tensor, *others: Any) -> Any:
         *numbers, epsilon = others
         tasks = info.batch_size
-        folded = [_channels(maps, dim, tasks) for maps, dim in ((g, dims[0]), (x, dims[1]))]
-        folded += [_numbers(each, dim, tasks) for each, dim in zip(numbers, dims[2:5], strict=True)]
+        folded = [fold_maps(maps, dim, tasks) for maps, dim in ((g, dims[0]), (x, dims[1]))]
+        folded += [fold_numbers(each, dim, tasks) for each, dim in zip(numbers, dims[2:5], strict=True)]
         to_x, *to_numbers = _Backward.apply(*folded, epsilon)  # type: ignore[no-untyped-call]
         return (to_x.unflatten(1, (tasks, -1)), *(each.unflatten(0, (tasks, -1)) for each in to_numbers)), (1, 0, 0)
 
 
-def _channels(maps: Tensor, dim: int | None, tasks: int) -> Tensor:
+def second_derivative(
+    u: Tensor,
+    of_scale: Tensor,
+    of_shift: Tensor,
+    g: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    g_h: Tensor,
+    g_sum: Tensor,
+    epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the derivatives of the gradients of `batch_norm` with respect to g, x and scale.
+
+    Args:
+        u: gradient with respect to the gradient of x.
+        of_scale: gradient with respect to the gradient of scale.
+        of_shift: gradient with respect to the gradient of shift.
+        g: gradient with respect to the result.
+        x: (n, channels, ...).
+        scale: (channels), like the following.
+        mean: of x.
+        inverse: 1 / standard deviation of x.
+        g_h: the gradient of scale.
+        g_sum: the gradient of shift.
+        epsilon: added to the variance.
+    """
+    over = (0, *range(2, x.ndim))
+    if torch.is_grad_enabled():  # for a third derivative, record how these depend on x and g
+        mean = x.mean(over)
+        centred = x - _broadcast(mean, x)
+        inverse = (centred.square().mean(over) + epsilon).rsqrt()
+        g_h, g_sum = (g * centred).sum(over) * inverse, g.sum(over)
+    count = x.numel() // len(mean)
+    u_x, u_h, u_sum = _Backward.apply(u, x, scale, mean, inverse, epsilon)  # type: ignore[no-untyped-call]
+    to_scale = inverse * ((u * g).sum(over) - (u_sum * g_sum + u_h * g_h) / count)
+    by_g = inverse * (of_scale - scale * inverse * u_h / count)
+    by_x = -inverse * (inverse * scale * to_scale + by_g * g_h) / count
+    to_x = torch.addcmul(_broadcast(-by_x * mean - by_g * g_sum / count, x), x, _broadcast(by_x, x))
+    to_x = torch.addcmul(torch.addcmul(to_x, g, _broadcast(by_g, x)), u_x, _broadcast(-inverse * g_h / count, x))
+    by_h = of_scale * inverse
+    to_g = torch.addcmul(_broadcast(of_shift - by_h * mean, x), x, _broadcast(by_h, x)) + u_x
+    return to_g, to_x, to_scale
+
+
+def fold_maps(maps: Tensor, dim: int | None, tasks: int) -> Tensor:
     """Fold tasks into channels: (n, tasks * channels, ...); tasks are in dimension `dim`, None: shared maps."""
     maps = maps.unsqueeze(1).expand(-1, tasks, *maps.shape[1:]) if dim is None else maps.movedim(dim, 1)
     return maps.flatten(1, 2)
 
 
-def _numbers(each: Tensor, dim: int | None, tasks: int) -> Tensor:
+def fold_numbers(each: Tensor, dim: int | None, tasks: int) -> Tensor:
     """Fold tasks into channels: (tasks * channels); tasks are in dimension `dim`, None: shared numbers."""
     return (each.expand(tasks, -1) if dim is None else each.movedim(dim, 0)).flatten()
 

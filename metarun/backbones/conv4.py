@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from metarun.backbones.backbone import Backbone, image_shape
+from metarun.backbones.fused import Block
 from metarun.backbones.norm import Norm, make_norm
 from metarun.errors import UserError
 
@@ -67,12 +68,9 @@ class Conv4(Backbone):
         return x
 
 
-def _block(channels: int, filters: int, downsample: str, norm: Norm) -> nn.Sequential:
-    stride = 2 if downsample == "stride" else 1
-    layers = [nn.Conv2d(channels, filters, 3, stride=stride, padding=1), make_norm(norm, filters, spatial=True)]
-    if downsample in ("pool", "pool_twice"):
-        layers.append(nn.MaxPool2d(2))  # before the ReLU: the same result for a quarter of the work
-    return nn.Sequential(*layers, nn.ReLU())
+def _block(channels: int, filters: int, downsample: str, norm: Norm) -> Block:
+    convolution = nn.Conv2d(channels, filters, 3, stride=2 if downsample == "stride" else 1, padding=1)
+    return Block(convolution, make_norm(norm, filters, spatial=True), pool=downsample in ("pool", "pool_twice"))
 
 
 class _MeanOverMap(nn.Module):

@@ -7,7 +7,7 @@ EMBEDDING = "task.embedding"
 EXCLUDED_FROM_ID = (
     *("device", "results_dir", "force", "retry_failed", "logger", "paper_backbone", "published"),
     "encoder_input",
-    *("train.checkpoint_every", "train.over_tasks", "algo.over_tasks", "algo.recompute", STORAGE),
+    *("train.checkpoint_every", "train.over_tasks", "train.compile", "algo.over_tasks", "algo.recompute", STORAGE),
 )
 
 # Keys added in later versions, with the value that earlier runs used; with this value they do not change the id.

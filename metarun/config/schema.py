@@ -52,6 +52,7 @@ class TrainConfig:
     validate_tasks: int = MISSING
     over_tasks: str = MISSING
     checkpoint_every: str | None = None
+    compile: Any = False
 
 
 @dataclass
@@ -154,6 +155,7 @@ class RetestTrainConfig:
     """`train` of `metarun test`, which does not train: null keeps the run's value."""
 
     over_tasks: str | None = None
+    compile: Any = None
 
 
 @dataclass

@@ -123,11 +123,12 @@ def _restore(shorter: ShorterRun, training: Training) -> str | None:
         state = checkpoint.load(shorter.run.last, shorter.run.id)
         restore_checkpoint(training, state, shorter.run.last)
         ended = (training.progress.iteration, training.progress.validated_at) == (shorter.steps, shorter.steps)
+        same_blocks = state.get("compiled", False) == start["compiled"]
     except UserError as error:
         reason = error.problem
     else:
-        if ended:
+        if ended and same_blocks:
             return None
-        reason = f"{shorter.run.last} is not from its last step"
+        reason = f"{shorter.run.last} is not from its last step" if same_blocks else "train.compile rounds differently"
     training.restore(start)
     return reason

@@ -20,6 +20,7 @@ from metarun.results.find_run import find_run
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.rl.stream import EnvironmentSource
+from metarun.runner.compiled_blocks import choose_blocks
 from metarun.runner.components import Parts, parts_to_test
 from metarun.runner.encoding import check_hash
 from metarun.runner.episodes import find_episodes, test_on_episodes, with_episodes
@@ -134,6 +135,7 @@ def _retest(
         )
     if not isinstance(parts.source, EnvironmentSource):
         parts.check_head(parts.test_shape)
+        choose_blocks(parts.algorithm, parts.config, parts.device)
     of_training = partial(stored_config, parent, requested["trust"], ("backbone", "algo"))
     parts.trained_on = (lambda: of_training()["data"], str(trained.get("data_hash")))
     parts.check_examples()

@@ -16,6 +16,7 @@ from metarun.loggers.terminal import Screen
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.rl.stream import EnvironmentSource
+from metarun.runner.compiled_blocks import choose_blocks
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
 from metarun.runner.embedding_path import with_embedding_path
@@ -143,6 +144,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     check_tasks_fit(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
     parts.check_head(shape, parts.test_shape)
     check_method(parts.config, parts.algorithm)
+    choose_blocks(parts.algorithm, parts.config, parts.device)
     check_execution(parts.algorithm, like_first(train_stream, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))

@@ -170,9 +170,14 @@ def _key(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> s
     threads = torch.get_num_threads() if tensors[0].device.type == "cpu" else torch.cuda.get_device_name()
     modes = (module.training, torch.is_grad_enabled())
     versions = (torch.__version__, metarun.__version__)
-    parts = tuple(f"{type(part).__module__}.{type(part).__qualname__}" for part in module.modules())
+    parts = tuple(_name_of(part) for part in module.modules())
     determinants = (one_task.__module__, one_task.__qualname__, parts, weights, shapes, threads, modes, versions)
     return hashlib.sha256(repr(determinants).encode()).hexdigest()[:24]
+
+
+def _name_of(part: nn.Module) -> str:
+    compiled = " compiled" if getattr(part, "compiled", False) is True else ""
+    return f"{type(part).__module__}.{type(part).__qualname__}{compiled}"
 
 
 def _measure(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> How:

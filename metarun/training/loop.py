@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm, Method, PolicyMethod
 from metarun.algorithms.outer_optimizer import OuterOptimizer
+from metarun.backbones.fused import is_compiled, set_compiled, why_not_compiled
 from metarun.config.key_origins import knob
 from metarun.errors import RunFailed, TrainingDiverged, UserError
 from metarun.evaluation.evaluate import Evaluation, evaluate
@@ -149,6 +150,7 @@ class Training:
             "loss_sum": self._loss_sum,
             "best": self.best,
             "over_tasks": choices(),
+            "compiled": is_compiled(self.algorithm),
         }
 
     def _keep_learned(self) -> None:
@@ -174,6 +176,14 @@ class Training:
         self._loss_sum = state["loss_sum"].to(self.device, torch.float64).reshape(())
         self.best = state["best"]
         restore_choices(state["over_tasks"])
+        self._restore_compiled(bool(state.get("compiled", False)))  # missing in runs of earlier versions
+
+    def _restore_compiled(self, compiled: bool) -> None:
+        """Compute blocks as before: compiled code and torch's operations round differently."""
+        reason = why_not_compiled() if compiled else None
+        if reason is not None:
+            log.warning("this run started with compiled blocks, but numbers may now differ slightly: %s", reason)
+        set_compiled(self.algorithm, compiled and reason is None)
 
     @property
     def finished(self) -> bool:

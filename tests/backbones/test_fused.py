@@ -1,0 +1,174 @@
+"""Compiled blocks: values and derivatives of every order, compared with numerical ones and with torch's operations."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import grad as gradients
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn.utils import parameters_to_vector
+
+from metarun.algorithms import MAML
+from metarun.backbones.fused import is_compiled, library, set_compiled, why_not_compiled
+from metarun.backbones.fused.operation import norm_pool_relu
+from tests.support.synthetic import make_conv4, make_stream, run_by
+from tests.training.test_loop import make_training
+
+pytestmark = pytest.mark.slow  # compiling takes seconds
+EPSILON = 1e-5
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+SIZES = [(6, 8), (7, 5), (3, 2), (40, 40)]  # odd ones have positions in no window
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _has_compiler():
+    if reason := why_not_compiled():
+        pytest.skip(reason)
+
+
+def draw(*shape: int, dtype=torch.float64) -> torch.Tensor:
+    return torch.randn(shape, dtype=dtype).requires_grad_()
+
+
+def fused(slope, pool):
+    return lambda x, scale, shift: norm_pool_relu(x, scale, shift, EPSILON, slope, pool)[0]
+
+
+def plain(slope, pool):
+    def compute(x, scale, shift):
+        centred = x - x.mean((0, 2, 3), keepdim=True)
+        deviation = (centred.square().mean((0, 2, 3), keepdim=True) + EPSILON).sqrt()
+        y = centred / deviation * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+        return F.leaky_relu(F.max_pool2d(y, 2) if pool else y, slope)
+
+    return compute
+
+
+def derivatives(compute, inputs, order):
+    """Return the values and the derivatives up to an order, each of a random combination of the previous ones."""
+    random = torch.Generator().manual_seed(1)
+    current = [compute(*inputs)]
+    found = [*current]
+    for _ in range(order):
+        mixed = [(each * torch.randn(each.shape, generator=random, dtype=each.dtype)).sum() for each in current]
+        current = gradients(sum(mixed), inputs, create_graph=True, materialize_grads=True)
+        found += current
+    return found
+
+
+def relative(found, expected):
+    return ((found - expected).norm() / expected.norm().clamp(min=1e-12)).item()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pool", [True, False])
+def test_three_derivatives_match_the_numerical_ones(pool, layout):
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 5, 4, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    inputs = (x, draw(2), draw(2))
+    compute = fused(0.1, pool)
+    weights = torch.randn(compute(*inputs).shape, dtype=torch.float64)
+    assert gradcheck(compute, inputs)
+    assert gradgradcheck(compute, inputs)
+
+    def gradient(*inputs):
+        return gradients((compute(*inputs).sin() * weights).sum(), inputs, create_graph=True)
+
+    assert gradgradcheck(gradient, inputs)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("slope", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("dtype", "order", "tolerance"), [(torch.float64, 4, 1e-10), (torch.float32, 2, 1e-4)])
+def test_every_order_equals_torchs_operations(dtype, order, tolerance, size, pool, slope, layout):
+    torch.manual_seed(0)
+    x = draw(4, 5, *size, dtype=dtype).detach().contiguous(memory_format=layout).requires_grad_()
+    inputs = [x, draw(5, dtype=dtype), draw(5, dtype=dtype)]
+    expected = derivatives(plain(slope, pool), inputs, order)
+    found = derivatives(fused(slope, pool), inputs, order)
+    assert max(map(relative, found, expected)) < tolerance
+
+
+@pytest.mark.parametrize("how", ["loop", "vectorised"])
+@pytest.mark.parametrize("downsample", ["pool", "stride"])
+def test_mamls_meta_gradient_equals_that_of_torchs_operations(downsample, how):
+    torch.manual_seed(0)
+    method = run_by(how, MAML(make_conv4(downsample=downsample), 5, inner_lr=0.1, inner_steps=2, order=2)).double()
+    tasks = make_stream(dtype=torch.float64).draw(0, 3)
+    found = []
+    for compiled in (False, True):
+        set_compiled(method, compiled)
+        loss = method.meta_loss(tasks)
+        found.append(parameters_to_vector([loss, *gradients(loss, list(method.parameters()))]))
+    assert relative(found[1], found[0]) < 1e-10
+
+
+@pytest.mark.parametrize("downsample", ["pool", "stride"])
+def test_running_statistics_are_updated_and_used_as_by_torch(downsample):
+    torch.manual_seed(0)
+    torchs = make_conv4("running", downsample).double()
+    compiled = copy.deepcopy(torchs)
+    set_compiled(compiled, True)
+    for _ in range(2):
+        x = torch.rand(6, 1, 16, 16, dtype=torch.float64)
+        torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(dict(compiled.named_buffers()), dict(torchs.named_buffers()), rtol=1e-10, atol=1e-10)
+    compiled.eval(), torchs.eval()
+    torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)  # with gradients: torch's operations
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm", ["support", "layer", "none"])
+def test_other_norms_are_torchs_operations(norm):
+    network = make_conv4(norm)
+    x = torch.rand(6, 1, 16, 16)
+    expected = network(x)
+    set_compiled(network, True)
+    assert torch.equal(network(x), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_first_of_equal_maxima_gets_the_gradient_and_nan_stays(layout):
+    x = torch.tensor([[[[3.0, 3, 0], [3, 1, 0], [0, 0, 0]]]]).contiguous(memory_format=layout).requires_grad_()
+    weights = (torch.ones(1), torch.zeros(1))
+    for compute in (fused(0.0, True), plain(0.0, True)):
+        # The gradient of the sum of a window's maximum and a function of the statistics: only the first differs.
+        (gradient,) = gradients(compute(x, *weights).sum(), x)
+        assert gradient[0, 0, 0, 0] > gradient[0, 0, 0, 1] == gradient[0, 0, 1, 0]
+    assert fused(0.0, True)(torch.full_like(x, torch.nan), *weights).isnan().all()
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    for layout in LAYOUTS:
+        inputs = [draw(6, 8, 40, 40).detach().contiguous(memory_format=layout).requires_grad_(), draw(8), draw(8)]
+        found = []
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(derivatives(fused(0.0, True), inputs, 2))
+        torch.set_num_threads(threads)
+        assert all(map(torch.equal, *found))
+
+
+def test_a_resumed_training_computes_blocks_as_before(monkeypatch):
+    training, resumed = make_training(), make_training()
+    set_compiled(training.algorithm, True)
+    resumed.restore(training.state())
+    assert is_compiled(resumed.algorithm)
+    without = {key: value for key, value in training.state().items() if key != "compiled"}
+    resumed.restore(without)  # of an earlier version
+    assert not is_compiled(resumed.algorithm)
+
+
+def test_a_compiler_that_fails_is_reported_with_its_first_line(root, monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    assert library._compile(root / "compiled" / "x.so") == "false failed: "
+    monkeypatch.delenv("CXX")
+    monkeypatch.setattr(library.shutil, "which", lambda _: None)
+    assert library._compile(root / "compiled" / "x.so") == "there is no C++ compiler (g++, clang++, c++ or $CXX)"
+    assert list((root / "compiled").iterdir()) == []
