@@ -36,6 +36,8 @@ class Audio:
         fft: samples per frame.
         hop: samples from one frame to the next.
         storage: "memory", or "disk": the examples stay in the cache, for sets larger than memory.
+        backwards: each meta-train class gives another one, of its recordings played backwards, as characters that are
+            rotated do in Omniglot: more classes to learn from.
 
     Raises:
         UserError: an argument is out of range.
@@ -61,6 +63,7 @@ class Audio:
         fft: int = 512,
         hop: int = 250,
         storage: Storage = "memory",
+        backwards: bool = False,
     ) -> None:
         self._written = root
         self.root = None if root is None else resolve_path(root)
@@ -73,7 +76,7 @@ class Audio:
         self.table = None if table is None else SoundTable(resolve_path(table), table, *columns)
         self.split, self.split_seed = split, split_seed
         self.log_mel = LogMel(rate, seconds, mels, fft, hop)
-        self.storage = storage
+        self.storage, self.backwards = storage, backwards
 
     def load(self) -> ClassDataset:
         """Return the recordings, from the cache or decoded (an hour of sound takes seconds).
@@ -115,12 +118,13 @@ class Audio:
 
     def _cache(self, root: Path) -> DatasetCache:
         settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.log_mel}"
+        settings += "|backwards" * self.backwards
         return DatasetCache("sounds", self.name, settings, self.storage, "over_time", self.groups)
 
     def _make(self, root: Path) -> ClassDataset:
         splits, skipped = self._arrange(root)
         groups = None if self.table is None else groups_by_file(self.table)
-        return read_recordings(self.name, root, splits, self.log_mel, skipped, groups)
+        return read_recordings(self.name, root, splits, self.log_mel, skipped, groups, self.backwards)
 
     def _arrange(self, root: Path) -> tuple[dict[Split, Classes], Skipped]:
         with open_files(root, LARGEST) as (names, _):

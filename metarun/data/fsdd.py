@@ -63,6 +63,7 @@ class Fsdd:
         fft: samples per frame.
         hop: samples from one frame to the next.
         storage: "memory" or "disk".
+        backwards: see `Audio`.
 
     Raises:
         UserError: an argument is out of range.
@@ -82,12 +83,13 @@ class Fsdd:
         fft: int = 256,
         hop: int = 100,
         storage: Storage = "memory",
+        backwards: bool = False,
     ) -> None:
         if classes not in get_args(ClassesOf):
             raise UserError(f"data.classes={classes} is not one of {', '.join(get_args(ClassesOf))}.")
         self.split, self.classes = split, classes
         self.log_mel = LogMel(rate, seconds, mels, fft, hop)
-        self.storage = storage
+        self.storage, self.backwards = storage, backwards
 
     def load(self) -> ClassDataset:
         """Return the recordings, from the cache or decoded (seconds).
@@ -124,7 +126,8 @@ class Fsdd:
         return content_of(None if self.split in RULES else self.split)
 
     def _cache(self) -> DatasetCache:
-        return DatasetCache("sounds", self.name, f"{VERSION}|{self.split}|{self.log_mel}", self.storage, "over_time")
+        settings = f"{VERSION}|{self.split}|{self.log_mel}" + "|backwards" * self.backwards
+        return DatasetCache("sounds", self.name, settings, self.storage, "over_time")
 
     def _make(self) -> ClassDataset:
         root = _find() or _download()
@@ -133,7 +136,7 @@ class Fsdd:
         lists = split_classes(self.name, self.split, list(classes), RULES)
         splits = {which: {c: classes[c] for c in lists[which]} for which in SPLITS}
         skipped = Skipped() if self.split in RULES else unlisted(self.split, lists, list(classes))
-        return read_recordings(self.name, root, splits, self.log_mel, skipped)
+        return read_recordings(self.name, root, splits, self.log_mel, skipped, backwards=self.backwards)
 
 
 def split_by_speaker(names: Sequence[str]) -> dict[Split, list[str]]:

@@ -38,6 +38,7 @@ def read_recordings(
     log_mel: LogMel,
     skipped: Skipped,
     groups: Groups | None = None,
+    backwards: bool = False,
 ) -> ClassDataset:
     """Return recordings as log-mel spectrograms, standardised by the mean and the deviation of meta-train.
 
@@ -51,6 +52,7 @@ def read_recordings(
         log_mel: makes the spectrograms.
         skipped: what is in no split.
         groups: of the files, by the name of a grouping.
+        backwards: each meta-train class is followed by one of its recordings played backwards.
 
     Raises:
         UserError: a file cannot be read, or no class of a split is left.
@@ -63,6 +65,8 @@ def read_recordings(
         raise UserError(
             f"no class of split '{empty[0]}' in {root} has two usable recordings ({why})", "add some to each class."
         )
+    if backwards:
+        reader.add_backwards(found["train"])
     examples = {split: Examples.from_classes(found.pop(split)) for split in SPLITS}  # popped: half the memory
     train = examples["train"].values
     mean = round(float(train.mean(dtype=np.float64)), _DIGITS)
@@ -122,6 +126,12 @@ class _Reader:
                 found[class_name] = np.stack([*maps.values()])
                 self.kept[split] += maps
         return found
+
+    def add_backwards(self, classes: dict[str, Maps]) -> None:
+        """Add a class for each of meta-train: its spectrograms mirrored in time."""
+        files = self.kept["train"]
+        classes.update({f"{name} backwards": maps[..., ::-1] for name, maps in tuple(classes.items())})
+        files += tuple(files)
 
     def _map(self, file: str, read: ReadFile) -> NDArray[np.float32] | None:
         wave, rate = decode(f"{self.root}: {file}", read(file), self.log_mel.rate)

@@ -76,6 +76,22 @@ def test_a_complete_copy_is_read(root, copy):
     assert source.load().hash == data.hash, "a cached one needs no originals"
 
 
+def test_backwards_doubles_the_classes_of_meta_train_alone(root, copy):
+    (root / "audio").mkdir(parents=True)
+    (root / "audio" / "recordings").symlink_to(copy)
+    plain, doubled = Fsdd(seconds=0.05).load(), Fsdd(seconds=0.05, backwards=True).load()
+    train = doubled.splits["train"]
+    assert len(train.class_names) == 60
+    assert train.class_names[30] == "george/0 backwards"
+    assert (train.of_class("george/0 backwards") == plain.splits["train"].of_class("george/0")[..., ::-1]).all()
+    assert (train.of_class("george/0") == plain.splits["train"].of_class("george/0")).all()
+    assert doubled.splits["test"].class_names == plain.splits["test"].class_names
+    speakers = doubled.example_groups["speaker"]["train"]
+    assert speakers.names == ("george", "jackson", "lucas")
+    assert len(speakers.numbers) == len(train.values)
+    assert Fsdd(seconds=0.05).load().hash == plain.hash, "each has a cache of its own"
+
+
 def test_an_incomplete_copy_is_refused(root, copy):
     shutil.copytree(copy, root / "audio" / "recordings", copy_function=lambda _, other: Path(other).touch())
     (root / "audio" / "recordings" / "7_theo_1.wav").unlink()
