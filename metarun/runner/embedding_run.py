@@ -16,7 +16,7 @@ from metarun.runner.device import dtype_of
 from metarun.runner.model import build_method
 from metarun.runner.run_inputs import inputs_of_run
 from metarun.runner.stored_config import stored_config
-from metarun.system.inputs import Inputs
+from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.described_source import DescribedSource
@@ -72,7 +72,8 @@ class EmbeddingRun:
         backbone = algorithm.eval().get_submodule("backbone")
         # Any tasks will do: the stream only reads the examples.
         stream = ClassTaskStream(data, split, TaskShape(2, 1, 1), 0, self._device, torch.float32)
-        if not is_per_example(backbone, stream.draw(0, 1).query_x):
+        some = map_inputs(lambda field: field[0], stream.draw(0, 1).query_x)
+        if not is_per_example(backbone, some):
             raise UserError(
                 f"the features of task.embedding={self._run.path.name} depend on the other examples of a batch "
                 f"(backbone.norm={config['backbone'].get('norm')})",

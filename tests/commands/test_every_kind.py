@@ -25,6 +25,8 @@ REFUSALS = (
     "is regression",
     "has no environments",
     "needs a language model but",
+    "turns square pictures but",
+    "there is no change for examples of",
 )
 
 
