@@ -98,7 +98,7 @@ def clusters(labels: NDArray[np.int32], shape: TaskShape, name: str, split: Spli
 
 def _check_enough(shape: TaskShape, count: int, found: str, labels: str, *keys: str) -> None:
     if shape.way > count:
-        change = "".join(f", change `{key}`" for key in keys)
+        change = "".join(f" or `{key}`" for key in keys)
         raise UserError(
             f"way={shape.way} but {found}, of which {labels}{set_by('task.labels')} makes classes",
             f"lower {shape.knob('way')}{change}.",

@@ -125,7 +125,7 @@ REFUSED = {
     "too few clusters": (
         lambda: clusters(np.array([[0], [0], [1]], np.int32), TaskShape(2, 1, 1), "d", "val"),
         r"way=2 but no partition of split 'val' of d has more than 1 cluster of 2 examples, of which task.labels="
-        r"clusters makes classes; lower `way` \(2\), change `task.clusters`",
+        r"clusters makes classes; lower `way` \(2\) or `task.clusters`",
     ),
     "ranges": (
         lambda: without_labels(TaskShape(5, 1, 1, smallest=(2, 1)), "none"),
