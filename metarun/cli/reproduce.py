@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted, did_you_mean
-from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
+from metarun.reporting.reference.experiments import Experiment, StoredRun, experiments, stored_runs
 from metarun.reporting.reference.keep import keep
 from metarun.reporting.reference.protocols import protocols
 from metarun.reporting.reference.tables import (
@@ -19,7 +19,6 @@ from metarun.reporting.reference.tables import (
     finished,
     protocol_rows,
     result_rows,
-    steps_of,
 )
 from metarun.reporting.reference.verdicts import verdicts
 from metarun.reporting.tables.render import print_table
@@ -114,7 +113,8 @@ def _train(overrides: Sequence[str]) -> int:
 
 
 def _print_verdict(experiment: Experiment, stored: Stored) -> int:
-    records = finished(stored[experiment.seedless])
+    runs = stored[experiment.seedless]
+    records = finished(runs)
     if not records:
         print(f"{experiment.name}: no run is finished, so there is no verdict.", file=sys.stderr)
         return 1
@@ -125,12 +125,12 @@ def _print_verdict(experiment: Experiment, stored: Stored) -> int:
         print(f"{experiment.name}: {ours} (floor {floor}); nothing published to compare with.")
         return 0
     rows = [["" if v.step is None else f"{v.step}", v.published_text, v.ours_text, v.text] for v in found]
-    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, len(records)), "table")
+    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, runs), "table")
     return int(any(verdict.word == "worse" for verdict in found))
 
 
-def _notes(experiment: Experiment, seeds: int) -> list[str]:
-    published = experiment.published or {}
+def _notes(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
+    published, seeds = experiment.published or {}, len(finished(runs))
     notes = [
         f"published: {published['source']}" + ("" if published["ci95"] else ", without an interval") + ".",
         f"± of ours: 95 % interval over tasks{' and trainings' if seeds > 1 else ''}, {counted(seeds, 'seed')}. "
@@ -138,7 +138,7 @@ def _notes(experiment: Experiment, seeds: int) -> list[str]:
     ]
     if experiment.found:
         notes.append(experiment.found)
-    if experiment.protocol and (differences := experiment.protocol.differences):
+    if experiment.protocol and (differences := experiment.protocol.differences(runs[0].config)):
         notes += ["What differs from the paper:", *(f"- {each}" for each in differences)]
     return notes
 
@@ -174,7 +174,7 @@ def _state(experiment: Experiment, stored: Stored) -> str:
     if runs[0].record is not None:
         return "failed"
     steps = curve(runs[0]).steps
-    return f"{(steps[-1] if steps else 0) / steps_of(runs[0]):.0%} trained"
+    return f"{(steps[-1] if steps else 0) / runs[0].config['train']['iterations']:.0%} trained"
 
 
 def _print_table(chosen: Sequence[Experiment], results_dir: Path, form: str) -> int:

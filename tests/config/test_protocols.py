@@ -57,8 +57,20 @@ def test_a_difference_has_its_reason_and_is_told() -> None:
     protocol = protocols()["fomaml_omniglot"]
     assert protocol.lines["algo.order"].ours == 1, "its own line, not MAML's"
     assert protocol.lines["algo.inner_lr"].ours_text == "0.4; 0.1 at 20way1shot; 0.1 at 20way5shot"
-    (told,) = (each for each in protocol.differences if each.startswith("data.split"))
-    assert told.startswith("data.split: vinyals instead of 1,200 characters at random, the rest for the test (code: ")
+
+
+def test_a_verdict_tells_what_differs_from_the_paper_and_nothing_else() -> None:
+    def told(*overrides: str) -> dict[str, str]:
+        config = compose_config(dict(each.split("=") for each in overrides))
+        return {each.partition(":")[0]: each for each in protocols()["maml_miniimagenet"].differences(config)}
+
+    recipe = told("algo=maml", "data=miniimagenet")
+    assert recipe["test.query"].startswith(
+        "test.query: 15 instead of not stated (code: as many as shots); 15, as later"
+    )
+    assert "train.iterations" not in recipe, "as the paper"
+    assert "train.validate_every" not in recipe, "the paper does not say"
+    assert "test.query" not in told("experiment=maml_miniimagenet_5w1s"), "set to the code's"
 
 
 @pytest.mark.parametrize("name", mostly_slow(path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))))

@@ -61,6 +61,12 @@ class StoredRun:
     record: Record | None
 
     @property
+    def config(self) -> Mapping[str, Any]:
+        """Its settings."""
+        found: Mapping[str, Any] = yaml.safe_load(self.directory.config.read_text(encoding="utf-8"))
+        return found
+
+    @property
     def is_done(self) -> bool:
         """Whether it has a result."""
         return self.record is not None and self.record["status"] == "done"

@@ -10,6 +10,7 @@ import yaml
 
 FILES = Path(__file__).parent / "protocols"
 OWN = Path(__file__).parent / "own_recipes.yaml"
+AS_THE_PAPER = "the paper's"  # the reason why a line differs from the code alone
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,21 @@ class Protocol:
     read: str
     lines: Mapping[str, Line]
 
-    @property
-    def differences(self) -> list[str]:
-        """A sentence per setting in which metarun differs."""
-        return [
-            f"{setting}: {line.ours_text} instead of {line.paper} (code: {line.code}); {line.why}"
-            for setting, line in self.lines.items()
-            if line.why
-        ]
+    def differences(self, config: Mapping[str, Any]) -> list[str]:
+        """Return a sentence per setting in which a run differs from the paper.
+
+        What the paper does not say is no difference, and neither is what an experiment sets by itself, to follow it.
+
+        Args:
+            config: of the run.
+        """
+        found = []
+        for setting, line in self.lines.items():
+            value = _value(config, setting, line.ours)
+            differs = line.why and line.paper != "–" and not line.why.startswith(AS_THE_PAPER)
+            if differs and value in (line.ours, *line.at.values()):
+                found.append(f"{setting}: {_text(value)} instead of {line.paper} (code: {line.code}); {line.why}")
+        return found
 
 
 @cache
@@ -90,6 +98,12 @@ def own_recipes() -> Mapping[str, str]:
     """Return the recipes that follow no paper's protocol, and what they are instead, by name."""
     found: dict[str, str] = yaml.safe_load(OWN.read_text(encoding="utf-8"))
     return found
+
+
+def _value(config: Mapping[str, Any], setting: str, otherwise: Any) -> Any:
+    """Return the value of a key such as "train.way", or `otherwise` if the setting is not a key."""
+    group, _, key = setting.partition(".")
+    return config[group].get(key, otherwise) if key else otherwise
 
 
 def _text(value: Any) -> str:

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import yaml
-
 from metarun.errors import counted
 from metarun.reporting.reference.experiments import Experiment, StoredRun
 from metarun.reporting.reference.protocols import Protocol
@@ -58,7 +56,7 @@ def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
     ours, verdict = "–", "failed"
     if run.record is None:
         ours = f"meta-val {metric.fixed(so_far.values[-1])}" if so_far.steps else "–"
-        verdict = f"not to the end: {step / steps_of(run):.0%}"
+        verdict = f"not to the end: {step / run.config['train']['iterations']:.0%}"
     return [
         experiment.name,
         "",
@@ -94,11 +92,6 @@ def curve(run: StoredRun) -> TrainingCurve:
     return TrainingCurve(
         metric, [int(row["iteration"]) for row in rows], [float(row["seconds"]) for row in rows], values
     )
-
-
-def steps_of(run: StoredRun) -> int:
-    """Return how many steps the run takes."""
-    return int(yaml.safe_load(run.directory.config.read_text(encoding="utf-8"))["train"]["iterations"])
 
 
 def protocol_rows(protocol: Protocol) -> list[list[str]]:
