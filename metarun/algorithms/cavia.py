@@ -91,11 +91,12 @@ class CAVIA(LinearHeadMethod):
 
         gamma (W h + b) + beta = (gamma W) h + (gamma b + beta): FiLM changes the weight and bias of the layer.
         """
-        gamma, beta = self.film(context["context"]).chunk(2)  # (channels) each
+        # Not self.film(context), which has the same bits but adds the bias in place: an export has no gradient of that.
+        gamma, beta = (context["context"] @ self.film.weight.mT + self.film.bias).chunk(2)  # (channels) each
         weight, bias = (self.backbone.get_parameter(f"{self.layer}.{name}") for name in ("weight", "bias"))
-        weight = gamma.view(-1, *[1] * (weight.ndim - 1)) * weight
+        scaled = gamma.view(-1, *[1] * (weight.ndim - 1)) * weight
         of_backbone = {name.removeprefix("backbone."): buffer for name, buffer in buffers.items()}
-        film = {f"{self.layer}.weight": weight, f"{self.layer}.bias": gamma * bias + beta}
+        film = {f"{self.layer}.weight": scaled, f"{self.layer}.bias": gamma * bias + beta}
 
         def embed(x: Inputs) -> Tensor:
             return embed_with_weights(self.backbone, of_backbone, x, film)

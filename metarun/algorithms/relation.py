@@ -71,7 +71,7 @@ class RelationNet(Stepless):
             query = embed_queries(self.backbone, support_x, query_x, self.feature_map)
             members = F.one_hot(support_y, way).to(support.dtype)  # (way * shot, way)
             classes = members.mT @ support.flatten(1)
-            equal_share = len(support_y) / way / members.sum(0)  # 1 for equal shots, exactly
+            equal_share = support_y.shape[0] / way / members.sum(0)  # 1 for equal shots; len() is fixed in an export
             classes = (equal_share[:, None] * classes).reshape(way, *support.shape[1:])  # (way, *map)
             pairs = torch.cat(
                 [

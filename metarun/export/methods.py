@@ -8,11 +8,11 @@ from metarun.api.run import Run
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 
-# Not finetune: where a gradient is zero but for rounding, Adam's step is the sign of the rounding. Not cavia, whose
-# gradient with respect to a context needs an operator that ONNX lacks, and not relation, which came out different.
+# Not finetune: where a gradient is zero but for rounding, Adam's step is the sign of the rounding.
 EXPORTED: dict[str, type[Algorithm]] = {
     "protonet": algorithms.ProtoNet,
     "matching": algorithms.MatchingNet,
+    "relation": algorithms.RelationNet,
     "simpleshot": algorithms.SimpleShot,
     "baselinepp": algorithms.BaselinePP,
     "nearest_centroid": algorithms.NearestCentroid,
@@ -22,6 +22,7 @@ EXPORTED: dict[str, type[Algorithm]] = {
     "metasgd": algorithms.MetaSGD,
     "mamlpp": algorithms.MAMLPlusPlus,
     "imaml": algorithms.IMAML,
+    "cavia": algorithms.CAVIA,
 }
 
 

@@ -76,19 +76,33 @@ for _names, _function in (
     (("gt.Scalar", "gt.Tensor"), tf.greater),
 ):
     _of(*_names)(lambda a, b, of=_function: of(*_alike(a, b)))
-for _names, _function in (
-    (("add.Tensor", "add.Scalar"), tf.add),
-    (("sub.Tensor", "sub.Scalar"), tf.subtract),
-):
-    _of(*_names)(lambda a, b, alpha=1, of=_function: of(*_alike(a, b if alpha == 1 else b * alpha)))
 for _name, _function in (
     *(("relu", tf.nn.relu), ("rsqrt", tf.math.rsqrt), ("sqrt", tf.sqrt), ("exp", tf.exp), ("log", tf.math.log)),
     *(("neg", tf.negative), ("abs", tf.abs), ("sigmoid", tf.sigmoid), ("tanh", tf.tanh), ("log1p", tf.math.log1p)),
     *(("mm", tf.matmul), ("bmm", tf.matmul), ("permute", tf.transpose), ("unsqueeze", tf.expand_dims)),
     *(("clone", tf.identity), ("alias", tf.identity), ("logical_not", tf.logical_not), ("flip", tf.reverse)),
-    *(("logical_and", tf.logical_and), ("reciprocal", tf.math.reciprocal)),
+    ("logical_and", tf.logical_and),
 ):
     _of(_name)(lambda *a, of=_function, **_: of(*a))
+
+
+@_of("add.Tensor", "add.Scalar")
+def _(a: Value, b: Value, alpha: float = 1) -> Value:
+    return tf.add(*_alike(a, b if alpha == 1 else b * alpha))
+
+
+@_of("sub.Tensor", "sub.Scalar")
+def _(a: Value, b: Value, alpha: float = 1) -> Value:
+    """Return a sum: LiteRT (TensorFlow 2.21) converts `constant - transpose(x)` into `transpose(x) - constant`.
+
+    An inner step is such a difference: of a weight and the gradient of a convolution, which is transposed.
+    """
+    return tf.add(*_alike(a, b * -alpha))
+
+
+@_of("reciprocal")
+def _(x: Value) -> Value:
+    return tf.pow(x, tf.cast(-1, x.dtype))  # 1 / x is turned round as a difference is
 
 
 @_of("sym_size.int")
@@ -228,6 +242,11 @@ def _(start: Value, end: Value, step: Value = 1, **_: Any) -> Value:
 @_of("cat")
 def _(tensors: Sequence[Value], dim: int = 0) -> Value:
     return tf.concat(tensors, dim)
+
+
+@_of("split_with_sizes")
+def _(x: Value, sizes: Sequence[int], dim: int = 0) -> Value:
+    return tf.split(x, list(sizes), dim)
 
 
 @_of("select.int")

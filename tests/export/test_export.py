@@ -130,8 +130,8 @@ def test_without_the_extra_the_command_that_installs_it_is_named(quick, monkeypa
 
 def test_every_method_is_exported_or_known_not_to_be():
     options = {path.stem for path in Path(__file__).parents[2].joinpath("conf/algo").glob("*.yaml")}
-    without = {"baseline", "finetune", "metaoptnet", "reptile", "l2l_maml", "l2l_anil", "l2l_metasgd", "cavia"}
-    without |= {"relation", "cnp", "attentive_np", "transformer_np", "in_context", "prompt"}
+    without = {"baseline", "finetune", "metaoptnet", "reptile", "l2l_maml", "l2l_anil", "l2l_metasgd", "maml_rl"}
+    without |= {"cnp", "attentive_np", "transformer_np", "in_context", "prompt", "multitask", "rotation", "simclr"}
     assert options - without == {*EXPORTED, "fomaml"}
     assert exporting.TASKS == 100
     assert set(FORMATS) == {"onnx", "torch", "tensorflow", "litert"}

@@ -5,9 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import metarun as library
 from metarun.export import export
@@ -87,6 +90,29 @@ def test_regression(name, algo, results, tmp_path):
     about = json.loads((made.folder / "metadata.json").read_text())
     assert about["inputs"]["support_y"] == {"shape": ["support", 1], "dtype": "float32"}
     assert about["outputs"] == {"logits": {"shape": ["query", 1], "dtype": "float32"}}
+
+
+@pytest.mark.parametrize("turn", [(0, 3, 1, 2), (0, 2, 3, 1), (0, 1, 3, 2)])
+@pytest.mark.parametrize("combine", ["aten.sub.Tensor", "aten.reciprocal.default"])
+@pytest.mark.tensorflow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the interpreter has moved to another package
+def test_the_converter_of_litert_does_not_turn_a_difference_round(turn, combine):
+    import tensorflow as tf
+
+    from metarun.export.tensorflow_operators import OPERATORS
+
+    constant = tf.constant([[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]]])
+    operator = OPERATORS[attrgetter(combine)(torch.ops)]
+    operands = [constant] if combine == "aten.sub.Tensor" else []
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 2, 2, 2), tf.float32)])
+    def combined(x):
+        return {"found": constant * operator(*operands, tf.transpose(x, turn))}
+
+    x = 1 + tf.reshape(tf.range(8.0), (1, 2, 2, 2))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([combined.get_concrete_function()], tf.Module())
+    model = tf.lite.Interpreter(model_content=converter.convert()).get_signature_runner()
+    np.testing.assert_allclose(model(x=x)["found"], combined(x)["found"], rtol=1e-6)
 
 
 @pytest.mark.onnx
