@@ -20,7 +20,7 @@ def published(record: Record) -> dict[str, Any] | None:
     if trained != tested:
         return None
     for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
-        if figure_of(each) is not None and all(record.get(key) == value for key, value in each["of"].items()):
+        if all(record.get(key) == value for key, value in each["of"].items()) and figure_of(each) is not None:
             return dict(each)
     return None
 
@@ -48,5 +48,6 @@ def _metric(found: dict[str, Any]) -> Metric:
 @cache
 def _in_experiments() -> list[dict[str, Any]]:
     files = sorted((config_dir() / "experiment").glob("*.yaml"))
-    configs = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it: ten times as fast
+    configs = [yaml.load(file.read_text(encoding="utf-8"), loader) for file in files]  # noqa: S506, both are safe
     return [config["published"] for config in configs if config.get("published")]

@@ -86,6 +86,8 @@ def with_keys(records: list[Record], keys: Iterable[str]) -> list[Record]:
         UserError: no record has a key.
     """
     keys = list(keys)
+    if not keys:
+        return records
     if any("." in key for key in keys):
         records = with_settings(records)
     tables = {key for record in records for key, value in record.items() if isinstance(value, list | dict)}
