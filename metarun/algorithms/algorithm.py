@@ -1,6 +1,7 @@
 """The interface of a method."""
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -53,17 +54,18 @@ class Algorithm(Method):
         """
 
     @torch.no_grad()
-    def predict(self, tasks: TaskBatch, steps: int) -> Tensor:
-        """Predict the queries before adaptation and after each step, without a graph.
+    def predict(self, tasks: TaskBatch, steps: int, every_step: bool = True) -> Tensor:
+        """Predict the queries before adaptation and after each step, or after the last one alone, without a graph.
 
         Returns:
             (steps + 1, T, way * query, way) logits, or (steps + 1, T, query, outputs) numbers in regression; the first
-            dimension is 1 for methods that take no steps.
+            dimension is 1 after the last step alone, and for methods that take no steps.
         """
 
         def predictions(support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
-            support = Support(support_x, support_y, tasks.way)
-            return torch.stack([adapted.predict(query_x) for adapted in self.adapt(support, steps)])
+            each_step = self.adapt(Support(support_x, support_y, tasks.way), steps)
+            wanted = each_step if every_step else deque(each_step, maxlen=1)
+            return torch.stack([adapted.predict(query_x) for adapted in wanted])
 
         return over_tasks(predictions, self, self.how, tasks.support_x, tasks.support_y, tasks.query_x).transpose(0, 1)
 

@@ -114,8 +114,20 @@ def evaluate(
     steps: int,
     on_progress: Callable[[int, int], None] = ignore_progress,
     features: dict[str, Tensor] | None = None,
+    every_step: bool = True,
 ) -> Evaluation:
-    """Evaluate an algorithm on the first `tasks` of a stream; `features` is a cache for `on_cached_features`."""
+    """Evaluate an algorithm on the first `tasks` of a stream.
+
+    Args:
+        algorithm: to evaluate.
+        stream: of tasks.
+        tasks: how many.
+        steps: of adaptation, for methods that take steps.
+        on_progress: called after each chunk with the number of tasks done and the total.
+        features: a cache for `on_cached_features`.
+        every_step: evaluate before adaptation and after each step; else only after the last one, which spares most
+            of the time where there are many queries.
+    """
     algorithm.eval()
     kept = {} if features is None else features
     for each in stream.streams.values() if isinstance(stream, EachSetStream) else [stream]:
@@ -125,12 +137,17 @@ def evaluate(
         if isinstance(each, VaryingTaskStream):
             on_cached_features(algorithm, each.largest, tasks, lambda: on_progress(0, tasks), kept)  # for all shapes
 
+    def predictions_of(method: Algorithm) -> Callable[[TaskBatch], Tensor]:
+        if every_step or type(method).predict is not Algorithm.predict:  # a user's own takes no more arguments
+            return lambda batch: method.predict(batch, steps)
+        return lambda batch: method.predict(batch, steps, every_step=False)
+
     def evaluate_part(part: TaskStream, tasks: int, on_progress: Callable[[int, int], None]) -> Evaluation:
         of_features = on_cached_features(algorithm, part, tasks, lambda: on_progress(0, tasks), kept)
         if of_features is None:
-            return evaluate_equal(lambda batch: algorithm.predict(batch, steps), part, tasks, on_progress)
+            return evaluate_equal(predictions_of(algorithm), part, tasks, on_progress)
         on, embedded = of_features
-        return evaluate_equal(lambda batch: on.predict(batch, steps), embedded, tasks, on_progress, CHUNK_FEATURES)
+        return evaluate_equal(predictions_of(on), embedded, tasks, on_progress, CHUNK_FEATURES)
 
     return shape_by_shape(evaluate_part, stream, tasks, on_progress)
 

@@ -391,7 +391,7 @@ class Training:
             assert isinstance(method, PolicyMethod)
             return evaluate_returns(method, self.val, tasks, steps, on_progress)
         assert isinstance(method, Algorithm)
-        return evaluate(method, self.val, tasks, steps, on_progress)
+        return evaluate(method, self.val, tasks, steps, on_progress, every_step=False)
 
 
 def _look(iteration: int, found: Evaluation, best: bool) -> Validation:

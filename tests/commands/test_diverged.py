@@ -98,7 +98,7 @@ def test_a_query_without_a_finite_prediction_is_wrong():
 def train_with_validations(monkeypatch, *found: Evaluation) -> Notes:
     """Train with the given results on meta-val."""
     results = iter(found)
-    monkeypatch.setattr(meta_train, "evaluate", lambda *_: next(results))
+    monkeypatch.setattr(meta_train, "evaluate", lambda *_, **__: next(results))
     return Notes(make_training(ProtoNet, iterations=2 * len(found)))
 
 

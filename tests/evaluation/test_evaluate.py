@@ -43,6 +43,18 @@ def test_chunks_do_not_change_a_tasks_result(norm, monkeypatch):
     assert whole.loss.shape == (4, 7)
 
 
+@pytest.mark.parametrize("how", ["loop", "vectorised"])
+def test_the_last_step_alone_has_the_same_bits_as_after_every_step(how):
+    torch.manual_seed(0)
+    maml, stream = MAML(make_conv4(), 5, 0.1, 1), make_stream()
+    maml.how = how
+    every, last = evaluate(maml, stream, 7, 3), evaluate(maml, stream, 7, 3, every_step=False)
+    assert last.loss.shape == (1, 7)
+    assert torch.equal(every.loss[-1:], last.loss)
+    assert torch.equal(every.headline, last.headline)
+    assert every.score == last.score
+
+
 @pytest.mark.parametrize(
     ("shape", "tasks"), [((1, 16, 16), 25), ((1, 28, 28), 25), ((3, 84, 84), 2), ((1, 400, 400), 1)]
 )
