@@ -73,7 +73,7 @@ def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
 
 def norm_weights(module: nn.Module) -> list[str]:
     """Return the names of the weights of normalisation layers, as in `module.named_parameters`."""
-    norms = (_Affine, TaskNorm, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    norms = (_Affine, TaskNorm, LayerNorm, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     layers = [(name, child) for name, child in module.named_modules() if isinstance(child, norms)]
     return [f"{name}.{own}" for name, child in layers for own, _ in child.named_parameters(recurse=False)]
 
@@ -152,6 +152,27 @@ class TaskNorm(nn.Module):
         variance = variance + (1 - alpha) * (of_each[1] + (of_each[0] - mean).square())
         normalised: Tensor = self.affine((exact - mean) * (variance + EPSILON).rsqrt()).to(x.dtype)
         return normalised
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation; torch 2.13's own has a wrong second derivative under vmap.
+
+    Args:
+        width: numbers of the last dimension.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        centred = x - x.mean(-1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + self.epsilon)
+        found: Tensor = centred * scale * self.weight + self.bias
+        return found
 
 
 class ExampleStatistics(nn.Module):

@@ -9,6 +9,7 @@ from metarun.backbones.backbone import Backbone
 from metarun.backbones.encoders.encoder import Encoder
 from metarun.backbones.residual_mlp import ResidualMLP
 from metarun.data.inputs import InputSpec
+from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 
 Head = Literal["residual_mlp", "none"]
@@ -17,13 +18,14 @@ Head = Literal["residual_mlp", "none"]
 class Pretrained(Backbone):
     """A head network on the vectors of a pre-trained encoder.
 
-    A frozen encoder maps each example once, before the training (see `metarun.runner.encoding`), so that the network of
-    the run is the head alone.
+    An encoder that is frozen by `train="none"` maps each example once, before the training (see
+    `metarun.runner.encoding`), so that the network of the run is the head alone.
 
     Args:
         inputs: the fields of an example: those that the encoder's `prepare` returns or, of a frozen one, its vector.
-        encoder: the encoder, trained with the head; None: it is frozen, and examples are its vectors.
-        train: "none": the encoder is frozen; "all": all of its weights are trained.
+        encoder: the encoder, in the network of the run; None: examples are its vectors.
+        train: "none": the encoder is frozen; "adapters": it is frozen, but in the network of the run, so that
+            `algo.adapt` can adapt it; "all": all of its weights are trained.
         head: "residual_mlp", which begins as the identity, or "none".
         hidden: units of its hidden layer.
 
@@ -35,11 +37,13 @@ class Pretrained(Backbone):
         self,
         inputs: Mapping[str, InputSpec],
         encoder: Encoder | None,
-        train: Literal["none", "all"] = "none",
+        train: Literal["none", "adapters", "all"] = "none",
         head: Head = "residual_mlp",
         hidden: int = 256,
     ) -> None:
         super().__init__()
+        if train not in ("none", "adapters", "all"):
+            raise UserError(f"backbone.train='{train}' is not one of none, adapters, all.")
         self.encoder = encoder if encoder is None else encoder.requires_grad_(train == "all")
         width = next(iter(inputs.values())).shape[0] if encoder is None else encoder.features
         self.head: nn.Module = ResidualMLP((width,), hidden) if head == "residual_mlp" else nn.Identity()

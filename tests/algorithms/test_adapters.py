@@ -11,7 +11,8 @@ from torch.nn.utils import parametrize
 
 from metarun.algorithms import ANIL, MAML, FineTune, MAMLPlusPlus, MetaSGD
 from metarun.algorithms.adapters import FiLM, LoRA
-from metarun.backbones import MLP, Bag, Transformer
+from metarun.backbones import MLP, Bag, Pretrained, Transformer
+from metarun.backbones.norm import LayerNorm
 from metarun.config.compose import resolve
 from metarun.config.folder import config_dir
 from metarun.config.run_id import run_id
@@ -150,6 +151,31 @@ def test_lora_adapts_a_frozen_backbone_and_meta_learns_where_it_starts():
     assert all(weight.grad is None for weight in method.backbone.parameters())
     assert all(weight.grad.any() for weight in method.adapter.b)
     assert all(weight.grad.any() for weight in method.adapter.a)  # B is zero only before the first inner step
+
+
+@pytest.mark.parametrize("adapt", ["film", "lora"])
+def test_an_encoder_that_is_frozen_but_for_its_adapters_is_adapted(adapt):
+    torch.manual_seed(0)
+    backbone = Pretrained({"x": InputSpec((6,), "float32", "floats")}, LikeBert(), "adapters", "none")
+    method = MAML(backbone, 2, 0.1, 1, adapt=adapt)
+    x, y = torch.rand(4, 6), torch.tensor([0, 0, 1, 1])
+    first, last = method.inner_loop(x, y, 1, differentiable=False)
+    assert {name for name in first if not torch.equal(first[name], last[name])} > {"head.weight", "head.bias"}
+    learned = {name.split(".")[0] for name, weight in method.named_parameters() if weight.requires_grad}
+    assert learned == {"adapter", "head"}
+
+
+class LikeBert(nn.Module):
+    """A linear layer and the normalisation of the text encoders."""
+
+    features = 4
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(6, 4), LayerNorm(4, 1e-5)
+
+    def forward(self, x):
+        return self.norm(self.linear(x))
 
 
 class LowRank(nn.Module):

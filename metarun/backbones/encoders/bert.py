@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from metarun.backbones.encoders.encoder import Encoder, texts_of
 from metarun.backbones.encoders.files import find, hash_of, json_object, safetensors
 from metarun.backbones.encoders.tokens import Tokenizer
+from metarun.backbones.norm import LayerNorm
 from metarun.backbones.text_fields import masked_mean
 from metarun.data.archive import open_files
 from metarun.data.examples import Values
@@ -139,27 +140,6 @@ class Layer(nn.Module):
         scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
         attended: Tensor = (scores.softmax(-1) @ value).transpose(1, 2)  # (n, length, heads, width / heads)
         return attended.reshape(n, length, width)
-
-
-class LayerNorm(nn.Module):
-    """Layer normalisation; torch 2.13's own has a wrong second derivative under vmap.
-
-    Args:
-        width: numbers of a token.
-        epsilon: added to the variance.
-    """
-
-    def __init__(self, width: int, epsilon: float) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
-        self.epsilon = epsilon
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last dimension."""
-        centred = x - x.mean(-1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + self.epsilon)
-        found: Tensor = centred * scale * self.weight + self.bias
-        return found
 
 
 def _names(layers: int) -> Iterator[tuple[str, str]]:
