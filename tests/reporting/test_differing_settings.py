@@ -33,6 +33,14 @@ def test_a_budget_and_a_network_that_commands_set_are_shown_and_flagged(run):
     assert (shared, unequal) == ([], [True, True])
 
 
+def test_where_classes_come_from_is_shown_unlike_the_task(run):
+    runs = [run("maml"), run("maml")]
+    for each, labels in zip(runs, ("classes", "none"), strict=True):
+        config = {"task": {"labels": labels, "way": len(labels)}}
+        (Path(each["path"]) / "config.yaml").write_text(yaml.safe_dump(config))
+    assert differing_settings(runs, SAME)[0] == ["task.labels=classes", "task.labels=none"]
+
+
 def test_what_recipes_set_differently_for_two_methods_is_not_shown(run):
     runs = [run("maml", outer_lr=0.001, iterations=400), run("protonet", outer_lr=0.01, iterations=1000)]
     assert differing_settings(runs, SAME) == (["", ""], [], [False, False])

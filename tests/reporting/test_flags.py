@@ -125,6 +125,8 @@ def test_a_published_result_is_shown_for_the_same_setting(compare):  # noqa: F81
     assert published_text(record(**OMNIGLOT)) == "98.7 ± 0.4"
     assert published_text(record(**OMNIGLOT, algo="protonet")) == "98.8"
     assert published(record(**OMNIGLOT, test_way=20)) is None
+    assert published_text(record(**OMNIGLOT, train_labels="none")) == "83.8", "UMTRA's, not that with labels"
+    assert published(record(**OMNIGLOT, algo="protonet", train_labels="none")) is None
     assert published(record(**OMNIGLOT, way=20, test_way=5)) is None, "trained for other tasks"
     assert published(record(**{**OMNIGLOT, "data": "glyphs"})) is None, "trained on other data"
     runs = [made("0000000a", "maml", 0.0, **OMNIGLOT), made("0000000b", "anil", 0.0, **OMNIGLOT)]

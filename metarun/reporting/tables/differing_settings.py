@@ -18,6 +18,7 @@ IN_COLUMNS = (
     "test.unknown",
     "test.out_of_scope",
 )
+LABELS = ("task.labels", "task.embedding", "task.clusters", "task.partitions")  # shown, unlike other keys of `task`
 REPEATED = ("paper_backbone.", "algo.outputs", "backbone.norm", "algo.order", "algo._target_", "data._target_")
 # What a training costs.
 BUDGET = ("train.iterations", "train.time_budget", "train.meta_batch", "backbone.")
@@ -40,7 +41,8 @@ def differing_settings(records: Sequence[Record], same: Sequence[str]) -> tuple[
     """
     found = with_settings(records)
     hidden = (*IN_COLUMNS, *REPEATED)
-    keys = sorted({key for record in found for key in record if "." in key and not key.startswith(hidden)})
+    settings = {key for record in found for key in record if "." in key}
+    keys = sorted(key for key in settings if key in LABELS or not key.startswith(hidden))
     overridden = {key for record in records for key in record.get("overrides", [])}  # missing in older rows
     alike = _grouped(found, same)
     differing = [
