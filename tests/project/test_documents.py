@@ -29,7 +29,7 @@ SAMPLED = [DOCUMENTS[0], *(pytest.param(page, marks=pytest.mark.sampled) for pag
 ON_GITHUB = "https://github.com/metarun/metarun/blob/main/"
 SHORT = ["train.iterations=2", "train.validate_every=1", "train.validate_tasks=2", "test.tasks=3", "train.meta_batch=2"]
 
-ON_THE_MIRROR = re.compile("[= ](omniglot|caltech101|fsdd|plants|parkinsons|movielens|clinc150|banking77|hwu64)")
+ON_THE_MIRROR = re.compile("[= _](omniglot|caltech101|fsdd|plants|parkinsons|movielens|clinc150|banking77|hwu64)")
 
 
 def write_tables() -> None:
