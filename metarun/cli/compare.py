@@ -35,6 +35,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--where", metavar="CONDITIONS", help="only these runs: 'algo=maml and test_shot>=5'")
     parser.add_argument("--sort", metavar="KEY", help="sort by a key; -KEY: in reverse")
     parser.add_argument("--show", metavar="KEYS", help="also show these keys, such as algo.inner_lr")
+    parser.add_argument("--only", metavar="COLUMNS", help="only these columns, such as method,task,accuracy")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(_joined(args))
     conditions = parse_conditions(options.where) if options.where else []
@@ -51,7 +52,7 @@ def main(args: Sequence[str]) -> int:
     elif rows or columns:
         _print_pivot(records, rows, columns, options.format)
     else:
-        print_rows(records, options.format, options.each_seed, shown, options.sort)
+        print_rows(records, options.format, options.each_seed, shown, options.sort, _keys(options.only))
     return 0
 
 

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -399,18 +400,45 @@ def test_csv_and_json_have_every_key(compare, tmp_path):
     assert set(RECORDS[0]) <= set(pd.read_csv(tmp_path / "table.csv").columns)
 
 
-def test_latex_uses_booktabs(compare):
+def test_latex_uses_booktabs_and_aligns_decimal_points(compare):
     _, printed, _ = compare("--rows", "algo", "--columns", "test_way", "--format", "latex", records=RECORDS)
-    assert printed.splitlines()[1:] == [
-        r"\begin{tabular}{lll}",
+    first, _, *table = printed.splitlines()
+    assert first == r"% \usepackage{booktabs}\usepackage{siunitx}"
+    assert table == [
+        r"\begin{tabular}{lS[table-format=2.2, detect-weight, table-space-text-post={ ± 0.40 †}]"
+        r"S[table-format=2.2, detect-weight, table-space-text-post={ ± 0.40}]}",
         r"\toprule",
-        r"algo     & test\_way=5    & test\_way=20 \\",
+        r"algo     & {test\_way=5}     & {test\_way=20}  \\",
         r"\midrule",
-        r"maml     & 90.00 ± 0.40 † & –            \\",
-        r"protonet & 95.10 ± 0.40   & 80.00 ± 0.40 \\",
+        r"maml     & 90.00 { ± 0.40 †} & {–}             \\",
+        r"protonet & 95.10 { ± 0.40}   & 80.00 { ± 0.40} \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
+
+
+def test_columns_are_chosen_in_any_order(compare):
+    _, printed, _ = compare("--only", "accuracy, method", "--format", "md", records=RECORDS)
+    assert printed.startswith("| accuracy %")
+    assert {line.count("|") for line in printed.splitlines() if line.startswith("|")} == {3}
+    code, _, err = compare("--only", "acuracy")
+    assert code == 2
+    assert "--only acuracy: the table has no such column; it has: method, data, task," in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("words", [[], ["--rows", "algo", "--columns", "test_way"]])
+def test_latex_compiles(compare, tmp_path, words):
+    rows = [*RECORDS, record(id="1", algo="best_of & 100 %", accuracy=0.99)]
+    _, printed, _ = compare(*words, "--format", "latex", records=rows)
+    packages = printed.splitlines()[0].removeprefix("% ")
+    text = rf"\documentclass{{article}}{packages}\begin{{document}}\footnotesize {printed}\end{{document}}"
+    (tmp_path / "table.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1000:]
+    assert "Package siunitx Warning" not in done.stdout
 
 
 def test_special_characters_of_a_format_are_escaped(compare):
@@ -428,7 +456,7 @@ def test_special_characters_of_a_format_are_escaped(compare):
 def test_the_best_is_bold(compare):
     rows = [record(stream_hash="same"), record(id="1", accuracy=0.8, stream_hash="same")]
     _, printed, _ = compare("--format", "latex", records=rows)
-    assert printed.count(r"\textbf{90.00 ± 0.40}") == 1
+    assert printed.count(r"\bfseries 90.00 {\bfseries  ± 0.40}") == 1
     _, printed, _ = compare("--format", "md")
     assert printed.count("**90.00 ± 0.40**") == 1
 

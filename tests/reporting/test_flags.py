@@ -57,7 +57,7 @@ def test_the_best_is_bold_and_its_ties_are_marked(compare):  # noqa: F811
     assert "≈" not in figures["maml"] + figures["anil"]
     assert "≈: not significantly different from the best (paired t-test, Holm, 0.05)." in printed
     _, printed, _ = compare("--format", "latex")
-    assert printed.count(r"\textbf{") == 1
+    assert printed.count(r"& \bfseries ") == 1
     assert r"$\approx$" in printed
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -21,8 +21,10 @@ IN_LATEX = str.maketrans(
         **{"^": r"\^{}", "~": r"\textasciitilde{}", "\\": r"\textbackslash{}"},
         **{"<": r"\ensuremath{<}", ">": r"\ensuremath{>}", "≈": r"$\approx$"},
         **{"∞": r"$\infty$", "×": r"$\times$", "↓": r"$\downarrow$", "∅": r"$\emptyset$"},
+        **{"≠": r"$\neq$", "→": r"$\rightarrow$"},
     }
 )
+FIGURE = re.compile(r"(-?\d+)(?:\.(\d+))?( [^A-Za-z].*)?")  # digits, decimals, and such as " ± 0.31 †"
 OPTIONAL_IN_LATEX = re.compile(r"^(\s*)([\[*])")  # at the start of a row, an argument of the \\ or \midrule before
 IN_MARKDOWN = str.maketrans({"|": r"\|"})
 
@@ -45,26 +47,62 @@ def print_skipped(reason: str) -> None:
 
 
 def as_text(head: list[str], rows: list[list[str]], notes: Sequence[str], form: str) -> str:
-    """Return a table in Markdown, with notes below it, or in LaTeX (booktabs), with notes as a comment above."""
+    """Return a table in Markdown, with notes below it, or in LaTeX (booktabs, siunitx), with notes as a comment."""
     if form == "md":
-        names, *lines = _aligned([head, *rows], IN_MARKDOWN, "**{}**")
+        bold = [
+            [
+                f"**{cell.translate(IN_MARKDOWN)}**" if isinstance(cell, Best) else cell.translate(IN_MARKDOWN)
+                for cell in row
+            ]
+            for row in [head, *rows]
+        ]
+        names, *lines = _padded(bold)
         below = [f":{'-' * max(1, len(name) - 1)}" for name in names]
         text = "\n".join(f"| {' | '.join(line)} |" for line in (names, below, *lines))
         return f"{text}\n\n{' '.join(notes)}\n"
-    lines = _aligned([head, *rows], IN_LATEX, r"\textbf{{{}}}")
-    top, *body = (OPTIONAL_IN_LATEX.sub(r"\1{\2}", rf"{' & '.join(line)} \\") for line in lines)
-    table = [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", top, r"\midrule", *body, r"\bottomrule"]
-    return "\n".join([f"% {' '.join(notes)}", *table, r"\end{tabular}", ""])
-
-
-def _aligned(rows: Sequence[Sequence[str]], escapes: Mapping[int, str], best: str) -> list[list[str]]:
-    """Escape and pad the cells so that each column has one width; `Best` cells are formatted with `best`."""
-    escaped = [
-        [best.format(cell.translate(escapes)) if isinstance(cell, Best) else cell.translate(escapes) for cell in row]
-        for row in rows
+    formats = [_latex_column(cells) for cells in zip(*rows, strict=True)]
+    kinds = [kind for kind, _ in formats]
+    names = [
+        rf"{{{name.translate(IN_LATEX)}}}" if kind != "l" else name.translate(IN_LATEX)
+        for name, kind in zip(head, kinds, strict=True)
     ]
-    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
-    return [list(map(str.ljust, row, widths)) for row in escaped]
+    cells = [[write(cell) for (_, write), cell in zip(formats, row, strict=True)] for row in rows]
+    lines = _padded([names, *cells])
+    top, *body = (OPTIONAL_IN_LATEX.sub(r"\1{\2}", rf"{' & '.join(line)} \\") for line in lines)
+    table = [rf"\begin{{tabular}}{{{''.join(kinds)}}}", r"\toprule", top, r"\midrule", *body, r"\bottomrule"]
+    packages = r"\usepackage{booktabs}" + r"\usepackage{siunitx}" * any(kind != "l" for kind in kinds)
+    return "\n".join([f"% {packages}", f"% {' '.join(notes)}", *table, r"\end{tabular}", ""])
+
+
+def _latex_column(cells: Sequence[str]) -> tuple[str, Callable[[str], str]]:
+    """Return the kind of a column, and how its cells are written: decimal points are below each other in `S`."""
+    matches = [found for cell in cells if (found := FIGURE.fullmatch(cell))]
+    if not any(found[2] for found in matches) or any(cell != "–" and not FIGURE.fullmatch(cell) for cell in cells):
+        return "l", _in_latex
+    digits, decimals = (max(len(found[i] or "") for found in matches) for i in (1, 2))
+    behind = max((found[3] or "" for found in matches), key=len).translate(IN_LATEX)
+    space = f", table-space-text-post={{{behind}}}" if behind else ""
+    return f"S[table-format={digits}.{decimals}, detect-weight{space}]", _in_decimal_column
+
+
+def _in_latex(cell: str) -> str:
+    text = cell.translate(IN_LATEX)
+    return rf"\textbf{{{text}}}" if isinstance(cell, Best) else text
+
+
+def _in_decimal_column(cell: str) -> str:
+    found = FIGURE.fullmatch(cell)
+    if found is None:
+        return f"{{{cell.translate(IN_LATEX)}}}"
+    bold = r"\bfseries " if isinstance(cell, Best) else ""
+    behind = (found[3] or "").translate(IN_LATEX)
+    return f"{bold}{cell[: found.end(2) if found[2] else found.end(1)]}" + (f" {{{bold}{behind}}}" if behind else "")
+
+
+def _padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Pad the cells so that each column has one width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [list(map(str.ljust, row, widths)) for row in rows]
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

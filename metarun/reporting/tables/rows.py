@@ -178,7 +178,12 @@ DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the no
 
 
 def print_rows(
-    records: list[Record], form: str, each_seed: bool = False, show: Sequence[str] = (), sort: str | None = None
+    records: list[Record],
+    form: str,
+    each_seed: bool = False,
+    show: Sequence[str] = (),
+    sort: str | None = None,
+    only: Sequence[str] = (),
 ) -> None:
     """Print one row per configuration, or per run; as CSV and JSON one per run, with all its keys and its flags.
 
@@ -188,19 +193,35 @@ def print_rows(
         each_seed: whether runs that differ only in their seed have a row each.
         show: keys of the records that have columns too.
         sort: a key to sort by; "-key" in reverse; None: by setting, then the best first.
+        only: the columns of a table, in this order, by their names or the first words of them; empty: all.
+
+    Raises:
+        UserError: a column in `only` does not exist.
     """
     if sort is not None and form in ("json", "csv"):
         records = sort_records(records, sort)
     if form == "json":
         flagged = zip(records, flags(records), strict=True)
-        rows = [{**record, "flags": own, "published": published(record)} for record, own in flagged]
-        print(json.dumps(rows, indent=2))
+        flagged_rows = [{**record, "flags": own, "published": published(record)} for record, own in flagged]
+        print(json.dumps(flagged_rows, indent=2))
     elif form == "csv":
         print(rows_as_csv(records), end="")
     else:
-        width = console_of_any_width().width if form == "table" else math.inf
+        width = console_of_any_width().width if form == "table" and not only else math.inf
         groups = [[record] for record in records] if each_seed else by_configuration(records)
-        print_table(*all_columns(groups if sort is None else _sorted(groups, sort), width, show), form)
+        head, rows, notes = all_columns(groups if sort is None else _sorted(groups, sort), width, show)
+        if only:
+            places = [_place(name, head) for name in only]
+            head, rows = [head[i] for i in places], [[row[i] for i in places] for row in rows]
+        print_table(head, rows, notes, form)
+
+
+def _place(name: str, head: Sequence[str]) -> int:
+    """Return which column has a name, or a first word, such as "accuracy" of "accuracy %"."""
+    for i, column in enumerate(head):
+        if name in (column, column.partition(" ")[0]):
+            return i
+    raise UserError(f"--only {name}: the table has no such column; it has: {', '.join(head)}", "use --show to add one.")
 
 
 def _sorted(groups: Sequence[Group], key: str) -> list[Group]:
