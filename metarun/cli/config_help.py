@@ -99,7 +99,7 @@ def _screen(command: str) -> str:
         "groups:",
     ]
     for group in GROUPS[command]:
-        options = ", ".join(_options(group))
+        options = ", ".join(_options(group)) if group != "experiment" else _experiments()
         lines += textwrap.wrap(options, WIDTH, initial_indent=f"  {group:12}", subsequent_indent=" " * 14)
     lines += ["", "some keys, with their defaults:"]
     known = _all_keys(command)
@@ -112,6 +112,12 @@ def _screen(command: str) -> str:
         f"`metarun {command} --help train.outer_lr`."
     )
     return "\n".join([*lines, "", *textwrap.wrap(more, WIDTH), "", "examples:", EXAMPLES[command], "", FLAGS])
+
+
+def _experiments() -> str:
+    """Name some of the experiments, of which there are too many for the screen."""
+    options = _options("experiment")
+    return f"{', '.join(options[:3])} and {len(options) - 3} more: `metarun reproduce --list`"
 
 
 def _group(group: str) -> str:
