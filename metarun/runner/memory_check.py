@@ -1,6 +1,7 @@
 """Check that a config fits in memory before allocating it; Linux would kill the process."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 
 import torch
@@ -19,7 +20,9 @@ _INPUT_BYTES = 32  # per value of a task's examples, while drawn and processed; 
 def check_network_fits(make: Callable[[], nn.Module]) -> None:
     """Raise a UserError if a network is larger than memory; torch's meta device can build it without memory."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            # A network that loads its own weights does not need them here.
+            warnings.filterwarnings("ignore", ".*copying from a non-meta parameter")
             weights = sum(parameter.numel() for parameter in make().parameters())
     except RuntimeError as error:
         if "overflow" not in str(error):

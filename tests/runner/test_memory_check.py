@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -43,3 +45,17 @@ def test_a_meta_batch_larger_than_memory_is_an_error():
         check_tasks_fit(10**6, TaskShape(5, 1, 15), PICTURES)
     with pytest.raises(UserError, match=r"a task of 1 x \(1000000000 \+ 10\) examples takes .*; lower `shot`"):
         check_tasks_fit(1, TaskShape(1, 10**9, 10), POINTS)
+
+
+def test_a_network_that_loads_its_own_weights_is_checked_without_a_warning():
+    trained = nn.Linear(3, 2).state_dict()
+
+    def make():
+        network = nn.Linear(3, 2)
+        network.load_state_dict(trained)
+        return network
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        check_network_fits(make)
+    assert not said
