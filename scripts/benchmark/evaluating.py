@@ -14,7 +14,7 @@ from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import Support, TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
-from scripts.benchmark.networks import Protocol, omniglot, with_torchs_batch_norm
+from scripts.benchmark.networks import Protocol, compile_blocks, omniglot, with_torchs_batch_norm
 from scripts.benchmark.peers import InMemory, easyfsl_tasks, import_easyfsl, import_learn2learn, learn2learn_tasks
 
 PROTONET = Protocol(way=5, shot=1, query=15, downsample="pool", norm="running")
@@ -40,7 +40,7 @@ def comparisons() -> dict[str, Comparison]:
         ),
         "test_maml": Comparison(
             "meta-testing MAML on 1,000 tasks, Omniglot 5w1s, 10 steps",
-            Targets(3, 30),
+            Targets(2.8, 30),
             lambda setting: prepare_maml_test(*((40, 10) if setting.short else (1000, 50)), MAML_TEST, setting),
         ),
     }
@@ -82,7 +82,7 @@ def prepare_drawing(tasks: int, setting: Setting) -> Duel:
 def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
     """Prepare our evaluation and easyfsl's, which evaluates fewer tasks."""
     easyfsl = import_easyfsl()
-    ours = to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).eval()
+    ours = compile_blocks(to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).eval())
     ours_stream = stream("test", protocol.shape, setting)
     classifier = easyfsl.methods.PrototypicalNetworks(protocol.backbone().to(setting.device)).eval()
     random.seed(0)
@@ -115,6 +115,7 @@ def prepare_maml_test(tasks: int, peers_tasks: int, protocol: Protocol, setting:
     ours_stream = stream("test", protocol.shape, setting)
     network = nn.Sequential(with_torchs_batch_norm(ours.backbone), copy.deepcopy(ours.head)).train()
     learner = import_learn2learn().algorithms.MAML(network, lr=0.1, first_order=True)
+    compile_blocks(ours)
     sampled = ours_stream.draw(0, peers_tasks)
 
     def learn2learns() -> torch.Tensor:

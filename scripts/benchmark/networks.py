@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from metarun.algorithms import Algorithm
 from metarun.backbones import Conv4, Norm
+from metarun.backbones.fused import set_compiled, why_not_compiled
 from metarun.backbones.norm import BatchStatistics
 from metarun.data import SPLITS, ClassDataset, Examples, Omniglot
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -45,6 +47,13 @@ class Protocol:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return Conv4(self.image, self.filters, self.downsample, self.norm)
+
+
+def compile_blocks(ours: Algorithm) -> Algorithm:
+    """Return our method with compiled blocks where this machine can compile them, as `train.compile=auto` does."""
+    on_cpu = all(weight.device.type == "cpu" for weight in ours.parameters())
+    set_compiled(ours, on_cpu and why_not_compiled() is None)
+    return ours
 
 
 def with_torchs_batch_norm(module: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from scripts.benchmark.timing import Seconds, ratio_of
 
 Record = dict[str, Any]
 
+PIPED_WIDTH = 180  # characters of a table that does not go to a terminal
 EVEN = 0.97  # ratios from here on count as equally fast: pairs of identical work vary this much
 
 
@@ -100,9 +101,10 @@ def show(machine: Mapping[str, Any], records: list[Record], console: Console) ->
             ratios.add_row(*_ratio_cells(record, machine))
         else:
             limits.add_row(*_limit_cells(record))
+    wide = console if console.is_terminal else Console(file=console.file, width=PIPED_WIDTH)  # whole names in a file
     for table in (ratios, limits):
         if table.row_count:
-            console.print(table)
+            wide.print(table)
     notes = {f"{record['case']}, {record['peer']}: {record['note']}" for record in records if record.get("note")}
     for note in sorted(notes):
         console.print(note, highlight=False, soft_wrap=True)

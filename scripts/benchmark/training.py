@@ -11,7 +11,7 @@ from torch import nn
 from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, ProtoNet, to_channels_last
 from metarun.tasks.batch import TaskBatch
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
-from scripts.benchmark.networks import Protocol, random_tasks, with_torchs_batch_norm
+from scripts.benchmark.networks import Protocol, compile_blocks, random_tasks, with_torchs_batch_norm
 from scripts.benchmark.peers import (
     as_one_set,
     gradient_loss,
@@ -68,14 +68,14 @@ def comparisons() -> dict[str, Comparison]:
     small_image = replace(MAML_MINIIMAGENET, meta_batch=2, query=1, steps=2)
     return {
         "maml_omniglot": gradient_case("maml", "Omniglot", omniglot, Targets(3, 30), few),
-        "maml_omniglot_20way": gradient_case("maml", "Omniglot", MAML_OMNIGLOT_20WAY, Targets(2, 20), small_way),
-        "maml_miniimagenet": gradient_case("maml", "mini-ImageNet", MAML_MINIIMAGENET, Targets(1.5, 8), small_image),
-        **{f"{name}_omniglot": gradient_case(name, "Omniglot", omniglot, Targets(3, 30), few) for name in others},
+        "maml_omniglot_20way": gradient_case("maml", "Omniglot", MAML_OMNIGLOT_20WAY, Targets(1.7, 20), small_way),
+        "maml_miniimagenet": gradient_case("maml", "mini-ImageNet", MAML_MINIIMAGENET, Targets(1.6, 10), small_image),
+        **{f"{name}_omniglot": gradient_case(name, "Omniglot", omniglot, Targets(2.8, 30), few) for name in others},
         "protonet_omniglot": protonet_case(
-            "Omniglot", PROTONET_OMNIGLOT, Targets(1.3, 2), replace(PROTONET_OMNIGLOT, way=20)
+            "Omniglot", PROTONET_OMNIGLOT, Targets(2, 3), replace(PROTONET_OMNIGLOT, way=20)
         ),
         "protonet_miniimagenet": protonet_case(
-            "mini-ImageNet", PROTONET_MINIIMAGENET, Targets(1.3, 2), replace(PROTONET_MINIIMAGENET, way=5, query=3)
+            "mini-ImageNet", PROTONET_MINIIMAGENET, Targets(2.5, 3), replace(PROTONET_MINIIMAGENET, way=5, query=3)
         ),
     }
 
@@ -85,6 +85,7 @@ def prepare_gradient_step(method: Method, protocol: Protocol, setting: Setting) 
     tasks = random_tasks(protocol, setting.device)
     ours = make_method(method, protocol).to(setting.device)
     learner, embed = make_learner(method, ours, protocol.inner_lr)
+    compile_blocks(ours)
     theirs = gradient_step(learner, embed, tasks, protocol.steps)
     agreement = check_agreement(
         f"{method}'s query loss",
@@ -134,7 +135,7 @@ def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
     """Prepare ProtoNet's training step, ours and both peers'."""
     tasks = random_tasks(protocol, setting.device)
     networks = [protocol.backbone().to(setting.device).train() for _ in range(2)]
-    ours = to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).train()
+    ours = compile_blocks(to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).train())
     x, labels = as_one_set(tasks)
 
     def learn2learns_loss() -> torch.Tensor:

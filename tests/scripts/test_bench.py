@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from scripts import bench, bench_scale
+from scripts import bench, bench_history, bench_scale
 from scripts.benchmark import evaluating, training
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.commands import percent_outside_model
@@ -191,3 +191,29 @@ def test_curves_are_written_as_csv_and_plot(tmp_path):
     assert (tmp_path / "classes.csv").read_text().splitlines()[0] == "classes,seconds,peak_mib"
     bench_scale.draw_png(tmp_path / "classes.png", "classes", "drawing", points)
     assert (tmp_path / "classes.png").stat().st_size > 1000
+
+
+def test_the_history_has_every_ratio_in_order_and_is_drawn(tmp_path, capsys):
+    def measured(name, commit, ratio):
+        records = [{"case": "maml", "peer": "l2l", "ratio": ratio}, {"case": "help", "ours_median": 0.1}]
+        (tmp_path / name).write_text(json.dumps({"machine": {"commit": commit}, "records": records}))
+
+    measured("2026-11-26-cpu.json", "bbbbbbbbbb", 2.0)
+    measured("2026-11-24-cpu.json", "aaaaaaaaaa", 1.5)
+    measured("2026-11-25-cpu-short.json", "cccccccccc", 9.0)  # smaller sizes: not comparable
+    assert bench_history.main(["--folder", str(tmp_path)]) == 0
+    assert (tmp_path / "history.png").stat().st_size > 1000
+    points = bench_history.read([tmp_path / "2026-11-26-cpu.json", tmp_path / "2026-11-24-cpu.json"])
+    assert points == {"maml, l2l": [("2026-11-24 aaaaaaa", 1.5), ("2026-11-26 bbbbbbb", 2.0)]}
+
+
+def test_names_are_whole_where_the_table_is_piped(capsys):
+    record = check_limit("a_case_with_a_long_name", Limit("", Targets(1, 1), "s", lambda *_: []), 1, [0.5])
+    duel = Duel(lambda: None, {"peer": Peer(lambda: None)}, None)
+    compared = compare(
+        "maml_omniglot_20way", Comparison("", Targets(1, 1), lambda _: duel), 3, duel, [Seconds((1.0,))] * 2
+    )
+    show(describe(CPU, Peak(100.0, 200.0)), [record, *compared], Console(width=80))
+    shown = capsys.readouterr().out
+    assert "maml_omniglot_20way" in shown
+    assert "a_case_with_a_long_name" in shown

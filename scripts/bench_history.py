@@ -1,0 +1,77 @@
+"""Draw how the speed of metarun, as a ratio to its peers, changed: every measurement in results/bench/, by date.
+
+python -m scripts.bench_history      writes results/bench/history.png
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path("results/bench")
+
+
+class Point(NamedTuple):
+    """One ratio of a case to its peer.
+
+    Args:
+        when: date and first digits of the commit, such as "2026-11-24 702fbbd".
+        ratio: the peer's time divided by ours.
+    """
+
+    when: str
+    ratio: float
+
+
+def read(files: Sequence[Path]) -> dict[str, list[Point]]:
+    """Return the points of each case and peer, in order of date.
+
+    Args:
+        files: measurements that `scripts.bench` wrote, named by their date; those of one day are in order of name.
+    """
+    found: dict[str, list[Point]] = defaultdict(list)
+    for path in sorted(files):
+        content: dict[str, Any] = json.loads(path.read_text())
+        when = f"{path.stem[:10]} {content['machine']['commit'][:7]}"
+        for record in content["records"]:
+            if "ratio" in record:
+                found[f"{record['case']}, {record['peer']}"].append(Point(when, record["ratio"]))
+    return found
+
+
+def draw(points: dict[str, list[Point]], path: Path) -> None:
+    """Draw a line for each case and peer."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    times = sorted({point.when for each in points.values() for point in each})
+    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    for number, (case, each) in enumerate(sorted(points.items())):
+        style = ("-", "--", ":")[number // 10 % 3]  # ten colours, so lines of a colour differ in style
+        axis.plot([times.index(point.when) for point in each], [point.ratio for point in each], f"o{style}", label=case)
+    axis.axhline(1, color="grey", linewidth=0.8)
+    axis.set(yscale="log", ylabel="times as fast as the peer", xticks=range(len(times)), xticklabels=times)
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.grid(alpha=0.3, which="both")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Draw the history of a folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"of the measurements; default: {FOLDER}")
+    folder = parser.parse_args(words).folder
+    points = read([path for path in folder.glob("*-cpu*.json") if not path.stem.endswith("-short")])
+    draw(points, folder / "history.png")
+    print(f"→ {folder / 'history.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
