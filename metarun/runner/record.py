@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
+from metarun.backbones.encoders import may_know_classes
 from metarun.config.key_origins import overridden_keys
 from metarun.data.brightness import brightness
 from metarun.errors import RunFailed, UserError
@@ -208,7 +209,8 @@ def _encoder(parts: Parts) -> Record:
     """Return the record's keys about a pre-trained encoder; empty if there is none."""
     encoder = parts.encoder
     if encoder is not None:
-        return {"external_data": encoder.saw, "encoder_hash": encoder.hash}
+        overlap = " (may include these classes)" if may_know_classes(encoder, parts.raw.name) else ""
+        return {"external_data": f"{encoder.saw}{overlap}", "encoder_hash": encoder.hash}
     saw = getattr(getattr(parts.algorithm, "backbone", None), "saw", None)  # of a language model
     return {} if saw is None else {"external_data": saw}
 

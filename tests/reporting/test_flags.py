@@ -92,6 +92,21 @@ def test_transductive_runs_are_ranked_separately():
     assert "ties are unknown: nowhere/tasks.parquet cannot be read" in str(sentence)
 
 
+def test_runs_with_external_data_are_ranked_separately():
+    cells = [
+        [unread(accuracy=a, **more)] for a, more in [(0.9, {"external_data": "ImageNet-1k"}), (0.8, {}), (0.7, {})]
+    ]
+    assert rank_cells(cells)[0] == ["", "best", ""]
+
+
+def test_a_column_says_what_a_pre_trained_network_saw(compare):  # noqa: F811
+    runs = [made("00000001", "maml", 0), {**made("00000002", "protonet", 0.1), "external_data": "ImageNet-1k"}]
+    _, printed, _ = compare("--format", "md", runs=runs)
+    assert "| external data |" in printed
+    assert "ImageNet-1k" in printed
+    assert "such rows have a best of their own" in printed
+
+
 def test_rows_on_different_tasks_and_single_rows_are_not_ranked():
     assert rank_cells([[record(stream_hash="a")], [record(stream_hash="b")], [record()]]) == (["", "", ""], None)
 

@@ -60,3 +60,10 @@ def test_each_example_is_encoded_once_and_the_checkpoint_holds_the_head(weights,
 def test_an_encoder_of_pictures_reads_no_vectors(weights, tmp_path):
     with pytest.raises(UserError, match=r"backbone=tiny reads pictures but data=sinusoid has .* x \[1\]"):
         train(tmp_path, data="sinusoid", backbone="tiny")
+
+
+def test_an_encoder_can_be_trained_with_the_head(weights, tmp_path):
+    run = train(tmp_path, **{"backbone.train": "all", "train.iterations": 1})
+    trained = torch.load(run.path / "best.pt", weights_only=True)["algorithm"]["backbone.encoder.matrix"]
+    assert trained.shape == (16, 8)
+    assert run.result["parameters"] > trained.numel()

@@ -78,6 +78,15 @@ def check_readable(encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: 
     )
 
 
+# Data sets whose classes, or some of them, are among those of ImageNet.
+_IN_IMAGENET = ("caltech101", "miniimagenet", "tiered_imagenet", "cub", "cifar_fs", "fc100")
+
+
+def may_know_classes(encoder: Encoder, data: str) -> bool:
+    """Whether meta-test classes of a data set are known to be among those that an encoder was trained on."""
+    return "imagenet" in encoder.saw.lower() and any(name in data for name in _IN_IMAGENET)
+
+
 def _kind_of(inputs: Mapping[str, InputSpec]) -> Reads | None:
     specs = list(inputs.values())
     kinds = {spec.kind: spec for spec in specs}

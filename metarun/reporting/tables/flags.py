@@ -137,10 +137,10 @@ def rank_cells(cells: Sequence[Sequence[Record]]) -> tuple[list[Rank], str | Non
     Returns:
         The rank of each cell, and a sentence that explains the ranks; None if no cells are comparable.
     """
-    groups: dict[tuple[object, bool], list[int]] = defaultdict(list)
+    groups: dict[tuple[object, bool, bool], list[int]] = defaultdict(list)
     for i, cell in enumerate(cells):
         if (tasks := same_tasks(cell)) is not None and not any(map(excludes_diverged, cell)):
-            groups[tasks, cell[0]["transductive"]].append(i)
+            groups[tasks, cell[0]["transductive"], "external_data" in cell[0]].append(i)
     ranks: list[Rank] = [""] * len(cells)
     comparable = [members for members in groups.values() if len(members) > 1]
     test = sum(len(cells[i]) for members in comparable for i in members) <= MAX_TESTED

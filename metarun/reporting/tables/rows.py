@@ -90,6 +90,9 @@ def _floor(record: Record) -> str:
 
 Group = Sequence[Record]  # runs that differ only in their seed
 
+EXTERNAL = "external data"
+EXTERNAL_IS = "External data: what a pre-trained network saw besides meta-train; such rows have a best of their own."
+
 
 def by_configuration(records: Sequence[Record]) -> list[Group]:
     """Group runs that differ only in their seed, and sort the groups like `sorted_rows`."""
@@ -138,6 +141,7 @@ COLUMNS: dict[str, Callable[[Group], str]] = {
     "accuracy %": _result,
     "published %": lambda group: published_text(group[0]),
     "floor": lambda group: _floor(group[0]),
+    EXTERNAL: lambda group: group[0].get("external_data", "–"),
     "AUROC unknown": partial(auroc_text, kind="unknown"),
     "AUROC out of scope": partial(auroc_text, kind="out_of_scope"),
     "transductive": lambda group: "yes" if group[0]["transductive"] else "no",
@@ -260,10 +264,10 @@ def all_columns(
     columns: dict[str, Callable[[Group], str]] = {**dict(before), **requested, **settings, **dict(after), **DETAILS}
     values = {name: [write(group) for group in groups] for name, write in columns.items()}
     values["accuracy %"], marks = _marked(values["accuracy %"], groups, unequal)
-    for optional in ("published %", *AUROCS):
+    for optional in ("published %", EXTERNAL, *AUROCS):
         if set(values[optional]) == {"–"}:
             del values[optional]
-    always = {*ALWAYS, *show}
+    always = {*ALWAYS, EXTERNAL, *show}
     same = {name for name in DETAILS if len(set(values[name])) == 1}
     constant = [name for name in values if len(groups) > 1 and len(set(values[name])) == 1 and name not in always]
     same |= set(_without_room(values, [name for name in constant if name not in same], same, width))
@@ -281,6 +285,8 @@ def all_columns(
         notes.append(f"Hidden columns: {', '.join(hidden)}; widen the terminal, or use --format csv.")
     if any(name in values for name in AUROCS):
         notes.append(f"{AUROC_IS}; in brackets: of the floor.")
+    if EXTERNAL in values:
+        notes.append(EXTERNAL_IS)
     if "published %" in values:
         notes.append(f"Published results, on other tasks and with other code: {'; '.join(_sources(records))}.")
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
