@@ -20,6 +20,9 @@ export METARUN_MIRROR := $(abspath ../shared/data)
 endif
 endif
 
+# Other tests import packages that the environments of the exports do not have.
+EXPORT_TESTS := tests/export tests/examples tests/project/test_notebooks.py
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast test-slow test-clusters test-encoders test-onnx test-tensorflow test-all lint check bench bench-short bench-scale lock audit clean
 
@@ -50,10 +53,10 @@ test-encoders: $(VENV)-encoders/.installed  ## run pre-trained encoders and lang
 	OMP_NUM_THREADS=1 $(VENV)-encoders/bin/python -m pytest -m encoders
 
 test-onnx: $(VENV)-onnx/.installed  ## run `metarun export format=onnx` for real, in an environment of its own, .venv-onnx
-	OMP_NUM_THREADS=1 $(VENV)-onnx/bin/python -m pytest -m onnx
+	OMP_NUM_THREADS=1 $(VENV)-onnx/bin/python -m pytest -m onnx $(EXPORT_TESTS)
 
 test-tensorflow: $(VENV)-tensorflow/.installed  ## the same for format=tensorflow and litert, in .venv-tensorflow (3.5 GB)
-	OMP_NUM_THREADS=1 $(VENV)-tensorflow/bin/python -m pytest -m tensorflow
+	OMP_NUM_THREADS=1 $(VENV)-tensorflow/bin/python -m pytest -m tensorflow $(EXPORT_TESTS)
 
 test-all: test test-slow  ## run all tests but test-clusters, test-encoders, test-onnx and test-tensorflow
 
