@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 
 def read(files: Sequence[Path]) -> dict[str, list[Point]]:
-    """Return the points of each case and peer, in order of date.
+    """Return the points of each case, peer, number of threads and clock, in order of date.
 
     Args:
         files: measurements that `scripts.bench` wrote, named by their date; those of one day are in order of name.
@@ -35,10 +35,11 @@ def read(files: Sequence[Path]) -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = defaultdict(list)
     for path in sorted(files):
         content: dict[str, Any] = json.loads(path.read_text())
-        when = f"{path.stem[:10]} {content['machine']['commit'][:7]}"
+        machine = content["machine"]
+        when, how = f"{path.stem[:10]} {machine['commit'][:7]}", f"{machine['threads']} threads, {machine['clock']}"
         for record in content["records"]:
             if "ratio" in record:
-                found[f"{record['case']}, {record['peer']}"].append(Point(when, record["ratio"]))
+                found[f"{record['case']}, {record['peer']} ({how})"].append(Point(when, record["ratio"]))
     return found
 
 

@@ -196,7 +196,9 @@ def test_curves_are_written_as_csv_and_plot(tmp_path):
 def test_the_history_has_every_ratio_in_order_and_is_drawn(tmp_path, capsys):
     def measured(name, commit, ratio):
         records = [{"case": "maml", "peer": "l2l", "ratio": ratio}, {"case": "help", "ours_median": 0.1}]
-        (tmp_path / name).write_text(json.dumps({"machine": {"commit": commit}, "records": records}))
+        (tmp_path / name).write_text(
+            json.dumps({"machine": {"commit": commit, "threads": 2, "clock": "wall"}, "records": records})
+        )
 
     measured("2026-11-26-cpu.json", "bbbbbbbbbb", 2.0)
     measured("2026-11-24-cpu.json", "aaaaaaaaaa", 1.5)
@@ -204,7 +206,7 @@ def test_the_history_has_every_ratio_in_order_and_is_drawn(tmp_path, capsys):
     assert bench_history.main(["--folder", str(tmp_path)]) == 0
     assert (tmp_path / "history.png").stat().st_size > 1000
     points = bench_history.read([tmp_path / "2026-11-26-cpu.json", tmp_path / "2026-11-24-cpu.json"])
-    assert points == {"maml, l2l": [("2026-11-24 aaaaaaa", 1.5), ("2026-11-26 bbbbbbb", 2.0)]}
+    assert points == {"maml, l2l (2 threads, wall)": [("2026-11-24 aaaaaaa", 1.5), ("2026-11-26 bbbbbbb", 2.0)]}
 
 
 def test_names_are_whole_where_the_table_is_piped(capsys):
