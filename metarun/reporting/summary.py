@@ -34,6 +34,8 @@ def summary(record: dict[str, Any]) -> Table:
     numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
     trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
     table.add_row("meta-training", trained + numbers)
+    if "environment_steps_per_second" in record:
+        table.add_row("environment", f"{record['environment_steps_per_second']:,} steps a second")
     return table
 
 

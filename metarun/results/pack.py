@@ -34,7 +34,9 @@ OPTIONAL = (
     "looks.jsonl",
 )
 NAMES = frozenset((MANIFEST, checksums.NAME, *REQUIRED, *OPTIONAL))
-LARGE = frozenset((WEIGHTS, "tasks.parquet", "examples.npz", "inputs.npz"))  # others have at most `MAX_BYTES`
+LARGE = frozenset(
+    (WEIGHTS, "tasks.parquet", "examples.npz", "inputs.npz", "paths.npz")
+)  # others have at most `MAX_BYTES`
 LARGEST = (1 << 31) - 1  # bytes; beyond, a zip needs extensions, which are not read
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal runs are equal packs

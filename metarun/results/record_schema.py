@@ -105,7 +105,7 @@ OPTIONAL: Mapping[str, Kind] = {
     "return_ci95": _or_null(_size),
     "return_by_step": _list_of(number),
     "trajectories_by_step": _list_of(_count),
-    **dict.fromkeys(("environment_steps_per_second", "rollout_share"), _size),
+    "environment_steps_per_second": _size,
     **dict.fromkeys(("training_status", "train_labels"), _text),
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),

@@ -13,7 +13,7 @@ from metarun.data.contents import log_contents
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.plane import paths_in_plane
-from metarun.evaluation.returns import evaluate_returns, oracle_returns
+from metarun.evaluation.returns import evaluate_returns, oracle_returns, tasks_at_once
 from metarun.loggers.terminal import Screen
 from metarun.results.metrics import RETURN
 from metarun.results.record_schema import LARGEST
@@ -109,6 +109,7 @@ def test_policy(
         "adapt_ms": round(wall, 3),
         "adapt_cpu_ms": round(cpu, 3),
         "load": round(load_per_cpu(), 2),
+        "environment_steps_per_second": round(_steps_per_second(parts, stream)),
         "stream_hash": stream.hash(tasks),
         **describe_conditions(parts),
     }
@@ -144,6 +145,18 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
         "step": np.repeat(np.arange(steps), tasks),
         RETURN.column: returns.masked_fill(~(returns.abs() < LARGEST), torch.nan).flatten().numpy(),
     }
+
+
+def _steps_per_second(parts: Parts, stream: EnvironmentStream) -> float:
+    """Return how many environment steps of adapted policies are taken in a second, with the policy's own time."""
+    tasks = stream.draw(0, tasks_at_once(stream))
+    *_, policy = parts.policy_method.adapt(tasks, 1)
+    seconds = []
+    for _ in range(3):  # other processes can only add time
+        started = time.perf_counter()
+        taken = tasks.explore(policy, 0).alive.numel()
+        seconds.append(time.perf_counter() - started)
+    return taken / min(seconds)
 
 
 def _adaptation_ms(parts: Parts, stream: EnvironmentStream, steps: int) -> tuple[float, float]:
