@@ -10,6 +10,7 @@ from metarun.config.schema import Config
 from metarun.data.encoders import Encoder
 from metarun.data.examples import Values
 from metarun.errors import UserError
+from metarun.results.metrics import RETURN, metric_of
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.device import dtype_of, find_device
@@ -72,13 +73,8 @@ class Model:
     def algorithm(self) -> Algorithm:
         """The method with the best weights on meta-val, in eval mode; built without the run's data if possible."""
         device, dtype = find_device(self.config["device"]), dtype_of(self.config["precision"])
-        source = DescribedSource(self.inputs.source)
-        if source.kind == "reinforcement learning":
-            raise UserError(
-                f"run {self.id} learned to act in the environments of data={source.name}, and takes no examples",
-                "`metarun test` judges it on other tasks.",
-            )
-        algorithm = build_method(self.config, source, device, dtype)
+        self._check_takes_examples()
+        algorithm = build_method(self.config, DescribedSource(self.inputs.source), device, dtype)
         assert isinstance(algorithm, Algorithm)
         load_weights(algorithm, best_weights(self.directory, self.result), self.directory.best)
         return algorithm.eval()
@@ -119,7 +115,16 @@ class Model:
         Raises:
             UserError: that is not known, as of a user's own data source that is not of pictures.
         """
+        self._check_takes_examples()
         return encoder_for(self.inputs, self.id, self.config)
+
+    def _check_takes_examples(self) -> None:
+        """Raise a UserError if the run has learned to act."""
+        if metric_of(self.result) is RETURN:
+            raise UserError(
+                f"run {self.id} learned to act in environments ({self.result['data']}), and takes no examples",
+                "`metarun test` judges it on other tasks.",
+            )
 
 
 def _unchanged(values: Values) -> Values:

@@ -27,7 +27,7 @@ _MAX_ROWS = 10**8  # of a tasks.parquet, which takes gigabytes
 TIMINGS = frozenset(
     {
         *("train_seconds", "test_seconds", "tasks_per_second", "adapt_ms", "adapt_cpu_ms", "load", "peak_memory_mb"),
-        "seconds",
+        *("seconds", "environment_steps_per_second"),
     }
 )
 CIRCUMSTANCES = frozenset({"overrides", "device", "version", "commit", "looks", "figures_seen", "steps_asked"})

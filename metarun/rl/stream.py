@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from metarun.config.key_origins import set_by
 from metarun.config.source_code import code_hash
 from metarun.data import Split
 from metarun.data.environments import Actions, EnvironmentFamily
@@ -37,7 +38,12 @@ class EnvironmentStream:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        check_one_way(shape, family.name, f"a task of {family.name} is one environment")
+        if shape.way != 1:
+            raise UserError(
+                f"way={shape.way}{set_by(shape.key('way'))} but a task of {family.name} is one environment",
+                f"set `task=20trajectories`, or `{shape.key('way')}=1`.",
+            )
+        check_one_way(shape, family.name, "")
         self.shape = shape
         self.family: EnvironmentFamily = family.for_split(split) if hasattr(family, "for_split") else family
         self._key = root_key(split, seed, "environments")
