@@ -109,13 +109,20 @@ def sources() -> Iterator[tuple[str, "DataSource"]]:
 
 def _unchanged_source(name: str) -> "DataSource":
     """Return the same as `build_source` without settings, but without composing the config of a whole run."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationResolutionError
+
     from metarun.config.instantiate import build
     from metarun.config.mixtures import read_option
 
-    node = read_option(config_dir() / "data" / f"{name}.yaml").get("data", {})
-    if "_target_" not in node or (config_dir() / "local" / "default.yaml").exists():  # another file has a say
+    option = OmegaConf.create(read_option(config_dir() / "data" / f"{name}.yaml"))
+    if "_target_" not in option.get("data", {}) or (config_dir() / "local" / "default.yaml").exists():
+        return build_source(name)  # another file has a say
+    try:
+        node = OmegaConf.to_container(option.data, resolve=True)
+    except InterpolationResolutionError:  # likewise
         return build_source(name)
-    source: DataSource = build("data", node)
+    source: DataSource = build("data", node)  # type: ignore[arg-type]  # a mapping
     return source
 
 

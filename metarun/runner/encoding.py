@@ -29,7 +29,7 @@ def find_encoder(config: Config) -> Encoder | None:
     Raises:
         UserError: its weights are missing or damaged.
     """
-    node = config["backbone"].get("encoder")
+    node = config.get("backbone", {}).get("encoder")
     if node is None:
         return None
     encoder = build("backbone.encoder", node)

@@ -22,15 +22,15 @@ WHEEL = "wheel:"
 _OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def resolve_path(text: str, start: Path | None = None) -> Path:
+def resolve_path(text: str | Path, start: Path | None = None) -> Path:
     """Return the absolute path that a text names, with links resolved. All user paths are resolved here.
 
     Args:
         text: `~` is the user's home, `~name` that of another user; "wheel:PACKAGE/FILE" is in an installed package.
         start: where a relative path starts; None is the current folder.
     """
-    if text.startswith(WHEEL):
-        return _in_package(text.removeprefix(WHEEL)) or Path(text)
+    if str(text).startswith(WHEEL):
+        return _in_package(str(text).removeprefix(WHEEL)) or Path(text)
     try:
         path = Path(text).expanduser()
     except RuntimeError:  # there is no such user

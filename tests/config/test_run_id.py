@@ -62,7 +62,7 @@ EARLIER = {
     ("algo=mamlpp", "data=miniimagenet"): "4fc1fc0e",
     ("algo=anil", "data=caltech101"): "ecfc5909",
     ("experiment=maml_miniimagenet_5w1s",): "9be6a4a2",
-    ("experiment=maml_sinusoid_5points",): "8979ddd8",
+    ("experiment=maml_sinusoid_5points",): "a983580e",
     ("experiment=protonet_omniglot_5w1s",): "7f856bf2",
 }
 
@@ -334,7 +334,8 @@ def test_metaruns_methods_networks_and_loggers_take_no_path():
     from metarun.config.arguments import is_path, type_hints
 
     public = [getattr(package, name) for package in (algorithms, backbones, loggers) for name in package.__all__]
-    classes = [each for each in public if isinstance(each, type) and each is not loggers.LoggedRun]  # not configured
+    others = (loggers.LoggedRun, backbones.CausalLM)  # not configured; known to come with files
+    classes = [each for each in public if isinstance(each, type) and each not in others]
     assert len(classes) > 25
     assert not [(each, name) for each in classes for name, hint in type_hints(each).items() if is_path("x", hint)]
 
