@@ -211,7 +211,7 @@ def _encoder(parts: Parts) -> Record:
     if encoder is not None:
         overlap = " (may include these classes)" if may_know_classes(encoder, parts.raw.name) else ""
         return {"external_data": f"{encoder.saw}{overlap}", "encoder_hash": encoder.hash}
-    saw = getattr(getattr(parts.algorithm, "backbone", None), "saw", None)  # of a language model
+    saw = getattr(getattr(parts.method, "backbone", None), "saw", None)  # of a language model
     return {} if saw is None else {"external_data": saw}
 
 

@@ -1,0 +1,23 @@
+"""Reinforcement learning in whole commands."""
+
+import json
+from pathlib import Path
+
+SMALL = [
+    *("data=navigation2d", "data.horizon=10", "task.shot=4", "task.query=4", "test.tasks=4", "train.iterations=2"),
+    *("train.meta_batch=2", "train.validate_every=1", "train.validate_tasks=2"),
+]
+
+
+def test_a_policy_is_trained_and_tested_and_takes_no_examples(metarun, tmp_path):
+    assert metarun("train", "algo=maml_rl", *SMALL).code == 0
+    (path,) = Path("results/runs").glob("*/result.json")
+    run = json.loads(path.read_text())
+    assert run["algo"] == "maml_rl"
+    assert metarun("test", "run=last", "algo=multitask", "test.tasks=6").code == 0
+    table = metarun("compare").out
+    assert "return" in table
+    assert "multitask" in table
+    code, _, complaint = metarun("adapt", "run=last", f"support={tmp_path}")
+    assert code == 2
+    assert "learned to act in environments (navigation2d), and takes no examples" in complaint
