@@ -50,7 +50,7 @@ test-clusters: $(REFERENCES)  ## test sweeps on a local Slurm and Ray cluster, s
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/clusters
 
 test-encoders: $(VENV)-encoders/.installed  ## run pre-trained encoders and language models for real, in an environment of its own, .venv-encoders
-	OMP_NUM_THREADS=1 $(VENV)-encoders/bin/python -m pytest -m encoders
+	OMP_NUM_THREADS=1 $(VENV)-encoders/bin/python -m pytest -m encoders tests/backbones/test_encoders.py tests/backbones/test_language_model.py
 
 test-onnx: $(VENV)-onnx/.installed  ## run `metarun export format=onnx` for real, in an environment of its own, .venv-onnx
 	OMP_NUM_THREADS=1 $(VENV)-onnx/bin/python -m pytest -m onnx $(EXPORT_TESTS)

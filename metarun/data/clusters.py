@@ -86,7 +86,7 @@ def partitions_of(features: NDArray[Any], count: int, partitions: int) -> NDArra
         kmeans = MiniBatchKMeans(
             count, batch_size=BATCH, max_iter=ITERATIONS, n_init=1, random_state=SEED + partition, compute_labels=True
         )
-        with warnings.catch_warnings():  # of equal examples there can be fewer clusters, which are left out later
+        with warnings.catch_warnings():  # of equal examples there can be fewer clusters, which are skipped later
             warnings.simplefilter("ignore", ConvergenceWarning)
             found.append(kmeans.fit_predict((features * scale).astype(np.float32)))
     return np.stack(found, 1).astype(np.int32)

@@ -45,7 +45,7 @@ class Encoding:
 def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callable[[int, int], None]) -> ClassDataset:
     """Return a data set with the same classes and hash, whose examples are encoded.
 
-    Each example is encoded once; an interrupted encoding goes on where it stopped. Where the examples are a memory
+    Each example is encoded once; an interrupted encoding resumes where it stopped. Where the examples are a memory
     map, so are the outputs.
 
     Args:

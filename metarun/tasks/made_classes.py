@@ -63,7 +63,7 @@ def single_examples(examples: Examples, shape: TaskShape, name: str, split: Spli
 def clusters(labels: NDArray[np.int32], shape: TaskShape, name: str, split: Split) -> MadeClasses:
     """Return the clusters of one or more partitions of a split as classes; a task is of one partition.
 
-    Clusters with fewer examples than a task needs are left out, as by Hsu et al. 2019 (CACTUs,
+    Clusters with fewer examples than a task needs are skipped, as by Hsu et al. 2019 (CACTUs,
     https://arxiv.org/abs/1810.02334, section 2.3); so are partitions with fewer clusters than `shape.way`.
 
     Args:
@@ -117,7 +117,7 @@ def check_labels(labels: object) -> str:
 
 
 def without_labels(shape: TaskShape, labels: str) -> TaskShape:
-    """Return the shape of tasks whose classes are made; how classes are grouped is left out, since it is a label.
+    """Return the shape of tasks whose classes are made; without how classes are grouped, since that is a label.
 
     Raises:
         UserError: the tasks have several sizes.

@@ -14,7 +14,7 @@ OF_THE_PLACE = ("command", "directory", "host", "changes")  # of an environment:
 def keep(run: RunDirectory, folder: Path) -> Path:
     """Copy config, environment and curve, and if the run is finished its row and the figures of its tasks.
 
-    Names of folders and of the machine are left out. The row is written last, as in the run itself.
+    Names of folders and of the machine are removed. The row is written last, as in the run itself.
 
     Returns:
         The directory of the copy.
