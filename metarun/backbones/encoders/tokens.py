@@ -25,7 +25,7 @@ class Tokenizer:
             import tokenizers
         except ImportError as error:
             raise UserError(
-                "encoders of texts need the package tokenizers", "pip install 'metarun[text_encoders]'."
+                "encoders of texts need the package tokenizers", "pip install 'metarun[text-encoders]'."
             ) from error
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_str(content.decode())
