@@ -74,7 +74,7 @@ class OuterOptimizer:
         return {"state": dict(self._states), "param_groups": [group]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state of this class or of torch's optimiser of this kind, without its settings.
+        """Continue from a state of this class or of torch's optimiser of this kind; of its settings only the rate.
 
         Raises:
             ValueError: it is for other weights.
@@ -84,6 +84,7 @@ class OuterOptimizer:
         [group] = state["param_groups"]
         if len(group["params"]) != len(self.weights):
             raise ValueError(f"its optimiser has {len(group['params'])} weights, not {len(self.weights)}")
+        self.lr = group["lr"]  # of the last step, so that the state is the same again
         for place, found in state["state"].items():
             weight = self.weights[place]
             if found["step"].shape != () or any(found[name].shape != weight.shape for name in MOMENTS):

@@ -11,6 +11,7 @@ from metarun.config.folder import config_dir
 
 NEURAL_PROCESSES = ("attentive_np", "cnp", "transformer_np")  # regression alone
 ALGOS = sorted({path.stem for path in (config_dir() / "algo").glob("*.yaml")} - {*NEURAL_PROCESSES, "prompt"})
+POLICIES = ("maml_rl", "multitask")
 REGRESSION = ("maml", "fomaml", "metasgd", "mamlpp", "reptile", "cavia", *NEURAL_PROCESSES)
 
 
@@ -24,7 +25,8 @@ def smoke(monkeypatch, folder: Path, *words: str) -> dict:
 
 @pytest.mark.parametrize("algo", [a if a == "maml" else pytest.param(a, marks=pytest.mark.slow) for a in ALGOS])
 def test_every_algo_completes_a_run_in_seconds(monkeypatch, tmp_path, algo):
-    record = smoke(monkeypatch, tmp_path, f"algo={algo}")
+    data = ["data=navigation2d"] if algo in POLICIES else []
+    record = smoke(monkeypatch, tmp_path, f"algo={algo}", *data)
     assert (record["status"], record["test_tasks"]) == ("done", 4)
     assert record["iterations"] == (0 if algo == "nearest_centroid" else 2)
 
