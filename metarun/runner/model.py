@@ -137,6 +137,8 @@ def _set_execution(algorithm: Method, config: Config) -> None:
     # Configs stored by earlier versions have this key among the method's arguments.
     how = config["algo"].get("over_tasks", config["train"].get("over_tasks", "auto"))
     check_how(how)
+    if isinstance(algorithm, PolicyMethod):
+        return  # it acts in all tasks at once, whatever the key says
     if algorithm.how == "auto":
         algorithm.how = how
     elif how not in ("auto", algorithm.how):
