@@ -23,6 +23,7 @@ from metarun.reporting.reference.tables import (
 from metarun.reporting.reference.verdicts import verdicts
 from metarun.reporting.tables.render import print_table
 from metarun.results.metrics import metric_of
+from metarun.results.records import KEPT
 from metarun.system.signals import PARENT
 
 EXAMPLES = """examples:
@@ -97,7 +98,7 @@ def _reproduce(experiment: Experiment, seeds: int, keeps: bool, results_dir: Pat
     runs = stored_runs(results_dir / "runs").get(experiment.seedless, ())
     if keeps:
         for run in runs:
-            print(f"→ {keep(run.directory, results_dir / 'reference')}")
+            print(f"→ {keep(run.directory, results_dir / KEPT)}")
     return max(int(failed), _print_verdict(experiment, {experiment.seedless: runs}))
 
 
@@ -144,7 +145,7 @@ def _notes(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
 
 
 def _print_list(chosen: Sequence[Experiment], results_dir: Path) -> int:
-    here, kept = stored_runs(results_dir / "runs"), stored_runs(results_dir / "reference")
+    here, kept = stored_runs(results_dir / "runs"), stored_runs(results_dir / KEPT)
     rows = []
     for experiment in chosen:
         figure = "–" if experiment.published is None else _published(experiment)
@@ -152,7 +153,7 @@ def _print_list(chosen: Sequence[Experiment], results_dir: Path) -> int:
         rows.append([experiment.name, figure, hours, _state(experiment, here), _state(experiment, kept)])
     notes = [
         "hours: of one training on two cores of an AMD EPYC, most of them estimated.",
-        f"here: {results_dir / 'runs'}; kept: {results_dir / 'reference'}.",
+        f"here: {results_dir / 'runs'}; kept: {results_dir / KEPT}.",
     ]
     print_table(["experiment", "published", "hours", "here", "kept"], rows, notes, "table")
     return 0
@@ -178,11 +179,9 @@ def _state(experiment: Experiment, stored: Stored) -> str:
 
 
 def _print_table(chosen: Sequence[Experiment], results_dir: Path, form: str) -> int:
-    rows = result_rows(chosen, stored_runs(results_dir / "reference"))
+    rows = result_rows(chosen, stored_runs(results_dir / KEPT))
     if not rows:
-        raise UserError(
-            f"there are no rows in {results_dir / 'reference'}", "`metarun reproduce NAME --keep` adds some."
-        )
+        raise UserError(f"there are no rows in {results_dir / KEPT}", "`metarun reproduce NAME --keep` adds some.")
     print_table(RESULTS, rows, [], form)
     return 0
 

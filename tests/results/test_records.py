@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 
 from metarun.errors import UserError
 from metarun.results.find_run import find_run
-from metarun.results.records import figures_by_step, read_result
+from metarun.results.records import KEPT, _rows_below, figures_by_step, read_result
 from metarun.results.run_directory import run_path
 from tests.cli.test_compare import record
 
@@ -39,6 +40,14 @@ def test_values_are_sorted_by_step_and_task(tmp_path):
 def test_a_table_that_does_not_match_the_record_is_an_error(tmp_path, changed, reason):
     with pytest.raises(UserError, match=rf"tasks\.parquet cannot be read \({reason}.*\); run it again"):
         figures_by_step(run_with(tmp_path, {**COLUMNS, **changed}))
+
+
+def test_kept_rows_are_read_only_where_their_folder_is_named(tmp_path):
+    for folder in ("runs", KEPT):
+        (tmp_path / folder / "run").mkdir(parents=True)
+        (tmp_path / folder / "run" / "result.json").write_text(folder)
+    assert [Path(path).parts[-3] for path in _rows_below(tmp_path)] == ["runs"]
+    assert [Path(path).parts[-3] for path in _rows_below(tmp_path / KEPT)] == [KEPT]
 
 
 def test_a_table_with_another_number_of_tasks_is_an_error(tmp_path):
