@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.results import checksums
+from metarun.results.array_file import reading_arrays, write_arrays
 from metarun.results.record_schema import LARGEST
-from metarun.system.atomic_write import write_bytes
 
 TASKS = 3
 WAYS = 5
@@ -116,16 +114,16 @@ def _as_pictures(x: NDArray[Any], low: float, high: float, most: int) -> NDArray
 
 
 def save(path: Path, tasks: Sequence[ExampleTask]) -> None:
-    """Write the tasks atomically, as arrays of numbers and characters, so that reading them cannot run code."""
-    arrays = {
-        f"{name}_{i}": array
-        for i, task in enumerate(tasks)
-        for name, array in asdict(task).items()
-        if name != _OPTIONAL or len(array)
-    }
-    content = BytesIO()
-    np.savez_compressed(content, **arrays)
-    write_bytes(path, content.getvalue())
+    """Write the tasks."""
+    write_arrays(
+        path,
+        {
+            f"{name}_{i}": array
+            for i, task in enumerate(tasks)
+            for name, array in asdict(task).items()
+            if name != _OPTIONAL or len(array)
+        },
+    )
 
 
 def load(path: Path) -> list[ExampleTask]:
@@ -134,19 +132,16 @@ def load(path: Path) -> list[ExampleTask]:
     Raises:
         UserError: the file is damaged or has another format.
     """
-    with checksums.reading(path, "delete it, or run it again with force=true."):
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if sum(entry.file_size for entry in arrays.zip.infolist()) > MAX_UNPACKED_BYTES:
-                raise ValueError("it unpacks to too many bytes")
-            needed = [name for name in ExampleTask.__dataclass_fields__ if name != _OPTIONAL]
-            count = sum(name.startswith(needed[0]) for name in arrays)
-            tasks = [
-                ExampleTask(
-                    **{name: arrays[f"{name}_{i}"] for name in needed},
-                    **({_OPTIONAL: arrays[own]} if (own := f"{_OPTIONAL}_{i}") in arrays else {}),
-                )
-                for i in range(count)
-            ]
+    with reading_arrays(path, MAX_UNPACKED_BYTES) as arrays:
+        needed = [name for name in ExampleTask.__dataclass_fields__ if name != _OPTIONAL]
+        count = sum(name.startswith(needed[0]) for name in arrays)
+        tasks = [
+            ExampleTask(
+                **{name: arrays[f"{name}_{i}"] for name in needed},
+                **({_OPTIONAL: arrays[own]} if (own := f"{_OPTIONAL}_{i}") in arrays else {}),
+            )
+            for i in range(count)
+        ]
         if not all(map(_is_valid, tasks)):
             raise ValueError("its arrays do not match")
     return tasks

@@ -1,14 +1,12 @@
 """Trajectories in the plane of a few meta-test tasks, saved for the report."""
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.results import checksums
-from metarun.system.atomic_write import write_bytes
+from metarun.results.array_file import reading_arrays, write_arrays
 
 TASKS = 3
 TRAJECTORIES = 5  # of each policy
@@ -31,11 +29,9 @@ class PlanePaths:
 
 
 def save(path: Path, tasks: list[PlanePaths]) -> None:
-    """Write the tasks atomically, as arrays of numbers, so that reading them cannot run code."""
-    content = BytesIO()
+    """Write the tasks."""
     goals, positions = np.stack([task.goal for task in tasks]), np.stack([task.positions for task in tasks])
-    np.savez_compressed(content, goals=goals.astype(np.float32), positions=positions.astype(np.float32))
-    write_bytes(path, content.getvalue())
+    write_arrays(path, {"goals": goals.astype(np.float32), "positions": positions.astype(np.float32)})
 
 
 def load(path: Path) -> list[PlanePaths]:
@@ -44,11 +40,8 @@ def load(path: Path) -> list[PlanePaths]:
     Raises:
         UserError: the file is damaged or has another format.
     """
-    with checksums.reading(path, "delete it, or run it again with force=true."):
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if sum(entry.file_size for entry in arrays.zip.infolist()) > MAX_UNPACKED_BYTES:
-                raise ValueError("it unpacks to too many bytes")
-            goals, positions = arrays["goals"], arrays["positions"]
+    with reading_arrays(path, MAX_UNPACKED_BYTES) as arrays:
+        goals, positions = arrays["goals"], arrays["positions"]
         numbers = all(each.dtype == np.float32 for each in (goals, positions))
         if not numbers or positions.ndim != 5 or positions.shape[-1] != 2 or goals.shape != (len(positions), 2):
             raise ValueError("its arrays do not match")
