@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,12 +10,12 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
-from metarun.errors import RunFailed
+from metarun.evaluation.chunks import in_chunks
 from metarun.evaluation.feature_cache import on_cached_features
+from metarun.evaluation.timing import fastest_ms
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
-from metarun.system.memory import is_out_of_memory
-from metarun.tasks.batch import TaskBatch, TaskShape
+from metarun.tasks.batch import TaskBatch
 from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.losses import brier_score, calibration_gaps, confidence, correct, per_query_loss
 from metarun.tasks.mixture_stream import EachSetStream
@@ -207,19 +206,14 @@ def evaluate_equal(
 ) -> Evaluation:
     """Evaluate predictions on tasks of one shape, in chunks of `at_once` examples; default: `CHUNK_EXAMPLES`."""
     measure = measure or _measure
-    size, done = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), 0
-    found: list[Evaluation] = []
-    while done < tasks:
-        length = min(size, tasks - done)
-        try:
-            found.append(measure(predict, stream.draw(done, length)))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            size = _halved(length, stream.shape)
-        else:
-            done += length
-            on_progress(done, tasks)
+    size, sizes = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), stream.shape.knob("way", "query", between=", ")
+    found = in_chunks(
+        lambda first, count: measure(predict, stream.draw(first, count)),
+        tasks,
+        size,
+        f"one task does not fit in memory; lower {sizes} or `backbone.filters`, or use a device with more memory.",
+        on_progress,
+    )
     columns = {name: torch.cat([part.values[name] for part in found], dim=1) for name in found[0].values}
     final = {name: torch.cat([part.final[name] for part in found]) for name in found[0].final}
     return Evaluation(columns, found[0].metric, final)
@@ -230,17 +224,6 @@ def tasks_at_once(stream: TaskStream, examples: int) -> int:
     shape = stream.shape
     area = stream.draw(0, 1).example_shape[1:].numel()  # pixels of an example; 1 if it is not an image
     return max(1, min(examples, CHUNK_PIXELS // area) // (shape.way * (shape.shot + shape.query)))
-
-
-def _halved(tasks: int, shape: TaskShape) -> int:
-    """Return how many tasks to evaluate at once after `tasks` ran out of memory."""
-    if tasks == 1:
-        sizes = shape.knob("way", "query", between=", ")
-        raise RunFailed(
-            f"one task does not fit in memory; lower {sizes} or `backbone.filters`, or use a device with more memory."
-        )
-    log.warning("out of memory: evaluating %d tasks at once from now on, not %d", tasks // 2, tasks)
-    return tasks // 2
 
 
 @torch.no_grad()
@@ -276,27 +259,12 @@ def adaptation_ms(
     check_interrupt: Callable[[], None] = lambda: None,
     repeats: int = 15,
 ) -> tuple[float, float]:
-    """Return the milliseconds from one task's examples to its predictions, including all steps.
-
-    Other processes on the machine can only add time, so each is the minimum over several tasks of one size.
-
-    Returns:
-        Wall time, and CPU time over all threads.
-    """
+    """Return the milliseconds from one task's examples to its predictions, including all steps; see `fastest_ms`."""
     algorithm.eval()
-    wall, cpu = [], []
-    for i in range(repeats + 2):  # the first two warm up
+
+    def draw(number: int) -> TaskBatch:
         check_interrupt()
-        task = stream.draw(i, 1)
-        _wait_for(task.device)
-        started, used = time.perf_counter(), time.process_time()
-        algorithm.predict(task, steps)
-        _wait_for(task.device)
-        wall.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - used)
-    return 1000 * min(wall[2:]), 1000 * min(cpu[2:])
+        return stream.draw(number, 1)
 
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    device = stream.draw(0, 1).device
+    return fastest_ms(lambda task: algorithm.predict(task, steps), draw, device, warm_up=2, repeats=repeats)

@@ -1,20 +1,16 @@
 """Evaluate a method of reinforcement learning on held-out tasks: the return before adaptation and after each step."""
 
-import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from metarun.algorithms import PolicyMethod
-from metarun.errors import RunFailed
+from metarun.evaluation.chunks import in_chunks
 from metarun.evaluation.evaluate import Evaluation, ignore_progress
 from metarun.results.metrics import RETURN
 from metarun.rl.policy import Policy
 from metarun.rl.stream import EnvironmentStream
-from metarun.system.memory import is_out_of_memory
-
-log = logging.getLogger(__name__)
 
 CHUNK_STEPS = 100_000  # environment steps of one roll-out at once
 
@@ -36,22 +32,13 @@ def evaluate_returns(
         negative return.
     """
     method.eval()
-    size, done = tasks_at_once(stream), 0
-    found: list[Tensor] = []
-    while done < tasks:
-        length = min(size, tasks - done)
-        try:
-            found.append(_returns(method, stream, done, length, steps))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if length == 1:
-                raise RunFailed("the trajectories of one task do not fit in memory; lower `task.shot`.") from error
-            size = length // 2
-            log.warning("out of memory: evaluating %d tasks at once from now on, not %d", size, length)
-        else:
-            done += length
-            on_progress(done, tasks)
+    found = in_chunks(
+        lambda first, count: _returns(method, stream, first, count, steps),
+        tasks,
+        tasks_at_once(stream),
+        "the trajectories of one task do not fit in memory; lower `task.shot`.",
+        on_progress,
+    )
     returns = torch.cat(found, 1)
     return Evaluation({"loss": -returns, RETURN.column: returns}, RETURN)
 

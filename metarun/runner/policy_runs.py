@@ -14,6 +14,7 @@ from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.plane import paths_in_plane
 from metarun.evaluation.returns import evaluate_returns, oracle_returns, tasks_at_once
+from metarun.evaluation.timing import fastest_ms
 from metarun.loggers.terminal import Screen
 from metarun.results.metrics import RETURN
 from metarun.results.record_schema import LARGEST
@@ -21,6 +22,7 @@ from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.results.statistics import mean_and_ci95
 from metarun.rl.stream import EnvironmentStream
+from metarun.rl.tasks import EnvironmentTasks
 from metarun.runner.components import Parts
 from metarun.runner.record import check_diverged, describe_conditions
 from metarun.system.load import load_per_cpu
@@ -161,11 +163,9 @@ def _steps_per_second(parts: Parts, stream: EnvironmentStream) -> float:
 
 def _adaptation_ms(parts: Parts, stream: EnvironmentStream, steps: int) -> tuple[float, float]:
     """Return the milliseconds to act in a task and adapt to it, including all steps; wall and CPU time."""
-    wall, cpu = [], []
-    for i in range(TIMED_TASKS + 1):  # the first warms up
-        started, used = time.perf_counter(), time.process_time()
-        for _ in parts.policy_method.adapt(stream.draw(i, 1), steps):
+
+    def adapt(task: EnvironmentTasks) -> None:
+        for _ in parts.policy_method.adapt(task, steps):
             pass
-        wall.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - used)
-    return 1000 * min(wall[1:]), 1000 * min(cpu[1:])
+
+    return fastest_ms(adapt, lambda number: stream.draw(number, 1), parts.device, warm_up=1, repeats=TIMED_TASKS)

@@ -186,12 +186,12 @@ def _measure(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) 
     learned = [weight for weight in module.parameters() if weight.requires_grad]
 
     def seconds(how: How) -> float:
-        _wait_for(device)
+        wait_for(device)
         start = time.perf_counter()
         results = _run(one_task, how, inputs)
         if results.requires_grad:
             torch.autograd.grad(results.sum(), learned, allow_unused=True)
-        _wait_for(device)
+        wait_for(device)
         return time.perf_counter() - start
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -215,6 +215,7 @@ def _measure(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) 
     return how
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given, before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
