@@ -73,15 +73,13 @@ class AcrossGroups:
         sides = classes * self.counts.shape[1] + pair[:, 1:2], classes * self.counts.shape[1] + pair[:, 2:]
         (support_starts, query_starts) = (self.starts.flatten()[side] for side in sides)
         (support_counts, query_counts) = (self.counts.flatten()[side] for side in sides)
+        query_keys = split_key(class_keys, 2)
         if self.shares is None:
             chosen = choose(class_keys, support_counts, self.shot)
+            queries = choose(query_keys, query_counts, self.query)
         else:
             shots = self.shares.shots(keys, support_counts, support_counts)
             chosen = choose(class_keys, support_counts, most_shots(self.way, self.shot, self.shares.how), shots)
-        query_keys = split_key(class_keys, 2)
-        if self.shares is None or not self.shares.unequal_queries:
-            queries = choose(query_keys, query_counts, self.query)
-        else:
             share = self.shares.queries(keys, query_counts)
             queries = choose(query_keys, query_counts, self.shares.most_queries(self.way), share)
         rows = [
