@@ -5,6 +5,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from metarun.data.cache import load_or_build
 from metarun.data.cache_file import ExampleStream
 from metarun.data.display import Display
-from metarun.data.examples import SPLITS, ClassDataset, Examples, Values
+from metarun.data.examples import SPLITS, ClassDataset, Examples, Split, Values
 from metarun.errors import UserError
 from metarun.system.atomic_write import write_bytes
 from metarun.system.paths import data_root
@@ -57,15 +58,14 @@ def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callabl
         UserError: the cache cannot be written.
     """
     counts = {split: len(data.splits[split].values) for split in SPLITS}
-    done = dict.fromkeys(SPLITS, 0)
 
-    def encoded(name: str, examples: Examples, before: int) -> Examples:
-        return _load(data, encoding, name, examples, lambda here: on_progress(before + here, sum(counts.values())))
+    def encoded(split: Split, before: int) -> Examples:
+        return _load(
+            data, encoding, split, data.splits[split], lambda here: on_progress(before + here, sum(counts.values()))
+        )
 
-    splits = {}
-    for split in SPLITS:
-        splits[split] = encoded(split, data.splits[split], sum(done.values()))
-        done[split] = counts[split]
+    before = accumulate(counts.values(), initial=0)
+    splits = {split: encoded(split, done) for split, done in zip(SPLITS, before, strict=False)}
     more = data.out_of_scope
     if more is not None:
         of_none = Examples(more, np.array([0, len(more)]), ("out of scope",))
