@@ -76,7 +76,7 @@ class Pictures:
 
     def load(self) -> ClassDataset:
         """Return random pictures, from the cache."""
-        from metarun.data.cache import load_or_build
+        from metarun.data.files.cache import load_or_build
         from metarun.system.paths import data_root
 
         def made(share: float) -> Examples:

@@ -40,8 +40,8 @@ class Noise:
         return ClassDataset(self.name, {split: self._split(split) for split in SPLITS})
 
     def _split(self, split: str):
-        from metarun.data.cache import load_or_build
-        from metarun.data.cache_file import ExampleStream
+        from metarun.data.files.cache import load_or_build
+        from metarun.data.files.cache_file import ExampleStream
         from metarun.system.paths import data_root
 
         classes = self.classes if split == "train" else HELD_OUT_CLASSES

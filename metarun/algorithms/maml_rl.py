@@ -10,7 +10,7 @@ from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.policy_method import PolicyGradientMethod, check_inner_steps, expanded
 from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
-from metarun.data.environments import Actions
+from metarun.data.environments.family import Actions
 from metarun.rl.advantages import Experience
 from metarun.rl.policy import NetworkPolicy
 from metarun.rl.tasks import EnvironmentTasks

@@ -6,7 +6,7 @@ from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.policy_method import PolicyGradientMethod
 from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
-from metarun.data.environments import Actions
+from metarun.data.environments.family import Actions
 from metarun.rl.policy import NetworkPolicy
 from metarun.rl.tasks import EnvironmentTasks
 

@@ -13,7 +13,7 @@ from metarun.algorithms.inner_loop import check_steps, gradient_step
 from metarun.algorithms.method import Method
 from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.backbones import Backbone
-from metarun.data.environments import Actions
+from metarun.data.environments.family import Actions
 from metarun.errors import UserError
 from metarun.rl.advantages import Experience, experience_of
 from metarun.rl.policy import NetworkPolicy, Policy, PolicyNetwork

@@ -11,7 +11,7 @@ from torch import Tensor
 from metarun.backbones.backbone import Backbone
 from metarun.backbones.text_fields import TextFields, masked_mean
 from metarun.data.inputs import InputSpec
-from metarun.data.text_features import BYTES
+from metarun.data.texts.text_features import BYTES
 from metarun.errors import UserError, reason_of
 from metarun.system.paths import PathText, is_folder, resolve_path
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from metarun.cli.data import sources
 from metarun.cli.parser import CommandParser
-from metarun.data.cache import mirror
+from metarun.data.files.cache import mirror
 from metarun.errors import counted
 from metarun.results.provenance import processor, versions
 from metarun.system.paths import data_root

@@ -16,7 +16,7 @@ from metarun.config.source_code import code_hash
 from metarun.system.fingerprint import content_hash
 from metarun.system.paths import WHEEL, is_file, is_folder, resolve_path
 
-_STORAGE = Literal["memory", "disk"]  # `metarun.data.cache.Storage`
+_STORAGE = Literal["memory", "disk"]  # `metarun.data.files.cache.Storage`
 _HOW = Literal["auto", "loop", "vectorised"]  # `metarun.tasks.vectorize.How`, which only torch can load
 
 # Modules whose classes take no path; importing them would load torch.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.cache import load_or_build
 from metarun.data.examples import Examples, Split, pieces
+from metarun.data.files.cache import load_or_build
 from metarun.errors import UserError
 from metarun.system.paths import data_root
 

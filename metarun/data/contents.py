@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.entities import EntityDataset
-from metarun.data.environments import EnvironmentFamily
+from metarun.data.environments.family import EnvironmentFamily
 from metarun.data.examples import SPLITS, ClassDataset, Skipped, Split
-from metarun.data.functions import FunctionFamily
+from metarun.data.functions.family import FunctionFamily
 from metarun.data.mixed_datasets import MixedDatasets
+from metarun.data.tables.entities import EntityDataset
 from metarun.errors import counted
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metarun.data.table_columns import Column, as_json, from_json
+from metarun.data.tables.table_columns import Column, as_json, from_json
 from metarun.system.hash_cache import read_cache, write_cache
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from metarun.data.cache import load_or_build
-from metarun.data.cache_file import ExampleStream
 from metarun.data.display import Display
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split, Values
+from metarun.data.files.cache import load_or_build
+from metarun.data.files.cache_file import ExampleStream
 from metarun.errors import UserError
 from metarun.system.atomic_write import write_bytes
 from metarun.system.paths import data_root

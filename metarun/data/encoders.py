@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data import image_decoding, sound_decoding
 from metarun.data.encoding import Encoding
-from metarun.data.log_mel import LogMel
-from metarun.data.recordings import standardised, why_unusable
-from metarun.data.text_features import Tfidf, Tokens
+from metarun.data.pictures import image_decoding
+from metarun.data.sounds import sound_decoding
+from metarun.data.sounds.log_mel import LogMel
+from metarun.data.sounds.recordings import standardised, why_unusable
+from metarun.data.texts.text_features import Tfidf, Tokens
 from metarun.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metarun.data.table_features import TableFeatures
+    from metarun.data.tables.table_features import TableFeatures
 
 
 @dataclass(frozen=True)
 class PictureEncoder:
-    """Pictures as (channels, size, size) uint8, see `metarun.data.image_decoding`."""
+    """Pictures as (channels, size, size) uint8, see `metarun.data.pictures.image_decoding`."""
 
     size: int
     channels: Literal[1, 3]
@@ -62,7 +63,7 @@ class SoundEncoder:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Texts as TF-IDF vectors, or as ids of tokens and a mask, see `metarun.data.text_features`.
+    """Texts as TF-IDF vectors, or as ids of tokens and a mask, see `metarun.data.texts.text_features`.
 
     Args:
         features: computes them.
@@ -82,7 +83,7 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class RowEncoder:
-    """Rows of a table as vectors of float32, see `metarun.data.table_features`.
+    """Rows of a table as vectors of float32, see `metarun.data.tables.table_features`.
 
     Args:
         inputs: of a row.
@@ -123,7 +124,7 @@ def encoder_of(encoding: Encoding) -> Encoder:
             words = settings.pop("tokens", None)
             features = Tokens(**words) if words else Tfidf.from_arrays(settings.pop("size"), arrays)
             return TextEncoder(features, **settings)
-        from metarun.data.table_features import TableFeatures  # pandas: half a second
+        from metarun.data.tables.table_features import TableFeatures  # pandas: half a second
 
         inputs, targets = (settings.pop(key) for key in ("inputs", "targets"))
         return RowEncoder(

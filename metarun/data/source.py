@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from metarun.data.entities import EntityDataset
-from metarun.data.environments import EnvironmentFamily
+from metarun.data.environments.family import EnvironmentFamily
 from metarun.data.examples import ClassDataset
-from metarun.data.functions import FunctionFamily
+from metarun.data.functions.family import FunctionFamily
+from metarun.data.tables.entities import EntityDataset
 
 if TYPE_CHECKING:
     from metarun.data.mixed_datasets import MixedDatasets

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metarun.algorithms import Algorithm
 from metarun.data.display import Display
-from metarun.data.table_columns import Column, NumericColumn
+from metarun.data.tables.table_columns import Column, NumericColumn
 from metarun.results.example_tasks import CELLS, LENGTH, TARGETS, TASKS, ExampleTask, is_picture, shrink
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch

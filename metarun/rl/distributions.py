@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from metarun.data.environments import Actions, Continuous
+from metarun.data.environments.family import Actions, Continuous
 from metarun.tasks.rng import as_normal
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from metarun.backbones import Backbone
-from metarun.data.environments import Actions, Continuous
+from metarun.data.environments.family import Actions, Continuous
 from metarun.rl.distributions import Distribution, distribution_of
 
 Weights = Mapping[str, Tensor]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarun.data.environments import EnvironmentFamily
+from metarun.data.environments.family import EnvironmentFamily
 from metarun.errors import UserError
 from metarun.rl.policy import Policy
 from metarun.rl.trajectories import Trajectories

@@ -9,7 +9,7 @@ import torch
 from metarun.config.key_origins import set_by
 from metarun.config.source_code import code_hash
 from metarun.data import Split
-from metarun.data.environments import Actions, EnvironmentFamily
+from metarun.data.environments.family import Actions, EnvironmentFamily
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import input_specs
 from metarun.errors import UserError

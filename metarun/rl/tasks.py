@@ -6,7 +6,7 @@ from typing import Self
 
 from torch import Tensor
 
-from metarun.data.environments import EnvironmentFamily
+from metarun.data.environments.family import EnvironmentFamily
 from metarun.rl.policy import Policy
 from metarun.rl.rollout import roll_out
 from metarun.rl.trajectories import Trajectories

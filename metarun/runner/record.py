@@ -16,7 +16,7 @@ from torch import Tensor
 from metarun.algorithms import Algorithm
 from metarun.backbones.encoders import may_know_classes
 from metarun.config.key_origins import overridden_keys
-from metarun.data.brightness import brightness
+from metarun.data.pictures.brightness import brightness
 from metarun.errors import RunFailed, UserError
 from metarun.evaluation.calibration import describe_distribution
 from metarun.evaluation.evaluate import Evaluation, adaptation_ms, evaluate, evaluate_predictions

@@ -13,7 +13,7 @@ from metarun.config.instantiate import takes
 from metarun.config.overlay import overlay, with_requested_algo, without_algo
 from metarun.config.run_id import run_id, seedless_id, with_absolute_paths
 from metarun.config.schema import Config
-from metarun.data.brightness import brightness, compare_brightness, is_closer_inverted
+from metarun.data.pictures.brightness import brightness, compare_brightness, is_closer_inverted
 from metarun.errors import UserError
 from metarun.loggers.terminal import Screen
 from metarun.results.find_run import find_run

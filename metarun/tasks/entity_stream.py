@@ -9,8 +9,8 @@ from torch import Tensor
 
 from metarun.config.key_origins import set_by
 from metarun.data import EntityDataset, Examples, Split
-from metarun.data.entities import INPUTS, TARGETS
 from metarun.data.examples import FloorVectors
+from metarun.data.tables.entities import INPUTS, TARGETS
 from metarun.errors import UserError, counted
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.function_stream import check_one_way

@@ -10,7 +10,7 @@ import torch
 from metarun.config.key_origins import set_by
 from metarun.data import ClassDataset, EntityDataset, Examples, FunctionFamily, MixedDatasets, Split
 from metarun.data.display import Display
-from metarun.data.environments import EnvironmentFamily
+from metarun.data.environments.family import EnvironmentFamily
 from metarun.data.examples import FloorVectors
 from metarun.data.inputs import InputSpec, input_specs
 from metarun.errors import UserError

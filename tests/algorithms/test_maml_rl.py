@@ -7,7 +7,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from metarun.algorithms import MAMLRL, Multitask
 from metarun.algorithms.trust_region import _Problem
 from metarun.backbones import MLP
-from metarun.data.environments import Continuous, Discrete
+from metarun.data.environments.family import Continuous, Discrete
 from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.stream import EnvironmentSource

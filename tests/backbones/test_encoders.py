@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metarun.backbones.encoders import Bert, EfficientNetLite0, WordLlama, as_inputs, encode
-from metarun.data.text_features import Tokens
+from metarun.data.texts.text_features import Tokens
 from metarun.errors import UserError
 from metarun.system.paths import resolve_path
 

@@ -6,7 +6,7 @@ import torch
 
 from metarun.backbones import CausalLM
 from metarun.data.inputs import InputSpec
-from metarun.data.text_features import BYTES, Tokens
+from metarun.data.texts.text_features import BYTES, Tokens
 from metarun.errors import UserError
 from tests.support.tiny_language_model import write_tiny_language_model
 

@@ -589,8 +589,8 @@ from pathlib import Path
 import numpy as np
 
 from metarun.data import SPLITS, ClassDataset
-from metarun.data.cache_file import ExampleStream
-from metarun.data.cache import Storage, load_or_build
+from metarun.data.files.cache_file import ExampleStream
+from metarun.data.files.cache import Storage, load_or_build
 
 CLASSES, EXAMPLES, SHAPE = 400, 30, (3, 84, 84)  # 254 MB in meta-training
 

@@ -11,7 +11,7 @@ from metarun.config.compose import resolve
 from metarun.config.folder import config_dir
 from metarun.config.schema import register
 from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, GaussianProcess, Sinusoid
-from metarun.data.entities import row_dtype
+from metarun.data.tables.entities import row_dtype
 from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.source import task_source

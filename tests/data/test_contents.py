@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from metarun.data import Examples, ImageFolder, Sinusoid
-from metarun.data.brightness import brightness, compare_brightness, is_closer_inverted
 from metarun.data.contents import describe, log_contents
 from metarun.data.examples import Skipped
+from metarun.data.pictures.brightness import brightness, compare_brightness, is_closer_inverted
 from tests.support.fake_images import make_picture, split_folders, write_folder
 from tests.support.synthetic import make_dataset
 
@@ -46,7 +46,7 @@ def test_what_was_skipped_is_known_when_the_pictures_come_from_the_cache(tmp_pat
     place = write_folder(tmp_path / "birds", split_folders() | {"train/ant/1.heic": b"x"})
     first = ImageFolder(str(place), size=12).load().skipped
     assert first.warnings == ("skipped unsupported files: 1 .heic",)
-    monkeypatch.setattr("metarun.data.image_folder.find_layout", None)
+    monkeypatch.setattr("metarun.data.pictures.image_folder.find_layout", None)
     assert ImageFolder(str(place), size=12).load().skipped == first
     monkeypatch.undo()
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from metarun.data import SPLITS, Audio, ClassDataset, Glyphs, ImageFolder, Omniglot, Table, Text
-from metarun.data.glyph_drawing import FACES
+from metarun.data.pictures.glyph_drawing import FACES
 from metarun.errors import UserError
 from tests.support.fake_sounds import tone, write_wav
 

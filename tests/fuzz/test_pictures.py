@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from metarun.data import ImageFolder
-from metarun.data.image_decoding import decode
-from metarun.data.omniglot_archive import Part, read_part
+from metarun.data.pictures.image_decoding import decode
+from metarun.data.pictures.omniglot_archive import Part, read_part
 from tests.fuzz.inputs import tiers, try_inputs
 from tests.fuzz.sandbox import accepted_or_refused
 from tests.fuzz.strange import TEXTS, spoilt

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from metarun.data.environments import Discrete
+from metarun.data.environments.family import Discrete
 from metarun.rl.advantages import Experience
 
 HORIZON = 3

@@ -273,7 +273,7 @@ def test_the_data_sets_of_a_mixture_are_metaruns_own_or_need_consent(tmp_path):
     config["data"] = {"_target_": "metarun.data.Mixture", "sets": sets}
     (run := tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     assert stored_config(RunDirectory(tmp_path), trust=[])["data"]["sets"] == sets
-    for target in ("os.system", "metarun.data.dataset_cache.os.system", "metarun.results.records.read_result"):
+    for target in ("os.system", "metarun.data.files.dataset_cache.os.system", "metarun.results.records.read_result"):
         sets["glyphs"]["_target_"] = target
         run.write_text(yaml.safe_dump(config))
         with pytest.raises(UserError, match=f"data.sets.glyphs._target_={target}"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from metarun.data.omniglot_archive import Part
+from metarun.data.pictures.omniglot_archive import Part
 
 PARTS = (Part("images_background", 2, 3), Part("images_evaluation", 1, 2))
 CHARACTERS = {

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarun.data import SPLITS, ClassDataset, ExampleGroups, Examples, Sinusoid
-from metarun.data.cache import apply_storage
+from metarun.data.files.cache import apply_storage
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream

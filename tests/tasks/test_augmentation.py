@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageEnhance
 
-from metarun.data.cache import apply_storage
+from metarun.data.files.cache import apply_storage
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks.augmentation import AugmentedStream, augmentations

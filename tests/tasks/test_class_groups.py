@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metarun.data import SPLITS, ClassDataset, Examples, Sinusoid
-from metarun.data.cache import apply_storage
+from metarun.data.files.cache import apply_storage
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples
-from metarun.data.cache import apply_storage
-from metarun.data.entities import row_dtype
+from metarun.data.files.cache import apply_storage
+from metarun.data.tables.entities import row_dtype
 from metarun.errors import UserError
 from metarun.tasks import TaskShape
 from metarun.tasks.entity_stream import EntityTaskStream

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metarun.data import ClassDataset, Examples
-from metarun.data.cache import apply_storage
+from metarun.data.files.cache import apply_storage
 from metarun.errors import UserError
 from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.batch import TaskShape

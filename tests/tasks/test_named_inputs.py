@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import ANIL, MAML, Baseline, FineTune, NearestCentroid, ProtoNet, Reptile, SimpleShot
 from metarun.data import SPLITS, ClassDataset, Examples
-from metarun.data.cache import apply_storage
+from metarun.data.files.cache import apply_storage
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import evaluate

@@ -14,8 +14,8 @@ from metarun.backbones.encoders.files import find, hash_of, json_object, safeten
 from metarun.backbones.encoders.tokens import Tokenizer
 from metarun.backbones.norm import LayerNorm
 from metarun.backbones.text_fields import masked_mean
-from metarun.data.archive import open_files
 from metarun.data.examples import Values
+from metarun.data.files.archive import open_files
 from metarun.errors import UserError, reason_of
 from metarun.system.inputs import Inputs
 from metarun.system.paths import PathText

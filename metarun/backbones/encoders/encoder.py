@@ -12,7 +12,7 @@ from torch import Tensor
 from metarun.backbones.backbone import Backbone
 from metarun.data.examples import Values
 from metarun.data.inputs import InputSpec
-from metarun.data.text_features import BYTES
+from metarun.data.texts.text_features import BYTES
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, map_inputs, to_network
 
@@ -100,7 +100,7 @@ def _kind_of(inputs: Mapping[str, InputSpec]) -> Reads | None:
 
 
 def texts_of(raw: Values) -> list[str]:
-    """Return the texts of examples with the fields ids and mask, see `metarun.data.text_features.Tokens`."""
+    """Return the texts of examples with the fields ids and mask, see `metarun.data.texts.text_features.Tokens`."""
     ids, mask = raw["ids"], raw["mask"]
     # A text may have been cut inside a character.
     return [

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoders import Encoder, RowEncoder, TextEncoder
+from metarun.data.files.archive import ReadFile, open_files
 from metarun.data.own.episodes import SETS, Episodes, Rows, make_episodes
 from metarun.data.own.examples import read_examples
 from metarun.data.own.files import encode_files
@@ -133,7 +133,7 @@ def _of_listed(encoder: Encoder, path: Path, listed: Listed, read: ReadFile) -> 
 
 
 def _of_table(encoder: Encoder, path: Path) -> Episodes:
-    from metarun.data.table_file import check_columns, read_table  # pandas: half a second
+    from metarun.data.tables.table_file import check_columns, read_table  # pandas: half a second
 
     table = read_table(path, str(path))
     check_columns(table, path, "episodes", ["episode", "set"])

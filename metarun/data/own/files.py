@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoders import PictureEncoder, SoundEncoder
+from metarun.data.files.archive import ReadFile, open_files
 from metarun.data.own.found import Examples, Found, OnProgress
-from metarun.data.picture_files import SHOWN_SUFFIXES, count_by_suffix, find_pictures, is_ignored
-from metarun.data.sound_decoding import SUFFIXES
+from metarun.data.pictures.picture_files import SHOWN_SUFFIXES, count_by_suffix, find_pictures, is_ignored
+from metarun.data.sounds.sound_decoding import SUFFIXES
 from metarun.errors import UserError, did_you_mean
 from metarun.system.paths import is_folder
 
@@ -49,8 +49,8 @@ def _find(encoder: FileEncoder, names: Sequence[str], read: ReadFile) -> tuple[S
 
 def _read_table(encoder: FileEncoder, path: Path, invert: bool, on_progress: OnProgress) -> Examples:
     """Read the files that a table names, relative to its folder."""
-    from metarun.data.table_features import class_name  # pandas: half a second
-    from metarun.data.table_file import line_of, read_table
+    from metarun.data.tables.table_features import class_name  # pandas: half a second
+    from metarun.data.tables.table_file import line_of, read_table
 
     table = read_table(path, str(path))
     column = next((name for name in _COLUMN_NAMES if name in table.columns), None)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from metarun.data.encoders import RowEncoder
 from metarun.data.own.found import Examples, Found
-from metarun.data.table_features import TableFeatures, class_name
-from metarun.data.table_file import SUFFIXES, line_of, read_table
+from metarun.data.tables.table_features import TableFeatures, class_name
+from metarun.data.tables.table_file import SUFFIXES, line_of, read_table
 from metarun.errors import UserError, did_you_mean
 from metarun.system.paths import is_folder
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarun.data.archive import ReadFile, open_files
 from metarun.data.encoders import TextEncoder
+from metarun.data.files.archive import ReadFile, open_files
 from metarun.data.own.found import Examples, Found
-from metarun.data.picture_files import count_by_suffix, is_ignored
-from metarun.data.text_file import SUFFIXES, Columns, read_texts
-from metarun.data.utf8 import decoded
+from metarun.data.pictures.picture_files import count_by_suffix, is_ignored
+from metarun.data.texts.text_file import SUFFIXES, Columns, read_texts
+from metarun.data.texts.utf8 import decoded
 from metarun.errors import UserError
 from metarun.system.paths import is_folder
 

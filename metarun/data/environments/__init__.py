@@ -1,0 +1,1 @@
+"""Families of environments: each environment is a task of reinforcement learning."""

@@ -1,0 +1,1 @@
+"""Archives, downloads and the cache, for every kind of data."""

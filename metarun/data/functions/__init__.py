@@ -1,0 +1,1 @@
+"""Families of functions by formula: each function is a regression task."""

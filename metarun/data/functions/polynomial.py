@@ -1,0 +1,126 @@
+"""Polynomials with random coefficients; of degree 1, linear functions."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any, Self
+
+from metarun.data.examples import Split
+from metarun.data.functions.family import (
+    MAX_NUMBERS,
+    definition_of,
+    describe_ranges,
+    noise_deviation,
+    number_range,
+    positive_count,
+    ranges_of_test,
+    with_ranges_of,
+    within,
+)
+from metarun.errors import UserError, counted
+
+MAX_DEGREE = 20  # far above, powers overflow
+
+
+class Polynomial:
+    """Polynomials of one or several inputs: every task has coefficients of its own, drawn uniformly.
+
+    An output is the sum of a coefficient times each monomial up to the degree: for inputs a and b and degree 2, of
+    1, a, b, a^2, a b and b^2. Degree 1 is a linear function with an intercept.
+
+    Args:
+        degree: of the polynomials.
+        inputs: numbers of a point.
+        outputs: numbers of a value, each with coefficients of its own.
+        coefficients: (low, high).
+        x: (low, high) of every input.
+        noise: standard deviation of what is added to support targets; queries are noise-free.
+        test_coefficients: of the meta-test tasks; None: like all others.
+        test_x: of the meta-test tasks; None: like all others.
+
+    Raises:
+        UserError: a range that is no two numbers, low below high; a count below 1, a negative noise, or more than
+            10,000 coefficients.
+    """
+
+    licence = "none needed: a formula"
+
+    def __init__(
+        self,
+        degree: int = 3,
+        inputs: int = 1,
+        outputs: int = 1,
+        coefficients: Sequence[float] = (-1.0, 1.0),
+        x: Sequence[float] = (-2.0, 2.0),
+        noise: float = 0.0,
+        test_coefficients: Sequence[float] | None = None,
+        test_x: Sequence[float] | None = None,
+    ) -> None:
+        self.shape = (positive_count("inputs", inputs),)
+        self.output_count = positive_count("outputs", outputs)
+        self.degree = positive_count("degree", degree, most=MAX_DEGREE)
+        self.parameter_count = math.comb(inputs + degree, degree) * outputs
+        if self.parameter_count > MAX_NUMBERS:
+            raise UserError(
+                f"degree={degree}, inputs={inputs}, outputs={outputs} make {self.parameter_count:,} coefficients; at "
+                f"most {MAX_NUMBERS:,} are possible",
+                "lower one of `data.degree`, `data.inputs` and `data.outputs`.",
+            )
+        self.coefficients, self.x = number_range("coefficients", coefficients), number_range("x", x)
+        self.support_noise = noise_deviation(noise)
+        of_test = {"coefficients": test_coefficients, "x": test_x}
+        self.test_ranges = ranges_of_test(number_range, of_test)
+        kind = "linear functions" if degree == 1 else f"polynomials of degree {degree}"
+        self.name = "linear" if degree == 1 else "polynomial"
+        self.summary = f"{kind} with random coefficients: regression, a new one in every task"
+        of_degree = (combinations_with_replacement(range(inputs), k) for k in range(degree + 1))
+        self._monomials = [each for some in of_degree for each in some]  # the inputs to multiply: (), (0,), (0, 0)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the formula and its ranges."""
+        formula = f"polynomial of degree {self.degree}, {self.shape[0]} inputs, {self.output_count} outputs"
+        ranges = {"coefficients": self.coefficients, "x": self.x}
+        definition = definition_of(formula, ranges, self.test_ranges, self.support_noise)
+        return hashlib.sha256(definition.encode()).hexdigest()
+
+    def load(self) -> Self:
+        """Return itself: there is nothing to find or build."""
+        return self
+
+    def where(self) -> str:
+        """Where it would come from: nowhere, it is a formula."""
+        return "built in (a formula)"
+
+    def check(self) -> str:
+        """Say what is drawn; there is no content that could be damaged."""
+        sizes = f"{counted(self.shape[0], 'input')}, {counted(self.output_count, 'output')}"
+        ranges = {"coefficients": self.coefficients, "x": self.x}
+        return f"{sizes}; {describe_ranges(ranges, self.test_ranges, self.support_noise)}"
+
+    def for_split(self, split: Split) -> Self:
+        """Return the family that a split draws from, see `FunctionFamily`."""
+        return with_ranges_of(split, self)
+
+    def parameters(self, uniform: Any) -> Any:
+        """Turn numbers in [0, 1) into coefficients, of the same shape: all those of an output, then of the next."""
+        return within(self.coefficients, uniform)
+
+    def inputs(self, uniform: Any) -> Any:
+        """Turn numbers in [0, 1) into x, of the same shape."""
+        return within(self.x, uniform)
+
+    def outputs(self, parameters: Any, x: Any) -> Any:
+        """Return y (tasks, points, outputs) at x (tasks, points, inputs), for coefficients (tasks, 1, count).
+
+        Terms are added one after the other, without a matrix product, so that the bits are those of any batch size.
+        """
+        coefficients = parameters.reshape(len(parameters), 1, self.output_count, -1)
+        y = 0.0 * x[..., :1] + coefficients[..., 0]  # (tasks, points, outputs)
+        for number, inputs in enumerate(self._monomials[1:], start=1):
+            value = 1.0
+            for i in inputs:
+                value = value * x[..., i : i + 1]
+            y = y + coefficients[..., number] * value
+        return y

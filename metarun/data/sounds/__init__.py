@@ -1,0 +1,1 @@
+"""Recordings: decoded, resampled, cropped or padded, and turned into log-mel spectrograms."""

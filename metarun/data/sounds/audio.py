@@ -1,0 +1,133 @@
+"""Recordings of the user's own as examples: folders per class, or a table of files and labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metarun.data.examples import ClassDataset, Skipped, Split
+from metarun.data.files.archive import open_files
+from metarun.data.files.cache import Storage
+from metarun.data.files.dataset_cache import DatasetCache, content_of
+from metarun.data.sounds.log_mel import LogMel
+from metarun.data.sounds.recordings import LARGEST, VERSION, read_recordings
+from metarun.data.sounds.sound_layout import Classes, SoundTable, by_folders, by_table, groups_by_file
+from metarun.errors import UserError
+from metarun.system.paths import PathText, is_file, is_folder, resolve_path
+
+
+class Audio:
+    """Recordings as log-mel spectrograms (1, mels, frames) float32, standardised by meta-train's mean and deviation.
+
+    Recordings are decoded once and cached; a folder or table that changes is read again. In `metarun.data.sounds`,
+    `sound_layout` describes the layouts, `log_mel` the spectrograms, `recordings` what is skipped.
+
+    Args:
+        root: a folder or zip of WAV, FLAC, OGG, Opus, MP3, AIFF or AU files.
+        table: a table that gives each file its class; None: the folder of a file is its class.
+        filename: the table's column of paths, from `root`.
+        label: the table's column of classes.
+        split: a file of classes (see `metarun.data.splits`); None: by `split_column`, by the folders train, val and
+            test, or by `split_seed`.
+        split_column: the table's column that says train, val or test, the same for all rows of a class.
+        split_seed: of a split by chance: 64 % of the classes meta-train, 16 % meta-val, 20 % meta-test.
+        groups: the table's columns that group recordings, such as who speaks, for `task.across=COLUMN`.
+        rate: samples per second; recordings of another rate are resampled.
+        seconds: length of an example: the middle of a longer recording, or a shorter one between silence.
+        mels: bands of frequency.
+        fft: samples per frame.
+        hop: samples from one frame to the next.
+        storage: "memory", or "disk": the examples stay in the cache, for sets larger than memory.
+        backwards: each meta-train class gives another one, of its recordings played backwards, as characters that are
+            rotated do in Omniglot: more classes to learn from.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    name = "audio"
+    summary = "recordings of your own: data.root=PATH, a folder or zip with one folder per class"
+    licence = "yours"
+
+    def __init__(
+        self,
+        root: PathText | None = None,
+        table: PathText | None = None,
+        filename: str = "filename",
+        label: str = "label",
+        split: PathText | None = None,
+        split_column: str | None = None,
+        split_seed: int = 0,
+        groups: Sequence[str] | None = None,
+        rate: int = 16_000,
+        seconds: float = 1.0,
+        mels: int = 40,
+        fft: int = 512,
+        hop: int = 250,
+        storage: Storage = "memory",
+        backwards: bool = False,
+    ) -> None:
+        self._written = root
+        self.root = None if root is None else resolve_path(root)
+        if table is None and split_column is not None:
+            raise UserError(f"data.split_column={split_column} but there is no table", "set `data.table`.")
+        if table is None and groups:
+            raise UserError(f"data.groups=[{', '.join(groups)}] but there is no table", "set `data.table`.")
+        self.groups = tuple(groups or ())
+        columns = filename, label, split_column, self.groups
+        self.table = None if table is None else SoundTable(resolve_path(table), table, *columns)
+        self.split, self.split_seed = split, split_seed
+        self.log_mel = LogMel(rate, seconds, mels, fft, hop)
+        self.storage, self.backwards = storage, backwards
+
+    def load(self) -> ClassDataset:
+        """Return the recordings, from the cache or decoded (an hour of sound takes seconds).
+
+        Raises:
+            UserError: the recordings are missing or cannot be read, or the table or the split is wrong.
+        """
+        root = self._asked()
+        return self._cache(root).load(self._content(root), lambda: self._make(root))
+
+    def where(self) -> str:
+        """Return where the recordings come from."""
+        return str(self.root) if self.root else "where data.root says"
+
+    def cache_files(self) -> list[Path]:
+        """Return the caches of the splits, see `DataSource`."""
+        return self._cache(self.root).files() if self.root else []
+
+    def check(self) -> str:
+        """Decode all recordings and compare them with the cache.
+
+        Raises:
+            UserError: as `load`, or the cache holds something else.
+        """
+        root = self._asked()
+        return self._cache(root).check(self._content(root), lambda: self._make(root))
+
+    def _asked(self) -> Path:
+        if self.root is None:
+            raise UserError("data=audio needs recordings", "set `data.root` to a folder or a zip.")
+        if not (is_file(self.root) or is_folder(self.root)):
+            raise UserError(
+                f"data.root={self._written} does not exist", "set `data.root` to a folder or a zip of recordings."
+            )
+        return self.root
+
+    def _content(self, root: Path) -> str:
+        return content_of(root, None if self.table is None else self.table.path, self.split)
+
+    def _cache(self, root: Path) -> DatasetCache:
+        settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.log_mel}"
+        settings += "|backwards" * self.backwards
+        return DatasetCache("sounds", self.name, settings, self.storage, "over_time", self.groups)
+
+    def _make(self, root: Path) -> ClassDataset:
+        splits, skipped = self._arrange(root)
+        groups = None if self.table is None else groups_by_file(self.table)
+        return read_recordings(self.name, root, splits, self.log_mel, skipped, groups, self.backwards)
+
+    def _arrange(self, root: Path) -> tuple[dict[Split, Classes], Skipped]:
+        with open_files(root, LARGEST) as (names, _):
+            if self.table is not None:
+                return by_table(root, names, self.table, self.split, self.split_seed)
+            return by_folders(self.name, root, names, self.split, self.split_seed)

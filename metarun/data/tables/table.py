@@ -1,0 +1,134 @@
+"""Rows of a table as examples: CSV, Parquet or Excel, with a column of classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from metarun.data.class_splits import choose_splits
+from metarun.data.examples import ClassDataset, Skipped
+from metarun.data.files.cache import Storage
+from metarun.data.files.dataset_cache import DatasetCache, content_of
+from metarun.errors import UserError, counted
+from metarun.system.paths import PathText, resolve_path
+
+VERSION = 1  # raise it with every change that can change an example or a class
+
+
+class Table:
+    """A table whose rows are examples: numeric columns standardised, categorical ones one-hot, as one float vector.
+
+    Means, deviations and categories are those of the meta-train rows. Rows of one class are examples in the order of
+    the table. The vectors are cached; a table that changes is read anew.
+
+    Args:
+        root: the table: .csv, .tsv, .txt (commas), .parquet or .xlsx; CSV may be packed, as .csv.gz.
+        label: the column that names the class of a row.
+        columns: the columns that describe a row; None: all others.
+        drop: columns to leave out.
+        header: whether a CSV's first line names the columns; false: they are called "0", "1", …
+        standardise: subtract the mean and divide by the deviation.
+        groups: columns that group the rows, such as who measured, for `task.across=COLUMN`; they describe no row.
+        missing: what becomes of a missing value: "mean", or "error".
+        split: a file of classes (see `metarun.data.splits`); None: by `split_column`, or by `split_seed`.
+        split_column: the column that says train, val or test, the same for all rows of a class.
+        split_seed: of a split by chance: 64 % of the classes meta-train, 16 % meta-val, 20 % meta-test.
+        storage: "memory", or "disk": the vectors stay in the cache, for sets larger than memory.
+    """
+
+    name = "table"
+    summary = "rows of a table of your own: data.root=FILE data.label=COLUMN, a CSV, Parquet or Excel file"
+    licence = "yours"
+
+    def __init__(
+        self,
+        root: PathText | None = None,
+        label: str | None = None,
+        columns: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
+        header: bool = True,
+        standardise: bool = True,
+        missing: Literal["mean", "error"] = "mean",
+        groups: Sequence[str] | None = None,
+        split: PathText | None = None,
+        split_column: str | None = None,
+        split_seed: int = 0,
+        storage: Storage = "memory",
+    ) -> None:
+        self._written = root
+        self.root = None if root is None else resolve_path(root)
+        self.label, self.columns, self.drop, self.header = label, columns, tuple(drop), header
+        self.standardise, self.missing = standardise, missing
+        self.split, self.split_column, self.split_seed = split, split_column, split_seed
+        self.groups = tuple(groups or ())
+        self.storage = storage
+
+    def load(self) -> ClassDataset:
+        """Return the rows, from the cache or read.
+
+        Raises:
+            UserError: the table is missing or cannot be read, or a column, a value or the split is wrong.
+        """
+        root, label = self._asked()
+        return self._cache(root).load(content_of(root, self.split), lambda: self._make(root, label))
+
+    def where(self) -> str:
+        """Return where the rows come from."""
+        return str(self.root) if self.root else "where data.root says"
+
+    def cache_files(self) -> list[Path]:
+        """Return the caches of the splits, see `DataSource`."""
+        return self._cache(self.root).files() if self.root else []
+
+    def check(self) -> str:
+        """Read the table and compare it with the cache.
+
+        Raises:
+            UserError: as `load`, or the cache holds something else.
+        """
+        root, label = self._asked()
+        return self._cache(root).check(content_of(root, self.split), lambda: self._make(root, label))
+
+    def _asked(self) -> tuple[Path, str]:
+        if self.root is None:
+            raise UserError("data=table needs a table", "set `data.root` to a CSV, Parquet or Excel file.")
+        if self.label is None:
+            raise UserError("data=table needs the column of classes", "set `data.label` to its name.")
+        return self.root, self.label
+
+    def _cache(self, root: Path) -> DatasetCache:
+        how = (self.label, self.columns, self.drop, self.header, self.standardise, self.missing)
+        split = (self.split, self.split_column, self.split_seed)
+        return DatasetCache("tables", self.name, f"{VERSION}|{root}|{how}|{split}", self.storage, groups=self.groups)
+
+    def _make(self, root: Path, label: str) -> ClassDataset:
+        # pandas takes half a second to import, which a cached table need not spend.
+        from metarun.data.tables.table_features import check_values, class_dataset, rows_by_name, words_by_name
+        from metarun.data.tables.table_file import check_columns, check_filled, line_of, read_table
+
+        table = read_table(root, str(self._written), self.header)
+        check_columns(table, root, "label", [label])
+        if self.split_column is not None:
+            check_columns(table, root, "split_column", [self.split_column])
+        check_columns(table, root, "columns", self.columns or ())
+        check_columns(table, root, "drop", self.drop)
+        check_columns(table, root, "groups", self.groups)
+        others = {label, self.split_column, *self.drop, *self.groups}
+        columns = [column for column in self.columns or table.columns if column not in others]
+        if not columns:
+            raise UserError(f"{root} has no column beside '{label}' to describe a row", "name some by `data.columns`.")
+        unlabelled = table[label].isna()
+        notes = check_values(table, root, columns, self.missing, self.header)
+        if unlabelled.any():
+            first = line_of(int(unlabelled.to_numpy().argmax()), self.header)
+            count = counted(int(unlabelled.sum()), "row")
+            notes.append(f"{count} without a class in column '{label}' skipped, the first in line {first}")
+            table = table[~unlabelled]
+        check_filled(table, root, self.groups, self.header)
+        rows = rows_by_name(table, label)
+        by_column = (
+            None if self.split_column is None else words_by_name(root, rows, self.split_column, "class", self.header)
+        )
+        lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
+        skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
+        read = {"label": label, "header": self.header, "missing": self.missing == "mean"}
+        return class_dataset(self.name, rows, lists, columns, self.standardise, skipped, read, self.groups)

@@ -1,0 +1,96 @@
+"""Reading a table of the user's: CSV, Parquet or Excel, by pandas."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from metarun.data.texts.utf8 import decoded
+from metarun.errors import UserError, did_you_mean
+from metarun.system.paths import is_file
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx")
+_PACKED = (".gz", ".zip", ".bz2", ".xz")
+
+
+def read_table(path: Path, written: str, header: bool = True, key: str = "root") -> pd.DataFrame:
+    """Read a table; its columns are called by texts: without a header, by their numbers from "0" on.
+
+    Args:
+        path: of the file, whose suffix says what it is; CSV may be packed (.csv.gz).
+        written: the path as the user wrote it, for messages.
+        header: whether the first line of a CSV holds the names of the columns.
+        key: the config key that names the file.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    if not is_file(path):
+        raise UserError(f"data.{key}={written} is no file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")
+    suffix = next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in _PACKED), "").lower()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"data.{key}={written} is no table that metarun reads", f"convert it to one of {', '.join(SUFFIXES)}."
+        )
+    try:
+        if suffix == ".parquet":
+            table = pd.read_parquet(path)
+        elif suffix == ".xlsx":
+            table = pd.read_excel(path, header=0 if header else None)
+        else:
+            table = _read_csv(path, "\t" if suffix == ".tsv" else ",", header)
+    except UserError:
+        raise
+    except UnicodeDecodeError as error:
+        if suffix == path.suffix.lower():  # else it is packed
+            decoded(path.read_bytes(), str(path))  # raises, with the line
+        raise UserError(f"{path} is not UTF-8", "convert it, such as by `iconv -f latin1 -t utf-8`.") from error
+    except ImportError as error:
+        raise UserError(f"{path} needs openpyxl", "pip install 'metarun[excel]'.") from error
+    except Exception as error:  # pandas and its readers raise a dozen kinds on foreign bytes
+        raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())}).") from error
+    table.columns = [str(column).strip() for column in table.columns]
+    if twice := table.columns[table.columns.duplicated()].tolist():
+        raise UserError(f"{path} has two columns called '{twice[0]}'", "rename one.")
+    if table.empty:
+        raise UserError(f"{path} has no rows", "fill it.")
+    return table
+
+
+def _read_csv(path: Path, separator: str, header: bool) -> pd.DataFrame:
+    how = {"sep": separator, "skipinitialspace": True, "low_memory": False}
+    if not header:
+        return pd.read_csv(path, header=None, **how)  # type: ignore[call-overload,no-any-return]
+    names = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0]  # type: ignore[call-overload]
+    table: pd.DataFrame = pd.read_csv(path, **how)  # type: ignore[call-overload]
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(
+            f"the rows of {path} have more values than its first line has names of columns", "name every column."
+        )
+    if names.notna().all() and len(names) == len(table.columns):
+        table.columns = names  # pandas calls the second of two alike "a.1"
+    return table
+
+
+def check_columns(table: pd.DataFrame, path: Path, key: str, wanted: Sequence[str]) -> None:
+    """Raise a UserError that names a column which the table does not have; `key` is the config key that names it."""
+    for column in wanted:
+        if column not in table.columns:
+            there = ", ".join(table.columns[:20])
+            raise UserError(
+                f"{path} has no column '{column}' (data.{key})",
+                f"its columns are {there}.{did_you_mean(column, table.columns)}",
+            )
+
+
+def check_filled(table: pd.DataFrame, path: Path, columns: Sequence[str], header: bool) -> None:
+    """Raise a UserError that names the first line without a value in one of some columns."""
+    for column in columns:
+        if (missing := table[column].isna()).any():
+            line = line_of(int(table.index[int(missing.to_numpy().argmax())]), header)
+            raise UserError(f"line {line} of {path} has no value in column '{column}'", "fill it.")
+
+
+def line_of(row: int, header: bool) -> int:
+    """Return the line of a file that a row of its table is in, counted from 1."""
+    return row + (2 if header else 1)
