@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import fspath
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarun.algorithms import Stepless
-from metarun.api.run import Run, load
+from metarun.api.run import Run
 from metarun.api.tasks import load_source
-from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
 from metarun.evaluation.floor import evaluate_floor
 from metarun.evaluation.transduction import is_transductive
-from metarun.reporting.significance import Paired, paired
-from metarun.results.records import figures_by_step
+from metarun.reporting.significance import Paired
+from metarun.reporting.tables.paired import compare_runs
+from metarun.results.find_run import find_run
 from metarun.results.statistics import mean_and_ci95
 from metarun.tasks.batch import TaskShape
 
@@ -104,20 +105,18 @@ class _Function(Stepless):
         return self.solve(support_x, support_y, query_x)
 
 
-def compare(one: Run | str, other: Run | str, results_dir: str | Path = "results") -> Paired:
+def compare(one: Run | str | Path, other: Run | str | Path, results_dir: str | Path = "results") -> Paired:
     """Compare two runs by paired tests over the meta-test tasks that both were tested on.
+
+    Args:
+        one: a run, also one of `metarun test`, or what names it, see `load`.
+        other: another.
+        results_dir: the directory of results.
 
     Returns:
         The difference `other` minus `one` with its interval and p-values.
 
     Raises:
-        UserError: the runs were not tested on the same tasks.
+        UserError: a run is not finished, the runs were not tested on the same tasks, or some tasks diverged.
     """
-    runs = [run if isinstance(run, Run) else load(run, results_dir) for run in (one, other)]
-    if runs[0].result["stream_hash"] != runs[1].result["stream_hash"]:
-        raise UserError(
-            f"{runs[0].id} and {runs[1].id} were not tested on the same tasks",
-            "test one of them on the tasks of the other with `metarun test run=…`.",
-        )
-    figures = [figures_by_step({**run.result, "path": str(run.path)})[-1] for run in runs]
-    return paired(figures[1], figures[0])
+    return compare_runs(*(find_run(Path(results_dir), fspath(run)).read_finished() for run in (other, one)))

@@ -14,8 +14,9 @@ from metarun.api.publishing import publish, unpack
 from metarun.config.schema import Config
 from metarun.data.own.examples import read_examples
 from metarun.data.own.found import Examples, OnProgress, ignore_progress
+from metarun.reporting.tables.rows import finished_rows
 from metarun.results.find_run import find_run
-from metarun.results.records import Record, read_records
+from metarun.results.records import Record
 from metarun.runner.train import train as run_training
 
 if TYPE_CHECKING:
@@ -146,15 +147,20 @@ def load(run: str | Path, results_dir: str | Path = "results", trust: Collection
 
 
 def load_results(*folders: str | Path) -> "pd.DataFrame":
-    """Return the results of all finished runs below some folders: one row per run, one column per result key.
+    """Return the results of all finished runs below some folders, as `metarun compare` does.
+
+    One row per run, or per data set of a run that was tested on several; one column per result key. Runs that are
+    skipped, since they failed or are damaged, are named on stderr.
 
     Args:
         folders: to search; none: "results".
+
+    Raises:
+        UserError: a folder does not exist, or there is no finished run.
     """
     import pandas as pd
 
-    records, _ = read_records([Path(folder) for folder in folders or ("results",)])
-    return pd.DataFrame([record for record in records if record["status"] == "done"])
+    return pd.DataFrame(finished_rows([Path(folder) for folder in folders or ("results",)]))
 
 
 def import_run(path: str | Path, results_dir: str | Path = "results") -> Run:

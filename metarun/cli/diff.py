@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from metarun.cli.parser import CommandParser
-from metarun.errors import UserError, printable
+from metarun.errors import printable
 from metarun.reporting.tables.render import print_table
 from metarun.reporting.tables.run_labels import dotted_config
 from metarun.results.find_run import find_run
@@ -42,7 +42,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the runs are")
     options = parser.parse_args(args)
     runs = [find_run(options.results_dir, name) for name in (options.a, options.b)]
-    records = [_finished(run) for run in runs]
+    records = [run.read_finished() for run in runs]
     names = [run.path.name for run in runs]
     _print_differences("config", names, [dotted_config(run.path) for run in runs])
     _print_environment(runs)
@@ -50,13 +50,6 @@ def main(args: Sequence[str]) -> int:
     if records[0].get("stream_hash") == records[1].get("stream_hash") is not None:
         print(f"Both were tested on the same tasks; `metarun compare --against {runs[0].id}` tests the difference.")
     return 0
-
-
-def _finished(run: RunDirectory) -> Record:
-    record = run.read_result()
-    if record is None or record["status"] != "done":
-        raise UserError(f"{run.path} is not a finished run", "`metarun runs` shows the state of each.")
-    return record
 
 
 def _print_differences(what: str, names: Sequence[str], both: Sequence[Mapping[str, Any]]) -> None:

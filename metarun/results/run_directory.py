@@ -94,6 +94,17 @@ class RunDirectory:
         """
         return read_result(self.result)
 
+    def read_finished(self) -> Record:
+        """Return the record of a finished run with its `path`, as `read_records` does.
+
+        Raises:
+            UserError: the run is not finished, or the file is not a valid record.
+        """
+        record = self.read_result()
+        if record is None or record["status"] != "done":
+            raise UserError(f"{self.path} is not a finished run", "`metarun runs` shows the state of each.")
+        return {**record, "path": str(self.path)}
+
     def read_environment(self) -> dict[str, Any] | None:
         """Return the content of `environment.json`; None if it is missing or damaged."""
         try:

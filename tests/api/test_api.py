@@ -151,10 +151,12 @@ def test_a_function_is_evaluated_on_the_same_tasks_as_a_run(protonet):
 def test_only_runs_on_the_same_tasks_are_compared(protonet, maml):
     found = metarun.compare(protonet, maml)
     assert found.difference == pytest.approx(maml.result["accuracy"] - protonet.result["accuracy"])
-    other = metarun.Run(protonet.path)
-    other.result = {**protonet.result, "stream_hash": "0" * 64}
-    with pytest.raises(UserError, match="were not tested on the same tasks"):
-        metarun.compare(other, maml)
+    results_dir = protonet.path.parents[1]
+    assert run_here("test", f"run={protonet.path}", "task.shot=2", f"results_dir={results_dir}") == 0
+    (tested,) = (row for row in metarun.load_results(results_dir).to_dict("records") if row["test_shot"] == 2)
+    with pytest.raises(UserError, match=rf"not tested on the same tasks; test one .*run={tested['id']} .*task.shot=1"):
+        metarun.compare(protonet, tested["id"], results_dir)
+    assert metarun.compare(tested["id"], tested["path"], results_dir).difference == 0
 
 
 def test_iterating_tasks_yields_them_in_order():

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from metarun.errors import UserError, counted
 from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, roughly, verdict
-from metarun.reporting.tables.flags import FLAGS, TRANSDUCTIVE, without_figures
+from metarun.reporting.tables.flags import FLAGS, TRANSDUCTIVE, by_task, same_tasks, without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
 from metarun.reporting.tables.render import as_csv, p_text, print_skipped, print_table
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
-from metarun.results.records import Record, excludes_diverged, figures_by_step
+from metarun.results.records import Record, excludes_diverged
 from metarun.results.set_rows import is_set_row, run_id_of, set_count
 from metarun.results.settings import WORDS, short_setting
 
@@ -33,11 +33,11 @@ def print_against(records: list[Record], run: str, form: str) -> None:
         UserError: the run does not exist, or no other run is comparable.
     """
     base, comparable = _on_the_same_tasks(records, run)
-    by_task = {record["id"]: _by_task(record) for record in [base, *comparable]}
-    found = [paired(by_task[record["id"]], by_task[base["id"]]) for record in comparable]
+    values = {record["id"]: _values(record) for record in [base, *comparable]}
+    found = [paired(values[record["id"]], values[base["id"]]) for record in comparable]
     p_values = [each.p_permutation for each in found]
     rows = list(zip(comparable, found, holm(p_values), comparisons_each(p_values), strict=True))
-    methods = methods_over_seeds(base, comparable, by_task)
+    methods = methods_over_seeds(base, comparable, values)
     if form in ("json", "csv"):
         plain = [_plain(base, *row) for row in rows] + methods.plain()
         print(json.dumps(plain, indent=2) if form == "json" else as_csv(plain), end="")
@@ -48,6 +48,20 @@ def print_against(records: list[Record], run: str, form: str) -> None:
     if methods.rows:
         print_table(*methods.table(), form)
     print_table(HEAD, body, _notes(base, comparable, methods), form)
+
+
+def compare_runs(one: Record, other: Record) -> Paired:
+    """Compare two runs that were tested on the same tasks: `one` minus `other`.
+
+    Raises:
+        UserError: they were tested on different tasks or on a single one, or some tasks diverged.
+    """
+    if same_tasks([one, other]) is None:
+        raise UserError(
+            f"{one['id']} and {other['id']} were not tested on the same tasks",
+            f"test one on those of the other: {_retest_command(run_id_of(one), other)}.",
+        )
+    return paired(_values(one), _values(other))
 
 
 def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Record]]:
@@ -99,9 +113,9 @@ def _retest_command(run: str, base: Record) -> str:
     return f"`metarun test run={run} data={base['test_data']} {overrides} test.seed={base.get('test_seed', 0)}`"
 
 
-def _by_task(record: Record) -> NDArray[np.float64]:
+def _values(record: Record) -> NDArray[np.float64]:
     """(tasks,) the value of a run on each task after its last step."""
-    values: NDArray[np.float64] = figures_by_step(record)[-1]
+    values = by_task([record])
     if len(values) < 2:
         raise UserError(f"{record['id']} was tested on one task, but a paired test needs 2", "raise `test.tasks`.")
     return values
