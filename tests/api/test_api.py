@@ -41,6 +41,19 @@ def test_importing_metarun_loads_neither_torch_nor_hydra():
     assert set(metarun.__all__) <= set(dir(metarun))
 
 
+def test_results_and_tasks_are_called_by_their_short_names(protonet):
+    assert metarun.results(protonet.path.parents[1])["id"].tolist() == [protonet.id]
+    batch = metarun.tasks("glyphs", way=2, shot=1, query=3, split="test").batch(0, 4)
+    assert batch.query_x.shape == (4, 6, 1, 28, 28)
+
+
+@pytest.mark.parametrize("name", ["results", "tasks"])
+def test_a_short_name_can_be_the_first_that_is_used(name):
+    code = f"import metarun; metarun.load_{name} = print; metarun.{name}('glyphs')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "glyphs\n"
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'metarun' has no attribute 'trian'"):
         metarun.trian  # noqa: B018
