@@ -1,11 +1,11 @@
 """How examples are shown to people: texts as themselves, rows by their columns, sounds as spectrograms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from metarun.data.tables.table_columns import Column, as_json, from_json
+from metarun.data.tables.table_columns import Column, from_json
 from metarun.system.hash_cache import read_cache, write_cache
 
 
@@ -32,16 +32,7 @@ class Display:
 
 def write_display(path: Path, key: str, display: Display) -> None:
     """Write a display beside the cache with this key; do nothing if the folder is not writable."""
-    content = {
-        "key": key,
-        "sound": display.sound,
-        "texts": list(display.texts),
-        "inputs": as_json(display.inputs),
-        "targets": as_json(display.targets),
-        "axis": display.axis,
-        "vectors": display.vectors,
-    }
-    write_cache(path, content)
+    write_cache(path, {"key": key, **asdict(display)})
 
 
 def read_display(path: Path, key: str) -> Display:

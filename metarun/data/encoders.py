@@ -12,6 +12,7 @@ from metarun.data.pictures import image_decoding
 from metarun.data.sounds import sound_decoding
 from metarun.data.sounds.log_mel import LogMel
 from metarun.data.sounds.recordings import standardised, why_unusable
+from metarun.data.tables.table_columns import from_json
 from metarun.data.texts.text_features import Tfidf, Tokens
 from metarun.errors import UserError
 
@@ -127,8 +128,7 @@ def encoder_of(encoding: Encoding) -> Encoder:
         from metarun.data.tables.table_features import TableFeatures  # pandas: half a second
 
         inputs, targets = (settings.pop(key) for key in ("inputs", "targets"))
-        return RowEncoder(
-            TableFeatures.from_plain(inputs), None if targets is None else TableFeatures.from_plain(targets), **settings
-        )
-    except (KeyError, TypeError, UserError) as error:
+        of_targets = None if targets is None else TableFeatures(from_json(targets))
+        return RowEncoder(TableFeatures(from_json(inputs)), of_targets, **settings)
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"its encoding of {encoding.kind} is damaged: {error}") from error

@@ -14,6 +14,7 @@ from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.tables.entities import INPUTS, TARGETS, row_dtype
+from metarun.data.tables.table_columns import as_json
 from metarun.data.tables.table_features import Missing, TableFeatures, check_values, rows_by_name
 from metarun.data.tables.table_file import check_columns, line_of
 from metarun.errors import UserError, counted
@@ -146,7 +147,7 @@ def entity_dataset(
 
     splits = {split: Examples.from_classes({entity: rows_of(entity) for entity in lists[split]}) for split in SPLITS}
     notes = (*skipped.warnings, *found.notes, *(_repeated(found, lists) if repeats else ()))
-    encoding = Encoding("rows", {"inputs": inputs.to_plain(), "targets": targets.to_plain(), **found.read})
+    encoding = Encoding("rows", {"inputs": as_json(inputs.columns), "targets": as_json(targets.columns), **found.read})
     display = partial(Display, inputs=inputs.columns, targets=targets.columns, axis=found.order or "")
     told = Skipped((*skipped.unlisted, *found.skipped), notes)
     return ClassDataset(name, splits, told, encoding=lambda: encoding, display=display)

@@ -1,7 +1,7 @@
 """From the columns of a table to vectors of floats, by what the meta-train rows alone tell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +14,7 @@ from metarun.data.display import Display
 from metarun.data.encoding import Encoding
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
-from metarun.data.tables.table_columns import CategoricalColumn, Column, NumericColumn
+from metarun.data.tables.table_columns import CategoricalColumn, Column, NumericColumn, as_json
 from metarun.data.tables.table_file import line_of
 from metarun.errors import UserError, counted
 
@@ -40,26 +40,6 @@ class TableFeatures:
             UserError: a column has more categories than could ever be told apart.
         """
         return cls(tuple(_column(train[column], column, standardise) for column in columns))
-
-    def to_plain(self) -> list[dict[str, Any]]:
-        """Return plain values that `from_plain` reads."""
-        return [asdict(column) for column in self.columns]
-
-    @classmethod
-    def from_plain(cls, stored: Sequence[Mapping[str, Any]]) -> Self:
-        """Return what `to_plain` stored.
-
-        Raises:
-            KeyError, TypeError: it is damaged.
-        """
-        return cls(
-            tuple(
-                CategoricalColumn(each["name"], tuple(each["categories"]))
-                if "categories" in each
-                else NumericColumn(**each)
-                for each in stored
-            )
-        )
 
     @property
     def names(self) -> list[str]:
@@ -209,7 +189,7 @@ def class_dataset(
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
     vectors = "standardised rows" if standardise else "rows"
     splits = {split: Examples.from_classes({c: features.vectors(rows[c]) for c in lists[split]}) for split in SPLITS}
-    encoding = Encoding("rows", {"inputs": features.to_plain(), "targets": None, **read})
+    encoding = Encoding("rows", {"inputs": as_json(features.columns), "targets": None, **read})
     of_split = {split: pd.concat([rows[c] for c in lists[split]]) for split in SPLITS}
     example_groups = {
         column: {split: ExampleGroups.of(of_split[split][column].astype(str).str.strip()) for split in SPLITS}
