@@ -59,12 +59,12 @@ def find_original(folder: str, names: Iterable[str]) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Original:
-    """A published data set that the user has to fetch.
+    """A published data set that is looked for under the data root and the mirror.
 
     Args:
-        name: of the data set, and of its folder under the data root and the mirror.
+        name: of the data set.
         files: names of files or folders, any of which is the data set.
         advice: what to put there, one clause.
     """
@@ -73,33 +73,31 @@ class Original:
     files: tuple[str, ...]
     advice: str
 
-    def where(self) -> str | None:
-        """Return where it is; None: nowhere."""
-        found = find_original(self.name, self.files)
-        return str(found) if found else None
+    @property
+    def folder(self) -> str:
+        """Its folder under the data root and the mirror."""
+        return self.name
 
-    def find(self) -> Path:
+    def find(self) -> Path | None:
+        """Return where it is, the data root before the mirror; None: nowhere."""
+        return find_original(self.folder, self.files)
+
+    def place(self) -> Path:
         """Return where it is.
 
         Raises:
             UserError: nowhere.
         """
-        if (found := find_original(self.name, self.files)) is None:
-            raise missing_error(self.name, self.advice)
+        if (found := self.find()) is None:
+            raise self.missing_error()
         return found
 
-
-def missing_error(name: str, advice: str) -> UserError:
-    """Return the error for a published data set that is not found.
-
-    Args:
-        name: of the data set, and of its folder under the data root.
-        advice: what to put there, one clause.
-    """
-    return UserError(
-        f"{name} was not found",
-        f"put {advice} into {data_root() / name}, or use data=glyphs, which is built in.",
-    )
+    def missing_error(self) -> UserError:
+        """Return the error to raise if it is not found."""
+        return UserError(
+            f"{self.name} was not found",
+            f"put {self.advice} into {data_root() / self.folder}, or use data=glyphs, which is built in.",
+        )
 
 
 def load_or_build(

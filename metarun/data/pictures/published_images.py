@@ -7,7 +7,7 @@ from typing import Literal
 
 from metarun.data.examples import SPLITS, Split
 from metarun.data.files.archive import open_files
-from metarun.data.files.cache import find_original
+from metarun.data.files.cache import Original
 from metarun.data.pictures.image_tables import Classes
 from metarun.data.pictures.released_pictures import Open, cifar100, cub, tiered_imagenet
 from metarun.errors import UserError
@@ -16,40 +16,30 @@ from metarun.system.paths import data_root
 PublishedName = Literal["miniimagenet", "caltech101", "cifar_fs", "fc100", "tiered_imagenet", "cub"]
 
 
-@dataclass(frozen=True)
-class PublishedSet:
+@dataclass(frozen=True, kw_only=True)
+class PublishedSet(Original):
     """A published set.
 
     Args:
-        name: in messages and tables.
         summary: its content, one line.
         licence: its terms, one line.
-        files: folders or zips, any one of which contains the set.
         sizes: per split, the number of classes and the size of the smallest and the largest one.
-        advice: what to put into its folder, for a message.
         split_file: assigns classes to splits, if the folders do not.
         open: yields its files; see `open_files`.
         open_boxes: yields its files, of which only the bounding box of what they show is left; None: it has no boxes.
         pictures: in all splits together, where the sizes of classes are not published (0 in `sizes`).
     """
 
-    name: str
     summary: str
     licence: str
-    files: tuple[str, ...]
     sizes: Mapping[Split, tuple[int, int, int]]
-    advice: str
     split_file: Path | None = None
     open: Open = open_files
     open_boxes: Open | None = None
     pictures: int | None = None
 
-    def find(self) -> Path | None:
-        """Return the path of the set; the data root is searched before the mirror."""
-        return find_original(self.name, self.files)
-
     def missing_error(self) -> UserError:
-        """Return the error to raise if the set is not found."""
+        """See `Original`."""
         return UserError(
             f"{self.name} was not found",
             f"put {self.advice} into {data_root() / self.name}, "

@@ -7,6 +7,7 @@ from metarun.data.examples import ClassDataset, Skipped, Split
 from metarun.data.files.archive import open_files
 from metarun.data.files.cache import Storage
 from metarun.data.files.dataset_cache import DatasetCache, content_of
+from metarun.data.files.file_source import FileSource
 from metarun.data.sounds.log_mel import LogMel
 from metarun.data.sounds.recordings import LARGEST, VERSION, read_recordings
 from metarun.data.sounds.sound_layout import Classes, SoundTable, by_folders, by_table, groups_by_file
@@ -14,7 +15,7 @@ from metarun.errors import UserError
 from metarun.system.paths import PathText, is_file, is_folder, resolve_path
 
 
-class Audio:
+class Audio(FileSource):
     """Recordings as log-mel spectrograms (1, mels, frames) float32, standardised by meta-train's mean and deviation.
 
     Recordings are decoded once and cached; a folder or table that changes is read again. In `metarun.data.sounds`,
@@ -78,33 +79,7 @@ class Audio:
         self.log_mel = LogMel(rate, seconds, mels, fft, hop)
         self.storage, self.backwards = storage, backwards
 
-    def load(self) -> ClassDataset:
-        """Return the recordings, from the cache or decoded (an hour of sound takes seconds).
-
-        Raises:
-            UserError: the recordings are missing or cannot be read, or the table or the split is wrong.
-        """
-        root = self._asked()
-        return self._cache(root).load(self._content(root), lambda: self._make(root))
-
-    def where(self) -> str:
-        """Return where the recordings come from."""
-        return str(self.root) if self.root else "where data.root says"
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        return self._cache(self.root).files() if self.root else []
-
-    def check(self) -> str:
-        """Decode all recordings and compare them with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        root = self._asked()
-        return self._cache(root).check(self._content(root), lambda: self._make(root))
-
-    def _asked(self) -> Path:
+    def _place(self) -> Path:
         if self.root is None:
             raise UserError("data=audio needs recordings", "set `data.root` to a folder or a zip.")
         if not (is_file(self.root) or is_folder(self.root)):

@@ -9,26 +9,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 from metarun.data.class_splits import choose_splits
-from metarun.data.contents import describe_entities
 from metarun.data.examples import ClassDataset
 from metarun.data.files.archive import open_files
 from metarun.data.files.cache import Original, Storage
-from metarun.data.files.dataset_cache import DatasetCache, content_of
-from metarun.data.tables.entities import EntityDataset
+from metarun.data.files.dataset_cache import DatasetCache
+from metarun.data.files.file_source import EntityFiles
 from metarun.errors import UserError
 from metarun.system.paths import PathText
 
 VERSION = 1  # raise it with every change that can change a row or a user
 FILM_MEAN, FILM_RATERS = "film_mean", "film_raters"
 _ORIGINAL = Original(
-    "movielens",
-    ("ml-latest-small.zip", "movielens_small.zip", "ml-latest-small", "tabular/movielens_small.zip"),
-    "ml-latest-small.zip of grouplens.org/datasets/movielens",
+    name="movielens",
+    files=("ml-latest-small.zip", "movielens_small.zip", "ml-latest-small", "tabular/movielens_small.zip"),
+    advice="ml-latest-small.zip of grouplens.org/datasets/movielens",
 )
 _USERS, _RATINGS, _LARGEST = 610, 100_836, 1 << 26
 
 
-class MovieLens:
+class MovieLens(EntityFiles):
     """A task is one of 610 users: the stars, 0.5 to 5, that they give to films, from a few of their ratings.
 
     MovieLens latest-small (September 2018). Harper and Konstan, "The MovieLens datasets: history and context", 2015.
@@ -47,6 +46,7 @@ class MovieLens:
     name = "movielens"
     summary = "610 users and their 100,836 ratings of films: regression of stars, the cold start of a recommender"
     licence = "GroupLens: research, not commercial; cite Harper and Konstan 2015"
+    original = _ORIGINAL
 
     def __init__(
         self,
@@ -59,34 +59,7 @@ class MovieLens:
         self.order, self.standardise = order, standardise
         self.split, self.split_seed, self.storage = split, split_seed, storage
 
-    def load(self) -> EntityDataset:
-        """Return the ratings of each user, from the cache or read.
-
-        Raises:
-            UserError: they are not here or damaged, or the split is wrong.
-        """
-        place = _ORIGINAL.find()
-        rows = self._cache().load(content_of(place, self.split), lambda: self._make(place))
-        return EntityDataset(rows, in_order=self.order is not None)
-
-    def where(self) -> str | None:
-        """Return where the ratings come from; None: they are not here."""
-        return _ORIGINAL.where()
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        return self._cache().files()
-
-    def check(self) -> str:
-        """Read all ratings and compare them with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        place = _ORIGINAL.find()
-        return self._cache().check(content_of(place, self.split), lambda: self._make(place), describe_entities)
-
-    def _cache(self) -> DatasetCache:
+    def _cache(self, _: Path) -> DatasetCache:
         settings = f"{VERSION}|{self.order}|{self.standardise}|{self.split}|{self.split_seed}"
         return DatasetCache("tables", self.name, settings, self.storage)
 

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from metarun.data.class_splits import choose_splits
-from metarun.data.contents import describe_entities
 from metarun.data.examples import ClassDataset
 from metarun.data.files.cache import Original, Storage
-from metarun.data.files.dataset_cache import DatasetCache, content_of
-from metarun.data.tables.entities import EntityDataset
+from metarun.data.files.dataset_cache import DatasetCache
+from metarun.data.files.file_source import EntityFiles
 from metarun.errors import UserError
 from metarun.system.paths import PathText
 
@@ -17,13 +16,13 @@ VERSION = 1  # raise it with every change that can change a row or a patient
 TARGETS = ("motor_UPDRS", "total_UPDRS")
 _PATIENT, _PATIENTS, _ROWS = "subject#", 42, 5_875
 _ORIGINAL = Original(
-    "parkinsons",
-    ("parkinsons_updrs.data", "parkinsons_telemonitoring.csv.gz", "tabular/parkinsons_telemonitoring.csv.gz"),
-    "parkinsons_updrs.data of UCI's data set 189",
+    name="parkinsons",
+    files=("parkinsons_updrs.data", "parkinsons_telemonitoring.csv.gz", "tabular/parkinsons_telemonitoring.csv.gz"),
+    advice="parkinsons_updrs.data of UCI's data set 189",
 )
 
 
-class Parkinsons:
+class Parkinsons(EntityFiles):
     """A task is one of 42 patients: `motor_UPDRS` and `total_UPDRS` of a recording, from a few recordings with scores.
 
     Tsanas, Little, McSharry, Ramig, "Accurate telemonitoring of Parkinson's disease progression by noninvasive speech
@@ -42,6 +41,7 @@ class Parkinsons:
     name = "parkinsons"
     summary = "42 patients with Parkinson's disease, 101 to 168 voice recordings each: regression of two scores"
     licence = "CC BY 4.0; cite Tsanas, Little, McSharry, Ramig 2009 (UCI 189)"
+    original = _ORIGINAL
 
     def __init__(
         self,
@@ -54,34 +54,7 @@ class Parkinsons:
         self.columns, self.order = columns, order
         self.split, self.split_seed, self.storage = split, split_seed, storage
 
-    def load(self) -> EntityDataset:
-        """Return the recordings of each patient, from the cache or read.
-
-        Raises:
-            UserError: they are not here or damaged, or a column or the split is wrong.
-        """
-        place = _ORIGINAL.find()
-        rows = self._cache().load(content_of(place, self.split), lambda: self._make(place))
-        return EntityDataset(rows, in_order=self.order is not None)
-
-    def where(self) -> str | None:
-        """Return where the recordings come from; None: they are not here."""
-        return _ORIGINAL.where()
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        return self._cache().files()
-
-    def check(self) -> str:
-        """Read all recordings and compare them with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        place = _ORIGINAL.find()
-        return self._cache().check(content_of(place, self.split), lambda: self._make(place), describe_entities)
-
-    def _cache(self) -> DatasetCache:
+    def _cache(self, _: Path) -> DatasetCache:
         settings = f"{VERSION}|{self.columns}|{self.order}|{self.split}|{self.split_seed}"
         return DatasetCache("tables", self.name, settings, self.storage)
 

@@ -13,6 +13,7 @@ from metarun.data.examples import ClassDataset, Skipped, Split
 from metarun.data.files.archive import open_files
 from metarun.data.files.cache import Original, Storage
 from metarun.data.files.dataset_cache import DatasetCache, content_of
+from metarun.data.files.file_source import FileSource
 from metarun.data.splits import split_by_file, split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText
@@ -22,15 +23,15 @@ VERSION = 1  # raise it with every change that can change an example or a class
 _FILES: dict[View, str] = {"shape": "data_Sha_64.txt", "margin": "data_Mar_64.txt", "texture": "data_Tex_64.txt"}
 _ARCHIVES = ("one_hundred_plants.zip", "100 leaves plant species.zip", "one_hundred_plants", "100 leaves plant species")
 _ORIGINAL = Original(
-    "plants",
-    (*_ARCHIVES, *(f"tabular/{name}" for name in _ARCHIVES)),
-    "one_hundred_plants.zip or 100 leaves plant species.zip of UCI's set 241",
+    name="plants",
+    files=(*_ARCHIVES, *(f"tabular/{name}" for name in _ARCHIVES)),
+    advice="one_hundred_plants.zip or 100 leaves plant species.zip of UCI's set 241",
 )
 _TORCHMETA = Path(__file__).with_name("plants_split.json")
 _CLASSES, _NUMBERS, _LARGEST = 100, 64, 1 << 24
 
 
-class Plants:
+class Plants(FileSource):
     """Leaves of 100 plant species, 16 each (of one species 15 in `texture`), described by 64 numbers a view.
 
     Mallah, Cope, Orwell, "Plant leaf classification using probabilistic integration of shape, texture and margin
@@ -47,6 +48,8 @@ class Plants:
     name = "plants"
     summary = "leaves of 100 plant species, 16 each: 64 numbers of their shape, margin or texture"
     licence = "CC BY 4.0; cite Mallah, Cope, Orwell 2013 (UCI 241)"
+    original = _ORIGINAL
+    split: PathText
 
     def __init__(
         self,
@@ -57,36 +60,10 @@ class Plants:
     ) -> None:
         self.view, self.split, self.split_seed, self.storage = view, split, split_seed, storage
 
-    def load(self) -> ClassDataset:
-        """Return the leaves, from the cache or read.
-
-        Raises:
-            UserError: they are not here or damaged, or there is no such split.
-        """
-        place = _ORIGINAL.find()
-        return self._cache().load(self._content(place), lambda: self._make(place))
-
-    def where(self) -> str | None:
-        """Return where the leaves come from; None: they are not here."""
-        return _ORIGINAL.where()
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        return self._cache().files()
-
-    def check(self) -> str:
-        """Read all leaves and compare them with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        place = _ORIGINAL.find()
-        return self._cache().check(self._content(place), lambda: self._make(place))
-
     def _content(self, place: Path) -> str:
         return content_of(place, None if self.split in ("torchmeta", "seed") else self.split)
 
-    def _cache(self) -> DatasetCache:
+    def _cache(self, _: Path) -> DatasetCache:
         settings = f"{VERSION}|{self.view}|{self.split}|{self.split_seed}"
         return DatasetCache("tables", self.name, settings, self.storage)
 

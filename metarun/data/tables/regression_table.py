@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Literal
 
 from metarun.data.class_splits import choose_splits
-from metarun.data.contents import describe_entities
 from metarun.data.examples import ClassDataset
 from metarun.data.files.cache import Storage
-from metarun.data.files.dataset_cache import DatasetCache, content_of
-from metarun.data.tables.entities import EntityDataset
+from metarun.data.files.dataset_cache import DatasetCache
+from metarun.data.files.file_source import EntityFiles
 from metarun.errors import UserError
 from metarun.system.paths import PathText, resolve_path
 
 VERSION = 1  # raise it with every change that can change a row or an entity
 
 
-class RegressionTable:
+class RegressionTable(EntityFiles):
     """A table whose rows belong to entities: a task is to predict an entity's targets from a few rows of its own.
 
     Entities of meta-val and meta-test are never seen in training. Inputs are columns of numbers, standardised, and of
@@ -73,35 +72,7 @@ class RegressionTable:
         self.split, self.split_column, self.split_seed = split, split_column, split_seed
         self.storage = storage
 
-    def load(self) -> EntityDataset:
-        """Return the rows of each entity, from the cache or read.
-
-        Raises:
-            UserError: the table is missing or cannot be read, or a column, a value or the split is wrong.
-        """
-        root, entity = self._asked()
-        rows = self._cache(root).load(content_of(root, self.split), lambda: self._make(root, entity))
-        return EntityDataset(rows, in_order=self.order is not None)
-
-    def where(self) -> str | None:
-        """Return where the rows come from."""
-        return str(self.root) if self.root else "where data.root says"
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        return self._cache(self.root).files() if self.root else []
-
-    def check(self) -> str:
-        """Read the table and compare it with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        root, entity = self._asked()
-        content = content_of(root, self.split)
-        return self._cache(root).check(content, lambda: self._make(root, entity), describe_entities)
-
-    def _asked(self) -> tuple[Path, str]:
+    def _place(self) -> Path:
         if self.root is None:
             raise UserError(f"data={self.name} needs a table", "set `data.root` to a CSV, Parquet or Excel file.")
         if self.entity is None:
@@ -110,7 +81,7 @@ class RegressionTable:
             )
         if not self.targets:
             raise UserError(f"data={self.name} needs columns to predict", "set `data.targets` to a list of them.")
-        return self.root, self.entity
+        return self.root
 
     def _cache(self, root: Path) -> DatasetCache:
         which = (self.entity, self.targets, self.columns, self.drop, self.order, self.header)
@@ -118,13 +89,14 @@ class RegressionTable:
         split = (self.split, self.split_column, self.split_seed)
         return DatasetCache("tables", self.name, f"{VERSION}|{root}|{which}|{how}|{split}", self.storage)
 
-    def _make(self, root: Path, entity: str) -> ClassDataset:
+    def _make(self, root: Path) -> ClassDataset:
         # pandas takes half a second to import, which a cached table need not spend.
         from metarun.data.tables.entity_rows import Columns, entity_dataset, entity_rows
         from metarun.data.tables.table_features import words_by_name
         from metarun.data.tables.table_file import read_table
 
-        columns = Columns(entity, self.targets, self.columns, self.drop, self.order, self.split_column)
+        assert self.entity is not None, "`_place` asks for it"
+        columns = Columns(self.entity, self.targets, self.columns, self.drop, self.order, self.split_column)
         table = read_table(root, str(self._written), self.header)
         found = entity_rows(table, root, columns, self.missing, self.header, self.min_rows)
         by_column = None

@@ -7,14 +7,15 @@ from typing import Literal
 from metarun.data.class_splits import choose_splits
 from metarun.data.examples import ClassDataset, Skipped
 from metarun.data.files.cache import Storage
-from metarun.data.files.dataset_cache import DatasetCache, content_of
+from metarun.data.files.dataset_cache import DatasetCache
+from metarun.data.files.file_source import FileSource
 from metarun.errors import UserError, counted
 from metarun.system.paths import PathText, resolve_path
 
 VERSION = 1  # raise it with every change that can change an example or a class
 
 
-class Table:
+class Table(FileSource):
     """A table whose rows are examples: numeric columns standardised, categorical ones one-hot, as one float vector.
 
     Means, deviations and categories are those of the meta-train rows. Rows of one class are examples in the order of
@@ -62,49 +63,25 @@ class Table:
         self.groups = tuple(groups or ())
         self.storage = storage
 
-    def load(self) -> ClassDataset:
-        """Return the rows, from the cache or read.
-
-        Raises:
-            UserError: the table is missing or cannot be read, or a column, a value or the split is wrong.
-        """
-        root, label = self._asked()
-        return self._cache(root).load(content_of(root, self.split), lambda: self._make(root, label))
-
-    def where(self) -> str:
-        """Return where the rows come from."""
-        return str(self.root) if self.root else "where data.root says"
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        return self._cache(self.root).files() if self.root else []
-
-    def check(self) -> str:
-        """Read the table and compare it with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        root, label = self._asked()
-        return self._cache(root).check(content_of(root, self.split), lambda: self._make(root, label))
-
-    def _asked(self) -> tuple[Path, str]:
+    def _place(self) -> Path:
         if self.root is None:
             raise UserError("data=table needs a table", "set `data.root` to a CSV, Parquet or Excel file.")
         if self.label is None:
             raise UserError("data=table needs the column of classes", "set `data.label` to its name.")
-        return self.root, self.label
+        return self.root
 
     def _cache(self, root: Path) -> DatasetCache:
         how = (self.label, self.columns, self.drop, self.header, self.standardise, self.missing)
         split = (self.split, self.split_column, self.split_seed)
         return DatasetCache("tables", self.name, f"{VERSION}|{root}|{how}|{split}", self.storage, groups=self.groups)
 
-    def _make(self, root: Path, label: str) -> ClassDataset:
+    def _make(self, root: Path) -> ClassDataset:
         # pandas takes half a second to import, which a cached table need not spend.
         from metarun.data.tables.table_features import check_values, class_dataset, rows_by_name, words_by_name
         from metarun.data.tables.table_file import check_columns, check_filled, line_of, read_table
 
+        label = self.label
+        assert label is not None, "`_place` asks for it"
         table = read_table(root, str(self._written), self.header)
         check_columns(table, root, "label", [label])
         if self.split_column is not None:

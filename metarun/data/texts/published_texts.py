@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metarun.data.files.archive import open_files
-from metarun.data.files.cache import find_original
+from metarun.data.files.cache import Original
 from metarun.data.texts.utf8 import decoded
 from metarun.errors import UserError, counted
 from metarun.system.parsing import parse_json
@@ -20,51 +20,39 @@ from metarun.system.paths import data_root, is_folder
 KnownTextName = Literal["clinc150", "banking77", "hwu64"]
 Texts = dict[str, list[str]]  # of each class
 _LARGEST = 1 << 26  # bytes of one file of a set
-_FOLDER = "text"  # under the data root and the mirror
 
 
-@dataclass(frozen=True)
-class KnownTexts:
+@dataclass(frozen=True, kw_only=True)
+class KnownTexts(Original):
     """A published set.
 
     Args:
-        name: what messages and tables call it.
         summary: what it holds, one line.
         licence: under which terms, and whom to cite, one line.
-        files: names under which it is looked for, any one of which is the set.
         holds: how many classes and texts.
-        advice: what to put where, one clause.
         read: returns the texts of each class, and clauses on what is no example.
         split: returns the split of each class.
         beside: names of files that are needed beside it, any one of which.
         read_out_of_scope: returns its texts that are of no class; None: it has none.
     """
 
-    name: str
     summary: str
     licence: str
-    files: tuple[str, ...]
     holds: tuple[int, int]
-    advice: str
     read: Callable[[Path], tuple[Texts, tuple[str, ...]]]
     split: Callable[[Sequence[str]], Mapping[str, str]]
     beside: tuple[str, ...] = field(default=())
     read_out_of_scope: Callable[[Path], list[str]] | None = None
 
-    def find(self) -> Path | None:
-        """Return where the set is, the data root before the mirror folder; None: nowhere."""
-        return find_original(_FOLDER, self.files)
+    @property
+    def folder(self) -> str:
+        """That of all such sets."""
+        return "text"
 
-    def place(self) -> Path:
-        """Return where the set is.
-
-        Raises:
-            UserError: it is nowhere.
-        """
-        if (found := self.find()) is None:
-            where = data_root() / _FOLDER
-            raise UserError(f"{self.name} is not here", f"put {self.advice} into {where}, or set `data.root`.")
-        return found
+    def missing_error(self) -> UserError:
+        """See `Original`."""
+        where = data_root() / self.folder
+        return UserError(f"{self.name} is not here", f"put {self.advice} into {where}, or set `data.root`.")
 
     def also(self, place: Path) -> tuple[Path, ...]:
         """Return the files that are read beside `place`."""

@@ -15,6 +15,7 @@ from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split, Values
 from metarun.data.files.cache import Storage
 from metarun.data.files.dataset_cache import DatasetCache, content_of
+from metarun.data.files.file_source import FileSource
 from metarun.data.texts.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.texts.text_features import Tfidf, Tokens
 from metarun.data.texts.text_file import Columns, LabelledText, read_texts
@@ -28,7 +29,7 @@ VERSION = 1  # raise it with every change that can change an example or a class
 Classes = Mapping[str, Sequence[str]]  # the texts of each class, both in order
 
 
-class Text:
+class Text(FileSource):
     """Texts with a class each, as TF-IDF vectors or as ids of tokens with a mask (`metarun.data.texts.text_features`).
 
     The frequencies of TF-IDF are those of the meta-train texts alone. Features are cached; a file that changes is read
@@ -85,7 +86,7 @@ class Text:
         self.columns = Columns(text, label, split_column, tuple(groups or ()))
         self.features, self.size, self.tokens = features, size, Tokens(tokens, vocabulary, length)
         self.split, self.split_seed, self.storage = split, split_seed, storage
-        self.known = None if known is None else KNOWN_TEXTS[known]
+        self.original = self.known = None if known is None else KNOWN_TEXTS[known]
         if self.known:
             self.name, self.summary, self.licence = self.known.name, self.known.summary, self.known.licence
 
@@ -95,13 +96,12 @@ class Text:
         Raises:
             UserError: the file is missing or cannot be read, or a column, a text or the split is wrong.
         """
-        root = self._place()
-        loaded = self._cache(root).load(self._content(root), lambda: self._make(root))
+        loaded = self._examples()
         if self.features == "tokens":
             loaded = replace(loaded, id_sizes={"ids": self.tokens.size})
         if self.known is None:
             return loaded
-        return replace(loaded, groupings={"domain": _domain_of}, out_of_scope=self._out_of_scope(root))
+        return replace(loaded, groupings={"domain": _domain_of}, out_of_scope=self._out_of_scope(self._place()))
 
     def _out_of_scope(self, root: Path) -> Values | None:
         """Return the features of the texts that are of no class, from the cache or computed."""
@@ -119,33 +119,10 @@ class Text:
 
         return self._cache(root).load_more("out-of-scope", self._content(root), make).values
 
-    def where(self) -> str | None:
-        """Return where the texts come from; None: they are not here."""
-        if self.known and not self.root:
-            found = self.known.find()
-            return None if found is None else str(found)
-        return str(self.root) if self.root else "where data.root says"
-
-    def cache_files(self) -> list[Path]:
-        """Return the caches of the splits, see `DataSource`."""
-        root = self.root or (self.known.find() if self.known else None)
-        return self._cache(root).files() if root else []
-
-    def check(self) -> str:
-        """Read the texts and compare them with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
-        root = self._place()
-        return self._cache(root).check(self._content(root), lambda: self._make(root))
-
     def _place(self) -> Path:
-        if self.root is not None:
-            return self.root
-        if self.known is None:
+        if self.root is None and self.known is None:
             raise UserError("data=text needs texts", "set `data.root` to a CSV or JSON Lines file or a folder.")
-        return self.known.place()
+        return super()._place()
 
     def _content(self, root: Path) -> str:
         return content_of(root, *(self.known.also(root) if self.known else ()), self.split)
