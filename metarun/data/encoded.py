@@ -20,6 +20,7 @@ from metarun.system.atomic_write import write_bytes
 from metarun.system.paths import data_root
 
 BLOCK = 256  # examples that are encoded, and stored, at once
+_SORTED = 16 * BLOCK  # texts that are sorted by length before they are cut into blocks
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,32 @@ def _blocks(raw: Values, encoding: Encoding, parts: Path, on_progress: Callable[
             raise UserError(
                 f"{parts} cannot be created ({error.strerror})", "set METARUN_DATA to a writable folder."
             ) from error
-    for first in range(0, len(raw), BLOCK):
-        block = raw[first : first + BLOCK]
-        path = parts / f"{first:09}.npy"
-        found = _stored(path, len(block), encoding) if several else None
-        if found is None:
-            found = np.ascontiguousarray(encoding.encode(np.ascontiguousarray(block)), encoding.dtype)
-            assert found.shape == (len(block), *encoding.shape)
-            if several:
-                content = io.BytesIO()
-                np.save(content, found)
-                write_bytes(path, content.getvalue())
-        on_progress(first + len(block))
+    is_text = raw.dtype.names is not None and "mask" in raw.dtype.names
+    length = _SORTED if is_text else BLOCK
+    for start in range(0, len(raw), length):
+        window = raw[start : start + length]
+        # Texts of one length need little padding: BANKING77 takes 1.45 times as many tokens in unsorted blocks.
+        order = np.argsort(window["mask"].sum(1), kind="stable") if is_text else np.arange(len(window))
+        found = np.empty((len(window), *encoding.shape), encoding.dtype)
+        for first in range(0, len(window), BLOCK):
+            rows = order[first : first + BLOCK]
+            path = parts / f"{'sorted-' if is_text else ''}{start + first:09}.npy"
+            found[rows] = _block(window[rows], encoding, path if several else None)
+            on_progress(start + first + len(rows))
         yield found
+
+
+def _block(raw: Values, encoding: Encoding, path: Path | None) -> Values:
+    """Return the outputs of some examples, from the file `path` or computed and stored there."""
+    found = None if path is None else _stored(path, len(raw), encoding)
+    if found is None:
+        found = np.ascontiguousarray(encoding.encode(np.ascontiguousarray(raw)), encoding.dtype)
+        assert found.shape == (len(raw), *encoding.shape)
+        if path is not None:
+            content = io.BytesIO()
+            np.save(content, found)
+            write_bytes(path, content.getvalue())
+    return found
 
 
 def _stored(path: Path, count: int, encoding: Encoding) -> Values | None:
