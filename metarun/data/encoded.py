@@ -60,17 +60,19 @@ def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callabl
     """
     counts = {split: len(data.splits[split].values) for split in SPLITS}
 
+    def load(part: str, raw: Examples, on_progress: Callable[[int], None]) -> Examples:
+        return encoded_examples(data.name, part, f"{data.hash}|{_content(part, raw)}", encoding, raw, on_progress)
+
     def encoded(split: Split, before: int) -> Examples:
-        return _load(
-            data, encoding, split, data.splits[split], lambda here: on_progress(before + here, sum(counts.values()))
-        )
+        raw = data.splits[split]
+        return load(split, raw, lambda here: on_progress(before + here, sum(counts.values())))
 
     before = accumulate(counts.values(), initial=0)
     splits = {split: encoded(split, done) for split, done in zip(SPLITS, before, strict=False)}
     more = data.out_of_scope
     if more is not None:
         of_none = Examples(more, np.array([0, len(more)]), ("out of scope",))
-        more = _load(data, encoding, "out-of-scope", of_none, lambda _: None).values
+        more = load("out-of-scope", of_none, lambda _: None).values
 
     def display() -> Display:
         return replace(data.display(), vectors=f"{encoding.name} vectors" if encoding.shape else "tokens")
@@ -86,12 +88,24 @@ def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callabl
     )
 
 
-def _load(
-    data: ClassDataset, encoding: Encoding, name: str, raw: Examples, on_progress: Callable[[int], None]
+def encoded_examples(
+    of: str, part: str, identity: str, encoding: Encoding, raw: Examples, on_progress: Callable[[int], None]
 ) -> Examples:
-    """Return the outputs of some examples from their cache, or compute and cache them."""
-    content = hashlib.sha256(f"{encoding.key}|{data.hash}|{_content(name, raw)}".encode()).hexdigest()
-    path = data_root() / "encoded" / f"{data.name}-{encoding.name}-{content[:16]}-{name}.npz"
+    """Return the outputs of some examples, from their cache, or computed and cached.
+
+    Args:
+        of: the name of their data set.
+        part: of it: a split, or other examples.
+        identity: of the examples: equal ones mean equal examples.
+        encoding: what is computed.
+        raw: the examples.
+        on_progress: called with how many are encoded, if any have to be.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
+    content = hashlib.sha256(f"{encoding.key}|{identity}".encode()).hexdigest()
+    path = data_root() / "encoded" / f"{of}-{encoding.name}-{content[:16]}-{part}.npz"
     parts = path.with_suffix(".parts")  # of an encoding that was interrupted
 
     def build() -> ExampleStream:

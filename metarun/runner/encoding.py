@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,8 +14,9 @@ from metarun.backbones.encoders import Encoder, check_readable, encode, may_know
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.data import ClassDataset, MixedDatasets
-from metarun.data.encoded import Encoding, encoded_dataset
-from metarun.data.examples import Values
+from metarun.data.encoded import Encoding, encoded_dataset, encoded_examples
+from metarun.data.examples import Examples, Values
+from metarun.data.own.episodes import Episodes
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.runner.data_loading import wrong_type_error
@@ -91,10 +93,7 @@ def encoded_source(raw: TaskSource, encoder: Encoder, config: Config, device: to
     example: Values = (
         (data if isinstance(data, ClassDataset) else next(iter(data.parts.values()))).splits["train"].values[:1]
     )
-    make, frozen = transform(encoder, config, device), is_frozen(config["backbone"])
-    probe = make(np.ascontiguousarray(example))
-    sizes = {} if frozen else dict(encoder.id_sizes)
-    encoding = Encoding(f"{encoder.hash}|{frozen}", name, make, probe.dtype, probe.shape[1:], sizes)
+    encoding = _encoding(encoder, config, device, example)
     with _progress(f"encoding {raw.name} with {name}, once") as on_progress:
         if isinstance(data, ClassDataset):
             source = task_source(encoded_dataset(data, encoding, on_progress))
@@ -103,6 +102,37 @@ def encoded_source(raw: TaskSource, encoder: Encoder, config: Config, device: to
             source = task_source(MixedDatasets(parts, data.weights))
     source.raw_inputs = raw.inputs
     return source
+
+
+def encoded_episodes(episodes: Episodes, encoder: Encoder, config: Config, device: torch.device) -> Episodes:
+    """Return listed tasks with the encoder's outputs as examples, from the cache or computed.
+
+    Args:
+        episodes: of raw examples.
+        encoder: of the run's backbone.
+        config: the run's resolved config.
+        device: where to compute.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
+    encoding = _encoding(encoder, config, device, episodes.values[:1])
+    raw = Examples(episodes.values, np.array([0, len(episodes.values)]), ("episodes",))
+    identity = f"episodes|{replace(episodes, episodes=()).hash}"
+    with _progress(f"encoding {episodes.name} with {encoding.name}, once") as on_progress:
+        found = encoded_examples(
+            episodes.name, "episodes", identity, encoding, raw, lambda done: on_progress(done, len(episodes.values))
+        )
+    return replace(episodes, values=found.values)
+
+
+def _encoding(encoder: Encoder, config: Config, device: torch.device, example: Values) -> Encoding:
+    """Return what is computed of each example; `example` is one, to learn the shape of the output."""
+    make, frozen = transform(encoder, config, device), is_frozen(config["backbone"])
+    probe = make(np.ascontiguousarray(example))
+    sizes = {} if frozen else dict(encoder.id_sizes)
+    name = config["chosen"]["backbone"]
+    return Encoding(f"{encoder.hash}|{frozen}", name, make, probe.dtype, probe.shape[1:], sizes)
 
 
 @contextmanager

@@ -2,20 +2,23 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from metarun.config.schema import Config
+from metarun.data.encoders import Encoder
 from metarun.data.own.episode_lists import read_episodes
+from metarun.data.own.episodes import Episodes
+from metarun.data.own.full_way import DRAWS, full_way_episodes
+from metarun.data.texts.published_texts import KNOWN_TEXTS
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.components import Parts
 from metarun.runner.current_data import EPISODES
 from metarun.runner.device import find_device
-from metarun.runner.encoding import check_hash, find_encoder, transform
+from metarun.runner.encoding import check_hash, encoded_episodes, find_encoder
 from metarun.runner.run_inputs import encoder_for, inputs_of_run
 from metarun.system.paths import resolve_path
 from metarun.tasks.episode_source import EpisodeSource
@@ -25,6 +28,7 @@ from metarun.tasks.varying_stream import size_texts
 log = logging.getLogger(__name__)
 
 _FIXED = ("task.way", "task.shot", "task.query", "task.within", "test.seed", "test.interval")
+_DRAWN = ("task.shot", "test.seed")  # of these, what is not fixed of the tasks of a published set
 
 
 def find_episodes(requested: Config, run: RunDirectory, trained: Config, record: Record) -> EpisodeSource:
@@ -41,17 +45,47 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
     """
     if requested["data"] is not None:
         raise UserError("episodes= and data= are both given", "leave one out: episodes have examples of their own.")
-    if given := [key for key in _FIXED if _at(requested, key) is not None]:
+    path, published = resolve_path(requested["episodes"]), requested["episodes"] in KNOWN_TEXTS
+    fixed = [key for key in _FIXED if not (published and key in _DRAWN)]
+    if given := [key for key in fixed if _at(requested, key) is not None]:
         raise UserError(f"{given[0]}={_at(requested, given[0])} but the episodes fix their tasks", f"omit {given[0]}.")
-    path = resolve_path(requested["episodes"])
-    requested["episodes"] = str(path)
     inputs = inputs_of_run(run, trained, record)
-    episodes = read_episodes(encoder_for(inputs, run.id, trained), path)
+    of_files = encoder_for(inputs, run.id, trained)
+    if published:
+        episodes = _all_classes(requested, of_files, trained, record)
+    else:
+        requested["episodes"] = str(path)
+        episodes = read_episodes(of_files, path)
     if "raw_inputs" in inputs.source and (encoder := find_encoder(trained)) is not None:
         check_hash(encoder, record, run.id)
-        as_inputs = transform(encoder, trained, find_device(requested["device"]))
-        episodes = replace(episodes, values=as_inputs(episodes.values))
+        episodes = encoded_episodes(episodes, encoder, trained, find_device(requested["device"]))
     return EpisodeSource(inputs.source, episodes)
+
+
+def _all_classes(requested: Config, encoder: Encoder, trained: Config, record: Record) -> Episodes:
+    """Return the tasks of all classes of a published set.
+
+    Raises:
+        UserError: the run was trained on some of them, or the set cannot serve such tasks.
+    """
+    name, shot, test = requested["episodes"], requested["task"]["shot"] or trained["task"]["shot"], requested["test"]
+    if not isinstance(shot, int):
+        raise UserError(f"task.shot={shot} is no number but episodes={name} has tasks of one size", "give a number.")
+    if record.get("iterations") and name in _published_sets(trained["data"]):
+        raise UserError(
+            f"episodes={name} has all classes of {name} but run {record['id']} was trained on some of them",
+            "use a run on another data set, or of a method without training, such as algo=nearest_centroid.",
+        )
+    seed = trained["test"]["seed"] if test["seed"] is None else test["seed"]
+    return full_way_episodes(encoder, name, shot, test["tasks"] or DRAWS, seed)
+
+
+def _published_sets(node: Any) -> set[str]:
+    """Return the published sets of texts that a config of data, which may be a mixture, names."""
+    if not isinstance(node, Mapping):
+        return set()
+    own = {node["known"]} if isinstance(node.get("known"), str) else set()
+    return own.union(*map(_published_sets, node.values()))
 
 
 def with_episodes(config: Config, requested: Config, source: EpisodeSource) -> Config:
@@ -65,7 +99,7 @@ def with_episodes(config: Config, requested: Config, source: EpisodeSource) -> C
         "data": {EPISODES: source.hash},
         "task": {**config["task"], "way": way, "shot": shot, "query": stream.shape.query, "within": None},
         "test": {**config["test"], "query": stream.shape.query, "tasks": min(tasks or len(episodes), len(episodes))},
-        "chosen": {**config["chosen"], "data": EPISODES},
+        "chosen": {**config["chosen"], "data": source.name if requested["episodes"] in KNOWN_TEXTS else EPISODES},
     }
 
 

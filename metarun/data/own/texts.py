@@ -28,15 +28,16 @@ def read_own_texts(encoder: TextEncoder, path: Path) -> Examples:
         Found(f"{path.name}:{text.line}", text.label or None, "" if text.text else _empty(text.place), text.text)
         for text in read_texts(path, str(path), columns)[0]
     ]
-    return _encoded(encoder, found)
+    return encoded(encoder, found)
 
 
 def encode_texts(encoder: TextEncoder, labelled: Sequence[tuple[str, str | None]], read: ReadFile) -> Examples:
     """Read text files, each with its class; None: it is not known."""
-    return _encoded(encoder, [_of_file(name, label, read(name)) for name, label in labelled])
+    return encoded(encoder, [_of_file(name, label, read(name)) for name, label in labelled])
 
 
-def _encoded(encoder: TextEncoder, found: Sequence[Found], skipped: str = "") -> Examples:
+def encoded(encoder: TextEncoder, found: Sequence[Found], skipped: str = "") -> Examples:
+    """Return the examples of texts that were found."""
     texts = [each.text for each in found if not each.error]
     return Examples(encoder.noun, found, encoder.encode(texts), skipped=skipped)
 
@@ -52,7 +53,7 @@ def _read_folder(encoder: TextEncoder, path: Path) -> Examples:
         found = [_of_file(name, name.rpartition("/")[0] or None, read(name)) for name in files]
     others = [name for name in shown if not name.lower().endswith(_SUFFIX)]
     skipped = f"skipped, as they are no texts: {count_by_suffix(others)}" if others else ""
-    return _encoded(encoder, found, skipped)
+    return encoded(encoder, found, skipped)
 
 
 def _of_file(name: str, label: str | None, content: bytes) -> Found:

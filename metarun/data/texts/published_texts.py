@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from metarun.data.files.archive import open_files
 from metarun.data.files.cache import Original
@@ -19,7 +19,15 @@ from metarun.system.paths import data_root, is_folder
 
 KnownTextName = Literal["clinc150", "banking77", "hwu64"]
 Texts = dict[str, list[str]]  # of each class
+PARTS = ("train", "val", "test")  # of the examples of each class, as published; the splits here are of classes
 _LARGEST = 1 << 26  # bytes of one file of a set
+
+
+class ReadTexts(Protocol):
+    """How a set is read."""
+
+    def __call__(self, place: Path, parts: Sequence[str] = PARTS) -> tuple[Texts, tuple[str, ...]]:
+        """Return the texts of each class in some of `PARTS`, and clauses on what is no example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,7 @@ class KnownTexts(Original):
         summary: what it holds, one line.
         licence: under which terms, and whom to cite, one line.
         holds: how many classes and texts.
-        read: returns the texts of each class, and clauses on what is no example.
+        read: see `ReadTexts`.
         split: returns the split of each class.
         beside: names of files that are needed beside it, any one of which.
         read_out_of_scope: returns its texts that are of no class; None: it has none.
@@ -39,7 +47,7 @@ class KnownTexts(Original):
     summary: str
     licence: str
     holds: tuple[int, int]
-    read: Callable[[Path], tuple[Texts, tuple[str, ...]]]
+    read: ReadTexts
     split: Callable[[Sequence[str]], Mapping[str, str]]
     beside: tuple[str, ...] = field(default=())
     read_out_of_scope: Callable[[Path], list[str]] | None = None
@@ -79,13 +87,13 @@ def _beside(place: Path, names: Sequence[str]) -> Path:
 _DOMAINS = ("clinc150_domains.json", "domains.json")
 
 
-def _read_clinc150(place: Path) -> tuple[Texts, tuple[str, ...]]:
+def _read_clinc150(place: Path, parts: Sequence[str] = PARTS) -> tuple[Texts, tuple[str, ...]]:
     """Read `data_full.json` and `domains.json` of github.com/clinc/oos-eval; classes are called domain/intent."""
     domains, lists = _parsed(_beside(place, _DOMAINS)), _parsed(place)
     try:
         domain_of = {str(intent): domain for domain, intents in domains.items() for intent in intents}
         classes: Texts = {f"{domain}/{intent}": [] for intent, domain in domain_of.items()}
-        for part in ("train", "val", "test"):
+        for part in parts:
             for text, intent in lists[part]:
                 classes[f"{domain_of[intent]}/{intent}"].append(str(text).strip())
         out_of_scope = sum(len(texts) for part, texts in lists.items() if part.startswith("oos"))
@@ -114,10 +122,10 @@ def _parsed(path: Path) -> dict[str, Any]:
     return parsed
 
 
-def _read_banking77(place: Path) -> tuple[Texts, tuple[str, ...]]:
+def _read_banking77(place: Path, parts: Sequence[str] = PARTS) -> tuple[Texts, tuple[str, ...]]:
     """Read `train.csv` and `test.csv` of PolyAI's task-specific-datasets."""
     classes: Texts = {}
-    for content in _files(place, ("train.csv", "test.csv")):
+    for content in _files(place, [f"{part}.csv" for part in parts if part != "val"]):
         for row in csv.DictReader(io.StringIO(content, newline="")):
             if row.get("text") is None or row.get("category") is None:
                 raise UserError(f"{place} has a row without text or category", "fetch it again.")
@@ -125,9 +133,10 @@ def _read_banking77(place: Path) -> tuple[Texts, tuple[str, ...]]:
     return dict(sorted(classes.items())), ()
 
 
-def _read_hwu64(place: Path) -> tuple[Texts, tuple[str, ...]]:
+def _read_hwu64(place: Path, parts: Sequence[str] = PARTS) -> tuple[Texts, tuple[str, ...]]:
     """Read `{train,valid,test}/{seq.in,label}`; the first word of a label is its domain: domain/intent."""
-    names = [f"{part}/{name}" for part in ("train", "valid", "test") for name in ("seq.in", "label")]
+    folders = ["valid" if part == "val" else part for part in parts]
+    names = [f"{part}/{name}" for part in folders for name in ("seq.in", "label")]
     lines = [content.splitlines() for content in _files(place, names)]
     classes: Texts = {}
     for texts, labels in zip(lines[::2], lines[1::2], strict=True):

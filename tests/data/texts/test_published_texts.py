@@ -65,6 +65,8 @@ def test_banking77_and_hwu64_are_read_from_folders(tmp_path):
         (tmp_path / "HWU64" / part / "label").write_text("iot_hue_lightoff\n")
     classes, _ = KNOWN_TEXTS["hwu64"].read(tmp_path)
     assert classes == {"iot/hue_lightoff": ["lights off train", "lights off valid", "lights off test"]}
+    assert KNOWN_TEXTS["hwu64"].read(tmp_path, ("val",))[0] == {"iot/hue_lightoff": ["lights off valid"]}
+    assert KNOWN_TEXTS["banking77"].read(tmp_path, ("val",))[0] == {}
     (tmp_path / "HWU64" / "test" / "label").write_text("")
     with pytest.raises(UserError, match="has 1 texts but 0 labels"):
         KNOWN_TEXTS["hwu64"].read(tmp_path)
