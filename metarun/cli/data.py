@@ -128,11 +128,11 @@ def _unchanged_source(name: str) -> "DataSource":
 
 def _print_list() -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from metarun.system.paths import data_root
 
-    table = Table("name", "what it is", "licence")
+    table = Table(Column("name", no_wrap=True), "what it is", "licence")
     table.add_column("where", overflow="fold")
     for name, source in sources():
         table.add_row(name, source.summary, source.licence, source.where() or f"not found: metarun data get {name}")

@@ -1,6 +1,7 @@
 """Data sets: examples grouped by class, the classes split into meta-train, meta-val and meta-test; numpy only."""
 
 from metarun.data.environments.family import EnvironmentFamily
+from metarun.data.environments.locomotion import Locomotion
 from metarun.data.environments.navigation2d import Navigation2D
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
@@ -39,6 +40,7 @@ __all__ = [
     "GaussianProcess",
     "Glyphs",
     "ImageFolder",
+    "Locomotion",
     "MixedDatasets",
     "Mixture",
     "MovieLens",

@@ -34,6 +34,7 @@ from metarun.training.loop import Training
 log = logging.getLogger(__name__)
 
 TIMED_TASKS = 5  # whose adaptation is timed
+TIMED_SECONDS = 0.3  # of acting, after which its speed is known well enough
 
 
 def make_policy_training(parts: Parts, ranks: Ranks) -> Training:
@@ -150,15 +151,22 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
 
 
 def _steps_per_second(parts: Parts, stream: EnvironmentStream) -> float:
-    """Return how many environment steps of adapted policies are taken in a second, with the policy's own time."""
-    tasks = stream.draw(0, tasks_at_once(stream))
-    *_, policy = parts.policy_method.adapt(tasks, 1)
-    seconds = []
-    for _ in range(3):  # other processes can only add time
-        started = time.perf_counter()
-        taken = tasks.explore(policy, 0).alive.numel()
-        seconds.append(time.perf_counter() - started)
-    return taken / min(seconds)
+    """Return how many environment steps of adapted policies are taken in a second, with the policy's own time.
+
+    More tasks at once are faster per step, so their number grows until acting in them takes long enough to be timed.
+    """
+    count, most = 1, tasks_at_once(stream)
+    while True:
+        tasks = stream.draw(0, count)
+        *_, policy = parts.policy_method.adapt(tasks, 1)
+        seconds = []
+        for _ in range(3):  # other processes can only add time
+            started = time.perf_counter()
+            taken = tasks.explore(policy, 0).alive.numel()
+            seconds.append(time.perf_counter() - started)
+        if count == most or min(seconds) > TIMED_SECONDS:
+            return taken / min(seconds)
+        count = min(8 * count, most)
 
 
 def _adaptation_ms(parts: Parts, stream: EnvironmentStream, steps: int) -> tuple[float, float]:

@@ -5,6 +5,7 @@ import math
 from typing import Any, Literal, Self, get_args
 
 from metarun.data.environments.family import Continuous
+from metarun.data.environments.goal_cells import TENTHS, tenth_of
 from metarun.data.examples import Split
 from metarun.errors import UserError
 
@@ -14,9 +15,6 @@ MAX_STEP = 0.1
 GOAL_REGION = 0.01  # a trajectory ends if both coordinates are closer to the goal's
 HALF_SIDE = 0.5
 Reward = Literal["distance", "squared", "sparse"]
-
-# Tenths of the cells: meta-train has 6, meta-val 2, meta-test 2.
-_TENTHS: dict[Split, range] = {"train": range(6), "val": range(6, 8), "test": range(8, 10)}
 
 
 class Navigation2D:
@@ -82,13 +80,13 @@ class Navigation2D:
 
     def check(self) -> str:
         """Say what is drawn; there is no content that could be damaged."""
-        counts = ", ".join(f"{len(_cells(tenths)):,} of meta-{split}" for split, tenths in _TENTHS.items())
+        counts = ", ".join(f"{len(_cells(tenths)):,} of meta-{split}" for split, tenths in TENTHS.items())
         return f"goals in {counts} cells of {CELLS} x {CELLS}; {self.horizon} steps, reward {self.reward}"
 
     def for_split(self, split: Split) -> Self:
         """Return the family of a split, whose goals are in its own cells."""
         own = type(self)(self.horizon, self.reward, self.radius)
-        own.cells = _cells(_TENTHS[split])
+        own.cells = _cells(TENTHS[split])
         return own
 
     # `Any` below is a torch tensor: nothing in data/ imports torch, and the random numbers belong to the task stream.
@@ -125,9 +123,4 @@ class Navigation2D:
 
 def _cells(tenths: range) -> list[tuple[int, int]]:
     """Return the cells (column, row) of some tenths of the square; which tenth a cell is in is a hash of it."""
-    return [
-        (column, row)
-        for column in range(CELLS)
-        for row in range(CELLS)
-        if hashlib.sha256(f"{column},{row}".encode()).digest()[0] % 10 in tenths
-    ]
+    return [(column, row) for column in range(CELLS) for row in range(CELLS) if tenth_of(f"{column},{row}") in tenths]
