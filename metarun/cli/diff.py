@@ -7,7 +7,7 @@ from typing import Any
 from metarun.cli.parser import CommandParser
 from metarun.errors import printable
 from metarun.reporting.tables.render import print_table
-from metarun.reporting.tables.run_labels import dotted_config
+from metarun.reporting.tables.run_labels import NOT_COMPARED, dotted_config
 from metarun.results.find_run import find_run
 from metarun.results.metrics import figure, metric_of
 from metarun.results.provenance import CHANGES_NUMBERS, PLACE, compare_environments
@@ -18,14 +18,6 @@ from metarun.system.durations import format_duration
 EXAMPLES = """examples:
   metarun diff 3f2a 91c4       two runs by the first characters of their ids
   metarun diff last best"""
-NOT_COMPARED = (
-    "hydra",
-    "paper_backbone",
-    "results_dir",
-    "force",
-    "retry_failed",
-    "logger",
-)  # of a config: they change no number
 
 
 def main(args: Sequence[str]) -> int:

@@ -40,12 +40,12 @@ def main(args: Sequence[str]) -> int:
 
     from metarun.reporting.html import Table, render  # slow: jinja2, pillow
 
+    groups = by_configuration(records)
     try:
-        maps, meanings = _size_maps(records)
+        maps, meanings = _size_maps(records, groups)
     except UserError as error:  # for example, copies of one run; the rest can be shown
         maps, meanings = [], []
         print_skipped(f"heatmaps by way and shot: {error}")
-    groups = by_configuration(records)
     each_seed = [[record] for record in records]
     table, seeds = (Table(*all_columns(each, math.inf), each) for each in (groups, each_seed))
     page, skipped = render(records, table, seeds if len(groups) < len(records) else None, maps, meanings)
@@ -59,16 +59,29 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _size_maps(records: list[Record]) -> "tuple[list[SizeMap], list[str]]":
+def _size_maps(records: list[Record], groups: Sequence[Sequence[Record]]) -> "tuple[list[SizeMap], list[str]]":
     """Return the accuracy heatmaps by way and shot, and what their marks mean."""
     from metarun.reporting.html import SizeMap
 
+    rows = {_place(record): row for row, group in enumerate(groups) for record in group}
     panels, meanings = size_panels([record for record in records if metric_of(record) is ACCURACY])
     maps = [
         SizeMap(
             panel.title,
-            {size: (cell.value, cell.lines(ACCURACY.brief_digits)) for size, cell in panel.cells.items()},
+            {
+                size: (
+                    cell.value,
+                    cell.lines(ACCURACY.brief_digits),
+                    sorted({rows[_place(record)] for record in cell.runs}),
+                )
+                for size, cell in panel.cells.items()
+            },
         )
         for panel in panels
     ]
     return maps, meanings
+
+
+def _place(record: Record) -> tuple[object, ...]:
+    """Return what only one row has: its folder and, of a row for one of several data sets, which one."""
+    return record["path"], str(record.get("set_place"))

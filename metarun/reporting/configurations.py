@@ -33,11 +33,13 @@ class Configuration:
 
     Args:
         name: the method and the settings in which it differs from others.
+        row: its place in the table of `by_configuration`.
         runs: at least one, by seed.
         unequal: whether a command gave runs of its test setting another training budget or network.
     """
 
     name: str
+    row: int
     runs: Sequence[Record]
     unequal: bool
 
@@ -100,9 +102,9 @@ def configurations(records: Sequence[Record]) -> list[list[Configuration]]:
     keys = [(*(str(record.get(key)) for key in shared), text) for record, text in zip(first, texts, strict=True)]
     count = Counter(keys)
     found: dict[tuple[object, ...], list[Configuration]] = {}
-    for group, key, text, other, apart in zip(groups, keys, texts, others, unequal, strict=True):
+    for row, (group, key, text, other, apart) in enumerate(zip(groups, keys, texts, others, unequal, strict=True)):
         name = ", ".join(filter(None, [group[0]["algo"], other if count[key] > 1 else text]))
-        found.setdefault(setting_of(group[0]), []).append(Configuration(name, group, apart))
+        found.setdefault(setting_of(group[0]), []).append(Configuration(name, row, group, apart))
     return list(found.values())
 
 

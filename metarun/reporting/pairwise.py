@@ -104,13 +104,21 @@ def headline(found: Sequence[Configuration], pairs: Pairs) -> str | None:
     Returns:
         None for a single configuration.
     """
-    if len(found) < 2:
+    places = headline_places(found)
+    if not places:
         return None
-    method = found[0].runs[0]["algo"]
-    second = next((i for i, each in enumerate(found) if each.runs[0]["algo"] != method), 1)
-    best, other, pair = found[0], found[second], pairs.get((0, second))
+    first, second = places
+    best, other, pair = found[first], found[second], pairs.get((first, second))
     unlike = "; ".join(_unlike(best, other))
     return f"{setting_title(found)}: {_verdict(best, other, pair)}{f'; not like for like: {unlike}' if unlike else ''}."
+
+
+def headline_places(found: Sequence[Configuration]) -> tuple[int, ...]:
+    """Return the places of the two that the headline compares; none for a single configuration."""
+    if len(found) < 2:
+        return ()
+    method = found[0].runs[0]["algo"]
+    return 0, next((i for i, each in enumerate(found) if each.runs[0]["algo"] != method), 1)
 
 
 def _verdict(best: Configuration, other: Configuration, pair: Comparison | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import metarun
+from metarun.reporting.html.page import SCRIPTS
 
 pytestmark = pytest.mark.command
 
@@ -34,7 +35,7 @@ def test_the_wheel_contains_every_config_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     packaged = {f"metarun/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert {name for name in packaged if "/local/" not in name} <= names, "local/ belongs to one checkout"
-    assert {f"metarun/reporting/html/{name}" for name in ("page.html.j2", "style.css", "sort_and_filter.js")} <= names
+    assert {f"metarun/reporting/html/{name}" for name in ("page.html.j2", "style.css", *SCRIPTS)} <= names
     assert "metarun/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "conf/", "metarun/conf/local/default"))]
 

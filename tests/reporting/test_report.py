@@ -17,7 +17,9 @@ import pytest
 
 from metarun.reporting.configurations import configurations
 from metarun.reporting.html.axes import Frame, evenly, ticks
-from metarun.reporting.html.sections import DRAWN, settings_of
+from metarun.reporting.html.charts import shortened
+from metarun.reporting.html.entries import DRAWN
+from metarun.reporting.html.sections import settings_of
 from metarun.reporting.label_placement import spread
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.example_tasks import ExampleTask, save
@@ -278,8 +280,11 @@ def test_the_best_run_of_each_method_is_drawn_first(report, tmp_path):  # proton
     for i in range(12):
         write_run(str(i), algo="maml" if i else "protonet", seed=i, accuracy=0.8 + i / 100)
     (setting,), *_ = settings_of(configurations(read_records([tmp_path])[0]))
-    assert len(setting.runs) == DRAWN
-    assert [run.record["algo"] for run in setting.runs] == ["maml"] * (DRAWN - 1) + ["protonet"]
+    assert len(setting.runs) == 12
+    assert [run.record["algo"] for run in setting.runs[:DRAWN]] == ["maml"] * (DRAWN - 1) + ["protonet"]
+    results = next(chart for chart in setting.charts if chart.title == "Results")
+    entries = re.findall(r'<g class="entry.*?>', results.drawing)
+    assert [" hidden" in each for each in entries] == [False] * DRAWN + [True] * 4
     assert "8 of 12 configurations are drawn, the best of each method first" in setting.note
 
 
@@ -324,7 +329,7 @@ def test_the_worst_five_percent_of_the_tasks_are_marked(report, tmp_path):
     (setting,), *_ = settings_of(configurations(read_records([tmp_path])[0]))
     chart = next(chart for chart in setting.charts if chart.title == "Task by task")
     assert "worst 5 %: 40.0" in chart.drawing
-    bars = re.findall(r'<path class="(bar.*?) c0" d="(.*?)"', chart.drawing)
+    bars = re.findall(r'<path class="(bar.*?)" d="(.*?)"', chart.drawing)
     assert [(kind, path.count("z")) for kind, path in bars] == [("bar", 2), ("bar marked", 1)]
 
 
@@ -422,7 +427,7 @@ def test_methods_are_compared_in_words_and_charts(report):
     assert "glyphs, 5-way 1-shot: maml beats protonet by 40.00 ± 12.99 points (p = 0.002, for these trainings" in text
     for title in ("Results", "Differences", "Ranks over settings", "Wins, ties and losses", "2/0/0", "wins 100 %"):
         assert title in text
-    assert "Swipe the table to the left" in text
+    assert "scroll or swipe it sideways to see all columns" in text
     assert "Meta-val has other classes than meta-test" in text
 
 
@@ -449,3 +454,33 @@ def test_classes_mixed_up_are_a_table_and_a_damaged_file_is_skipped(report):
     code, _, stderr = report()
     assert code == 0
     assert "classes.json cannot be read (a row is invalid)" in stderr
+
+
+def test_labels_that_begin_alike_are_shortened_to_their_ends():
+    assert shortened(["maml", "maml inner_lr=0.25", "maml inner_lr=0.5 ", "protonet with a long name"]) == {
+        "maml inner_lr=0.25": "…inner_lr=0.25",
+        "maml inner_lr=0.5 ": "…inner_lr=0.5 ",
+        "protonet with a long name": "protonet with …",
+    }
+
+
+def test_the_environments_that_differ_are_listed_with_their_runs(report):
+    for name, torch in (("1", "2.12.0"), ("2", "2.13.0"), ("3", "2.13.0")):
+        path = write_run(name, test_shot=int(name))
+        write_json(
+            path / "environment.json", {"versions": {"torch": torch, "numpy": "2.4"}, "host": "here", "time": name}
+        )
+    assert report()[0] == 0
+    rows = page().rows
+    start = rows.index(["environment", "value", "runs"])
+    assert rows[start + 1 :] == [["torch", "2.12.0", "1: 00000001"], ["torch", "2.13.0", "2: 00000002 00000003"]]
+
+
+def test_all_of_a_chart_that_stands_for_a_row_is_marked_with_it(report):
+    for i, algo in enumerate(("maml", "protonet", "anil")):
+        write_run(str(i), algo=algo, accuracy=0.9 - i / 10)
+    assert report()[0] == 0
+    settings = Path("report.html").read_text().partition('id="settings"')[2].partition('id="runs"')[0]
+    for figure in re.findall("<figure.*?</figure>", settings, re.DOTALL):
+        rows = set(re.findall(r'data-row="(\d+)"', figure))
+        assert rows == {"0", "1", "2"}, re.findall("<h4>(.*?)</h4>", figure)

@@ -4,7 +4,7 @@ All text goes through `Markup.format`, which escapes it.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -46,28 +46,44 @@ class Frame:
         """The position of y."""
         return self.bottom - (y - self.y[0]) / (self.y[1] - self.y[0]) * (self.bottom - TOP)
 
-    def draw(self, y_axis: bool = True) -> Iterator[Markup]:
+    def draw(self) -> Iterator[Markup]:
         """Grid lines, ticks and axis labels."""
-        for y in ticks(*self.y) if y_axis else ():
+        for y in ticks(*self.y):
             yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, self.py(y), self.end)
             yield Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
                 LEFT - 6, self.py(y) + 3.5, short(y)
             )
+        yield from self.draw_x()
+        yield self.draw_y_label()
+
+    def draw_x(self) -> Iterator[Markup]:
+        """The x-axis with its ticks and label."""
         yield Markup('<path class="axis" d="M{} {}H{}"/>').format(LEFT, self.bottom, self.end)
         for x in ticks(*self.x):
             yield Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
                 self.px(x), self.bottom + 15, short(x)
             )
-        yield Markup('<text class="unit" x="0" y="11">{}</text>').format(self.y_label)
         yield Markup('<text class="unit" x="{}" y="{}" text-anchor="end">{}</text>').format(
             self.end, self.height - 6, self.x_label
         )
 
+    def draw_y_label(self) -> Markup:
+        """The label of the y-axis."""
+        return Markup('<text class="unit" x="0" y="11">{}</text>').format(self.y_label)
 
-def svg(inside: Iterable[Markup], height: float, name: str) -> Markup:
-    """Assemble the parts of a chart, with `name` as its label for screen readers."""
-    return Markup('<svg viewBox="0 0 {} {:g}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, height, name, Markup("").join(inside)
+
+def svg(inside: Iterable[Markup], height: float, name: str, moves: Mapping[str, str] | None = None) -> Markup:
+    """Assemble the parts of a chart.
+
+    Args:
+        inside: the parts.
+        height: of the chart.
+        name: its label for screen readers.
+        moves: data attributes that tell the page's script how to move labels and lines when others are hidden.
+    """
+    data = Markup("").join(Markup(' data-{}="{}"').format(key, value) for key, value in (moves or {}).items())
+    return Markup('<svg viewBox="0 0 {} {:g}" role="img" aria-label="{}"{}>{}</svg>').format(
+        WIDTH, height, name, data, Markup("").join(inside)
     )
 
 

@@ -11,15 +11,16 @@ from metarun.reporting.configurations import (
     marked_name,
     pareto_front,
 )
-from metarun.reporting.html.axes import BOTTOM, WIDTH, Frame, svg, widened
+from metarun.reporting.html.axes import BOTTOM, WIDTH, Frame, widened
 from metarun.reporting.html.chart import Chart
-from metarun.reporting.html.charts import Series, line_chart
+from metarun.reporting.html.charts import Series, line_chart, stacked
+from metarun.reporting.html.entries import DRAWN, Rows, of_rows
 from metarun.reporting.interval_rows import RANKS, Row, forest_row, friedman_text, rank_rows
 from metarun.reporting.pairwise import Outcome, Pairs
 
 ROW = 36  # units of the height of a row
+COLUMN_OF = {"train_seconds": "trained", "adapt_ms": "ms/task"}  # the columns of the table with the costs
 LONGEST = 44  # characters of a name above its row
-RANKED = 8  # methods in a chart of ranks
 SIGNS: dict[Outcome, str] = {"win": "↑", "tie": "≈", "loss": "↓"}
 
 Compared = tuple[Sequence[Configuration], Pairs]
@@ -29,8 +30,8 @@ def compared_charts(found: Sequence[Configuration], pairs: Pairs) -> Iterator[Ch
     """Draw the charts that compare the configurations of a setting; none for a single one.
 
     Args:
-        found: at most 8, the best first; their places are their colours.
-        pairs: their comparisons.
+        found: the best first; their places are their colours.
+        pairs: comparisons of the first 8.
     """
     if len(found) < 2:
         return
@@ -39,39 +40,36 @@ def compared_charts(found: Sequence[Configuration], pairs: Pairs) -> Iterator[Ch
     note = "Thick: 95 % interval over meta-test tasks, for these trainings (Student t)."
     if several:
         note += " Thin: for new tasks and new trainings, where there are several seeds (n)."
-    yield Chart("Results", _forest([forest_row(each) for each in found], metric.axis), note)
+    rows = [([each.row], i, forest_row(each)) for i, each in enumerate(found)]
+    yield Chart("Results", _forest(rows, metric.axis), note)
     if pairs:
-        yield _differences(found, pairs)
+        yield _differences(found[:DRAWN], pairs)
     for cost, meaning in COSTS.items():
         known = [(i, value) for i, each in enumerate(found) if (value := each.cost(cost))]
         if len({value for _, value in known}) > 1:
-            yield _against_cost(found, known, meaning)
+            yield _against_cost(found, known, meaning, COLUMN_OF.get(cost))
 
 
-def _forest(rows: Sequence[Row], x_label: str, coloured: bool = True) -> Markup:
-    ends = [end for row in rows for span in ((row.value, row.value), row.thick, row.thin) if span for end in span]
-    frame = Frame(widened(min(ends), max(ends)), (0, 1), x_label, "", height=ROW * len(rows) + BOTTOM + 4, right=12)
-    inside = list(frame.draw(y_axis=False))
-    for i, row in enumerate(rows):
-        colour, y = i if coloured else 0, ROW * i + 26
-        name = row.label if len(row.label) <= LONGEST else row.label[: LONGEST - 1] + "…"
-        inside.append(
-            Markup('<text x="4" y="{}" class="name">{}<title>{}</title></text>').format(y - 12, name, row.label)
-        )
-        inside.append(
-            Markup('<text x="{}" y="{}" class="tick" text-anchor="end">{}</text>').format(WIDTH - 4, y - 12, row.text)
-        )
-        for kind, span in (("thin", row.thin), ("thick", row.thick)):
-            if span is not None:
-                inside.append(
-                    Markup('<path class="span {} c{}" d="M{:.1f} {}H{:.1f}"/>').format(
-                        kind, colour, frame.px(span[0]), y, frame.px(span[1])
-                    )
-                )
-        inside.append(
-            Markup('<circle class="dot c{}" cx="{:.1f}" cy="{}" r="4"/>').format(colour, frame.px(row.value), y)
-        )
-    return svg(inside, frame.height, f"{x_label} of each method with its intervals")
+def _forest(rows: Sequence[tuple[Sequence[int], int, Row]], x_label: str) -> Markup:
+    """Draw a value with its intervals on each line, given the rows of the table and the place of each."""
+    shown = [row for _, _, row in rows]
+    ends = [end for row in shown for span in ((row.value, row.value), row.thick, row.thin) if span for end in span]
+    frame = Frame(widened(min(ends), max(ends)), (0, 1), x_label, "", height=ROW + BOTTOM + 4, right=12)
+    lines = [(of, place, list(_forest_line(frame, row))) for of, place, row in rows]
+    return stacked(lines, frame, ROW, f"{x_label} of each method with its intervals")
+
+
+def _forest_line(frame: Frame, row: Row) -> Iterator[Markup]:
+    y = 26
+    name = row.label if len(row.label) <= LONGEST else row.label[: LONGEST - 1] + "…"
+    yield Markup('<text x="4" y="{}" class="name">{}<title>{}</title></text>').format(y - 12, name, row.label)
+    yield Markup('<text x="{}" y="{}" class="tick" text-anchor="end">{}</text>').format(WIDTH - 4, y - 12, row.text)
+    for kind, span in (("thin", row.thin), ("thick", row.thick)):
+        if span is not None:
+            yield Markup('<path class="span {}" d="M{:.1f} {}H{:.1f}"/>').format(
+                kind, frame.px(span[0]), y, frame.px(span[1])
+            )
+    yield Markup('<circle class="dot" cx="{:.1f}" cy="{}" r="4"/>').format(frame.px(row.value), y)
 
 
 def _differences(found: Sequence[Configuration], pairs: Pairs) -> Chart:
@@ -91,33 +89,37 @@ def _differences(found: Sequence[Configuration], pairs: Pairs) -> Chart:
         f"Row minus column, by paired tests {basis}; ↑ better, ≈ cannot tell, ↓ worse at 0.05. Interval and test are "
         "corrected for all pairs (Holm)."
     )
-    return Chart("Differences", _matrix([marked_name(each) for each in found], cells), note)
+    named = [(marked_name(each), [each.row]) for each in found]
+    return Chart("Differences", _matrix(named, cells), note)
 
 
-def _matrix(names: Sequence[str], cells: Mapping[tuple[int, int], tuple[str, str]]) -> Markup:
-    """Return a table of pairs: by place the class of the cell and its text."""
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(i + 1) for i in range(len(names)))
+def _matrix(named: Sequence[tuple[str, Rows]], cells: Mapping[tuple[int, int], tuple[str, str]]) -> Markup:
+    """Return a table of pairs: names with their rows of the main table; by place the class of a cell and its text."""
+    of = [of_rows(rows) for _, rows in named]
+    head = Markup("").join(Markup('<th scope="col" {}>{}</th>').format(own, i + 1) for i, own in enumerate(of))
     rows = []
-    for i, name in enumerate(names):
+    for i, (name, _) in enumerate(named):
         row = [Markup('<th scope="row">{}&#160;{}</th>').format(i + 1, name)]
-        for j in range(len(names)):
+        for j, own in enumerate(of):
             kind, text = cells.get((i, j), ("", "·" if i == j else "–"))
-            row.append(Markup('<td class="{}">{}</td>').format(kind, text))
-        rows.append(Markup("<tr>{}</tr>").format(Markup("").join(row)))
+            row.append(Markup('<td class="{}" {}>{}</td>').format(kind, own, text))
+        rows.append(Markup("<tr {}>{}</tr>").format(of[i], Markup("").join(row)))
     return Markup(
         '<div class="cells" tabindex="0" role="region" aria-label="Pairs of methods"><table class="pairs">'
         "<thead><tr><td></td>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(head, Markup("").join(rows))
 
 
-def _against_cost(found: Sequence[Configuration], known: Sequence[tuple[int, float]], meaning: str) -> Chart:
+def _against_cost(
+    found: Sequence[Configuration], known: Sequence[tuple[int, float]], meaning: str, column: str | None
+) -> Chart:
     metric = found[0].metric
     series = []
     for i, cost in known:
         each = found[i]
         half = each.halves[0] if each.halves[1] is None else each.halves[1]
         halves = None if half is None else [metric.scale * half]
-        series.append(Series(marked_name(each), i, [cost], [metric.scale * each.mean], halves))
+        series.append(Series(marked_name(each), each.row, i, [cost], [metric.scale * each.mean], halves))
     front = [known[i] for i in pareto_front([(cost, metric.score(found[i].mean)) for i, cost in known])]
     points = [(cost, metric.scale * found[i].mean) for i, cost in front]
     drawing = line_chart(series, meaning, metric.axis, from_zero=True, steps=points)
@@ -125,6 +127,7 @@ def _against_cost(found: Sequence[Configuration], known: Sequence[tuple[int, flo
         f"{metric.key.capitalize() if metric.key == 'accuracy' else 'Error'} against {meaning}",
         drawing,
         "Dashed: the Pareto front; no other configuration is as cheap and as good.",
+        column,
     )
 
 
@@ -143,13 +146,14 @@ def charts_over_settings(groups: Sequence[Sequence[Configuration]], compared: Se
 
         ranks = rank_methods(scores)
         note = f"{len(groups)} settings; {friedman_text(ranks)}. {RANKS}"
-        left_out = len(names) - RANKED
-        note += f" The best {RANKED} of {len(names)} methods are shown." if left_out > 0 else ""
-        rows = rank_rows(names, ranks)[:RANKED]
-        yield Chart("Ranks over settings", _forest(rows, "average rank (1: best)", coloured=False), note)
+        left_out = len(names) - DRAWN
+        note += f" The best {DRAWN} of {len(names)} methods are shown." if left_out > 0 else ""
+        places = _rows_by_name(groups)
+        rows = [(places[row.label], 0, row) for row in rank_rows(names, ranks)[:DRAWN]]
+        yield Chart("Ranks over settings", _forest(rows, "average rank (1: best)"), note)
     counts = _counted(compared)
     if counts:
-        ordered = sorted({name for pair in counts for name in pair}, key=lambda name: -_balance(counts, name))[:RANKED]
+        ordered = sorted({name for pair in counts for name in pair}, key=lambda name: -_balance(counts, name))[:DRAWN]
         cells = {
             (i, j): (_leading(counts[one, other]), "/".join(map(str, counts[one, other].values())))
             for i, one in enumerate(ordered)
@@ -158,10 +162,18 @@ def charts_over_settings(groups: Sequence[Sequence[Configuration]], compared: Se
         }
         yield Chart(
             "Wins, ties and losses",
-            _matrix(ordered, cells),
+            _matrix([(name, _rows_by_name(groups)[name]) for name in ordered], cells),
             "In how many settings the row is better than the column, not distinguishable from it, and worse; by the "
             "paired tests of each setting (Holm, 0.05).",
         )
+
+
+def _rows_by_name(groups: Sequence[Sequence[Configuration]]) -> dict[str, list[int]]:
+    """Return the rows of the table that the configurations of each name have, over all settings."""
+    rows: dict[str, list[int]] = {}
+    for each in (each for group in groups for each in group):
+        rows.setdefault(each.name, []).append(each.row)
+    return rows
 
 
 Counts = dict[tuple[str, str], dict[Outcome, int]]

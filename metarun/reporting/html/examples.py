@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metarun.errors import printable
-from metarun.reporting.html.charts import predicted_rows, wave
+from metarun.reporting.html.task_charts import predicted_rows, wave
 from metarun.results.example_tasks import ExampleTask, letter
 
 

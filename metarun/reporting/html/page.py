@@ -12,18 +12,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metarun.reporting.configurations import configurations
+from metarun.reporting.html.entries import DRAWN, of_rows
+from metarun.reporting.html.environments import differing_environments
 from metarun.reporting.html.examples import ShownTask, Strips, shown
 from metarun.reporting.html.paths import NOTE, draw_paths
+from metarun.reporting.html.run_files import DrawnRun
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.reporting.tables.render import Best
+from metarun.reporting.tables.run_labels import NOT_COMPARED
 from metarun.results.metrics import figure
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.results.set_rows import is_set_row
 from metarun.system.version import __version__
 
 OPEN = 3  # settings that are initially open; a browser renders the others when they are opened
 WITH_EXAMPLES = 8  # settings with example tasks, whose pictures make a page large
 HEADLINES = 6
+SCRIPTS = ("rows_in_charts.js", "sort_and_filter.js", "pinned.js")  # in this order
 MAX_FILE_LENGTH = 20_000  # characters of a file that are shown
 
 
@@ -59,17 +65,23 @@ def render(
     settings, overall, skipped = settings_of(configurations(records))
     strips = Strips()
     examples = [_examples(setting, strips) for setting in settings[:WITH_EXAMPLES]]
-    script = _shipped("sort_and_filter.js")
+    script = "".join(map(_shipped, SCRIPTS))
+    rows = {id(record): row for row, group in enumerate(table.groups) for record in group}
+    unlike = differing_environments([record for record in records if not is_set_row(record)])
     jinja = Environment(
         loader=PackageLoader("metarun.reporting.html", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = jinja.get_template("page.html.j2").render(
         figure=figure,
         numbers={id(record): number for number, record in enumerate(records)},
+        rows=rows,
         identity=id,
+        of_rows=of_rows,
+        ignored=("defaults", *NOT_COMPARED),
+        environments=[(*found, [rows[id(record)] for record in found[-1]]) for found in unlike],
         seeds=seeds,
         overall=overall,
-        headlines=[setting.headline for setting in settings if setting.headline][:HEADLINES],
+        headlines=[(each.headline, each.headline_rows) for each in settings if each.headline][:HEADLINES],
         is_best=lambda cell: isinstance(cell, Best),
         table=table,
         settings=settings,
@@ -92,20 +104,19 @@ def _shipped(name: str) -> str:
     return files("metarun.reporting.html").joinpath(name).read_text(encoding="utf-8")
 
 
-def _examples(setting: Setting, strips: Strips) -> list[tuple[str, int, list[ShownTask]]]:
-    """The name, colour and example tasks of each run of a setting."""
+def _examples(setting: Setting, strips: Strips) -> list[tuple[DrawnRun, list[ShownTask]]]:
+    """The example tasks of each run of a setting that is drawn at first."""
     found = [
         (
-            run.name,
-            run.colour,
+            run,
             [
                 *(shown(task, strips) for task in run.examples),
                 *(ShownTask(charts=(draw_paths(task),), note=NOTE) for task in run.paths),
             ],
         )
-        for run in setting.runs
+        for run in setting.runs[:DRAWN]
     ]
-    return [each for each in found if each[2]]
+    return [each for each in found if each[1]]
 
 
 def _provenance(record: Record) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from metarun.reporting.configurations import Configuration, marked_name
 from metarun.reporting.html.chart import Chart
+from metarun.reporting.html.entries import of_rows
 from metarun.reporting.html.run_files import DrawnRun
 from metarun.results.records import Record
 
@@ -18,11 +19,12 @@ WORST = 10  # classes
 def probability_table(found: Sequence[Configuration]) -> Chart | None:
     """Return the figures of each configuration; None if none has them, as in regression and in older rows."""
     rows = []
-    for each in found:
+    for i, each in enumerate(found):
         runs = [record for record in each.runs if "brier" in record]
         if runs:
             cells = Markup("").join(Markup("<td>{}</td>").format(_text(runs, key)) for key in FIGURES)
-            rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(marked_name(each), cells))
+            row = Markup('<tr {}><th scope="row">{}</th>{}</tr>')
+            rows.append(row.format(of_rows([each.row], i), marked_name(each), cells))
     if not rows:
         return None
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name, *_ in FIGURES.values())
@@ -56,7 +58,8 @@ def class_table(best: DrawnRun) -> Chart | None:
     for pair, single in zip_longest(mixed, worst):
         cells = [*(pair[:2] if pair else ("", "")), f"{100 * pair[2]:.1f}" if pair else ""]
         cells += [single[0], f"{100 * single[1]:.1f}"] if single else ["", ""]
-        rows.append(Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(each) for each in cells)))
+        written = Markup("").join(Markup("<td>{}</td>").format(each) for each in cells)
+        rows.append(Markup("<tr {}>{}</tr>").format(of_rows([best.row]), written))
     return Chart(
         "Classes mixed up",
         _table("Classes mixed up", head, rows),
@@ -67,6 +70,6 @@ def class_table(best: DrawnRun) -> Chart | None:
 
 def _table(name: str, head: Markup, rows: Sequence[Markup]) -> Markup:
     return Markup(
-        '<div class="cells" tabindex="0" role="region" aria-label="{}"><table class="pairs">'
+        '<div class="cells" tabindex="0" role="region" aria-label="{}"><table class="pairs wraps">'
         "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(name, head, Markup("").join(rows))

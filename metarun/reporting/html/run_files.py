@@ -35,7 +35,8 @@ class DrawnRun:
         record: its row, the first of several.
         result: its result as text.
         name: its short name.
-        colour: its number, from 0 to 7.
+        row: of the table.
+        place: among the configurations of its setting; its colour.
         by_step: (steps + 1, tasks) values of its metric, accuracies in percent; None if unknown.
         confidence: (tasks,) mean probability of the predicted class, after the last step; None in regression.
         curve: the rows of curve.csv; None for `metarun test`.
@@ -47,7 +48,8 @@ class DrawnRun:
     record: Record
     result: str
     name: str
-    colour: int
+    row: int
+    place: int
     by_step: Floats | None
     confidence: Floats | None
     curve: pd.DataFrame | None
@@ -56,7 +58,7 @@ class DrawnRun:
     paths: Sequence[PlanePaths] = ()
 
 
-def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
+def read(record: Record, name: str, row: int, place: int) -> tuple[DrawnRun, list[str]]:
     """Read a run's files; return the run, and a message for each file that cannot be read."""
     run = RunDirectory(Path(record["path"]))
     errors: list[str] = []
@@ -71,20 +73,22 @@ def read(record: Record, name: str, colour: int) -> tuple[DrawnRun, list[str]]:
 
     by_step, confidence = attempt(run.tasks, lambda _: _test_values(record), (None, None))
     if is_set_row(record):  # its curve and example tasks are shown with the mean over all data sets
-        return DrawnRun(record, figure(record), name, colour, by_step, confidence, None, []), errors
+        return DrawnRun(record, figure(record), name, row, place, by_step, confidence, None, []), errors
     curve = attempt(run.curve, _curve, None)
     examples = attempt(run.examples, load, [])
     classes = attempt(run.classes, read_classes, None)
     paths = attempt(run.paths, load_paths, [])
-    return DrawnRun(record, figure(record), name, colour, by_step, confidence, curve, examples, classes, paths), errors
+    return DrawnRun(
+        record, figure(record), name, row, place, by_step, confidence, curve, examples, classes, paths
+    ), errors
 
 
-def read_all(records: Sequence[Record], name: str, colour: int) -> tuple[DrawnRun, list[str]]:
+def read_all(records: Sequence[Record], name: str, row: int, place: int) -> tuple[DrawnRun, list[str]]:
     """Read the files of runs that differ only in their seed; return their means, with the examples of the first.
 
     Values by task are means over the seeds if all were tested on the same tasks, else those of the first seed.
     """
-    found = [read(record, name, colour) for record in records]
+    found = [read(record, name, row, place) for record in records]
     runs, errors = [run for run, _ in found], [error for _, each in found for error in each]
     if len(runs) == 1:
         return runs[0], errors

@@ -12,21 +12,21 @@ from metarun.reporting.html.chart import Chart
 from metarun.reporting.html.charts import (
     Histogram,
     Series,
-    heat_map,
     histograms,
     line_chart,
     scatter,
 )
 from metarun.reporting.html.comparison import charts_over_settings, compared_charts
+from metarun.reporting.html.entries import DRAWN, KEPT
+from metarun.reporting.html.heat_map import Cell, heat_map
 from metarun.reporting.html.probabilities import class_table, probability_table
 from metarun.reporting.html.run_files import DrawnRun, Floats, read_all
-from metarun.reporting.pairwise import compare_all, headline
+from metarun.reporting.pairwise import compare_all, headline, headline_places
 from metarun.results.metrics import RETURN, best_floor, metric_of
 from metarun.results.records import Record, excludes_diverged
 from metarun.results.statistics import calibration, mean_and_ci95
 from metarun.system.ranges import ends
 
-DRAWN = 8  # runs per chart, one per colour
 WORST = 0.05  # fraction of the tasks that is marked
 BINS = 40
 
@@ -35,12 +35,19 @@ BINS = 40
 class Setting:
     """Runs on one data set with the same way, shot and queries.
 
-    `headline` says which method is better; `runs` are those that are drawn, averaged over seeds.
+    Args:
+        title: the setting.
+        note: on what is drawn.
+        headline: which method is better; None for a single configuration.
+        headline_rows: of the table, which it compares.
+        runs: those that are drawn, or can be: the mean over seeds of each configuration.
+        charts: of the runs.
     """
 
     title: str
     note: str
     headline: str | None
+    headline_rows: Sequence[int]
     runs: list[DrawnRun]
     charts: list[Chart]
 
@@ -59,33 +66,40 @@ def settings_of(groups: Sequence[Sequence[Configuration]]) -> tuple[list[Setting
         found = _drawn(group)
         runs = []
         for i, each in enumerate(found):
-            run, errors = read_all(each.runs, marked_name(each).replace(", ", " "), i)
+            run, errors = read_all(each.runs, marked_name(each).replace(", ", " "), each.row, i)
             runs.append(run)
             skipped += errors
-        pairs = compare_all(found)
-        compared.append((found, pairs))
+        pairs = compare_all(found[:DRAWN])
+        compared.append((found[:DRAWN], pairs))
         charts = [*compared_charts(found, pairs), *_charts(runs)]
         charts += filter(None, (probability_table(found), class_table(runs[0])))
-        settings.append(Setting(setting_title(group), _note(group, runs), headline(found, pairs), runs, charts))
+        rows = [found[i].row for i in headline_places(found)]
+        settings.append(Setting(setting_title(group), _note(group, runs), headline(found, pairs), rows, runs, charts))
     return settings, list(charts_over_settings(groups, compared)), list(dict.fromkeys(skipped))
 
 
 def _drawn(group: Sequence[Configuration]) -> list[Configuration]:
-    """Choose what to draw: the best of each method, then the second best of each, and so on."""
+    """Choose what can be drawn, in that order: the best of each method, then the second best of each, and so on.
+
+    The charts show the first 8 at first; a filter brings the others into them.
+    """
     seen: dict[str, int] = {}
     ranks = []
     for each in group:
         algo = each.runs[0]["algo"]
         seen[algo] = rank = seen.get(algo, 0) + 1
         ranks.append(rank)
-    return [group[i] for i in sorted(sorted(range(len(group)), key=lambda i: ranks[i])[:DRAWN])]
+    ordered = sorted(range(len(group)), key=lambda i: ranks[i])
+    return [group[i] for i in (*sorted(ordered[:DRAWN]), *ordered[DRAWN:KEPT])]
 
 
 def _note(group: Sequence[Configuration], runs: Sequence[DrawnRun]) -> str:
     first = group[0].runs[0]
     parts = [f"{first['test_query']} {group[0].metric.queries}"]
-    if len(group) > len(runs):
-        parts.append(f"{len(runs)} of {len(group)} configurations are drawn, the best of each method first")
+    if len(group) > DRAWN:
+        parts.append(f"{DRAWN} of {len(group)} configurations are drawn, the best of each method first")
+        others = "others" if len(group) <= KEPT else f"the first {KEPT}"
+        parts.append(f"filter the table to see {others}")
     if seeds := sorted({len(each.runs) for each in group} - {1}):
         parts.append(f"means over {' or '.join(map(str, seeds))} seeds")
     if len({record.get("stream_hash") for each in group for record in each.runs}) > 1:
@@ -119,8 +133,8 @@ def _adaptation(tested: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
         steps = len(means) - 1
         ms = float(run.record["adapt_ms"])
         times = [ms * step / steps for step in range(steps + 1)] if steps else [ms]
-        by_steps.append(Series(run.name, run.colour, range(steps + 1), means, half))
-        by_time.append(Series(run.name, run.colour, times, means, half))
+        by_steps.append(Series(run.name, run.row, run.place, range(steps + 1), means, half))
+        by_time.append(Series(run.name, run.row, run.place, times, means, half))
     limits = (metric.scale * metric.min_value, metric.scale * metric.max_value)
     style = {"limits": limits, "reference": _floor([run.record for run, _ in tested])}
     if any(len(each.x) > 1 for each in by_steps):
@@ -128,11 +142,14 @@ def _adaptation(tested: Sequence[tuple[DrawnRun, Floats]]) -> Iterator[Chart]:
             "Adaptation by step",
             line_chart(by_steps, "inner steps", metric.axis, **style),  # type: ignore[arg-type]
             "Mean over the meta-test tasks with its 95 % interval; a single dot is a method without inner steps.",
+            curve=True,
         )
     yield Chart(
         "Adaptation by time",
         line_chart(by_time, "ms per task", metric.axis, from_zero=True, **style),  # type: ignore[arg-type]
         "The measured time per task, spread evenly over its steps.",
+        "ms/task",
+        curve=True,
     )
 
 
@@ -165,9 +182,9 @@ def _training(runs: Sequence[DrawnRun]) -> Iterator[Chart]:
             assert run.curve is not None
             rows = run.curve.loc[run.curve["split"] == split, ["iteration", column]].dropna()
             if len(rows):
-                series.append(Series(run.name, run.colour, *(rows * [1, scale]).to_numpy().T.tolist()))
+                series.append(Series(run.name, run.row, run.place, *(rows * [1, scale]).to_numpy().T.tolist()))
         if series:
-            yield Chart(title, line_chart(series, "outer steps", label, from_zero=True), note)
+            yield Chart(title, line_chart(series, "outer steps", label, from_zero=True), note, curve=True)
 
 
 def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
@@ -183,7 +200,7 @@ def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
         counts, marked = (np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] for each in (values, worst))
         mean = min(float(values.mean()), edges[-1])
         note = f"worst 5 %: {worst.mean():.{2 if unbounded else 1}f}"
-        rows.append(Histogram(run.name, note, run.colour, counts.tolist(), marked.tolist(), mean))
+        rows.append(Histogram(run.name, note, run.row, run.place, counts.tolist(), marked.tolist(), mean))
     note = "After the last step. Solid: the worst 5 % of the tasks, with their mean; vertical line: the overall mean."
     if unbounded:
         both = metric is RETURN
@@ -230,7 +247,7 @@ def _calibration(confident: Sequence[tuple[DrawnRun, Floats, Floats]]) -> Chart:
         radius = 1.5 + 4.5 * np.sqrt(found.count / found.count.sum())
         label = f"{100 * found.error:.1f} {run.name}"
         x, y = (100 * found.confidence).tolist(), (100 * found.accuracy).tolist()
-        series.append(Series(label, run.colour, x, y, dots=radius.tolist()))
+        series.append(Series(label, run.row, run.place, x, y, dots=radius.tolist()))
     return Chart(
         "Calibration over tasks",
         scatter(series, "mean confidence, %", "accuracy, %"),
@@ -246,15 +263,15 @@ class SizeMap:
 
     Args:
         title: the method, with the settings that distinguish it.
-        cells: (way, shot) → accuracy in percent, and its lines of text.
+        cells: by (way, shot).
     """
 
     title: str
-    cells: Mapping[tuple[int | str, int | str], tuple[float, Sequence[str]]]
+    cells: Mapping[tuple[int | str, int | str], Cell]
 
 
 def heat_maps_of(maps: Sequence[SizeMap]) -> list[Chart]:
     """Draw the maps with at least two cells, on one colour scale."""
     maps = [each for each in maps if len(each.cells) > 1]
-    every = [value for each in maps for value, _ in each.cells.values()]
+    every = [value for each in maps for value, *_ in each.cells.values()]
     return [Chart(each.title, heat_map(each.cells, (min(every), max(every))), "") for each in maps]

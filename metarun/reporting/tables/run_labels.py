@@ -21,6 +21,8 @@ ROW_KEYS = (
 )
 # Used if configs do not distinguish runs: the trained run of a row of `metarun test`; code and files of a config.
 ORIGIN, CONTENT = "trained_by", "seedless_id"
+# Settings that change no number.
+NOT_COMPARED = ("hydra", "paper_backbone", "results_dir", "force", "retry_failed", "logger")
 SIZES = ["test_way", "test_shot"]
 # How a value is written in a label; other keys are written as key=value.
 WORDING = {
