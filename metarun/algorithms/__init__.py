@@ -26,6 +26,7 @@ from metarun.algorithms.multitask import Multitask
 from metarun.algorithms.nearest_centroid import NearestCentroid
 from metarun.algorithms.neural_process import NeuralProcess
 from metarun.algorithms.policy_method import PolicyGradientMethod, PolicyMethod
+from metarun.algorithms.promp import ProMP
 from metarun.algorithms.prompt import Prompt
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
@@ -69,6 +70,7 @@ __all__ = [
     "NeuralProcess",
     "PolicyGradientMethod",
     "PolicyMethod",
+    "ProMP",
     "Prompt",
     "ProtoNet",
     "RelationNet",

@@ -12,7 +12,6 @@ from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
 from metarun.rl.advantages import Experience
-from metarun.rl.policy import NetworkPolicy
 from metarun.rl.tasks import EnvironmentTasks
 
 
@@ -65,11 +64,7 @@ class MAMLRL(PolicyGradientMethod):
 
     def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
         """Sample, adapt, sample again, and take TRPO's step (algorithm 3, lines 4 to 10)."""
-        explored: list[Experience] = []
-        policy = NetworkPolicy(self.policy)
-        for step in range(self.inner_steps):
-            explored.append(self.experience(tasks.explore(policy, step)))
-            policy = self.adapted(policy, explored[-1], step)
+        explored, policy = self.explore_and_adapt(tasks, self.inner_steps)
         judged = tasks.judge(policy, self.inner_steps)
         trust_region_update(self, self.adapted_parameters, explored, judged, self.trust_region)
         return -judged.returns.mean()

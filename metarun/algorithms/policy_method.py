@@ -1,7 +1,7 @@
 """The interface of a method of meta-reinforcement learning, and what policy gradient methods share."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -21,6 +21,8 @@ from metarun.rl.tasks import EnvironmentTasks
 from metarun.rl.trajectories import Trajectories
 from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import How
+
+STEPS_AT_ONCE = 200_000  # environment steps whose graph is in memory at once
 
 
 class PolicyMethod(Method):
@@ -102,6 +104,15 @@ class PolicyGradientMethod(PolicyMethod):
             policy = self.adapted(policy, self.experience(tasks.explore(policy, step)), step)
             yield policy
 
+    def explore_and_adapt(self, tasks: EnvironmentTasks, steps: int) -> tuple[list[Experience], NetworkPolicy]:
+        """Return what each inner step was computed of, and the policies after the last."""
+        explored: list[Experience] = []
+        policy = NetworkPolicy(self.policy)
+        for step in range(steps):
+            explored.append(self.experience(tasks.explore(policy, step)))
+            policy = self.adapted(policy, explored[-1], step)
+        return explored, policy
+
     def experience(self, trajectories: Trajectories) -> Experience:
         """Return what a policy gradient is computed of."""
         return experience_of(trajectories, self.discount, self.gae_lambda)
@@ -135,6 +146,13 @@ class PolicyGradientMethod(PolicyMethod):
 def expanded(weights: Mapping[str, Tensor], tasks: int) -> dict[str, Tensor]:
     """Return the same weights for each of some tasks."""
     return {name: weight.expand(tasks, *weight.shape) for name, weight in weights.items()}
+
+
+def parts_in_memory(seen: Sequence[Experience]) -> list[slice]:
+    """Return slices of the tasks, each of as many as have a graph of their experience in memory at once."""
+    tasks = len(seen[0].advantages)
+    size = max(1, STEPS_AT_ONCE // sum(each.alive[0].numel() for each in seen))
+    return [slice(first, first + size) for first in range(0, tasks, size)]
 
 
 def check_inner_steps(inner_steps: int) -> None:

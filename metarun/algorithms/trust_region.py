@@ -7,13 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from metarun.algorithms.policy_method import PolicyGradientMethod
+from metarun.algorithms.policy_method import PolicyGradientMethod, parts_in_memory
 from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.trajectories import Trajectories
 from metarun.rl.trpo import trust_region_step
-
-STEPS_AT_ONCE = 200_000  # environment steps whose graph is in memory at once
 
 # Returns (T, n, P) distributions at observations (T, n, *shape), as a function of the method's own weights.
 PolicyParameters = Callable[[Sequence[Experience], Tensor], Tensor]
@@ -83,8 +81,7 @@ class _Problem:
         self._tasks, horizon = len(judged), judged.rewards.shape[2]
         self._seen = [*explored, method.experience(judged)]
         self._steps = None if curvature_trajectories is None else curvature_trajectories * horizon
-        size = max(1, STEPS_AT_ONCE // sum(each.alive[0].numel() for each in self._seen))
-        self._parts = [slice(first, first + size) for first in range(0, self._tasks, size)]
+        self._parts = parts_in_memory(self._seen)
         with torch.no_grad():
             self._old = [self._parameters(part) for part in self._parts]
         self._graph: tuple[Tensor, Tensor, Tensor, Tensor] | None = None

@@ -161,7 +161,7 @@ def test_a_method_without_memory_for_all_tasks_takes_them_in_chunks(monkeypatch)
     whole, parts = make(), make()
     gradients = []
     for method, size in ((whole, 10**6), (parts, 40)):
-        monkeypatch.setattr("metarun.algorithms.trust_region.STEPS_AT_ONCE", size)
+        monkeypatch.setattr("metarun.algorithms.policy_method.STEPS_AT_ONCE", size)
         tasks = problem(method, 1)
         assert len(tasks._parts) == (1 if size > 40 else 2)
         vector = torch.ones_like(tasks.gradient())

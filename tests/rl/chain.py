@@ -43,9 +43,9 @@ def rewards(scale, state, action):
     return torch.tensor(REWARDS, dtype=scale.dtype)[state, action] * torch.where(state == 1, scale, 1)
 
 
-def every_trajectory(scale: float):
+def every_trajectory(scale: float, horizon: int = HORIZON):
     """Return the observations, actions and rewards of all 8 trajectories, (8, 3, …) each, in float64."""
-    actions = torch.tensor(list(itertools.product((0, 1), repeat=HORIZON)))
+    actions = torch.tensor(list(itertools.product((0, 1), repeat=horizon)))
     states = torch.cat([torch.zeros_like(actions[:, :1]), actions[:, :-1]], 1)
     scales = torch.tensor(scale, dtype=torch.float64)
     return observed(states, torch.float64), actions, rewards(scales, states, actions)
@@ -57,19 +57,19 @@ def probabilities(policy, weights, observations, actions):
     return policy.distribution.log_prob(parameters, actions).sum(-1).exp()
 
 
-def exact_return(policy, weights, scale: float):
+def exact_return(policy, weights, scale: float, horizon: int = HORIZON):
     """Return the expected return of one task's weights."""
-    observations, actions, gained = every_trajectory(scale)
+    observations, actions, gained = every_trajectory(scale, horizon)
     return (probabilities(policy, weights, observations, actions) * gained.sum(-1)).sum()
 
 
-def exact_experience(policy, weights, scale: float, discount: float = 1.0) -> Experience:
+def exact_experience(policy, weights, scale: float, horizon: int = HORIZON) -> Experience:
     """Return all trajectories, weighted by their probability: what an infinite number of trajectories would be.
 
     Advantages are returns from a step on; they are not standardised.
     """
-    observations, actions, gained = every_trajectory(scale)
+    observations, actions, gained = every_trajectory(scale, horizon)
     p = probabilities(policy, weights, observations, actions).detach()
     advantages = gained.flip(-1).cumsum(-1).flip(-1)
-    each = (observations.flatten(0, 1), actions.flatten(), advantages.flatten(), p.repeat_interleave(HORIZON))
+    each = (observations.flatten(0, 1), actions.flatten(), advantages.flatten(), p.repeat_interleave(horizon))
     return Experience(*(field[None] for field in each))
