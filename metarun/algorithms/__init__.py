@@ -8,6 +8,7 @@ from metarun.algorithms.baselinepp import BaselinePP
 from metarun.algorithms.cavia import CAVIA
 from metarun.algorithms.cnp import CNP
 from metarun.algorithms.finetune import FineTune
+from metarun.algorithms.finetune_rl import FineTuneRL
 from metarun.algorithms.imaml import IMAML
 from metarun.algorithms.in_context import InContext
 from metarun.algorithms.inner_loop import GradientMethod
@@ -30,8 +31,10 @@ from metarun.algorithms.promp import ProMP
 from metarun.algorithms.prompt import Prompt
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.r2d2 import R2D2
+from metarun.algorithms.random_policy import RandomPolicy
 from metarun.algorithms.relation import RelationNet
 from metarun.algorithms.reptile import Reptile
+from metarun.algorithms.rl2 import RL2
 from metarun.algorithms.rotation import Rotation
 from metarun.algorithms.simclr import SimCLR
 from metarun.algorithms.simpleshot import SimpleShot
@@ -48,12 +51,14 @@ __all__ = [
     "MAML",
     "MAMLRL",
     "R2D2",
+    "RL2",
     "Adapted",
     "Algorithm",
     "AttentiveNP",
     "Baseline",
     "BaselinePP",
     "FineTune",
+    "FineTuneRL",
     "GradientMethod",
     "InContext",
     "Kind",
@@ -73,6 +78,7 @@ __all__ = [
     "ProMP",
     "Prompt",
     "ProtoNet",
+    "RandomPolicy",
     "RelationNet",
     "Reptile",
     "Rotation",

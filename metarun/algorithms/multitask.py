@@ -50,9 +50,12 @@ class Multitask(PolicyGradientMethod):
 
     def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
         """Sample trajectories of the one policy in each task, and take TRPO's step."""
-        policy = NetworkPolicy(self.policy)
-        judged = tasks.judge(policy, 0)
-        trust_region_update(
-            self, lambda _, observations: policy.parameters(observations), [], judged, self.trust_region
-        )
-        return -judged.returns.mean()
+        return multitask_step(self, tasks, self.trust_region)
+
+
+def multitask_step(method: PolicyGradientMethod, tasks: EnvironmentTasks, settings: TrustRegion) -> Tensor:
+    """Take TRPO's step on trajectories of one policy in all tasks; return their negative mean return."""
+    policy = NetworkPolicy(method.policy)
+    judged = tasks.judge(policy, 0)
+    trust_region_update(method, lambda _, observations: policy.parameters(observations), [], judged, settings)
+    return -judged.returns.mean()

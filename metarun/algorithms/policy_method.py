@@ -84,11 +84,7 @@ class PolicyGradientMethod(PolicyMethod):
         initial_std: float = 1.0,
     ) -> None:
         super().__init__()
-        for key, value in (("discount", discount), ("gae_lambda", gae_lambda)):
-            if not 0 <= value <= 1:
-                raise UserError(f"algo.{key}={value} but it must be from 0 to 1", f"correct `algo.{key}`.")
-        if initial_std <= 0:
-            raise UserError(f"algo.initial_std={initial_std} but it must be above 0", "raise `algo.initial_std`.")
+        check_discounts(discount, gae_lambda)
         self.policy = PolicyNetwork(backbone, actions, initial_std)
         self.outputs = actions.outputs
         self.inner_lr = inner_lr
@@ -134,6 +130,12 @@ class PolicyGradientMethod(PolicyMethod):
         own = (seen.observations, seen.actions, seen.advantages, seen.alive)
         return gradient_step(self.policy_loss, dict(weights), rate, differentiable, *own)
 
+    def ratio(self, weights: Mapping[str, Tensor], seen: Experience, old: Tensor) -> Tensor:
+        """Return (n,) the probability of each action of one task over that under the `old` distributions (n, P)."""
+        log_prob = self.policy.distribution.log_prob
+        parameters = self.policy.with_weights(weights, seen.observations)
+        return (log_prob(parameters, seen.actions) - log_prob(old, seen.actions)).exp()
+
     def policy_loss(
         self, weights: Mapping[str, Tensor], observations: Tensor, actions: Tensor, advantages: Tensor, alive: Tensor
     ) -> Tensor:
@@ -141,6 +143,13 @@ class PolicyGradientMethod(PolicyMethod):
         parameters = self.policy.with_weights(weights, observations)
         log_prob = self.policy.distribution.log_prob(parameters, actions)
         return -(log_prob * advantages * alive).sum() / alive.sum()
+
+
+def check_discounts(discount: float, gae_lambda: float) -> None:
+    """Raise a UserError if one of them is out of range."""
+    for key, value in (("discount", discount), ("gae_lambda", gae_lambda)):
+        if not 0 <= value <= 1:
+            raise UserError(f"algo.{key}={value} but it must be from 0 to 1", f"correct `algo.{key}`.")
 
 
 def expanded(weights: Mapping[str, Tensor], tasks: int) -> dict[str, Tensor]:

@@ -21,5 +21,10 @@ def check_ppo(outer_epochs: int, clip: float) -> None:
     """Raise a UserError for settings out of range."""
     if outer_epochs < 1:
         raise UserError(f"algo.outer_epochs={outer_epochs} but it must be at least 1", "raise `algo.outer_epochs`.")
+    check_clip(clip)
+
+
+def check_clip(clip: float) -> None:
+    """Raise a UserError if `clip` is out of range."""
     if not 0 < clip < 1:
         raise UserError(f"algo.clip={clip} but it must be between 0 and 1", "correct `algo.clip`.")

@@ -12,7 +12,7 @@ from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.policy_method import PolicyGradientMethod, check_inner_steps, expanded, parts_in_memory
 from metarun.algorithms.ppo import check_ppo, clipped_surrogate
 from metarun.backbones import Backbone
-from metarun.data.environments import Actions
+from metarun.data.environments.family import Actions
 from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.policy import Weights
@@ -136,9 +136,3 @@ class ProMP(PolicyGradientMethod):
     def inner_loss(self, weights: Weights, seen: Experience, old: Tensor) -> Tensor:
         """Return the negative low variance curvature surrogate of one task (equation 10)."""
         return -seen.mean(self.ratio(weights, seen, old) * seen.advantages)
-
-    def ratio(self, weights: Weights, seen: Experience, old: Tensor) -> Tensor:
-        """Return (n,) the probability of each action of one task over that under the `old` distributions."""
-        log_prob = self.policy.distribution.log_prob
-        parameters = self.policy.with_weights(weights, seen.observations)
-        return (log_prob(parameters, seen.actions) - log_prob(old, seen.actions)).exp()

@@ -26,6 +26,10 @@ class Distribution(ABC):
         """Return (...) the logarithms of the probabilities, or densities, of actions."""
 
     @abstractmethod
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Return (...) the entropies, in nats."""
+
+    @abstractmethod
     def kl(self, parameters: Tensor, other: Tensor) -> Tensor:
         """Return (...) the Kullback-Leibler divergences of the second from the first."""
 
@@ -51,6 +55,11 @@ class Normal(Distribution):
         mean, log_std = parameters.chunk(2, -1)
         each = -0.5 * ((actions - mean) * (-log_std).exp()).square() - log_std - 0.5 * math.log(2 * math.pi)
         return each.sum(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """See `Distribution`."""
+        _, log_std = parameters.chunk(2, -1)
+        return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
     def kl(self, parameters: Tensor, other: Tensor) -> Tensor:
         """See `Distribution`."""
@@ -79,6 +88,11 @@ class Categorical(Distribution):
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """See `Distribution`."""
         return parameters.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """See `Distribution`."""
+        logs = parameters.log_softmax(-1)
+        return -(logs.exp() * logs).sum(-1)
 
     def kl(self, parameters: Tensor, other: Tensor) -> Tensor:
         """See `Distribution`."""

@@ -9,6 +9,7 @@ from torch.func import functional_call, vmap
 
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions, Continuous
+from metarun.errors import UserError
 from metarun.rl.distributions import Distribution, distribution_of
 
 Weights = Mapping[str, Tensor]
@@ -38,6 +39,27 @@ class Policy(ABC):
         """
 
 
+class UniformPolicy(Policy):
+    """Acts at random: each action is as likely; numbers are uniform in [-1, 1].
+
+    Args:
+        actions: their space.
+    """
+
+    def __init__(self, actions: Actions) -> None:
+        self.actions = actions
+
+    def noise(self, uniform: Tensor) -> Tensor:
+        """See `Policy`."""
+        return uniform
+
+    def act(self, observation: Tensor, noise: Tensor) -> Tensor:  # noqa: ARG002
+        """See `Policy`."""
+        if isinstance(self.actions, Continuous):
+            return 2 * noise - 1
+        return (noise[..., 0] * self.actions.count).long().clamp(max=self.actions.count - 1)  # if it was rounded to 1
+
+
 class PolicyNetwork(nn.Module):
     """A backbone and a linear head, which map an observation to the parameters of a distribution of actions.
 
@@ -52,16 +74,11 @@ class PolicyNetwork(nn.Module):
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, actions.outputs)
         self.distribution: Distribution = distribution_of(actions)
-        self.log_std: nn.Parameter | None = None
-        if isinstance(actions, Continuous):
-            self.log_std = nn.Parameter(torch.full((actions.size,), initial_std).log())
+        self.log_std = initial_log_std(actions, initial_std)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Map (n, *shape) to (n, parameters) of the distribution: logits, or means and logarithms of deviations."""
-        outputs: Tensor = self.head(self.backbone(observation))
-        if self.log_std is None:
-            return outputs
-        return torch.cat([outputs, self.log_std.expand_as(outputs)], -1)
+        return with_log_std(self.head(self.backbone(observation)), self.log_std)
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -72,6 +89,22 @@ class PolicyNetwork(nn.Module):
         """Return what `forward` does under one task's weights."""
         found: Tensor = functional_call(self, dict(weights), (observation,))
         return found
+
+
+def initial_log_std(actions: Actions, initial_std: float) -> nn.Parameter | None:
+    """Return the logarithms of the deviations of continuous actions, which are learned; None: they are discrete.
+
+    Raises:
+        UserError: the deviation is not positive.
+    """
+    if not initial_std > 0:
+        raise UserError(f"algo.initial_std={initial_std} but it must be above 0", "raise `algo.initial_std`.")
+    return nn.Parameter(torch.full((actions.size,), initial_std).log()) if isinstance(actions, Continuous) else None
+
+
+def with_log_std(outputs: Tensor, log_std: Tensor | None) -> Tensor:
+    """Return the parameters of distributions of actions: outputs of a head, and deviations if actions have them."""
+    return outputs if log_std is None else torch.cat([outputs, log_std.expand_as(outputs)], -1)
 
 
 class NetworkPolicy(Policy):

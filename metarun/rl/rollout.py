@@ -14,7 +14,7 @@ from metarun.tasks.rng import split_key, uniform
 
 @torch.no_grad()
 def roll_out(
-    family: EnvironmentFamily, parameters: Tensor, keys: Tensor, policy: Policy, trajectories: int
+    family: EnvironmentFamily, parameters: Tensor, keys: Tensor, policy: Policy, numbers: Tensor
 ) -> Trajectories:
     """Return trajectories of a policy.
 
@@ -23,12 +23,12 @@ def roll_out(
         parameters: (T, …) of the tasks.
         keys: (T,) int64, from which all random numbers come.
         policy: to roll out.
-        trajectories: in each task.
+        numbers: (K,) int64 of the trajectories in each task; each has random numbers of its own.
 
     Raises:
         UserError: the environment returns something of another shape, or a number that is not finite.
     """
-    each = split_key(keys[:, None], torch.arange(trajectories, device=keys.device))  # (T, K)
+    each = split_key(keys[:, None], numbers)  # (T, K)
     horizon, (tasks, count) = family.horizon, each.shape
     noise = policy.noise(_uniform(each, 0, horizon, family.actions.uniforms)).to(parameters.dtype)
     of_steps = _uniform(each, 1, horizon, family.uniforms_per_step)

@@ -9,7 +9,7 @@ from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.ppo import clipped_surrogate
 from metarun.algorithms.promp import Sampled
 from metarun.backbones import MLP
-from metarun.data.environments import Discrete
+from metarun.data.environments.family import Discrete
 from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.stream import EnvironmentSource
@@ -29,9 +29,13 @@ def sampled_exactly(method, horizon=HORIZON):
     """All trajectories of two tasks before each inner step and after the last, weighted by their probabilities."""
     weights, found = [dict(method.policy.weights) for _ in SCALES], []
     for step in range(method.inner_steps + 1):
-        each = [exact_experience(method.policy, own, s, horizon=horizon) for own, s in zip(weights, SCALES, strict=True)]
+        each = [
+            exact_experience(method.policy, own, s, horizon=horizon) for own, s in zip(weights, SCALES, strict=True)
+        ]
         seen = [Experience(*(field[0] for field in one)) for one in each]
-        old = [method.policy.with_weights(own, one.observations).detach() for own, one in zip(weights, seen, strict=True)]
+        old = [
+            method.policy.with_weights(own, one.observations).detach() for own, one in zip(weights, seen, strict=True)
+        ]
         found.append(Sampled(Experience(*map(torch.cat, zip(*each, strict=True))), torch.stack(old)))
         if step < method.inner_steps:
             weights = [method.inner_step(own, one, step) for own, one in zip(weights, seen, strict=True)]
@@ -82,7 +86,7 @@ def test_the_meta_gradient_is_that_of_the_loss_with_the_penalty():
     sampled = sampled_exactly(method)
     with torch.no_grad():  # where the ratios are not 1 and the divergence is not 0
         for weight in method.policy.parameters():
-            weight += 0.05 * torch.randn_like(weight)
+            weight.add_(0.05 * torch.randn_like(weight))
     found = gradient(method, sampled)
     direction = found / found.norm()
     assert float(found @ direction) == pytest.approx(

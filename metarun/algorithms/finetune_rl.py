@@ -1,0 +1,85 @@
+"""A policy for all tasks, and several steps on each batch of trajectories in a new one."""
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from metarun.algorithms.inner_loop import check_steps, gradient_step
+from metarun.algorithms.multitask import multitask_step
+from metarun.algorithms.outer_optimizer import OuterOptimizer
+from metarun.algorithms.policy_method import PolicyGradientMethod, expanded
+from metarun.algorithms.ppo import check_clip, clipped_surrogate
+from metarun.algorithms.trust_region import TrustRegion
+from metarun.backbones import Backbone
+from metarun.data.environments.family import Actions
+from metarun.errors import UserError
+from metarun.rl.advantages import Experience
+from metarun.rl.policy import NetworkPolicy, Weights
+from metarun.rl.tasks import EnvironmentTasks
+
+
+class FineTuneRL(PolicyGradientMethod):
+    """Fine-tuning of a policy that was trained on all tasks, as one would do without meta-learning.
+
+    Meta-training is that of `Multitask`. In a new task, each batch of trajectories is used for several gradient steps
+    on PPO's clipped surrogate, where MAML takes one, since trajectories are what costs in practice.
+    `metarun test run=… algo=finetune_rl` fine-tunes the policy of another run.
+
+    Args:
+        backbone: the network of the policy, below its last layer.
+        actions: their space.
+        inner_lr: learning rate of each step.
+        inner_epochs: steps on each batch of trajectories.
+        clip: see `ProMP`.
+        max_kl: see `Multitask`.
+        curvature_trajectories: see `MAMLRL`.
+        discount: of rewards per step.
+        gae_lambda: see `generalised_advantages`.
+        initial_std: standard deviation of actions before training.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        actions: Actions,
+        inner_lr: float,
+        inner_epochs: int = 5,
+        clip: float = 0.2,
+        max_kl: float = 0.01,
+        curvature_trajectories: int | None = None,
+        discount: float = 0.99,
+        gae_lambda: float = 1.0,
+        initial_std: float = 1.0,
+    ) -> None:
+        super().__init__(backbone, actions, inner_lr, None, discount, gae_lambda, initial_std)
+        if inner_epochs < 1:
+            raise UserError(f"algo.inner_epochs={inner_epochs} but it must be at least 1", "raise `algo.inner_epochs`.")
+        check_steps("algo.inner_epochs", inner_epochs)
+        check_clip(clip)
+        self.inner_epochs = inner_epochs
+        self.clip = clip
+        self.trust_region = TrustRegion(max_kl, curvature_trajectories)
+
+    def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
+        """See `Multitask`."""
+        return multitask_step(self, tasks, self.trust_region)
+
+    @torch.no_grad()
+    def adapted(self, policy: NetworkPolicy, seen: Experience, step: int) -> NetworkPolicy:  # noqa: ARG002
+        """Return the policy of each task after the steps on its own trajectories."""
+
+        def one_step(weights: dict[str, Tensor], seen: Experience, old: Tensor) -> dict[str, Tensor]:
+            return gradient_step(self.surrogate_loss, weights, self.inner_lr, False, seen, old)
+
+        old = policy.parameters(seen.observations)
+        weights = dict(policy.weights or expanded(self.policy.weights, len(old)))
+        for _ in range(self.inner_epochs):
+            weights = vmap(one_step)(weights, seen, old)
+        return NetworkPolicy(self.policy, weights)
+
+    def surrogate_loss(self, weights: Weights, seen: Experience, old: Tensor) -> Tensor:
+        """Return the negative clipped surrogate of one task (PPO, equation 7)."""
+        return -seen.mean(clipped_surrogate(self.ratio(weights, seen, old), seen.advantages, self.clip))
