@@ -57,7 +57,7 @@ class RL2(PolicyMethod):
         value_loss: float = 0.5,
         entropy: float = 0.0,
         discount: float = 0.99,
-        gae_lambda: float = 0.95,
+        gae_lambda: float = 0.3,
         initial_std: float = 1.0,
     ) -> None:
         super().__init__()

@@ -1,8 +1,10 @@
 """Data sets: examples grouped by class, the classes split into meta-train, meta-val and meta-test; numpy only."""
 
+from metarun.data.environments.bandits import Bandits
 from metarun.data.environments.family import EnvironmentFamily
 from metarun.data.environments.locomotion import Locomotion
 from metarun.data.environments.navigation2d import Navigation2D
+from metarun.data.environments.tabular_mdp import TabularMDP
 from metarun.data.example_groups import ExampleGroups
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.functions.family import FunctionFamily
@@ -29,6 +31,7 @@ from metarun.data.texts.text import Text
 __all__ = [
     "SPLITS",
     "Audio",
+    "Bandits",
     "ClassDataset",
     "DataSource",
     "EntityDataset",
@@ -53,6 +56,7 @@ __all__ = [
     "Sinusoid",
     "Split",
     "Table",
+    "TabularMDP",
     "Tasksets",
     "Text",
 ]

@@ -59,6 +59,7 @@ class EnvironmentFamily(Protocol):
 
     - `for_split(split)`, which returns the family that a split draws from, so that splits share no task.
     - `best_action(parameters, observation)`, the action of highest return if the task is known: the oracle.
+    - `best_return(parameters)`, (T,) the highest expected return if the task is known, where it is known exactly.
     - `goals_in_plane(parameters)`, (T, 2) in the plane of the observations, so that the report draws trajectories.
     - `check()`, which says in one line what is drawn.
 
