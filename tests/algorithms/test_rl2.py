@@ -138,14 +138,21 @@ def test_chunks_of_trials_give_the_same_step(monkeypatch):
     torch.testing.assert_close(*weights)
 
 
-def test_outer_steps_learn_to_find_the_better_arm():
-    family = Bandits(arms=2)
+class OneArmPays(Bandits):
+    """One of two arms always pays, the other never: one pull is enough to know which."""
+
+    def parameters(self, uniform):
+        return torch.stack([uniform[:, 0] < 0.5, uniform[:, 0] >= 0.5], 1).double()
+
+
+def test_outer_steps_learn_to_remember_which_arm_pays():
+    family = OneArmPays(arms=2)
     method = make((1,), family.actions, units=16)
     optimizer = OuterOptimizer("adam", list(method.parameters()), 0.02)
-    tasks = stream(family, shot=8, query=1)
-    for i in range(30):
-        loss = method.outer_step(tasks.draw(200 * i, 200), optimizer)
-    assert -float(loss) > 0.54  # at random it is 0.5; the better arm, if it were known, pays 0.67
+    tasks = stream(family, shot=5, query=1)
+    for i in range(20):
+        loss = method.outer_step(tasks.draw(50 * i, 50), optimizer)
+    assert -float(loss) > 0.7  # at random it is 0.5; with a perfect memory it is 0.9
 
 
 @pytest.mark.parametrize(
