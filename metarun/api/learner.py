@@ -17,6 +17,8 @@ from metarun.api.model import Model
 from metarun.api.own_support import Fit, LeaveOneOut, fit, leave_one_out
 from metarun.api.support_checks import as_examples, check_classes, check_shape, check_targets
 from metarun.data.encoders import Encoder
+from metarun.data.own.examples import read_examples
+from metarun.data.own.found import Examples, OnProgress, ignore_progress
 from metarun.errors import UserError
 from metarun.results.metrics import MSE, metric_of
 from metarun.runner.run_inputs import RunInputs
@@ -57,6 +59,8 @@ class Learner:
             targets = numbers[:, None] if numbers.ndim == 1 else numbers
             check_targets(model, targets)
             return cls(model, x, targets, (), steps)
+        if None in labels:
+            raise UserError(f"support example {labels.index(None)} has no class", "name it, or leave the example out.")
         classes = tuple(sorted(set(labels), key=lambda label: (str(type(label)), label)))
         check_classes(model, [labels.count(label) for label in classes])
         index = {label: i for i, label in enumerate(classes)}
@@ -84,6 +88,10 @@ class Learner:
     def support(self) -> tuple[Array, Array]:
         """The support set: inputs (n, *shape) sorted by class, and indices (n) of `classes` or targets (n, outputs)."""
         return self._support_x, self._support_y
+
+    def read(self, path: str | Path, invert: bool = False, on_progress: OnProgress = ignore_progress) -> Examples:
+        """Read examples for `predict` from files; see `Run.read`."""
+        return read_examples(self.encoder, Path(path), invert, on_progress)
 
     def predict(self, x: Any) -> NDArray[np.float64]:
         """Predict new examples.

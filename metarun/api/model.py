@@ -33,6 +33,7 @@ class Model:
 
     Attributes:
         result: the run's record.
+        trust: as given.
 
     Raises:
         UserError: the run is not finished, or its files are damaged.
@@ -40,7 +41,7 @@ class Model:
 
     def __init__(self, path: str | Path, trust: Collection[str] = (), inputs: RunInputs | None = None) -> None:
         self.directory = RunDirectory(Path(path))
-        self._trust, self._given = trust, inputs
+        self.trust, self._given = trust, inputs
         record = self.directory.read_result()
         if record is not None and "trained_by" in record:
             raise UserError(
@@ -67,7 +68,7 @@ class Model:
     @cached_property
     def config(self) -> Config:
         """The resolved config, as nested dictionaries."""
-        return stored_config(self.directory, self._trust)
+        return stored_config(self.directory, self.trust)
 
     @cached_property
     def algorithm(self) -> Algorithm:

@@ -4,10 +4,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from metarun.algorithms import Algorithm
-from metarun.api.config import compose_config
+from metarun.api.config import composed
 from metarun.api.learner import Learner
 from metarun.api.model import Model
 from metarun.api.publishing import publish, unpack
@@ -17,6 +15,8 @@ from metarun.data.own.found import Examples, OnProgress, ignore_progress
 from metarun.reporting.tables.rows import finished_rows
 from metarun.results.find_run import find_run
 from metarun.results.records import Record
+from metarun.results.run_directory import RunDirectory
+from metarun.runner.retest import retest as run_test
 from metarun.runner.train import train as run_training
 
 if TYPE_CHECKING:
@@ -108,6 +108,24 @@ class Run:
         steps = self.config["test"]["steps"] if steps is None else steps
         return Learner.adapted(self._model, support_x, list(support_y), steps)
 
+    def test(self, config_dir: str | Path | None = None, **settings: Any) -> Record:
+        """Meta-test on other tasks or data, or with another head, like `metarun test`; reuse a finished test.
+
+        Args:
+            config_dir: a folder with your own YAML files.
+            settings: keys of the config: `run.test(**{"task.way": 20})`, `run.test(episodes="my_episodes")`. All others
+                are as in the run; `results_dir` is where it is.
+
+        Returns:
+            The new row, with its `path`.
+
+        Raises:
+            UserError: the settings are invalid, or do not fit the run.
+        """
+        where = {"run": self.path.resolve(), "trust": self._model.trust, "results_dir": self.path.parents[1]}
+        with composed({**where, **settings}, config_dir, "test") as config:
+            return RunDirectory(run_test(config)).read_finished()
+
     def publish(self, path: str | Path) -> Path:
         """Pack the run into one file for another machine; see `metarun.api.publishing.publish`.
 
@@ -128,7 +146,8 @@ def train(config_dir: str | Path | None = None, **settings: Any) -> Run:
         UserError: the settings are invalid.
         RunFailed: the training diverged.
     """
-    return Run(run_training(OmegaConf.create(compose_config(settings, config_dir))))
+    with composed(settings, config_dir) as config:
+        return Run(run_training(config))
 
 
 def load(run: str | Path, results_dir: str | Path = "results", trust: Collection[str] = ()) -> Run:

@@ -52,7 +52,7 @@ def _message_and_code(error: BaseException) -> tuple[str | None, int]:
         return f"{error.filename or 'cannot write the output'}: {error.strerror}; fix this and rerun the command.", 2
     if "hydra" not in sys.modules:  # it cannot be an error of Hydra's, and importing Hydra is slow
         return None, 1
-    from metarun.cli.hydra_errors import explain
+    from metarun.config.hydra_errors import explain
 
     text = explain(error)
     if text is None and isinstance(error.__cause__, UserError | RunFailed):  # raised by a constructor that Hydra called

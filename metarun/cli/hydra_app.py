@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from metarun.cli.errors import report
 from metarun.cli.first_words import say
-from metarun.cli.hydra_errors import unreadable_file
-from metarun.cli.origins import HydraOrigins
-from metarun.cli.quoting import quote_if_needed
 from metarun.config.folder import config_dir
+from metarun.config.hydra_errors import unreadable_file
+from metarun.config.hydra_origins import HydraOrigins, only_requested
 from metarun.config.key_origins import using_origins
-from metarun.config.mixtures import with_mixtures
+from metarun.config.overrides import hydra_overrides, without_plus
 from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.system.events import connect_to_sweep
@@ -95,10 +93,9 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
     if parsed.experimental_rerun:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
     _check_folder("--config-dir", parsed.config_dir)
-    named = with_mixtures(parsed.overrides, _user_config_dirs(args))
-    overrides = [quote_if_needed(_null_to_deletion(_quote_ids(override))) for override in named]
+    overrides = hydra_overrides(parsed.overrides, _user_config_dirs(args))
     if command == "train" and not parsed.config_path and not parsed.config_name:  # conf/config.yaml
-        overrides = [_without_plus(override) for override in overrides]
+        overrides = [without_plus(override) for override in overrides]
     _check_sweep(overrides)
     flags = [arg for arg in args if arg not in parsed.overrides]
     if parsed.config_path and "://" not in parsed.config_path:
@@ -115,23 +112,6 @@ def _instead_of(flag: str, args: list[str], command: str) -> str:
     if (config_dir() / name).is_dir() or "." in name or name in ("seed", "device"):
         return f"write {name}={value}, without dashes."
     return f"`metarun {command} --hydra-help` lists the flags."
-
-
-def _without_plus(override: str) -> str:
-    """Turn +experiment=NAME into experiment=NAME: other Hydra programs need the plus sign."""
-    return re.sub(r"^\+(algo|backbone|data|debug|experiment|logger)=", r"\1=", override)
-
-
-def _quote_ids(override: str) -> str:
-    """Quote the ids in run=…: Hydra would read 12e45678 as a number."""
-    runs = re.fullmatch(r"run=([\w.,/ -]+)", override)
-    return "run=" + ",".join(f"'{run}'" for run in runs[1].split(",")) if runs else override
-
-
-def _null_to_deletion(override: str) -> str:
-    """Turn recipe=null into ~recipe: on the command line, Hydra does not accept null for a group."""
-    omitted = re.fullmatch(r"(recipe|experiment|local|debug|logger)=null", override)
-    return f"~{omitted[1]}" if omitted else override
 
 
 def _check_folder(flag: str, folder: str | None) -> None:
@@ -168,7 +148,7 @@ def _job(command: str, failures: list[int]) -> Callable[[DictConfig], Path | Non
             origins = HydraOrigins(config)
             origins.check_named()
             with using_origins(origins):
-                return _execute(command, _only_requested(config, origins) if command == "test" else config, shared)
+                return _execute(command, only_requested(config, origins) if command == "test" else config, shared)
         except (Exception, KeyboardInterrupt) as error:
             sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             failures.append(report(error, job=" ".join(HydraConfig.get().overrides.task) if sweep else ""))
@@ -180,20 +160,6 @@ def _job(command: str, failures: list[int]) -> Callable[[DictConfig], Path | Non
     job.__module__ = f"metarun.{command}"
     job.failures = failures  # type: ignore[attr-defined]  # launchers add the exit codes of runs in other processes
     return job
-
-
-def _only_requested(config: DictConfig, origins: HydraOrigins) -> DictConfig:
-    """Return the config of `metarun test` with only those task and test settings that the command sets.
-
-    All others are those of the trained run. A data set's YAML may set them for training: data=sinusoid selects
-    task=10points.
-    """
-    requested = config.copy()
-    for group in ("task", "test"):
-        for key, value in config[group].items():
-            if value is not None and not origins.is_explicit(f"{group}.{key}"):
-                requested[group][key] = None
-    return requested
 
 
 def _execute(command: str, config: DictConfig, shared: dict[str, Any] | None) -> Path:

@@ -68,11 +68,10 @@ def main(args: Sequence[str]) -> int:
 
 def _predict(learner: "Learner", place: Path, invert: bool) -> "tuple[Examples, Predictions]":
     from metarun.api.predictions import predict_examples
-    from metarun.data.own.examples import read_examples
     from metarun.system.memory import keep_freed_memory
 
     keep_freed_memory()
-    examples = read_examples(learner.encoder, place, invert, progress(f"reading {place}"))
+    examples = learner.read(place, invert, progress(f"reading {place}"))
     if examples.skipped:
         print(f"{place}: {examples.skipped}", file=sys.stderr)
     return examples, predict_examples(learner, examples, progress(f"predicting {place}"))

@@ -125,6 +125,7 @@ def test_a_learner_is_saved_and_loaded(protonet, tmp_path):
             r"have shape \(2, 1, 20, 28\) but run \w+ takes \(n, 1, 28, 28\)",
         ),
         (np.zeros((2, 1, 28, 28), np.float32), [1, 1], "the support set has one class"),
+        (np.zeros((2, 1, 28, 28), np.float32), ["a", None], "support example 1 has no class"),
         (np.full((2, 1, 28, 28), np.nan), [0, 1], "a number that is not finite"),
     ],
 )
@@ -165,11 +166,27 @@ def test_only_runs_on_the_same_tasks_are_compared(protonet, maml):
     found = metarun.compare(protonet, maml)
     assert found.difference == pytest.approx(maml.result["accuracy"] - protonet.result["accuracy"])
     results_dir = protonet.path.parents[1]
-    assert run_here("test", f"run={protonet.path}", "task.shot=2", f"results_dir={results_dir}") == 0
-    (tested,) = (row for row in metarun.load_results(results_dir).to_dict("records") if row["test_shot"] == 2)
+    tested = protonet.test(**{"task.shot": 2})
+    assert (tested["test_shot"], tested["test_way"], tested["trained_by"]) == (2, 5, protonet.id)
     with pytest.raises(UserError, match=rf"not tested on the same tasks; test one .*run={tested['id']} .*task.shot=1"):
         metarun.compare(protonet, tested["id"], results_dir)
     assert metarun.compare(tested["id"], tested["path"], results_dir).difference == 0
+
+
+def test_errors_have_the_sentences_of_the_commands(protonet, capsys):
+    for words, settings in (
+        (["algo=mamll"], {"algo": "mamll"}),
+        (["experiment=none"], {"experiment": "none"}),
+        (["recipe=none", "algo=protonet"], {"recipe": "none", "algo": "protonet"}),
+        (["trian.iterations=2"], {"trian.iterations": 2}),
+        (["task.shot=500"], {"task.shot": 500}),
+    ):
+        assert run_here("train", *words) == 2
+        with pytest.raises(UserError) as raised:
+            metarun.train(**settings)
+        assert capsys.readouterr().err.endswith(f"metarun: error: {raised.value}\n")
+    with pytest.raises(UserError, match=r"way=5000 .*`task.way` \(5000, set by the command\)"):
+        protonet.test(**{"task.way": 5000})
 
 
 def test_iterating_tasks_yields_them_in_order():

@@ -7,8 +7,9 @@ import sys
 import pytest
 import yaml
 
-from metarun.cli.config_help import GROUPS, KEYS, WIDTH, explain, read_keys
+from metarun.cli.config_help import GROUPS, KEYS, WIDTH, explain
 from metarun.config.folder import config_dir
+from metarun.config.yaml_keys import read_keys
 from metarun.errors import UserError
 from tests.cli.test_errors import error_of
 

@@ -142,6 +142,20 @@ class HydraOrigins:
                 )
 
 
+def only_requested(config: DictConfig, origins: HydraOrigins) -> DictConfig:
+    """Return the config of `metarun test` with only those task and test settings that the command sets.
+
+    All others are those of the trained run. A data set's YAML may set them for training: data=sinusoid selects
+    task=10points.
+    """
+    requested = config.copy()
+    for group in ("task", "test"):
+        for key, value in config[group].items():
+            if value is not None and not origins.is_explicit(f"{group}.{key}"):
+                requested[group][key] = None
+    return requested
+
+
 def _at(values: Any, key: str) -> Any:
     """Return the value at a dotted key of nested mappings; None if there is none."""
     for name in key.split("."):

@@ -25,9 +25,9 @@ from omegaconf.errors import (
 )
 from yaml.reader import ReaderError
 
-from metarun.cli.config_help import read_keys
-from metarun.cli.quoting import offending_character
 from metarun.config.folder import config_dir
+from metarun.config.quoting import offending_character
+from metarun.config.yaml_keys import read_keys
 from metarun.errors import UserError, did_you_mean
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarun.cli.quoting import offending_character, quote, quote_if_needed
+from metarun.config.quoting import offending_character, quote, quote_if_needed
 
 PARSER = OverridesParser.create()
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), min_size=1)
