@@ -139,6 +139,11 @@ def _(x: Value, sizes: Sequence[Value]) -> Value:
     return tf.reshape(x, _shape(sizes))
 
 
+@_of("copy_")  # of an operation in place, whose result all later nodes use
+def _(x: Value, values: Value, *_: Value) -> Value:
+    return tf.broadcast_to(tf.cast(values, x.dtype), tf.shape(x))
+
+
 @_of("expand")
 def _(x: Value, sizes: Sequence[Value]) -> Value:
     lead, own = len(sizes) - len(x.shape), tf.shape(x)
