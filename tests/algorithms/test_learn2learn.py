@@ -57,6 +57,7 @@ def assert_same_numbers(ours, theirs, tasks):
 
 
 @EVERY_PAIR
+@pytest.mark.cross
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm not in ("support", "tasknorm")])
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3])
@@ -143,6 +144,7 @@ def test_whole_runs_equal_ours_and_each_tests_the_checkpoint_of_the_other(metaru
 
 
 @EVERY_PAIR
+@pytest.mark.cross
 @pytest.mark.parametrize("missing", ["learn2learn", "torchvision"])
 def test_a_missing_learn2learn_is_reported_in_one_sentence(metarun, monkeypatch, missing, name):
     importer.import_learn2learn.cache_clear()

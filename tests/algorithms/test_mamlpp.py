@@ -17,6 +17,7 @@ from tests.support.gradients import (
     perturbed,
     smooth,
 )
+from tests.support.markers import few_of
 from tests.support.synthetic import make_conv4, run_by
 
 OFF = {"learn_rates": False, "multi_step_until": 0.0, "per_step_norm": False, "second_order_from": 0.0}
@@ -28,7 +29,7 @@ def make_mamlpp(norm="batch", order=2, steps=3, how="auto", **switches) -> MAMLP
 
 
 @pytest.mark.cross
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", few_of(NORMS, "batch", "support", "layer"))
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_with_every_switch_off_it_equals_maml(steps, order, norm):
@@ -105,7 +106,7 @@ def test_the_order_of_the_meta_gradient_changes_at_second_order_from():
 
 
 @pytest.mark.cross
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", few_of(NORMS, "batch", "support", "layer"))
 def test_the_second_order_meta_gradient_matches_finite_differences(norm):
     mamlpp = smooth(perturbed(make_mamlpp(norm, learn_rates=True, multi_step_until=0.5, per_step_norm=True)))
     mamlpp.on_step(0.2)
