@@ -14,7 +14,7 @@ class PoolLauncher(Launcher):
     """`hydra/launcher=pool`: each run of a sweep in a process of its own, several in parallel.
 
     Args:
-        n_jobs: number of parallel runs; None: one per GPU, or one for every four cores.
+        n_jobs: number of parallel runs; None: as many as pay off, by cores, memory and GPUs.
     """
 
     def __init__(self, n_jobs: int | None) -> None:

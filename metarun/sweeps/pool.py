@@ -25,8 +25,8 @@ from metarun.errors import FULL_TRACE, Interrupted, UserError
 from metarun.sweeps.child import Child
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.live_table import live_table
-
-CORES_PER_RUN = 4
+from metarun.sweeps.parallel import choose_parallel, known_memory
+from metarun.system.machine import cores
 
 
 def run_pool(
@@ -39,7 +39,7 @@ def run_pool(
         task_function: of the command; the exit codes of failed runs are added to its `failures`.
         job_overrides: of each job.
         first: number of the first job.
-        n_jobs: number of parallel runs; None: `default_n_jobs`.
+        n_jobs: number of parallel runs; None: as many as pay off on this machine, which a line says.
 
     Raises:
         Interrupted: a signal arrived; the running jobs have saved a checkpoint.
@@ -48,7 +48,9 @@ def run_pool(
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise UserError("a sweep cannot run under torchrun, which splits a single run", "omit torchrun, or -m.")
     jobs = jobs_of(job_overrides, first)
-    Pool(config, min(len(jobs), n_jobs or default_n_jobs()), lambda: len(jobs)).run(jobs)
+    if n_jobs is None:
+        n_jobs = _choose_n_jobs(config, jobs)
+    Pool(config, min(len(jobs), n_jobs), lambda: len(jobs)).run(jobs)
     return finish_sweep(config, task_function, jobs)
 
 
@@ -67,9 +69,19 @@ def finish_sweep(config: DictConfig, task_function: Any, jobs: Sequence[Job]) ->
     return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED, _return_value=job.code) for job in jobs]
 
 
-def default_n_jobs() -> int:
-    """Number of parallel runs by default: one per GPU, or one per `CORES_PER_RUN` cores."""
-    return len(gpus()) or max(1, (os.cpu_count() or 1) // CORES_PER_RUN)
+def _choose_n_jobs(config: DictConfig, jobs: Sequence[Job]) -> int:
+    """Choose how many jobs to run in parallel, and say so."""
+    known = known_memory(Path(config.results_dir) / "runs", [_method_and_data(config, job) for job in jobs])
+    chosen = choose_parallel(len(jobs), len(gpus()), known)
+    if len(jobs) > 1:
+        print(chosen, flush=True)
+    return chosen.runs
+
+
+def _method_and_data(config: DictConfig, job: Job) -> tuple[str, str]:
+    given = dict(override.split("=", 1) for override in job.overrides if "=" in override)
+    algo, data = (given.get(key) or config.hydra.runtime.choices.get(key) or "" for key in ("algo", "data"))
+    return algo, data
 
 
 def gpus() -> list[str]:
@@ -180,7 +192,7 @@ class Pool:
             child.send_signal(signal.SIGTERM)
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
-        threads = max(1, (os.cpu_count() or 1) // self.n_jobs)
+        threads = max(1, cores() // self.n_jobs)
         own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         return {"OMP_NUM_THREADS": str(threads), **run_environment(FULL_TRACE), **own}
 

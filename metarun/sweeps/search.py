@@ -20,9 +20,10 @@ from metarun.errors import UserError
 from metarun.results.metrics import metric_of
 from metarun.results.records import read_result
 from metarun.sweeps.job import Job
-from metarun.sweeps.pool import Pool, default_n_jobs
+from metarun.sweeps.pool import Pool, gpus
 from metarun.system.atomic_write import write_csv
 from metarun.system.lock import exclusive_lock
+from metarun.system.machine import cores
 
 try:
     import optuna
@@ -33,6 +34,7 @@ try:
 except ImportError as missing:
     raise UserError("hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.") from missing
 
+CORES_PER_TRIAL = 4  # trials learn from those that have ended, so fewer run at a time than in other sweeps
 COLUMNS = ["trial", "state", "figure", "reason", "id"]
 
 
@@ -75,7 +77,7 @@ def search(
     with _locked(folder):
         study = _study(folder, identity, seed, prune)
         trials = _Trials(study, space, n_trials)
-        n_jobs = min(n_trials, launcher.n_jobs or default_n_jobs())
+        n_jobs = min(n_trials, launcher.n_jobs or len(gpus()) or max(1, cores() // CORES_PER_TRIAL))
         Pool(config, n_jobs, trials.remaining, trials.on_validation, trials.on_end).run(trials)
         return _report(study, folder)
 

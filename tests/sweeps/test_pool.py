@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from metarun.sweeps.job import Job
-from metarun.sweeps.pool import default_n_jobs
 from tests.support.commands import run_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -163,10 +162,3 @@ def test_a_job_has_the_reason_of_its_failure():
     assert (job.reason, job.path) == ("no.", Path("results/runs/a b"))
     assert Job(3, [], "", code=1, stderr=deque(["Traceback", "KeyError: 3"])).reason == "KeyError: 3"
     assert Job(3, [], "", code=1).reason == "exit code 1"
-
-
-def test_the_default_is_one_run_per_gpu_or_four_cores(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5")
-    assert default_n_jobs() == 3
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert default_n_jobs() == max(1, os.cpu_count() // 4)
