@@ -1,5 +1,6 @@
 """`metarun compare`: a table or a pivot of finished runs."""
 
+import gc
 import json
 from collections.abc import Sequence
 
@@ -43,6 +44,7 @@ def main(args: Sequence[str]) -> int:
     sort = [options.sort.removeprefix("-")] if options.sort else []
     needed = [*(key for key, *_ in conditions), *shown, *rows, *columns, *sort]
     records = with_keys(finished_rows(options.paths), needed)
+    gc.freeze()  # the records live until the end: the collector need not scan them, a tenth of the time for thousands
     if conditions:
         records = select(records, conditions)
     if options.against:

@@ -149,7 +149,8 @@ RIDGE_IS = "ridge regression of each task's support set"
 
 def metric_of(record: Mapping[str, Any]) -> Metric:
     """Return the metric of a finished run."""
-    return next((metric for metric in (MSE, RETURN) if metric.key in record), ACCURACY)
+    # Not `next` of a generator, which is three times as slow: a table of thousands of runs asks ten times for each.
+    return MSE if MSE.key in record else RETURN if RETURN.key in record else ACCURACY
 
 
 def floor_text(record: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ TIMINGS = frozenset(
 CIRCUMSTANCES = frozenset({"overrides", "device", "version", "commit", "looks", "figures_seen", "steps_asked"})
 
 
-def read_result(path: Path) -> Record | None:
+def read_result(path: Path | str) -> Record | None:
     """Return the record in a `result.json`; None if there is no such file.
 
     Raises:
@@ -128,16 +128,17 @@ def _as_float64(column: Any) -> NDArray[np.float64]:
 
 
 def _rows_below(folder: Path) -> Iterator[str]:
-    """Yield the paths of all records; several times as fast as `Path.rglob`, which takes a fifth of a table's time.
+    """Yield the paths of all records as text; several times as fast as `Path.rglob` and a `Path` for each.
 
     The rows that `metarun reproduce --keep` keeps are skipped unless `folder` is theirs.
     """
     folders = [str(folder)]
+    here = len("./") if str(folder) == "." else 0  # a `Path` would not have it
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.name == "result.json":
-                    yield entry.path
+                    yield entry.path[here:]
                 elif entry.name.startswith(".") or entry.name == KEPT:  # such as a bin
                     continue
                 elif entry.is_dir(follow_symlinks=False):
@@ -164,13 +165,13 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
     """
     records, skipped = [], []
     with _without_garbage_collection():
-        for path in map(Path, sorted({file for root in paths for file in _rows_below(root)})):
+        for path in sorted({file for root in paths for file in _rows_below(root)}):
             try:
                 record = read_result(path)
             except UserError as error:
                 skipped.append(str(error))
             else:
                 if record is not None:  # None if it is a folder
-                    record["path"] = str(path.parent)
+                    record["path"] = os.path.dirname(path) or "."  # noqa: PTH120
                     records.append(record)
     return records, skipped

@@ -19,7 +19,7 @@ def parse_json(content: bytes) -> object:
         ValueError: it is not valid JSON in UTF-8; NaN and Infinity are not valid.
     """
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_reject_constant)
+        return _JSON.decode(content.decode("utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -69,3 +69,6 @@ _Plain.add_constructor("tag:yaml.org,2002:int", _Plain.construct_short_int)
 
 def _reject_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not valid JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_reject_constant)  # made once: `json.loads` makes one for each document

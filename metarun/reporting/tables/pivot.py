@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from metarun.errors import UserError, printable
 from metarun.reporting.tables.flags import Rank, by_task, flags_of_cells, marks_of_cells, rank_cells, same_tasks
 from metarun.reporting.tables.render import Best
@@ -136,13 +138,19 @@ class CellFigure:
     deviation: float | None
 
 
-def cell_figure(records: Sequence[Record]) -> CellFigure:
-    """Return the result of a cell, with its interval over tasks and its standard deviation over seeds."""
+def cell_figure(records: Sequence[Record], read: bool = True) -> CellFigure:
+    """Return the result of a cell, with its interval over tasks and its standard deviation over seeds.
+
+    Args:
+        records: one run per seed.
+        read: whether to read the result on each task, which the interval of several seeds needs.
+    """
     metric = metric_of(records[0])
     if len(records) == 1:
         return CellFigure(records[0][metric.key], records[0].get(metric.ci95), None)
     by_seed = [record[metric.key] for record in records]
-    return CellFigure(statistics.fmean(by_seed), _over_tasks(records), statistics.stdev(by_seed))
+    interval = _over_tasks(records) if read else None
+    return CellFigure(statistics.fmean(by_seed), interval, float(np.std(by_seed, ddof=1)))
 
 
 def _over_tasks(records: Sequence[Record]) -> float | None:
@@ -164,9 +172,9 @@ def _figures(records: list[Record]) -> dict[str, Any]:
     return {metric_of(records[0]).key: found.mean, "ci95": found.ci95, "sd": found.deviation, "seeds": len(records)}
 
 
-def figure_over_seeds(records: Sequence[Record]) -> str:
+def figure_over_seeds(records: Sequence[Record], read: bool = True) -> str:
     """Format the result of runs that differ only in their seed: "92.60 ± 0.68 (sd 0.71, 2 seeds)"."""
-    found, metric = cell_figure(records), metric_of(records[0])
+    found, metric = cell_figure(records, read), metric_of(records[0])
     text = metric.prefix + metric.fixed(found.mean)
     if found.ci95 is not None:
         text += f" ± {metric.fixed(found.ci95)}"

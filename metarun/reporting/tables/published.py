@@ -19,7 +19,7 @@ def published(record: Record) -> dict[str, Any] | None:
     trained, tested = ([record[prefix + key] for key in ("data", "way", "shot")] for prefix in ("", "test_"))
     if trained != tested:
         return None
-    for each in [*filter(None, [record.get("published")]), *_in_experiments()]:
+    for each in [*filter(None, [record.get("published")]), *_of_method(record["algo"])]:
         of = {"train_labels": None, **each["of"]}  # other results are with labels
         if all(record.get(key) == value for key, value in of.items()) and figure_of(each) is not None:
             return dict(each)
@@ -44,6 +44,12 @@ def published_text(record: Record) -> str:
 
 def _metric(found: dict[str, Any]) -> Metric:
     return MSE if found.get(ACCURACY.key) is None else ACCURACY
+
+
+@cache
+def _of_method(algo: str) -> list[dict[str, Any]]:
+    """Return those that may match the runs of a method: thousands of rows share them."""
+    return [each for each in _in_experiments() if each["of"].get("algo", algo) == algo]
 
 
 @cache

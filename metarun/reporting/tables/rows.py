@@ -119,8 +119,8 @@ def _mean_figure(group: Group) -> Record:
     return {key: fmean(record[key] for record in group)}
 
 
-def _result(group: Group) -> str:
-    return figure(group[0]) if len(group) == 1 else figure_over_seeds(group)
+def _result(group: Group, read: bool = True) -> str:
+    return figure(group[0]) if len(group) == 1 else figure_over_seeds(group, read)
 
 
 def _ids(group: Group) -> str:
@@ -178,6 +178,7 @@ ALWAYS = ("method", "task", "settings", "accuracy %", "id")  # shown even in a n
 
 
 UNEQUAL = ("≠", "≠ the commands of rows of its task set another training budget or another network.")
+LEFT_OUT = "; their ± is left out in tables of more than {} runs: select fewer."
 DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 
 
@@ -262,6 +263,8 @@ def all_columns(
     settings, shared_settings, unequal = _settings(groups)
     requested = {key: partial(_value, key) for key in show}
     columns: dict[str, Callable[[Group], str]] = {**dict(before), **requested, **settings, **dict(after), **DETAILS}
+    long = len(records) > LONG  # the interval of several seeds means reading a file of each
+    columns["accuracy %"] = partial(_result, read=not long)
     values = {name: [write(group) for group in groups] for name, write in columns.items()}
     values["accuracy %"], marks = _marked(values["accuracy %"], groups, unequal)
     for optional in ("published %", EXTERNAL, *AUROCS):
@@ -276,7 +279,7 @@ def all_columns(
     shown = [name for name in values if name not in (*same, *hidden)]
     notes = [f"{describe_interval(records)} {_what_floors_are(records)}"]
     if any(len(group) > 1 for group in groups):
-        notes.append(SEEDS)
+        notes.append(f"{SEEDS[:-1]}{LEFT_OUT.format(LONG) if long else '.'}")
     shared = [f"{name} {values[name][0]}" for name in values if name in same]
     shared = [text for text in shared if text not in {f"{name} {value}" for name, value in DEFAULTS.items()}]
     if shared or shared_settings:
@@ -288,7 +291,8 @@ def all_columns(
     if EXTERNAL in values:
         notes.append(EXTERNAL_IS)
     if "published %" in values:
-        notes.append(f"Published results, on other tasks and with other code: {'; '.join(_sources(records))}.")
+        sources = "; ".join(_sources([group[0] for group in groups]))
+        notes.append(f"Published results, on other tasks and with other code: {sources}.")
     return shown, [list(row) for row in zip(*(values[name] for name in shown), strict=True)], notes + marks
 
 
