@@ -35,7 +35,7 @@ def main(args: Sequence[str]) -> int:
     options = parser.parse_args(args)
     runs = [find_run(options.results_dir, name) for name in (options.a, options.b)]
     records = [run.read_finished() for run in runs]
-    names = [run.path.name for run in runs]
+    names = [f"{record['algo']} {record['id']}" for record in records]
     _print_differences("config", names, [dotted_config(run.path) for run in runs])
     _print_environment(runs)
     _print_differences("result", names, [_figures(record) for record in records])

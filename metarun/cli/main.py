@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import metarun
 from metarun.cli.first_words import say
+from metarun.cli.help_width import fit
 
 COMMANDS = {
     "train": "meta-train, choose on meta-val, meta-test once, write one row",
@@ -109,7 +110,7 @@ def run_command(args: list[str]) -> int:
     if command == "help" and rest:
         return run_command([*rest, "--help"])
     if command in ("--help", "-h", "help"):
-        sys.stdout.write(HELP)
+        sys.stdout.write(fit(HELP))
     elif command in ("--version", "-V", "version"):
         sys.stdout.write(f"metarun {metarun.__version__}\n")
     elif command in ("-sc", "--shell-completion"):

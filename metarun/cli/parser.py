@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
+from metarun.cli.help_width import fit
 from metarun.errors import UserError, did_you_mean
 
 
@@ -15,6 +16,10 @@ class CommandParser(argparse.ArgumentParser):
     def with_examples(cls, prog: str, description: str, examples: str) -> "CommandParser":
         """Return a parser whose help ends with `examples`, printed verbatim."""
         return cls(prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def format_help(self) -> str:
+        """Return the help, with its examples in lines that fit the terminal."""
+        return fit(super().format_help())
 
     def add_paths(self) -> None:
         """Add the argument `paths`: the folders to search for runs."""

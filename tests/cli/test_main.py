@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 import metarun
 from metarun.cli import main as cli
+from metarun.cli.help_width import fit
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
@@ -268,3 +269,18 @@ echo "${COMPREPLY[*]}"
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )
     assert shown.stdout.strip() == "algo=protonet"
+
+
+@pytest.mark.parametrize("command", [[], ["compare"], ["plot"], ["reproduce"], ["export"]])
+def test_help_fits_a_terminal_of_eighty_columns(metarun, monkeypatch, command: list[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = metarun(*command, "--help").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("  metarun ") for line in lines)
+
+
+def test_an_example_too_wide_for_the_terminal_is_two_lines(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert fit("  metarun runs      every run there is\n  short   fits\n") == (
+        "  metarun runs\n      every run there is\n  short   fits\n"
+    )

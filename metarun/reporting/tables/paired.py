@@ -13,7 +13,14 @@ from metarun.errors import UserError, counted
 from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, roughly, verdict
 from metarun.reporting.tables.flags import FLAGS, TRANSDUCTIVE, by_task, same_tasks, without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
-from metarun.reporting.tables.render import as_csv, p_text, print_skipped, print_table
+from metarun.reporting.tables.render import (
+    as_csv,
+    console_of_any_width,
+    p_text,
+    print_skipped,
+    print_table,
+    table_width,
+)
 from metarun.reporting.tables.run_labels import run_names
 from metarun.results.metrics import figure, metric_of
 from metarun.results.records import Record, excludes_diverged
@@ -47,7 +54,12 @@ def print_against(records: list[Record], run: str, form: str) -> None:
     body = [first, *(_row(name, *row) for row, name in zip(rows, names[1:], strict=True))]
     if methods.rows:
         print_table(*methods.table(), form)
-    print_table(HEAD, body, _notes(base, comparable, methods), form)
+    notes = _notes(base, comparable, methods)
+    head, width = HEAD, console_of_any_width().width
+    if form == "table" and table_width(dict(zip(head, zip(*body, strict=True), strict=True))) > width:
+        head, body = HEAD[:-1], [row[:-1] for row in body]  # without ids the verdict needs two lines at most
+        notes.append("Hidden column: id; widen the terminal, or use --format csv.")
+    print_table(head, body, notes, form)
 
 
 def compare_runs(one: Record, other: Record) -> Paired:
@@ -78,6 +90,11 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
     others = list(compress(others, map(not_, same)))
     shown = {run_id_of(record) for record in (base, *comparable)}
     others = [record for record in others if run_id_of(record) not in shown]
+    elsewhere = [record for record in others if record["test_data"] != base["test_data"]]
+    if elsewhere:
+        on = ", ".join(sorted({record["test_data"] for record in elsewhere}))
+        print_skipped(f"{counted(len(elsewhere), 'run')} tested on other data: {on}")
+    others = [record for record in others if record["test_data"] == base["test_data"]]
     for record in others[:NAMED]:
         command = _retest_command(run_id_of(record), base)
         print_skipped(f"{record['id']} ({record['algo']}) was tested on other tasks; to compare it, run {command}")
@@ -135,7 +152,7 @@ def _row(name: str, record: Record, found: Paired, corrected: float, comparisons
 def _verdict_text(found: Paired, verdict: Verdict, to_tell: int | None) -> str:
     if verdict != "cannot tell" or to_tell is None:
         return verdict
-    return f"cannot tell with {found.tasks:,} tasks; needs roughly {roughly(max(to_tell, found.tasks + 1)):,}"
+    return f"cannot tell; needs roughly {roughly(max(to_tell, found.tasks + 1)):,} tasks"
 
 
 def _plain(base: Record, record: Record, found: Paired, corrected: float, comparisons: int) -> Record:

@@ -14,6 +14,7 @@ from rich.table import Table
 from metarun.errors import printable
 
 FORMATS = ("table", "csv", "md", "latex", "json")
+NARROWEST = 14  # characters of a column that is wrapped
 LONG = 500  # rows; rich takes seconds for more
 IN_LATEX = str.maketrans(
     {
@@ -137,10 +138,13 @@ def print_table(head: list[str], rows: list[list[str]], notes: Sequence[str], fo
         print("\n".join("  ".join(map(str.ljust, row, widths)) for row in [head, *rows]))
         console.print("\n".join(notes), highlight=False, style="dim")
         return
-    fits = needed <= console.width
+    widths = [table_width({name: cells}) for name, *cells in zip(head, *rows, strict=True)]
+    widest = max(widths)
+    folds = widest if widest - (needed - console.width) >= NARROWEST else 0  # only the widest column, if that suffices
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in head:
-        table.add_column(_broken(name), no_wrap=fits, overflow="fold")  # wrapped, not truncated
+    for name, width in zip(head, widths, strict=True):
+        no_wrap = needed <= console.width or width < folds
+        table.add_column(_broken(name), no_wrap=no_wrap, overflow="fold")  # wrapped, not truncated
     for row in rows:
         table.add_row(*(f"[bold]{escape(cell)}[/]" if isinstance(cell, Best) else escape(cell) for cell in row))
     console.print(table)
