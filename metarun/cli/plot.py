@@ -24,11 +24,13 @@ from metarun.reporting.plots.from_records import (
     transductive_note,
     write_heatmap,
 )
+from metarun.reporting.plots.paths import NOTE as PATHS_NOTE
+from metarun.reporting.plots.paths import draw_paths
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.plots.tasks import draw_tasks
 from metarun.reporting.tables.render import print_skipped
 from metarun.reporting.tables.rows import by_configuration, finished_rows
-from metarun.results import example_tasks
+from metarun.results import example_tasks, plane_paths
 from metarun.results.find_run import find_run
 from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.settings import long_setting
@@ -76,7 +78,7 @@ def _parser() -> CommandParser:
     pareto.add_argument("--cost", choices=COSTS, default="train_seconds", help=f"{costs} (default: train_seconds)")
     over = "average rank, win rate and critical difference over at least two data sets or task sizes"
     _add(kinds, "ranks", _draw_ranks, over).add_paths()
-    tasks = _add(kinds, "tasks", _draw_tasks, "a run's first meta-test tasks: support, queries and predictions")
+    tasks = _add(kinds, "tasks", _draw_tasks, "a run's first meta-test tasks: queries and predictions, or trajectories")
     tasks.add_argument("run", metavar="RUN", help="a run's directory or the first characters of its id")
     return parser
 
@@ -168,6 +170,12 @@ def _draw_ranks(options: argparse.Namespace) -> None:
 def _draw_tasks(options: argparse.Namespace) -> None:
     run = find_run(Path("results"), options.run)
     record = run.read_result()
+    settings = "" if record is None else f"{record['algo']} on {record['test_data']}, {long_setting(record)}"
+    if record is not None and run.paths.is_file():
+        paths = plane_paths.load(run.paths)
+        notes = [f"{settings}: the first meta-test tasks.", PATHS_NOTE]
+        write_figure(options.output, lambda: draw_paths(paths, notes, options.width))
+        return
     if record is None or not run.examples.is_file():
         raise UserError(
             f"{run.path} has no examples.npz: it is unfinished or from an older version, or its data cannot be drawn",
@@ -176,7 +184,6 @@ def _draw_tasks(options: argparse.Namespace) -> None:
     tasks = example_tasks.load(run.examples)
     if tasks[0].of_texts:
         raise UserError(f"the examples of {run.path} are texts, which are no figure", "see them by `metarun report`.")
-    settings = f"{record['algo']} on {record['test_data']}, {long_setting(record)}"
     pictures = "Below each query: correct ✓, or wrong ✗ with the predicted class, and the confidence in percent."
     functions = "● support, ○ queries, × predictions."
     notes = [

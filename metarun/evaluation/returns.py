@@ -13,6 +13,7 @@ from metarun.rl.policy import Policy
 from metarun.rl.stream import EnvironmentStream
 
 CHUNK_STEPS = 100_000  # environment steps of one roll-out at once
+EXPLORED = "return_while_adapting"
 
 
 def evaluate_returns(
@@ -29,7 +30,8 @@ def evaluate_returns(
 
     Returns:
         Its `return` is the mean over the judged trajectories of a task, of the sum of their rewards; its `loss` is the
-        negative return.
+        negative return. If the method adapts, `final` has its `return_while_adapting` (T,): the mean over all
+        trajectories of a task from which it learned.
     """
     method.eval()
     found = in_chunks(
@@ -39,8 +41,9 @@ def evaluate_returns(
         "the trajectories of one task do not fit in memory; lower `task.shot`.",
         on_progress,
     )
-    returns = torch.cat(found, 1)
-    return Evaluation({"loss": -returns, RETURN.column: returns}, RETURN)
+    returns = torch.cat([judged for judged, _ in found], 1)
+    explored = torch.cat([explored for _, explored in found])
+    return Evaluation({"loss": -returns, RETURN.column: returns}, RETURN, {EXPLORED: explored})
 
 
 def tasks_at_once(stream: EnvironmentStream) -> int:
@@ -49,10 +52,15 @@ def tasks_at_once(stream: EnvironmentStream) -> int:
 
 
 @torch.no_grad()
-def _returns(method: PolicyMethod, stream: EnvironmentStream, first: int, count: int, steps: int) -> Tensor:
+def _returns(
+    method: PolicyMethod, stream: EnvironmentStream, first: int, count: int, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Return the (steps + 1, T) returns of judged trajectories, and the (T,) or (0,) of those learned from."""
     tasks = stream.draw(first, count)
     judged = (tasks.judge(policy, step) for step, policy in enumerate(method.adapt(tasks, steps)))
-    return torch.stack([trajectories.returns.double().mean(-1).cpu() for trajectories in judged])
+    returns = torch.stack([trajectories.returns.double().mean(-1).cpu() for trajectories in judged])
+    explored = tasks.meter.explored
+    return returns, torch.stack(explored).double().mean(0).cpu() if explored else returns.new_zeros(0)
 
 
 class Oracle(Policy):

@@ -35,8 +35,16 @@ def summary(record: dict[str, Any]) -> Table:
     trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
     table.add_row("meta-training", trained + numbers)
     if "environment_steps_per_second" in record:
-        table.add_row("environment", f"{record['environment_steps_per_second']:,} steps a second")
+        table.add_row("environment", _environment(record))
     return table
+
+
+def _environment(record: dict[str, Any]) -> str:
+    """Describe how fast policies act, and how much of a training that takes."""
+    text = f"{record['environment_steps_per_second']:,} steps a second"
+    if "rollout_share" not in record:  # of methods that learn nothing, and in rows of earlier versions
+        return text
+    return f"{text}; roll-outs took {record['rollout_share']:.0%} of meta-training"
 
 
 def _setting(record: dict[str, Any]) -> str:
@@ -63,10 +71,7 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
     table.add_row("by step", _curve(by_step, record.get("steps_asked")))
     if record.get(metric.floor) is not None:
         table.add_row("floor", f"{metric.text(record[metric.floor])} ({floor_text(record)}, same tasks)")
-    if record.get("oracle_return") is not None:
-        table.add_row("oracle", f"{metric.text(record['oracle_return'])} (a policy that knows the task, same tasks)")
-    if record.get("trajectories_by_step"):
-        table.add_row("trajectories", _curve([f"{count:,}" for count in record["trajectories_by_step"]], None))
+    _add_returns(table, record)
     if record.get(RIDGE_FLOOR) is not None:
         table.add_row("ridge floor", f"{metric.text(record[RIDGE_FLOOR])} ({RIDGE_IS}, same tasks)")
     for kind, queries in QUERIES.items():
@@ -88,6 +93,18 @@ def _add_figures(table: Table, record: dict[str, Any]) -> None:
         table.add_row("calibration", f"{record['coverage_90']:.1%} of the targets are in the central 90 % interval")
     if record.get("chance") is not None:
         table.add_row("chance", metric.text(record["chance"]))
+
+
+def _add_returns(table: Table, record: dict[str, Any]) -> None:
+    """Add what only reinforcement learning has."""
+    metric = metric_of(record)
+    if record.get("return_while_adapting") is not None:
+        learned = f"{metric.text(record['return_while_adapting'])} (mean return of the trajectories it learned from)"
+        table.add_row("while adapting", learned)
+    if record.get("oracle_return") is not None:
+        table.add_row("oracle", f"{metric.text(record['oracle_return'])} (a policy that knows the task, same tasks)")
+    if record.get("trajectories_by_step"):
+        table.add_row("trajectories", _curve([f"{count:,}" for count in record["trajectories_by_step"]], None))
 
 
 def _add_warnings(table: Table, record: dict[str, Any]) -> None:

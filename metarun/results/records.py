@@ -28,7 +28,7 @@ _MAX_ROWS = 10**8  # of a tasks.parquet, which takes gigabytes
 TIMINGS = frozenset(
     {
         *("train_seconds", "test_seconds", "tasks_per_second", "adapt_ms", "adapt_cpu_ms", "load", "peak_memory_mb"),
-        *("seconds", "environment_steps_per_second"),
+        *("seconds", "environment_steps_per_second", "rollout_share"),
     }
 )
 CIRCUMSTANCES = frozenset({"overrides", "device", "version", "commit", "looks", "figures_seen", "steps_asked"})

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from metarun.data.environments.family import EnvironmentFamily
-from metarun.errors import UserError
+from metarun.errors import UserError, describe_exception
 from metarun.rl.policy import Policy
 from metarun.rl.trajectories import Trajectories
+from metarun.tasks.families import is_builtin
 from metarun.tasks.rng import split_key, uniform
 
 
@@ -26,20 +27,20 @@ def roll_out(
         numbers: (K,) int64 of the trajectories in each task; each has random numbers of its own.
 
     Raises:
-        UserError: the environment returns something of another shape, or a number that is not finite.
+        UserError: the environment fails, or returns something of another shape, or a number that is not finite.
     """
     each = split_key(keys[:, None], numbers)  # (T, K)
     horizon, (tasks, count) = family.horizon, each.shape
     noise = policy.noise(_uniform(each, 0, horizon, family.actions.uniforms)).to(parameters.dtype)
     of_steps = _uniform(each, 1, horizon, family.uniforms_per_step)
-    state, observation = family.reset(parameters, _uniform(each, 2, 1, family.uniforms_per_reset)[0])
+    state, observation = _call(family, "reset", parameters, _uniform(each, 2, 1, family.uniforms_per_reset)[0])
     _check(family, "reset", "observations", observation, (tasks, count, *family.shape))
     policy.start(tasks, count)
     alive = parameters.new_ones(tasks, count)
     rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for step in range(horizon):
         action = policy.act(observation, noise[step])
-        state, following, reward, done = family.step(parameters, state, action, of_steps[step])
+        state, following, reward, done = _call(family, "step", parameters, state, action, of_steps[step])
         if step == 0:
             _check(family, "step", "observations", following, (tasks, count, *family.shape))
             _check(family, "step", "rewards", reward, (tasks, count))
@@ -52,6 +53,18 @@ def roll_out(
     found = Trajectories(observations, actions, rewards, taken)
     _check_finite(family, found)
     return found
+
+
+def _call(family: EnvironmentFamily, function: str, *arguments: Any) -> Any:
+    """Call a function of a family; raise a UserError if it is a user's and fails."""
+    try:
+        return getattr(family, function)(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        if is_builtin(family):
+            raise
+        raise UserError(describe_exception(f"{type(family).__name__}.{function}() failed", error)) from error
 
 
 def _uniform(keys: Tensor, use: int, steps: int, numbers: int) -> Tensor:

@@ -13,7 +13,7 @@ from metarun.data.contents import log_contents
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.plane import paths_in_plane
-from metarun.evaluation.returns import evaluate_returns, oracle_returns, tasks_at_once
+from metarun.evaluation.returns import EXPLORED, evaluate_returns, oracle_returns, tasks_at_once
 from metarun.evaluation.timing import fastest_ms
 from metarun.loggers.terminal import Screen
 from metarun.results.metrics import RETURN
@@ -131,6 +131,7 @@ def _figures(found: Evaluation, floor_found: Evaluation) -> Record:
         RETURN.ci95: half,
         RETURN.by_step: by_step,
         RETURN.floor: float(floor.mean()) if len(floor) else None,
+        EXPLORED: float(found.final[EXPLORED][finite].mean()) if len(found.final[EXPLORED]) else None,
     }
 
 

@@ -51,7 +51,7 @@ TRAINED_KEYS = (
     *("algo", "data", "backbone", "way", "shot", "query", *TASK_KEYS, "seed"),
     *("train_way", "train_shot", "train_query", *(f"train_{key}" for key in TASK_KEYS)),
     *(metric.val for metric in METRICS),
-    *("best_iteration", "iterations", "train_seconds", "norm", "order", "parameters"),
+    *("best_iteration", "iterations", "train_seconds", "rollout_share", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
     *("example_shape", "example_mean", "example_sd", "overrides", "train_labels"),
 )
@@ -83,6 +83,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "best_iteration": progress.best_iteration,
         "iterations": progress.iteration,
         "train_seconds": round(progress.seconds, 3),
+        **({"rollout_share": round(progress.rollout_seconds / took, 3)} if (took := progress.step_seconds) else {}),
         "norm": config["backbone"].get("norm"),
         "order": parts.method.order,
         "parameters": sum(parameter.numel() for parameter in parts.method.parameters()),

@@ -50,6 +50,8 @@ class Progress:
     best_value: float | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     at_once: int | None = None  # tasks that fit in memory at once; None: the whole meta-batch
+    step_seconds: float = 0.0  # of steps that a method takes itself, and of the roll-outs in them
+    rollout_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         counts = (self.iteration, self.validated_at, self.best_iteration, self.at_once or 1)
@@ -265,9 +267,13 @@ class Training:
         assert isinstance(self.train, EnvironmentStream)
         progress, batch = self.progress, self.schedule.meta_batch
         torch.manual_seed(root_key("step", self.seed, progress.iteration))
+        started = time.perf_counter()
         with self.state_lock:
-            loss = method.outer_step(self.train.draw(progress.iteration * batch, batch), self.optimizer)
+            tasks = self.train.draw(progress.iteration * batch, batch)
+            loss = method.outer_step(tasks, self.optimizer)
             progress.iteration += 1
+            progress.step_seconds += time.perf_counter() - started
+            progress.rollout_seconds += tasks.meter.seconds
             self._loss_sum += loss
             self._before = {}
 

@@ -28,6 +28,8 @@ SMALL = ["train.validate_every=4", "train.validate_tasks=6", "test.tasks=12", "t
 CONV4 = ["backbone.filters=8", "train.iterations=32", *SMALL]
 SINUSOID = ["data=sinusoid", "task=10points", "backbone=mlp", "train.iterations=60", *SMALL[:-1]]
 STEPWISE = ["train.lr_decay=0.5", "train.lr_decay_every=7"]
+ACTING = ["data=navigation2d", "data.horizon=20", "task.shot=5", "task.query=5", "train.meta_batch=5"]
+ACTING += ["train.iterations=24", *SMALL[:-1], "backbone.hidden=[8]"]
 NOISY = ["backbone=module", "backbone.module._target_=noisy.network"]
 NOISY_NETWORK = """
 from torch import nn
@@ -48,6 +50,7 @@ CASES = {
     "anil in bfloat16": ["algo=anil", "precision=bf16", "algo.inner_steps=2", *CONV4],
     "a network that draws random numbers": ["algo=protonet", *NOISY, "train.iterations=32", *SMALL],
     "baseline": ["algo=baseline", *CONV4],
+    "promp": ["algo=promp", *ACTING],
     "metasgd": ["algo=metasgd", "algo.inner_steps=2", "train.clip_grad=1", *CONV4],
 }
 
@@ -96,8 +99,13 @@ def kill_and_resume(words: list[str], place: Path, within: float, max_kills: int
 
 
 @pytest.mark.slow
-def test_a_few_kills_change_no_number(folder, instants):
-    words = ["train", "algo=maml", *SINUSOID]
+@pytest.mark.parametrize(
+    "words",
+    [["algo=maml", *SINUSOID], *([f"algo={algo}", *ACTING] for algo in ("maml_rl", "promp", "rl2"))],
+    ids=lambda words: words[0],
+)
+def test_a_few_kills_change_no_number(folder, instants, words):
+    words = ["train", *words]
     alone, seconds = undisturbed(words, folder / "undisturbed")
     place = folder / "killed"
     place.mkdir()

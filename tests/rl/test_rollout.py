@@ -44,6 +44,25 @@ def test_trajectories_do_not_depend_on_the_other_tasks_or_on_how_many_trajectori
     torch.testing.assert_close(more.explore(policy, 0).rewards[0, :3], expected)
 
 
+def test_one_after_the_other_trajectories_have_the_random_numbers_that_they_have_together():
+    policy, tasks = NetworkPolicy(network()), stream().draw(0, 2)
+    together = tasks.explore(policy, 1)
+    alone = [tasks.explore_once(policy, 1, number) for number in range(3)]
+    torch.testing.assert_close(torch.cat([each.actions for each in alone], 1), together.actions)
+    first, second, third = tasks.explore_once(policy, 1, 0, trials=3).actions.unbind(1)
+    torch.testing.assert_close(first, together.actions[:, 0])
+    assert len({float(each[0, 0, 0]) for each in (*together.actions.unbind(1), second, third)}) == 5
+
+
+def test_the_meter_counts_what_a_policy_learned_from():
+    tasks = stream().draw(0, 2)
+    explored = tasks.explore(Still(), 0)
+    tasks.judge(Still(), 0)
+    (found,) = tasks.meter.explored
+    assert found.equal(explored.returns.mean(1))
+    assert tasks.meter.seconds > 0
+
+
 def test_each_step_and_each_use_has_other_random_numbers():
     policy, tasks = NetworkPolicy(network()), stream().draw(0, 1)
     seen = [tasks.explore(policy, 0), tasks.explore(policy, 1), tasks.judge(policy, 0), tasks.judge(policy, 1)]
@@ -79,6 +98,8 @@ class Broken(Navigation2D):
     def step(self, parameters, state, action, uniform):
         state, observation, reward, done = super().step(parameters, state, action, uniform)
         self.steps += 1
+        if self.wrong == "failure" and self.steps == 2:
+            raise RuntimeError("the motor is hot")
         if self.wrong == "reward" and self.steps == 4:
             reward = reward / 0
         if self.wrong == "observation" and self.steps == 4:
@@ -91,6 +112,7 @@ class Broken(Navigation2D):
     [
         ("reward", r"Broken\.step\(\) returns a reward that is not finite \(task 0, trajectory 0, step 3 of 5\)"),
         ("observation", r"Broken\.step\(\) returns an? observation that is not finite \(task 0, trajectory 0, step 4"),
+        ("failure", r"Broken\.step\(\) failed \(RuntimeError: the motor is hot\)"),
         ("shape", r"Broken\.step\(\) returns rewards of shape \(2, 3, 1\) but it must be \(2, 3\)"),
     ],
 )
