@@ -14,6 +14,8 @@ from PIL import Image
 
 from metarun.reporting.significance import one_over_seeds
 from metarun.results.example_tasks import ExampleTask, save
+from metarun.results.plane_paths import PlanePaths
+from metarun.results.plane_paths import save as save_paths
 from metarun.results.statistics import mean_and_ci95
 from metarun.system.atomic_write import write_json, write_parquet
 from tests.cli.test_compare import record
@@ -404,3 +406,17 @@ def test_tasks_are_drawn_with_the_predictions_of_their_queries(draw, regression)
         assert written[: len(written) // 2] == ["support", "queries", "A", "✓ 90", "✗ B 51", "B", "✓ 100", "✓ 20"]
     setting = "1 support point" if regression else "5-way 1-shot"
     assert f"maml on glyphs, {setting}: the first meta-test tasks" in texts(figure)
+
+
+def test_trajectories_are_drawn_with_a_panel_for_each_policy(draw):
+    positions = np.zeros((3, 5, 10, 2), np.float32)
+    positions[:, :, 4:] = np.nan  # after the end
+    positions[2] += 1000  # a policy that went astray, which is cut off
+    run = made("0000000a", **{"return": -5.0, "return_ci95": 0.1}, config={})
+    assert draw("tasks", "results/runs/0000000a", runs=[run])[0] == 2
+    save_paths(Path("results/runs/0000000a/paths.npz"), [PlanePaths(np.array([0.3, -0.2], np.float32), positions)] * 2)
+    code, _, stderr, figure = draw("tasks", "results/runs/0000000a")
+    assert (code, stderr) == (0, "")
+    assert [axes.get_title("left") for axes in figure.axes] == ["before", "after 1 step", "after 2 steps", "", "", ""]
+    assert figure.axes[0].get_xlim() == pytest.approx((-1.08, 1.08))
+    assert "the goal, which the policy does not see" in texts(figure)

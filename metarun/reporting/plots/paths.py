@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from metarun.reporting.plots.style import GREY, LINE, SMALL, wrapped, write_notes
 from metarun.results.plane_paths import PlanePaths
 
-WIDTH = 6.8  # inches, two columns of a paper
+PANEL = 1.7  # inches; four are two columns of a paper
 GAP, MARGIN = 0.08, 0.05
 ACTED, GOAL = "#0072B2", "#D55E00"  # of Okabe and Ito's colours
 NOTE = "● the goal, which the policy does not see; lines: some trajectories from the origin."
@@ -21,11 +21,12 @@ def draw_paths(tasks: Sequence[PlanePaths], notes: Sequence[str], width: float |
     Args:
         tasks: with as many panels each.
         notes: lines at the foot, wrapped if they are too long.
-        width: of the figure in inches; None: `WIDTH`.
+        width: of the figure in inches; None: by the number of panels.
     """
-    width = width or WIDTH
+    panels = len(tasks[0].positions)
+    width = width or PANEL * panels
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
-    foot, head, panels = LINE * len(lines) + 0.1, LINE + MARGIN, len(tasks[0].positions)
+    foot, head = LINE * len(lines) + 0.1, LINE + MARGIN
     side = (width - 2 * MARGIN - GAP * (panels - 1)) / panels
     height = head + len(tasks) * side + GAP * (len(tasks) - 1) + foot
     goals = 1.2 * max(float(np.abs(task.goal).max()) for task in tasks)
@@ -38,6 +39,8 @@ def draw_paths(tasks: Sequence[PlanePaths], notes: Sequence[str], width: float |
             box = (left / width, 1 - (top + side) / height, side / width, side / height)
             axes = figure.add_axes(box)
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+            axes.spines[:].set_visible(True)
+            axes.spines[:].set_color(GREY)
             if row == 0:
                 title = "before" if step == 0 else f"after {step} step{'s' if step > 1 else ''}"
                 axes.set_title(title, size=SMALL, color=GREY, loc="left", pad=3)
