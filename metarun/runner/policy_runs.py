@@ -41,6 +41,12 @@ def make_policy_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
     train, test, seed = parts.config["train"], parts.config["test"], parts.config["seed"]
     check_settings(parts)
+    if train.get("clip_grad") is not None:
+        raise UserError(
+            f"train.clip_grad={train['clip_grad']}{set_by('train.clip_grad')} but {type(parts.method).__name__} takes "
+            "outer steps of its own, which are not clipped",
+            "omit `train.clip_grad`.",
+        )
     train_stream = parts.environments("train", parts.train_shape, seed)
     val_stream = parts.environments("val", parts.test_shape, test["seed"])
     log_contents(parts.source.data)

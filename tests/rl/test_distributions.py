@@ -22,6 +22,7 @@ def test_probabilities_divergences_and_curvature_are_torchs(kind):
     own, theirs = of_torch(kind, parameters), of_torch(kind, other)
     actions = own.sample()
     torch.testing.assert_close(kind().log_prob(parameters, actions), own.log_prob(actions))
+    torch.testing.assert_close(kind().entropy(parameters), own.entropy())
     torch.testing.assert_close(kind().kl(parameters, other), distributions.kl_divergence(own, theirs))
     hessian = torch.autograd.functional.hessian(lambda moved: kind().kl(parameters[0], moved), parameters[0])
     torch.testing.assert_close(kind().fisher_product(parameters[0], vector[0]), hessian @ vector[0])
