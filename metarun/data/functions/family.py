@@ -1,9 +1,12 @@
 """Families of functions: their interface, and the ranges that the built-in ones draw from."""
 
 import copy
+import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Protocol, Self
 
 from metarun.data.examples import Split
 from metarun.errors import UserError
@@ -51,11 +54,68 @@ class FunctionFamily(Protocol):
         """Return (tasks, points, outputs) values at x (tasks, points, inputs), for parameters (tasks, 1, count)."""
 
 
-class _HasTestRanges(Protocol):
-    test_ranges: Mapping[str, Range]  # of meta-test, by the attribute that they replace
+class Formula(ABC):
+    """A built-in family, which is its own data source: there is nothing to find or build.
+
+    Attributes:
+        test_ranges: those of meta-test, by the attribute that they replace.
+        support_noise: see `FunctionFamily`.
+    """
+
+    licence = "none needed: a formula"
+    # Of the class unless set: attributes are in the hash of a user's subclass, which must not change.
+    support_noise = 0.0
+    test_ranges: Mapping[str, Range] = MappingProxyType({})
+
+    @property
+    @abstractmethod
+    def _formula(self) -> str:
+        """What the hash depends on besides the ranges."""
+
+    @property
+    @abstractmethod
+    def _ranges(self) -> Mapping[str, Range]:
+        """That it draws from, by the attributes that hold them."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the formula and its ranges."""
+        parts = [self._formula, *(f"{knob} {bounds}" for knob, bounds in self._ranges.items())]
+        parts += [f"test {knob} {bounds}" for knob, bounds in self.test_ranges.items()]
+        parts += [f"noise {self.support_noise}"] if self.support_noise else []
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    def load(self) -> Self:
+        """Return itself."""
+        return self
+
+    def where(self) -> str:
+        """Say where it would come from: nowhere."""
+        return "built in (a formula)"
+
+    def check(self) -> str:
+        """Say what is drawn: "x -5 to 5, slope -3 to 3; meta-test: x 5 to 10; noise 0.1 on support targets"."""
+        parts = [_listed(self._ranges)]
+        parts += [f"meta-test: {_listed(self.test_ranges)}"] if self.test_ranges else []
+        parts += [f"noise {self.support_noise:g} on support targets"] if self.support_noise else []
+        return "; ".join(parts)
+
+    def for_split(self, split: Split) -> Self:
+        """Return the family that a split draws from: for meta-test, one with the ranges in `test_ranges`.
+
+        It has no `test_ranges` itself, so that equal tasks have equal hashes, however they were asked for.
+        """
+        if not self.test_ranges:
+            return self
+        changed = copy.copy(self)
+        changed.test_ranges = {}
+        for name, bounds in self.test_ranges.items() if split == "test" else ():
+            setattr(changed, name, bounds)
+        return changed
 
 
-Family = TypeVar("Family", bound=_HasTestRanges)
+def _listed(ranges: Mapping[str, Range]) -> str:
+    return ", ".join(f"{knob} {low:g} to {high:g}" for knob, (low, high) in ranges.items())
 
 
 def number_range(knob: str, bounds: Sequence[float]) -> Range:
@@ -101,36 +161,3 @@ def within(bounds: Range, uniform: Any) -> Any:
     """Turn numbers in [0, 1) into numbers in a range, of the same shape."""
     low, high = bounds
     return low + (high - low) * uniform
-
-
-def with_ranges_of(split: Split, family: Family) -> Family:
-    """Return the family that a split draws from: for meta-test, one with the ranges in `family.test_ranges`.
-
-    It has no `test_ranges` itself, so that equal tasks have equal hashes, however they were asked for.
-    """
-    if not family.test_ranges:
-        return family
-    changed = copy.copy(family)
-    changed.test_ranges = {}
-    for name, bounds in family.test_ranges.items() if split == "test" else ():
-        setattr(changed, name, bounds)
-    return changed
-
-
-def describe_ranges(ranges: Mapping[str, Range], test_ranges: Mapping[str, Range], noise: float) -> str:
-    """Return "x -5 to 5, slope -3 to 3; meta-test: x 5 to 10; noise 0.1"."""
-
-    def listed(some: Mapping[str, Range]) -> str:
-        return ", ".join(f"{knob} {low:g} to {high:g}" for knob, (low, high) in some.items())
-
-    parts = [listed(ranges)]
-    parts += [f"meta-test: {listed(test_ranges)}"] if test_ranges else []
-    parts += [f"noise {noise:g} on support targets"] if noise else []
-    return "; ".join(parts)
-
-
-def definition_of(formula: str, ranges: Mapping[str, Range], test_ranges: Mapping[str, Range], noise: float) -> str:
-    """Return the text that a family's hash is made of."""
-    parts = [formula, *(f"{knob} {bounds}" for knob, bounds in ranges.items())]
-    parts += [f"test {knob} {bounds}" for knob, bounds in test_ranges.items()]
-    return "|".join([*parts, *([f"noise {noise}"] if noise else [])])

@@ -1,20 +1,16 @@
 """Draws from Gaussian processes with an RBF kernel."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
-from metarun.data.examples import Split
 from metarun.data.functions.family import (
+    Formula,
     Range,
-    definition_of,
-    describe_ranges,
     noise_deviation,
     number_range,
     positive_count,
     ranges_of_test,
     scale_range,
-    with_ranges_of,
     within,
 )
 from metarun.errors import counted
@@ -22,7 +18,7 @@ from metarun.errors import counted
 JITTER = 1e-8  # added to the variance, of which it is a share: nearby points would make the matrix singular
 
 
-class GaussianProcess:
+class GaussianProcess(Formula):
     """Draws from Gaussian processes of mean zero: every task is one function, with a lengthscale of its own.
 
     Rasmussen, Williams, "Gaussian Processes for Machine Learning", 2006, equation 2.31 and appendix A.2
@@ -47,7 +43,6 @@ class GaussianProcess:
 
     name = "gp"
     summary = "draws from Gaussian processes (RBF kernel): regression, a new function in every task"
-    licence = "none needed: a formula"
     parameter_count = 2
 
     def __init__(
@@ -75,32 +70,16 @@ class GaussianProcess:
         }
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of the formula and its ranges."""
-        formula = f"RBF Gaussian process, jitter {JITTER}, {self.shape[0]} inputs, {self.output_count} outputs"
-        definition = definition_of(formula, self._ranges, self.test_ranges, self.support_noise)
-        return hashlib.sha256(definition.encode()).hexdigest()
+    def _formula(self) -> str:
+        return f"RBF Gaussian process, jitter {JITTER}, {self.shape[0]} inputs, {self.output_count} outputs"
 
     @property
     def _ranges(self) -> dict[str, Range]:
         return {"lengthscale": self.lengthscale, "amplitude": self.amplitude, "x": self.x}
 
-    def load(self) -> Self:
-        """Return itself: there is nothing to find or build."""
-        return self
-
-    def where(self) -> str:
-        """Where it would come from: nowhere, it is a formula."""
-        return "built in (a formula)"
-
     def check(self) -> str:
-        """Say what is drawn; there is no content that could be damaged."""
-        sizes = f"{counted(self.shape[0], 'input')}, {counted(self.output_count, 'output')}"
-        return f"{sizes}; {describe_ranges(self._ranges, self.test_ranges, self.support_noise)}"
-
-    def for_split(self, split: Split) -> Self:
-        """Return the family that a split draws from, see `FunctionFamily`."""
-        return with_ranges_of(split, self)
+        """See `Formula`."""
+        return f"{counted(self.shape[0], 'input')}, {counted(self.output_count, 'output')}; {super().check()}"
 
     def parameters(self, uniform: Any) -> Any:
         """Turn (..., 2) numbers in [0, 1) into lengthscale and amplitude, (..., 2)."""

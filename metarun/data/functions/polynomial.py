@@ -1,21 +1,18 @@
 """Polynomials with random coefficients; of degree 1, linear functions."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
-from typing import Any, Self
+from typing import Any
 
-from metarun.data.examples import Split
 from metarun.data.functions.family import (
     MAX_NUMBERS,
-    definition_of,
-    describe_ranges,
+    Formula,
+    Range,
     noise_deviation,
     number_range,
     positive_count,
     ranges_of_test,
-    with_ranges_of,
     within,
 )
 from metarun.errors import UserError, counted
@@ -23,7 +20,7 @@ from metarun.errors import UserError, counted
 MAX_DEGREE = 20  # far above, powers overflow
 
 
-class Polynomial:
+class Polynomial(Formula):
     """Polynomials of one or several inputs: every task has coefficients of its own, drawn uniformly.
 
     An output is the sum of a coefficient times each monomial up to the degree: for inputs a and b and degree 2, of
@@ -43,8 +40,6 @@ class Polynomial:
         UserError: a range that is no two numbers, low below high; a count below 1, a negative noise, or more than
             10,000 coefficients.
     """
-
-    licence = "none needed: a formula"
 
     def __init__(
         self,
@@ -78,30 +73,16 @@ class Polynomial:
         self._monomials = [each for some in of_degree for each in some]  # the inputs to multiply: (), (0,), (0, 0)
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of the formula and its ranges."""
-        formula = f"polynomial of degree {self.degree}, {self.shape[0]} inputs, {self.output_count} outputs"
-        ranges = {"coefficients": self.coefficients, "x": self.x}
-        definition = definition_of(formula, ranges, self.test_ranges, self.support_noise)
-        return hashlib.sha256(definition.encode()).hexdigest()
+    def _formula(self) -> str:
+        return f"polynomial of degree {self.degree}, {self.shape[0]} inputs, {self.output_count} outputs"
 
-    def load(self) -> Self:
-        """Return itself: there is nothing to find or build."""
-        return self
-
-    def where(self) -> str:
-        """Where it would come from: nowhere, it is a formula."""
-        return "built in (a formula)"
+    @property
+    def _ranges(self) -> dict[str, Range]:
+        return {"coefficients": self.coefficients, "x": self.x}
 
     def check(self) -> str:
-        """Say what is drawn; there is no content that could be damaged."""
-        sizes = f"{counted(self.shape[0], 'input')}, {counted(self.output_count, 'output')}"
-        ranges = {"coefficients": self.coefficients, "x": self.x}
-        return f"{sizes}; {describe_ranges(ranges, self.test_ranges, self.support_noise)}"
-
-    def for_split(self, split: Split) -> Self:
-        """Return the family that a split draws from, see `FunctionFamily`."""
-        return with_ranges_of(split, self)
+        """See `Formula`."""
+        return f"{counted(self.shape[0], 'input')}, {counted(self.output_count, 'output')}; {super().check()}"
 
     def parameters(self, uniform: Any) -> Any:
         """Turn numbers in [0, 1) into coefficients, of the same shape: all those of an output, then of the next."""

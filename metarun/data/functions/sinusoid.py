@@ -1,25 +1,20 @@
 """The sine waves of MAML's regression experiment."""
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
-from metarun.data.examples import Split
 from metarun.data.functions.family import (
+    Formula,
     Range,
-    definition_of,
-    describe_ranges,
     noise_deviation,
     number_range,
     ranges_of_test,
-    with_ranges_of,
     within,
 )
 
 
-class Sinusoid:
+class Sinusoid(Formula):
     """Sine waves of random amplitude and phase: every task is one wave, to be regressed from a few of its points.
 
     Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", 2017, section 5.1
@@ -41,12 +36,9 @@ class Sinusoid:
 
     name = "sinusoid"
     summary = "sine waves of random amplitude and phase: regression, a new wave in every task"
-    licence = "none needed: a formula"
     shape = (1,)
     parameter_count = 2
-    # Of the class unless set: attributes are in the hash of a user's subclass, which must not change.
-    support_noise = 0.0
-    test_ranges: Mapping[str, Range] = MappingProxyType({})
+    _formula = "amplitude * sin(x - phase)"
 
     def __init__(
         self,
@@ -61,7 +53,7 @@ class Sinusoid:
         self.amplitude = number_range("amplitude", amplitude)
         self.phase = number_range("phase", phase)
         self.x = number_range("x", x)
-        if noise_deviation(noise):
+        if noise_deviation(noise):  # else the class has it, see `Formula`
             self.support_noise = float(noise)
         of_test = {"amplitude": test_amplitude, "phase": test_phase, "x": test_x}
         if found := ranges_of_test(number_range, of_test):
@@ -70,29 +62,6 @@ class Sinusoid:
     @property
     def _ranges(self) -> dict[str, Range]:
         return {"amplitude": self.amplitude, "phase": self.phase, "x": self.x}
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the formula and its ranges."""
-        formula = "amplitude * sin(x - phase)"
-        definition = definition_of(formula, self._ranges, self.test_ranges, self.support_noise)
-        return hashlib.sha256(definition.encode()).hexdigest()
-
-    def load(self) -> Self:
-        """Return itself: there is nothing to find or build."""
-        return self
-
-    def where(self) -> str:
-        """Where it would come from: nowhere, it is a formula."""
-        return "built in (a formula)"
-
-    def check(self) -> str:
-        """Say what is drawn; there is no content that could be damaged."""
-        return describe_ranges(self._ranges, self.test_ranges, self.support_noise)
-
-    def for_split(self, split: Split) -> Self:
-        """Return the family that a split draws from, see `FunctionFamily`."""
-        return with_ranges_of(split, self)
 
     # `Any` below is a torch tensor, or whatever else has arithmetic, `...` indexing and `.sin()`: nothing in data/
     # imports torch, and the random numbers belong to the task stream.
