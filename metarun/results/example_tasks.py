@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.results.array_file import reading_arrays, write_arrays
+from metarun.results.array_file import reading_arrays
 from metarun.results.record_schema import LARGEST
+from metarun.system.atomic_write import write_npz
 
 TASKS = 3
 WAYS = 5
@@ -115,7 +116,7 @@ def _as_pictures(x: NDArray[Any], low: float, high: float, most: int) -> NDArray
 
 def save(path: Path, tasks: Sequence[ExampleTask]) -> None:
     """Write the tasks."""
-    write_arrays(
+    write_npz(
         path,
         {
             f"{name}_{i}": array
