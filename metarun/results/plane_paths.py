@@ -1,12 +1,14 @@
 """Trajectories in the plane of a few meta-test tasks, saved for the report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.results.array_file import reading_arrays, write_arrays
+from metarun.results.array_file import reading_arrays
+from metarun.system.atomic_write import write_npz
 
 TASKS = 3
 TRAJECTORIES = 5  # of each policy
@@ -28,10 +30,10 @@ class PlanePaths:
     positions: NDArray[np.float32]
 
 
-def save(path: Path, tasks: list[PlanePaths]) -> None:
+def save(path: Path, tasks: Sequence[PlanePaths]) -> None:
     """Write the tasks."""
     goals, positions = np.stack([task.goal for task in tasks]), np.stack([task.positions for task in tasks])
-    write_arrays(path, {"goals": goals.astype(np.float32), "positions": positions.astype(np.float32)})
+    write_npz(path, {"goals": goals.astype(np.float32), "positions": positions.astype(np.float32)})
 
 
 def load(path: Path) -> list[PlanePaths]:

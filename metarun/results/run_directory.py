@@ -48,20 +48,8 @@ class RunDirectory:
         self.test_uses = path / "looks.jsonl"
         self.log = path / "run.log"
         self.checksums = path / checksums.NAME
-
-    @property
-    def recorded(self) -> tuple[Path, ...]:
-        """The files whose checksums are stored, except `result.json`."""
-        return (
-            self.config,
-            self.environment,
-            self.curve,
-            self.tasks,
-            self.classes,
-            self.examples,
-            self.paths,
-            self.inputs,
-        )
+        self._measured = (self.curve, self.tasks, self.classes, self.examples, self.paths, self.inputs)
+        self.recorded = (self.config, self.environment, *self._measured)  # with stored checksums, as `result.json` has
 
     @property
     def is_locked(self) -> bool:
@@ -160,33 +148,35 @@ class RunDirectory:
         write_csv(self.curve, rows, columns)
 
     def finish(
-        self, record: Record, tasks: Mapping[str, Any], examples: Sequence[ExampleTask], training: "RunDirectory"
+        self,
+        record: Record,
+        training: "RunDirectory",
+        tasks: Mapping[str, Any],
+        examples: Sequence[ExampleTask] = (),
+        classes: Record | None = None,
+        paths: Sequence[PlanePaths] = (),
     ) -> Record:
         """Write all results of a meta-test, the record last; return the record.
 
         Args:
             record: the record without the number of meta-tests.
+            training: the run whose weights were tested; it counts the meta-tests.
             tasks: the columns of `tasks.parquet`.
             examples: tasks to display, may be empty.
-            training: the run whose weights were tested; it counts the meta-tests.
+            classes: the figures of single classes, may be empty.
+            paths: trajectories in the plane, may be empty.
         """
         write_parquet(self.tasks, tasks)
         if examples:
             example_tasks.save(self.examples, examples)
+        if classes:
+            write_json(self.classes, classes)
+        if paths:
+            plane_paths.save(self.paths, paths)
         row = {**record, **record_test_use(training.test_uses, record)}
         self.write_result(row)
         self.previous.unlink(missing_ok=True)  # last.pt is enough from now on
         return row
-
-    def write_classes(self, figures: Record) -> None:
-        """Write the figures of single classes, unless there are none."""
-        if figures:
-            write_bytes(self.classes, _as_json(figures).encode())
-
-    def write_paths(self, paths: list[PlanePaths]) -> None:
-        """Write trajectories in the plane, unless there are none."""
-        if paths:
-            plane_paths.save(self.paths, paths)
 
     def write_result(self, record: Record) -> None:
         """Write the record, which ends the run, and the checksums of its files.
@@ -209,8 +199,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove the results and checkpoints, the record first."""
-        files = (self.result, self.last, self.previous, self.best, self.curve, self.tasks)
-        for path in (*files, self.classes, self.examples, self.paths, self.inputs, self.checksums):
+        for path in (self.result, self.last, self.previous, self.best, *self._measured, self.checksums):
             path.unlink(missing_ok=True)
 
 

@@ -121,8 +121,8 @@ def meta_test(
             tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
     examples = predict_examples(algorithm, stream, steps, finite, interruption.check, parts.source.display)
     record = {"id": run.id, "status": "done", **trained, **tested}
-    run.write_classes(describe_classes(found, _class_names(parts)))
-    return run.finish(record, task_columns(found, aurocs), examples, training)
+    classes = describe_classes(found, _class_names(parts))
+    return run.finish(record, training, task_columns(found, aurocs), examples, classes)
 
 
 def _class_names(parts: Parts) -> Sequence[str]:

@@ -123,8 +123,8 @@ def test_policy(
         **describe_conditions(parts),
     }
     record = {"id": run.id, "status": "done", **trained, **tested}
-    run.write_paths(paths_in_plane(parts.policy_method, stream, steps))
-    return run.finish(record, task_columns(found), [], training)
+    paths = paths_in_plane(parts.policy_method, stream, steps)
+    return run.finish(record, training, task_columns(found), paths=paths)
 
 
 def _figures(found: Evaluation, floor_found: Evaluation) -> Record:
