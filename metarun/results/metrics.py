@@ -15,38 +15,38 @@ class Metric:
     Args:
         key: of the mean in `result.json`; the other keys are derived from it.
         higher_is_better: the direction.
-        max_value: the largest possible value.
         column: in `tasks.parquet` and `curve.csv`.
-        counts_diverged: whether a task that diverged has a value, so that the mean is over all tasks.
-        scale: values are multiplied by this for display: 100 for percent.
         digits: after the decimal point.
         brief_digits: after the decimal point, in compact tables.
-        unit: follows a value in a sentence.
         prefix: distinguishes a value from other metrics in the same column.
         title: short title of an axis or column.
         axis: long title of an axis.
         floor_is: how the value of the key `floor` is computed, a template filled by `floor_text`.
         setting: template that describes a task, filled from a record.
         queries: what `test_query` counts.
+        max_value: the largest possible value.
         min_value: the smallest possible value.
+        counts_diverged: whether a task that diverged has a value, so that the mean is over all tasks.
+        scale: values are multiplied by this for display: 100 for percent.
+        unit: follows a value in a sentence.
     """
 
     key: str
     higher_is_better: bool
-    max_value: float
     column: str
-    counts_diverged: bool
-    scale: int
     digits: int
     brief_digits: int
-    unit: str
     prefix: str
     title: str
     axis: str
     floor_is: str
     setting: str
     queries: str
+    max_value: float = math.inf
     min_value: float = 0.0
+    counts_diverged: bool = False
+    scale: int = 1
+    unit: str = ""
 
     @property
     def ci95(self) -> str:
@@ -110,13 +110,9 @@ ACCURACY = Metric(
 MSE = Metric(
     key="mse",
     higher_is_better=False,
-    max_value=math.inf,
     column="loss",
-    counts_diverged=False,
-    scale=1,
     digits=4,
     brief_digits=3,
-    unit="",
     prefix="mse ",
     title="mse",
     axis="mean squared error",
@@ -127,13 +123,9 @@ MSE = Metric(
 RETURN = Metric(
     key="return",
     higher_is_better=True,
-    max_value=math.inf,
     column="return",
-    counts_diverged=False,
-    scale=1,
     digits=2,
     brief_digits=1,
-    unit="",
     prefix="return ",
     title="return",
     axis="return",
