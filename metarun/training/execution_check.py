@@ -18,6 +18,7 @@ from metarun.system.determinism import is_determinism_error
 from metarun.system.memory import is_out_of_memory
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import LOOPED, How, why_not_vectorised
+from metarun.training.gradient_check import flat_gradient
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +89,8 @@ def _looped(algorithm: Algorithm, compute: Callable[[Algorithm], Tensor]) -> Ten
 
 
 def _gradient(method: Algorithm, tasks: TaskBatch) -> Tensor:
-    learned = [weight for weight in method.parameters() if weight.requires_grad]
     loss = method.meta_loss(tasks)
-    gradients = torch.autograd.grad(loss, learned, materialize_grads=True)
-    return torch.cat([loss.detach().flatten(), *(gradient.flatten() for gradient in gradients)])
+    return torch.cat([loss.detach().flatten(), flat_gradient(method, loss)])
 
 
 def _in_float64(algorithm: Algorithm, how: How) -> Algorithm:

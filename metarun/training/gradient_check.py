@@ -98,7 +98,11 @@ def _meta_loss(method: Algorithm, tasks: TaskBatch) -> Tensor:
 
 
 def _meta_gradient(method: Algorithm, tasks: TaskBatch) -> Tensor:
-    loss = _meta_loss(method, tasks)
+    return flat_gradient(method, _meta_loss(method, tasks))
+
+
+def flat_gradient(method: Algorithm, loss: Tensor) -> Tensor:
+    """Return the gradient of a loss with respect to all that a method learns, as one vector."""
     gradients = torch.autograd.grad(loss, _learned(method), materialize_grads=True)
     return torch.cat([gradient.flatten() for gradient in gradients])
 
