@@ -91,12 +91,16 @@ class _Affine(nn.Module):
         return x * self.weight.view(per_channel) + self.bias.view(per_channel)
 
 
-class BatchStatistics(nn.Module):
-    """Batch normalisation by the statistics of the current forward pass, in meta-training and afterwards."""
+class _BeforeAffine(nn.Module):
+    """A normalisation that `affine` scales and shifts."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.affine = _Affine(channels)
+
+
+class BatchStatistics(_BeforeAffine):
+    """Batch normalisation by the statistics of the current forward pass, in meta-training and afterwards."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, ...) over all dimensions but the channels."""
@@ -110,15 +114,11 @@ class BatchStatistics(nn.Module):
         return found.to(x.dtype)
 
 
-class SupportStatistics(nn.Module):
+class SupportStatistics(_BeforeAffine):
     """Batch normalisation by the statistics of the support set, so that queries cannot see each other.
 
     `support_first` sets which examples of a forward pass are the support set.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.affine = _Affine(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, ...) over all dimensions of the support examples but the channels."""
@@ -126,7 +126,7 @@ class SupportStatistics(nn.Module):
         return normalised
 
 
-class TaskNorm(nn.Module):
+class TaskNorm(_BeforeAffine):
     """TaskNorm-I (Bronskill, Gordon, Requeima, Nowozin, Turner 2020, https://arxiv.org/abs/2003.03284, section 4).
 
     The moments of the support set are blended with those of each example. The weight of the support set depends on its
@@ -136,8 +136,7 @@ class TaskNorm(nn.Module):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.affine = _Affine(channels)
+        super().__init__(channels)
         self.slope = nn.Parameter(torch.zeros(1))
         self.offset = nn.Parameter(torch.zeros(1))
 
@@ -175,13 +174,12 @@ class LayerNorm(nn.Module):
         return found
 
 
-class ExampleStatistics(nn.Module):
+class ExampleStatistics(_BeforeAffine):
     """Normalisation of each example over groups of channels (Wu and He 2018)."""
 
     def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.groups = groups
-        self.affine = _Affine(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, ...) over each group's channels and positions."""
