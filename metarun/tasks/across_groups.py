@@ -58,11 +58,7 @@ class AcrossGroups:
     key: int
     shares: Shares | None = None
 
-    def rows(self, first: int, count: int) -> Tensor:
-        """Return (count, way, shot + query) the examples of tasks `first` to `first + count - 1`."""
-        return self.rows_of(torch.arange(first, first + count, device=self.order.device))
-
-    def rows_of(self, numbers: Tensor) -> Tensor:
+    def rows(self, numbers: Tensor) -> Tensor:
         """Return (count, way, shot + query) the examples of tasks by their numbers (count,); see `WithReplacement`."""
         keys = split_key(self.key, numbers)
         pair = self._pairs_of(keys)
@@ -88,11 +84,7 @@ class AcrossGroups:
         ]
         return torch.cat(rows, -1)
 
-    def keys(self, first: int, count: int) -> Tensor:
-        """Return (count,) what further draws for tasks `first` to `first + count - 1` can be made from."""
-        return self.keys_of(torch.arange(first, first + count, device=self.order.device))
-
-    def keys_of(self, numbers: Tensor) -> Tensor:
+    def keys(self, numbers: Tensor) -> Tensor:
         """See `Endless`; not the keys that pairs are drawn from."""
         return split_key(split_key(self.key, numbers), 6)
 

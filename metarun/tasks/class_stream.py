@@ -89,7 +89,7 @@ class ClassTaskStream:
 
         With unequal shots or queries there are as many columns as a class can have, and -1 in those beyond a class's.
         """
-        return self._sides(self._choice.rows(first, count))
+        return self._sides(self._choice.rows(self._numbers(first, count)))
 
     def draw(self, first: int, count: int) -> TaskBatch:
         """Return tasks `first` to `first + count - 1`; bytes become floats only here."""
@@ -98,7 +98,7 @@ class ClassTaskStream:
     def draw_numbers(self, numbers: Tensor) -> TaskBatch:
         """Return the tasks with some numbers (tasks,); not of disjoint tasks."""
         assert isinstance(self._choice, WithReplacement | AcrossGroups)
-        return self._batch(*self._taken(self._choice.rows_of(numbers.to(self._offsets.device))))
+        return self._batch(*self._taken(self._choice.rows(numbers.to(self._offsets.device))))
 
     def _batch(
         self, support: Inputs, query: Inputs, support_labels: Tensor, query_labels: Tensor, classes: Tensor
@@ -128,8 +128,9 @@ class ClassTaskStream:
         The classes are any others of the split, whatever group the tasks are within.
         """
         assert not isinstance(self._choice, Disjoint)
-        keys = split_key(self._choice.keys(first, count), _OTHER_CLASSES)
-        own = self.class_of(self._choice.rows(first, count).amax(-1))
+        numbers = self._numbers(first, count)
+        keys = split_key(self._choice.keys(numbers), _OTHER_CLASSES)
+        own = self.class_of(self._choice.rows(numbers).amax(-1))
         others = choose_others(keys, own, self.class_count, classes)
         class_keys = split_key(~keys[:, None], torch.arange(classes, device=keys.device))
         rows = choose(class_keys, self._offsets.diff()[others], self.shape.query)
@@ -139,7 +140,7 @@ class ClassTaskStream:
         """Return (count, queries, *shape) examples out of scope, which are of no class; not of disjoint tasks."""
         assert not isinstance(self._choice, Disjoint)
         assert self._out_of_scope is not None
-        keys = split_key(self._choice.keys(first, count), _OUT_OF_SCOPE)
+        keys = split_key(self._choice.keys(self._numbers(first, count)), _OUT_OF_SCOPE)
         rows = choose(keys, torch.full_like(keys, len(self._out_of_scope)), queries).cpu().numpy()
         return self._ready(_as_tensors(self._out_of_scope[rows], self._device))
 
@@ -177,7 +178,10 @@ class ClassTaskStream:
         return of_features
 
     def _look_up(self, first: int, count: int) -> _Stored:
-        return self._taken(self._choice.rows(first, count))
+        return self._taken(self._choice.rows(self._numbers(first, count)))
+
+    def _numbers(self, first: int, count: int) -> Tensor:
+        return torch.arange(first, first + count, device=self._offsets.device)
 
     def _taken(self, rows: Tensor) -> _Stored:
         """Return what `rows` says of some tasks: their examples, the labels, the classes."""

@@ -66,7 +66,7 @@ class EntityTaskStream:
 
     def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return which rows of the split tasks are made of: (count, shot) and (count, query)."""
-        rows = self._choice.rows(first, count)[:, 0]
+        rows = self._choice.rows(torch.arange(first, first + count))[:, 0]
         return rows[:, : self.shape.shot], rows[:, self.shape.shot :]
 
     def draw(self, first: int, count: int) -> TaskBatch:

@@ -59,10 +59,10 @@ def choose_others(keys: Tensor, classes: Tensor, population: int, count: int) ->
 class Endless(Protocol):
     """A choice of endless tasks, any of which can be asked for by its number."""
 
-    def rows_of(self, numbers: Tensor) -> Tensor:
+    def rows(self, numbers: Tensor) -> Tensor:
         """Return (count, way, shot + query) the examples of tasks by their numbers (count,)."""
 
-    def keys_of(self, numbers: Tensor) -> Tensor:
+    def keys(self, numbers: Tensor) -> Tensor:
         """Return (count,) what further draws for tasks can be made from, by their numbers (count,)."""
 
     def resized(self, shape: TaskShape) -> Self:
@@ -92,19 +92,11 @@ class WithReplacement:
     groups: ClassGroups | None = None
     shares: Shares | None = None
 
-    def rows(self, first: int, count: int) -> Tensor:
-        """Return (count, way, per_class) the examples of tasks `first` to `first + count - 1`."""
-        return self.rows_of(torch.arange(first, first + count, device=self.offsets.device))
-
-    def keys(self, first: int, count: int) -> Tensor:
-        """Return (count,) what further draws for tasks `first` to `first + count - 1` can be made from."""
-        return self.keys_of(torch.arange(first, first + count, device=self.offsets.device))
-
-    def keys_of(self, numbers: Tensor) -> Tensor:
+    def keys(self, numbers: Tensor) -> Tensor:
         """See `Endless`."""
         return split_key(self.key, numbers)
 
-    def rows_of(self, numbers: Tensor) -> Tensor:
+    def rows(self, numbers: Tensor) -> Tensor:
         """Return (count, way, per_class) the examples of tasks by their numbers (count,).
 
         With `shares`, (count, way, most + most_queries), see `Shares.choose`.
@@ -144,17 +136,13 @@ class Selected:
     choice: Endless
     numbers: Tensor
 
-    def rows(self, first: int, count: int) -> Tensor:
-        """Return (count, way, per_class) the examples of some tasks; after the last one they come again."""
-        return self.choice.rows_of(self._numbers(first, count))
+    def rows(self, numbers: Tensor) -> Tensor:
+        """See `Endless`; after the last one they come again."""
+        return self.choice.rows(self.numbers[numbers % len(self.numbers)])
 
-    def keys(self, first: int, count: int) -> Tensor:
-        """Return (count,) the keys of some tasks, see `WithReplacement`."""
-        return self.choice.keys_of(self._numbers(first, count))
-
-    def _numbers(self, first: int, count: int) -> Tensor:
-        places = torch.arange(first, first + count, device=self.numbers.device)
-        return self.numbers[places % len(self.numbers)]
+    def keys(self, numbers: Tensor) -> Tensor:
+        """See `Endless`."""
+        return self.choice.keys(self.numbers[numbers % len(self.numbers)])
 
     def on(self, device: torch.device) -> Self:
         """Return the same choice made on a device."""
@@ -210,9 +198,9 @@ class Disjoint:
         order = random_bits(torch.tensor(root_key(key, "order")), len(together)).argsort(stable=True)
         return cls(together[order])
 
-    def rows(self, first: int, count: int) -> Tensor:
-        """Return (count, way, per_class) the examples of some tasks; after the last one they come again."""
-        return self.table[torch.arange(first, first + count, device=self.table.device) % len(self.table)]
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Return (count, way, per_class) the examples of tasks by their numbers; after the last one they come again."""
+        return self.table[numbers % len(self.table)]
 
     def on(self, device: torch.device) -> Self:
         """Return the same choice on a device."""
@@ -246,16 +234,15 @@ class InOrder:
         order = choose(torch.tensor(root_key(key, "entities")), torch.tensor(count), count)
         return cls(offsets, shot, query, key, order)
 
-    def rows(self, first: int, count: int) -> Tensor:
-        """Return (count, 1, shot + query) the rows of tasks `first` to `first + count - 1`."""
-        sizes, numbers = self.offsets.diff(), torch.arange(first, first + count)
-        keys = split_key(self.key, numbers)
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Return (count, 1, shot + query) the rows of tasks by their numbers (count,)."""
+        sizes, keys = self.offsets.diff(), split_key(self.key, numbers)
         if self.entities is None:
             entities = choose(keys, torch.full_like(keys, len(sizes)), 1)[:, 0]
         else:
             entities = self.entities[numbers % len(self.entities)]
         later = self.shot + choose(~keys, sizes[entities] - self.shot, self.query)
-        within = torch.cat([torch.arange(self.shot).expand(count, -1), later], 1)
+        within = torch.cat([torch.arange(self.shot).expand(len(numbers), -1), later], 1)
         return (self.offsets[entities][:, None] + within)[:, None]
 
 
