@@ -118,62 +118,61 @@ def _kind(inputs: Mapping[str, InputSpec]) -> str | None:
     return VECTORS if len(spec.shape) == 1 and spec.kind == "floats" else None
 
 
-def _crop(key: str, value: object) -> Crop:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 < value < _MAX_PADDING:
-        raise UserError(f"{key}={value} must be a number of pixels, such as 8, or a share of the side, such as 0.1.")
-    return Crop(value)
+def _number(
+    make: Callable[[float], Augmentation], fits: Callable[[float], bool], what: str
+) -> Callable[[str, object], Augmentation]:
+    """Return what makes a change from the value of its key, one number; others than those that fit are refused."""
+
+    def checked(key: str, value: object) -> Augmentation:
+        if isinstance(value, float | int) and not isinstance(value, bool) and fits(value):
+            return make(value)
+        raise UserError(f"{key}={value} must be {what}.")
+
+    return checked
 
 
-def _resized_crop(key: str, value: object) -> ResizedCrop:
-    match value:
-        case [float() | int() as least, float() | int() as most] if 0 < least <= most <= 1:
-            return ResizedCrop(float(least), float(most))
-    raise UserError(f"{key}={value} must be the smallest and the largest part of the area, such as [0.08,1].")
+def _pair(
+    make: Callable[[Any, float], Augmentation], fits: Callable[[float, float], bool], what: str
+) -> Callable[[str, object], Augmentation]:
+    """Return the same of a change with two numbers."""
 
-
-def _affine(key: str, value: object) -> Affine:
-    match value:
-        case [float() | int() as degrees, float() | int() as stretch] if 0 <= degrees <= 180 and 0 <= stretch < 1:
-            return Affine(float(degrees), float(stretch))
-    raise UserError(f"{key}={value} must be the largest angle in degrees and the stretch below 1, such as [20,0.3].")
-
-
-def _dropout(key: str, value: object) -> Dropout:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value < 1:
-        raise UserError(f"{key}={value} must be a probability from 0 to below 1, such as 0.1.")
-    return Dropout(float(value))
-
-
-def _jitter(key: str, value: object) -> Jitter:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UserError(f"{key}={value} must be a strength from 0 to 1, such as 0.4.")
-    return Jitter(float(value))
-
-
-def _flip(key: str, value: object) -> Flip:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UserError(f"{key}={value} must be a probability from 0 to 1, such as 0.5.")
-    return Flip(float(value))
-
-
-def _masks(dim: int) -> Callable[[str, object], Masks]:
-    def make(key: str, value: object) -> Masks:
+    def checked(key: str, value: object) -> Augmentation:
         match value:
-            case [int() as count, float() | int() as share] if 1 <= count <= _MAX_MASKS and 0 < share <= 1:
-                return Masks(dim, count, float(share))
-        raise UserError(f"{key}={value} must be how many masks and the largest share that one hides, such as [2,0.2].")
+            case [float() | int() as one, float() | int() as other] if fits(one, other):
+                return make(one, float(other))
+        raise UserError(f"{key}={value} must be {what}.")
 
-    return make
+    return checked
+
+
+def _masks(dim: int) -> Callable[[str, object], Augmentation]:
+    return _pair(
+        lambda count, share: Masks(dim, count, share),
+        lambda count, share: isinstance(count, int) and 1 <= count <= _MAX_MASKS and 0 < share <= 1,
+        "how many masks and the largest share that one hides, such as [2,0.2]",
+    )
 
 
 # In the order in which they are made, which for photographs is that of RFS and MetaOptNet.
 CHANGES: Mapping[str, Callable[[str, object], Augmentation]] = {
-    "affine": _affine,
-    "crop": _crop,
-    "resized_crop": _resized_crop,
-    "jitter": _jitter,
-    "flip": _flip,
+    "affine": _pair(
+        lambda degrees, stretch: Affine(float(degrees), stretch),
+        lambda degrees, stretch: 0 <= degrees <= 180 and 0 <= stretch < 1,
+        "the largest angle in degrees and the stretch below 1, such as [20,0.3]",
+    ),
+    "crop": _number(
+        Crop, lambda pad: 0 < pad < _MAX_PADDING, "a number of pixels, such as 8, or a share of the side, such as 0.1"
+    ),
+    "resized_crop": _pair(
+        lambda least, most: ResizedCrop(float(least), most),
+        lambda least, most: 0 < least <= most <= 1,
+        "the smallest and the largest part of the area, such as [0.08,1]",
+    ),
+    "jitter": _number(lambda by: Jitter(float(by)), lambda by: 0 <= by <= 1, "a strength from 0 to 1, such as 0.4"),
+    "flip": _number(lambda p: Flip(float(p)), lambda p: 0 <= p <= 1, "a probability from 0 to 1, such as 0.5"),
     "frequency_masks": _masks(2),
     "time_masks": _masks(3),
-    "dropout": _dropout,
+    "dropout": _number(
+        lambda p: Dropout(float(p)), lambda p: 0 <= p < 1, "a probability from 0 to below 1, such as 0.1"
+    ),
 }
