@@ -6,9 +6,9 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,22 +33,7 @@ LOOP_MARGIN = 0.95  # a loop is chosen if it takes less than this fraction of th
 _chosen: dict[str, How] = {}  # in this process, by `_key`
 
 
-class ModuleLike(Protocol):
-    """The part of the interface of a module that `over_tasks` uses."""
-
-    training: bool
-
-    def buffers(self) -> Iterator[Tensor]:
-        """Yield the buffers, such as running statistics."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters."""
-
-    def modules(self) -> Iterator[nn.Module]:
-        """Yield the module and its submodules."""
-
-
-def over_tasks(one_task: OneTask, module: ModuleLike, how: How, *inputs: Inputs) -> Tensor:
+def over_tasks(one_task: OneTask, module: nn.Module, how: How, *inputs: Inputs) -> Tensor:
     """Apply `one_task` to every task and stack the results.
 
     Args:
@@ -113,7 +98,7 @@ def why_not_vectorised(error: Exception) -> str:
     return str(first).strip().partition("\n")[0].rstrip(".") or type(first).__name__
 
 
-def _choose(key: str, one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> How:
+def _choose(key: str, one_task: OneTask, module: nn.Module, inputs: tuple[Inputs, ...]) -> How:
     """Return the choice for such tasks of this process or of an earlier one; measure if there is none.
 
     Earlier choices on this machine are reused, so that the same command gives the same bits.
@@ -161,7 +146,7 @@ def _first(inputs: tuple[Inputs, ...]) -> tuple[Inputs, ...]:
     return tuple(map_inputs(lambda tensor: tensor[:MEASURED_TASKS], each) for each in inputs)
 
 
-def _key(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> str:
+def _key(one_task: OneTask, module: nn.Module, inputs: tuple[Inputs, ...]) -> str:
     """Return a hash of everything that determines which is faster."""
     fields = [each if isinstance(each, dict) else {"": each} for each in _first(inputs)]
     tensors = [each for of_one in fields for each in of_one.values()]
@@ -180,7 +165,7 @@ def _name_of(part: nn.Module) -> str:
     return f"{type(part).__module__}.{type(part).__qualname__}{compiled}"
 
 
-def _measure(one_task: OneTask, module: ModuleLike, inputs: tuple[Inputs, ...]) -> How:
+def _measure(one_task: OneTask, module: nn.Module, inputs: tuple[Inputs, ...]) -> How:
     """Time a loop and vmap on some tasks, including the gradient if there is one; keeps the random state."""
     device = first_field(inputs[0]).device
     learned = [weight for weight in module.parameters() if weight.requires_grad]
