@@ -100,26 +100,25 @@ def meta_test(
     interruption: Interruption,
 ) -> Record:
     """Evaluate the chosen checkpoint on the meta-test tasks and write the record."""
-    if isinstance(parts.source, EnvironmentSource):
-        return test_policy(run, training, parts, trained, screen, interruption)
 
     def on_progress(done: int, tasks: int) -> None:
         interruption.check()
         screen.on_test_progress(done, tasks)
 
-    algorithm, stream, (tasks, steps) = parts.algorithm, parts.test_stream, parts.test_size
     torch.manual_seed(root_key("test", parts.config["test"]["seed"]))  # a user's method may draw random numbers
+    if isinstance(parts.source, EnvironmentSource):
+        return test_policy(run, training, parts, trained, screen, on_progress)
     with screen.phase("testing", f"meta-testing {run.path.name}"):
-        tested, found = describe_test(algorithm, stream, tasks, steps, parts.features, on_progress, interruption.check)
-        tested |= describe_ridge(parts, tasks, found, on_progress)
+        tested, found = describe_test(parts, on_progress, interruption.check)
+        tested |= describe_ridge(parts, found, on_progress)
         of_unknown, aurocs = describe_unknown(parts, tested, on_progress)
-        tested |= of_unknown
-    tested = {**tested, **describe_conditions(parts)}
+    tested = {**tested, **of_unknown, **describe_conditions(parts)}
     finite = finite_tasks(found)
     if parts.config.get("audit"):
         with screen.phase("auditing", f"auditing {run.path.name}"):
-            tested = {**tested, **describe_audit(algorithm, stream, finite, steps, on_progress, tested["transductive"])}
-    examples = predict_examples(algorithm, stream, steps, finite, interruption.check, parts.source.display)
+            tested |= describe_audit(parts, finite, tested["transductive"], on_progress)
+    steps, check, display = parts.test_size[1], interruption.check, parts.source.display
+    examples = predict_examples(parts.algorithm, parts.test_stream, steps, finite, check, display)
     record = {"id": run.id, "status": "done", **trained, **tested}
     classes = describe_classes(found, _class_names(parts))
     return run.finish(record, training, task_columns(found, aurocs), examples, classes)

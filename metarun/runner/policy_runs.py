@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,7 @@ from metarun.results.statistics import mean_and_ci95
 from metarun.rl.stream import EnvironmentStream
 from metarun.rl.tasks import EnvironmentTasks
 from metarun.runner.components import Parts
-from metarun.runner.record import check_diverged, describe_conditions
-from metarun.system.load import load_per_cpu
-from metarun.system.signals import Interruption
-from metarun.tasks.rng import root_key
+from metarun.runner.record import check_diverged, describe_conditions, describe_speed, describe_steps
 from metarun.training.distributed import Ranks
 from metarun.training.loop import Training
 
@@ -81,18 +79,18 @@ def check_settings(parts: Parts) -> None:
 
 
 def test_policy(
-    run: RunDirectory, training: RunDirectory, parts: Parts, trained: Record, screen: Screen, interruption: Interruption
+    run: RunDirectory,
+    training: RunDirectory,
+    parts: Parts,
+    trained: Record,
+    screen: Screen,
+    on_progress: Callable[[int, int], None],
 ) -> Record:
     """Judge the chosen checkpoint on the meta-test tasks and write the record."""
     check_settings(parts)
     test, (tasks, steps) = parts.config["test"], parts.test_size
     stream = parts.environments("test", parts.test_shape, test["seed"])
 
-    def on_progress(done: int, tasks: int) -> None:
-        interruption.check()
-        screen.on_test_progress(done, tasks)
-
-    torch.manual_seed(root_key("test", test["seed"]))  # a user's method may draw random numbers
     with screen.phase("testing", f"meta-testing {run.path.name}"):
         started = time.perf_counter()
         found = evaluate_returns(parts.policy_method, stream, tasks, steps, on_progress)
@@ -100,7 +98,7 @@ def test_policy(
         check_diverged(found)
         untrained = Parts(parts.config).policy_method
         floor_found = evaluate_returns(untrained, stream, tasks, steps, on_progress)
-        wall, cpu = _adaptation_ms(parts, stream, steps)
+        ms = _adaptation_ms(parts, stream, steps)
     tested: Record = {
         "test_way": stream.shape.way,
         "test_shot": stream.shape.shot,
@@ -109,15 +107,9 @@ def test_policy(
         **_figures(found, floor_found),
         "oracle_return": _oracle(stream, tasks, found),
         "trajectories_by_step": [step * stream.shape.shot for step in range(len(found.loss))],
-        "steps": len(found.loss) - 1,
-        "steps_asked": steps,
-        "diverged": int(found.diverged.sum()),
+        **describe_steps(found, steps),
         "transductive": False,
-        "test_seconds": round(seconds, 3),
-        "tasks_per_second": round(tasks / seconds, 3),
-        "adapt_ms": round(wall, 3),
-        "adapt_cpu_ms": round(cpu, 3),
-        "load": round(load_per_cpu(), 2),
+        **describe_speed(tasks, seconds, ms),
         "environment_steps_per_second": round(_steps_per_second(parts, stream)),
         "stream_hash": stream.hash(tasks),
         **describe_conditions(parts),

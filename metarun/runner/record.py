@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarun.algorithms import Algorithm
 from metarun.backbones.encoders import may_know_classes
 from metarun.config.key_origins import overridden_keys
 from metarun.data.pictures.brightness import brightness
@@ -46,10 +45,11 @@ log = logging.getLogger(__name__)
 AUDITED_TASKS = 20  # each takes one adaptation per query
 ROUNDING = 1e-6  # for a mean of float32 probabilities
 
+SHAPE_KEYS = ("way", "shot", "query", *TASK_KEYS)  # of `task` and `train`
+
 # Keys that a record of `metarun test` copies from the tested run.
 TRAINED_KEYS = (
-    *("algo", "data", "backbone", "way", "shot", "query", *TASK_KEYS, "seed"),
-    *("train_way", "train_shot", "train_query", *(f"train_{key}" for key in TASK_KEYS)),
+    *("algo", "data", "backbone", *SHAPE_KEYS, "seed", *(f"train_{key}" for key in SHAPE_KEYS)),
     *(metric.val for metric in METRICS),
     *("best_iteration", "iterations", "train_seconds", "rollout_share", "norm", "order", "parameters"),
     *("val_diverged", "train_loss_first", "train_loss_last", "training_status", "training_diverged_at"),
@@ -66,15 +66,9 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         "algo": chosen["algo"],
         "data": chosen["data"],
         "backbone": chosen["backbone"],
-        "way": task["way"],
-        "shot": task["shot"],
-        "query": task["query"],
-        **{key: task.get(key) for key in TASK_KEYS},
+        **{key: task.get(key) for key in SHAPE_KEYS},
         "seed": config["seed"],
-        "train_way": train["way"],
-        "train_shot": train["shot"],
-        "train_query": train["query"],
-        **{f"train_{key}": train.get(key) for key in TASK_KEYS},
+        **{f"train_{key}": train.get(key) for key in SHAPE_KEYS},
         **({"train_labels": labels} if (labels := labels_of(config)) != "classes" else {}),
         parts.metric.val: progress.best_value,
         "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
@@ -102,22 +96,12 @@ def _brightness(parts: Parts) -> Record:
 
 
 def describe_test(
-    algorithm: Algorithm,
-    stream: TaskStream,
-    tasks: int,
-    steps: int,
-    features: dict[str, Tensor],
-    on_progress: Callable[[int, int], None],
-    check_interrupt: Callable[[], None],
+    parts: Parts, on_progress: Callable[[int, int], None], check_interrupt: Callable[[], None]
 ) -> tuple[Record, Evaluation]:
     """Evaluate a checkpoint on meta-test tasks; return the record's keys about it, and the values of each task.
 
     Args:
-        algorithm: with the checkpoint loaded.
-        stream: of tasks.
-        tasks: how many of them.
-        steps: of adaptation, for methods that take steps.
-        features: of splits, from its network, by split identity; extended here.
+        parts: of the run, with the checkpoint loaded.
         on_progress: called with the number of tasks done and the total.
         check_interrupt: called regularly; raises when the user wants to stop.
 
@@ -125,18 +109,19 @@ def describe_test(
         UserError: the tasks or the predictions are invalid.
         RunFailed: all tasks diverged, or a value is invalid.
     """
+    algorithm, stream, (tasks, steps) = parts.algorithm, parts.test_stream, parts.test_size
     check_tasks(stream, tasks)
     of_one_shape = by_shape(stream, tasks)
     check_execution(algorithm, like_first(stream, TASKS), steps, learns=False)
     check_predictions(algorithm, stream, steps)
     started = time.perf_counter()
-    found = evaluate(algorithm, stream, tasks, steps, on_progress, features)
+    found = evaluate(algorithm, stream, tasks, steps, on_progress, parts.features)
     seconds = time.perf_counter() - started
     check_diverged(found)
     _check_values(found)
     floor_found = evaluate_floor(stream, tasks, on_progress)
     way, shot = size_texts(stream)
-    wall, cpu = adaptation_ms(algorithm, stream, steps, check_interrupt)
+    ms = adaptation_ms(algorithm, stream, steps, check_interrupt)
     record: Record = {
         "test_way": way,
         "test_shot": shot,
@@ -146,27 +131,43 @@ def describe_test(
         **_figures(found, floor_found, _chance(of_one_shape)),
         **(describe_sets(found, floor_found, stream, tasks) or describe_probabilities(found)),
         **describe_distribution(algorithm, stream, tasks, found.diverged),
-        "steps": len(found.loss) - 1,
-        "steps_asked": steps,
-        "diverged": int(found.diverged.sum()),
+        **describe_steps(found, steps),
         "transductive": is_transductive(algorithm, stream, steps, check_interrupt, finite_tasks(found)[0]),
-        "test_seconds": round(seconds, 3),
-        "tasks_per_second": round(tasks / seconds, 3),
-        "adapt_ms": round(wall, 3),
-        "adapt_cpu_ms": round(cpu, 3),
-        "load": round(load_per_cpu(), 2),
+        **describe_speed(tasks, seconds, ms),
         "stream_hash": stream.hash(tasks),
     }
     return record, found
 
 
-def describe_ridge(parts: Parts, tasks: int, found: Evaluation, on_progress: Callable[[int, int], None]) -> Record:
+def describe_steps(found: Evaluation, asked: int) -> Record:
+    """Return the record's keys about the adaptation steps that were taken, of how many that were asked for."""
+    return {"steps": len(found.loss) - 1, "steps_asked": asked, "diverged": int(found.diverged.sum())}
+
+
+def describe_speed(tasks: int, seconds: float, adaptation: tuple[float, float]) -> Record:
+    """Return the record's keys about speed.
+
+    Args:
+        tasks: how many were evaluated.
+        seconds: that it took.
+        adaptation: the milliseconds of one adaptation, wall time and CPU time.
+    """
+    wall, cpu = adaptation
+    return {
+        "test_seconds": round(seconds, 3),
+        "tasks_per_second": round(tasks / seconds, 3),
+        "adapt_ms": round(wall, 3),
+        "adapt_cpu_ms": round(cpu, 3),
+        "load": round(load_per_cpu(), 2),
+    }
+
+
+def describe_ridge(parts: Parts, found: Evaluation, on_progress: Callable[[int, int], None]) -> Record:
     """Return the second floor of regression, whose rate is chosen on meta-val; nothing in classification.
 
     Args:
         parts: of the run.
-        tasks: how many of meta-test.
-        found: the figures of the checkpoint on them.
+        found: the figures of the checkpoint on meta-test.
         on_progress: as of `describe_test`.
     """
     if found.metric is not MSE or len(parts.source.inputs) > 1:
@@ -181,7 +182,7 @@ def describe_ridge(parts: Parts, tasks: int, found: Evaluation, on_progress: Cal
     def predict(batch: TaskBatch) -> Tensor:
         return predict_by_ridge(batch, rate)
 
-    floor_found = evaluate_predictions(predict, parts.test_stream, tasks, on_progress)
+    floor_found = evaluate_predictions(predict, parts.test_stream, parts.test_size[0], on_progress)
     return {RIDGE_FLOOR: _floor(found, floor_found), "floor_ridge_rate": rate}
 
 
@@ -255,24 +256,17 @@ def _duplicates(parts: Parts) -> Record:
 
 
 def describe_audit(
-    algorithm: Algorithm,
-    stream: TaskStream,
-    tasks: Sequence[int],
-    steps: int,
-    on_progress: Callable[[int, int], None],
-    transductive: bool,
+    parts: Parts, tasks: Sequence[int], transductive: bool, on_progress: Callable[[int, int], None]
 ) -> Record:
     """Return the record's keys about the audit, which predicts every query of some meta-test tasks alone.
 
     Args:
-        algorithm: with the checkpoint loaded.
-        stream: of tasks.
+        parts: of the run, with the checkpoint loaded.
         tasks: the numbers of those that did not diverge.
-        steps: of adaptation.
-        on_progress: called with the number of tasks done and the total; raises when the user wants to stop.
         transductive: the result of `is_transductive`; one changed prediction in the audit also counts.
+        on_progress: called with the number of tasks done and the total; raises when the user wants to stop.
     """
-    found = audit(algorithm, stream, steps, tasks[:AUDITED_TASKS], on_progress)
+    found = audit(parts.algorithm, parts.test_stream, parts.test_size[1], tasks[:AUDITED_TASKS], on_progress)
     if (found.changed > 0) != transductive:
         log.warning(
             "the audit disagrees with the check of a few queries: %s of %s predictions depend on the other queries, "
