@@ -50,7 +50,7 @@ def _find(encoder: FileEncoder, names: Sequence[str], read: ReadFile) -> tuple[S
 def _read_table(encoder: FileEncoder, path: Path, invert: bool, on_progress: OnProgress) -> Examples:
     """Read the files that a table names, relative to its folder."""
     from metarun.data.tables.table_features import class_name  # pandas: half a second
-    from metarun.data.tables.table_file import line_of, read_table
+    from metarun.data.tables.table_file import check_filled, read_table
 
     table = read_table(path, str(path))
     column = next((name for name in _COLUMN_NAMES if name in table.columns), None)
@@ -58,9 +58,7 @@ def _read_table(encoder: FileEncoder, path: Path, invert: bool, on_progress: OnP
         there = ", ".join(table.columns[:20])
         near = did_you_mean("filename", table.columns)
         raise UserError(f"{path} has no column 'filename' of {encoder.noun}s", f"its columns are {there}.{near}")
-    if (missing := table[column].isna()).any():
-        line = line_of(int(missing.to_numpy().argmax()), header=True)
-        raise UserError(f"line {line} of {path} has no value in column '{column}'", "fill it.")
+    check_filled(table, path, [column], header=True)
     files = [str(file).strip().replace("\\", "/") for file in table[column]]
     labels = table["label"] if "label" in table.columns else [None] * len(files)
     labelled = [(file, class_name(label)) for file, label in zip(files, labels, strict=True)]

@@ -15,7 +15,7 @@ from metarun.data.encoding import Encoding
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.tables.entities import INPUTS, TARGETS, row_dtype
 from metarun.data.tables.table_columns import as_json
-from metarun.data.tables.table_features import Missing, TableFeatures, check_values, rows_by_name
+from metarun.data.tables.table_features import Missing, TableFeatures, check_values, rows_by_name, without_gaps
 from metarun.data.tables.table_file import check_columns, line_of
 from metarun.errors import UserError, counted
 
@@ -84,21 +84,17 @@ def entity_rows(
     """
     _check(table, path, columns)
     notes: list[str] = []
-    numbers = table.assign(**{target: _numbers(table, path, target, "target", header) for target in columns.targets})
+    numbers = table.assign(**{target: _number(table[target], path, target, header) for target in columns.targets})
     if columns.order is not None:
         numbers[columns.order] = _times(table, path, columns.order, header)
     check_values(numbers, path, columns.targets, "mean", header)
     inputs = _inputs(numbers, path, columns)
-    wanted = {columns.entity: "an entity in", **dict.fromkeys(columns.targets, "a target in")}
+    wanted = {columns.entity: "an entity", **dict.fromkeys(columns.targets, "a target")}
     if columns.order is not None:
-        wanted[columns.order] = "a time in"
+        wanted[columns.order] = "a time"
     for column, what in wanted.items():
-        absent = numbers[column].isna()
-        if absent.any():
-            first = line_of(int(numbers.index[int(absent.to_numpy().argmax())]), header)
-            count = counted(int(absent.sum()), "row")
-            notes.append(f"{count} without {what} column '{column}' skipped, the first in line {first}")
-            numbers = numbers[~absent]
+        numbers, skipped_rows = without_gaps(numbers, column, what, header)
+        notes += skipped_rows
     if numbers.empty:
         raise UserError(f"{path} has no row with an entity and targets", "fill them.")
     notes += check_values(numbers, path, inputs, missing, header)
@@ -180,8 +176,8 @@ def _inputs(table: pd.DataFrame, path: Path, columns: Columns) -> list[str]:
     return inputs
 
 
-def _numbers(table: pd.DataFrame, path: Path, column: str, what: str, header: bool) -> "pd.Series[float]":
-    return _converted(table[column], path, column, f"a {what} is a number", header, pd.to_numeric)
+def _number(values: "pd.Series[Any]", path: Path, column: str, header: bool) -> "pd.Series[float]":
+    return _converted(values, path, column, "a target is a number", header, pd.to_numeric)
 
 
 def _times(table: pd.DataFrame, path: Path, column: str, header: bool) -> "pd.Series[float]":

@@ -9,7 +9,7 @@ from metarun.data.examples import ClassDataset, Skipped
 from metarun.data.files.cache import Storage
 from metarun.data.files.dataset_cache import DatasetCache
 from metarun.data.files.file_source import FileSource
-from metarun.errors import UserError, counted
+from metarun.errors import UserError
 from metarun.system.paths import PathText, resolve_path
 
 VERSION = 1  # raise it with every change that can change an example or a class
@@ -77,35 +77,34 @@ class Table(FileSource):
 
     def _make(self, root: Path) -> ClassDataset:
         # pandas takes half a second to import, which a cached table need not spend.
-        from metarun.data.tables.table_features import check_values, class_dataset, rows_by_name, words_by_name
-        from metarun.data.tables.table_file import check_columns, check_filled, line_of, read_table
+        from metarun.data.tables.table_features import (
+            check_values,
+            class_dataset,
+            rows_by_name,
+            without_gaps,
+            words_by_name,
+        )
+        from metarun.data.tables.table_file import check_columns, check_filled, read_table
 
         label = self.label
         assert label is not None, "`_place` asks for it"
         table = read_table(root, str(self._written), self.header)
-        check_columns(table, root, "label", [label])
-        if self.split_column is not None:
-            check_columns(table, root, "split_column", [self.split_column])
-        check_columns(table, root, "columns", self.columns or ())
-        check_columns(table, root, "drop", self.drop)
-        check_columns(table, root, "groups", self.groups)
+        split = [] if self.split_column is None else [self.split_column]
+        named = {"label": [label], "split_column": split, "columns": self.columns or (), "drop": self.drop}
+        for key, wanted in {**named, "groups": self.groups}.items():
+            check_columns(table, root, key, wanted)
         others = {label, self.split_column, *self.drop, *self.groups}
         columns = [column for column in self.columns or table.columns if column not in others]
         if not columns:
             raise UserError(f"{root} has no column beside '{label}' to describe a row", "name some by `data.columns`.")
-        unlabelled = table[label].isna()
         notes = check_values(table, root, columns, self.missing, self.header)
-        if unlabelled.any():
-            first = line_of(int(unlabelled.to_numpy().argmax()), self.header)
-            count = counted(int(unlabelled.sum()), "row")
-            notes.append(f"{count} without a class in column '{label}' skipped, the first in line {first}")
-            table = table[~unlabelled]
+        table, unlabelled = without_gaps(table, label, "a class", self.header)
         check_filled(table, root, self.groups, self.header)
         rows = rows_by_name(table, label)
         by_column = (
             None if self.split_column is None else words_by_name(root, rows, self.split_column, "class", self.header)
         )
         lists, skipped = choose_splits(str(root), list(rows), self.split, self.split_seed, by_column)
-        skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes))
+        skipped = Skipped(skipped.unlisted, (*skipped.warnings, *notes, *unlabelled))
         read = {"label": label, "header": self.header, "missing": self.missing == "mean"}
         return class_dataset(self.name, rows, lists, columns, self.standardise, skipped, read, self.groups)

@@ -119,6 +119,16 @@ def check_values(table: pd.DataFrame, path: Path, columns: Sequence[str], missin
     return [f"{counted(gaps, 'missing value')} {'was' if gaps == 1 else 'were'} {replaced}"] if gaps else []
 
 
+def without_gaps(table: pd.DataFrame, column: str, what: str, header: bool) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows with a value in a column, and a clause on the others; `what` is what they lack, "a class"."""
+    absent = table[column].isna()
+    if not absent.any():
+        return table, []
+    first = line_of(int(table.index[int(absent.to_numpy().argmax())]), header)
+    count = counted(int(absent.sum()), "row")
+    return table[~absent], [f"{count} without {what} in column '{column}' skipped, the first in line {first}"]
+
+
 def rows_by_name(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
     """Return the rows of each class or entity by its name, in the order of names; no value of `column` may be missing.
 
