@@ -1,8 +1,11 @@
 """Inputs of a network: one tensor, or several by the name of the field, handled alike."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Inputs = Tensor | dict[str, Tensor]
@@ -28,6 +31,13 @@ def rows(inputs: Inputs) -> Iterator[Inputs]:
     else:
         for row in zip(*inputs.values(), strict=True):
             yield dict(zip(inputs, row, strict=True))
+
+
+def as_tensors(values: NDArray[Any], device: torch.device) -> Inputs:
+    """Return stored examples on a device: of one array, or of a structured one by field."""
+    if values.dtype.names is None:
+        return torch.from_numpy(values).to(device)
+    return {name: torch.from_numpy(np.ascontiguousarray(values[name])).to(device) for name in values.dtype.names}
 
 
 def to_network(stored: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -3,17 +3,16 @@
 import copy
 import hashlib
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from metarun.config.key_origins import set_by, source_key
 from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
-from metarun.system.inputs import Inputs, map_inputs, to_network
+from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_network
 from metarun.tasks.across_groups import AcrossGroups, across_groups
 from metarun.tasks.batch import TaskBatch, TaskShape, chunks
 from metarun.tasks.class_groups import groups_that_serve
@@ -63,7 +62,7 @@ class ClassTaskStream:
         self._device, self._dtype = device, dtype
         self._out_of_scope = data.out_of_scope
         self._on_disk = np.asarray(examples.values) if examples.on_disk else None
-        self._in_memory: Inputs = {} if examples.on_disk else _as_tensors(examples.values, device)
+        self._in_memory: Inputs = {} if examples.on_disk else as_tensors(examples.values, device)
         self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
         self._members = None if made is None else made.members.to(self._offsets.device)
         self.examples = len(examples.values)
@@ -142,7 +141,7 @@ class ClassTaskStream:
         assert self._out_of_scope is not None
         keys = split_key(self._choice.keys(self._numbers(first, count)), _OUT_OF_SCOPE)
         rows = choose(keys, torch.full_like(keys, len(self._out_of_scope)), queries).cpu().numpy()
-        return self._ready(_as_tensors(self._out_of_scope[rows], self._device))
+        return self._ready(as_tensors(self._out_of_scope[rows], self._device))
 
     def embed(self, embed: Callable[[Inputs], Tensor], at_once: int) -> Tensor:
         """Return the features (examples, features) of the split.
@@ -212,7 +211,7 @@ class ClassTaskStream:
     def _read(self, rows: Tensor) -> Inputs:
         """Return the examples of the split with some numbers, as they are stored."""
         if self._on_disk is not None:
-            return _as_tensors(np.take(self._on_disk, rows.numpy(), axis=0), torch.device("cpu"))
+            return as_tensors(np.take(self._on_disk, rows.numpy(), axis=0), torch.device("cpu"))
 
         def take(values: Tensor) -> Tensor:
             found = values.index_select(0, rows.flatten())  # faster than by [rows]
@@ -230,12 +229,6 @@ class ClassTaskStream:
             for rows in self.rows(first, size):
                 digest.update(rows.cpu().numpy().tobytes())
         return digest.hexdigest()
-
-
-def _as_tensors(values: NDArray[Any], device: torch.device) -> Inputs:
-    if values.dtype.names is None:
-        return torch.from_numpy(values).to(device)
-    return {name: torch.from_numpy(np.ascontiguousarray(values[name])).to(device) for name in values.dtype.names}
 
 
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape, groups: ClassGroups | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarun.data.examples import FloorVectors
 from metarun.data.own.episodes import Episode, Episodes
-from metarun.system.inputs import Inputs, to_network
+from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_network
 from metarun.tasks.batch import TaskBatch, TaskShape
 
 
@@ -94,13 +94,8 @@ class EpisodeStream:
         return self._episodes.episodes[self._numbers[number % len(self._numbers)]]
 
     def _take(self, rows: list[NDArray[np.int64]]) -> Inputs:
-        values = self._episodes.values[np.stack(rows)]
-
-        def convert(field: NDArray[Any]) -> Tensor:
-            return to_network(torch.from_numpy(np.ascontiguousarray(field)), self._device, self._dtype)
-
-        names = values.dtype.names
-        return convert(values) if names is None else {name: convert(values[name]) for name in names}
+        stored = as_tensors(self._episodes.values[np.stack(rows)], self._device)
+        return map_inputs(lambda field: to_network(field, self._device, self._dtype), stored)
 
     def _targets(self, targets: list[NDArray[Any]]) -> Tensor:
         stacked = torch.from_numpy(np.stack(targets)).to(self._device)
