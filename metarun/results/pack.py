@@ -21,23 +21,14 @@ WEIGHTS = "weights.safetensors"
 CARD = "README.md"
 REQUIRED = ("config.yaml", "result.json", WEIGHTS)
 OPTIONAL = (
-    *(
-        CARD,
-        "environment.json",
-        "curve.csv",
-        "tasks.parquet",
-        "classes.json",
-        "examples.npz",
-        "inputs.npz",
-        "paths.npz",
-    ),
-    "looks.jsonl",
+    *(CARD, "environment.json", "curve.csv", "tasks.parquet", "classes.json", "examples.npz", "inputs.npz"),
+    *("paths.npz", "looks.jsonl"),
 )
 NAMES = frozenset((MANIFEST, checksums.NAME, *REQUIRED, *OPTIONAL))
-LARGE = frozenset(
-    (WEIGHTS, "tasks.parquet", "examples.npz", "inputs.npz", "paths.npz")
-)  # others have at most `MAX_BYTES`
-LARGEST = (1 << 31) - 1  # bytes; beyond, a zip needs extensions, which are not read
+LARGE = frozenset((WEIGHTS, *(name for name in OPTIONAL if name.endswith((".parquet", ".npz")))))
+LARGEST = (
+    1 << 31
+) - 1  # bytes of these, others have at most `MAX_BYTES`; beyond, a zip needs extensions, which are not read
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal runs are equal packs
 _MODE = (stat.S_IFREG | 0o644) << 16
