@@ -112,20 +112,17 @@ class Parts:
         assert isinstance(self.source, EnvironmentSource)
         return self.source.environments(split, shape, seed, self.device, self.dtype)
 
-    def stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
+    def stream(self, split: Split, shape: TaskShape, seed: int, disjoint: bool = False) -> TaskStream:
         """Return the tasks of a split."""
-        return self._stream(split, shape, seed, disjoint=False)
+        stream = self.source.stream(split, shape, seed, self.device, self.dtype, disjoint)
+        check_tasks_fit(1, shape, self.source.inputs)
+        return stream
 
     def training_stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
         """Return meta-training or meta-val tasks, whose classes `task.labels` may make without labels."""
         if labels_of(self.config) == "classes":
             return self.stream(split, shape, seed)
         stream = made_stream(self.config, self.source, split, shape, seed, self.device, self.dtype)
-        check_tasks_fit(1, shape, self.source.inputs)
-        return stream
-
-    def _stream(self, split: Split, shape: TaskShape, seed: int, disjoint: bool) -> TaskStream:
-        stream = self.source.stream(split, shape, seed, self.device, self.dtype, disjoint)
         check_tasks_fit(1, shape, self.source.inputs)
         return stream
 
@@ -137,7 +134,7 @@ class Parts:
         if interval not in ("closed", "open"):
             setting = f"test.interval='{interval}'{set_by('test.interval')}"
             raise UserError(f"{setting} is not one of closed, open.")
-        return self._stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
+        return self.stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
 
     @property
     def train_shape(self) -> TaskShape:
