@@ -56,15 +56,10 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
     if trained is None or not _has_checkpoint(trained) or not weights:
+        problem = f"is not a finished training ({parent.path})"
         if trained is not None and trained["status"] == "failed":
-            raise UserError(
-                f"run={requested['run']} failed before a checkpoint was chosen ({trained['reason'].rstrip('.')})",
-                "use a run that `metarun train` finished.",
-            )
-        raise UserError(
-            f"run={requested['run']} is not a finished training ({parent.path})",
-            "use a run that `metarun train` finished.",
-        )
+            problem = f"failed before a checkpoint was chosen ({trained['reason'].rstrip('.')})"
+        raise UserError(f"run={requested['run']} {problem}", "use a run that `metarun train` finished.")
     replaced = [key for key in ("data", "algo") if config[key] is not None]
     stored = stored_config(parent, requested["trust"], replaced)
     resolved = with_requested_algo(overlay(stored, requested), config)
