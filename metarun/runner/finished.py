@@ -26,13 +26,22 @@ def show_finished(config: DictConfig) -> Path | None:
         UserError: the config is invalid, or the record cannot be read.
         RunFailed: the run failed before.
     """
-    resolved = with_embedding_path(resolve(config))
-    run, console = directory_of(resolved, run_id(resolved)), RobustConsole()
+    (resolved, run), console = resolved_run(config), RobustConsole()
     record = find_result(run, resolved, console)
     if record is None:
         return None
     show(run, record, console)
     return run.path
+
+
+def resolved_run(config: DictConfig) -> tuple[Config, RunDirectory]:
+    """Return the resolved config of `metarun train`, and the directory of its run.
+
+    Raises:
+        UserError: the config is invalid.
+    """
+    resolved = with_embedding_path(resolve(config))
+    return resolved, directory_of(resolved, run_id(resolved))
 
 
 def directory_of(config: Config, run_id: str) -> RunDirectory:

@@ -6,8 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from metarun.config.compose import resolve, stored_yaml
-from metarun.config.run_id import run_id, seedless_id, with_absolute_paths
+from metarun.config.compose import stored_yaml
+from metarun.config.run_id import seedless_id, with_absolute_paths
 from metarun.config.schema import Config
 from metarun.errors import TrainingDiverged
 from metarun.evaluation.transduction import check_predictions
@@ -19,9 +19,8 @@ from metarun.rl.stream import EnvironmentSource
 from metarun.runner.compiled_blocks import choose_blocks
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
-from metarun.runner.embedding_path import with_embedding_path
 from metarun.runner.execution import describe_environment, meta_test, run_once
-from metarun.runner.finished import directory_of
+from metarun.runner.finished import resolved_run
 from metarun.runner.made_tasks import check_data, check_method, labels_of
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.policy_runs import make_policy_training
@@ -56,8 +55,7 @@ def train(config: DictConfig) -> Path:
         RunFailed: the training diverged, now or in an earlier attempt.
         Interrupted: a signal was received; the run can be resumed.
     """
-    resolved = with_embedding_path(resolve(config))
-    run = directory_of(resolved, run_id(resolved))
+    resolved, run = resolved_run(config)
     with process_group() as ranks:
         try:
             if ranks.is_first:
