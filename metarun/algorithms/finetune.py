@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.func import grad
 
+from metarun.algorithms.adam import Adam
 from metarun.algorithms.adapters import Adapt, chosen_weights, make_adapter
 from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.algorithms.inner_loop import Parameters, outputs_with_weights
@@ -17,8 +17,6 @@ from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss
-
-FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 
 
 class FineTune(Algorithm):
@@ -100,17 +98,11 @@ class FineTune(Algorithm):
         weights: Parameters = chosen_weights(self.adapted, self.adapter, self.backbone, trained)
         weights["head.weight"] = self.classifier.weight.new_zeros(way, self.backbone.features)
         weights["head.bias"] = self.classifier.weight.new_zeros(way)
-        first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        second = first
+        adam = Adam.of(weights)
         yield weights
-        for step in range(1, steps + 1):
-            gradient = grad(loss)(weights)
-            if self.optimizer == "sgd":
-                change = gradient
-            else:
-                first = {n: FIRST_DECAY * first[n] + (1 - FIRST_DECAY) * g for n, g in gradient.items()}
-                second = {n: SECOND_DECAY * second[n] + (1 - SECOND_DECAY) * g.square() for n, g in gradient.items()}
-                unbias, unbias_second = 1 - FIRST_DECAY**step, 1 - SECOND_DECAY**step
-                change = {n: first[n] / unbias / ((second[n] / unbias_second).sqrt() + EPSILON) for n in gradient}
+        for _ in range(steps):
+            change = gradient = grad(loss)(weights)
+            if self.optimizer == "adam":
+                adam, change = adam.step(gradient)
             weights = {name: weight - self.inner_lr * change[name] for name, weight in weights.items()}
             yield weights
