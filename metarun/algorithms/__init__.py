@@ -26,6 +26,7 @@ from metarun.algorithms.method import Method
 from metarun.algorithms.multitask import Multitask
 from metarun.algorithms.nearest_centroid import NearestCentroid
 from metarun.algorithms.neural_process import NeuralProcess
+from metarun.algorithms.pmf import PMF
 from metarun.algorithms.policy_method import PolicyGradientMethod, PolicyMethod
 from metarun.algorithms.promp import ProMP
 from metarun.algorithms.prompt import Prompt
@@ -50,6 +51,7 @@ __all__ = [
     "IMAML",
     "MAML",
     "MAMLRL",
+    "PMF",
     "R2D2",
     "RL2",
     "Adapted",

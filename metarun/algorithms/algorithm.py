@@ -12,6 +12,7 @@ from torch import Tensor
 from metarun.algorithms.method import Method
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
+from metarun.tasks.stream import TaskStream
 from metarun.tasks.vectorize import over_tasks
 
 
@@ -74,6 +75,17 @@ class Algorithm(Method):
 
         Called with several batches, in eval mode, before such a checkpoint is meta-tested with this method. Most
         methods need nothing.
+        """
+
+    def choose(self, stream: TaskStream, steps: int) -> None:
+        """Choose on meta-val tasks what is neither learned nor set by the user, such as a rate of fine-tuning.
+
+        Called before each validation, and before the checkpoint of another method is meta-tested with this one. What is
+        chosen must be in the state dict. Most methods have nothing to choose.
+
+        Args:
+            stream: of meta-val tasks.
+            steps: of adaptation, as at meta-test.
         """
 
 

@@ -138,8 +138,9 @@ def outputs_with_weights(
         support_x: (m, *shape) the support set, if x are queries.
         adapter: of the backbone, with its values in `weights`.
     """
-    of_backbone = _part(weights, "backbone")
-    adapted = None if adapter is None else adapter.layer_weights(backbone, of_backbone, _part(weights, "adapter"))
+    of_backbone = weights_of_part(weights, "backbone")
+    values = weights_of_part(weights, "adapter")
+    adapted = None if adapter is None else adapter.layer_weights(backbone, of_backbone, values)
 
     def embed(x: Inputs) -> Tensor:
         return embed_with_weights(backbone, of_backbone, x, adapted)
@@ -166,7 +167,7 @@ def loss_of(method: GradientMethod) -> Loss:
     return partial(loss_with_weights, method.backbone, adapter=method.adapter)
 
 
-def _part(weights: Parameters, part: str) -> Parameters:
+def weights_of_part(weights: Parameters, part: str) -> Parameters:
     """Return the weights whose names begin with a part of the method, by the rest of their names."""
     return {name.removeprefix(f"{part}."): w for name, w in weights.items() if name.startswith(f"{part}.")}
 

@@ -61,7 +61,8 @@ class ProtoNet(Stepless):
 
 def prototypes(features: Tensor, labels: Tensor, way: int) -> Tensor:
     """Return (way, features), the mean of each class's rows in `features` (n, features); labels (n) (equation 1)."""
-    members = F.one_hot(labels, way).to(features.dtype)  # (n, way)
+    # Not F.one_hot, which looks at the labels; vmap over a gradient cannot.
+    members = (labels[:, None] == torch.arange(way, device=labels.device)).to(features.dtype)  # (n, way)
     return (members / members.sum(0)).T @ features
 
 

@@ -18,6 +18,8 @@ from metarun.runner.data_loading import wrong_type_error
 from metarun.runner.encoding import is_frozen
 from metarun.runner.memory_check import check_network_fits
 from metarun.system.ranges import is_range
+from metarun.tasks.augmentation import augmentations, suitable
+from metarun.tasks.augmentation.stream import Augmentation
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.imbalance import unequal_shots
 from metarun.tasks.source import TaskSource
@@ -69,7 +71,10 @@ def _build(config: Config, source: TaskSource) -> Method:
     node = {key: value for key, value in config["algo"].items() if key != "over_tasks" or has_argument}
     if source.outputs is not None and outputs == 1:
         node["outputs"] = source.outputs  # the way of tasks is 1 in regression; a head has an output for each target
-    algorithm: Method = build("algo", node, backbone=backbone, **_arguments_from_data(config, source))
+    given = _arguments_from_data(config, source)
+    if "augment" in node:
+        given["augment"] = _changes_in_tasks(node.pop("augment"), source)
+    algorithm: Method = build("algo", node, backbone=backbone, **given)
     if not isinstance(algorithm, Algorithm | PolicyMethod):
         raise wrong_type_error("algo", config["algo"]["_target_"], algorithm, "metarun.algorithms.Algorithm")
     if not has_argument:
@@ -130,6 +135,12 @@ def _arguments_from_data(config: Config, source: TaskSource) -> dict[str, Any]:
             )
         arguments["train_classes"] = source.train_classes
     return arguments
+
+
+def _changes_in_tasks(asked: object, source: TaskSource) -> dict[str, Augmentation]:
+    """Return the changes that `algo.augment` names; "auto": those that suit such examples, if there are any."""
+    preset = suitable(source.inputs, of_photos="photo") if asked == "auto" else asked
+    return augmentations(preset, source.inputs, source.name, "algo.augment")
 
 
 def _set_execution(algorithm: Method, config: Config) -> None:

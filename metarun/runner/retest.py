@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from metarun.algorithms import PolicyMethod, load_from_other_method
+from metarun.algorithms import Algorithm, PolicyMethod, load_from_other_method
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.instantiate import takes
 from metarun.config.overlay import overlay, with_requested_algo, without_algo
@@ -147,8 +147,10 @@ def _retest(
             load_weights(parts.method, weights, parent.best)
         elif isinstance(parts.method, PolicyMethod):
             load_weights(parts.method, weights, parent.best)  # of another method of reinforcement learning
-        elif load_from_other_method(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
-            _calibrate(parts)
+        else:
+            if load_from_other_method(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
+                _calibrate(parts)
+            _choose(parts)
         parts.loaded = checkpoint.checksum(weights)
     carried["checkpoint_hash"] = parts.loaded
     if requested["algo"] is not None:
@@ -187,3 +189,10 @@ def _calibrate(parts: Parts) -> None:
     parts.algorithm.eval()
     for i in range(CALIBRATION_TASKS):
         parts.algorithm.calibrate(stream.draw(i, 1))
+
+
+def _choose(parts: Parts) -> None:
+    """Let a method choose what it chooses on meta-val, as it does in a training of its own."""
+    if type(parts.algorithm).choose is not Algorithm.choose:
+        _, steps = parts.test_size
+        parts.algorithm.choose(parts.stream("val", parts.test_shape, parts.config["seed"]), steps)

@@ -397,6 +397,7 @@ class Training:
             assert isinstance(method, PolicyMethod)
             return evaluate_returns(method, self.val, tasks, steps, on_progress)
         assert isinstance(method, Algorithm)
+        method.choose(self.val, steps)
         return evaluate(method, self.val, tasks, steps, on_progress, every_step=False)
 
 

@@ -126,6 +126,7 @@ def test_every_method_that_learns_has_a_recipe(data: str) -> None:
     without = {algo for algo in algos if not (CONF / "recipe" / recipes[algo]).is_file()}
     without -= {"attentive_np", "cnp", "transformer_np", "prompt"}  # regression alone, and texts alone
     without -= {"rotation", "simclr"}  # whose papers have neither
+    without -= {"pmf", "caml"}  # whose papers start from pre-trained networks
     without -= {"finetune_rl", "maml_rl", "multitask", "promp", "random", "rl2"}  # reinforcement learning
     assert without <= {"nearest_centroid", "metaoptnet", "in_context"}, (
         "a floor does not learn, and MetaOptNet's paper has no Omniglot"

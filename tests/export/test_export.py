@@ -132,6 +132,7 @@ def test_every_method_is_exported_or_known_not_to_be():
     options = {path.stem for path in Path(__file__).parents[2].joinpath("conf/algo").glob("*.yaml")}
     without = {"baseline", "finetune", "metaoptnet", "reptile", "l2l_maml", "l2l_anil", "l2l_metasgd", "maml_rl"}
     without |= {"cnp", "attentive_np", "transformer_np", "in_context", "prompt", "multitask", "rotation", "simclr"}
+    without |= {"caml", "pmf"}
     without |= {"finetune_rl", "promp", "random", "rl2"}
     assert options - without == {*EXPORTED, "fomaml"}
     assert exporting.TASKS == 100

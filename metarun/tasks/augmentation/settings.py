@@ -29,13 +29,16 @@ _MAX_PADDING = 2048  # pixels
 _MAX_MASKS = 100
 
 
-def augmentations(value: object, inputs: Mapping[str, InputSpec], name: str) -> dict[str, Augmentation]:
-    """Return the changes that `train.augment` asks for, in the order in which they are made.
+def augmentations(
+    value: object, inputs: Mapping[str, InputSpec], name: str, setting: str = "train.augment"
+) -> dict[str, Augmentation]:
+    """Return the changes that a key such as `train.augment` asks for, in the order in which they are made.
 
     Args:
         value: a key of `PRESETS`; a mapping of keys of `CHANGES` to their strengths; None: no changes.
         inputs: the fields of an example.
         name: of the data set, for messages.
+        setting: the key, for messages.
 
     Raises:
         UserError: there is no such change, its strength is out of range, or it does not fit such examples.
@@ -44,17 +47,21 @@ def augmentations(value: object, inputs: Mapping[str, InputSpec], name: str) -> 
         return {}
     if isinstance(value, str):
         if value not in PRESETS:
-            raise UserError(f"{_setting(value)} is not one of {', '.join(PRESETS)}.{did_you_mean(value, PRESETS)}")
+            raise UserError(
+                f"{_set_to(setting, value)} is not one of {', '.join(PRESETS)}.{did_you_mean(value, PRESETS)}"
+            )
         asked: Mapping[Any, Any] = PRESETS[value]
     elif isinstance(value, Mapping):
         asked = value
     else:
-        raise UserError(f"{_setting(value)} must be null, one of {', '.join(PRESETS)}, or a mapping of changes.")
+        raise UserError(
+            f"{_set_to(setting, value)} must be null, one of {', '.join(PRESETS)}, or a mapping of changes."
+        )
     if unknown := [key for key in asked if key not in CHANGES]:
         hint = did_you_mean(str(unknown[0]), CHANGES)
-        raise UserError(f"train.augment.{unknown[0]} is not one of {', '.join(CHANGES)}.{hint}")
-    _check_kind(value, asked, inputs, name)
-    return {key: make(f"train.augment.{key}", asked[key]) for key, make in CHANGES.items() if key in asked}
+        raise UserError(f"{setting}.{unknown[0]} is not one of {', '.join(CHANGES)}.{hint}")
+    _check_kind(setting, value, asked, inputs, name)
+    return {key: make(f"{setting}.{key}", asked[key]) for key, make in CHANGES.items() if key in asked}
 
 
 def views(value: object, inputs: Mapping[str, InputSpec], name: str) -> tuple[str | None, dict[str, Augmentation]]:
@@ -73,24 +80,33 @@ def views(value: object, inputs: Mapping[str, InputSpec], name: str) -> tuple[st
     """
     if value is not None:
         return None, augmentations(value, inputs, name)
-    spec, kind = next(iter(inputs.values())), _kind(inputs)
-    if kind is None:
+    preset = suitable(inputs)
+    if preset is None:
         fields = ", ".join(f"{field} ({spec.kind})" for field, spec in inputs.items())
         raise UserError(
             f"task.labels=none{set_by('task.labels')} tells examples apart from their changed copies, but there is no "
             f"change for examples of data={name}, which have {fields}",
             "use `task.labels=clusters`, or inputs of one array of numbers, such as `data.features=tfidf` for texts.",
         )
-    of_pictures = "characters" if spec.shape[0] == 1 else "photo_resized"
-    preset = {PICTURES: of_pictures, SPECTROGRAMS: "spec", VECTORS: "dropout"}[kind]
     return preset, augmentations(preset, inputs, name)
 
 
-def _setting(value: object) -> str:
-    return f"train.augment={value}{set_by('train.augment')}"
+def suitable(inputs: Mapping[str, InputSpec], of_photos: str = "photo_resized") -> str | None:
+    """Return the preset that suits such examples; None: there is none."""
+    kind, spec = _kind(inputs), next(iter(inputs.values()))
+    if kind is None:
+        return None
+    of_pictures = "characters" if spec.shape[0] == 1 else of_photos
+    return {PICTURES: of_pictures, SPECTROGRAMS: "spec", VECTORS: "dropout"}[kind]
 
 
-def _check_kind(value: object, asked: Mapping[str, Any], inputs: Mapping[str, InputSpec], name: str) -> None:
+def _set_to(setting: str, value: object) -> str:
+    return f"{setting}={value}{set_by(setting)}"
+
+
+def _check_kind(
+    setting: str, value: object, asked: Mapping[str, Any], inputs: Mapping[str, InputSpec], name: str
+) -> None:
     """Raise a UserError unless all changes are for such examples."""
     kind = _kind(inputs)
     wanted = {SPECTROGRAMS if key.endswith("_masks") else PICTURES for key in asked if key != "dropout"}
@@ -101,8 +117,8 @@ def _check_kind(value: object, asked: Mapping[str, Any], inputs: Mapping[str, In
         wanted = wanted or {"numbers"}
         are = "neither pictures nor spectrograms" if kind in (None, VECTORS) else kind
         raise UserError(
-            f"{_setting(value)} changes {' and '.join(sorted(wanted))} but examples of data={name} are {are}",
-            f"set `train.augment` to {remedy}.",
+            f"{_set_to(setting, value)} changes {' and '.join(sorted(wanted))} but examples of data={name} are {are}",
+            f"set `{setting}` to {remedy}.",
         )
 
 
