@@ -5,6 +5,7 @@ from metarun.algorithms.anil import ANIL
 from metarun.algorithms.attentive_np import AttentiveNP
 from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.baselinepp import BaselinePP
+from metarun.algorithms.caml import CAML
 from metarun.algorithms.cavia import CAVIA
 from metarun.algorithms.cnp import CNP
 from metarun.algorithms.finetune import FineTune
@@ -46,6 +47,7 @@ from metarun.tasks.stream import Kind
 
 __all__ = [
     "ANIL",
+    "CAML",
     "CAVIA",
     "CNP",
     "IMAML",

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.stepless import Stepless
-from metarun.algorithms.task_transformer import TaskTransformer
+from metarun.algorithms.task_transformer import TaskTransformer, attend_to_similar
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
@@ -48,7 +48,7 @@ class InContext(Stepless):
         self.transformer = TaskTransformer(width, layers, heads, max_way)
         self.embed = nn.Sequential(nn.Linear(backbone.features, width), nn.LayerNorm(width))
         self.embed_label = nn.Linear(max_way, width, bias=False)
-        self.transformer.attend_to_similar()
+        attend_to_similar(self.transformer.layers)
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean cross-entropy of the queries.

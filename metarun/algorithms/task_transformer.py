@@ -31,15 +31,6 @@ class TaskTransformer(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs))
 
-    @torch.no_grad()
-    def attend_to_similar(self) -> None:
-        """Make the weights of keys those of queries, so that scores are inner products; they are free to part."""
-        for layer in self.layers:
-            assert isinstance(layer, EncoderLayer)
-            for each in layer.query_key_value.parameters():
-                query, key, _ = each.chunk(3)  # views
-                key.copy_(query)
-
     def forward(self, support: Tensor, query: Tensor) -> Tensor:
         """Map tokens of support examples (n, width) and queries (m, width) to (m, outputs)."""
         states = torch.cat([support, query])[None]  # (1, n + m, width)
@@ -57,3 +48,17 @@ def check_heads(width: int, heads: int) -> None:
             f"algo.width={width} and algo.heads={heads} but heads divide the width, and there is at least one",
             "set them, such as to 64 and 4.",
         )
+
+
+@torch.no_grad()
+def attend_to_similar(layers: nn.ModuleList) -> None:
+    """Make the weights of keys those of queries, so that scores are inner products; they are free to part.
+
+    Args:
+        layers: `EncoderLayer` each.
+    """
+    for layer in layers:
+        assert isinstance(layer, EncoderLayer)
+        for each in layer.query_key_value.parameters():
+            query, key, _ = each.chunk(3)  # views
+            key.copy_(query)
