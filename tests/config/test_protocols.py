@@ -1,6 +1,7 @@
 """The protocols on docs/reference.md are those of the configs."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def test_a_verdict_tells_what_differs_from_the_paper_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", mostly_slow(path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))))
 def test_every_experiment_is_known_with_its_id_and_the_protocol_of_its_recipe(name: str) -> None:
     config, known = compose_config({"experiment": name}), experiments()[name]
-    assert known.seedless == seedless_id(config), "the rows in results/reference/ are of an earlier protocol"
+    if "encoder" not in config["backbone"] or find_spec("wordllama"):  # without its weights, a run has another id
+        assert known.seedless == seedless_id(config), "the rows in results/reference/ are of an earlier protocol"
     algo, data = config["chosen"]["algo"], config["chosen"]["data"]
     assert f"{algo}_{data}" == (known.protocol.name if known.protocol else f"{algo}_{data}")
     assert known.hours > 0
