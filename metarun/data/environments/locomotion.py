@@ -70,7 +70,7 @@ class Locomotion:
         self,
         robot: RobotName = "halfcheetah",
         goal: Goal = "direction",
-        horizon: int = 200,
+        horizon: int = 100,
         frame_skip: int = 5,
         control_cost: float = 0.05,
     ) -> None:

@@ -124,7 +124,7 @@ def test_an_unstable_simulation_ends_its_trajectory_alone_and_says_so(caplog, ca
     assert reward[0, 1] == 0
     assert observation.isfinite().all()
     assert "halfcheetah_direction became unstable: 1 trajectory ended there" in caplog.text
-    assert "(the first: task 0, trajectory 1, step 0 of 200)" in caplog.text
+    assert "(the first: task 0, trajectory 1, step 0 of 100)" in caplog.text
     again, *_ = family.step(FORWARD, following, action, None)
     np.testing.assert_array_equal(again.physics[1], following.physics[1])
     assert capfd.readouterr().err == ""  # nor does MuJoCo write its log into the current folder
