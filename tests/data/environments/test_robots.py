@@ -148,5 +148,5 @@ def test_an_ant_that_falls_ends_its_trajectory():
 
 
 def test_the_hash_depends_on_the_settings():
-    families = [Locomotion(), Locomotion(horizon=100), Locomotion(goal="velocity"), Locomotion("ant")]
+    families = [Locomotion(), Locomotion(horizon=50), Locomotion(goal="velocity"), Locomotion("ant")]
     assert len({family.hash for family in families}) == 4
