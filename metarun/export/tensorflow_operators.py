@@ -139,6 +139,11 @@ def _(x: Value, sizes: Sequence[Value]) -> Value:
     return tf.reshape(x, _shape(sizes))
 
 
+@_of("leaky_relu")
+def _(x: Value, slope: float = 0.01) -> Value:
+    return tf.nn.leaky_relu(x, slope)
+
+
 @_of("copy_")  # of an operation in place, whose result all later nodes use
 def _(x: Value, values: Value, *_: Value) -> Value:
     return tf.broadcast_to(tf.cast(values, x.dtype), tf.shape(x))
