@@ -196,7 +196,11 @@ class Learner:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 metadata = json.loads(str(arrays["about"]))
                 if metadata["format"] != FORMAT:
-                    raise ValueError(f"it has format {metadata['format']}, this metarun reads {FORMAT}")
+                    raise UserError(
+                        f"{path} is a learner of another version of metarun (format {metadata['format']}, this one "
+                        f"reads {FORMAT})",
+                        "adapt the run again with this version.",
+                    )
                 support_x, support_y = arrays["support_x"], arrays["support_y"]
                 inputs = RunInputs.from_arrays(arrays)
             run_path, run_id, steps = metadata["run"], metadata["id"], int(metadata["steps"])
@@ -206,6 +210,8 @@ class Learner:
             raise UserError(
                 f"{path} does not exist", "name a file that `metarun adapt` or `Learner.save` wrote."
             ) from None
+        except UserError:
+            raise
         except Exception as error:  # numpy and zipfile raise many types for other files
             raise UserError(f"{path} is not a valid learner ({error})", "save it again.") from error
         model = Model(Path(run_path if run is None else run), trust, inputs)

@@ -110,6 +110,10 @@ def test_a_learner_is_saved_and_loaded(protonet, tmp_path):
     loaded = metarun.Learner.load(tmp_path / "three.npz")
     assert loaded.classes == (3, "a", "b")
     assert np.array_equal(loaded.predict(task.query_x[0]), learner.predict(task.query_x[0]))
+    with np.load(tmp_path / "three.npz") as arrays:
+        np.savez(tmp_path / "later.npz", **{**arrays, "about": np.array('{"format": 9}')})
+    with pytest.raises(UserError, match=r"later\.npz is a learner of another version of metarun \(format 9, this one"):
+        metarun.Learner.load(tmp_path / "later.npz")
     (tmp_path / "three.npz").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(UserError, match=r"three\.npz is not a valid learner"):
         metarun.Learner.load(tmp_path / "three.npz")
