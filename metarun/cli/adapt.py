@@ -36,11 +36,11 @@ def main(args: Sequence[str]) -> int:
     )
     add_settings(parser, ("run", "support"))
     parser.add_argument("-o", "--output", type=Path, default=Path("learner.npz"), help="default: learner.npz")
-    options = parser.parse_args(args)
+    options = parser.parse_intermixed_args(args)
     settings = given(options.settings, required=("run", "support"))
     learner, _ = adapt(settings["run"], Path(settings["support"]), options)
     learner.save(options.output)
-    print(f"→ {options.output} ({options.output.stat().st_size / 2**20:.2f} MB)")
+    print(f"→ {options.output} ({options.output.stat().st_size / 1000:.0f} kB)")
     return 0
 
 
@@ -115,8 +115,8 @@ def _sizes(examples: "Examples") -> str:
     if examples.targets is not None:
         return counted(len(examples.values), examples.noun)
     sizes = sorted(Counter(examples.labels).values())
-    more = f" to {sizes[-1]}" if sizes[0] != sizes[-1] else ""
-    return f"{counted(len(sizes), 'class')} of {counted(sizes[0], examples.noun)}{more}"
+    least = f"{sizes[0]} to " if sizes[0] != sizes[-1] else ""
+    return f"{counted(len(sizes), 'class')} of {least}{counted(sizes[-1], examples.noun)}"
 
 
 def _curve(fits: "Sequence[Fit]") -> str:

@@ -34,7 +34,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--way", type=int, help="classes, if the method has no fixed head (default: as in meta-test)")
     parser.add_argument("--tasks", type=int, default=100, help="meta-test tasks of the comparison (default: 100)")
     parser.add_argument("--trust", nargs="*", default=[], metavar="NAME", help="your own code that the run may use")
-    options = parser.parse_args(args)
+    options = parser.parse_intermixed_args(args)
     settings = _settings(options.settings)
     from metarun.api.run import load
     from metarun.export import export

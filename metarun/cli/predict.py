@@ -36,7 +36,7 @@ def main(args: Sequence[str]) -> int:
     add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
     parser.add_argument("--picture", type=Path, help="draw the support set and the surest and least sure answers")
-    options = parser.parse_args(args)
+    options = parser.parse_intermixed_args(args)
     support: Examples | None = None
     if any("=" in word for word in options.settings[:1]):
         settings = given(options.settings, required=("run", "support", "query"))

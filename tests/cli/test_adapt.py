@@ -73,7 +73,7 @@ def test_pictures_are_decoded_as_in_training(metarun, pictures):
 
 def test_in_one_go_the_table_is_printed(metarun, pictures):
     run = library.load("last", pictures)
-    words = [f"run={run.path}", "support=support", "query=query/beta"]
+    words = [f"run={run.id}", "--results-dir", str(pictures), "support=support", "query=query/beta"]
     code, out, err = metarun("predict", *words)
     assert code == 0
     assert "file,class,probability,unknown,error,p(alpha),p(beta),p(gamma)\n3.png," in out
