@@ -1,7 +1,6 @@
 """Classification tasks, drawn from a data set of classes."""
 
 import copy
-import hashlib
 from collections.abc import Callable
 from typing import Self
 
@@ -14,13 +13,13 @@ from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
 from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_network
 from metarun.tasks.across_groups import AcrossGroups, across_groups
-from metarun.tasks.batch import TaskBatch, TaskShape, chunks
+from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_groups import groups_that_serve
 from metarun.tasks.imbalance import Shares, check_imbalance, most_shots
 from metarun.tasks.made_classes import MadeClasses
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import choose, root_key, split_key
-from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others
+from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others, hash_of_rows
 
 _OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
@@ -224,11 +223,7 @@ class ClassTaskStream:
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""
-        digest = hashlib.sha256(f"{self.split_identity}|{self.shape}".encode())
-        for first, size in chunks(count, 1024):
-            for rows in self.rows(first, size):
-                digest.update(rows.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return hash_of_rows(f"{self.split_identity}|{self.shape}", self.rows, count)
 
 
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape, groups: ClassGroups | None) -> None:

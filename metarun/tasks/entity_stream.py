@@ -1,7 +1,5 @@
 """Regression tasks, each of the rows of one entity."""
 
-import hashlib
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,10 +10,10 @@ from metarun.data import EntityDataset, Examples, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.tables.entities import INPUTS, TARGETS
 from metarun.errors import UserError, counted
-from metarun.tasks.batch import TaskBatch, TaskShape, chunks
+from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.function_stream import check_one_way
 from metarun.tasks.rng import root_key
-from metarun.tasks.sampling import Disjoint, InOrder, WithReplacement
+from metarun.tasks.sampling import Disjoint, InOrder, WithReplacement, hash_of_rows
 
 
 class EntityTaskStream:
@@ -83,11 +81,7 @@ class EntityTaskStream:
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""
-        digest = hashlib.sha256(f"{self._identity}|{self.shape}".encode())
-        for first, size in chunks(count, 1024):
-            for rows in self.rows(first, size):
-                digest.update(rows.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return hash_of_rows(f"{self._identity}|{self.shape}", self.rows, count)
 
 
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape) -> None:

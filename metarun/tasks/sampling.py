@@ -1,12 +1,14 @@
 """Which examples each task is made of: drawn with replacement, or so that no two tasks share one."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from metarun.tasks.batch import TaskShape
+from metarun.tasks.batch import TaskShape, chunks
 from metarun.tasks.imbalance import Shares
 from metarun.tasks.rng import choose, random_bits, root_key, split_key
 
@@ -54,6 +56,15 @@ def choose_others(keys: Tensor, classes: Tensor, population: int, count: int) ->
     for taken in classes.sort(1).values.unbind(1):  # the n-th of the others is n places on for each class before it
         others = others + (others >= taken[:, None])
     return others
+
+
+def hash_of_rows(identity: str, rows: Callable[[int, int], tuple[Tensor, Tensor]], count: int) -> str:
+    """Return a SHA-256 over an identity and the rows of the first `count` tasks, which `rows` returns some of."""
+    digest = hashlib.sha256(identity.encode())
+    for first, size in chunks(count, 1024):
+        for side in rows(first, size):
+            digest.update(side.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class Endless(Protocol):
