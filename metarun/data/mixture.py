@@ -86,7 +86,7 @@ class Mixture:
 
     def where(self) -> str | None:
         """Return where the data sets would come from now; None: one of them is not here."""
-        places = {name: getattr(each, "where", _in_code)() for name, each in self.sets.items()}
+        places = {name: getattr(each, "where", lambda: "your code")() for name, each in self.sets.items()}
         if None in places.values():
             return None
         return "; ".join(f"{name}: {place}" for name, place in places.items())
@@ -105,20 +105,12 @@ class Mixture:
         found = []
         for name, each in self.sets.items():
             try:
-                found.append(f"{name}: {getattr(each, 'check', _unchecked)()}")
+                check = getattr(each, "check", lambda: "has no check() of its own")  # a user's needs only `load`
+                found.append(f"{name}: {check()}")
             except UserError as error:
                 raise _about(name, error) from error
         self.load()
         return "\n".join(found)
-
-
-def _in_code() -> str:
-    """Say where a user's data set is that needs only `load`."""
-    return "your code"
-
-
-def _unchecked() -> str:
-    return "has no check() of its own"
 
 
 def _check_weight(name: str, sets: Mapping[str, object], weights: Mapping[str, float]) -> None:

@@ -37,10 +37,6 @@ _count, _at_least_one, _seed = _integer(0, MAX_COUNT), _integer(1, MAX_COUNT), _
 _size, _fraction = _number(0, LARGEST), _number(0, 1)
 
 
-def _at_least_one_or_a_range(value: Any) -> bool:
-    return _at_least_one(value) or is_range(value)
-
-
 def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -67,7 +63,7 @@ def _mapping_of(kind: Kind) -> Kind:
 REQUIRED: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "algo", "data", "test_data", "device"), _text),
     **dict.fromkeys(("test_query", "test_tasks"), _at_least_one),
-    **dict.fromkeys(("way", "shot", "test_way", "test_shot"), _at_least_one_or_a_range),
+    **dict.fromkeys(("way", "shot", "test_way", "test_shot"), lambda value: _at_least_one(value) or is_range(value)),
     **dict.fromkeys(("steps", "iterations"), _count),
     **dict.fromkeys(("adapt_ms", "train_seconds"), _size),
     "seed": _seed,

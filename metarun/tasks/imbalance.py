@@ -123,8 +123,8 @@ class Shares:
         queries = self.queries(task_keys, sizes - shots)
         places = choose(class_keys, sizes, most + most_queries, queries + shots)
         of_support = places.gather(-1, queries[..., None] + torch.arange(most, device=places.device))
-        of_queries = places[..., :most_queries]
-        return torch.cat([of_support, of_queries.where(_numbered(of_queries) < queries[..., None], -1)], -1)
+        there = torch.arange(most_queries, device=places.device) < queries[..., None]
+        return torch.cat([of_support, places[..., :most_queries].where(there, -1)], -1)
 
 
 def _shared_out(exact: Tensor, least: int, room: Tensor, total: int) -> Tensor:
@@ -135,7 +135,3 @@ def _shared_out(exact: Tensor, least: int, room: Tensor, total: int) -> Tensor:
         rank = behind.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
         shares = shares + ((rank < left) & (shares < room))
     return shares
-
-
-def _numbered(places: Tensor) -> Tensor:
-    return torch.arange(places.shape[-1], device=places.device)

@@ -46,7 +46,8 @@ def raw_vectors(support_x: Inputs, query_x: Inputs) -> tuple[Tensor, Tensor]:
             vectors.append(field.flatten(1))
         elif field.dtype != torch.bool:
             vectors.append(_counts(field, masks))
-    joined = torch.cat([vector.to(_widest_float(vectors)) for vector in vectors], 1)
+    widest = max((vector.dtype for vector in vectors), key=lambda dtype: dtype.itemsize)
+    joined = torch.cat([vector.to(widest) for vector in vectors], 1)
     support = first_field(support_x).shape[0]
     return joined[:support], joined[support:]
 
@@ -60,7 +61,3 @@ def _counts(ids: Tensor, masks: list[Tensor]) -> Tensor:
             ones = ones * mask
     counts = ones.new_zeros(len(ids), len(different))
     return counts.scatter_add_(1, columns.flatten(1), ones.flatten(1))
-
-
-def _widest_float(vectors: list[Tensor]) -> torch.dtype:
-    return max((vector.dtype for vector in vectors), key=lambda dtype: dtype.itemsize)

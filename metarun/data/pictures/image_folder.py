@@ -20,7 +20,6 @@ from metarun.data.files.cache import Storage, check_cache, load_or_build, load_o
 from metarun.data.files.cache_file import ExampleStream
 from metarun.data.pictures.folder_layout import Layout, SplitFile, find_layout
 from metarun.data.pictures.image_decoding import decode
-from metarun.data.pictures.image_tables import Classes
 from metarun.data.pictures.published_images import PUBLISHED, PublishedName
 from metarun.data.pictures.skipped_images import remember_skipped
 from metarun.data.pictures.subfolders import merge_subfolders, subfolders_of
@@ -197,7 +196,8 @@ class ImageFolder:
         files = [file for of_class in classes.values() for file in of_class]
         shape = (self.channels, self.size, self.size)
         blocks = self._decode(root, which, files, key)
-        return ExampleStream(blocks, shape, np.dtype(np.uint8), _offsets(classes), tuple(classes))
+        offsets = np.cumsum([0, *map(len, classes.values())], dtype=np.int64)
+        return ExampleStream(blocks, shape, np.dtype(np.uint8), offsets, tuple(classes))
 
     def _decode(self, root: Path, which: Split, files: Sequence[str], key: str) -> Iterator[NDArray[np.uint8]]:
         log.info("Reading %s of meta-%s from %s, once.", counted(len(files), "picture"), which, root)
@@ -243,7 +243,3 @@ def _matches_cache(pictures: ExampleStream, cached: Examples | None) -> bool:
     for row, picture in enumerate(pictures.blocks):
         same = same and (cached is None or np.array_equal(cached.values[row], picture[0]))
     return same
-
-
-def _offsets(classes: Classes) -> NDArray[np.int64]:
-    return np.cumsum([0, *map(len, classes.values())], dtype=np.int64)

@@ -9,7 +9,7 @@ from metarun.data.contents import describe
 from metarun.data.examples import SPLITS, ClassDataset, Examples, Split
 from metarun.data.files.cache import Storage, apply_storage
 from metarun.data.pictures.taskset_reader import read_splits
-from metarun.errors import UserError, describe_exception, did_you_mean
+from metarun.errors import UserError, describe_exception, did_you_mean, reason_of
 
 NAMES: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}  # learn2learn's names of the splits
 
@@ -85,7 +85,7 @@ class Tasksets:
             module = importlib.import_module(module_name)
         except Exception as error:
             raise UserError(
-                f"data.tasksets={self.tasksets} cannot be imported ({_line(error)})", _remedy(error)
+                f"data.tasksets={self.tasksets} cannot be imported ({reason_of(error).rstrip('.')})", _remedy(error)
             ) from error
         function: Callable[[], object] | None = getattr(module, function_name, None)
         if function is None:
@@ -102,10 +102,6 @@ class Tasksets:
             f"data.tasksets={self.tasksets} returned a {type(returned).__name__}",
             "return three Tasksets, (train, validation, test).",
         )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _remedy(error: Exception) -> str:
