@@ -36,11 +36,6 @@ def describe(data: Loaded) -> str:
     return str(check()) if callable(check) else "drawn on demand"
 
 
-def describe_entities(rows: ClassDataset) -> str:
-    """Return the content of a data set of entities, given its rows by entity; see `describe`."""
-    return describe(EntityDataset(rows))
-
-
 def describe_splits(
     splits: Mapping[Split, Offsets], skipped: Skipped, group: str = "class", example: str = "example"
 ) -> str:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -147,18 +148,16 @@ def read_cache(path: Path, key: str, storage: Storage = "memory") -> Examples | 
 
     In memory, the checksum is verified every time; of a memory map, only when the file is new or has changed.
     """
-
-    def checksum_of_map(examples: Examples) -> str:
-        return cached_answer([path], f"checksum|{key}", lambda: cache_file.checksum(key, examples))
-
-    if storage == "disk":
-        return _trusted(path, cache_file.load_mapped, checksum_of_map)
-    return _trusted(path, cache_file.load, lambda examples: cache_file.checksum(key, examples))
+    checksum = partial(cache_file.checksum, key)
+    if storage == "memory":
+        return _trusted(path, cache_file.load, checksum)
+    about = f"checksum|{key}"
+    return _trusted(path, cache_file.load_mapped, lambda mapped: cached_answer([path], about, lambda: checksum(mapped)))
 
 
 def check_cache(path: Path, key: str) -> Examples | None:
     """Return what is cached in `path` as a memory map and always verify its checksum; see `read_cache`."""
-    return _trusted(path, cache_file.load_mapped, lambda examples: cache_file.checksum(key, examples))
+    return _trusted(path, cache_file.load_mapped, partial(cache_file.checksum, key))
 
 
 def apply_storage(data: ClassDataset, storage: Storage) -> ClassDataset:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from metarun.data.contents import describe, describe_entities
+from metarun.data.contents import describe
 from metarun.data.examples import ClassDataset
 from metarun.data.files.cache import Original
 from metarun.data.files.dataset_cache import DatasetCache, content_of
@@ -102,4 +102,4 @@ class EntityFiles(FileSource):
         return EntityDataset(self._examples(), in_order=self.order is not None)
 
     def _describe(self, made: ClassDataset) -> str:
-        return describe_entities(made)
+        return describe(EntityDataset(made))

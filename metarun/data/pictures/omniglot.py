@@ -98,7 +98,7 @@ class Omniglot:
         Raises:
             UserError: neither exists, the originals are damaged, or the cache differs.
         """
-        characters, summary = _check(PARTS)
+        characters, summary = check_characters(PARTS)
         return f"{describe(self._split(characters))}; {summary}"
 
     def _split(self, characters: Examples) -> ClassDataset:
@@ -129,12 +129,7 @@ def load_characters(parts: Sequence[Part] = PARTS) -> Examples:
     return load_or_build(_cache_path(), _key(parts), build)
 
 
-def check_characters(parts: Sequence[Part] = PARTS) -> str:
-    """See `Omniglot.check`, which adds the split."""
-    return _check(parts)[1]
-
-
-def _check(parts: Sequence[Part]) -> tuple[Examples, str]:
+def check_characters(parts: Sequence[Part]) -> tuple[Examples, str]:
     """Return the characters and a summary of the check."""
     cached = read_cache(_cache_path(), _key(parts))
     paths = [path for part in parts if (path := find_part(part))]
