@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.neural_process import NeuralProcess, check_sizes, mean_and_sd, perceptron
+from metarun.algorithms.neural_process import NeuralProcess, mean_and_sd, perceptron
 from metarun.algorithms.task_transformer import check_heads
 from metarun.backbones import Backbone, embed_together
 from metarun.system.inputs import Inputs
@@ -40,13 +40,9 @@ class AttentiveNP(NeuralProcess):
         heads: int = 8,
         min_sd: float = 0.1,
     ) -> None:
-        super().__init__()
-        check_sizes(outputs, min_sd, width=width, layers=layers)
+        super().__init__(backbone, outputs, min_sd, width=width, layers=layers)
         check_heads(width, heads)
-        self.backbone = backbone
-        self.outputs = outputs
         self.heads = heads
-        self.min_sd = min_sd
         features, hidden = backbone.features, [width] * (layers - 1)
         self.encoder = perceptron([features + outputs, *hidden, width])
         self.decoder = perceptron([width + features, *hidden, 2 * outputs])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarun.algorithms.neural_process import NeuralProcess, check_sizes, mean_and_sd, perceptron
+from metarun.algorithms.neural_process import NeuralProcess, mean_and_sd, perceptron
 from metarun.backbones import Backbone, embed_together
 from metarun.system.inputs import Inputs
 
@@ -32,11 +32,7 @@ class CNP(NeuralProcess):
     def __init__(
         self, backbone: Backbone, outputs: int, width: int = 128, layers: int = 3, min_sd: float = 0.1
     ) -> None:
-        super().__init__()
-        check_sizes(outputs, min_sd, width=width, layers=layers)
-        self.backbone = backbone
-        self.outputs = outputs
-        self.min_sd = min_sd
+        super().__init__(backbone, outputs, min_sd, width=width, layers=layers)
         hidden = [width] * (layers - 1)
         self.encoder = perceptron([backbone.features + outputs, *hidden, width])  # h
         self.decoder = perceptron([width + backbone.features, *hidden, 2 * outputs])  # g

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
+from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
@@ -19,9 +20,28 @@ from metarun.tasks.vectorize import over_tasks
 
 
 class NeuralProcess(Algorithm):
-    """A method of regression that reads the support set and predicts a mean and a standard deviation for each query."""
+    """A method of regression that reads the support set and predicts a mean and a standard deviation for each query.
+
+    Args:
+        backbone: maps examples to features.
+        outputs: numbers of a target.
+        min_sd: lower bound of the predicted standard deviation, in units of the targets.
+        sizes: of layers, at least 1, by the name of the argument.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
 
     solves: ClassVar[tuple[Kind, ...]] = ("regression",)
+
+    def __init__(self, backbone: Backbone, outputs: int, min_sd: float, **sizes: int) -> None:
+        super().__init__()
+        for name, size in {"outputs": outputs, **sizes}.items():
+            if size < 1:
+                raise UserError(f"algo.{name}={size} but it must be at least 1", f"raise `algo.{name}`.")
+        if not 0 < min_sd < 1:
+            raise UserError(f"algo.min_sd={min_sd} but it must be above 0 and below 1", "set it to 0.1 or 0.01.")
+        self.backbone, self.outputs, self.min_sd = backbone, outputs, min_sd
 
     @abstractmethod
     def distribution(self, support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
@@ -72,12 +92,3 @@ def perceptron(sizes: Sequence[int]) -> nn.Sequential:
     for inputs, units in pairwise(sizes):
         layers += [nn.Linear(inputs, units), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def check_sizes(outputs: int, min_sd: float, **sizes: int) -> None:
-    """Raise a UserError if an argument of a neural process is out of range; `sizes` are of layers, at least 1."""
-    for name, size in {"outputs": outputs, **sizes}.items():
-        if size < 1:
-            raise UserError(f"algo.{name}={size} but it must be at least 1", f"raise `algo.{name}`.")
-    if not 0 < min_sd < 1:
-        raise UserError(f"algo.min_sd={min_sd} but it must be above 0 and below 1", "set it to 0.1 or 0.01.")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarun.algorithms.neural_process import NeuralProcess, check_sizes, mean_and_sd, perceptron
+from metarun.algorithms.neural_process import NeuralProcess, mean_and_sd, perceptron
 from metarun.algorithms.task_transformer import TaskTransformer
 from metarun.backbones import Backbone, embed_together
 from metarun.system.inputs import Inputs
@@ -40,11 +40,7 @@ class TransformerNP(NeuralProcess):
         heads: int = 4,
         min_sd: float = 0.05,
     ) -> None:
-        super().__init__()
-        check_sizes(outputs, min_sd, width=width)
-        self.backbone = backbone
-        self.outputs = outputs
-        self.min_sd = min_sd
+        super().__init__(backbone, outputs, min_sd, width=width)
         self.embed = perceptron([backbone.features + outputs, width, width])
         self.transformer = TaskTransformer(width, layers, heads, 2 * outputs)
 
