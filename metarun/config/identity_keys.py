@@ -17,6 +17,7 @@ ADDED_KEYS = {
     **{"train.augment": None, "test.unknown": 0, "test.out_of_scope": 0},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
     **{"data.classes": "speaker_digit", "data.groups": None, "data.subfolders": "classes", "data.backwards": False},
+    **{"data.features": "log_mel"},
     **{"task.labels": "classes", "task.embedding": "pixels", "task.clusters": 500, "task.partitions": 1},
     **{f"{group}.{key}": None for group in ("task", "train") for key in ("within", "across", "imbalance")},
 }

@@ -12,6 +12,7 @@ from metarun.data.pictures import image_decoding
 from metarun.data.sounds import sound_decoding
 from metarun.data.sounds.log_mel import LogMel
 from metarun.data.sounds.recordings import standardised, why_unusable
+from metarun.data.sounds.waves import Waves
 from metarun.data.tables.table_columns import from_json
 from metarun.data.texts.text_features import Tfidf, Tokens
 from metarun.errors import UserError
@@ -43,11 +44,11 @@ class PictureEncoder:
 
 @dataclass(frozen=True)
 class SoundEncoder:
-    """Recordings as standardised log-mel spectrograms (1, mels, frames) float32, see `metarun.data.Audio`."""
+    """Recordings as standardised log-mel spectrograms (1, mels, frames) or waves, see `metarun.data.Audio`."""
 
-    log_mel: LogMel
-    mean: float
-    deviation: float
+    features: LogMel | Waves
+    mean: float = 0.0
+    deviation: float = 1.0
     noun = "recording"
 
     def encode(self, where: str, content: bytes) -> NDArray[np.float32]:
@@ -56,10 +57,10 @@ class SoundEncoder:
         Raises:
             UserError: it cannot be decoded, or is silent or too short.
         """
-        wave, _ = sound_decoding.decode(where, content, self.log_mel.rate)
-        if (why := why_unusable(self.log_mel, wave)) is not None:
+        wave, _ = sound_decoding.decode(where, content, self.features.rate)
+        if (why := why_unusable(self.features, wave)) is not None:
             raise UserError(f"{where} is {why}", "remove it.")
-        return standardised(self.log_mel.of(wave), self.mean, self.deviation)
+        return standardised(self.features.of(wave), self.mean, self.deviation)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ def encoder_of(encoding: Encoding) -> Encoder:
         if encoding.kind == "pictures":
             return PictureEncoder(**settings)
         if encoding.kind == "sounds":
-            return SoundEncoder(LogMel(**settings.pop("log_mel")), **settings)
+            waves = settings.pop("waves", None)
+            made = Waves(**waves) if waves else LogMel(**settings.pop("log_mel"))
+            return SoundEncoder(made, **settings)
         if encoding.kind == "texts":
             words = settings.pop("tokens", None)
             features = Tokens(**words) if words else Tfidf.from_arrays(settings.pop("size"), arrays)

@@ -79,7 +79,7 @@ def encoded_source(raw: TaskSource, encoder: Encoder, config: Config, device: to
         UserError: the encoder does not read such examples, or the cache cannot be written.
     """
     name = config["chosen"]["backbone"]
-    check_readable(encoder, raw.inputs, name, raw.name)
+    check_readable(encoder, raw.inputs, name, raw.name, raw.display().sound)
     if may_know_classes(encoder, raw.name):
         log.warning(
             "backbone=%s was trained on %s, which has some of the classes of %s: they are not new to it",

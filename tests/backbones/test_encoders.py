@@ -1,13 +1,15 @@
 """Pre-trained encoders with their real weights: `make test-encoders`."""
 
 import json
+import sys
 import zipfile
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
-from metarun.backbones.encoders import Bert, EfficientNetLite0, WordLlama, as_inputs, encode
+from metarun.backbones.encoders import Bert, EfficientNetLite0, Resemblyzer, WordLlama, as_inputs, encode
 from metarun.data.texts.text_features import Tokens
 from metarun.errors import UserError
 from metarun.system.paths import resolve_path
@@ -93,3 +95,18 @@ def test_folders_without_weights_are_refused(tmp_path):
         Bert(str(tmp_path))
     with pytest.raises(UserError, match="is no file of weights only"):
         EfficientNetLite0(str(tmp_path / "pytorch_model.bin"))
+
+
+def test_resemblyzer_is_that_of_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "webrtcvad", ModuleType("webrtcvad"))  # it detects voices, which is not used here
+    morphology = ModuleType("scipy.ndimage.morphology")  # gone from scipy
+    monkeypatch.setattr(morphology, "binary_dilation", None, raising=False)
+    monkeypatch.setitem(sys.modules, "scipy.ndimage.morphology", morphology)
+    reference = pytest.importorskip("resemblyzer").VoiceEncoder("cpu", verbose=False)
+    encoder = Resemblyzer("wheel:resemblyzer/pretrained.pt")
+    for samples in (9_000, 25_600, 64_000):  # one window, shorter; one; four of them
+        wave = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
+        padded = np.pad(wave, (0, max(0, 25_600 - samples)))[None]
+        np.testing.assert_allclose(encode(encoder, padded, CPU)[0], reference.embed_utterance(wave), atol=1e-6)
+    with pytest.raises(UserError, match="has no weights of Resemblyzer's voice encoder"):
+        Resemblyzer(WORDLLAMA[0])

@@ -49,7 +49,9 @@ class Encoder(Backbone):
         """Map inputs (n, *shape), or a dict of such fields, to (n, features)."""
 
 
-def check_readable(encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: str, data: str) -> None:
+def check_readable(
+    encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: str, data: str, sound: bool = False
+) -> None:
     """Raise a UserError if the examples of a data set are not what an encoder reads.
 
     Args:
@@ -58,8 +60,10 @@ def check_readable(encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: 
         inputs: the fields of an example.
         backbone: the option of `backbone`, for the message.
         data: the name of the data set.
+        sound: whether its examples are sounds, as their display says: rows of a table look like samples.
     """
-    if _kind_of(inputs) == encoder.reads:
+    found = _kind_of(inputs, sound)
+    if found == encoder.reads:
         return
     has = {"texts": "texts", "pictures": "pictures", "sounds": "recordings"}
     fields = ", ".join(f"{name} {list(spec.shape)} of {spec.kind}" for name, spec in inputs.items())
@@ -68,9 +72,6 @@ def check_readable(encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: 
         "pictures": "use a data set of pictures",
         "sounds": "use data=fsdd or audio without `data.features`",
     }
-    found = _kind_of(inputs)
-    if found == "sounds":
-        found = None  # or vectors of another kind
     what = f"has {has[found]}" if found else f"has examples of {fields}"
     raise UserError(
         f"backbone={backbone} reads {has[encoder.reads]} but data={data} {what}",
@@ -87,7 +88,7 @@ def may_know_classes(encoder: Encoder, data: str) -> bool:
     return "imagenet" in encoder.saw.lower() and any(name in data for name in _IN_IMAGENET)
 
 
-def _kind_of(inputs: Mapping[str, InputSpec]) -> Reads | None:
+def _kind_of(inputs: Mapping[str, InputSpec], sound: bool) -> Reads | None:
     specs = list(inputs.values())
     kinds = {spec.kind: spec for spec in specs}
     if len(specs) == 2 and {*kinds} == {"ids", "mask"} and kinds["ids"].size == BYTES:
@@ -96,7 +97,7 @@ def _kind_of(inputs: Mapping[str, InputSpec]) -> Reads | None:
         return None
     if specs[0].kind == "bytes" and len(specs[0].shape) == 3 and specs[0].shape[0] in (1, 3):
         return "pictures"
-    return "sounds" if specs[0].kind == "floats" and len(specs[0].shape) == 1 and specs[0].shape[0] > 1 else None
+    return "sounds" if sound and specs[0].kind == "floats" and len(specs[0].shape) == 1 else None
 
 
 def texts_of(raw: Values) -> list[str]:

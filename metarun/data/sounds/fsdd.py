@@ -14,9 +14,9 @@ from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.files.archive import open_files
 from metarun.data.files.cache import Storage, apply_storage, find_original, mirror_urls
 from metarun.data.files.dataset_cache import DatasetCache, content_of
-from metarun.data.sounds.log_mel import LogMel
 from metarun.data.sounds.recordings import LARGEST, VERSION, read_recordings
 from metarun.data.sounds.sound_layout import Classes
+from metarun.data.sounds.waves import SoundFeatures, sound_features
 from metarun.data.splits import split_classes, unlisted
 from metarun.errors import UserError
 from metarun.system.paths import PathText, data_root
@@ -64,6 +64,7 @@ class Fsdd:
         hop: samples from one frame to the next.
         storage: "memory" or "disk".
         backwards: see `Audio`.
+        features: see `Audio`.
 
     Raises:
         UserError: an argument is out of range.
@@ -84,11 +85,12 @@ class Fsdd:
         hop: int = 100,
         storage: Storage = "memory",
         backwards: bool = False,
+        features: SoundFeatures = "log_mel",
     ) -> None:
         if classes not in get_args(ClassesOf):
             raise UserError(f"data.classes={classes} is not one of {', '.join(get_args(ClassesOf))}.")
         self.split, self.classes = split, classes
-        self.log_mel = LogMel(rate, seconds, mels, fft, hop)
+        self.features = sound_features(features, rate, seconds, mels, fft, hop)
         self.storage, self.backwards = storage, backwards
 
     def load(self) -> ClassDataset:
@@ -126,7 +128,7 @@ class Fsdd:
         return content_of(None if self.split in RULES else self.split)
 
     def _cache(self) -> DatasetCache:
-        settings = f"{VERSION}|{self.split}|{self.log_mel}" + "|backwards" * self.backwards
+        settings = f"{VERSION}|{self.split}|{self.features}" + "|backwards" * self.backwards
         return DatasetCache("sounds", self.name, settings, self.storage, "over_time")
 
     def _make(self) -> ClassDataset:
@@ -136,7 +138,7 @@ class Fsdd:
         lists = split_classes(self.name, self.split, list(classes), RULES)
         splits = {which: {c: classes[c] for c in lists[which]} for which in SPLITS}
         skipped = Skipped() if self.split in RULES else unlisted(self.split, lists, list(classes))
-        return read_recordings(self.name, root, splits, self.log_mel, skipped, backwards=self.backwards)
+        return read_recordings(self.name, root, splits, self.features, skipped, backwards=self.backwards)
 
 
 def split_by_speaker(names: Sequence[str]) -> dict[Split, list[str]]:

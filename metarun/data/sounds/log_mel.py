@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from metarun.errors import UserError
 
 _QUIETEST = 1e-6  # 60 dB below a sine of the recording's peak
-_SILENCE = 1e-4  # a recording whose peak is 80 dB below full scale has nothing to hear
+SILENCE = 1e-4  # a recording whose peak is 80 dB below full scale has nothing to hear
 # The logarithms are rounded to this step, far below what can be heard, so that machines whose FFT and logarithm differ
 # in the last bit agree on every byte.
 _STEP = 2.0**-12
@@ -80,7 +80,7 @@ class LogMel:
 
     def is_silent(self, wave: NDArray[np.floating]) -> bool:
         """Whether what a map is made of has no sample above -80 dB."""
-        return bool(np.abs(fitted(wave, self.samples)).max() < _SILENCE)
+        return bool(np.abs(fitted(wave, self.samples)).max() < SILENCE)
 
     def of(self, wave: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the map (1, mels, frames) of a mono recording.

@@ -17,6 +17,7 @@ from metarun.data.examples import SPLITS, ClassDataset, Examples, Skipped, Split
 from metarun.data.files.archive import ReadFile, open_files
 from metarun.data.sounds.log_mel import LogMel
 from metarun.data.sounds.sound_decoding import decode
+from metarun.data.sounds.waves import Waves
 from metarun.errors import UserError, counted
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,12 @@ def read_recordings(
     name: str,
     root: Path,
     splits: Mapping[Split, Classes],
-    log_mel: LogMel,
+    features: LogMel | Waves,
     skipped: Skipped,
     groups: Groups | None = None,
     backwards: bool = False,
 ) -> ClassDataset:
-    """Return recordings as log-mel spectrograms, standardised by the mean and the deviation of meta-train.
+    """Return recordings as waves, or as log-mel spectrograms standardised by the mean and the deviation of meta-train.
 
     Recordings that are empty, silent or shorter than a frame are skipped, and so is a class of which less than two are
     left; all of it is counted.
@@ -49,7 +50,7 @@ def read_recordings(
         name: of the data set.
         root: the folder or zip with the files.
         splits: the files of each class of each split.
-        log_mel: makes the spectrograms.
+        features: makes the examples.
         skipped: what is in no split.
         groups: of the files, by the name of a grouping.
         backwards: each meta-train class is followed by one of its recordings played backwards.
@@ -57,7 +58,7 @@ def read_recordings(
     Raises:
         UserError: a file cannot be read, or no class of a split is left.
     """
-    reader = _Reader(root, log_mel)
+    reader = _Reader(root, features)
     with open_files(root, LARGEST) as (_, read):
         found = {split: reader.classes(split, splits[split], read) for split in SPLITS}
     if empty := [split for split in SPLITS if not found[split]]:
@@ -68,12 +69,7 @@ def read_recordings(
     if backwards:
         reader.add_backwards(found["train"])
     examples = {split: Examples.from_classes(found.pop(split)) for split in SPLITS}  # popped: half the memory
-    train = examples["train"].values
-    mean = round(float(train.mean(dtype=np.float64)), _DIGITS)
-    deviation = round(float(train.std(dtype=np.float64)), _DIGITS)
-    for of_split in examples.values():
-        standardised(of_split.values, mean, deviation)
-    encoding = Encoding("sounds", {"log_mel": asdict(log_mel), "mean": mean, "deviation": deviation})
+    encoding = _standardise(examples, features)
     told = Skipped((*skipped.unlisted, *reader.cropped()), (*skipped.warnings, *reader.notes()))
     example_groups = {
         grouping: {split: ExampleGroups.of(group_of[file] for file in reader.kept[split]) for split in SPLITS}
@@ -91,23 +87,35 @@ def read_recordings(
     )
 
 
+def _standardise(examples: Mapping[Split, Examples], features: LogMel | Waves) -> Encoding:
+    """Standardise spectrograms in place, and return how other recordings become such examples."""
+    if isinstance(features, Waves):
+        return Encoding("sounds", {"waves": asdict(features)})
+    train = examples["train"].values
+    mean = round(float(train.mean(dtype=np.float64)), _DIGITS)
+    deviation = round(float(train.std(dtype=np.float64)), _DIGITS)
+    for of_split in examples.values():
+        standardised(of_split.values, mean, deviation)
+    return Encoding("sounds", {"log_mel": asdict(features), "mean": mean, "deviation": deviation})
+
+
 def standardised(maps: Maps, mean: float, deviation: float) -> Maps:
     """Return spectrograms less the mean and divided by the deviation, computed in place."""
     np.subtract(maps, np.float32(mean), out=maps)
     return np.divide(maps, np.float32(deviation), out=maps)
 
 
-def why_unusable(log_mel: LogMel, wave: NDArray[np.float32]) -> str | None:
-    """Return why a recording has no spectrogram, such as "silent"; None: it has one."""
-    if len(wave) < log_mel.fft:
-        return "empty" if len(wave) == 0 else f"shorter than data.fft={log_mel.fft} samples"
-    return "silent" if log_mel.is_silent(wave) else None
+def why_unusable(features: LogMel | Waves, wave: NDArray[np.float32]) -> str | None:
+    """Return why a recording cannot be an example, such as "silent"; None: it can."""
+    if len(wave) < features.fft:
+        return "empty" if len(wave) == 0 else f"shorter than data.fft={features.fft} samples"
+    return "silent" if features.is_silent(wave) else None
 
 
 @dataclass
 class _Reader:
     root: Path
-    log_mel: LogMel
+    features: LogMel | Waves
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # why -> files
     small: list[str] = field(default_factory=list)  # classes
     rates: Counter[int] = field(default_factory=Counter)
@@ -134,13 +142,13 @@ class _Reader:
         files += tuple(files)
 
     def _map(self, file: str, read: ReadFile) -> NDArray[np.float32] | None:
-        wave, rate = decode(f"{self.root}: {file}", read(file), self.log_mel.rate)
-        if (why := why_unusable(self.log_mel, wave)) is not None:
+        wave, rate = decode(f"{self.root}: {file}", read(file), self.features.rate)
+        if (why := why_unusable(self.features, wave)) is not None:
             self.skipped[why].append(file)
             return None
         self.rates[rate] += 1
         self.lengths.append(len(wave))
-        return self.log_mel.of(wave)
+        return self.features.of(wave)
 
     def notes(self) -> list[str]:
         """Return a clause for each thing that may be an oversight."""
@@ -152,18 +160,18 @@ class _Reader:
         if self.small:
             what = f"{counted(len(self.small), 'class')} with less than two usable recordings skipped"
             notes.append(f"{what}, {'' if len(self.small) == 1 else 'such as '}'{self.small[0]}'")
-        if len(self.rates) > 1 or min(self.rates, default=self.log_mel.rate) < self.log_mel.rate:
+        if len(self.rates) > 1 or min(self.rates, default=self.features.rate) < self.features.rate:
             rates = ", ".join(f"{count:,} of {rate:,} Hz" for rate, count in sorted(self.rates.items()))
-            notes.append(f"sample rates differ from data.rate={self.log_mel.rate} and were converted: {rates}")
+            notes.append(f"sample rates differ from data.rate={self.features.rate} and were converted: {rates}")
         return notes
 
     def cropped(self) -> tuple[str, ...]:
-        """Return a clause if recordings are longer than a map."""
-        longer = sum(length > self.log_mel.samples for length in self.lengths)
+        """Return a clause if recordings are longer than an example."""
+        longer = sum(length > self.features.samples for length in self.lengths)
         if not longer:
             return ()
-        longest = max(self.lengths) / self.log_mel.rate
+        longest = max(self.lengths) / self.features.rate
         return (
-            f"the ends of {counted(longer, 'recording')} longer than data.seconds={self.log_mel.seconds:g} (up to "
+            f"the ends of {counted(longer, 'recording')} longer than data.seconds={self.features.seconds:g} (up to "
             f"{longest:.1f} s)",
         )
