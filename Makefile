@@ -50,7 +50,7 @@ test-clusters: $(REFERENCES)  ## test sweeps on a local Slurm and Ray cluster, s
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/clusters
 
 test-encoders: $(VENV)-encoders/.installed  ## run pre-trained encoders and language models for real, in an environment of its own, .venv-encoders
-	OMP_NUM_THREADS=1 $(VENV)-encoders/bin/python -m pytest -m encoders tests/backbones/test_encoders.py tests/backbones/test_language_model.py
+	OMP_NUM_THREADS=1 $(VENV)-encoders/bin/python -m pytest -m encoders tests/backbones/test_encoders.py tests/backbones/test_local_encoders.py tests/backbones/test_language_model.py
 
 test-mujoco: $(VENV)-mujoco/.installed  ## test the robots of MuJoCo and gymnasium, in an environment of its own, .venv-mujoco
 	OMP_NUM_THREADS=1 $(VENV)-mujoco/bin/python -m pytest -m mujoco tests/data/environments tests/commands/test_robots.py

@@ -25,16 +25,18 @@ _INSTALL = {
 }
 
 
-def find(text: str, key: str) -> Path:
+def find(text: str | None, key: str) -> Path:
     """Return the path of an encoder's file or folder.
 
     Args:
-        text: as in the config.
+        text: as in the config; None: nothing is named.
         key: of the config, for messages.
 
     Raises:
         UserError: it is not there.
     """
+    if text is None:
+        raise UserError(f"{key}=null names no weights", "set it to a file or folder with the weights of an encoder.")
     path = resolve_path(text)
     if is_file(path) or is_folder(path):
         return path

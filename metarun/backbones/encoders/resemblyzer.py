@@ -16,7 +16,7 @@ _RATE, _FFT, _HOP, _MELS = 16_000, 400, 160, 40
 _FRAMES = 160  # 1.6 s, which the network was trained on
 _STEP = 77  # frames from one window of a longer recording to the next: 1.3 a second
 _COVERED = 0.75  # a window less covered by sound is left out
-_LEVEL = 10 ** (-30 / 20)  # root mean square that quieter recordings are raised to: -30 dBFS
+_LEVEL = 10 ** (-30 / 20)  # root mean square of a recording: -30 dBFS, to which training raised quiet ones
 
 
 class Resemblyzer(Encoder):
@@ -70,11 +70,11 @@ class Resemblyzer(Encoder):
 
 
 def _levelled(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a recording without the silence at its ends, raised to -30 dBFS where it is quieter."""
+    """Return a recording without the silence at its ends, at -30 dBFS: its own level is lost in an example."""
     there = np.flatnonzero(wave)
     sound = wave[there[0] : there[-1] + 1] if len(there) else wave
     level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
-    return sound * np.float32(max(1.0, _LEVEL / level)) if level else sound
+    return sound * np.float32(_LEVEL / level) if level else sound
 
 
 def mel_spectrogram(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

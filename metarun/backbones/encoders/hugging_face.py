@@ -1,0 +1,100 @@
+"""Models of Hugging Face's transformers from a local folder, as encoders."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from metarun.backbones.encoders.encoder import Encoder, texts_of
+from metarun.backbones.encoders.files import find, hash_of, json_object
+from metarun.backbones.encoders.tokens import Tokenizer
+from metarun.backbones.text_fields import masked_mean
+from metarun.data.examples import Values
+from metarun.errors import UserError, reason_of
+from metarun.system.inputs import Inputs
+from metarun.system.paths import PathText
+
+CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
+
+
+class HuggingFaceTexts(Encoder):
+    """Any model of texts of transformers, with the mean of its last states over the tokens, of length 1.
+
+    Nothing is downloaded, and no code in the folder is run. For BERT models `Bert` also has a second derivative.
+
+    Args:
+        weights: a Hugging Face folder: config.json, weights in safetensors, and tokenizer.json.
+        length: tokens of a text at most; longer texts are cut.
+        pooling: "mean" over the tokens, or "cls": the first.
+        saw: on what it was trained, for tables.
+
+    Raises:
+        UserError: transformers or a file is missing, or it is another kind of model.
+    """
+
+    reads = "texts"
+
+    def __init__(
+        self, weights: PathText | None, length: int = 128, pooling: str = "mean", saw: str = "unknown"
+    ) -> None:
+        super().__init__()
+        if pooling not in ("mean", "cls"):
+            raise UserError(f"backbone.encoder.pooling={pooling} is not one of mean, cls.")
+        folder = find(weights, "backbone.encoder.weights")
+        model, config = load_model(folder)
+        if not (folder / _TOKENIZER).is_file():
+            raise UserError(f"{folder} has no {_TOKENIZER}", "save the tokenizer there too (`save_pretrained`).")
+        tokenizer = (folder / _TOKENIZER).read_bytes()
+        length = min(length, config.get("max_position_embeddings") or length)
+        self.tokenizer = Tokenizer(tokenizer, f"{folder}: {_TOKENIZER}", length, special=True)
+        self.model: Any = model
+        self.features, self.pooling, self.saw = int(config["hidden_size"]), pooling, saw
+        self.hash = hash_of("HuggingFaceTexts", {"weights": folder}, {"length": length, "pooling": pooling})
+
+    @property
+    def id_sizes(self) -> Mapping[str, int]:  # type: ignore[override]
+        """See `Encoder`."""
+        return {"ids": self.tokenizer.size}
+
+    def prepare(self, raw: Values) -> Values:
+        """Return ids (length,) and mask (length,) of texts."""
+        return self.tokenizer.fields(texts_of(raw))
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Map ids and mask (n, length) to (n, features)."""
+        assert isinstance(x, dict)
+        states: Tensor = self.model(input_ids=x["ids"], attention_mask=x["mask"].long()).last_hidden_state
+        return F.normalize(masked_mean(states, x["mask"]) if self.pooling == "mean" else states[:, 0], dim=-1)
+
+
+def load_model(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the model in a folder, without a head, and its config.
+
+    Raises:
+        UserError: transformers is missing, or the folder holds no such model.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            "models of Hugging Face need the package transformers", "pip install 'metarun[language-models]'."
+        ) from error
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} has no {CONFIG}", "name a folder with a model of Hugging Face.")
+    config = json_object((folder / CONFIG).read_bytes(), f"{folder}: {CONFIG}")
+    if not [*folder.glob("*.safetensors")]:
+        pickled = " (weights in pytorch_model.bin are pickled code)" if (folder / "pytorch_model.bin").exists() else ""
+        raise UserError(f"{folder} has no weights in safetensors{pickled}", "save them so (`save_pretrained`).")
+    try:
+        model = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except Exception as error:  # transformers raises many types
+        kind = config.get("model_type")
+        raise UserError(
+            f"{folder} cannot be loaded as a model of type {kind} ({reason_of(error)[:200]})",
+            "use a model that transformers itself has.",
+        ) from error
+    return model.eval(), config

@@ -1,0 +1,126 @@
+"""Encoders from local folders and files: `make test-encoders`. Those of timm and torchvision need these packages."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn.functional import normalize
+
+from metarun.backbones.encoders import HuggingFaceTexts, LocalPictures, encode
+from metarun.data.texts.text_features import Tokens
+from metarun.errors import UserError
+
+pytestmark = [pytest.mark.encoders, pytest.mark.filterwarnings("default")]  # transformers deprecates much
+
+CPU = torch.device("cpu")
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8)
+SCALED = (torch.from_numpy(PICTURES) / 255 - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / 0.25
+PREPROCESSOR = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25, 0.25, 0.25]}
+
+
+def save_tiny_vit(folder):
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model = transformers.ViTForImageClassification(
+        transformers.ViTConfig(**sizes, image_size=32, patch_size=16, num_labels=1_000)
+    ).eval()
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    return model
+
+
+def save_tiny_roberta(folder):
+    import tokenizers
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    words = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "my", "card", "is", "lost"])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    config = transformers.RobertaConfig(vocab_size=len(words), max_position_embeddings=20, **sizes)
+    model = transformers.RobertaModel(config).eval()
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return model
+
+
+def test_pictures_are_encoded_as_by_a_model_of_transformers(tmp_path):
+    model = save_tiny_vit(tmp_path)
+    encoder = LocalPictures(str(tmp_path), size=32)
+    with torch.no_grad():
+        expected = normalize(model.vit(SCALED).last_hidden_state.mean(1), dim=-1)
+        pooled = encoder.network.model(SCALED).pooler_output  # of random weights, which the classifier has none of
+    found = encode(encoder, PICTURES, CPU)
+    assert any(np.allclose(found, each, atol=1e-5) for each in (expected, normalize(pooled, dim=-1)))
+    assert encoder.saw == "ImageNet-1k"
+    with pytest.raises(
+        UserError, match=r"fails on pictures of 224 pixels .*; set `backbone\.encoder\.size` to what it"
+    ):
+        LocalPictures(str(tmp_path))
+
+
+def test_texts_are_encoded_as_by_a_model_of_transformers(tmp_path):
+    model = save_tiny_roberta(tmp_path)
+    raw = Tokens("bytes", 257, 64).fields(["my card is lost", "card"])[0]
+    with torch.no_grad():
+        expected = [model(input_ids=torch.tensor([ids])).last_hidden_state[0].mean(0) for ids in ([4, 5, 6, 7], [5])]
+    found = encode(HuggingFaceTexts(str(tmp_path)), raw, CPU)
+    np.testing.assert_allclose(found, normalize(torch.stack(expected), dim=-1), atol=1e-5)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"has no tokenizer\.json; save the tokenizer there too"):
+        HuggingFaceTexts(str(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="has no weights in safetensors; save them so"):
+        HuggingFaceTexts(str(tmp_path))
+
+
+def test_a_folder_of_timm_says_its_architecture_and_scale(tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", pretrained=False).eval()
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    config = {"architecture": "test_resnet", "pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.25, 0.25]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    encoder = LocalPictures(str(tmp_path), size=32)
+    with torch.no_grad():
+        expected = normalize(model.forward_head(model.forward_features(SCALED), pre_logits=True), dim=-1)
+    np.testing.assert_allclose(encode(encoder, PICTURES, CPU), expected, atol=1e-5)
+    assert encoder.saw == "ImageNet-1k"
+    file = str(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"timm has no network test_resnett\. Did you mean 'test_resnet'"):
+        LocalPictures(file, "timm/test_resnett")
+    with pytest.raises(UserError, match=r"has no weights of timm/test_vit: it "):
+        LocalPictures(file, "timm/test_vit")
+    with pytest.raises(
+        UserError, match=r"architecture=None does not say what network .* is of; set it to timm/NAME or"
+    ):
+        LocalPictures(file)
+
+
+def test_a_file_of_torchvision_needs_its_architecture(tmp_path):
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    model = models.resnet18(weights=None, num_classes=10).eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    encoder = LocalPictures(str(tmp_path / "weights.pth"), "torchvision/resnet18", size=32, saw="ten classes")
+    assert (encoder.features, encoder.saw) == (512, "ten classes")
+    model.fc = torch.nn.Identity()
+    mean, deviation = (torch.tensor(each)[:, None, None] for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        expected = normalize(model((torch.from_numpy(PICTURES) / 255 - mean) / deviation), dim=-1)
+    np.testing.assert_allclose(encode(encoder, PICTURES, CPU), expected, atol=1e-5)
+
+
+def test_missing_and_damaged_weights_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"encoder\.weights=null names no weights; set it to a file or folder"):
+        LocalPictures(None)
+    with pytest.raises(UserError, match=r"has no config\.json; name a Hugging Face folder, or a file and"):
+        LocalPictures(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18"}))
+    with pytest.raises(UserError, match=r"has no weights; a folder of timm needs model\.safetensors"):
+        LocalPictures(str(tmp_path))
