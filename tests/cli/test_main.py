@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-import metarun
 from metarun.cli import main as cli
+from metarun.cli.first_words import say
 from metarun.cli.help_width import fit
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
+from metarun.system.version import __version__
 from tests.support.commands import replace_runs, run_here, run_process
 
 pytestmark = pytest.mark.command
@@ -56,8 +57,31 @@ def test_help_shows_every_command_and_examples(words: list[str]) -> None:
     assert not shown.stderr
 
 
-def test_version_matches_the_package() -> None:
-    assert run_process("--version").stdout == f"metarun {metarun.__version__}\n"
+def test_version_matches_the_package(metarun) -> None:
+    assert run_process("--version").stdout == f"metarun {__version__}\n"
+    assert metarun("version").out == f"metarun {__version__}\n"
+
+
+def test_the_first_words_are_said_before_anything_heavy_is_imported() -> None:
+    code = """
+import sys
+from metarun.cli import main as cli
+def say(text):
+    print(text, bool({"hydra", "omegaconf", "numpy", "torch"} & set(sys.modules)))
+    sys.exit()
+cli.say = say
+cli.run_command(["train", "algo=maml"])
+"""
+    said = subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS, capture_output=True, text=True)
+    assert said.stdout == "reading the config … False\n"
+
+
+def test_the_first_words_are_only_for_a_terminal(capsys, monkeypatch) -> None:
+    say("loading torch …")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    say("loading torch …")
+    assert capsys.readouterr().err == "loading torch …\r", "what is printed next replaces it"
 
 
 def test_unknown_command_is_reported_in_one_sentence() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -211,6 +211,8 @@ def test_a_heatmap_has_one_panel_per_method_and_one_colour_scale(draw):
     colours = {axes.get_title(): [to_hex(patch.get_facecolor()) for patch in axes.patches] for axes in panels}
     assert colours["maml"][0] != colours["protonet"][0]
     assert colours["maml"][0] == colours["maml"][2]
+    strongest, blue = (np.array(to_rgb(each)) for each in (colours["protonet"][1], "#0072b2"))
+    assert np.allclose(strongest, 1 - 0.95 * (1 - blue), atol=1 / 255), "the blue of the report"
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["5", "20"]
 
 

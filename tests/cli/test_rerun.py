@@ -33,6 +33,7 @@ def test_a_reproduced_run_is_reported_and_the_rerun_is_removed(metarun):
     assert code == 0, printed
     assert "Reproduced bit for bit: " in printed
     assert "No environment changes since the start of the run (20" in printed
+    assert printed.index("Reproduced bit") < printed.index("No environment changes"), "the verdict first"
     assert "meta-training fomaml-sinusoid" in printed, "progress is shown"
     assert content(the_run()) == before
     assert not Path("reruns").exists()

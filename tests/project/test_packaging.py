@@ -56,6 +56,7 @@ def test_an_installed_wheel_composes_its_config_in_an_empty_folder(wheel: Path, 
 
     assert "_target_: metarun.algorithms.MAML" in shown("train", "--cfg", "job")
     assert str(site / "metarun" / "conf") in shown("train", "--info", "searchpath")
+    assert "initial learning rate" in shown("train", "--help", "train.outer_lr"), "the comments of the YAML"
     assert not list(empty.iterdir())
 
 
