@@ -50,7 +50,9 @@ class Logbook:
             self._close(outcome)
 
     def on_progress(self, progress: TrainingProgress) -> None:
-        """Log the training loss, learning rate and speed."""
+        """Log the training loss, learning rate and speed, at steps that do not depend on the speed."""
+        if progress.between:
+            return
         self._log(
             progress.iteration,
             {

@@ -15,6 +15,7 @@ class TrainingProgress:
         learning_rate: of the outer loop, in the last step.
         seconds: since the start, including validation.
         iterations: steps of the whole training; None: limited by time only.
+        between: whether it is only sent because time has passed, and would not be in a faster run.
     """
 
     iteration: int
@@ -23,6 +24,7 @@ class TrainingProgress:
     learning_rate: float
     seconds: float
     iterations: int | None = None
+    between: bool = False
 
     @property
     def step(self) -> str:

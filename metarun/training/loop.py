@@ -35,6 +35,7 @@ from metarun.training.schedule import Schedule, _knob
 
 log = logging.getLogger(__name__)
 
+TELL_EVERY = 1.0  # seconds between two events, where steps are slow
 CHECK_EVERY = 10  # steps between checks of the loss; on a GPU each check waits for the device
 
 
@@ -220,7 +221,7 @@ class Training:
             RunFailed: the smallest part of a step does not fit in memory.
         """
         started = time.perf_counter() - self.progress.seconds
-        saved = time.perf_counter()
+        saved, told = time.perf_counter(), time.monotonic()
         interval = self.schedule.checkpoint_every or math.inf
         while not self.finished:
             if validating := self._validation_due:
@@ -232,7 +233,13 @@ class Training:
                 save()
                 saved = time.perf_counter()
             if not validating and self.progress.iteration % CHECK_EVERY == 0:
-                self._tell(observers)
+                self._tell(observers, self._mean_loss())
+                told = time.monotonic()
+            elif (
+                not validating and time.monotonic() - told >= TELL_EVERY and math.isfinite(loss := self._loss_so_far())
+            ):
+                self._tell(observers, loss, between=True)
+                told = time.monotonic()
             check_interrupt()
 
     @property
@@ -333,11 +340,15 @@ class Training:
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the steps since the last validation; waits for the device."""
-        mean = float(self._loss_sum) / max(1, self.progress.iteration - self.progress.validated_at)
+        mean = self._loss_so_far()
         if not math.isfinite(mean):
             step = self.progress.iteration
             raise TrainingDiverged(f"the meta-training loss became {mean} by step {step}; {self._remedy()}.", step)
         return mean
+
+    def _loss_so_far(self) -> float:
+        """Return the mean loss of the steps since the last validation, finite or not; waits for the device."""
+        return float(self._loss_sum) / max(1, self.progress.iteration - self.progress.validated_at)
 
     def _remedy(self) -> str:
         """Return which keys to change for a more stable training, with their values."""
@@ -348,12 +359,12 @@ class Training:
             clip = f"or {knob('train.clip_grad', schedule.clip_grad)}"
         return f"lower {' or '.join(rates)}, {clip}"
 
-    def _tell(self, observers: Sequence[Observer]) -> None:
+    def _tell(self, observers: Sequence[Observer], loss: float, between: bool = False) -> None:
         progress = self.progress
         fraction = self.schedule.fraction_done(progress.iteration, progress.seconds)
         rate = self.optimizer.lr
         event = TrainingProgress(
-            progress.iteration, fraction, self._mean_loss(), rate, progress.seconds, self.schedule.iterations
+            progress.iteration, fraction, loss, rate, progress.seconds, self.schedule.iterations, between
         )
         for observer in observers:
             observer.on_progress(event)

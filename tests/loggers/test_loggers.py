@@ -274,6 +274,7 @@ def test_a_failing_logger_is_disabled_with_a_warning_and_the_others_continue(
     with caplog.at_level(logging.WARNING, "metarun"), logbook.open_for(run):
         for step in (10, 20, 30):
             logbook.on_progress(TrainingProgress(step, step / 30, 0.5, 0.001, 1.0))
+            logbook.on_progress(TrainingProgress(step + 1, step / 30, 0.5, 0.001, 1.0, between=True))
         logbook.on_validation(Validation(30, 0.4, 0.75, None, best=True))
         logbook.on_test({"iterations": 30, "accuracy": 0.5, "accuracy_by_step": [0.2, 0.5]})
     assert breaking.calls == ["begin", 10, 20]

@@ -85,6 +85,14 @@ def test_a_resumed_training_is_bitwise_equal_to_an_uninterrupted_one(algorithm, 
     assert checksum(uninterrupted.best) == checksum(resumed.best)
 
 
+def test_slow_steps_are_told_one_by_one(monkeypatch):
+    told = []
+    monkeypatch.setattr("metarun.training.loop.TELL_EVERY", 0.0)
+    monkeypatch.setattr(Notes, "on_progress", lambda _, progress: told.append((progress.iteration, progress.between)))
+    Notes(make_training(iterations=11)).run()
+    assert told == [(step, step != 10) for step in range(1, 12)]
+
+
 def test_an_interrupted_validation_is_repeated():
     training = make_training()
     calls = 0
