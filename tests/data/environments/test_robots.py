@@ -12,8 +12,13 @@ from metarun.rl.stream import EnvironmentSource
 from metarun.tasks.batch import TaskShape
 
 pytestmark = pytest.mark.mujoco
-
 FORWARD = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch, tmp_path):
+    """gymnasium lets MuJoCo write its warnings into the current folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 def actions(steps, size, seed=0):
@@ -113,8 +118,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch):
     np.testing.assert_array_equal(alone[0], simulator.advance(states, controls, 5)[0][7])
 
 
-def test_an_unstable_simulation_ends_its_trajectory_alone_and_says_so(caplog, capfd, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_an_unstable_simulation_ends_its_trajectory_alone_and_says_so(caplog, capfd, tmp_path):
     family = Locomotion()
     state, _ = start(family, 3)
     state.physics[1, 10:] = 1e12
