@@ -10,7 +10,7 @@ from metarun.data.files.cache import apply_storage
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks.augmentation import AugmentedStream, augmentations
-from metarun.tasks.augmentation.numbers import Dropout
+from metarun.tasks.augmentation.numbers import Dropout, Roll
 from metarun.tasks.augmentation.photographs import (
     BRIGHTNESS,
     CONTRAST,
@@ -24,7 +24,7 @@ from metarun.tasks.augmentation.photographs import (
     _enlarge,
 )
 from metarun.tasks.augmentation.settings import CHANGES, PRESETS
-from metarun.tasks.augmentation.spectrograms import Masks
+from metarun.tasks.augmentation.spectrograms import Masks, TimeShift
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.rng import split_key, uniform
@@ -194,6 +194,31 @@ def test_two_masks_hide_two_stretches():
     assert int(edges.max()) == 4
 
 
+def test_a_row_begins_elsewhere_by_up_to_the_largest_move_and_loses_no_number():
+    x = torch.arange(10.0).expand(300, -1)
+    expected = {tuple(x[0].roll(move).tolist()) for move in range(-3, 4)}
+    assert {tuple(each.tolist()) for each in Roll(3)(x, keys(300))} == expected
+    assert torch.equal(Roll(0)(x, keys(300)), x)
+
+
+def test_half_of_the_rows_are_reversed():
+    x = torch.arange(4.0).expand(400, -1)
+    changed = Flip(0.5)(x, keys(400))
+    reverse = (changed == x.flip(-1)).all(1)
+    assert 150 < int(reverse.sum()) < 250
+    assert torch.equal(changed[~reverse], x[~reverse])
+    assert list(augmentations("outline", VECTORS, "plants")) == ["flip", "roll"]
+
+
+def test_a_map_moves_in_time_by_any_number_of_frames_up_to_the_largest():
+    x = torch.arange(20.0).expand(300, 1, 3, 20)
+    changed = TimeShift(0.1)(x, keys(300))
+    expected = {move: tuple(min(max(i - move, 0), 19) for i in range(20)) for move in range(-2, 3)}
+    assert {tuple(each[0, 0].int().tolist()) for each in changed} == set(expected.values())
+    assert (changed == changed[:, :, :1]).all(), "bands move together"
+    assert torch.equal(TimeShift(0)(x, keys(300)), x)
+
+
 def make(changes, seed=3, data=None, dtype=torch.float32):
     data = data or make_dataset(shape=(3, 8, 8))
     stream = ClassTaskStream(data, "train", TaskShape(3, 2, 4), 0, CPU, dtype)
@@ -263,6 +288,11 @@ def test_changes_are_made_in_the_order_of_the_papers():
         ({"flip": 1.5}, PICTURES, "flip=1.5 must be a probability"),
         ({"time_masks": [2, 0]}, SPECTROGRAMS, r"time_masks=\[2, 0\] must be how many masks"),
         ({"time_masks": [10**9, 0.2]}, SPECTROGRAMS, r"time_masks=\[1000000000, 0.2\] must be how many masks"),
+        ({"roll": 1.5}, VECTORS, "roll=1.5 must be by how many numbers a row moves at most"),
+        ({"roll": 3}, PICTURES, "changes rows of numbers but examples of data=mine are pictures"),
+        ({"flip": 0.5}, SPECTROGRAMS, "changes pictures but examples of data=mine are spectrograms"),
+        ({"time_shift": 2}, SPECTROGRAMS, "time_shift=2 must be a share of the frames from 0 to 1"),
+        ("shift", VECTORS, "shift changes spectrograms but examples of data=mine are neither .* to dropout, or null"),
         ({"frequency_masks": 2}, SPECTROGRAMS, "frequency_masks=2 must be how many masks"),
         (
             "photo",

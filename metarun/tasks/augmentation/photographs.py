@@ -98,7 +98,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Flip:
-    """Mirror left and right.
+    """Mirror left and right; of a row, the order of its numbers.
 
     Args:
         probability: from 0 to 1.
@@ -107,9 +107,9 @@ class Flip:
     probability: float
 
     def __call__(self, x: Tensor, key: Tensor) -> Tensor:
-        """Return the changed pictures."""
-        flipped = uniform(key, 1) < self.probability
-        return torch.where(flipped[..., None, None], x.flip(-1), x)
+        """Return the changed pictures, or rows (n, features)."""
+        flipped = uniform(key, 1) < self.probability  # (n, 1)
+        return torch.where(flipped.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Augmentation of spectrograms: SpecAugment."""
+"""Augmentation of spectrograms: SpecAugment, and shifts in time."""
 
 from dataclasses import dataclass
 
@@ -34,3 +34,25 @@ class Masks:
         place = torch.arange(length, device=x.device)
         hidden = ((place >= start) & (place < start + width)).any(1)[:, None]  # (n, 1, length)
         return x.masked_fill(hidden[..., None] if self.dim == 2 else hidden[:, :, None], 0)
+
+
+@dataclass(frozen=True)
+class TimeShift:
+    """Move a spectrogram in time; its first or last frame is repeated where it leaves a gap.
+
+    When a sound begins in a recording says nothing of what it is (Salamon and Bello 2017,
+    https://arxiv.org/abs/1608.04363, who cut training examples at random from longer recordings).
+
+    Args:
+        share: of the frames, by which a map moves at most, to either side; rounded down.
+    """
+
+    share: float
+
+    def __call__(self, x: Tensor, key: Tensor) -> Tensor:
+        """Return (n, channels, bands, frames) moved maps, given keys (n,) of `metarun.tasks.rng`."""
+        frames = x.shape[3]
+        largest = int(self.share * frames)
+        moved = (uniform(key, 1) * (2 * largest + 1)).long() - largest  # (n, 1)
+        source = (torch.arange(frames, device=x.device) - moved).clamp(0, frames - 1)  # (n, frames)
+        return x.gather(3, source[:, None, None].expand_as(x))
