@@ -25,6 +25,21 @@ def weights_of(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def test_statistics_of_a_map_are_the_mean_of_stride_and_the_deviation():
+    network = Conv4((1, 32, 64), 5, "stride_statistics").double().eval()
+    x = torch.rand(3, 1, 32, 64, dtype=torch.float64)
+    maps, features = network.feature_map(x), network(x)
+    assert features.shape == (3, network.features)
+    torch.testing.assert_close(features[:, :5], maps.mean((2, 3)))
+    torch.testing.assert_close(features[:, 5:] ** 2, maps.var((2, 3), correction=0) + 1e-5)
+
+
+def test_statistics_of_a_map_without_variance_have_second_derivatives():
+    reduce = Conv4((1, 16, 16), 2, "stride_statistics").double().layers[-1]
+    maps = torch.zeros(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(reduce, maps)
+
+
 @pytest.mark.parametrize(
     ("make", "weights", "features"),
     [

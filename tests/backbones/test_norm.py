@@ -104,6 +104,7 @@ def test_invalid_arguments_are_refused(make, message):
     [
         (Conv4((1, 28, 28), 64, "pool"), 111_936, 64),
         (Conv4((1, 28, 28), 64, "stride"), 111_936, 64),
+        (Conv4((1, 28, 28), 64, "stride_statistics"), 111_936, 128),
         (Conv4((3, 84, 84), 32, "pool"), 28_896, 800),
         (MLP((1,), [40, 40]), 1_720, 40),
     ],
