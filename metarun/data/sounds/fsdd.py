@@ -31,8 +31,9 @@ PAIRS: dict[Split, tuple[str, ...]] = {
     "val": ("lucas", "nicolas"),
     "test": ("theo", "yweweler"),
 }
-DIGITS: dict[Split, str] = {"train": "01234", "val": "56", "test": "789"}
 _UNSEEN = "56789"  # of the split by both, whose meta-val speaker says the meta-train digits
+DIGITS: dict[Split, str] = {"train": "01234", "val": "56", "test": "789"}
+FOUR_VOICES: dict[Split, str] = {"train": "01234", "val": "56", "test": _UNSEEN}
 PER_CLASS = 50
 ClassesOf = Literal["speaker_digit", "digit"]
 _RECORDING = re.compile(r"(?:.*/)?(\d)_([a-z]+)_\d+\.wav")
@@ -52,7 +53,8 @@ class Fsdd:
     Args:
         split: `speaker` (meta-train on three speakers, meta-val on a fourth, meta-test on the other two, all digits),
             `digit` (digits 0 to 4, 5 and 6, 7 to 9 of all speakers), `both` (digits 0 to 4 of three speakers, 0 to 4 of
-            a fourth, 5 to 9 of the other two), `pairs` (two speakers each, all digits), or the path of a file that
+            a fourth, 5 to 9 of the other two), `four_voices` (digits 0 to 4 of four speakers, 5 and 6 of the same four,
+            and the meta-test classes of `both`), `pairs` (two speakers each, all digits), or the path of a file that
             lists classes or speakers (see `metarun.data.splits`).
         classes: `speaker_digit`, or `digit`: a class is a digit by all speakers of a split, and its recordings are
             grouped by `speaker` (`task.across=speaker`). A digit of several splits has its speakers in its name, as in
@@ -76,7 +78,7 @@ class Fsdd:
 
     def __init__(
         self,
-        split: Literal["speaker", "digit", "both", "pairs"] | PathText = "speaker",
+        split: Literal["speaker", "digit", "both", "four_voices", "pairs"] | PathText = "speaker",
         classes: ClassesOf = "speaker_digit",
         rate: int = 8_000,
         seconds: float = 0.8,
@@ -162,7 +164,25 @@ def split_by_both(names: Sequence[str]) -> dict[Split, list[str]]:
     return {which: [name for name in lists[which] if (name[-1] in _UNSEEN) == (which == "test")] for which in SPLITS}
 
 
-RULES = {"speaker": split_by_speaker, "digit": split_by_digit, "both": split_by_both, "pairs": split_by_pairs}
+def split_by_four_voices(names: Sequence[str]) -> dict[Split, list[str]]:
+    """Return digits 0 to 4 of four speakers, 5 and 6 of the same, and the digits 5 to 9 of the other two."""
+    return {
+        which: [
+            name
+            for name in names
+            if (_speaker_of(name) in SPEAKERS["test"]) == (which == "test") and name[-1] in FOUR_VOICES[which]
+        ]
+        for which in SPLITS
+    }
+
+
+RULES = {
+    "speaker": split_by_speaker,
+    "digit": split_by_digit,
+    "both": split_by_both,
+    "four_voices": split_by_four_voices,
+    "pairs": split_by_pairs,
+}
 
 
 def _find() -> Path | None:

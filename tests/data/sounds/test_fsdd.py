@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metarun.data import SPLITS, Fsdd
-from metarun.data.sounds.fsdd import SPEAKERS, split_by_both, split_by_digit, split_by_speaker
+from metarun.data.sounds.fsdd import SPEAKERS, split_by_both, split_by_digit, split_by_four_voices, split_by_speaker
 from metarun.errors import UserError
 from tests.support.fake_sounds import tone, write_wav
 
@@ -46,6 +46,14 @@ def test_by_both_meta_test_has_digits_and_speakers_that_nothing_else_has():
     assert not digits(lists, "test") & (digits(lists, "train") | digits(lists, "val"))
     assert not people(lists, "test") & (people(lists, "train") | people(lists, "val"))
     assert not people(lists, "train") & people(lists, "val")
+
+
+def test_four_voices_trains_on_one_more_and_has_the_meta_test_of_both():
+    lists = split_by_four_voices(CLASSES)
+    assert counts(lists) == [20, 8, 10]
+    assert lists["test"] == split_by_both(CLASSES)["test"]
+    assert people(lists, "train") == people(lists, "val") == set(PEOPLE) - people(lists, "test")
+    assert not digits(lists, "train") & (digits(lists, "val") | digits(lists, "test"))
 
 
 @pytest.fixture
@@ -124,7 +132,8 @@ def test_an_unknown_split_is_refused(root, copy):
     (root / "audio").mkdir(parents=True)
     (root / "audio" / "recordings").symlink_to(copy)
     with pytest.raises(
-        UserError, match=r"split 'speakers' of fsdd is neither both nor digit nor pairs nor speaker.*'speaker'"
+        UserError,
+        match=r"split 'speakers' of fsdd is neither both nor digit nor four_voices nor pairs nor speaker.*'speaker'",
     ):
         Fsdd(split="speakers").load()
 
