@@ -5,11 +5,14 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from metarun.algorithms import MAML, ProtoNet, to_channels_last
 from metarun.algorithms.learn2learn.learner import adapted_learners
+from metarun.backbones.pretrained import Pretrained
+from metarun.data.examples import SPLITS, ClassDataset, Examples
 from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import Support, TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
@@ -37,6 +40,11 @@ def comparisons() -> dict[str, Comparison]:
                 if setting.short
                 else prepare_protonet_test(10_000, 50, PROTONET, setting)
             ),
+        ),
+        "test_features": Comparison(
+            "meta-testing ProtoNet on 10,000 tasks, 5w1s, 15 queries, 384 numbers of a frozen encoder",
+            Targets(3, 10),
+            lambda setting: prepare_features_test(*((1000, 10) if setting.short else (10_000, 200)), setting),
         ),
         "test_maml": Comparison(
             "meta-testing MAML on 1,000 tasks, Omniglot 5w1s, 10 steps",
@@ -106,6 +114,38 @@ def prepare_protonet_test(tasks: int, peers_tasks: int, protocol: Protocol, sett
         flops=lambda: ours.predict(task, 0),
         flops_share=protocol.examples / pictures,
     )
+
+
+def prepare_features_test(tasks: int, peers_tasks: int, setting: Setting) -> Duel:
+    """Prepare our evaluation and easyfsl's on vectors such as MiniLM's of CLINC150: 75 classes of 150 texts."""
+    easyfsl = import_easyfsl()
+    random.seed(0)
+    rng = np.random.default_rng(0)
+    splits = {
+        split: Examples.from_classes(
+            {
+                f"{split} {c}": vectors + rng.normal(size=(150, 384)).astype(np.float32)
+                for c, vectors in enumerate(centres)
+            }
+        )
+        for split, centres in zip(SPLITS, rng.normal(size=(3, 75, 1, 384)).astype(np.float32), strict=True)
+    }
+    data = ClassDataset("vectors", splits)
+    shape = TaskShape(5, 1, 15)
+    ours = ProtoNet(Pretrained(data.inputs, None, head="none").to(setting.device)).eval()
+    ours_stream = ClassTaskStream(data, "test", shape, 0, setting.device, torch.float32)
+    classifier = easyfsl.methods.PrototypicalNetworks(nn.Identity().to(setting.device)).eval()
+    loader = easyfsl_tasks(InMemory(splits["test"], torch.device("cpu")), shape, peers_tasks)
+
+    def easyfsls() -> object:
+        return easyfsl.utils.evaluate(classifier, loader, device=str(setting.device), use_tqdm=False)
+
+    task = ours_stream.draw(0, 1)
+    classifier.process_support_set(task.support_x[0], task.support_y[0])
+    theirs = -classifier(task.query_x[0]).square().mean().item()
+    agreement = check_agreement("ProtoNet's logits", ours.predict(task, 0).mean().item(), theirs)
+    peer = Peer(easyfsls, peers_tasks / tasks, agreement, f"the peer: {peers_tasks:,} tasks, scaled")
+    return Duel(lambda: evaluate(ours, ours_stream, tasks, 0), {"easyfsl": peer}, flops=None)
 
 
 def prepare_maml_test(tasks: int, peers_tasks: int, protocol: Protocol, setting: Setting) -> Duel:
