@@ -21,7 +21,7 @@ COMMANDS = {
     "reproduce": "repeat published results to the end and say whether they agree",
     "adapt": "adapt a finished run to a few labelled pictures of yours",
     "predict": "predict the classes of new pictures",
-    "export": "write a finished run as a model: ONNX, torch.export, TensorFlow, LiteRT",
+    "export": "write a finished run as ONNX, torch.export, TensorFlow or LiteRT",
     "publish": "pack a finished run into one file for another machine",
     "import": "unpack such a file as a run",
     "runs": "list runs with their state: finished, running, interrupted, failed",
@@ -29,7 +29,7 @@ COMMANDS = {
     "diff": "show how two runs differ in config, environment and results",
     "compare": "compare all runs in a table",
     "report": "write one HTML page of all runs: table, curves, example tasks",
-    "plot": "draw figures for papers: adaptation curves, heatmaps over task sizes, tasks",
+    "plot": "draw figures for papers: curves, heatmaps over task sizes, tasks",
     "data": "list, get and check data sets",
     "doctor": "show versions, device, available data sets, and problems to fix",
 }

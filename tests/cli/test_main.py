@@ -52,7 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
 def test_help_shows_every_command_and_examples(words: list[str]) -> None:
     shown = run_process(*words)
     assert shown.returncode == 0
-    assert all(f"  {command} " in shown.stdout for command in cli.COMMANDS)
+    assert [command for command in cli.COMMANDS if f"  {command} " not in shown.stdout] == [], shown.stdout
     assert "metarun train algo=maml" in shown.stdout
     assert not shown.stderr
 

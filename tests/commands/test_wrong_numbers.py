@@ -199,7 +199,7 @@ def test_the_duplicate_drawings_of_omniglot_are_found(mirror, monkeypatch, tmp_p
 def planted(monkeypatch, change):
     """Change the (tasks, way, shot + query) rows of every stream."""
     draw = WithReplacement.rows
-    monkeypatch.setattr(WithReplacement, "rows", lambda self, first, count: change(draw(self, first, count)))
+    monkeypatch.setattr(WithReplacement, "rows", lambda self, numbers: change(draw(self, numbers)))
     return make_stream(way=3, query=4)
 
 

@@ -16,7 +16,7 @@ class StandardNormal(NeuralProcess):
     """Predict N(0, sd^2) for every query, whatever the support set."""
 
     def __init__(self, sd=1.0):
-        super().__init__()
+        super().__init__(make_conv4(), outputs=1, min_sd=0.1)
         self.sd = sd
 
     def distribution(self, support_x, support_y, query_x):
