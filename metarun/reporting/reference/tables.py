@@ -8,7 +8,7 @@ from statistics import fmean
 from metarun.errors import counted
 from metarun.reporting.reference.experiments import Experiment, StoredRun
 from metarun.reporting.reference.protocols import Protocol
-from metarun.reporting.reference.verdicts import Verdict, verdicts
+from metarun.reporting.reference.verdicts import Verdict, ours_text, verdicts
 from metarun.results.metrics import ACCURACY, MSE, Metric, metric_of
 from metarun.results.records import Record
 from metarun.system.durations import short_duration
@@ -42,8 +42,7 @@ def _finished_rows(experiment: Experiment, records: Sequence[Record], runs: Sequ
     end = [floor, str(len(records)), f"{first['iterations']:,}", short_duration(seconds), _machine(runs[0])]
     found = verdicts(experiment, records)
     if not found:
-        ours = Verdict(metric, None, 0.0, None, first[metric.key], first.get(metric.ci95), len(records))
-        return [[experiment.name, "", "–", ours.ours_text, "–", *end]]
+        return [[experiment.name, "", "–", ours_text(records), "–", *end]]
     rows = [[experiment.name, _after(each), each.published_text, each.ours_text, each.text, *end] for each in found]
     return [rows[0], *(["", *row[1:5], *[""] * len(end)] for row in rows[1:])]
 

@@ -97,6 +97,12 @@ def _verdict(records: Sequence[Record], step: int | None, published: float, publ
     return Verdict(metric, step, published, published_half, ours, _half(records, step), len(records))
 
 
+def ours_text(records: Sequence[Record]) -> str:
+    """Return the mean after the last step over tasks and seeds with its 95 % interval, where nothing is published."""
+    metric = metric_of(records[0])
+    return _with_half(metric, float(np.mean([record[metric.key] for record in records])), _half(records, None))
+
+
 def _half(records: Sequence[Record], step: int | None) -> float | None:
     """Return the half-width of the interval, or None if the figures of the tasks are missing."""
     try:
