@@ -62,6 +62,15 @@ def test_seeds_are_averaged_and_their_spread_is_in_the_interval(tmp_path):
     assert (both.ours, both.half) == (pytest.approx(alone.ours), pytest.approx(alone.half, rel=1e-3)), "equal seeds"
 
 
+def test_seeds_are_averaged_where_nothing_is_published():
+    experiment = experiments()["protonet_fsdd_four_voices_5w1s"]
+    (row,) = result_rows([experiment], stored_runs(KEPT))
+    ours, half = (float(number) for number in row[3].split(" ± "))
+    assert ours == round(50 * (0.8069333 + 0.8028267), 2), "of the two seeds"
+    assert half > 0.6, "the half-width over the tasks of one"
+    assert row[4:7] == ["–", "69.16", "2"]
+
+
 def test_a_row_of_an_unfinished_run_says_how_far_it_is(tmp_path):
     unfinished = copy_of_sinusoid(tmp_path)
     (unfinished / "result.json").unlink()
