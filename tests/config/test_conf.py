@@ -43,7 +43,12 @@ def algo_and_data(recipe: Path) -> tuple[str, str]:
     return algo, recipe.stem.removeprefix(f"{algo}_")
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def in_a_recipe(group: str, option: str) -> bool:
+    """Return whether `test_a_recipe_sets_only_keys_that_exist` composes it."""
+    return option in {dict(zip(("algo", "data"), algo_and_data(path), strict=True)).get(group) for path in RECIPES}
+
+
+@pytest.mark.parametrize(("group", "option"), few_of(OPTIONS, *(each for each in OPTIONS if not in_a_recipe(*each))))
 def test_every_option_of_every_group_composes_and_resolves(group: str, option: str) -> None:
     config = composed(f"{group}={option}")
     assert config.task.way > 0

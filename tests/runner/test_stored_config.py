@@ -91,6 +91,7 @@ def assert_nothing_was_run(run: Path) -> None:
     assert not list(Path("results").rglob("result.json"))
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("name", ["os.system", "builtins.exec", "subprocess.Popen", "evil.Evil", "theirs.evil.Evil"])
 @pytest.mark.parametrize("part", ["algo", "backbone", "data"])
 def test_no_part_of_a_run_is_built_from_untrusted_code(part, name, run, retest):

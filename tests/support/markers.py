@@ -9,4 +9,5 @@ import pytest
 def few_of(values: Iterable[Any], *few: Any) -> list[Any]:
     """Return the values as parameters, those besides `few` marked slow and sampled."""
     slow = [pytest.mark.slow, pytest.mark.sampled]
-    return [value if value in few else pytest.param(value, marks=slow) for value in values]
+    arguments = [(value, value if isinstance(value, tuple) else (value,)) for value in values]
+    return [pytest.param(*each, marks=() if value in few else slow) for value, each in arguments]
