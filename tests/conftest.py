@@ -83,13 +83,13 @@ def chromium() -> str:
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the automatic markers of `pyproject.toml`; drop what is beyond SAMPLE."""
-    covered: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    covered: dict[tuple[str, bool], set[tuple[str, str]]] = defaultdict(set)  # by test, and whether it is slow
     dropped: list[pytest.Item] = []
     for item in sorted(items, key=lambda item: zlib.crc32(item.nodeid.encode())):  # neighbouring cases share values
         if "metarun" in item.fixturenames:
             item.add_marker("command")
-        if item.get_closest_marker("cross") and not item.get_closest_marker("slow"):
-            test = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("cross"):
+            test = item.nodeid.partition("[")[0], item.get_closest_marker("slow") is not None
             values = {(name, repr(value)) for name, value in item.callspec.params.items()}
             if values <= covered[test]:
                 item.add_marker("slow")

@@ -101,6 +101,7 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.cross
 @EVERY
 def test_predictions_do_not_depend_on_other_tasks(make, algo, norm):
     parts = make(algo, norm)
@@ -114,6 +115,7 @@ def test_predictions_do_not_depend_on_other_tasks(make, algo, norm):
 FAST = [(algo, norm) for algo, norm in COMBINATIONS if not algo.startswith("l2l_")]  # those only loop
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("algo", "norm"), FAST)
 def test_looped_and_vectorised_predictions_agree(make, algo, norm):
     predictions = []
@@ -123,6 +125,7 @@ def test_looped_and_vectorised_predictions_agree(make, algo, norm):
     torch.testing.assert_close(*predictions, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("algo", "norm"), [(algo, norm) for algo, norm in FAST if norm != "running"])
 def test_looped_and_vectorised_losses_and_gradients_agree(make, algo, norm):
     found = []
@@ -143,6 +146,7 @@ def test_looped_and_vectorised_losses_and_gradients_agree(make, algo, norm):
     assert (other_gradient - its_gradient).norm() <= tolerance * its_gradient.norm()
 
 
+@pytest.mark.cross
 @EVERY
 def test_the_transduction_audit_agrees_with_predicting_each_query_alone(make, algo, norm):
     parts = make(algo, norm)
@@ -187,6 +191,7 @@ TRAINED = [
 ]
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("algo", "backbone", "norm"), [*TRAINED, *((algo, "module", None) for algo in ALGOS)])
 def test_every_method_trains_on_every_backbone_or_is_refused(make, monkeypatch, algo, backbone, norm):
     if backbone in NARROW:
@@ -273,6 +278,7 @@ SIZES = [("protonet", "conv4", "several sizes", SEVERAL_SIZES), ("r2d2", "conv4"
 DROPPING = [("protonet", "resnet12", "DropBlock", ["backbone.keep_rate=0.8"])]
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize(("algo", "backbone", "way", "words"), STOPPED + DROPPING + SIZES)
 def test_training_interrupted_after_every_step_gives_the_same_bits(
     make, monkeypatch, tmp_path, algo, backbone, way, words
