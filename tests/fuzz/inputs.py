@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 ALL = int(os.environ.get("FUZZ_INPUTS", "10000"))  # in the slow tier, over all properties
-FEW = 0.03  # the fraction of them in the fast tier
+FEW = 0.02  # the fraction of them in the fast tier
 
 tiers = pytest.mark.parametrize("tier", ["few", pytest.param("many", marks=pytest.mark.slow)])
 
