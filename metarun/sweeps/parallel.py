@@ -3,7 +3,6 @@
 Small networks gain little from a second thread, so each run has one thread while there are more runs than cores.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import escape
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from metarun.errors import UserError, counted
 from metarun.results.records import read_result
-from metarun.system.machine import available_memory, cores
+from metarun.system.machine import asked_threads, available_memory, cores, threads_of_each
 
 ASSUMED_MEMORY = 1.5e9  # bytes of a run that no earlier one tells of: MAML on glyphs takes 1.4 GB, most of it torch
 RECENT = 5  # earlier runs of a method on a data set that are read
@@ -46,16 +45,14 @@ def choose_parallel(jobs: int, gpus: int, memory_of_run: float | None) -> Parall
     """
     if gpus:
         runs = min(jobs, gpus)
-        return Parallel(runs, max(1, cores() // runs), counted(gpus, "GPU"))
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(given) if given.isdecimal() and int(given) else None
-    by_cores = max(1, cores() // (threads or 1))
+        return Parallel(runs, threads_of_each(runs), counted(gpus, "GPU"))
+    by_cores = max(1, cores() // (asked_threads() or 1))
     free, each = available_memory(), memory_of_run or ASSUMED_MEMORY
     by_memory = max(1, int(free / each)) if free else by_cores
     runs = max(1, min(jobs, by_cores, by_memory))
     about = "about" if memory_of_run else "assuming"
     memory = f", {free / 1e9:.1f} GB free, {about} {each / 1e9:.1f} GB a run" if free else ""
-    return Parallel(runs, threads or max(1, cores() // runs), f"{counted(cores(), 'core')}{memory}")
+    return Parallel(runs, threads_of_each(runs), f"{counted(cores(), 'core')}{memory}")
 
 
 def known_memory(runs: Path, methods_and_data: Sequence[tuple[str, str]]) -> float | None:
@@ -84,8 +81,8 @@ def _modified(path: Path) -> float:
 
 def _peak(path: Path) -> float | None:
     try:
-        record = read_result(path)
+        record = read_result(path) or {}
     except UserError:
         return None
-    peak = (record or {}).get("peak_memory_mb", 0) if record and record.get("device") == "cpu" else 0
-    return 2.0**20 * peak if peak > 0 else None
+    peak = record.get("peak_memory_mb", 0)
+    return 2.0**20 * peak if peak > 0 and record.get("device") == "cpu" else None

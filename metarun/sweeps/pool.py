@@ -26,7 +26,7 @@ from metarun.sweeps.child import Child
 from metarun.sweeps.job import Job, jobs_of
 from metarun.sweeps.live_table import live_table
 from metarun.sweeps.parallel import choose_parallel, known_memory
-from metarun.system.machine import cores
+from metarun.system.machine import threads_of_each
 
 
 def run_pool(
@@ -192,9 +192,8 @@ class Pool:
             child.send_signal(signal.SIGTERM)
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
-        threads = max(1, cores() // self.n_jobs)
         own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-        return {"OMP_NUM_THREADS": str(threads), **run_environment(FULL_TRACE), **own}
+        return {"OMP_NUM_THREADS": str(threads_of_each(self.n_jobs)), **run_environment(FULL_TRACE), **own}
 
     def _print(self, job: Job, line: str) -> None:
         """Print a message of a run, unless there is a live table."""

@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use."""
+"""The cores, threads and memory that this process may use."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,17 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def asked_threads() -> int | None:
+    """Return the number of threads that OMP_NUM_THREADS asks for; None: it does not."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) or None if given.isdecimal() else None
+
+
+def threads_of_each(runs: int) -> int:
+    """Return how many threads each of some runs at a time has: as many as asked for, or its share of the cores."""
+    return asked_threads() or max(1, cores() // runs)
 
 
 def available_memory() -> int | None:

@@ -19,7 +19,8 @@ def of_machine(monkeypatch):
     """Pretend to be on a machine of some cores and memory."""
 
     def pretend(cores: int, memory: int | None, threads: str = "") -> None:
-        monkeypatch.setattr(parallel, "cores", lambda: cores)
+        for module in (parallel, machine):
+            monkeypatch.setattr(module, "cores", lambda: cores)
         monkeypatch.setattr(parallel, "available_memory", lambda: memory)
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
 

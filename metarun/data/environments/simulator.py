@@ -1,6 +1,5 @@
 """Robots of gymnasium in MuJoCo: many copies at once, each a pure function of its state and its controls."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.errors import UserError
+from metarun.system.machine import asked_threads, cores
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Simulator:
 
         with _without_warnings():
             self._model = mujoco.MjModel.from_xml_path(str(file))
-        threads = _threads()
+        threads = asked_threads() or cores()  # as many as torch
         self._data = [mujoco.MjData(self._model) for _ in range(threads)]
         self._rollout = Rollout(nthread=threads if threads > 1 else 0)  # 0: in the thread that asks
         self.rest: Array = self._model.qpos0.copy()
@@ -104,12 +104,6 @@ def missing() -> list[str]:
 def version() -> str:
     """Return the version of MuJoCo, on which the bits of a trajectory depend."""
     return metadata.version("mujoco")
-
-
-def _threads() -> int:
-    """Return how many threads to use: as many as torch."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) else os.cpu_count() or 1
 
 
 @contextmanager
