@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from metarun.data.environments.family import EnvironmentFamily
-from metarun.errors import UserError, describe_exception
+from metarun.errors import UserError
 from metarun.rl.policy import Policy
 from metarun.rl.trajectories import Trajectories
-from metarun.tasks.families import is_builtin
+from metarun.tasks.families import blaming
 from metarun.tasks.rng import split_key, uniform
 
 
@@ -57,14 +57,8 @@ def roll_out(
 
 def _call(family: EnvironmentFamily, function: str, *arguments: Any) -> Any:
     """Call a function of a family; raise a UserError if it is a user's and fails."""
-    try:
+    with blaming(f"{type(family).__name__}.{function}() failed", family):
         return getattr(family, function)(*arguments)
-    except UserError:
-        raise
-    except Exception as error:
-        if is_builtin(family):
-            raise
-        raise UserError(describe_exception(f"{type(family).__name__}.{function}() failed", error)) from error
 
 
 def _uniform(keys: Tensor, use: int, steps: int, numbers: int) -> Tensor:

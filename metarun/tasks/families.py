@@ -3,7 +3,8 @@
 import hashlib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,14 +125,8 @@ def check_functions(family: Any, draws: Draws) -> None:
     Raises:
         UserError: the family fails on them, or returns the wrong type or shape, or values that are not finite.
     """
-    try:
+    with blaming(f"{type(family).__name__} cannot draw a function", family):
         drawn = draw(family, draws)
-    except UserError:
-        raise
-    except Exception as error:
-        if is_builtin(family):
-            raise
-        raise UserError(describe_exception(f"{type(family).__name__} cannot draw a function", error)) from error
     for what, values in zip(("inputs", "outputs"), drawn, strict=True):
         if not values.isfinite().all():
             raise UserError(
@@ -147,6 +142,19 @@ def _checked(family: Any, what: str, values: Any, shape: Sequence[int]) -> Tenso
     if values.shape != tuple(shape):
         raise UserError(f"{name} returns shape {tuple(values.shape)} but it must return {tuple(shape)}.")
     return values
+
+
+@contextmanager
+def blaming(problem: str, family: object) -> Iterator[None]:
+    """Turn an error in a user's family into a UserError that names the problem and the error."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_builtin(family):
+            raise
+        raise UserError(describe_exception(problem, error)) from error
 
 
 def is_builtin(instance: object) -> bool:
