@@ -126,15 +126,17 @@ class PolicyGradientMethod(PolicyMethod):
 
         MAML, equation 4 and algorithm 3, line 7.
         """
-        rate = self.later_inner_lr if step else self.inner_lr
         own = (seen.observations, seen.actions, seen.advantages, seen.alive)
-        return gradient_step(self.policy_loss, dict(weights), rate, differentiable, *own)
+        return gradient_step(self.policy_loss, dict(weights), self.rate(step), differentiable, *own)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of an inner step, the first of which is number 0."""
+        return self.later_inner_lr if step else self.inner_lr
 
     def ratio(self, weights: Mapping[str, Tensor], seen: Experience, old: Tensor) -> Tensor:
         """Return (n,) the probability of each action of one task over that under the `old` distributions (n, P)."""
-        log_prob = self.policy.distribution.log_prob
         parameters = self.policy.with_weights(weights, seen.observations)
-        return (log_prob(parameters, seen.actions) - log_prob(old, seen.actions)).exp()
+        return self.policy.distribution.ratio(parameters, old, seen.actions)
 
     def policy_loss(
         self, weights: Mapping[str, Tensor], observations: Tensor, actions: Tensor, advantages: Tensor, alive: Tensor

@@ -125,8 +125,7 @@ class ProMP(PolicyGradientMethod):
             for step, (seen, before) in enumerate(explored):
                 parameters = self.policy.with_weights(weights, seen.observations)
                 moved = moved + seen.mean(self.policy.distribution.kl(before, parameters)) / self.inner_steps
-                rate = self.later_inner_lr if step else self.inner_lr
-                weights = gradient_step(self.inner_loss, dict(weights), rate, True, seen, before)
+                weights = gradient_step(self.inner_loss, dict(weights), self.rate(step), True, seen, before)
             ratio = self.ratio(weights, judged, old)
             return self.kl_penalty * moved - judged.mean(clipped_surrogate(ratio, judged.advantages, self.clip))
 

@@ -103,7 +103,8 @@ class RL2(PolicyMethod):
     def improve(self, trials: "Trials", optimizer: OuterOptimizer) -> None:
         """Take `outer_epochs` steps of the optimiser; the graphs of one chunk of trials are in memory at once."""
         size = max(1, STEPS_AT_ONCE // trials.alive.shape[1])
-        parts = [trials.part(slice(first, first + size)) for first in range(0, len(trials.alive), size)]
+        chunks = [slice(first, first + size) for first in range(0, len(trials.alive), size)]
+        parts = [trials.part(chunk) for chunk in chunks]
         with torch.no_grad():
             of_parts = [self.of_trials(part) for part in parts]
         old = [parameters for parameters, _ in of_parts]
@@ -112,9 +113,8 @@ class RL2(PolicyMethod):
         count = trials.alive.sum()
         for _ in range(self.outer_epochs):
             optimizer.zero_grad()
-            for i, part in enumerate(parts):
-                which = slice(i * size, (i + 1) * size)
-                loss = self.outer_loss(part, old[i], advantages[which], targets[which]) / count
+            for chunk, part, before in zip(chunks, parts, old, strict=True):
+                loss = self.outer_loss(part, before, advantages[chunk], targets[chunk]) / count
                 loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
@@ -141,7 +141,7 @@ class RL2(PolicyMethod):
         """Return the sum over the steps of the loss (PPO, equation 9)."""
         parameters, expected = self.of_trials(trials)
         distribution = self.network.distribution
-        ratio = (distribution.log_prob(parameters, trials.actions) - distribution.log_prob(old, trials.actions)).exp()
+        ratio = distribution.ratio(parameters, old, trials.actions)
         loss = self.value_loss * (expected - targets).square() - clipped_surrogate(ratio, advantages, self.clip)
         if self.entropy:
             loss = loss - self.entropy * distribution.entropy(parameters)

@@ -96,8 +96,7 @@ class _Problem:
 
     def _loss(self, judged: Experience, parameters: Tensor, old: Tensor) -> Tensor:
         """Return the sum over tasks of the negative mean of probability ratio times advantage."""
-        log_prob = self._distribution.log_prob
-        ratio = (log_prob(parameters, judged.actions) - log_prob(old, judged.actions)).exp()
+        ratio = self._distribution.ratio(parameters, old, judged.actions)
         return -judged.mean(ratio * judged.advantages).sum()
 
     def gradient(self) -> Tensor:

@@ -25,6 +25,10 @@ class Distribution(ABC):
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """Return (...) the logarithms of the probabilities, or densities, of actions."""
 
+    def ratio(self, parameters: Tensor, other: Tensor, actions: Tensor) -> Tensor:
+        """Return (...) the probabilities of actions over those under another distribution."""
+        return (self.log_prob(parameters, actions) - self.log_prob(other, actions)).exp()
+
     @abstractmethod
     def entropy(self, parameters: Tensor) -> Tensor:
         """Return (...) the entropies, in nats."""
