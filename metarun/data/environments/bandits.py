@@ -1,15 +1,16 @@
 """Bandits: some arms, each of which pays with a probability of its own, as in RL^2."""
 
 import hashlib
-from typing import Any, Self
+from typing import Any
 
+from metarun.data.built_in import BuiltIn
 from metarun.data.environments.family import Discrete
 from metarun.errors import UserError
 
 MAX_ARMS = 1_000
 
 
-class Bandits:
+class Bandits(BuiltIn):
     """Bernoulli bandits: a trajectory is one pull of an arm, and every task has other arms.
 
     Duan et al., "RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning", 2016, section 3.1
@@ -27,7 +28,6 @@ class Bandits:
 
     name = "bandits"
     summary = "arms that pay with unknown probabilities: reinforcement learning, a new bandit in every task"
-    licence = "none needed: a formula"
     shape = (1,)
     horizon = 1
     uniforms_per_reset = 0
@@ -44,14 +44,6 @@ class Bandits:
     def hash(self) -> str:
         """SHA-256 of the rules and their settings."""
         return hashlib.sha256(f"Bernoulli, uniform probabilities|{self.arms}".encode()).hexdigest()
-
-    def load(self) -> Self:
-        """Return itself: there is nothing to find or build."""
-        return self
-
-    def where(self) -> str:
-        """Where it would come from: nowhere, it is a formula."""
-        return "built in (a formula)"
 
     def check(self) -> str:
         """Say what is drawn; there is no content that could be damaged."""

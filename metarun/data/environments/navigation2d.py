@@ -4,6 +4,7 @@ import hashlib
 import math
 from typing import Any, Literal, Self, get_args
 
+from metarun.data.built_in import BuiltIn
 from metarun.data.environments.family import Continuous
 from metarun.data.environments.goal_cells import TENTHS, tenth_of
 from metarun.data.examples import Split
@@ -17,7 +18,7 @@ HALF_SIDE = 0.5
 Reward = Literal["distance", "squared", "sparse"]
 
 
-class Navigation2D:
+class Navigation2D(BuiltIn):
     """A point starts at the origin and has to reach a goal that it cannot see; every task is one goal.
 
     Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", 2017, section 5.3
@@ -41,7 +42,6 @@ class Navigation2D:
     """
 
     summary = "a point that has to find a hidden goal in the plane: reinforcement learning, a new goal in every task"
-    licence = "none needed: a formula"
     shape = (2,)
     actions = Continuous(2)
     parameter_count = 3  # a cell of the split, and a place in it
@@ -69,14 +69,6 @@ class Navigation2D:
         radius = self.radius if self.reward == "sparse" else None
         rules = f"x += clip(a / 10, 0.1)|goal cells {CELLS}|{self.horizon}|{self.reward}|{radius}"
         return hashlib.sha256(rules.encode()).hexdigest()
-
-    def load(self) -> Self:
-        """Return itself: there is nothing to find or build."""
-        return self
-
-    def where(self) -> str:
-        """Where it would come from: nowhere, it is a formula."""
-        return "built in (a formula)"
 
     def check(self) -> str:
         """Say what is drawn; there is no content that could be damaged."""

@@ -1,8 +1,9 @@
 """Random Markov decision processes with a few states, as in RL^2."""
 
 import hashlib
-from typing import Any, Self
+from typing import Any
 
+from metarun.data.built_in import BuiltIn
 from metarun.data.environments.family import Discrete
 from metarun.errors import UserError
 
@@ -11,7 +12,7 @@ MAX_TRANSITIONS = 1_000_000
 SQRT2 = 2**0.5
 
 
-class TabularMDP:
+class TabularMDP(BuiltIn):
     """Markov decision processes with random transitions and rewards; every task is another one.
 
     Duan et al., "RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning", 2016, section 3.2
@@ -32,7 +33,6 @@ class TabularMDP:
 
     name = "tabular_mdp"
     summary = "random decision processes with a few states: reinforcement learning, a new process in every task"
-    licence = "none needed: a formula"
     uniforms_per_reset = 0
     uniforms_per_step = 2
 
@@ -56,14 +56,6 @@ class TabularMDP:
         """SHA-256 of the rules and their settings."""
         rules = f"Dirichlet(1), N(N(1, 1), 1)|{self.states}|{self.action_count}|{self.horizon}"
         return hashlib.sha256(rules.encode()).hexdigest()
-
-    def load(self) -> Self:
-        """Return itself: there is nothing to find or build."""
-        return self
-
-    def where(self) -> str:
-        """Where it would come from: nowhere, it is a formula."""
-        return "built in (a formula)"
 
     def check(self) -> str:
         """Say what is drawn; there is no content that could be damaged."""

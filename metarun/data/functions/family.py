@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
+from metarun.data.built_in import BuiltIn
 from metarun.data.examples import Split
 from metarun.errors import UserError
 
@@ -54,15 +55,14 @@ class FunctionFamily(Protocol):
         """Return (tasks, points, outputs) values at x (tasks, points, inputs), for parameters (tasks, 1, count)."""
 
 
-class Formula(ABC):
-    """A built-in family, which is its own data source: there is nothing to find or build.
+class Formula(BuiltIn, ABC):
+    """A built-in family, which is its own data source.
 
     Attributes:
         test_ranges: those of meta-test, by the attribute that they replace.
         support_noise: see `FunctionFamily`.
     """
 
-    licence = "none needed: a formula"
     # Of the class unless set: attributes are in the hash of a user's subclass, which must not change.
     support_noise = 0.0
     test_ranges: Mapping[str, Range] = MappingProxyType({})
@@ -84,14 +84,6 @@ class Formula(ABC):
         parts += [f"test {knob} {bounds}" for knob, bounds in self.test_ranges.items()]
         parts += [f"noise {self.support_noise}"] if self.support_noise else []
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
-
-    def load(self) -> Self:
-        """Return itself."""
-        return self
-
-    def where(self) -> str:
-        """Say where it would come from: nowhere."""
-        return "built in (a formula)"
 
     def check(self) -> str:
         """Say what is drawn: "x -5 to 5, slope -3 to 3; meta-test: x 5 to 10; noise 0.1 on support targets"."""
