@@ -138,13 +138,7 @@ def outputs_with_weights(
         support_x: (m, *shape) the support set, if x are queries.
         adapter: of the backbone, with its values in `weights`.
     """
-    of_backbone = weights_of_part(weights, "backbone")
-    values = weights_of_part(weights, "adapter")
-    adapted = None if adapter is None else adapter.layer_weights(backbone, of_backbone, values)
-
-    def embed(x: Inputs) -> Tensor:
-        return embed_with_weights(backbone, of_backbone, x, adapted)
-
+    embed = embedding_with_weights(backbone, weights, adapter)
     features = embed(x) if support_x is None else embed_queries(backbone, support_x, x, embed)
     return F.linear(features, weights["head.weight"], weights["head.bias"])
 
@@ -167,7 +161,16 @@ def loss_of(method: GradientMethod) -> Loss:
     return partial(loss_with_weights, method.backbone, adapter=method.adapter)
 
 
-def weights_of_part(weights: Parameters, part: str) -> Parameters:
+def embedding_with_weights(
+    backbone: Backbone, weights: Parameters, adapter: Adapter | None = None
+) -> Callable[[Inputs], Tensor]:
+    """Return the backbone as a function of its inputs, with other weights; see `outputs_with_weights`."""
+    own, values = _part(weights, "backbone"), _part(weights, "adapter")
+    adapted = None if adapter is None else adapter.layer_weights(backbone, own, values)
+    return lambda x: embed_with_weights(backbone, own, x, adapted)
+
+
+def _part(weights: Parameters, part: str) -> Parameters:
     """Return the weights whose names begin with a part of the method, by the rest of their names."""
     return {name.removeprefix(f"{part}."): w for name, w in weights.items() if name.startswith(f"{part}.")}
 

@@ -13,9 +13,9 @@ from torch.func import grad
 from metarun.algorithms.adam import Adam
 from metarun.algorithms.adapters import chosen_weights, make_adapter
 from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
-from metarun.algorithms.inner_loop import Parameters, mean_over_tasks, weights_of_part
+from metarun.algorithms.inner_loop import Parameters, embedding_with_weights, mean_over_tasks
 from metarun.algorithms.protonet import cosines, prototypes
-from metarun.backbones import Backbone, embed_together, embed_with_weights
+from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.augmentation.stream import Augmentation
@@ -135,9 +135,8 @@ class PMF(Algorithm):
 
     def _logits(self, weights: Parameters, support_x: Inputs, support_y: Tensor, way: int, query_x: Inputs) -> Tensor:
         """Return (m, way) logits of m queries: scaled cosines with the prototypes, under other weights."""
-        own, values = (weights_of_part(weights, part) for part in ("backbone", "adapter"))
-        layers = None if self.adapter is None else self.adapter.layer_weights(self.backbone, own, values)
-        support, query = embed_together(lambda x: embed_with_weights(self.backbone, own, x, layers), support_x, query_x)
+        embed = embedding_with_weights(self.backbone, weights, self.adapter)
+        support, query = embed_together(embed, support_x, query_x)
         return self.scale * cosines(query, prototypes(support, support_y, way))
 
     def _tuned(self) -> Parameters:
