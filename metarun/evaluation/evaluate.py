@@ -266,5 +266,4 @@ def adaptation_ms(
         check_interrupt()
         return stream.draw(number, 1)
 
-    device = stream.draw(0, 1).device
-    return fastest_ms(lambda task: algorithm.predict(task, steps), draw, device, warm_up=2, repeats=repeats)
+    return fastest_ms(lambda task: algorithm.predict(task, steps), draw, warm_up=2, repeats=repeats)

@@ -2,17 +2,26 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
 from metarun.tasks.vectorize import wait_for
 
-Task = TypeVar("Task")
+
+class OnDevice(Protocol):
+    """One or more tasks."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+
+
+Task = TypeVar("Task", bound=OnDevice)
 
 
 def fastest_ms(
-    run: Callable[[Task], object], draw: Callable[[int], Task], device: torch.device, warm_up: int, repeats: int
+    run: Callable[[Task], object], draw: Callable[[int], Task], warm_up: int, repeats: int
 ) -> tuple[float, float]:
     """Return the milliseconds that `run` takes for a task: wall time, and CPU time over all threads.
 
@@ -22,10 +31,10 @@ def fastest_ms(
     wall, cpu = [], []
     for number in range(warm_up + repeats):
         task = draw(number)
-        wait_for(device)
+        wait_for(task.device)
         started, used = time.perf_counter(), time.process_time()
         run(task)
-        wait_for(device)
+        wait_for(task.device)
         wall.append(time.perf_counter() - started)
         cpu.append(time.process_time() - used)
     return 1000 * min(wall[warm_up:]), 1000 * min(cpu[warm_up:])

@@ -54,6 +54,11 @@ class EnvironmentTasks:
     def __len__(self) -> int:
         return len(self.parameters)
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.keys.device
+
     def explore(self, policy: Policy, step: int) -> Trajectories:
         """Return `shot` trajectories of each task's policy after `step` steps, for the next step."""
         return self._explored(self._roll_out(policy, self._numbers(self.shot), 2 * step))
@@ -74,7 +79,7 @@ class EnvironmentTasks:
         return self._roll_out(policy, self._numbers(self.query), 2 * step + 1)
 
     def _numbers(self, count: int) -> Tensor:
-        return torch.arange(count, device=self.keys.device)
+        return torch.arange(count, device=self.device)
 
     def _roll_out(self, policy: Policy, numbers: Tensor, use: int) -> Trajectories:
         started = time.perf_counter()

@@ -175,4 +175,4 @@ def _adaptation_ms(parts: Parts, stream: EnvironmentStream, steps: int) -> tuple
         for _ in parts.policy_method.adapt(task, steps):
             pass
 
-    return fastest_ms(adapt, lambda number: stream.draw(number, 1), parts.device, warm_up=1, repeats=TIMED_TASKS)
+    return fastest_ms(adapt, lambda number: stream.draw(number, 1), warm_up=1, repeats=TIMED_TASKS)
