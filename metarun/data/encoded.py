@@ -24,7 +24,7 @@ _SORTED = 16 * BLOCK  # texts that are sorted by length before they are cut into
 
 
 @dataclass(frozen=True)
-class Encoding:
+class EncoderOutputs:
     """What is computed of each example.
 
     Args:
@@ -44,7 +44,9 @@ class Encoding:
     id_sizes: dict[str, int]
 
 
-def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callable[[int, int], None]) -> ClassDataset:
+def encoded_dataset(
+    data: ClassDataset, encoding: EncoderOutputs, on_progress: Callable[[int, int], None]
+) -> ClassDataset:
     """Return a data set with the same classes and hash, whose examples are encoded.
 
     Each example is encoded once; an interrupted encoding resumes where it stopped. Where the examples are a memory
@@ -89,7 +91,7 @@ def encoded_dataset(data: ClassDataset, encoding: Encoding, on_progress: Callabl
 
 
 def encoded_examples(
-    of: str, part: str, identity: str, encoding: Encoding, raw: Examples, on_progress: Callable[[int], None]
+    of: str, part: str, identity: str, encoding: EncoderOutputs, raw: Examples, on_progress: Callable[[int], None]
 ) -> Examples:
     """Return the outputs of some examples, from their cache, or computed and cached.
 
@@ -122,7 +124,7 @@ def _content(name: str, raw: Examples) -> str:
     return name if name in SPLITS else f"{name}|{hashlib.sha256(np.ascontiguousarray(raw.values).data).hexdigest()}"
 
 
-def _blocks(raw: Values, encoding: Encoding, parts: Path, on_progress: Callable[[int], None]) -> Iterator[Values]:
+def _blocks(raw: Values, encoding: EncoderOutputs, parts: Path, on_progress: Callable[[int], None]) -> Iterator[Values]:
     several = len(raw) > BLOCK
     if several:
         try:
@@ -146,7 +148,7 @@ def _blocks(raw: Values, encoding: Encoding, parts: Path, on_progress: Callable[
         yield found
 
 
-def _block(raw: Values, encoding: Encoding, path: Path | None) -> Values:
+def _block(raw: Values, encoding: EncoderOutputs, path: Path | None) -> Values:
     """Return the outputs of some examples, from the file `path` or computed and stored there."""
     found = None if path is None else _stored(path, len(raw), encoding)
     if found is None:
@@ -159,7 +161,7 @@ def _block(raw: Values, encoding: Encoding, path: Path | None) -> Values:
     return found
 
 
-def _stored(path: Path, count: int, encoding: Encoding) -> Values | None:
+def _stored(path: Path, count: int, encoding: EncoderOutputs) -> Values | None:
     """Return the outputs of a block that an earlier process computed; None: there are none, or they are damaged."""
     try:
         found: Values = np.load(path, allow_pickle=False)

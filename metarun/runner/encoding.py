@@ -14,7 +14,7 @@ from metarun.backbones.encoders import Encoder, check_readable, encode, may_know
 from metarun.config.instantiate import build
 from metarun.config.schema import Config
 from metarun.data import ClassDataset, MixedDatasets
-from metarun.data.encoded import Encoding, encoded_dataset, encoded_examples
+from metarun.data.encoded import EncoderOutputs, encoded_dataset, encoded_examples
 from metarun.data.examples import Examples, Values
 from metarun.data.own.episodes import Episodes
 from metarun.errors import UserError
@@ -126,13 +126,13 @@ def encoded_episodes(episodes: Episodes, encoder: Encoder, config: Config, devic
     return replace(episodes, values=found.values)
 
 
-def _encoding(encoder: Encoder, config: Config, device: torch.device, example: Values) -> Encoding:
+def _encoding(encoder: Encoder, config: Config, device: torch.device, example: Values) -> EncoderOutputs:
     """Return what is computed of each example; `example` is one, to learn the shape of the output."""
     make, frozen = transform(encoder, config, device), is_frozen(config["backbone"])
     probe = make(np.ascontiguousarray(example))
     sizes = {} if frozen else dict(encoder.id_sizes)
     name = config["chosen"]["backbone"]
-    return Encoding(f"{encoder.hash}|{frozen}", name, make, probe.dtype, probe.shape[1:], sizes)
+    return EncoderOutputs(f"{encoder.hash}|{frozen}", name, make, probe.dtype, probe.shape[1:], sizes)
 
 
 @contextmanager

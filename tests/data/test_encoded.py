@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metarun.data import ClassDataset, Examples
-from metarun.data.encoded import BLOCK, Encoding, encoded_dataset
+from metarun.data.encoded import BLOCK, EncoderOutputs, encoded_dataset
 from metarun.data.examples import SPLITS
 
 
@@ -31,7 +31,7 @@ def test_texts_are_encoded_sorted_by_length_and_returned_in_order(tmp_path, monk
         return raw["ids"][:, :1].astype(np.float32)
 
     def load():
-        encoding = Encoding("key", "tiny", encode, np.dtype(np.float32), (1,), {})
+        encoding = EncoderOutputs("key", "tiny", encode, np.dtype(np.float32), (1,), {})
         return encoded_dataset(data, encoding, lambda done, of: None).splits["train"].values[:, 0]
 
     stop = 2
