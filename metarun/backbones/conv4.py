@@ -47,8 +47,8 @@ class Conv4(Backbone):
                 "use `backbone.downsample=stride`.",
             )
         widths = [channels, filters, filters, filters, filters]
-        how = "stride" if downsample.startswith("stride") else "pool"
-        halving = [how, how, "none", "none"] if downsample == "pool_twice" else [how] * 4
+        halved = "stride" if downsample.startswith("stride") else "pool"
+        halving = [halved, halved, "none", "none"] if downsample == "pool_twice" else [halved] * 4
         blocks = [_block(widths[i], widths[i + 1], halving[i], norm) for i in range(4)]
         self.layers = nn.Sequential(*blocks, _REDUCE[downsample]())
         for how in halving:

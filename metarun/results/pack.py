@@ -26,9 +26,8 @@ OPTIONAL = (
 )
 NAMES = frozenset((MANIFEST, checksums.NAME, *REQUIRED, *OPTIONAL))
 LARGE = frozenset((WEIGHTS, *(name for name in OPTIONAL if name.endswith((".parquet", ".npz")))))
-LARGEST = (
-    1 << 31
-) - 1  # bytes of these, others have at most `MAX_BYTES`; beyond, a zip needs extensions, which are not read
+# Bytes of these; others have at most `MAX_BYTES`. Beyond it a zip needs extensions, which are not read.
+LARGEST = (1 << 31) - 1
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal runs are equal packs
 _MODE = (stat.S_IFREG | 0o644) << 16

@@ -1,5 +1,7 @@
 """Resemblyzer's voice encoder, which tells speakers apart."""
 
+from functools import cache
+
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from metarun.system.paths import PathText
 _RATE, _FFT, _HOP, _MELS = 16_000, 400, 160, 40
 _FRAMES = 160  # 1.6 s, which the network was trained on
 _STEP = 77  # frames from one window of a longer recording to the next: 1.3 a second
-_COVERED = 0.75  # a window less covered by sound is left out
+_COVERED = 0.75  # a window less covered by sound is skipped
 _LEVEL = 10 ** (-30 / 20)  # root mean square of a recording: -30 dBFS, to which training raised quiet ones
 
 
@@ -86,6 +88,7 @@ def mel_spectrogram(wave: NDArray[np.float32], samples: int) -> NDArray[np.float
     return np.asarray(power @ _slaney_filters().T, np.float32)
 
 
+@cache
 def _slaney_filters() -> NDArray[np.float64]:
     """Return (40, 201) triangles of equal area, linear below 1 kHz and logarithmic above (Slaney 1998)."""
     mels = np.linspace(0, 15 + np.log(_RATE / 2 / 1000) / (np.log(6.4) / 27), _MELS + 2)

@@ -16,6 +16,12 @@ _STEP = 2.0**-12
 _AT_ONCE = 256  # frames, to bound the memory for a long recording
 
 
+def check_rate(rate: int) -> None:
+    """Raise a UserError if a number of samples per second is out of range."""
+    if rate < 1:
+        raise UserError(f"data.rate={rate} but it must be at least 1", "set it to samples per second.")
+
+
 @dataclass(frozen=True)
 class LogMel:
     """How recordings of any length become maps of one size.
@@ -43,8 +49,7 @@ class LogMel:
     hop: int
 
     def __post_init__(self) -> None:
-        if self.rate < 1:
-            raise UserError(f"data.rate={self.rate} but it must be at least 1", "set it to samples per second.")
+        check_rate(self.rate)
         if not 2 <= self.fft <= 1 << 16:
             raise UserError(f"data.fft={self.fft} but a frame has 2 to 65,536 samples", "set it, such as to 512.")
         if not 1 <= self.hop <= self.fft:

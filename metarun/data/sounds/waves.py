@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarun.data.sounds.log_mel import SILENCE, LogMel, fitted
+from metarun.data.sounds.log_mel import SILENCE, LogMel, check_rate, fitted
 from metarun.errors import UserError
 
 SoundFeatures = Literal["log_mel", "waves"]
@@ -30,8 +30,7 @@ class Waves:
     seconds: float
 
     def __post_init__(self) -> None:
-        if self.rate < 1:
-            raise UserError(f"data.rate={self.rate} but it must be at least 1", "set it to samples per second.")
+        check_rate(self.rate)
         if not 0 < self.seconds < float("inf") or self.samples < 2:
             raise UserError(
                 f"data.seconds={self.seconds} has less than 2 samples, or is not finite", "set it, such as to 1.6."
