@@ -354,6 +354,8 @@ class Training:
         """Return which keys to change for a more stable training, with their values."""
         schedule, has_inner_rate = self.schedule, hasattr(self.algorithm, "inner_lr")
         rates = [knob("train.outer_lr", schedule.outer_lr), *(["`algo.inner_lr`"] if has_inner_rate else [])]
+        if isinstance(self.algorithm, PolicyMethod):  # its outer steps are not clipped
+            return f"lower {' or '.join(rates)}"
         clip = "or set `train.clip_grad=10`"
         if schedule.clip_grad is not None:
             clip = f"or {knob('train.clip_grad', schedule.clip_grad)}"
