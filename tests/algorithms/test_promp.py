@@ -60,7 +60,7 @@ def slope(method, function, direction):
 
 @pytest.mark.parametrize("inner_steps", [1, 2])
 def test_in_one_step_environments_the_meta_gradient_is_exact(inner_steps):
-    """Also in how the weights decide what is explored, which MAML's code leaves out."""
+    """Also in how the weights decide what is explored, which MAML's code ignores."""
     method = make(inner_steps=inner_steps, later_inner_lr=0.4, kl_penalty=0.0)
     found = gradient(method, sampled_exactly(method, horizon=1))
     direction = found / found.norm()

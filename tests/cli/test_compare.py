@@ -522,7 +522,7 @@ def test_a_latex_row_that_starts_with_a_bracket_or_star_is_not_an_argument_of_th
     assert "& [y]" in text
 
 
-def test_in_a_long_table_the_interval_over_seeds_is_left_out_and_no_file_is_read(compare, monkeypatch):
+def test_in_a_long_table_the_interval_over_seeds_is_not_shown_and_no_file_is_read(compare, monkeypatch):
     monkeypatch.setattr("metarun.reporting.tables.rows.LONG", 3)
     monkeypatch.setattr("metarun.reporting.tables.pivot.by_task", None)
     seeds = [
@@ -530,4 +530,4 @@ def test_in_a_long_table_the_interval_over_seeds_is_left_out_and_no_file_is_read
     ]
     out = " ".join(compare(records=seeds).out.split())
     assert "81.50 (sd 1.29, 4 seeds)" in out
-    assert "their ± is left out in tables of more than 3 runs: select fewer" in out
+    assert "their ± is not shown in tables of more than 3 runs: select fewer" in out

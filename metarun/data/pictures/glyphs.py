@@ -106,13 +106,13 @@ class Glyphs:
         splits = {split: select(drawings, names) for split, names in lists.items()}
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
-        left_out = unlisted(self.split, lists, drawings.class_names)
+        skipped = unlisted(self.split, lists, drawings.class_names)
         encoding = Encoding("pictures", {"size": SIDE, "channels": 1, "invert": not self.invert})
         faces = {split: _faces(examples) for split, examples in splits.items()}
         return ClassDataset(
             self.name,
             splits,
-            left_out,
+            skipped,
             groupings={"script": _script},
             example_groups={"face": faces},
             encoding=lambda: encoding,

@@ -118,12 +118,12 @@ class ImageFolder:
             return load_or_build_groups(self._path(f"{which}-groups.npz"), key, lambda: subfolders_of(layout(), which))
 
         groups = {"subfolder": {which: load_groups(which) for which in SPLITS}} if self.in_groups else {}
-        left_out = remember_skipped(self._path("left-out.json"), key, find_skipped)
+        skipped = remember_skipped(self._path("left-out.json"), key, find_skipped)
         in_folders = any("/" in class_name for examples in splits.values() for class_name in examples.class_names)
         groupings = {"folder": _folder_of} if in_folders else {}
         encoding = Encoding("pictures", {"size": self.size, "channels": self.channels, "invert": self.invert})
         return ClassDataset(
-            self.name, splits, left_out, groupings=groupings, example_groups=groups, encoding=lambda: encoding
+            self.name, splits, skipped, groupings=groupings, example_groups=groups, encoding=lambda: encoding
         )
 
     def where(self) -> str | None:

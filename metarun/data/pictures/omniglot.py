@@ -107,13 +107,13 @@ class Omniglot:
         splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
         if self.invert:
             splits = {split: examples.inverted() for split, examples in splits.items()}
-        left_out = unlisted(self.split, lists, characters.class_names)
+        skipped = unlisted(self.split, lists, characters.class_names)
         encoding = Encoding("pictures", {"size": SIDE, "channels": 1, "invert": not self.invert})
         drawers = {split: drawers_of(examples) for split, examples in splits.items()}
         return ClassDataset(
             self.name,
             splits,
-            left_out,
+            skipped,
             groupings={"alphabet": alphabet_of},
             example_groups={"drawer": drawers},
             encoding=lambda: encoding,

@@ -25,7 +25,7 @@ class Table(FileSource):
         root: the table: .csv, .tsv, .txt (commas), .parquet or .xlsx; CSV may be packed, as .csv.gz.
         label: the column that names the class of a row.
         columns: the columns that describe a row; None: all others.
-        drop: columns to leave out.
+        drop: columns to ignore.
         header: whether a CSV's first line names the columns; false: they are called "0", "1", …
         standardise: subtract the mean and divide by the deviation.
         groups: columns that group the rows, such as who measured, for `task.across=COLUMN`; they describe no row.

@@ -145,13 +145,13 @@ class Text(FileSource):
             classes, skipped = _by_class(root, texts)
             unlisted, notes = (), (*notes, *skipped, *_single(classes))
             own_split = _by_split(texts) if self.split is None and texts[0].split is not None else None
-        lists, left_out = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
+        lists, of_split = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
         count = counted(sum(map(len, classes.values())), "text")
         log.info("Computing features (%s) of %s from %s, once.", self.features, count, root)
         splits, cut, encoding = self._features(classes, lists)
-        unlisted = (*left_out.unlisted, *unlisted, *cut)
+        unlisted = (*of_split.unlisted, *unlisted, *cut)
         groups = {name: _groups(texts, i, lists) for i, name in enumerate(self.columns.groups)}
-        told = Skipped(unlisted, (*left_out.warnings, *notes))
+        told = Skipped(unlisted, (*of_split.warnings, *notes))
         vectors = "TF-IDF" if self.features == "tfidf" else "counts of tokens"
         of_test = [text for class_name in lists["test"] for text in classes[class_name]]
         return ClassDataset(

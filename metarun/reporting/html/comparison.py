@@ -146,8 +146,7 @@ def charts_over_settings(groups: Sequence[Sequence[Configuration]], compared: Se
 
         ranks = rank_methods(scores)
         note = f"{len(groups)} settings; {friedman_text(ranks)}. {RANKS}"
-        left_out = len(names) - DRAWN
-        note += f" The best {DRAWN} of {len(names)} methods are shown." if left_out > 0 else ""
+        note += f" The best {DRAWN} of {len(names)} methods are shown." if len(names) > DRAWN else ""
         places = _rows_by_name(groups)
         rows = [(places[row.label], 0, row) for row in rank_rows(names, ranks)[:DRAWN]]
         yield Chart("Ranks over settings", _forest(rows, "average rank (1: best)"), note)

@@ -8,20 +8,14 @@ from metarun.results.provenance import CHANGES_NUMBERS, PLACE
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 
-OF_A_RUN = (
-    "seeds",
-    "data_hash",
-    "precision",
-    "tf32",
-    "deterministic",
-)  # of its config and data
+OF_A_RUN = frozenset({"seeds", "data_hash", "precision", "tf32", "deterministic"})  # of its config and data
 
 
 def differing_environments(records: Sequence[Record]) -> list[tuple[str, str, list[Record]]]:
     """Return the keys of environment.json in which runs differ, with each of their values and the runs that have it.
 
     Keys that a run does not have, such as those added in a later version, count as "–". Runs with no readable file
-    are left out.
+    are skipped.
     """
     found: dict[str, dict[str, list[Record]]] = {}
     known = [(record, run) for record in records if (run := _environment(record)) is not None]

@@ -47,12 +47,12 @@ def write_pareto(records: Sequence[Record], cost: str, path: Path, width: float 
     """
     metric = common_metric(records)
     settings = configurations(records)
-    panels, left_out, without = [], 0, []
+    panels, not_drawn, without = [], 0, []
     for found in settings:
         points, unknown = pareto_points(found, cost)
         if unknown:
             without.append(f"{counted(unknown, 'configuration')} of {setting_title(found)} without {cost}")
-        left_out += max(0, len(points) - SERIES)
+        not_drawn += max(0, len(points) - SERIES)
         if points:
             panels.append((setting_title(found), points[:SERIES]))
     if not panels:
@@ -64,8 +64,8 @@ def write_pareto(records: Sequence[Record], cost: str, path: Path, width: float 
     notes = ["Dashed: the Pareto front; no other point is as cheap and as good."]
     notes += ["±: 95 % interval over meta-test tasks, or over tasks and trainings where there are several seeds."]
     notes += mean_note([each.runs for found in settings for each in found])
-    if left_out:
-        notes.append(f"Not drawn: {counted(left_out, 'configuration')}; the front and the best others are.")
+    if not_drawn:
+        notes.append(f"Not drawn: {counted(not_drawn, 'configuration')}; the front and the best others are.")
     notes += _mark_notes(settings)
     write_figure(path, lambda: draw_pareto(panels, COSTS[cost] + on, metric.title, notes, width))
 

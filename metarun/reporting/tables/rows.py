@@ -178,7 +178,7 @@ ALWAYS = ("method", "task", "settings", "accuracy %", "id")  # shown even in a n
 
 
 UNEQUAL = ("≠", "≠ the commands of rows of its task set another training budget or another network.")
-LEFT_OUT = "; their ± is left out in tables of more than {} runs: select fewer."
+WITHOUT_HALVES = "; their ± is not shown in tables of more than {} runs: select fewer."
 DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 
 
@@ -279,7 +279,7 @@ def all_columns(
     shown = [name for name in values if name not in (*same, *hidden)]
     notes = [f"{describe_interval(records)} {_what_floors_are(records)}"]
     if any(len(group) > 1 for group in groups):
-        notes.append(f"{SEEDS[:-1]}{LEFT_OUT.format(LONG) if long else '.'}")
+        notes.append(f"{SEEDS[:-1]}{WITHOUT_HALVES.format(LONG) if long else '.'}")
     shared = [f"{name} {values[name][0]}" for name in values if name in same]
     shared = [text for text in shared if text not in {f"{name} {value}" for name, value in DEFAULTS.items()}]
     if shared or shared_settings:
