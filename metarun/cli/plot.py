@@ -26,11 +26,12 @@ from metarun.reporting.plots.from_records import (
 )
 from metarun.reporting.plots.paths import NOTE as PATHS_NOTE
 from metarun.reporting.plots.paths import draw_paths
+from metarun.reporting.plots.poses import draw_poses
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.plots.tasks import draw_tasks
 from metarun.reporting.tables.render import print_skipped
 from metarun.reporting.tables.rows import by_configuration, finished_rows
-from metarun.results import example_tasks, plane_paths
+from metarun.results import example_tasks, plane_paths, robot_poses
 from metarun.results.find_run import find_run
 from metarun.results.records import Record, excludes_diverged, figures_by_step
 from metarun.results.settings import long_setting
@@ -175,6 +176,11 @@ def _draw_tasks(options: argparse.Namespace) -> None:
         paths = plane_paths.load(run.paths)
         notes = [f"{settings}: the first meta-test tasks.", PATHS_NOTE]
         write_figure(options.output, lambda: draw_paths(paths, notes, options.width))
+        return
+    if record is not None and run.poses.is_file():
+        poses = robot_poses.load(run.poses)
+        notes = [f"{settings}: the first meta-test tasks.", f"{poses[0].note[0].upper()}{poses[0].note[1:]}."]
+        write_figure(options.output, lambda: draw_poses(poses, notes, options.width))
         return
     if record is None or not run.examples.is_file():
         raise UserError(

@@ -22,7 +22,7 @@ CARD = "README.md"
 REQUIRED = ("config.yaml", "result.json", WEIGHTS)
 OPTIONAL = (
     *(CARD, "environment.json", "curve.csv", "tasks.parquet", "classes.json", "examples.npz", "inputs.npz"),
-    *("paths.npz", "looks.jsonl"),
+    *("paths.npz", "poses.npz", "looks.jsonl"),
 )
 NAMES = frozenset((MANIFEST, checksums.NAME, *REQUIRED, *OPTIONAL))
 LARGE = frozenset((WEIGHTS, *(name for name in OPTIONAL if name.endswith((".parquet", ".npz")))))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from metarun.errors import UserError, printable
-from metarun.results import checksums, example_tasks, plane_paths, provenance
+from metarun.results import checksums, example_tasks, plane_paths, provenance, robot_poses
 from metarun.results.example_tasks import ExampleTask
 from metarun.results.plane_paths import PlanePaths
 from metarun.results.records import MAX_BYTES, Record, read_result
+from metarun.results.robot_poses import RobotPoses
 from metarun.results.test_uses import record_test_use
 from metarun.system.atomic_write import _as_json, write_bytes, write_csv, write_json, write_parquet, write_text
 from metarun.system.events import emit
@@ -40,6 +41,7 @@ class RunDirectory:
         self.examples = path / "examples.npz"
         self.classes = path / "classes.json"
         self.paths = path / "paths.npz"
+        self.poses = path / "poses.npz"
         self.inputs = path / "inputs.npz"
         self.best = path / "best.pt"
         self.last = path / "last.pt"
@@ -48,7 +50,8 @@ class RunDirectory:
         self.test_uses = path / "looks.jsonl"
         self.log = path / "run.log"
         self.checksums = path / checksums.NAME
-        self._measured = (self.curve, self.tasks, self.classes, self.examples, self.paths, self.inputs)
+        drawn = (self.examples, self.paths, self.poses)
+        self._measured = (self.curve, self.tasks, self.classes, *drawn, self.inputs)
         self.recorded = (self.config, self.environment, *self._measured)  # with stored checksums, as `result.json` has
 
     @property
@@ -155,6 +158,7 @@ class RunDirectory:
         examples: Sequence[ExampleTask] = (),
         classes: Record | None = None,
         paths: Sequence[PlanePaths] = (),
+        poses: Sequence[RobotPoses] = (),
     ) -> Record:
         """Write all results of a meta-test, the record last; return the record.
 
@@ -165,6 +169,7 @@ class RunDirectory:
             examples: tasks to display, may be empty.
             classes: the figures of single classes, may be empty.
             paths: trajectories in the plane, may be empty.
+            poses: of a robot, may be empty.
         """
         write_parquet(self.tasks, tasks)
         if examples:
@@ -173,6 +178,8 @@ class RunDirectory:
             write_json(self.classes, classes)
         if paths:
             plane_paths.save(self.paths, paths)
+        if poses:
+            robot_poses.save(self.poses, poses)
         row = {**record, **record_test_use(training.test_uses, record)}
         self.write_result(row)
         self.previous.unlink(missing_ok=True)  # last.pt is enough from now on

@@ -1,5 +1,6 @@
 """Roll out a policy in a family of environments, in all tasks and trajectories at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,12 @@ from metarun.tasks.rng import split_key, uniform
 
 @torch.no_grad()
 def roll_out(
-    family: EnvironmentFamily, parameters: Tensor, keys: Tensor, policy: Policy, numbers: Tensor
+    family: EnvironmentFamily,
+    parameters: Tensor,
+    keys: Tensor,
+    policy: Policy,
+    numbers: Tensor,
+    watch: Callable[[Any], object] | None = None,
 ) -> Trajectories:
     """Return trajectories of a policy.
 
@@ -25,6 +31,7 @@ def roll_out(
         keys: (T,) int64, from which all random numbers come.
         policy: to roll out.
         numbers: (K,) int64 of the trajectories in each task; each has random numbers of its own.
+        watch: gets the state of the environments at the start and after each step.
 
     Raises:
         UserError: the environment fails, or returns something of another shape, or a number that is not finite.
@@ -36,11 +43,15 @@ def roll_out(
     state, observation = _call(family, "reset", parameters, _uniform(each, 2, 1, family.uniforms_per_reset)[0])
     _check(family, "reset", "observations", observation, (tasks, count, *family.shape))
     policy.start(tasks, count)
+    if watch is not None:
+        watch(state)
     alive = parameters.new_ones(tasks, count)
     rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for step in range(horizon):
         action = policy.act(observation, noise[step])
         state, following, reward, done = _call(family, "step", parameters, state, action, of_steps[step])
+        if watch is not None:
+            watch(state)
         if step == 0:
             _check(family, "step", "observations", following, (tasks, count, *family.shape))
             _check(family, "step", "rewards", reward, (tasks, count))

@@ -1,9 +1,9 @@
 """A batch of tasks of reinforcement learning, whose data depend on the policy that asks for them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -74,16 +74,24 @@ class EnvironmentTasks:
         """
         return self._explored(self._roll_out(policy, self._numbers(trials) * self.shot + number, 2 * step))
 
-    def judge(self, policy: Policy, step: int) -> Trajectories:
-        """Return `query` trajectories of each task's policy after `step` steps, from which it learns nothing."""
-        return self._roll_out(policy, self._numbers(self.query), 2 * step + 1)
+    def judge(self, policy: Policy, step: int, watch: Callable[[Any], object] | None = None) -> Trajectories:
+        """Return `query` trajectories of each task's policy after `step` steps, from which it learns nothing.
+
+        Args:
+            policy: to roll out.
+            step: how many steps it has taken.
+            watch: see `roll_out`.
+        """
+        return self._roll_out(policy, self._numbers(self.query), 2 * step + 1, watch)
 
     def _numbers(self, count: int) -> Tensor:
         return torch.arange(count, device=self.device)
 
-    def _roll_out(self, policy: Policy, numbers: Tensor, use: int) -> Trajectories:
+    def _roll_out(
+        self, policy: Policy, numbers: Tensor, use: int, watch: Callable[[Any], object] | None = None
+    ) -> Trajectories:
         started = time.perf_counter()
-        found = roll_out(self.family, self.parameters, split_key(self.keys, use), policy, numbers)
+        found = roll_out(self.family, self.parameters, split_key(self.keys, use), policy, numbers, watch)
         self.meter.seconds += time.perf_counter() - started
         return found
 

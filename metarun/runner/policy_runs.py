@@ -14,6 +14,7 @@ from metarun.data.contents import log_contents
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.plane import paths_in_plane
+from metarun.evaluation.poses import robot_poses
 from metarun.evaluation.returns import EXPLORED, evaluate_returns, oracle_returns, tasks_at_once
 from metarun.evaluation.timing import fastest_ms
 from metarun.loggers.terminal import Screen
@@ -115,8 +116,8 @@ def test_policy(
         **describe_conditions(parts),
     }
     record = {"id": run.id, "status": "done", **trained, **tested}
-    paths = paths_in_plane(parts.policy_method, stream, steps)
-    return run.finish(record, training, task_columns(found), paths=paths)
+    paths, poses = (draw(parts.policy_method, stream, steps) for draw in (paths_in_plane, robot_poses))
+    return run.finish(record, training, task_columns(found), paths=paths, poses=poses)
 
 
 def _figures(found: Evaluation, floor_found: Evaluation) -> Record:

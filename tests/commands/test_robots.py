@@ -19,5 +19,7 @@ def test_a_robot_is_trained_tested_and_repeated_to_the_same_bits(metarun, data):
     assert "return" in json.loads(path.read_text())
     assert "Reproduced bit for bit" in metarun("rerun", path.parent.name).out
     assert metarun("report").code == 0
+    assert 'class="robot"' in Path("report.html").read_text()
+    assert metarun("plot", "tasks", path.parent.name).code == 0
     assert data in metarun("data", "list").out
     assert "steps of 0.05 seconds, MuJoCo" in metarun("data", "check", data).out

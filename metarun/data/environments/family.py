@@ -61,6 +61,9 @@ class EnvironmentFamily(Protocol):
     - `best_action(parameters, observation)`, the action of highest return if the task is known: the oracle.
     - `best_return(parameters)`, (T,) the highest expected return if the task is known, where it is known exactly.
     - `goals_in_plane(parameters)`, (T, 2) in the plane of the observations, so that the report draws trajectories.
+    - `pose(state)`, (T * K, lines, 2, 2) the body of a robot in a plane, as lines between two points in metres, so that
+      the report draws it; with `goal_texts(parameters)`, a text for each task, `seconds_per_step`, and `from_above`,
+      whether the plane is the floor.
     - `check()`, which says in one line what is drawn.
 
     Attributes:

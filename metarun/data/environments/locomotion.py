@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metarun.data.environments import simulator
 from metarun.data.environments.family import Continuous
 from metarun.data.environments.goal_cells import TENTHS, tenth_of
-from metarun.data.environments.robots import ROBOTS, Goal, RobotName
+from metarun.data.environments.robots import ROBOTS, Goal, RobotName, asked_for
 from metarun.data.examples import Split
 from metarun.errors import UserError, counted
 
@@ -130,18 +130,36 @@ class Locomotion:
         Raises:
             UserError: gymnasium or MuJoCo is missing.
         """
-        seconds = self._simulator.timestep * self.frame_skip
         of_splits = {split: len(_cells(tenths)) for split, tenths in TENTHS.items()}
         cells = ", ".join(f"{count} of meta-{split}" for split, count in of_splits.items())
         two = self.goal == "direction"
         goals = "two goals, forward and backward, in all splits" if two else f"goals in {cells} cells of {CELLS}"
-        return f"{goals}; {self.horizon} steps of {seconds:g} seconds, MuJoCo {simulator.version()}"
+        return f"{goals}; {self.horizon} steps of {self.seconds_per_step:g} seconds, MuJoCo {simulator.version()}"
 
     def for_split(self, split: Split) -> Self:
         """Return the family of a split, whose goals are in its own cells; directions are in all splits."""
         own = type(self)(self.robot, self.goal, self.horizon, self.frame_skip, self.control_cost)
         own.cells = _cells(TENTHS[split])
         return own
+
+    @property
+    def seconds_per_step(self) -> float:
+        """The time that a step takes in the simulated world."""
+        return self.frame_skip * self._simulator.timestep
+
+    @property
+    def from_above(self) -> bool:
+        """Whether `pose` shows the robot from above, since it can go anywhere on the floor; else from the side."""
+        return self.body.hidden == 2
+
+    def pose(self, state: State) -> NDArray[np.float64]:
+        """Return (T * K, limbs, 2, 2) the two ends of each limb in a plane, in metres; NaN after the end."""
+        ends = self._simulator.limbs(state.physics)[..., [0, 1] if self.from_above else [0, 2]]
+        return np.where(state.ended[:, None, None, None], np.nan, ends)
+
+    def goal_texts(self, parameters: Any) -> list[str]:
+        """Say what the robot should do in each task."""
+        return [asked_for(self.goal, each) for each in parameters.tolist()]
 
     @property
     def _simulator(self) -> simulator.Simulator:
@@ -184,7 +202,7 @@ class Locomotion:
             self._warn(state, sound, count)
             physics[~sound] = state.physics[~sound]
         moved = physics[:, 1:3] - state.physics[:, 1:3]  # of the root: forward, and up or, of the ant, to the left
-        velocity = parameters.new_tensor(moved / (self.frame_skip * self._simulator.timestep)).view(tasks, count, 2)
+        velocity = parameters.new_tensor(moved / self.seconds_per_step).view(tasks, count, 2)
         standing = self._stands(physics)
         reward = self._progress(parameters, velocity) - self.control_cost * (action * action).sum(-1)
         reward = (reward + self.body.bonus).where(_mask(sound, parameters, (tasks, count)), reward.new_zeros(()))
@@ -211,7 +229,7 @@ class Locomotion:
 
     def _warn(self, state: State, sound: NDArray[np.bool_], count: int) -> None:
         place = int((~sound).argmax())
-        step = round(state.physics[place, 0] / (self.frame_skip * self._simulator.timestep))
+        step = round(state.physics[place, 0] / self.seconds_per_step)
         log.warning(
             "the simulation of %s became unstable: %s ended there (the first: task %d, trajectory %d, step %d of %d)",
             *(self.name, counted(int((~sound).sum()), "trajectory"), *divmod(place, count), step, self.horizon),

@@ -1,5 +1,7 @@
 """The robots of gymnasium that tasks are made of."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,3 +39,12 @@ ROBOTS: dict[RobotName, Robot] = {
     "halfcheetah": Robot("half_cheetah", 9, 9, 6, 1, ("direction", "velocity")),
     "ant": Robot("ant", 15, 14, 8, 2, ("direction", "heading"), (0.2, 1.0), 0.05),
 }
+
+
+def asked_for(goal: Goal, parameters: Sequence[float]) -> str:
+    """Say what a robot should do, from what `Locomotion.parameters` returns for a task."""
+    if goal == "velocity":
+        return f"run at {parameters[0]:.2f} m/s"
+    if goal == "heading":
+        return f"run at {math.degrees(math.atan2(parameters[1], parameters[0])):.0f}° from forward"
+    return "run forward" if parameters[0] > 0 else "run backward"

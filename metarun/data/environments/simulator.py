@@ -41,6 +41,7 @@ class Simulator:
             self._model = mujoco.MjModel.from_xml_path(str(file))
         threads = asked_threads() or cores()  # as many as torch
         self._data = [mujoco.MjData(self._model) for _ in range(threads)]
+        self._limbs = np.flatnonzero(self._model.geom_type == mujoco.mjtGeom.mjGEOM_CAPSULE)
         self._rollout = Rollout(nthread=threads if threads > 1 else 0)  # 0: in the thread that asks
         self.rest: Array = self._model.qpos0.copy()
         self.velocities = int(self._model.nv)
@@ -70,6 +71,23 @@ class Simulator:
         elapsed = following[:, 0] - states[:, 0]  # MuJoCo resets what became unstable, time included
         sound = np.isclose(elapsed, steps * self.timestep) & np.isfinite(following).all(1)
         return following, sound
+
+    def limbs(self, states: Array) -> Array:
+        """Return (n, limbs, 2, 3) the two ends of each capsule of the body, in metres: forward, left and up.
+
+        Args:
+            states: (n, …) as returned by `start` or `advance`.
+        """
+        import mujoco
+
+        found, data = np.empty((len(states), len(self._limbs), 2, 3)), self._data[0]
+        half_lengths = self._model.geom_size[self._limbs, 1]
+        for state, ends in zip(states, found, strict=True):
+            data.qpos[:] = state[1 : 1 + len(self.rest)]
+            mujoco.mj_kinematics(self._model, data)
+            along = half_lengths[:, None] * data.geom_xmat[self._limbs, 2::3]  # a capsule lies along its z-axis
+            ends[:, 0], ends[:, 1] = data.geom_xpos[self._limbs] - along, data.geom_xpos[self._limbs] + along
+        return found
 
 
 @cache

@@ -16,6 +16,7 @@ from metarun.reporting.html.entries import DRAWN, of_rows
 from metarun.reporting.html.environments import differing_environments
 from metarun.reporting.html.examples import ShownTask, Strips, shown
 from metarun.reporting.html.paths import NOTE, draw_paths
+from metarun.reporting.html.poses import draw_poses
 from metarun.reporting.html.run_files import DrawnRun
 from metarun.reporting.html.sections import Setting, SizeMap, heat_maps_of, settings_of
 from metarun.reporting.tables.render import Best
@@ -112,6 +113,7 @@ def _examples(setting: Setting, strips: Strips) -> list[tuple[DrawnRun, list[Sho
             [
                 *(shown(task, strips) for task in run.examples),
                 *(ShownTask(charts=(draw_paths(task),), note=NOTE) for task in run.paths),
+                *(ShownTask(charts=(draw_poses(task),), note=task.note) for task in run.poses),
             ],
         )
         for run in setting.runs[:DRAWN]

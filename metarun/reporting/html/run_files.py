@@ -20,6 +20,8 @@ from metarun.results.plane_paths import PlanePaths
 from metarun.results.plane_paths import load as load_paths
 from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record, figures_by_step
+from metarun.results.robot_poses import RobotPoses
+from metarun.results.robot_poses import load as load_poses
 from metarun.results.run_directory import MORE, RunDirectory
 from metarun.results.set_rows import is_set_row
 
@@ -43,6 +45,7 @@ class DrawnRun:
         examples: a few example tasks.
         classes: the figures of single classes; None if unknown.
         paths: a few tasks in the plane, in reinforcement learning.
+        poses: a few tasks of a robot, likewise.
     """
 
     record: Record
@@ -56,6 +59,7 @@ class DrawnRun:
     examples: list[ExampleTask]
     classes: ClassFigures | None = None
     paths: Sequence[PlanePaths] = ()
+    poses: Sequence[RobotPoses] = ()
 
 
 def read(record: Record, name: str, row: int, place: int) -> tuple[DrawnRun, list[str]]:
@@ -77,9 +81,9 @@ def read(record: Record, name: str, row: int, place: int) -> tuple[DrawnRun, lis
     curve = attempt(run.curve, _curve, None)
     examples = attempt(run.examples, load, [])
     classes = attempt(run.classes, read_classes, None)
-    paths = attempt(run.paths, load_paths, [])
+    paths, poses = attempt(run.paths, load_paths, []), attempt(run.poses, load_poses, [])
     return DrawnRun(
-        record, figure(record), name, row, place, by_step, confidence, curve, examples, classes, paths
+        record, figure(record), name, row, place, by_step, confidence, curve, examples, classes, paths, poses
     ), errors
 
 

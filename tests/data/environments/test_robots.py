@@ -154,3 +154,30 @@ def test_an_ant_that_falls_ends_its_trajectory():
 def test_the_hash_depends_on_the_settings():
     families = [Locomotion(), Locomotion(horizon=50), Locomotion(goal="velocity"), Locomotion("ant")]
     assert len({family.hash for family in families}) == 4
+
+
+@pytest.mark.parametrize(("robot", "limbs", "at_rest"), [("halfcheetah", 8, (0, 0.7)), ("ant", 12, (0, 0.75))])
+def test_the_pose_of_a_robot_is_where_its_limbs_are(robot, limbs, at_rest):
+    family = Locomotion(robot)
+    state = family.step(FORWARD, start(family, 2)[0], torch.zeros(1, 2, family.actions.size).double(), None)[0]
+    ends = family._simulator.limbs(state.physics)
+    assert ends.shape == (2, limbs, 2, 3)
+    center = ends.mean((1, 2))
+    np.testing.assert_allclose(center[:, [0, 2]], np.tile(at_rest, (2, 1)), atol=0.4)
+    assert (np.abs(ends[..., 2].min((1, 2))) < 0.5).all()  # the feet are near the floor
+    state.physics[:, 1] += 3  # a robot elsewhere has the same pose there
+    moved = family.pose(state._replace(ended=np.array([False, True])))
+    np.testing.assert_allclose(moved[0], ends[0][..., [0, 1] if robot == "ant" else [0, 2]] + [3, 0])
+    assert np.isnan(moved[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "goal", "text"),
+    [
+        (Locomotion(), [-1.0, 0.0], "run backward"),
+        (Locomotion(goal="velocity"), [1.234], "run at 1.23 m/s"),
+        (Locomotion("ant", "heading"), [0.0, -1.0], "run at -90° from forward"),
+    ],
+)
+def test_what_a_robot_should_do_is_a_text(family, goal, text):
+    assert family.goal_texts(torch.tensor([goal])) == [text]
