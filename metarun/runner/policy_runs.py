@@ -116,7 +116,7 @@ def test_policy(
         **describe_conditions(parts),
     }
     record = {"id": run.id, "status": "done", **trained, **tested}
-    paths, poses = (draw(parts.policy_method, stream, steps) for draw in (paths_in_plane, robot_poses))
+    paths, poses = paths_in_plane(parts.policy_method, stream, steps), robot_poses(parts.policy_method, stream, steps)
     return run.finish(record, training, task_columns(found), paths=paths, poses=poses)
 
 
