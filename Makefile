@@ -24,7 +24,7 @@ endif
 EXPORT_TESTS := tests/export tests/examples tests/project/test_notebooks.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-slow test-clusters test-encoders test-mujoco test-onnx test-tensorflow test-all lint check bench bench-short bench-scale lock audit clean
+.PHONY: help run test test-fast test-slow test-clusters test-encoders test-mujoco test-metaworld test-onnx test-tensorflow test-all lint check bench bench-short bench-scale lock audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,14 +35,14 @@ run: $(INSTALLED)  ## set up if needed, meta-train MAML and ProtoNet on built-in
 	$(BIN)/metarun compare
 
 test: $(REFERENCES)  ## set up if needed, then run the tests that take seconds
-	$(PYTEST) -m "not (slow or cluster or encoders or onnx or tensorflow or mujoco)"
+	$(PYTEST) -m "not (slow or cluster or encoders or onnx or tensorflow or mujoco or metaworld)"
 	@$(MAKE) --no-print-directory report-skipped
 
 test-fast: $(INSTALLED)  ## run the quickest tests, within a minute; no whole commands, no learn2learn or easyfsl
-	$(PYTEST) -m "not (slow or cluster or encoders or onnx or tensorflow or mujoco or command or peers or cross)"
+	$(PYTEST) -m "not (slow or cluster or encoders or onnx or tensorflow or mujoco or metaworld or command or peers or cross)"
 
 test-slow: $(REFERENCES)  ## run the slow tests
-	$(PYTEST) -m "slow and not (encoders or onnx or tensorflow or mujoco)"
+	$(PYTEST) -m "slow and not (encoders or onnx or tensorflow or mujoco or metaworld)"
 
 test-clusters: $(REFERENCES)  ## test sweeps on a local Slurm and Ray cluster, started on this machine; needs root
 	scripts/install_slurm.sh
@@ -55,13 +55,16 @@ test-encoders: $(VENV)-encoders/.installed  ## run pre-trained encoders and lang
 test-mujoco: $(VENV)-mujoco/.installed  ## test the robots of MuJoCo and gymnasium, in an environment of its own, .venv-mujoco
 	OMP_NUM_THREADS=1 $(VENV)-mujoco/bin/python -m pytest -m mujoco tests/data/environments tests/commands/test_robots.py
 
+test-metaworld: $(VENV)-metaworld/.installed  ## test the environments of Meta-World, in an environment of its own, .venv-metaworld
+	OMP_NUM_THREADS=1 $(VENV)-metaworld/bin/python -m pytest -m metaworld tests/data/environments/test_metaworld.py tests/commands/test_metaworld.py
+
 test-onnx: $(VENV)-onnx/.installed  ## run `metarun export format=onnx` for real, in an environment of its own, .venv-onnx
 	OMP_NUM_THREADS=1 $(VENV)-onnx/bin/python -m pytest -m onnx $(EXPORT_TESTS)
 
 test-tensorflow: $(VENV)-tensorflow/.installed  ## the same for format=tensorflow and litert, in .venv-tensorflow (3.5 GB)
 	OMP_NUM_THREADS=1 $(VENV)-tensorflow/bin/python -m pytest -m tensorflow $(EXPORT_TESTS)
 
-test-all: test test-slow  ## run all tests but test-clusters, test-encoders, test-mujoco, test-onnx and test-tensorflow
+test-all: test test-slow  ## run all tests but test-clusters, test-encoders, test-mujoco, test-metaworld, test-onnx and test-tensorflow
 
 lint: $(INSTALLED)  ## check style, types and imports
 	$(BIN)/ruff check .
@@ -101,7 +104,7 @@ audit: $(TOOLS)/.installed  ## check the locked packages for known vulnerabiliti
 	$(TOOLS)/bin/python -m scripts.audit $(LOCKS) constraints.txt
 
 clean:  ## remove the environment, caches and builds; keep results/
-	rm -rf $(VENV) $(VENV)-encoders $(VENV)-mujoco $(VENV)-onnx $(VENV)-tensorflow $(TOOLS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-encoders $(VENV)-mujoco $(VENV)-metaworld $(VENV)-onnx $(VENV)-tensorflow $(TOOLS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find metarun tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: report-skipped
@@ -128,7 +131,7 @@ $(REFERENCES): $(INSTALLED) scripts/install_learn2learn.sh scripts/install_easyf
 	@touch $@
 
 # The packages of an extra may clash with others, so each has an environment of its own.
-$(VENV)-mujoco/.installed $(VENV)-onnx/.installed $(VENV)-tensorflow/.installed: $(VENV)-%/.installed: pyproject.toml constraints.txt
+$(VENV)-mujoco/.installed $(VENV)-metaworld/.installed $(VENV)-onnx/.installed $(VENV)-tensorflow/.installed: $(VENV)-%/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-$*
 	$(VENV)-$*/bin/$(PIP) install -c constraints.txt -e '.[$*,text]' pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@

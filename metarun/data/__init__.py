@@ -3,6 +3,7 @@
 from metarun.data.environments.bandits import Bandits
 from metarun.data.environments.family import EnvironmentFamily
 from metarun.data.environments.locomotion import Locomotion
+from metarun.data.environments.metaworld import MetaWorld
 from metarun.data.environments.navigation2d import Navigation2D
 from metarun.data.environments.tabular_mdp import TabularMDP
 from metarun.data.example_groups import ExampleGroups
@@ -44,6 +45,7 @@ __all__ = [
     "Glyphs",
     "ImageFolder",
     "Locomotion",
+    "MetaWorld",
     "MixedDatasets",
     "Mixture",
     "MovieLens",

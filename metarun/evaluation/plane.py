@@ -14,13 +14,14 @@ def paths_in_plane(method: PolicyMethod, stream: EnvironmentStream, steps: int) 
     in_plane = getattr(stream.family, "goals_in_plane", None)
     if not callable(in_plane):
         return []
+    positions_of = getattr(stream.family, "in_plane", lambda observations: observations)
     method.eval()
     tasks = stream.draw(0, TASKS)
     thinned = -(-stream.family.horizon // POINTS)
     panels = []
     for step, policy in enumerate(method.adapt(tasks, min(steps, PANELS - 1))):
         judged = tasks.judge(policy, step)
-        shown = judged.observations[:, :TRAJECTORIES, ::thinned]
+        shown = positions_of(judged.observations)[:, :TRAJECTORIES, ::thinned]
         panels.append(shown.where(judged.alive[:, :TRAJECTORIES, ::thinned, None] > 0, torch.nan))
     positions = torch.stack(panels, 1).float().cpu().numpy()  # (T, panels, trajectories, points, 2)
     goals = in_plane(tasks.parameters).float().cpu().numpy()

@@ -14,6 +14,7 @@ from metarun.rl.stream import EnvironmentStream
 
 CHUNK_STEPS = 100_000  # environment steps of one roll-out at once
 EXPLORED = "return_while_adapting"
+SUCCESS = "success"
 
 
 def evaluate_returns(
@@ -30,8 +31,9 @@ def evaluate_returns(
 
     Returns:
         Its `return` is the mean over the judged trajectories of a task, of the sum of their rewards; its `loss` is the
-        negative return. If the method adapts, `final` has its `return_while_adapting` (T,): the mean over all
-        trajectories of a task from which it learned.
+        negative return. Where environments can be solved, its `success` is the share of these trajectories that did.
+        If the method adapts, `final` has its `return_while_adapting` (T,): the mean over all trajectories of a task
+        from which it learned.
     """
     method.eval()
     found = in_chunks(
@@ -41,9 +43,11 @@ def evaluate_returns(
         "the trajectories of one task do not fit in memory; lower `task.shot`.",
         on_progress,
     )
-    returns = torch.cat([judged for judged, _ in found], 1)
-    explored = torch.cat([explored for _, explored in found])
-    return Evaluation({"loss": -returns, RETURN.column: returns}, RETURN, {EXPLORED: explored})
+    returns = torch.cat([judged for judged, _, _ in found], 1)
+    values = {"loss": -returns, RETURN.column: returns}
+    if len(found[0][1]):
+        values[SUCCESS] = torch.cat([solved for _, solved, _ in found], 1)
+    return Evaluation(values, RETURN, {EXPLORED: torch.cat([explored for _, _, explored in found])})
 
 
 def tasks_at_once(stream: EnvironmentStream) -> int:
@@ -54,13 +58,25 @@ def tasks_at_once(stream: EnvironmentStream) -> int:
 @torch.no_grad()
 def _returns(
     method: PolicyMethod, stream: EnvironmentStream, first: int, count: int, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Return the (steps + 1, T) returns of judged trajectories, and the (T,) or (0,) of those learned from."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the returns of judged trajectories, the share of them that solved the task, and the returns learned from.
+
+    The first two are (steps + 1, T), the third is (T,); the second and the third are (0,) if there are none.
+    """
     tasks = stream.draw(first, count)
-    judged = (tasks.judge(policy, step) for step, policy in enumerate(method.adapt(tasks, steps)))
-    returns = torch.stack([trajectories.returns.double().mean(-1).cpu() for trajectories in judged])
+    returns, solved = [], []
+    for step, policy in enumerate(method.adapt(tasks, steps)):
+        judged = tasks.judge(policy, step)
+        returns.append(judged.returns.double().mean(-1).cpu())
+        if judged.solved is not None:
+            solved.append(judged.solved.double().mean(-1).cpu())
     explored = tasks.meter.explored
-    return returns, torch.stack(explored).double().mean(0).cpu() if explored else returns.new_zeros(0)
+    nothing = returns[0].new_zeros(0)
+    return (
+        torch.stack(returns),
+        torch.stack(solved) if solved else nothing,
+        torch.stack(explored).double().mean(0).cpu() if explored else nothing,
+    )
 
 
 class Oracle(Policy):

@@ -103,6 +103,9 @@ def _add_returns(table: Table, record: dict[str, Any]) -> None:
         table.add_row("while adapting", learned)
     if record.get("oracle_return") is not None:
         table.add_row("oracle", f"{metric.text(record['oracle_return'])} (a policy that knows the task, same tasks)")
+    if record.get("success_by_step"):
+        shares = [f"{share:.0%}" for share in record["success_by_step"]]
+        table.add_row("success", f"{_curve(shares, None)} (trajectories that solved the task)")
     if record.get("trajectories_by_step"):
         table.add_row("trajectories", _curve([f"{count:,}" for count in record["trajectories_by_step"]], None))
 

@@ -106,6 +106,7 @@ OPTIONAL: Mapping[str, Kind] = {
     "return_ci95": _or_null(_size),
     "return_by_step": _list_of(number),
     "trajectories_by_step": _list_of(_count),
+    "success_by_step": _list_of(_fraction),
     "environment_steps_per_second": _size,
     "rollout_share": _fraction,
     **dict.fromkeys(("training_status", "train_labels"), _text),

@@ -61,7 +61,8 @@ def roll_out(
         policy.receive(action, rows[-1][2], alive)
         observation = following
     observations, actions, rewards, taken = (torch.stack(column, 2) for column in zip(*rows, strict=True))
-    found = Trajectories(observations, actions, rewards, taken)
+    solved = _call(family, "solved", state, parameters) if callable(getattr(family, "solved", None)) else None
+    found = Trajectories(observations, actions, rewards, taken, solved)
     _check_finite(family, found)
     return found
 

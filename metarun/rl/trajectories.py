@@ -15,12 +15,14 @@ class Trajectories:
         actions: (T, K, H, size); of discrete actions (T, K, H) int64.
         rewards: (T, K, H), 0 after the end.
         alive: (T, K, H) 1 for the steps that were taken, 0 after the end.
+        solved: (T, K) 1 for the trajectories that solved their task, else 0. None: no trajectory can.
     """
 
     observations: Tensor
     actions: Tensor
     rewards: Tensor
     alive: Tensor
+    solved: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -38,4 +40,5 @@ class Trajectories:
             actions=self.actions[which],
             rewards=self.rewards[which],
             alive=self.alive[which],
+            solved=None if self.solved is None else self.solved[which],
         )

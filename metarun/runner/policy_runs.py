@@ -15,7 +15,7 @@ from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.plane import paths_in_plane
 from metarun.evaluation.poses import robot_poses
-from metarun.evaluation.returns import EXPLORED, evaluate_returns, oracle_returns, tasks_at_once
+from metarun.evaluation.returns import EXPLORED, SUCCESS, evaluate_returns, oracle_returns, tasks_at_once
 from metarun.evaluation.timing import fastest_ms
 from metarun.loggers.terminal import Screen
 from metarun.results.metrics import RETURN
@@ -125,12 +125,14 @@ def _figures(found: Evaluation, floor_found: Evaluation) -> Record:
     finite = ~found.diverged
     by_step = found.values[RETURN.column][:, finite].mean(1).tolist()
     floor = floor_found.headline
+    solved = {"success_by_step": found.values[SUCCESS].mean(1).tolist()} if SUCCESS in found.values else {}
     return {
         RETURN.key: mean,
         RETURN.ci95: half,
         RETURN.by_step: by_step,
         RETURN.floor: float(floor.mean()) if len(floor) else None,
         EXPLORED: float(found.final[EXPLORED][finite].mean()) if len(found.final[EXPLORED]) else None,
+        **solved,
     }
 
 
@@ -143,10 +145,12 @@ def task_columns(found: Evaluation) -> dict[str, NDArray[Any]]:
     """Return the columns of `tasks.parquet`: one row per meta-test task and adaptation step."""
     returns = found.values[RETURN.column]
     steps, tasks = returns.shape
+    solved = {SUCCESS: found.values[SUCCESS].flatten().numpy()} if SUCCESS in found.values else {}
     return {
         "task": np.tile(np.arange(tasks), steps),
         "step": np.repeat(np.arange(steps), tasks),
         RETURN.column: returns.masked_fill(~(returns.abs() < LARGEST), torch.nan).flatten().numpy(),
+        **solved,
     }
 
 

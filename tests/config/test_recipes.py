@@ -18,8 +18,8 @@ from metarun.tasks.source import task_source
 
 pytestmark = pytest.mark.slow
 FILES = sorted(path.stem for path in (Path(config_dir()) / "recipe").glob("*.yaml"))
-# Whole commands run these: tests/commands/test_policies.py, test_smoke.py, test_robots.py.
-ENVIRONMENTS = ("_navigation2d", "_bandits", "_tabular_mdp", "_halfcheetah_direction")
+# Whole commands run these: tests/commands/test_policies.py, test_smoke.py, test_robots.py, test_metaworld.py.
+ENVIRONMENTS = ("_navigation2d", "_bandits", "_tabular_mdp", "_halfcheetah_direction", "_metaworld_ml1")
 RECIPES = [name for name in FILES if not name.endswith(ENVIRONMENTS)]
 BORROWED = ["maml_caltech101", "protonet_caltech101", "maml_image_folder"]
 DATA = sorted(path.stem for path in (Path(config_dir()) / "data").glob("*.yaml"))

@@ -60,7 +60,9 @@ class EnvironmentFamily(Protocol):
     - `for_split(split)`, which returns the family that a split draws from, so that splits share no task.
     - `best_action(parameters, observation)`, the action of highest return if the task is known: the oracle.
     - `best_return(parameters)`, (T,) the highest expected return if the task is known, where it is known exactly.
-    - `goals_in_plane(parameters)`, (T, 2) in the plane of the observations, so that the report draws trajectories.
+    - `goals_in_plane(parameters)`, (T, 2) in the plane of the observations, so that the report draws trajectories; with
+      `in_plane(observations)`, (T, K, H, 2), if these are more than positions.
+    - `solved(state, parameters)`, (T, K) 1 for the trajectories that solved their task, else 0, from their last state.
     - `pose(state)`, (T * K, lines, 2, 2) the body of a robot in a plane, as lines between two points in metres, so that
       the report draws it; with `goal_texts(parameters)`, a text for each task, `seconds_per_step`, and `from_above`,
       whether the plane is the floor.

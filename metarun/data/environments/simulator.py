@@ -37,7 +37,7 @@ class Simulator:
         import mujoco
         from mujoco.rollout import Rollout
 
-        with _without_warnings():
+        with without_warnings():
             self._model = mujoco.MjModel.from_xml_path(str(file))
         threads = asked_threads() or cores()  # as many as torch
         self._data = [mujoco.MjData(self._model) for _ in range(threads)]
@@ -65,7 +65,7 @@ class Simulator:
         """
         if not len(states):
             return states, np.ones(0, bool)
-        with _without_warnings():
+        with without_warnings():
             found, _ = self._rollout.rollout(self._model, self._data, states, controls[:, None], nstep=steps)
         following = found[:, -1]
         elapsed = following[:, 0] - states[:, 0]  # MuJoCo resets what became unstable, time included
@@ -125,7 +125,7 @@ def version() -> str:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Keep MuJoCo from printing warnings and writing them to a file in the current folder."""
     import mujoco
 
