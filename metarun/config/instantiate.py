@@ -90,6 +90,11 @@ def takes(key: str, node: Mapping[str, Any], argument: str) -> bool:
     return accepts_argument(_target(key, node), argument)
 
 
+def fits(key: str, node: Mapping[str, Any], argument: str) -> bool:
+    """Whether the class that `node` names takes its value of this argument; raises like `build`."""
+    return _fits(node[argument], type_hints(_target(key, node)).get(argument, Any))
+
+
 def _target(key: str, node: Mapping[str, Any]) -> Any:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise UserError(f"`{key}` does not name a class", f"set `{key}._target_` or choose one with `{key}=…`.")

@@ -25,7 +25,7 @@ from metarun.results.metrics import ACCURACY, MSE, RETURN, Metric
 from metarun.rl.stream import EnvironmentSource, EnvironmentStream
 from metarun.runner.data_loading import load_data
 from metarun.runner.device import dtype_of, find_device
-from metarun.runner.encoding import encoded_source, find_encoder
+from metarun.runner.encoding import check_features, encoded_source, find_encoder
 from metarun.runner.made_tasks import labels_of, made_stream
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.model import build_method, check_head
@@ -73,6 +73,7 @@ class Parts:
     @cached_property
     def raw(self) -> TaskSource:
         """The data, found or generated, and cached for the next time."""
+        check_features(self.config)
         return load_data(self.config["data"])
 
     @cached_property

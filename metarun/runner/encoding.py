@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from metarun.backbones.encoders import Encoder, check_readable, encode, may_know_classes
-from metarun.config.instantiate import build
+from metarun.config.instantiate import build, fits
 from metarun.config.schema import Config
 from metarun.data import ClassDataset, MixedDatasets
 from metarun.data.encoded import EncoderOutputs, encoded_dataset, encoded_examples
@@ -38,6 +38,17 @@ def find_encoder(config: Config) -> Encoder | None:
     if not isinstance(encoder, Encoder):
         raise wrong_type_error("backbone.encoder", node["_target_"], encoder, "metarun.backbones.encoders.Encoder")
     return encoder
+
+
+def check_features(config: Config) -> None:
+    """Raise a UserError if a data set has no features such as the backbone's encoder reads, before it is loaded."""
+    data, needed = config["data"], (config.get("encoder_input") or {}).get("features")
+    if needed and data.get("features") == needed and not fits("data", data, "features"):
+        chosen = config["chosen"]
+        raise UserError(
+            f"backbone={chosen['backbone']} needs data.features={needed} but data={chosen['data']} has none",
+            "use data that it reads (docs/encoders.md), or choose another backbone.",
+        )
 
 
 def is_frozen(backbone: Config) -> bool:
@@ -79,7 +90,7 @@ def encoded_source(raw: TaskSource, encoder: Encoder, config: Config, device: to
         UserError: the encoder does not read such examples, or the cache cannot be written.
     """
     name = config["chosen"]["backbone"]
-    check_readable(encoder, raw.inputs, name, raw.name, raw.display().sound)
+    check_readable(encoder, raw.inputs, name, raw.name, raw.display())
     if may_know_classes(encoder, raw.name):
         log.warning(
             "backbone=%s was trained on %s, which has some of the classes of %s: they are not new to it",

@@ -5,9 +5,13 @@ import pytest
 import torch
 
 import metarun
-from metarun.backbones.encoders import encode
+from metarun.api.config import compose_config
+from metarun.backbones.encoders import check_readable, encode
+from metarun.data.display import Display
+from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.runner.data_loading import load_data
+from metarun.runner.encoding import check_features
 from tests.support.tiny_encoder import TinyPictures, write_option
 
 TRUST = ["tests.support.tiny_encoder.TinyPictures"]
@@ -60,6 +64,20 @@ def test_each_example_is_encoded_once_and_the_checkpoint_holds_the_head(weights,
 def test_an_encoder_of_pictures_reads_no_vectors(weights, tmp_path):
     with pytest.raises(UserError, match=r"backbone=tiny reads pictures but data=sinusoid has .* x \[1\]"):
         train(tmp_path, data="sinusoid", backbone="tiny")
+
+
+def test_an_encoder_of_pictures_says_that_data_are_texts_or_recordings(weights):
+    encoder, vectors = TinyPictures(str(weights)), {"x": InputSpec((4,), "float32", "floats")}
+    for display, has in ((Display(texts=["a"]), "texts"), (Display(sound=True), "recordings")):
+        with pytest.raises(UserError, match=f"backbone=tiny reads pictures but data=mine has {has}; use a data set of"):
+            check_readable(encoder, vectors, "tiny", "mine", display)
+
+
+def test_recordings_have_no_tokens():
+    config = compose_config({"algo": "protonet", "data": "fsdd", "backbone": "minilm"})
+    with pytest.raises(UserError, match=r"backbone=minilm needs data.features=tokens but data=fsdd has none; use data"):
+        check_features(config)
+    check_features(compose_config({"algo": "protonet", "data": "clinc150", "backbone": "minilm"}))
 
 
 def test_an_encoder_can_be_trained_with_the_head(weights, tmp_path):

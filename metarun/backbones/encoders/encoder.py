@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarun.backbones.backbone import Backbone
+from metarun.data.display import Display
 from metarun.data.examples import Values
 from metarun.data.inputs import InputSpec
 from metarun.data.texts.text_features import BYTES
@@ -50,7 +51,7 @@ class Encoder(Backbone):
 
 
 def check_readable(
-    encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: str, data: str, sound: bool = False
+    encoder: Encoder, inputs: Mapping[str, InputSpec], backbone: str, data: str, display: Display
 ) -> None:
     """Raise a UserError if the examples of a data set are not what an encoder reads.
 
@@ -60,9 +61,9 @@ def check_readable(
         inputs: the fields of an example.
         backbone: the option of `backbone`, for the message.
         data: the name of the data set.
-        sound: whether its examples are sounds, as their display says: rows of a table look like samples.
+        display: of the data: rows of a table look like sounds, and TF-IDF vectors of texts like any numbers.
     """
-    found = _kind_of(inputs, sound)
+    found = _kind_of(inputs, display.sound)
     if found == encoder.reads:
         return
     has = {"texts": "texts", "pictures": "pictures", "sounds": "recordings"}
@@ -72,7 +73,8 @@ def check_readable(
         "pictures": "use a data set of pictures",
         "sounds": "use data=fsdd or audio without `data.features`",
     }
-    what = f"has {has[found]}" if found else f"has examples of {fields}"
+    made_of = "texts" if display.texts else "sounds" if display.sound else found  # by TF-IDF, of spectrograms, …
+    what = f"has examples of {fields}" if made_of in (None, encoder.reads) else f"has {has[made_of]}"
     raise UserError(
         f"backbone={backbone} reads {has[encoder.reads]} but data={data} {what}",
         f"{remedy[encoder.reads]}, or choose another backbone.",
