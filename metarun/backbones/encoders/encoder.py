@@ -19,6 +19,7 @@ from metarun.system.inputs import Inputs, map_inputs, to_network
 
 Reads = Literal["texts", "pictures", "sounds"]
 _BATCH = 64  # examples per pass
+_PICTURES_ON_CPU = 4  # whose maps fit its caches: EfficientNet-Lite0 is 1.7 times as fast as with 64
 
 
 class Encoder(Backbone):
@@ -120,8 +121,9 @@ def encode(encoder: Encoder, raw: Values, device: torch.device) -> NDArray[np.fl
     found = np.empty((len(raw), encoder.features), np.float32)
     lengths = prepared["mask"].sum(1) if prepared.dtype.names else np.zeros(len(raw), int)
     order = np.argsort(lengths, kind="stable")  # texts of one length together, without much padding
-    for first in range(0, len(order), _BATCH):
-        rows = order[first : first + _BATCH]
+    batch = _PICTURES_ON_CPU if encoder.reads == "pictures" and device.type == "cpu" else _BATCH
+    for first in range(0, len(order), batch):
+        rows = order[first : first + batch]
         found[rows] = (
             encoder(_cropped(as_inputs(prepared[rows], device), int(lengths[rows].max()))).float().cpu().numpy()
         )
