@@ -7,6 +7,7 @@ import pytest
 from metarun.cli.errors import report
 from metarun.errors import RunFailed, UserError
 from tests.support.commands import replace_runs, run_here
+from tests.support.markers import few_of
 
 pytestmark = pytest.mark.command
 
@@ -33,39 +34,39 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return line.removeprefix("metarun: error: ").rstrip()
 
 
-@pytest.mark.parametrize(
-    ("override", "sentence"),
-    [
-        ("task.wya=5", "unknown key 'task.wya'. Did you mean 'task.way'?"),
-        ("algoo=maml", "unknown key 'algoo'. Did you mean 'algo'?"),
-        ("inner_lr=0.1", "unknown key 'inner_lr'. Did you mean 'algo.inner_lr'?"),
-        ("algo.inner_lrr=0.1", "unknown key 'algo.inner_lrr'. Did you mean 'algo.inner_lr'?"),
-        ("zzz=1", "unknown key 'zzz'. --cfg job shows every key"),
-        ("data=omnigot", "unknown option data=omnigot. Did you mean 'omniglot'? Possible: "),
-        ("+sweep=task_size", "unknown option sweep=task_size. Did you mean 'task_sizes'? Possible: methods, seeds,"),
-        ("sweep=task_sizes", "sweep has no default option: write +sweep=… with a plus sign."),
-        ("hydra/launcher=jobib", "unknown option hydra/launcher=jobib. Did you mean 'joblib'?"),
-        ("seed=abc", "seed must be a whole number, not 'abc'."),
-        (f"train.clip_grad=1{'0' * 330}", "train.clip_grad is too large for a float; the largest is 2e+308."),
-        ("train.iterations=ten", "train.iterations must be a whole number, not 'ten'."),
-        ("train.outer_lr=fast", "train.outer_lr must be a number, not 'fast'."),
-        ("force=maybe", "force must be true or false, not 'maybe'."),
-        ("task.query=null", "task.query must be a value other than null, not 'null'."),
-        ("task.way=null", "task.way=null is not a whole number; set `task.way` to one, or to a range such as 5..20."),
-        ("seed.x=1", "seed.x=1: seed must be a whole number and has no subkeys."),
-        ("seed", "'seed' is not of the form key=value."),
-        ("seed=[1", "'seed=[1' cannot be parsed because of the [ in the value; quote it: 'seed=\"[1\"'"),
-        ("seed=1=2", "'seed=1=2' cannot be parsed because of the = in the value; quote it: 'seed=\"1=2\"'"),
-        ("se&ed=1", "'se&ed=1' cannot be parsed ("),
-        ("recipe=maml_glyph", "unknown option recipe=maml_glyph. Did you mean 'maml_glyphs'? Possible: maml_glyphs,"),
-        ("debug=smok", "unknown option debug=smok. Did you mean 'smoke'? Possible: smoke."),
-        ("seed=1,2", "seed=1,2 has several values: add -m to run each of them, or write seed=[1,2]"),
-        ("algo=glob(*)", "algo=glob(*) has several values: add -m"),
-        ("+seed=1", "seed already exists: write seed=… without the plus sign."),
-        ("~nope", "Could not delete from config. 'nope' does not exist."),
-        ("task=3", "metarun train task=3: Config group override must be a string"),
-    ],
-)
+INVALID_OVERRIDES = [
+    ("task.wya=5", "unknown key 'task.wya'. Did you mean 'task.way'?"),
+    ("algoo=maml", "unknown key 'algoo'. Did you mean 'algo'?"),
+    ("inner_lr=0.1", "unknown key 'inner_lr'. Did you mean 'algo.inner_lr'?"),
+    ("algo.inner_lrr=0.1", "unknown key 'algo.inner_lrr'. Did you mean 'algo.inner_lr'?"),
+    ("zzz=1", "unknown key 'zzz'. --cfg job shows every key"),
+    ("data=omnigot", "unknown option data=omnigot. Did you mean 'omniglot'? Possible: "),
+    ("+sweep=task_size", "unknown option sweep=task_size. Did you mean 'task_sizes'? Possible: methods, seeds,"),
+    ("sweep=task_sizes", "sweep has no default option: write +sweep=… with a plus sign."),
+    ("hydra/launcher=jobib", "unknown option hydra/launcher=jobib. Did you mean 'joblib'?"),
+    ("seed=abc", "seed must be a whole number, not 'abc'."),
+    (f"train.clip_grad=1{'0' * 330}", "train.clip_grad is too large for a float; the largest is 2e+308."),
+    ("train.iterations=ten", "train.iterations must be a whole number, not 'ten'."),
+    ("train.outer_lr=fast", "train.outer_lr must be a number, not 'fast'."),
+    ("force=maybe", "force must be true or false, not 'maybe'."),
+    ("task.query=null", "task.query must be a value other than null, not 'null'."),
+    ("task.way=null", "task.way=null is not a whole number; set `task.way` to one, or to a range such as 5..20."),
+    ("seed.x=1", "seed.x=1: seed must be a whole number and has no subkeys."),
+    ("seed", "'seed' is not of the form key=value."),
+    ("seed=[1", "'seed=[1' cannot be parsed because of the [ in the value; quote it: 'seed=\"[1\"'"),
+    ("seed=1=2", "'seed=1=2' cannot be parsed because of the = in the value; quote it: 'seed=\"1=2\"'"),
+    ("se&ed=1", "'se&ed=1' cannot be parsed ("),
+    ("recipe=maml_glyph", "unknown option recipe=maml_glyph. Did you mean 'maml_glyphs'? Possible: maml_glyphs,"),
+    ("debug=smok", "unknown option debug=smok. Did you mean 'smoke'? Possible: smoke."),
+    ("seed=1,2", "seed=1,2 has several values: add -m to run each of them, or write seed=[1,2]"),
+    ("algo=glob(*)", "algo=glob(*) has several values: add -m"),
+    ("+seed=1", "seed already exists: write seed=… without the plus sign."),
+    ("~nope", "Could not delete from config. 'nope' does not exist."),
+    ("task=3", "metarun train task=3: Config group override must be a string"),
+]
+
+
+@pytest.mark.parametrize(("override", "sentence"), few_of(INVALID_OVERRIDES, *INVALID_OVERRIDES[::3]))
 def test_an_invalid_override_is_reported_with_the_closest_valid_one(
     capsys: pytest.CaptureFixture[str], override: str, sentence: str
 ) -> None:

@@ -66,7 +66,11 @@ def test_a_run_is_trained_and_tested_on_tasks_of_many_sizes(metarun):
             "way=3..5 (set by the command) but this maml has a fixed head for 5 classes",
             marks=pytest.mark.slow,
         ),
-        ("algo=baseline train.shot=1..5", "train.shot=1..5 but Baseline processes a meta-batch as a whole"),
+        pytest.param(
+            "algo=baseline train.shot=1..5",
+            "train.shot=1..5 but Baseline processes a meta-batch as a whole",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "algo=protonet train.way=1..5",
             "way=1..5 leaves nothing to tell apart in some tasks; begin `train.way` at 2",

@@ -64,35 +64,35 @@ def test_a_finished_run_can_be_tested_on_every_data_set(option: str) -> None:
     assert composed("run=0a1b", f"data={option}", name="test").data._target_.startswith("metarun.data.")
 
 
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (["algo=maml", "data=omniglot"], {"algo.inner_lr": 0.4, "algo.inner_steps": 1, "train.meta_batch": 32}),
-        (["algo=maml", "data=omniglot", "task.way=20"], {"algo.inner_lr": 0.1, "algo.inner_steps": 5}),
-        (["algo=maml", "data=omniglot", "task=20way1shot"], {"train.meta_batch": 16, "test.steps": 5}),
-        (["algo=maml", "data=omniglot"], {"backbone.downsample": "stride", "train.iterations": 60000}),
-        (["algo=maml", "data=glyphs"], {"backbone.downsample": "stride", "train.iterations": 400}),
-        (["algo=protonet", "data=omniglot"], {"train.way": 60, "train.query": 5, "train.lr_decay_every": 2000}),
-        (["algo=protonet", "data=omniglot"], {"backbone.norm": "running", "task.way": 5}),
-        (["algo=maml", "data=omniglot", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
-        (["algo.inner_lr=0.2", "data=omniglot", "algo=maml"], {"algo.inner_lr": 0.2}),
-        (["algo=protonet", "data=omniglot", "train.way=30"], {"train.way": 30}),
-        (["algo=maml", "backbone.norm=group"], {"backbone.norm": "group"}),
-        (["algo=maml", "data=miniimagenet"], {"algo.inner_lr": 0.01, "train.meta_batch": 4, "train.clip_grad": 10}),
-        (["algo=maml", "data=miniimagenet", "task=5way5shot"], {"train.meta_batch": 2, "backbone.filters": 32}),
-        (["algo=protonet", "data=miniimagenet"], {"train.way": 30, "backbone.filters": 64}),
-        (["algo=protonet", "data=miniimagenet", "task.shot=5"], {"train.way": 20, "train.query": 15}),
-        (["algo=maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32, "data.known": "caltech101"}),
-        (["algo=mamlpp", "data=image_folder"], {"algo.multi_step_until": 0.15, "backbone.filters": 48}),
-        (["algo=l2l_maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32}),
-        (["algo=maml", "data=omniglot", "~recipe"], {"algo.inner_lr": 0.1, "backbone.downsample": "pool"}),
-        (["algo=maml", "data=omniglot", "backbone.downsample=pool"], {"backbone.downsample": "pool"}),
-        (["algo=maml", "data=omniglot", "debug=smoke"], {"train.meta_batch": 2, "algo.inner_lr": 0.4}),
-        (["data=omniglot", "debug=smoke", "train.meta_batch=3"], {"train.meta_batch": 3, "train.query": 2}),
-        (["algo=protonet", "data=audio"], {"train.way": 15, "backbone.downsample": "stride", "data.mels": 40}),
-        (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
-    ],
-)
+OVERRIDES = [
+    (["algo=maml", "data=omniglot"], {"algo.inner_lr": 0.4, "algo.inner_steps": 1, "train.meta_batch": 32}),
+    (["algo=maml", "data=omniglot", "task.way=20"], {"algo.inner_lr": 0.1, "algo.inner_steps": 5}),
+    (["algo=maml", "data=omniglot", "task=20way1shot"], {"train.meta_batch": 16, "test.steps": 5}),
+    (["algo=maml", "data=omniglot"], {"backbone.downsample": "stride", "train.iterations": 60000}),
+    (["algo=maml", "data=glyphs"], {"backbone.downsample": "stride", "train.iterations": 400}),
+    (["algo=protonet", "data=omniglot"], {"train.way": 60, "train.query": 5, "train.lr_decay_every": 2000}),
+    (["algo=protonet", "data=omniglot"], {"backbone.norm": "running", "task.way": 5}),
+    (["algo=maml", "data=omniglot", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
+    (["algo.inner_lr=0.2", "data=omniglot", "algo=maml"], {"algo.inner_lr": 0.2}),
+    (["algo=protonet", "data=omniglot", "train.way=30"], {"train.way": 30}),
+    (["algo=maml", "backbone.norm=group"], {"backbone.norm": "group"}),
+    (["algo=maml", "data=miniimagenet"], {"algo.inner_lr": 0.01, "train.meta_batch": 4, "train.clip_grad": 10}),
+    (["algo=maml", "data=miniimagenet", "task=5way5shot"], {"train.meta_batch": 2, "backbone.filters": 32}),
+    (["algo=protonet", "data=miniimagenet"], {"train.way": 30, "backbone.filters": 64}),
+    (["algo=protonet", "data=miniimagenet", "task.shot=5"], {"train.way": 20, "train.query": 15}),
+    (["algo=maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32, "data.known": "caltech101"}),
+    (["algo=mamlpp", "data=image_folder"], {"algo.multi_step_until": 0.15, "backbone.filters": 48}),
+    (["algo=l2l_maml", "data=caltech101"], {"algo.inner_lr": 0.01, "backbone.filters": 32}),
+    (["algo=maml", "data=omniglot", "~recipe"], {"algo.inner_lr": 0.1, "backbone.downsample": "pool"}),
+    (["algo=maml", "data=omniglot", "backbone.downsample=pool"], {"backbone.downsample": "pool"}),
+    (["algo=maml", "data=omniglot", "debug=smoke"], {"train.meta_batch": 2, "algo.inner_lr": 0.4}),
+    (["data=omniglot", "debug=smoke", "train.meta_batch=3"], {"train.meta_batch": 3, "train.query": 2}),
+    (["algo=protonet", "data=audio"], {"train.way": 15, "backbone.downsample": "stride", "data.mels": 40}),
+    (["data=caltech101", "algo=maml", "algo.inner_lr=0.2"], {"algo.inner_lr": 0.2}),
+]
+
+
+@pytest.mark.parametrize(("overrides", "expected"), few_of(OVERRIDES, *OVERRIDES[::2]))
 def test_recipes_are_applied_and_the_command_line_overrides_them(
     overrides: Sequence[str], expected: dict[str, Any]
 ) -> None:

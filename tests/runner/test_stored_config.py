@@ -14,6 +14,7 @@ from metarun.errors import UserError
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.stored_config import stored_config
 from tests.support.commands import run_here
+from tests.support.markers import few_of
 
 SMALL = [
     *("train.iterations=2", "train.validate_every=2", "train.validate_tasks=2", "train.meta_batch=1", "test.tasks=4"),
@@ -113,26 +114,26 @@ def test_a_rerun_does_not_build_untrusted_code(part, run, metarun):
     assert_nothing_was_run(run)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("algo.temperature", {"_target_": "os.system", "command": "touch trace"}),
-        ("algo.list", [[{"_target_": "os.system", "command": "touch trace"}]]),
-        ("data.size", {"_target_": "evil.evil"}),
-        ("backbone", {"_target_": "metarun.backbones.Module", "module": {"_target_": "evil.evil"}}),
-        (
-            "backbone",
-            {"_target_": "metarun.backbones.Module", "module": {"_target_": "metarun.results.provenance.commit"}},
-        ),
-        ("data", {"_target_": "metarun.data.Tasksets", "tasksets": "evil:evil"}),
-        ("data", {"_target_": "metarun.results.provenance.subprocess.Popen", "args": ["touch", "trace"]}),
-        ("data._target_", ["os.system"]),
-        ("data._target_", {"_target_": "os.system"}),
-        ("algo._target_", "metarun.backbones.Conv4"),
-        ("algo._target_", "metarun.results.provenance.commit"),
-        ("algo._target_", "metarun.no_such.Thing"),
-    ],
-)
+UNTRUSTED = [
+    ("algo.temperature", {"_target_": "os.system", "command": "touch trace"}),
+    ("algo.list", [[{"_target_": "os.system", "command": "touch trace"}]]),
+    ("data.size", {"_target_": "evil.evil"}),
+    ("backbone", {"_target_": "metarun.backbones.Module", "module": {"_target_": "evil.evil"}}),
+    (
+        "backbone",
+        {"_target_": "metarun.backbones.Module", "module": {"_target_": "metarun.results.provenance.commit"}},
+    ),
+    ("data", {"_target_": "metarun.data.Tasksets", "tasksets": "evil:evil"}),
+    ("data", {"_target_": "metarun.results.provenance.subprocess.Popen", "args": ["touch", "trace"]}),
+    ("data._target_", ["os.system"]),
+    ("data._target_", {"_target_": "os.system"}),
+    ("algo._target_", "metarun.backbones.Conv4"),
+    ("algo._target_", "metarun.results.provenance.commit"),
+    ("algo._target_", "metarun.no_such.Thing"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), few_of(UNTRUSTED, *UNTRUSTED[::3]))
 def test_nested_code_and_other_classes_are_not_trusted(key, value, run, retest):
     rewrite(run, key, value)
     code, complaint = retest(run)
