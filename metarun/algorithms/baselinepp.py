@@ -7,13 +7,13 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import grad
 
 from metarun.algorithms.algorithm import Adapted, AdaptedHead, Algorithm, embed_once
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
+from metarun.system.gradient import grad
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss
 

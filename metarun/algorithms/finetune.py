@@ -5,7 +5,6 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.func import grad
 
 from metarun.algorithms.adam import Adam
 from metarun.algorithms.adapters import Adapt, chosen_weights, make_adapter
@@ -14,6 +13,7 @@ from metarun.algorithms.inner_loop import Parameters, outputs_with_weights
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss

@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.func import grad, grad_and_value
 
 from metarun.algorithms.inner_loop import GradientMethod, Loss, Parameters, loss_of, mean_over_tasks
+from metarun.system.gradient import grad, grad_and_value
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value
 
 from metarun.algorithms.hessian_products import dot, hessian_product, with_gradient
 from metarun.algorithms.inner_loop import (
@@ -20,6 +19,7 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.gradient import grad_and_value
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 

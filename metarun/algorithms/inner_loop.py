@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import grad
 
 from metarun.algorithms.adapters import Adapt, Adapter, chosen_weights, make_adapter
 from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_with_weights
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
+from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss

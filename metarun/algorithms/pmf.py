@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad
 
 from metarun.algorithms.adam import Adam
 from metarun.algorithms.adapters import chosen_weights, make_adapter
@@ -17,6 +16,7 @@ from metarun.algorithms.inner_loop import Parameters, embedding_with_weights, me
 from metarun.algorithms.protonet import cosines, prototypes
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
+from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.augmentation.stream import Augmentation
 from metarun.tasks.batch import Support, TaskBatch

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad_and_value
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
@@ -19,6 +18,7 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.gradient import grad_and_value
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import over_tasks

@@ -21,7 +21,6 @@ from scripts.soaking.processes import PROC
 
 PRELOADED = (
     *("metarun.runner.train", "metarun.algorithms", "metarun.backbones", "metarun.cli.hydra_app", "hydra", "pandas"),
-    "torch._dynamo",  # torch.func.grad imports it when it is first called
     *("metarun.cli.plot", "metarun.cli.report", "metarun.reporting.html", "matplotlib.pyplot", "scipy.stats"),
 )
 _server = multiprocessing.get_context("forkserver")
