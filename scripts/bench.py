@@ -19,7 +19,8 @@ import torch
 from rich.console import Console
 
 from metarun.system.memory import keep_freed_memory
-from scripts.benchmark import commands, evaluating, training
+from scripts.benchmark import commands, evaluating, heads, pretraining, training
+from scripts.benchmark.bound import find_bound
 from scripts.benchmark.case import Comparison, Limit, Setting
 from scripts.benchmark.machine import describe, measure_peak
 from scripts.benchmark.report import Record, check_limit, compare, is_slower, show, write
@@ -31,7 +32,9 @@ CLOCKS = {"wall": time.perf_counter, "cpu": cpu_seconds}
 
 def cases() -> dict[str, Comparison | Limit]:
     """Return every case, by name."""
-    return {**training.comparisons(), **evaluating.comparisons(), **commands.comparisons(), **commands.limits()}
+    modules = (training, heads, pretraining, evaluating, commands)
+    compared = {name: case for module in modules for name, case in module.comparisons().items()}
+    return {**compared, **commands.limits()}
 
 
 def measure(name: str, case: Comparison | Limit, setting: Setting, repeats: int) -> list[Record]:
@@ -44,7 +47,8 @@ def measure(name: str, case: Comparison | Limit, setting: Setting, repeats: int)
     times = time_alternating(
         [duel.ours, *(peer.run for peer in duel.peers.values())], repeats, setting.device, clock=setting.clock
     )
-    return compare(name, case, target, duel, times)
+    bound = find_bound(duel.ours) if duel.in_process and setting.device.type == "cpu" else None
+    return compare(name, case, target, duel, times, bound)
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:

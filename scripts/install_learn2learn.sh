@@ -22,7 +22,7 @@ fi
 if "$python" - <<'CHECK'; then
 import sys
 from importlib.util import find_spec
-sys.exit(not all(find_spec(name) for name in ("learn2learn", "torchvision", "gym", "scipy", "requests", "tqdm")))
+sys.exit(not all(find_spec(name) for name in ("learn2learn", "torchvision", "gym", "scipy", "requests", "tqdm", "qpth")))
 CHECK
     echo "install_learn2learn: already installed in $venv"
     exit 0
@@ -44,12 +44,13 @@ LOCK
     CYTHON_FORCE_REGEN=1 pip wheel --use-pep517 --no-build-isolation --no-deps \
         --config-settings=--global-option=build_ext --wheel-dir "$wheels" "$source"/learn2learn-0.2.0.tar.gz
 fi
-# gym and torchvision without their dependencies: torchvision would replace torch.
+# gym, torchvision and qpth (the solver of its MetaOptNet) without their dependencies: torchvision would replace torch.
 pip install scipy requests tqdm cloudpickle
 hashed install <<'LOCK'
 gym==0.26.2 --hash=sha256:e0d882f4b54f0c65f203104c24ab8a38b039f1289986803c7d02cdbe214fbcc4
 gym-notices==0.1.0 --hash=sha256:9f9477ef68a8c15e42625d4fa53631237e3e6ae947f325b5c149c081499adc1b \
     --hash=sha256:a943af4446cb619d04fd1e470b9272b4473e08a06d1c7cc9005755a4a0b8c905
+qpth==0.0.18 --hash=sha256:ade478c6bf5ab60b7f86435c8893812c2c5938083fe8bccd775bb23d613fa3c5
 LOCK
 pip install --no-deps torchvision==0.28.0 "$wheels"/learn2learn-0.2.0-*.whl
 

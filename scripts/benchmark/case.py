@@ -41,6 +41,9 @@ class Targets:
         return self.gpu if device.type == "cuda" else self.cpu
 
 
+NO_SLOWER = Targets(1, 1)
+
+
 @dataclass(frozen=True)
 class Peer:
     """The same work in another library.
@@ -67,12 +70,14 @@ class Duel:
         peers: by name.
         flops: the arithmetic of `ours`, task by task, to count FLOPs; None if no model takes the time.
         flops_share: fraction of our work that `flops` does.
+        in_process: whether `ours` works in this process, where it can be profiled.
     """
 
     ours: Work
     peers: Mapping[str, Peer]
     flops: Work | None = None
     flops_share: float = 1.0
+    in_process: bool = True
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def prepare_whole_command(iterations: int, val_tasks: int, test_tasks: int, sett
         lambda: run_quietly(theirs, ROOT),
         note=f"{iterations} of 500 steps, {test_tasks} of 600 tasks, not scaled; the peer's data in memory",
     )
-    return Duel(lambda: run_quietly(ours, setting.folder), {"learn2learn": peer})
+    return Duel(lambda: run_quietly(ours, setting.folder), {"learn2learn": peer}, in_process=False)
 
 
 def percent_outside_model(protocol: Protocol, repeats: int, setting: Setting) -> list[float]:

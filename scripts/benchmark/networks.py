@@ -1,7 +1,9 @@
 """Networks with the same weights for both sides, and their tasks."""
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 from metarun.algorithms import Algorithm
-from metarun.backbones import Conv4, Norm
+from metarun.backbones import Backbone, Conv4, Norm, ResNet12
 from metarun.backbones.fused import set_compiled, why_not_compiled
 from metarun.backbones.norm import BatchStatistics
 from metarun.data import SPLITS, ClassDataset, Examples, Omniglot
@@ -31,6 +33,7 @@ class Protocol:
     filters: int = 64
     downsample: Literal["pool", "stride"] = "stride"
     norm: Norm = "batch"
+    network: Literal["conv4", "resnet12"] = "conv4"  # filters and downsample are conv4's
 
     @property
     def shape(self) -> TaskShape:
@@ -42,10 +45,12 @@ class Protocol:
         """The number of examples in a meta-batch."""
         return self.meta_batch * self.way * (self.shot + self.query)
 
-    def backbone(self) -> Conv4:
+    def backbone(self) -> Backbone:
         """Return the network, with the same weights every time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
+            if self.network == "resnet12":
+                return ResNet12(self.image, keep_rate=1, norm=self.norm)
             return Conv4(self.image, self.filters, self.downsample, self.norm)
 
 
@@ -66,6 +71,29 @@ def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
                 torchs.weight, torchs.bias = child.affine.weight, child.affine.bias
                 setattr(parent, name, torchs)
     return module
+
+
+def with_weights_of(ours: nn.Module, theirs: nn.Module) -> nn.Module:
+    """Return a peer's network with the weights of ours, which come in the same order."""
+    for own, weight in zip(theirs.parameters(), ours.parameters(), strict=True):
+        own.data = weight.detach().clone()
+    return theirs
+
+
+def in_float64(method: Algorithm, tasks: TaskBatch) -> tuple[Algorithm, TaskBatch]:
+    """Return copies in float64, in which both sides have to compute the same."""
+    exact = replace(tasks, support_x=tasks.support_x.double(), query_x=tasks.query_x.double())
+    return copy.deepcopy(method).double(), exact
+
+
+@contextmanager
+def default_float64() -> Iterator[None]:
+    """Let a peer that makes its constants in torch's default type make them in float64."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def random_tasks(protocol: Protocol, device: torch.device) -> TaskBatch:

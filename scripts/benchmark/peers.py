@@ -1,8 +1,10 @@
 """The peers: training loops as in learn2learn's examples, and easyfsl's own classes."""
 
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from metarun.algorithms.learn2learn import importing as learn2learn
+from metarun.backbones import ResNet12
 from metarun.data import Examples
 from metarun.tasks.batch import TaskBatch, TaskShape
+from scripts.benchmark.networks import with_weights_of
 
 import_learn2learn = learn2learn.import_learn2learn
 Learner = Any  # learn2learn has no types
@@ -27,9 +31,54 @@ def import_easyfsl() -> Any:
         learn2learn.import_torchvision()
         import easyfsl.datasets
         import easyfsl.methods
+        import easyfsl.modules
         import easyfsl.samplers
         import easyfsl.utils
     return easyfsl
+
+
+def svm_classifier() -> Any:
+    """Return learn2learn's head of MetaOptNet.
+
+    Its quadratic programs are solved by qpth, which imports cvxpy for another solver of its own.
+    """
+    from_learn2learn = import_learn2learn().nn.metaoptnet
+    with patch.dict(sys.modules, {"cvxpy": ModuleType("cvxpy")}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its docstrings
+        from qpth.qp import QPFunction
+    from_learn2learn.QPFunction = QPFunction  # it could not import it
+    return from_learn2learn.SVClassifier()
+
+
+def ridge_logits(support: Tensor, labels: Tensor, query: Tensor, way: int, regularisation: float) -> Tensor:
+    """Return (queries, way) unscaled logits of R2-D2 as MetaOptNet's authors compute them (`MetaOptNetHead_Ridge`).
+
+    LibFewShot's `R2D2Layer` is adapted from the same code, but calls `torch.solve`, which torch no longer has.
+
+    Args:
+        support: (examples, features).
+        labels: (examples,).
+        query: (queries, features).
+        way: classes.
+        regularisation: lambda.
+    """
+    identity = torch.eye(len(support), dtype=support.dtype, device=support.device)
+    one_hot = torch.zeros(len(support), way, dtype=support.dtype, device=support.device)
+    one_hot = one_hot.scatter_(1, labels[:, None], 1)
+    inverse = torch.linalg.solve(support @ support.T + regularisation * identity, identity)
+    return query @ (support.T @ inverse @ one_hot)
+
+
+def learn2learns_resnet12(ours: ResNet12) -> nn.Module:
+    """Return learn2learn's ResNet-12 without dropout, with the weights of ours."""
+    network = import_learn2learn().vision.models.ResNet12Backbone(dropblock_dropout=0.0)
+    network.avgpool = nn.AdaptiveAvgPool2d(1)  # the same for its 5x5 maps of 84x84 pictures; others are smaller
+    return with_weights_of(ours, network)
+
+
+def easyfsls_resnet12(ours: ResNet12) -> nn.Module:
+    """Return easyfsl's ResNet-12 of FEAT with the weights of ours."""
+    return with_weights_of(ours, import_easyfsl().modules.feat_resnet12())
 
 
 def gradient_loss(learner: Learner, embed: nn.Module, tasks: TaskBatch, steps: int, backward: bool) -> float:

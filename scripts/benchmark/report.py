@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scripts.benchmark.bound import Bound
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer
 from scripts.benchmark.machine import GIGA, count_flops
 from scripts.benchmark.timing import Seconds, ratio_of
@@ -18,7 +19,9 @@ PIPED_WIDTH = 180  # characters of a table that does not go to a terminal
 EVEN = 0.97  # ratios from here on count as equally fast: pairs of identical work vary this much
 
 
-def compare(name: str, case: Comparison, target: float, duel: Duel, times: list[Seconds]) -> list[Record]:
+def compare(
+    name: str, case: Comparison, target: float, duel: Duel, times: list[Seconds], bound: Bound | None = None
+) -> list[Record]:
     """Return one record per peer.
 
     Args:
@@ -27,6 +30,7 @@ def compare(name: str, case: Comparison, target: float, duel: Duel, times: list[
         target: required ratio.
         duel: the prepared case.
         times: ours, then those of the peers in order.
+        bound: what takes most of our time.
     """
     ours, *others = times
     gflops = None if duel.flops is None else count_flops(duel.flops) / duel.flops_share / GIGA
@@ -41,6 +45,7 @@ def compare(name: str, case: Comparison, target: float, duel: Duel, times: list[
             "repeats": len(ours.each),
             "gflop": gflops,
             "gflops": None if gflops is None else gflops / ours.median,
+            "bound": None if bound is None else bound._asdict(),
         }
         for (peer_name, peer), theirs in zip(duel.peers.items(), others, strict=True)
     ]
@@ -94,8 +99,11 @@ def show(machine: Mapping[str, Any], records: list[Record], console: Console) ->
         highlight=False,
         soft_wrap=True,
     )
-    ratios = Table("case", "peer", "ours, min / median", "peer, min / median", "ratio (range)", "target", "met", "peak")
+    seconds = ("ours, min / median", "peer, min / median")
+    ratios = Table("case", "peer", *seconds, "ratio (range)", "target", "met", "peak", "most time in")
     limits = Table("case", "min / median", "limit", "met")
+    for table in (ratios, limits):
+        table.columns[0].no_wrap = True  # in a narrow terminal other columns wrap
     for record in records:
         if "ratio" in record:
             ratios.add_row(*_ratio_cells(record, machine))
@@ -121,6 +129,7 @@ def _ratio_cells(record: Record, machine: Mapping[str, Any]) -> tuple[str, ...]:
         f"{record['target']:g}",
         _yes(record["met"]),
         share,
+        _bound(record.get("bound")),
     )
 
 
@@ -128,6 +137,10 @@ def _limit_cells(record: Record) -> tuple[str, ...]:
     unit = record["unit"]
     figures = f"{record['ours_min']:.2f} / {record['ours_median']:.2f} {unit}"
     return record["case"], figures, f"{record['target']:g} {unit}", _yes(record["met"])
+
+
+def _bound(bound: Mapping[str, Any] | None) -> str:
+    return "" if bound is None else f"{bound['kind']} {bound['share']:.0%}"
 
 
 def _yes(met: bool) -> str:

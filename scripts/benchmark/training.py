@@ -9,15 +9,19 @@ import torch
 from torch import nn
 
 from metarun.algorithms import ANIL, MAML, Algorithm, MetaSGD, ProtoNet, to_channels_last
+from metarun.algorithms.outer_optimizer import OuterOptimizer
+from metarun.backbones import ResNet12
 from metarun.tasks.batch import TaskBatch
-from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
+from scripts.benchmark.case import NO_SLOWER, Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, compile_blocks, random_tasks, with_torchs_batch_norm
 from scripts.benchmark.peers import (
     as_one_set,
+    easyfsls_resnet12,
     gradient_loss,
     gradient_step,
     import_easyfsl,
     import_learn2learn,
+    learn2learns_resnet12,
     prototypical_loss,
 )
 from scripts.benchmark.timing import Work
@@ -34,13 +38,16 @@ PROTONET_MINIIMAGENET = Protocol(
     way=20, shot=5, query=15, image=(3, 84, 84), filters=64, downsample="pool", norm="running"
 )
 
+RESNET12 = Protocol(way=5, shot=1, query=5, image=(3, 84, 84), network="resnet12", norm="running")
+MAML_RESNET12 = replace(RESNET12, query=1, norm="batch", inner_lr=0.01)
+
 TITLES: dict[Method, str] = {"maml": "MAML", "fomaml": "first-order MAML", "anil": "ANIL", "metasgd": "Meta-SGD"}
 
 
 def gradient_case(method: Method, data: str, protocol: Protocol, targets: Targets, short: Protocol) -> Comparison:
     """Return the case of a gradient-based method's outer step."""
     return Comparison(
-        title=f"{TITLES[method]} step, {data} {protocol.shape}, {_count(protocol.steps)}",
+        title=f"{TITLES[method]} step, {data} {protocol.shape}, {protocol.network}, {_count(protocol.steps)}",
         targets=targets,
         prepare=lambda setting: prepare_gradient_step(method, short if setting.short else protocol, setting),
     )
@@ -53,7 +60,7 @@ def _count(steps: int) -> str:
 def protonet_case(data: str, protocol: Protocol, targets: Targets, short: Protocol) -> Comparison:
     """Return the case of ProtoNet's training step."""
     return Comparison(
-        title=f"ProtoNet step, {data} {protocol.shape}",
+        title=f"ProtoNet step, {data} {protocol.shape}, {protocol.network}",
         targets=targets,
         prepare=lambda setting: prepare_protonet_step(short if setting.short else protocol, setting),
     )
@@ -76,6 +83,12 @@ def comparisons() -> dict[str, Comparison]:
         ),
         "protonet_miniimagenet": protonet_case(
             "mini-ImageNet", PROTONET_MINIIMAGENET, Targets(2.5, 3), replace(PROTONET_MINIIMAGENET, way=5, query=3)
+        ),
+        "protonet_resnet12": protonet_case(
+            "mini-ImageNet", RESNET12, NO_SLOWER, replace(RESNET12, query=1, image=(3, 32, 32))
+        ),
+        "maml_resnet12": gradient_case(
+            "maml", "mini-ImageNet", MAML_RESNET12, NO_SLOWER, replace(MAML_RESNET12, way=2, image=(3, 32, 32))
         ),
     }
 
@@ -109,7 +122,8 @@ def make_method(method: Method, protocol: Protocol) -> Algorithm:
 def make_learner(method: Method, ours: Algorithm, rate: float) -> tuple[Any, nn.Module]:
     """Return learn2learn's learner with the weights of `ours`, and the network applied before it."""
     algorithms = import_learn2learn().algorithms
-    backbone = with_torchs_batch_norm(ours.get_submodule("backbone"))
+    backbone = ours.get_submodule("backbone")
+    backbone = learn2learns_resnet12(backbone) if isinstance(backbone, ResNet12) else with_torchs_batch_norm(backbone)
     head = copy.deepcopy(ours.get_submodule("head"))
     if method == "anil":
         return algorithms.MAML(head, lr=rate), backbone
@@ -121,7 +135,7 @@ def make_learner(method: Method, ours: Algorithm, rate: float) -> tuple[Any, nn.
 
 def outer_step(algorithm: Algorithm, tasks: TaskBatch) -> Work:
     """Return our outer step; a learning rate of 0 keeps the weights for the next one."""
-    optimizer = torch.optim.Adam(algorithm.parameters(), lr=0.0)
+    optimizer = OuterOptimizer("adam", list(algorithm.parameters()), lr=0.0)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -134,7 +148,7 @@ def outer_step(algorithm: Algorithm, tasks: TaskBatch) -> Work:
 def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
     """Prepare ProtoNet's training step, ours and both peers'."""
     tasks = random_tasks(protocol, setting.device)
-    networks = [protocol.backbone().to(setting.device).train() for _ in range(2)]
+    networks = [network.to(setting.device).train() for network in peers_networks(protocol)]
     ours = compile_blocks(to_channels_last(ProtoNet(protocol.backbone()).to(setting.device)).train())
     x, labels = as_one_set(tasks)
 
@@ -149,17 +163,26 @@ def prepare_protonet_step(protocol: Protocol, setting: Setting) -> Duel:
         scores = -classifier(tasks.query_x[0]).square()
         return nn.functional.cross_entropy(scores, tasks.query_y[0])
 
-    agreement = check_agreement("ProtoNet's loss", ours.meta_loss(tasks).item(), learn2learns_loss().item())
-    # easyfsl embeds support and queries separately, each with its own batch statistics.
+    # easyfsl embeds support and queries separately, each with its own batch statistics. In training these move the
+    # running ones, which are still the same now.
     ours.eval(), networks[1].eval()
     in_eval = check_agreement("ProtoNet's loss in eval mode", ours.meta_loss(tasks).item(), easyfsls_loss().item())
     ours.train(), networks[1].train()
+    agreement = check_agreement("ProtoNet's loss", ours.meta_loss(tasks).item(), learn2learns_loss().item())
     theirs = plain_step(learn2learns_loss, networks[0])
     peers = {
         "learn2learn": Peer(theirs, agreement=agreement),
         "easyfsl": Peer(plain_step(easyfsls_loss, networks[1]), agreement=in_eval, note="losses compared in eval mode"),
     }
     return Duel(outer_step(ours, tasks), peers, flops=theirs)
+
+
+def peers_networks(protocol: Protocol) -> tuple[nn.Module, nn.Module]:
+    """Return learn2learn's and easyfsl's network with the same weights; neither has conv4 of our kind."""
+    ours = protocol.backbone()
+    if isinstance(ours, ResNet12):
+        return learn2learns_resnet12(ours), easyfsls_resnet12(ours)
+    return ours, protocol.backbone()
 
 
 def plain_step(loss: Callable[[], torch.Tensor], network: nn.Module) -> Work:

@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from rich.console import Console
 
 from scripts import bench, bench_history, bench_scale
-from scripts.benchmark import evaluating, training
+from scripts.benchmark import evaluating, heads, pretraining, training
+from scripts.benchmark.bound import Bound, find_bound, kind_of
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.commands import percent_outside_model
 from scripts.benchmark.machine import Peak, count_flops, describe
@@ -22,7 +24,7 @@ TINY = Protocol(way=3, shot=2, query=2, steps=2, meta_batch=2, image=(1, 16, 16)
 RECORD_KEYS = {
     *("case", "title", "repeats", "ours_seconds", "ours_min", "ours_median"),
     *("peer", "peer_seconds", "peer_share", "peer_min", "peer_median", "agreement", "note"),
-    *("ratio", "ratio_low", "ratio_high", "target", "met", "gflop", "gflops"),
+    *("ratio", "ratio_low", "ratio_high", "target", "met", "gflop", "gflops", "bound"),
 }
 
 
@@ -74,6 +76,62 @@ def test_protonet_steps_of_both_peers_are_compared_at_the_same_loss(setting):
     assert [record["peer"] for record in records] == ["learn2learn", "easyfsl"]
     assert all(set(record) == RECORD_KEYS for record in records)
     assert records[1]["note"]
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+@pytest.mark.parametrize("norm", ["running", "batch"])
+def test_residual_networks_are_those_of_the_peers(norm, setting):
+    import_learn2learn(), import_easyfsl()
+    protocol = replace(training.RESNET12, way=2, query=1, image=(3, 32, 32), norm=norm)
+    prepare = training.prepare_protonet_step if norm == "running" else partial(training.prepare_gradient_step, "maml")
+    networks = training.peers_networks(protocol)
+    assert [type(network).__name__ for network in networks] == ["ResNet12Backbone", "FEATResNet12"]
+    for record in records_of(prepare(protocol, setting)):
+        assert record["agreement"][0] == pytest.approx(record["agreement"][1], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    ("prepare", "protocol", "peer", "tolerance"),
+    [
+        (heads.prepare_matching_step, heads.MATCHING, "easyfsl", 1e-4),
+        (heads.prepare_r2d2_step, heads.R2D2_OMNIGLOT, "authors' head", 1e-7),
+        (heads.prepare_metaoptnet_step, heads.METAOPTNET, "learn2learn", 1e-7),
+    ],
+)
+def test_heads_are_compared_at_the_same_loss(prepare, protocol, peer, tolerance, setting):
+    import_learn2learn(), import_easyfsl()
+    (record,) = records_of(prepare(replace(protocol, way=3, shot=2, meta_batch=2, filters=8), setting))
+    assert record["peer"] == peer
+    ours, theirs = record["agreement"]
+    assert ours == pytest.approx(theirs, rel=tolerance)
+
+
+def test_pre_training_is_compared_with_plain_pytorch(setting):
+    (record,) = records_of(pretraining.prepare_pretraining(2, setting), repeats=1)
+    assert record["peer"] == "plain PyTorch"
+    assert record["agreement"][0] == pytest.approx(record["agreement"][1], rel=1e-4)
+
+
+def test_what_takes_most_time_is_found():
+    x, w = torch.rand(1, 32, 64, 64), torch.rand(32, 32, 3, 3)
+    bound = find_bound(lambda: torch.nn.functional.conv2d(x, w))
+    assert bound.kind == "convolution"
+    assert 0.3 < bound.share <= 1
+    assert find_bound(lambda: sum(range(100_000))).kind == "Python, calls"
+
+
+def test_kinds_of_operations_are_known_by_name():
+    names = ("aten::convolution_backward", "aten::max_pool2d_with_indices", "_Forward", "aten::bmm", "aten::add")
+    assert [kind_of(name) for name in names] == [
+        "convolution",
+        "normalisation, pooling, ReLU",
+        "normalisation, pooling, ReLU",
+        "matrix product",
+        "other arithmetic",
+    ]
 
 
 @pytest.mark.slow
@@ -137,13 +195,14 @@ def test_measurements_are_shown_and_written(tmp_path, capsys):
         lambda: None, {"peer": Peer(lambda: None, 0.5, (1.0, 1.0), "half of it")}, lambda: torch.eye(8) @ torch.eye(8)
     )
     case = Comparison("a case", Targets(3, 30), lambda _: duel)
-    records = compare("name", case, 3, duel, [Seconds((0.001,)), Seconds((0.002,))])
+    records = compare("name", case, 3, duel, [Seconds((0.001,)), Seconds((0.002,))], Bound("copying", 0.4))
     records.append(check_limit("help", Limit("help", Targets(0.3, 0.3), "s", lambda *_: []), 0.3, [0.2, 0.1, 0.4]))
     machine = describe(CPU, Peak(100.0, 200.0))
     show(machine, records, Console(width=200))
     shown = capsys.readouterr().out
     assert "4.00 (4.00 to 4.00)" in shown
     assert "0.10 / 0.20 s" in shown
+    assert "copying 40%" in shown
     assert "name, peer: half of it" in shown
     write(tmp_path / "new" / "bench.json", machine, records)
     written = json.loads((tmp_path / "new" / "bench.json").read_text())
