@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metarun.backbones import norm_weights
 from metarun.errors import UserError
+from metarun.system.limits import check_one_of
 
 Adapt = Literal["all", "head", "norm", "film", "lora"]
 Weights = Mapping[str, Tensor]
@@ -126,8 +127,7 @@ def make_adapter(adapt: Adapt, backbone: nn.Module, rank: int, alpha: float) -> 
     Raises:
         UserError: the name is unknown or the backbone has nothing to adapt.
     """
-    if adapt not in get_args(Adapt):
-        raise UserError(f"algo.adapt='{adapt}' is not one of {', '.join(get_args(Adapt))}.")
+    check_one_of("algo.adapt", adapt, get_args(Adapt))
     if adapt == "lora":
         return LoRA(backbone, rank, alpha)
     if adapt == "film":

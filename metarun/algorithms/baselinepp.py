@@ -14,6 +14,7 @@ from metarun.algorithms.protonet import prototypes
 from metarun.backbones import Backbone, embed_queries
 from metarun.errors import UserError
 from metarun.system.gradient import grad
+from metarun.system.limits import check_above
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss
 
@@ -60,8 +61,7 @@ class BaselinePP(Algorithm):
             raise UserError(
                 f"algo.scale={scale} but it must be above 0", "raise `algo.scale`; the paper's code uses 2 and 10."
             )
-        if inner_lr <= 0:
-            raise UserError(f"algo.inner_lr={inner_lr} but it must be above 0", "raise `algo.inner_lr`.")
+        check_above("algo.inner_lr", inner_lr, 0)
         self.backbone = backbone
         self.directions = nn.Parameter(torch.randn(train_classes, backbone.features))  # used in pre-training only
         self.learned_scale = nn.Parameter(torch.tensor(float(scale)))  # so is this

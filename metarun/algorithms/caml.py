@@ -11,6 +11,7 @@ from metarun.backbones import Backbone, embed_together
 from metarun.backbones.transformer import EncoderLayer
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_at_least
 
 
 class CAML(Stepless):
@@ -42,8 +43,7 @@ class CAML(Stepless):
         self, backbone: Backbone, max_way: int, label_features: int = 64, layers: int = 2, heads: int = 4
     ) -> None:
         super().__init__()
-        if max_way < 2:
-            raise UserError(f"algo.max_way={max_way} but it must be at least 2", "raise `algo.max_way`.")
+        check_at_least("algo.max_way", max_way, 2)
         if label_features < max_way:
             raise UserError(
                 f"algo.label_features={label_features} but {max_way} labels need as many numbers",

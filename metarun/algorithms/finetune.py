@@ -12,9 +12,9 @@ from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.algorithms.inner_loop import Parameters, outputs_with_weights
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.backbones import Backbone
-from metarun.errors import UserError
 from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above, check_one_of
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import check_label_smoothing, mean_loss, smoothed_loss
 
@@ -61,10 +61,8 @@ class FineTune(Algorithm):
     ) -> None:
         super().__init__()
         check_label_smoothing(label_smoothing)
-        if optimizer not in ("sgd", "adam"):
-            raise UserError(f"algo.optimizer='{optimizer}' is not one of sgd, adam.")
-        if inner_lr <= 0:
-            raise UserError(f"algo.inner_lr={inner_lr} but it must be above 0", "raise `algo.inner_lr`.")
+        check_one_of("algo.optimizer", optimizer, ("sgd", "adam"))
+        check_above("algo.inner_lr", inner_lr, 0)
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.inner_lr = inner_lr

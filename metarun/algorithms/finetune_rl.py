@@ -12,10 +12,10 @@ from metarun.algorithms.ppo import check_clip, clipped_surrogate
 from metarun.algorithms.trust_region import TrustRegion
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
-from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.policy import NetworkPolicy, Weights
 from metarun.rl.tasks import EnvironmentTasks
+from metarun.system.limits import check_at_least
 
 
 class FineTuneRL(PolicyGradientMethod):
@@ -55,8 +55,7 @@ class FineTuneRL(PolicyGradientMethod):
         initial_std: float = 1.0,
     ) -> None:
         super().__init__(backbone, actions, inner_lr, None, discount, gae_lambda, initial_std)
-        if inner_epochs < 1:
-            raise UserError(f"algo.inner_epochs={inner_epochs} but it must be at least 1", "raise `algo.inner_epochs`.")
+        check_at_least("algo.inner_epochs", inner_epochs, 1)
         check_steps("algo.inner_epochs", inner_epochs)
         check_clip(clip)
         self.inner_epochs = inner_epochs

@@ -21,6 +21,7 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.gradient import grad_and_value
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above
 from metarun.tasks.batch import TaskBatch
 
 
@@ -58,8 +59,7 @@ class IMAML(LinearHeadMethod, GradientMethod):
         cg_damping: float = 0.0,
     ) -> None:
         super().__init__(backbone, outputs, inner_steps, order=None)
-        if prox <= 0:
-            raise UserError(f"algo.prox={prox} but it must be above 0", "raise `algo.prox`.")
+        check_above("algo.prox", prox, 0)
         if cg_steps < 1:
             raise UserError(
                 f"algo.cg_steps={cg_steps} but conjugate gradients take at least 1", "raise `algo.cg_steps`."

@@ -9,6 +9,7 @@ from metarun.algorithms.task_transformer import TaskTransformer, attend_to_simil
 from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_at_least
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.vectorize import over_tasks
@@ -41,8 +42,7 @@ class InContext(Stepless):
 
     def __init__(self, backbone: Backbone, max_way: int, width: int = 64, layers: int = 2, heads: int = 4) -> None:
         super().__init__()
-        if max_way < 1:
-            raise UserError(f"algo.max_way={max_way} but it must be at least 1", "raise `algo.max_way`.")
+        check_at_least("algo.max_way", max_way, 1)
         self.backbone = backbone
         self.max_way = max_way
         self.transformer = TaskTransformer(width, layers, heads, max_way)

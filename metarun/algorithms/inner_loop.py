@@ -16,6 +16,7 @@ from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
 from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_at_least
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import mean_loss
 from metarun.tasks.stream import Kind
@@ -60,10 +61,7 @@ class LinearHeadMethod(Algorithm):
         super().__init__()
         if order not in (1, 2, None):
             raise UserError(f"algo.order={order} is not 1 (first-order) or 2 (exact).")
-        if inner_steps < fewest_steps:
-            raise UserError(
-                f"algo.inner_steps={inner_steps} but it must be at least {fewest_steps}", "raise `algo.inner_steps`."
-            )
+        check_at_least("algo.inner_steps", inner_steps, fewest_steps)
         check_steps("algo.inner_steps", inner_steps)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, outputs)

@@ -8,8 +8,8 @@ from metarun.algorithms.inner_loop import check_steps
 from metarun.algorithms.protonet import cosines
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above, check_at_least
 
 
 class MatchingNet(Stepless):
@@ -47,11 +47,9 @@ class MatchingNet(Stepless):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        if read_steps < 1:
-            raise UserError(f"algo.read_steps={read_steps} but it must be at least 1", "raise `algo.read_steps`.")
+        check_at_least("algo.read_steps", read_steps, 1)
         check_steps("algo.read_steps", read_steps)
-        if scale <= 0:
-            raise UserError(f"algo.scale={scale} but it must be above 0", "raise `algo.scale`.")
+        check_above("algo.scale", scale, 0)
         self.context = FullContext(backbone.features, read_steps) if full_context else None
         self.scale = scale
         self.normalise_query = normalise_query

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from metarun.algorithms.solvers.crammer_singer import dual_coefficients
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import check_label_smoothing, smoothed_loss
 
@@ -44,10 +44,8 @@ class MetaOptNet(Stepless):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        if c <= 0:
-            raise UserError(f"algo.c={c} but it must be above 0", "raise `algo.c`.")
-        if init_scale <= 0:
-            raise UserError(f"algo.init_scale={init_scale} but it must be above 0", "raise `algo.init_scale`.")
+        check_above("algo.c", c, 0)
+        check_above("algo.init_scale", init_scale, 0)
         check_label_smoothing(label_smoothing)
         self.c = c
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))

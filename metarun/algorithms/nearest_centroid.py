@@ -10,6 +10,7 @@ from metarun.backbones import Backbone, embed_queries
 from metarun.data.examples import FloorVectors
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_one_of
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.raw_vectors import floor_vectors
 
@@ -36,8 +37,7 @@ class NearestCentroid(Stepless):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        if inputs not in ("raw", "features"):
-            raise UserError(f"algo.inputs='{inputs}' is not one of raw, features.")
+        check_one_of("algo.inputs", inputs, ("raw", "features"))
         self.inputs, self.floor_vectors = inputs, floor_vectors
         self.predicts_from_features = inputs == "features"
 

@@ -14,6 +14,7 @@ from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_at_least
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import over_tasks
@@ -37,8 +38,7 @@ class NeuralProcess(Algorithm):
     def __init__(self, backbone: Backbone, outputs: int, min_sd: float, **sizes: int) -> None:
         super().__init__()
         for name, size in {"outputs": outputs, **sizes}.items():
-            if size < 1:
-                raise UserError(f"algo.{name}={size} but it must be at least 1", f"raise `algo.{name}`.")
+            check_at_least(f"algo.{name}", size, 1)
         if not 0 < min_sd < 1:
             raise UserError(f"algo.min_sd={min_sd} but it must be above 0 and below 1", "set it to 0.1 or 0.01.")
         self.backbone, self.outputs, self.min_sd = backbone, outputs, min_sd

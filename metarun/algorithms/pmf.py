@@ -18,6 +18,7 @@ from metarun.backbones import Backbone, embed_together
 from metarun.errors import UserError
 from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs, map_inputs
+from metarun.system.limits import check_above, check_at_least, check_one_of
 from metarun.tasks.augmentation.stream import Augmentation
 from metarun.tasks.batch import Support, TaskBatch
 from metarun.tasks.losses import correct, mean_loss
@@ -73,12 +74,9 @@ class PMF(Algorithm):
             raise UserError(
                 f"algo.rates={list(rates)} but it must name rates of at least 0", "set `algo.rates=[0,0.001]`."
             )
-        if rate_tasks < 1:
-            raise UserError(f"algo.rate_tasks={rate_tasks} but it must be at least 1", "raise `algo.rate_tasks`.")
-        if scale <= 0:
-            raise UserError(f"algo.scale={scale} but it must be above 0", "raise `algo.scale`.")
-        if adapt not in ("all", "norm", "film", "lora"):
-            raise UserError(f"algo.adapt='{adapt}' is not one of all, norm, film, lora.")
+        check_at_least("algo.rate_tasks", rate_tasks, 1)
+        check_above("algo.scale", scale, 0)
+        check_one_of("algo.adapt", adapt, ("all", "norm", "film", "lora"))
         self.backbone = backbone
         self.rates, self.rate_tasks = sorted(rates), rate_tasks
         self.changes = [(root_key("pmf", name), change) for name, change in (augment or {}).items()]

@@ -19,6 +19,7 @@ from metarun.rl.advantages import Experience, experience_of
 from metarun.rl.policy import NetworkPolicy, Policy, PolicyNetwork
 from metarun.rl.tasks import EnvironmentTasks
 from metarun.rl.trajectories import Trajectories
+from metarun.system.limits import check_at_least
 from metarun.tasks.stream import Kind
 from metarun.tasks.vectorize import How
 
@@ -168,6 +169,5 @@ def parts_in_memory(seen: Sequence[Experience]) -> list[slice]:
 
 def check_inner_steps(inner_steps: int) -> None:
     """Raise a UserError if a method that learns through inner steps has none, or too many."""
-    if inner_steps < 1:
-        raise UserError(f"algo.inner_steps={inner_steps} but it must be at least 1", "raise `algo.inner_steps`.")
+    check_at_least("algo.inner_steps", inner_steps, 1)
     check_steps("algo.inner_steps", inner_steps)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from metarun.errors import UserError
+from metarun.system.limits import check_at_least
 
 
 def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
@@ -19,8 +20,7 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
 
 def check_ppo(outer_epochs: int, clip: float) -> None:
     """Raise a UserError for settings out of range."""
-    if outer_epochs < 1:
-        raise UserError(f"algo.outer_epochs={outer_epochs} but it must be at least 1", "raise `algo.outer_epochs`.")
+    check_at_least("algo.outer_epochs", outer_epochs, 1)
     check_clip(clip)
 
 

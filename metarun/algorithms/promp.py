@@ -13,10 +13,10 @@ from metarun.algorithms.policy_method import PolicyGradientMethod, check_inner_s
 from metarun.algorithms.ppo import check_ppo, clipped_surrogate
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
-from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.policy import Weights
 from metarun.rl.tasks import EnvironmentTasks
+from metarun.system.limits import check_at_least
 
 
 class Sampled(NamedTuple):
@@ -76,8 +76,7 @@ class ProMP(PolicyGradientMethod):
         super().__init__(backbone, actions, inner_lr, later_inner_lr, discount, gae_lambda, initial_std)
         check_inner_steps(inner_steps)
         check_ppo(outer_epochs, clip)
-        if not kl_penalty >= 0:
-            raise UserError(f"algo.kl_penalty={kl_penalty} but it must be at least 0", "raise `algo.kl_penalty`.")
+        check_at_least("algo.kl_penalty", kl_penalty, 0)
         self.inner_steps = inner_steps
         self.outer_epochs = outer_epochs
         self.clip = clip

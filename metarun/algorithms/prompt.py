@@ -10,6 +10,7 @@ from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, CausalLM
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_one_of
 from metarun.tasks.batch import TaskBatch
 
 CONTENT_FREE = "N/A"  # Zhao et al. 2021
@@ -56,8 +57,7 @@ class Prompt(Stepless):
             )
         if template.count("{text}") != 1:
             raise UserError(f"algo.template={template!r} has no single {{text}}", "write `{text}` once in it.")
-        if labels not in ("letters", "numbers"):
-            raise UserError(f"algo.labels='{labels}' is not one of letters, numbers.")
+        check_one_of("algo.labels", labels, ("letters", "numbers"))
         self.backbone = backbone
         self.before, self.after = template.split("{text}")
         self.labels, self.instruction, self.calibrate_labels = labels, instruction, calibrate

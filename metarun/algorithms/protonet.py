@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above, check_one_of
 
 
 class ProtoNet(Stepless):
@@ -41,10 +41,8 @@ class ProtoNet(Stepless):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        if distance not in ("squared_euclidean", "cosine"):
-            raise UserError(f"algo.distance='{distance}' is not one of squared_euclidean, cosine.")
-        if scale <= 0:
-            raise UserError(f"algo.scale={scale} but it must be above 0", "raise `algo.scale`.")
+        check_one_of("algo.distance", distance, ("squared_euclidean", "cosine"))
+        check_above("algo.scale", scale, 0)
         self.distance = distance
         # Only a parameter if it is used: `parameters` of the record counts them.
         learned = learn_scale and distance == "cosine"

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_together
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above
 from metarun.tasks.stream import Kind
 
 
@@ -45,10 +45,8 @@ class R2D2(Stepless):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        if init_lambda <= 0:
-            raise UserError(f"algo.init_lambda={init_lambda} but it must be above 0", "raise `algo.init_lambda`.")
-        if init_scale <= 0:
-            raise UserError(f"algo.init_scale={init_scale} but it must be above 0", "raise `algo.init_scale`.")
+        check_above("algo.init_lambda", init_lambda, 0)
+        check_above("algo.init_scale", init_scale, 0)
         self.log_lambda = nn.Parameter(torch.tensor(math.log(init_lambda)), requires_grad=learn_lambda)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))  # alpha
         self.bias = nn.Parameter(torch.tensor(0.0))  # beta; softmax ignores it, but it is in the paper

@@ -12,6 +12,7 @@ from metarun.backbones import Backbone, HasFeatureMap, Norm, embed_queries, matc
 from metarun.backbones.norm import make_norm
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs, first_field
+from metarun.system.limits import check_at_least
 from metarun.tasks.batch import Support, TaskBatch
 
 
@@ -44,8 +45,7 @@ class RelationNet(Stepless):
             raise UserError(
                 f"algo=relation compares feature maps and {type(backbone).__name__} has none", "use backbone=conv4."
             )
-        if hidden < 1:
-            raise UserError(f"algo.hidden={hidden} but it must be at least 1", "raise `algo.hidden`.")
+        check_at_least("algo.hidden", hidden, 1)
         if norm in ("support", "tasknorm"):
             raise UserError(
                 f"algo.norm={norm} but the relation module compares pairs and has no support set",

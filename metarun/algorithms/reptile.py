@@ -20,6 +20,7 @@ from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.gradient import grad_and_value
 from metarun.system.inputs import Inputs, map_inputs
+from metarun.system.limits import check_one_of
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.vectorize import over_tasks
 
@@ -67,8 +68,7 @@ class Reptile(LinearHeadMethod, GradientMethod):
                 f"algo.inner_batch={inner_batch}, algo.test_batch={test_batch} but both must be at least 1",
                 "raise `algo.inner_batch` or `algo.test_batch`.",
             )
-        if inner_optimizer not in ("adam", "sgd"):
-            raise UserError(f"algo.inner_optimizer='{inner_optimizer}' is not one of adam, sgd.")
+        check_one_of("algo.inner_optimizer", inner_optimizer, ("adam", "sgd"))
         self.inner_lr = inner_lr
         self.inner_batch = inner_batch
         self.test_batch = test_batch

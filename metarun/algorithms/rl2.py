@@ -12,11 +12,11 @@ from metarun.algorithms.policy_method import STEPS_AT_ONCE, PolicyMethod, check_
 from metarun.algorithms.ppo import check_ppo, clipped_surrogate
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
-from metarun.errors import UserError
 from metarun.rl.advantages import discounted_sums
 from metarun.rl.recurrent import Memory, RecurrentNetwork, RecurrentPolicy
 from metarun.rl.tasks import EnvironmentTasks
 from metarun.rl.trajectories import Trajectories
+from metarun.system.limits import check_at_least
 
 
 class RL2(PolicyMethod):
@@ -63,11 +63,9 @@ class RL2(PolicyMethod):
         super().__init__()
         check_ppo(outer_epochs, clip)
         check_discounts(discount, gae_lambda)
-        if units < 1:
-            raise UserError(f"algo.units={units} but it must be at least 1", "raise `algo.units`.")
-        for key, value in (("value_loss", value_loss), ("entropy", entropy)):
-            if not value >= 0:
-                raise UserError(f"algo.{key}={value} but it must be at least 0", f"raise `algo.{key}`.")
+        check_at_least("algo.units", units, 1)
+        check_at_least("algo.value_loss", value_loss, 0)
+        check_at_least("algo.entropy", entropy, 0)
         self.network = RecurrentNetwork(backbone, actions, units, initial_std)
         self.outputs = actions.outputs
         self.outer_epochs = outer_epochs

@@ -11,6 +11,7 @@ from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_above, check_at_least
 from metarun.tasks.batch import TaskBatch
 
 
@@ -40,10 +41,8 @@ class SimCLR(Stepless):
 
     def __init__(self, backbone: Backbone, temperature: float = 0.5, projection: int = 64) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise UserError(f"algo.temperature={temperature} but it must be above 0", "raise `algo.temperature`.")
-        if projection < 1:
-            raise UserError(f"algo.projection={projection} but it must be at least 1", "raise `algo.projection`.")
+        check_above("algo.temperature", temperature, 0)
+        check_at_least("algo.projection", projection, 1)
         self.backbone = backbone
         self.temperature = temperature
         self.projection = nn.Sequential(

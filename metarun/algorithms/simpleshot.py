@@ -10,8 +10,8 @@ from metarun.algorithms.pretraining import pretraining_batch
 from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.algorithms.stepless import Stepless
 from metarun.backbones import Backbone, embed_queries
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_one_of
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.losses import check_label_smoothing, smoothed_loss
 
@@ -54,8 +54,7 @@ class SimpleShot(Stepless):
         super().__init__()
         check_label_smoothing(label_smoothing)
         self.backbone = backbone
-        if transform not in ("UN", "L2N", "CL2N"):
-            raise UserError(f"algo.transform='{transform}' is not one of UN, L2N, CL2N.")
+        check_one_of("algo.transform", transform, ("UN", "L2N", "CL2N"))
         self.classifier = nn.Linear(backbone.features, train_classes)  # not needed once the backbone is trained
         self.register_buffer("mean", torch.zeros(backbone.features))
         self.register_buffer("batches", torch.zeros(()))

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from metarun.backbones.transformer import EncoderLayer
 from metarun.errors import UserError
+from metarun.system.limits import check_at_least
 
 
 class TaskTransformer(nn.Module):
@@ -24,9 +25,8 @@ class TaskTransformer(nn.Module):
 
     def __init__(self, width: int, layers: int, heads: int, outputs: int) -> None:
         super().__init__()
-        for name, size in {"width": width, "layers": layers}.items():
-            if size < 1:
-                raise UserError(f"algo.{name}={size} but it must be at least 1", f"raise `algo.{name}`.")
+        check_at_least("algo.width", width, 1)
+        check_at_least("algo.layers", layers, 1)
         check_heads(width, heads)
         self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs))

@@ -12,6 +12,7 @@ from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.trajectories import Trajectories
 from metarun.rl.trpo import trust_region_step
+from metarun.system.limits import check_above
 
 # Returns (T, n, P) distributions at observations (T, n, *shape), as a function of the method's own weights.
 PolicyParameters = Callable[[Sequence[Experience], Tensor], Tensor]
@@ -33,8 +34,7 @@ class TrustRegion:
     curvature_trajectories: int | None
 
     def __post_init__(self) -> None:
-        if not self.max_kl > 0:
-            raise UserError(f"algo.max_kl={self.max_kl} but it must be above 0", "raise `algo.max_kl`.")
+        check_above("algo.max_kl", self.max_kl, 0)
         if self.curvature_trajectories is not None and self.curvature_trajectories < 1:
             raise UserError(
                 f"algo.curvature_trajectories={self.curvature_trajectories} but it must be at least 1",

@@ -9,6 +9,7 @@ from metarun.backbones.backbone import Backbone, image_shape
 from metarun.backbones.fused import Block
 from metarun.backbones.norm import Norm, make_norm
 from metarun.errors import UserError
+from metarun.system.limits import check_at_least, check_one_of
 
 
 class Conv4(Backbone):
@@ -37,10 +38,8 @@ class Conv4(Backbone):
     ) -> None:
         super().__init__()
         channels, height, width = image_shape("conv4", input_shape)
-        if downsample not in _REDUCE:
-            raise UserError(f"backbone.downsample='{downsample}' is not one of {', '.join(_REDUCE)}.")
-        if filters < 1:
-            raise UserError(f"backbone.filters={filters} but it must be at least 1", "raise `backbone.filters`.")
+        check_one_of("backbone.downsample", downsample, _REDUCE)
+        check_at_least("backbone.filters", filters, 1)
         if downsample == "pool" and min(height, width) < 16:
             raise UserError(
                 f"backbone=conv4 halves images four times but they are {height}x{width}",

@@ -13,6 +13,7 @@ from metarun.backbones.batch_norm import batch_norm
 from metarun.backbones.bfloat16 import upcast
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
+from metarun.system.limits import check_one_of
 
 Norm = Literal["batch", "support", "running", "layer", "instance", "group", "tasknorm", "none"]
 NORMS: tuple[Norm, ...] = ("batch", "support", "running", "layer", "instance", "group", "tasknorm", "none")
@@ -48,8 +49,7 @@ def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
     Raises:
         UserError: the norm is unknown or does not fit the input.
     """
-    if norm not in NORMS:
-        raise UserError(f"backbone.norm='{norm}' is not one of {', '.join(NORMS)}.")
+    check_one_of("backbone.norm", norm, NORMS)
     if norm == "none":
         return nn.Identity()
     if norm == "running":

@@ -9,8 +9,8 @@ from metarun.backbones.backbone import Backbone
 from metarun.backbones.encoders.encoder import Encoder
 from metarun.backbones.residual_mlp import ResidualMLP
 from metarun.data.inputs import InputSpec
-from metarun.errors import UserError
 from metarun.system.inputs import Inputs
+from metarun.system.limits import check_one_of
 
 Head = Literal["residual_mlp", "none"]
 
@@ -42,8 +42,7 @@ class Pretrained(Backbone):
         hidden: int = 256,
     ) -> None:
         super().__init__()
-        if train not in ("none", "adapters", "all"):
-            raise UserError(f"backbone.train='{train}' is not one of none, adapters, all.")
+        check_one_of("backbone.train", train, ("none", "adapters", "all"))
         self.encoder = encoder if encoder is None else encoder.requires_grad_(train == "all")
         width = next(iter(inputs.values())).shape[0] if encoder is None else encoder.features
         self.head: nn.Module = ResidualMLP((width,), hidden) if head == "residual_mlp" else nn.Identity()

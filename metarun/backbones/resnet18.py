@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metarun.backbones.backbone import Backbone, image_shape, initialise_convolutions
 from metarun.backbones.norm import Norm, make_norm
-from metarun.errors import UserError
+from metarun.system.limits import check_one_of
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -33,8 +33,7 @@ class ResNet18(Backbone):
     ) -> None:
         super().__init__()
         inputs, *_ = image_shape("resnet18", input_shape)
-        if first not in ("7x7", "3x3"):
-            raise UserError(f"backbone.first='{first}' is not one of 7x7, 3x3.")
+        check_one_of("backbone.first", first, ("7x7", "3x3"))
         size, stride = (7, 2) if first == "7x7" else (3, 1)
         self.first = nn.Sequential(
             nn.Conv2d(inputs, WIDTHS[0], size, stride=stride, padding=size // 2, bias=False),

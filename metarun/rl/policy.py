@@ -9,8 +9,8 @@ from torch.func import functional_call, vmap
 
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions, Continuous
-from metarun.errors import UserError
 from metarun.rl.distributions import Distribution, distribution_of
+from metarun.system.limits import check_above
 
 Weights = Mapping[str, Tensor]
 
@@ -97,8 +97,7 @@ def initial_log_std(actions: Actions, initial_std: float) -> nn.Parameter | None
     Raises:
         UserError: the deviation is not positive.
     """
-    if not initial_std > 0:
-        raise UserError(f"algo.initial_std={initial_std} but it must be above 0", "raise `algo.initial_std`.")
+    check_above("algo.initial_std", initial_std, 0)
     return nn.Parameter(torch.full((actions.size,), initial_std).log()) if isinstance(actions, Continuous) else None
 
 

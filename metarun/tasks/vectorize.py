@@ -17,6 +17,7 @@ import metarun
 from metarun.errors import UserError
 from metarun.system.execution_mode import looping_over_tasks
 from metarun.system.inputs import Inputs, first_field, map_inputs, rows
+from metarun.system.limits import check_one_of
 from metarun.system.memory import is_out_of_memory
 from metarun.system.paths import data_root
 
@@ -75,8 +76,7 @@ def over_tasks(one_task: OneTask, module: nn.Module, how: How, *inputs: Inputs) 
 
 def check_how(how: str) -> None:
     """Raise a UserError if `how` is invalid."""
-    if how not in get_args(How):
-        raise UserError(f"train.over_tasks='{how}' is not one of {', '.join(get_args(How))}.")
+    check_one_of("train.over_tasks", how, get_args(How))
 
 
 def _run(one_task: OneTask, how: How, inputs: tuple[Inputs, ...]) -> Tensor:

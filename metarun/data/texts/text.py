@@ -20,6 +20,7 @@ from metarun.data.texts.published_texts import KNOWN_TEXTS, KnownTextName
 from metarun.data.texts.text_features import Tfidf, Tokens
 from metarun.data.texts.text_file import Columns, LabelledText, read_texts
 from metarun.errors import UserError, counted
+from metarun.system.limits import check_at_least
 from metarun.system.paths import PathText, resolve_path
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,7 @@ class Text(FileSource):
         storage: Storage = "memory",
     ) -> None:
         for key, value, least in (("size", size, 1), ("vocabulary", vocabulary, 2), ("length", length, 1)):
-            if value < least:
-                raise UserError(f"data.{key}={value} but it must be at least {least}", f"raise `data.{key}`.")
+            check_at_least(f"data.{key}", value, least)
         self._written = root
         self.root = None if root is None else resolve_path(root)
         self.columns = Columns(text, label, split_column, tuple(groups or ()))
