@@ -46,7 +46,7 @@ class LoRA(Adapter):
         alpha: the change is multiplied by alpha / rank.
 
     Raises:
-        UserError: an argument is out of range, or the backbone has no such layer.
+        UserError: the backbone has no such layer.
     """
 
     def __init__(self, backbone: nn.Module, rank: int, alpha: float) -> None:

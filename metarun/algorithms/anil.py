@@ -30,9 +30,6 @@ class ANIL(LinearHeadMethod):
         inner_lr: learning rate of the gradient steps.
         inner_steps: gradient steps per task in meta-training.
         order: of the meta-gradient, 1 or 2.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     predicts_from_features = True

@@ -26,9 +26,6 @@ class AttentiveNP(NeuralProcess):
         layers: linear layers of the encoder, and of the decoder.
         heads: of the attention; they divide the width.
         min_sd: lower bound of the predicted standard deviation, in units of the targets.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

@@ -31,9 +31,6 @@ class Baseline(Stepless):
         cost: inverse strength of the head's penalty, scikit-learn's C.
         normalise: divide each feature vector by its length before fitting the head, as RFS does; Chen et al. do not.
         label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     splittable: ClassVar[bool] = False  # pre-training sees one batch of examples

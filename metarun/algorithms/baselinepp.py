@@ -38,9 +38,6 @@ class BaselinePP(Algorithm):
         inner_lr: learning rate of the gradient steps of a task's head.
         scale: initial scale of the cosines.
         label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     splittable: ClassVar[bool] = False  # pre-training sees one batch of examples

@@ -32,9 +32,6 @@ class CAML(Stepless):
         label_features: numbers of a label vector, at least `max_way`.
         layers: of attention and feed-forward.
         heads: of each attention; they divide the features and label numbers together.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     predicts_from_features = True

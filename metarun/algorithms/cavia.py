@@ -36,7 +36,7 @@ class CAVIA(LinearHeadMethod):
         order: of the meta-gradient, 1 or 2.
 
     Raises:
-        UserError: an argument is out of range, or the backbone has no layer to modulate.
+        UserError: the backbone has no layer to modulate.
     """
 
     def __init__(

@@ -24,9 +24,6 @@ class CNP(NeuralProcess):
         width: units of each layer, and the size of r.
         layers: linear layers of h, and of g.
         min_sd: lower bound of the predicted standard deviation, in units of the targets.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

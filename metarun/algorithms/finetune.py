@@ -40,9 +40,6 @@ class FineTune(Algorithm):
         adapt: what a task changes besides the head: "all", "head", "norm", "film" or "lora"; see `LinearHeadMethod`.
         adapt_rank: of "lora".
         adapt_alpha: of "lora".
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     splittable: ClassVar[bool] = False  # pre-training sees one batch of examples

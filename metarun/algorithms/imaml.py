@@ -43,9 +43,6 @@ class IMAML(LinearHeadMethod, GradientMethod):
         prox: strength of the penalty on the distance to the initial weights (lambda).
         cg_steps: number of conjugate gradient steps.
         cg_damping: added to the diagonal of the system, as in the authors' code, for indefinite Hessians; 0: exact.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

@@ -33,9 +33,6 @@ class InContext(Stepless):
         width: numbers of a token.
         layers: of attention and feed-forward.
         heads: of each attention; they divide the width.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     predicts_from_features = True

@@ -40,9 +40,6 @@ class LinearHeadMethod(Algorithm):
         adapt_rank: of "lora".
         adapt_alpha: of "lora".
         fewest_steps: the smallest `inner_steps` that the method can have.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")

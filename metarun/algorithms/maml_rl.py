@@ -37,9 +37,6 @@ class MAMLRL(PolicyGradientMethod):
         discount: of rewards per step.
         gae_lambda: see `generalised_advantages`.
         initial_std: standard deviation of actions before training.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

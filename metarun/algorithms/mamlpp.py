@@ -49,9 +49,6 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         adapt: what tasks change besides the head; see `LinearHeadMethod`.
         adapt_rank: of "lora".
         adapt_alpha: of "lora".
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

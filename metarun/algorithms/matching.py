@@ -30,9 +30,6 @@ class MatchingNet(Stepless):
         scale: factor of the cosines.
         normalise_query: use cosines; false: normalise only the support features, as easyfsl does, so that longer
             queries attend more sharply.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     predicts_from_features = True

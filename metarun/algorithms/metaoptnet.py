@@ -28,9 +28,6 @@ class MetaOptNet(Stepless):
         c: penalty of margin violations; 0.1 in the paper.
         init_scale: initial scale of the logits.
         label_smoothing: probability that the targets of the outer loss distribute evenly over the other classes.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     predicts_from_features = True

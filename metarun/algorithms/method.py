@@ -11,6 +11,8 @@ from metarun.tasks.vectorize import How
 class Method(nn.Module):
     """A module that holds what is meta-learned, and nothing about any task.
 
+    Constructors raise a UserError, with the config key, for an argument that is out of range.
+
     Attributes:
         solves: the kinds of task it can solve.
         order: 1 or 2, of the meta-gradient, which is the gradient of the meta-loss or its first-order form; None if

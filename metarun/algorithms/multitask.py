@@ -28,9 +28,6 @@ class Multitask(PolicyGradientMethod):
         discount: of rewards per step.
         gae_lambda: see `generalised_advantages`.
         initial_std: standard deviation of actions before training.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

@@ -28,9 +28,6 @@ class NeuralProcess(Algorithm):
         outputs: numbers of a target.
         min_sd: lower bound of the predicted standard deviation, in units of the targets.
         sizes: of layers, at least 1, by the name of the argument.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("regression",)

@@ -53,7 +53,7 @@ class PMF(Algorithm):
         adapt_alpha: of "lora".
 
     Raises:
-        UserError: an argument is out of range, or fine-tuning has nothing to change.
+        UserError: fine-tuning has nothing to change.
     """
 
     optional_weights: ClassVar[tuple[str, ...]] = ("scale", "rate", "adapter.")

@@ -69,9 +69,6 @@ class PolicyGradientMethod(PolicyMethod):
         discount: of rewards per step.
         gae_lambda: see `generalised_advantages`.
         initial_std: see `PolicyNetwork`.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

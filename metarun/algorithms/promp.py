@@ -52,9 +52,6 @@ class ProMP(PolicyGradientMethod):
         discount: of rewards per step.
         gae_lambda: see `generalised_advantages`.
         initial_std: standard deviation of actions before training.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     order = 2

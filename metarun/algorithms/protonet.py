@@ -25,9 +25,6 @@ class ProtoNet(Stepless):
             (section 2.7 and figure 2 of the paper).
         scale: of cosines, which are too small for logits; not used for distances.
         learn_scale: meta-learn the scale of cosines, starting from `scale`.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     predicts_from_features = True

@@ -28,9 +28,6 @@ class R2D2(Stepless):
         init_lambda: initial regularisation.
         learn_lambda: meta-learn the logarithm of lambda, as in the paper; the default of the authors' code is not to.
         init_scale: initial alpha, which is meta-learned; so is beta, which is initially 0.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification", "regression")

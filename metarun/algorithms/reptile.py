@@ -47,9 +47,6 @@ class Reptile(LinearHeadMethod, GradientMethod):
         inner_batch: examples per inner step in meta-training.
         test_batch: examples per step at meta-val and meta-test.
         inner_optimizer: adam (without momentum, beta1 = 0, as in the paper) or sgd.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

@@ -42,9 +42,6 @@ class RL2(PolicyMethod):
         discount: of rewards per step, also over the end of a trajectory.
         gae_lambda: see `generalised_advantages`.
         initial_std: standard deviation of actions before training.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

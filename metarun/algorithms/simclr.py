@@ -29,9 +29,6 @@ class SimCLR(Stepless):
         backbone: the network below the projection head.
         temperature: of the similarities.
         projection: numbers that the projection head returns.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     unlabelled: ClassVar[bool] = True

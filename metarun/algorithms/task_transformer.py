@@ -18,9 +18,6 @@ class TaskTransformer(nn.Module):
         layers: of attention and feed-forward, one after the other.
         heads: of each attention; they divide the width.
         outputs: numbers that a query's last state is mapped to.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(self, width: int, layers: int, heads: int, outputs: int) -> None:

@@ -26,9 +26,6 @@ class TransformerNP(NeuralProcess):
         layers: of attention and feed-forward.
         heads: of each attention; they divide the width.
         min_sd: lower bound of the predicted standard deviation, in units of the targets.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     def __init__(

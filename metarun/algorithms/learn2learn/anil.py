@@ -17,7 +17,7 @@ class Learn2LearnANIL(Learn2LearnMAML):
     The arguments are those of `ANIL`; order 1 is learn2learn's `first_order`.
 
     Raises:
-        UserError: an argument is out of range, or learn2learn is not installed.
+        UserError: learn2learn is not installed.
     """
 
     def embed(self, x: Any) -> Any:

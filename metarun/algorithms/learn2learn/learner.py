@@ -30,7 +30,7 @@ class Learn2LearnMethod(LinearHeadMethod):
     """A method by learn2learn; the arguments are those of `LinearHeadMethod`, order 1 is its `first_order`.
 
     Raises:
-        UserError: an argument is out of range, or learn2learn is not installed.
+        UserError: learn2learn is not installed.
     """
 
     how: How = "loop"

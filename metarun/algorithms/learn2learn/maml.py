@@ -18,7 +18,7 @@ class Learn2LearnMAML(Learn2LearnMethod):
     The arguments are those of `MAML`; order 1 is learn2learn's `first_order`.
 
     Raises:
-        UserError: an argument is out of range, or learn2learn is not installed.
+        UserError: learn2learn is not installed.
     """
 
     def __init__(

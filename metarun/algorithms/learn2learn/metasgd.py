@@ -26,7 +26,7 @@ class Learn2LearnMetaSGD(Learn2LearnMethod):
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2; the rates are learned either way.
 
     Raises:
-        UserError: an argument is out of range, or learn2learn is not installed.
+        UserError: learn2learn is not installed.
     """
 
     def __init__(

@@ -14,6 +14,8 @@ from metarun.system.paths import PathText
 class FileSource(ABC):
     """A `DataSource` of files; a subclass says which these are, how they are read and what its cache depends on.
 
+    Its constructor raises a UserError, with the config key, for an argument that is out of range.
+
     Attributes:
         original: the published set that the files are; None: they are the user's own.
         root: the user's own files, as an absolute path; None: the user named none.

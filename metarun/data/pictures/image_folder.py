@@ -55,9 +55,6 @@ class ImageFolder:
             its pictures, such as by photographer, for `task.across=subfolder`.
         storage: "memory", or "disk": leave the pictures in the cache, for sets larger than memory.
         boxes: of each picture, keep only the bounding box of what it shows; CUB has boxes.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     name = "image_folder"

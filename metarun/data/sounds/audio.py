@@ -40,9 +40,6 @@ class Audio(FileSource):
         backwards: each meta-train class gives another one, of its recordings played backwards, as characters that are
             rotated do in Omniglot: more classes to learn from.
         features: "log_mel", or "waves": an example is (samples,) float32 with a peak of 1, for encoders of sounds.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     name = "audio"

@@ -67,9 +67,6 @@ class Fsdd:
         storage: "memory" or "disk".
         backwards: see `Audio`.
         features: see `Audio`.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     name = "fsdd"

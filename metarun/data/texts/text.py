@@ -53,9 +53,6 @@ class Text(FileSource):
         groups: columns that group the texts, such as who wrote them, for `task.across=COLUMN`.
         known: the published set that it is; None: the user's own texts.
         storage: "memory", or "disk": features stay in the cache, for sets larger than memory.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     name = "text"
