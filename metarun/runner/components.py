@@ -26,12 +26,12 @@ from metarun.rl.stream import EnvironmentSource, EnvironmentStream
 from metarun.runner.data_loading import load_data
 from metarun.runner.device import dtype_of, find_device
 from metarun.runner.encoding import check_features, encoded_source, find_encoder
-from metarun.runner.made_tasks import labels_of, made_stream
 from metarun.runner.memory_check import check_tasks_fit
-from metarun.runner.model import build_method, check_head
+from metarun.runner.model import build_method
 from metarun.system.durations import parse_duration
 from metarun.system.ranges import ends
 from metarun.tasks.batch import TaskShape
+from metarun.tasks.made_classes import check_labels
 from metarun.tasks.source import TaskSource
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.unknown_queries import UnknownQueries, unknown_queries
@@ -119,14 +119,6 @@ class Parts:
         check_tasks_fit(1, shape, self.source.inputs)
         return stream
 
-    def training_stream(self, split: Split, shape: TaskShape, seed: int) -> TaskStream:
-        """Return meta-training or meta-val tasks, whose classes `task.labels` may make without labels."""
-        if labels_of(self.config) == "classes":
-            return self.stream(split, shape, seed)
-        stream = made_stream(self.config, self.source, split, shape, seed, self.device, self.dtype)
-        check_tasks_fit(1, shape, self.source.inputs)
-        return stream
-
     @cached_property
     def test_stream(self) -> TaskStream:
         """The meta-test tasks, which share no example if `test.interval` is "open"."""
@@ -136,6 +128,11 @@ class Parts:
             setting = f"test.interval='{interval}'{set_by('test.interval')}"
             raise UserError(f"{setting} is not one of closed, open.")
         return self.stream("test", self.test_shape, test["seed"], disjoint=interval == "open")
+
+    @property
+    def labels(self) -> str:
+        """What `task.labels` is; "classes" in configs of earlier versions."""
+        return check_labels(self.config["task"].get("labels", "classes"))
 
     @property
     def train_shape(self) -> TaskShape:
@@ -225,11 +222,6 @@ class Parts:
     def loggers(self) -> dict[str, Logger]:
         """The loggers that `logger` chose, by name."""
         return {name: build(f"logger.{name}", node) for name, node in self.config["logger"].items()}
-
-    def check_head(self, *shapes: TaskShape) -> None:
-        """Raise a UserError if the algorithm does not fit the way or the shots of the tasks."""
-        for shape in shapes:
-            check_head(self.method, self.config, self.source, shape, self.is_trained)
 
 
 def _shape(group: str, node: Config, query_key: str, query: int) -> TaskShape:

@@ -12,6 +12,7 @@ from metarun.config.schema import Config
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
+from metarun.runner.components import Parts
 from metarun.system.events import emit
 from metarun.system.parsing import parse_yaml
 from metarun.training import checkpoint
@@ -36,22 +37,21 @@ class ShorterRun:
     steps: int
 
 
-def continue_shorter(run: RunDirectory, config: Config, training: Training, data_hash: str) -> ShorterRun | None:
+def continue_shorter(run: RunDirectory, parts: Parts, training: Training) -> ShorterRun | None:
     """Restore a training from the end of its longest shorter run; log this, or why it is not possible.
 
     Args:
         run: the longer run.
-        config: its resolved config.
+        parts: of it.
         training: at its start; unchanged if no run can be continued.
-        data_hash: of the examples.
     """
-    dependence = length_dependence(config, training.algorithm)
-    for shorter in _shorter_runs(run, config):
+    dependence = length_dependence(parts.config, training.algorithm)
+    for shorter in _shorter_runs(run, parts.config):
         name, steps = shorter.run.path.name, f"{shorter.steps:,}"
         if dependence is not None:
             log.info("%s trained %s steps of this config, but %s; training from the start", name, steps, dependence)
             return None
-        reason = _reason_against(shorter, config, data_hash) or _restore(shorter, training)
+        reason = _reason_against(shorter, parts) or _restore(shorter, training)
         if reason is None:
             message = f"continuing from step {steps} of {name}, which is the same training up to there"
             log.info("%s", message)
@@ -104,14 +104,14 @@ def length_dependence(config: Config, algorithm: Method) -> str | None:
     return None
 
 
-def _reason_against(shorter: ShorterRun, config: Config, data_hash: str) -> str | None:
+def _reason_against(shorter: ShorterRun, parts: Parts) -> str | None:
     """Return why this run cannot be continued; None if it can."""
-    every = config["train"]["validate_every"]
+    every = parts.config["train"]["validate_every"]
     if shorter.record["status"] != "done":
         return f"it failed ({shorter.record['reason'].rstrip('.')})"
     if shorter.steps % every:
         return f"it validated at step {shorter.steps:,}, which is not a multiple of train.validate_every={every}"
-    if shorter.record.get("data_hash") != data_hash:
+    if shorter.record.get("data_hash") != parts.data_hash:
         return "it was trained on different data"
     return None
 

@@ -3,66 +3,41 @@
 import logging
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from metarun.algorithms import Algorithm, Rotation
+from metarun.algorithms import Rotation
 from metarun.config.instantiate import takes
 from metarun.config.key_origins import knob, set_by
-from metarun.config.schema import Config
 from metarun.data import ClassDataset, Split
 from metarun.data.clusters import cluster, principal_components
 from metarun.errors import UserError
+from metarun.runner.components import Parts
 from metarun.runner.embedding_path import PIXELS
 from metarun.runner.embedding_run import EmbeddingRun
+from metarun.runner.memory_check import check_tasks_fit
 from metarun.tasks.augmentation import AugmentedStream, views
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
-from metarun.tasks.made_classes import check_drawn, check_labels, clusters, single_examples, without_labels
-from metarun.tasks.source import TaskSource
+from metarun.tasks.made_classes import check_drawn, clusters, single_examples, without_labels
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
 
 log = logging.getLogger(__name__)
 
 
-def labels_of(config: Config) -> str:
-    """Return what `task.labels` of a resolved config is; "classes" in configs of earlier versions.
+def training_stream(parts: Parts, split: Split, shape: TaskShape, seed: int) -> TaskStream:
+    """Return meta-training or meta-val tasks, whose classes `task.labels` may make.
 
-    Raises:
-        UserError: it is not one of those possible.
-    """
-    return check_labels(config["task"].get("labels", "classes"))
-
-
-def made_stream(
-    config: Config,
-    source: TaskSource,
-    split: Split,
-    shape: TaskShape,
-    seed: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> TaskStream:
-    """Return the meta-training or meta-val tasks of a config whose `task.labels` is none or clusters.
-
-    No label of the split is read. Meta-val tasks are made as those of meta-training are, so that the checkpoint is
+    Then no label of the split is read. Meta-val tasks are made as those of meta-training are, so that the checkpoint is
     chosen without labels too.
-
-    Args:
-        config: resolved.
-        source: of the examples.
-        split: "train" or "val".
-        shape: of the tasks.
-        seed: of the draws.
-        device: of the tensors.
-        dtype: of the floats.
 
     Raises:
         UserError: the data have no classes, are several data sets, or cannot serve such tasks.
     """
-    labels, data = labels_of(config), source.data
-    check_data(config, source)
+    labels, data = parts.labels, parts.source.data
+    if labels == "classes":
+        return parts.stream(split, shape, seed)
+    check_data(parts)
     assert isinstance(data, ClassDataset)
     if split == "train":
         check_drawn(shape, labels)
@@ -70,16 +45,17 @@ def made_stream(
     made = (
         single_examples(data.splits[split], shape, data.name, split)
         if labels == "none"
-        else clusters(_clusters(config, data, split, shape, device), shape, data.name, split)
+        else clusters(_clusters(parts, data, split, shape), shape, data.name, split)
     )
-    stream = ClassTaskStream(data, split, shape, seed, device, dtype, made=made)
+    stream = ClassTaskStream(data, split, shape, seed, parts.device, parts.dtype, made=made)
     check_tasks(stream)
-    return _with_views(config, source, stream, split, seed) if labels == "none" else stream
+    check_tasks_fit(1, shape, data.inputs)
+    return _with_views(parts, stream, split, seed) if labels == "none" else stream
 
 
-def check_data(config: Config, source: TaskSource) -> None:
+def check_data(parts: Parts) -> None:
     """Raise a UserError if `task.labels` asks for classes that cannot be made of these data."""
-    labels = labels_of(config)
+    labels, source = parts.labels, parts.source
     if labels != "classes" and not isinstance(source.data, ClassDataset):
         what = "several data sets" if source.kind == "classification" else source.kind
         raise UserError(
@@ -89,19 +65,17 @@ def check_data(config: Config, source: TaskSource) -> None:
         )
 
 
-def _with_views(config: Config, source: TaskSource, stream: ClassTaskStream, split: Split, seed: int) -> TaskStream:
-    preset, changes = views(config["train"].get("augment"), source.inputs, source.name)
+def _with_views(parts: Parts, stream: ClassTaskStream, split: Split, seed: int) -> TaskStream:
+    preset, changes = views(parts.config["train"].get("augment"), parts.source.inputs, parts.source.name)
     if split == "train":
         chosen = f"train.augment={preset} suits these data: " if preset else ""
         log.info("a class is one example and changed copies of it (%s%s)", chosen, ", ".join(changes))
     return AugmentedStream(stream, changes, split, seed, keeps_first=True)
 
 
-def _clusters(
-    config: Config, data: ClassDataset, split: Split, shape: TaskShape, device: torch.device
-) -> NDArray[np.int32]:
+def _clusters(parts: Parts, data: ClassDataset, split: Split, shape: TaskShape) -> NDArray[np.int32]:
     """Return the clusters of a split, those of meta-val as large as those of meta-train."""
-    task, examples = config["task"], data.splits[split]
+    task, examples = parts.config["task"], data.splits[split]
     for key, least in (("clusters", shape.way), ("partitions", 1)):
         if task[key] < least:
             problem = f"task.{key}={task[key]} but it must be at least {least}"
@@ -111,23 +85,24 @@ def _clusters(
     if task["embedding"] == PIXELS:
         embedding, features = PIXELS, lambda: principal_components(examples, data.name)
     else:
-        run = EmbeddingRun(task["embedding"], device)
+        run = EmbeddingRun(task["embedding"], parts.device)
         embedding, features = run.checksum, lambda: run.features(data, split)
     key = f"{data.hash}|{split}|{embedding}"
     return cluster(data.name, split, examples, features, key, count, task["partitions"])
 
 
-def check_method(config: Config, algorithm: Algorithm) -> None:
+def check_method(parts: Parts) -> None:
     """Raise a UserError if a method cannot be meta-trained with the classes that `task.labels` makes."""
-    labels, algo = labels_of(config), config["chosen"]["algo"]
-    if algorithm.unlabelled and labels != "none":
+    config, labels = parts.config, parts.labels
+    algo = config["chosen"]["algo"]
+    if parts.algorithm.unlabelled and labels != "none":
         raise UserError(
             f"algo={algo} learns from examples without classes but task.labels={labels}{set_by('task.labels')}",
             "set `task.labels=none`.",
         )
     rotations = config["data"].get("rotations")
     copies = rotations.get("train", 1) if isinstance(rotations, dict) else 1
-    if isinstance(algorithm, Rotation) and copies != 1:
+    if isinstance(parts.algorithm, Rotation) and copies != 1:
         raise UserError(
             f"algo={algo} tells how a picture was turned but with data.rotations.train={copies} there are turned "
             "pictures among the examples",

@@ -12,7 +12,7 @@ from metarun.config.instantiate import build, takes
 from metarun.config.key_origins import set_by, source_key
 from metarun.config.run_id import declared_paths
 from metarun.config.schema import Config
-from metarun.errors import UserError, counted
+from metarun.errors import UserError
 from metarun.rl.stream import EnvironmentSource
 from metarun.runner.data_loading import wrong_type_error
 from metarun.runner.encoding import is_frozen
@@ -20,8 +20,6 @@ from metarun.runner.memory_check import check_network_fits
 from metarun.system.ranges import is_range
 from metarun.tasks.augmentation import augmentations, suitable
 from metarun.tasks.augmentation.stream import Augmentation
-from metarun.tasks.batch import TaskShape
-from metarun.tasks.imbalance import unequal_shots
 from metarun.tasks.source import TaskSource
 from metarun.tasks.vectorize import check_how
 
@@ -158,41 +156,3 @@ def _set_execution(algorithm: Method, config: Config) -> None:
             f"train.over_tasks={how} but {type(algorithm).__name__} can only {does}",
             f"set `train.over_tasks={algorithm.how}`, or choose another method, such as algo=maml.",
         )
-
-
-def check_head(algorithm: Method, config: Config, source: TaskSource, shape: TaskShape, is_trained: bool) -> None:
-    """Raise a UserError if the algorithm's head does not fit the way of the tasks, or unequal shots do not fit it.
-
-    Args:
-        algorithm: the method.
-        config: the resolved config, for the message.
-        source: of the tasks.
-        shape: of the tasks.
-        is_trained: whether the algorithm is that of a finished run, so that its head cannot change.
-    """
-    if unequal_shots(shape.imbalance) and algorithm.needs_equal_shots:
-        key = source_key(shape.key("imbalance"))
-        raise UserError(
-            f"{key}={shape.imbalance}{set_by(key)} but {config['chosen']['algo']} needs as many examples of each class",
-            f"set `{key}=null`, or use a method that does not, such as protonet or maml.",
-        )
-    outputs, targets = algorithm.outputs, source.outputs
-    ways = {shape.way, *(shape.smallest or ())[:1]}
-    needed = ways if targets is None else {targets}
-    if outputs is None or needed == {outputs} or (targets is not None and shape.way != 1):
-        return  # the stream reports an invalid way in regression
-    algo = config["chosen"]["algo"]
-    if targets is not None and targets != 1:
-        raise UserError(
-            f"this {algo} has a fixed head for {counted(outputs, 'target')} but data={source.name} has {targets}",
-            "omit `algo.outputs`, or meta-train a run on such data.",
-        )
-    key, head = source_key(shape.key("way")), source_key("algo.outputs")
-    if key != head and not is_trained:
-        remedy = f"set `{head}`{set_by(head)} and `{key}` to the same value"
-    else:
-        remedy = f"meta-train a run with `task.way={shape.way}`"
-    raise UserError(
-        f"way={'..'.join(map(str, sorted(ways)))}{set_by(key)} but this {algo} has a fixed head for {outputs} classes",
-        f"{remedy}, or use a method without a fixed head, such as protonet.",
-    )

@@ -28,7 +28,6 @@ from metarun.results.record_schema import LARGEST
 from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import TASK_KEYS, Parts
-from metarun.runner.made_tasks import labels_of
 from metarun.runner.probability_records import describe_probabilities
 from metarun.runner.set_records import describe_sets
 from metarun.system.load import load_per_cpu
@@ -69,7 +68,7 @@ def describe_training(parts: Parts, progress: Progress) -> Record:
         **{key: task.get(key) for key in SHAPE_KEYS},
         "seed": config["seed"],
         **{f"train_{key}": train.get(key) for key in SHAPE_KEYS},
-        **({"train_labels": labels} if (labels := labels_of(config)) != "classes" else {}),
+        **({"train_labels": labels} if (labels := parts.labels) != "classes" else {}),
         parts.metric.val: progress.best_value,
         "val_diverged": max((row.get("diverged") or 0 for row in progress.curve), default=0),
         "train_loss_first": losses[0] if losses else None,

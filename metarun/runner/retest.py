@@ -26,6 +26,8 @@ from metarun.runner.encoding import check_hash
 from metarun.runner.episodes import find_episodes, test_on_episodes, with_episodes
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import directory_of
+from metarun.runner.head_check import check_head
+from metarun.runner.made_tasks import training_stream
 from metarun.runner.record import TRAINED_KEYS
 from metarun.runner.stored_config import stored_config
 from metarun.system.signals import deferred_signals
@@ -129,7 +131,7 @@ def _retest(
             "use data of that shape.",
         )
     if not isinstance(parts.source, EnvironmentSource):
-        parts.check_head(parts.test_shape)
+        check_head(parts, parts.test_shape)
         choose_blocks(parts.algorithm, parts.config, parts.device)
     of_training = partial(stored_config, parent, requested["trust"], ("backbone", "algo"))
     parts.trained_on = (lambda: of_training()["data"], str(trained.get("data_hash")))
@@ -183,7 +185,7 @@ def _compare_brightness(parts: Parts, trained: Record) -> None:
 def _calibrate(parts: Parts) -> None:
     """Calibrate the head on meta-train tasks."""
     try:
-        stream = parts.training_stream("train", parts.train_shape, parts.config["seed"])
+        stream = training_stream(parts, "train", parts.train_shape, parts.config["seed"])
     except UserError:  # other data may have fewer classes or examples
         stream = parts.stream("train", parts.test_shape, parts.config["seed"])
     parts.algorithm.eval()

@@ -21,7 +21,8 @@ from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import resolved_run
-from metarun.runner.made_tasks import check_data, check_method, labels_of
+from metarun.runner.head_check import check_head
+from metarun.runner.made_tasks import check_data, check_method, training_stream
 from metarun.runner.memory_check import check_tasks_fit
 from metarun.runner.policy_runs import make_policy_training
 from metarun.runner.record import describe_training
@@ -30,7 +31,6 @@ from metarun.system.determinism import torch_settings
 from metarun.system.memory import keep_freed_memory
 from metarun.system.signals import deferred_signals
 from metarun.tasks.augmentation import AugmentedStream, augmentations
-from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import like_first
 from metarun.training.distributed import Ranks, process_group
@@ -108,7 +108,7 @@ def _start_or_resume(run: RunDirectory, parts: Parts, training: Training) -> int
     resume(run, training)
     step = training.progress.iteration
     is_new = step == 0 and not parts.config["force"]
-    shorter = continue_shorter(run, parts.config, training, parts.data_hash) if is_new else None
+    shorter = continue_shorter(run, parts, training) if is_new else None
     if shorter is None:
         run.record_environment(describe_environment(parts), resumed=step > 0)
     else:
@@ -129,37 +129,31 @@ def _checkpoint_record(parts: Parts, training: Training, diverged_at: int) -> Re
 
 def _make_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
-    check_data(parts.config, parts.source)
+    check_data(parts)
     if isinstance(parts.source, EnvironmentSource):
         return make_policy_training(parts, ranks)
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
-    labels = labels_of(parts.config)
-    train_stream = parts.training_stream("train", shape, seed)
+    train_stream = training_stream(parts, "train", shape, seed)
     # Missing in earlier runs. Where a class is one example, they are part of the tasks.
-    asked = None if labels == "none" else train.get("augment")
+    asked = None if parts.labels == "none" else train.get("augment")
     changes = augmentations(asked, parts.source.inputs, parts.source.name)
-    val_stream = parts.training_stream("val", parts.test_shape, parts.config["test"]["seed"])
+    val_stream = training_stream(parts, "val", parts.test_shape, parts.config["test"]["seed"])
     check_tasks_fit(ranks.share_of(train["meta_batch"])[1], shape, parts.source.inputs)
-    parts.check_head(shape, parts.test_shape)
-    check_method(parts.config, parts.algorithm)
+    check_head(parts, shape)
+    check_head(parts, parts.test_shape)
+    check_method(parts)
     choose_blocks(parts.algorithm, parts.config, parts.device)
     check_execution(parts.algorithm, like_first(train_stream, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
         check_order(parts.algorithm, train_stream.draw(0, 1))
-    _check_trustworthy(parts, train_stream, val_stream)
-    if changes:
-        log.info("meta-training examples are changed at random: %s", ", ".join(changes))
-        augmented = AugmentedStream(train_stream, changes, seed)
-        return Training(parts.algorithm, parts.schedule, augmented, val_stream, seed, ranks)
-    return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks)
-
-
-def _check_trustworthy(parts: Parts, *streams: TaskStream) -> None:
-    """Raise a UserError for data, tasks or a method whose results could not be trusted."""
     parts.check_examples()
-    for stream in (*streams, parts.test_stream):
+    for stream in (train_stream, val_stream, parts.test_stream):
         check_tasks(stream)
     check_predictions(parts.algorithm, parts.test_stream, parts.config["test"]["steps"])
+    if changes:
+        log.info("meta-training examples are changed at random: %s", ", ".join(changes))
+        train_stream = AugmentedStream(train_stream, changes, seed)
+    return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks)
 
 
 def _train_as_worker(config: Config, ranks: Ranks) -> None:

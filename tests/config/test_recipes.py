@@ -13,6 +13,7 @@ from metarun.config.schema import register
 from metarun.data import SPLITS, ClassDataset, EntityDataset, Examples, GaussianProcess, Sinusoid
 from metarun.data.tables.entities import row_dtype
 from metarun.runner.components import Parts
+from metarun.runner.head_check import check_head
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.source import task_source
 
@@ -60,7 +61,7 @@ def test_a_recipe_builds(recipe):
     parts = parts_of(recipe, "task.shot=5")
     train = parts.config["train"]
     shape = TaskShape(train["way"], train["shot"], train["query"])
-    parts.check_head(shape)
+    check_head(parts, shape)
     assert parts.schedule.validate_every <= (parts.schedule.iterations or np.inf)
     assert len(parts.stream("train", shape, 0).draw(0, 1)) == 1
     assert len(parts.stream("val", parts.test_shape, 0).draw(0, 1)) == 1

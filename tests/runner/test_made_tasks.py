@@ -16,7 +16,7 @@ from metarun.config.schema import register
 from metarun.data import Sinusoid
 from metarun.errors import UserError
 from metarun.runner.components import Parts
-from metarun.runner.made_tasks import check_method
+from metarun.runner.made_tasks import check_method, training_stream
 from metarun.tasks.augmentation import views
 from metarun.tasks.source import task_source
 from metarun.training.loop import Training
@@ -55,10 +55,10 @@ def parts_of(data, *words: str) -> Parts:
 
 def trained(parts: Parts) -> Training:
     streams = [
-        parts.training_stream("train", parts.train_shape, 0),
-        parts.training_stream("val", parts.test_shape, 0),
+        training_stream(parts, "train", parts.train_shape, 0),
+        training_stream(parts, "val", parts.test_shape, 0),
     ]
-    check_method(parts.config, parts.algorithm)
+    check_method(parts)
     training = Training(parts.algorithm, parts.schedule, *streams)
     training.run(lambda: None, [], lambda: None)
     return training
@@ -96,7 +96,7 @@ def test_clusters_of_meta_val_are_as_large_as_those_of_meta_train(monkeypatch):
     object.__setattr__(data, "splits", small)
     for split in ("train", "val"):
         with pytest.raises(pytest.fail.Exception):
-            parts_of(data, "task.labels=clusters").training_stream(split, parts_of(data).test_shape, 0)
+            training_stream(parts_of(data, "task.labels=clusters"), split, parts_of(data).test_shape, 0)
     assert asked == [("train", 20, 1), ("val", 10, 1)]
 
 
@@ -156,13 +156,13 @@ def test_rotation_is_refused_if_turned_pictures_are_among_the_examples():
     parts = parts_of(make_dataset(), "algo=rotation")
     parts.config["data"]["rotations"] = {"train": 4}
     with pytest.raises(UserError, match=r"with data.rotations.train=4 there are turned pictures .*; set `data.rot"):
-        check_method(parts.config, parts.algorithm)
+        check_method(parts)
 
 
 def test_functions_have_no_classes_to_make():
     parts = parts_of(Sinusoid().load(), "task.labels=none")
     with pytest.raises(UserError, match="makes classes of one data set but data=sinusoid is regression"):
-        parts.training_stream("train", parts.train_shape, 0)
+        training_stream(parts, "train", parts.train_shape, 0)
 
 
 @pytest.mark.slow
