@@ -37,7 +37,7 @@ from metarun.tasks.stream import TaskStream
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import by_shape, like_first, size_texts
 from metarun.training.execution_check import TASKS, check_execution
-from metarun.training.loop import Progress
+from metarun.training.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -15,54 +15,23 @@ from metarun.algorithms import Algorithm, Method, PolicyMethod
 from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.backbones.fused import is_compiled, set_compiled, why_not_compiled
 from metarun.config.key_origins import knob
-from metarun.errors import RunFailed, TrainingDiverged, UserError
-from metarun.evaluation.evaluate import Evaluation, evaluate
-from metarun.evaluation.returns import evaluate_returns
-from metarun.loggers.observer import Observer, TrainingProgress, Validation
-from metarun.results.metrics import ACCURACY, RETURN
-from metarun.results.statistics import mean_and_ci95
+from metarun.errors import TrainingDiverged, UserError
+from metarun.loggers.observer import Observer, TrainingProgress
 from metarun.rl.stream import EnvironmentStream
-from metarun.system.memory import is_out_of_memory
-from metarun.tasks.augmentation import AugmentedStream
-from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
-from metarun.tasks.varying_stream import VaryingTaskStream, batches_of, size_texts
 from metarun.tasks.vectorize import choices, restore_choices
 from metarun.training.checkpoint import snapshot
 from metarun.training.distributed import SINGLE_PROCESS, Ranks
-from metarun.training.schedule import Schedule, _knob
+from metarun.training.meta_gradient import MetaGradient
+from metarun.training.progress import Progress
+from metarun.training.schedule import Schedule
+from metarun.training.validation import curve_rows, evaluate_on_meta_val, summarise
 
 log = logging.getLogger(__name__)
 
 TELL_EVERY = 1.0  # seconds between two events, where steps are slow
 CHECK_EVERY = 10  # steps between checks of the loss; on a GPU each check waits for the device
-
-
-@dataclass
-class Progress:
-    """The progress of a training; with the weights and the optimiser state, all that is needed to resume."""
-
-    iteration: int = 0
-    seconds: float = 0.0
-    validated_at: int = 0
-    best_iteration: int = 0
-    best_score: float = -math.inf
-    best_value: float | None = None
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    at_once: int | None = None  # tasks that fit in memory at once; None: the whole meta-batch
-    step_seconds: float = 0.0  # of steps that a method takes itself, and of the roll-outs in them
-    rollout_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        counts = (self.iteration, self.validated_at, self.best_iteration, self.at_once or 1)
-        numbers = (self.seconds, self.best_score, self.best_value or 0.0)
-        if not all(isinstance(count, int) and count >= 0 for count in counts):
-            raise ValueError("its step counts are not integers from 0")
-        if not all(isinstance(number, float | int) for number in numbers) or not 0 <= self.seconds < math.inf:
-            raise ValueError("its scores or seconds are not numbers")
-        if not all(isinstance(row, dict) for row in self.curve):
-            raise ValueError("its curve has invalid rows")
 
 
 def _check_splittable(algorithm: Method, schedule: Schedule, ranks: Ranks) -> None:
@@ -76,15 +45,6 @@ def _check_splittable(algorithm: Method, schedule: Schedule, ranks: Ranks) -> No
         raise UserError(
             f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.world_size} processes",
             "raise `train.meta_batch` or start fewer processes.",
-        )
-
-
-def _check_takes_sizes(algorithm: Method, train: VaryingTaskStream) -> None:
-    if not algorithm.splittable:
-        way, shot = (f"{key}={size}" for key, size in zip(("train.way", "train.shot"), size_texts(train), strict=True))
-        raise UserError(
-            f"{way} and {shot} but {type(algorithm).__name__} processes a meta-batch as a whole, of tasks of one size",
-            "give numbers, no range.",
         )
 
 
@@ -113,11 +73,6 @@ class Training:
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         _check_splittable(algorithm, schedule, ranks)
-        plain = train.stream if isinstance(train, AugmentedStream) else train
-        if isinstance(plain, VaryingTaskStream):
-            _check_takes_sizes(algorithm, plain)
-            if algorithm.how == "auto":
-                algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
         self.algorithm = algorithm
         self.schedule = schedule
         self.train = train
@@ -136,6 +91,10 @@ class Training:
                 "all weights of %s are frozen (requires_grad=False), so it is evaluated without training",
                 type(algorithm).__name__,
             )
+        self._meta_gradient: MetaGradient | None = None  # a policy method takes outer steps of its own
+        if isinstance(algorithm, Algorithm):
+            assert not isinstance(train, EnvironmentStream)
+            self._meta_gradient = MetaGradient(algorithm, train, schedule.meta_batch, seed, ranks)
         self.optimizer = OuterOptimizer(schedule.outer_optimizer, learned, schedule.outer_lr)
         self._learns = bool(learned)
 
@@ -257,10 +216,10 @@ class Training:
         self.optimizer.lr = schedule.rate(progress.iteration, fraction)
         self.algorithm.train()
         self.algorithm.on_step(fraction)
-        if isinstance(self.algorithm, PolicyMethod):
-            self._take_own_step(self.algorithm)
+        if self._meta_gradient is None:
+            self._take_own_step()
             return
-        loss = self._meta_gradient()
+        loss = self._meta_gradient.compute(progress, self._before)
         if schedule.clip_grad is not None:
             torch.nn.utils.clip_grad_value_(self.algorithm.parameters(), schedule.clip_grad)
         with self.state_lock:
@@ -269,74 +228,21 @@ class Training:
             self._loss_sum += loss
             self._before = {}
 
-    def _take_own_step(self, method: PolicyMethod) -> None:
+    def _take_own_step(self) -> None:
         """Let a method that draws its own data take its step, during which weights change all the time."""
+        assert isinstance(self.algorithm, PolicyMethod)
         assert isinstance(self.train, EnvironmentStream)
         progress, batch = self.progress, self.schedule.meta_batch
         torch.manual_seed(root_key("step", self.seed, progress.iteration))
         started = time.perf_counter()
         with self.state_lock:
             tasks = self.train.draw(progress.iteration * batch, batch)
-            loss = method.outer_step(tasks, self.optimizer)
+            loss = self.algorithm.outer_step(tasks, self.optimizer)
             progress.iteration += 1
             progress.step_seconds += time.perf_counter() - started
             progress.rollout_seconds += tasks.meter.seconds
             self._loss_sum += loss
             self._before = {}
-
-    def _meta_gradient(self) -> Tensor:
-        """Compute the gradient of the meta-loss and return the loss, in as many parts as ranks and memory require.
-
-        Raises:
-            RunFailed: the smallest part does not fit in memory.
-        """
-        algorithm, progress, batch = self.algorithm, self.progress, self.schedule.meta_batch
-        assert isinstance(algorithm, Algorithm)
-        start, share = self.ranks.share_of(batch)
-        first = progress.iteration * batch + start
-        while True:
-            # So that a resumed training is bitwise identical if the network draws random numbers.
-            torch.manual_seed(root_key("step", self.seed, progress.iteration, *([start] if start else [])))
-            self.optimizer.zero_grad()
-            total = torch.zeros((), device=self.device)
-            try:
-                for done, count in chunks(share, progress.at_once or share):
-                    for tasks in self._batches(first + done, count):
-                        loss = algorithm.meta_loss(tasks) * (len(tasks) / batch)
-                        loss.backward()  # type: ignore[no-untyped-call]
-                        total = total + loss.detach()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve_at_once()
-            else:
-                with torch.no_grad():
-                    gradients = [parameter.grad for parameter in self.algorithm.parameters()]
-                    self.ranks.all_sum([total, *(gradient for gradient in gradients if gradient is not None)])
-                    self.ranks.merge_running_statistics(self.algorithm, self._before)
-                return total
-
-    def _batches(self, first: int, count: int) -> Iterator[TaskBatch]:
-        if isinstance(self.train, AugmentedStream):
-            return self.train.batches(first, count)
-        assert not isinstance(self.train, EnvironmentStream)
-        return batches_of(self.train, first, count)
-
-    def _halve_at_once(self) -> None:
-        """Halve the number of tasks at once and restore the state before the step."""
-        progress = self.progress
-        at_once = progress.at_once or self.schedule.meta_batch
-        if at_once == 1 or not self.algorithm.splittable:
-            what = "one task" if at_once == 1 else f"a batch of train.meta_batch={at_once} tasks"
-            fewer = "" if at_once == 1 else f"{_knob('meta_batch')}, "
-            sizes = self.train.shape.knob("way", "query", between=", ")
-            raise RunFailed(
-                f"{what} does not fit in memory; lower {fewer}{sizes} or `backbone.filters`, or use a device with more "
-                "memory."
-            )
-        progress.at_once = at_once // 2
-        self.algorithm.load_state_dict(self._before)
-        log.warning("out of memory: training on %d tasks at once from now on, not %d", progress.at_once, at_once)
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the steps since the last validation; waits for the device."""
@@ -377,54 +283,16 @@ class Training:
         progress = self.progress
         torch.manual_seed(root_key("look", self.seed, progress.iteration))  # a user's method may draw random numbers
         loss = self._mean_loss()
-        found = self._evaluate(lambda *_: check_interrupt())
-        best = found.score > progress.best_score
-        look = _look(progress.iteration, found, best)
-        common = {"iteration": progress.iteration, "seconds": round(progress.seconds, 3)}
-        of_train = [{**common, "split": "train", "loss": loss, "accuracy": None}] if progress.iteration > 0 else []
-        of_val = {
-            **common,
-            "split": "val",
-            "loss": look.loss,
-            "accuracy": look.value if found.metric is ACCURACY else None,
-            "median": look.median,
-            "diverged": look.diverged,
-            **({RETURN.column: look.value} if found.metric is RETURN else {}),
-        }
+        found = evaluate_on_meta_val(self.algorithm, self.val, self.schedule, check_interrupt)
+        validation = summarise(found, progress)
         with self.state_lock:
-            progress.curve += [*of_train, of_val]
+            progress.curve += curve_rows(validation, found, loss, progress.seconds)
             progress.validated_at = progress.iteration
             self._loss_sum.zero_()
             self._before = {}
-            if best:
-                progress.best_score, progress.best_value = found.score, look.value
+            if validation.best:
+                progress.best_score, progress.best_value = found.score, validation.value
                 progress.best_iteration = progress.iteration
                 self.best = snapshot(self.algorithm.state_dict())
         for observer in observers:
-            observer.on_validation(look)
-
-    def _evaluate(self, on_progress: Callable[[int, int], None]) -> Evaluation:
-        """Evaluate on meta-val."""
-        method, tasks, steps = self.algorithm, self.schedule.validate_tasks, self.schedule.validate_steps
-        if isinstance(self.val, EnvironmentStream):
-            assert isinstance(method, PolicyMethod)
-            return evaluate_returns(method, self.val, tasks, steps, on_progress)
-        assert isinstance(method, Algorithm)
-        method.choose(self.val, steps)
-        return evaluate(method, self.val, tasks, steps, on_progress, every_step=False)
-
-
-def _look(iteration: int, found: Evaluation, best: bool) -> Validation:
-    """Summarise an evaluation on meta-val."""
-    any_value = len(found.headline) > 0
-    return Validation(
-        iteration=iteration,
-        loss=found.loss_by_step[-1] if found.loss_by_step else None,
-        value=float(found.headline.double().mean()) if any_value else None,
-        ci95=mean_and_ci95(found.headline.numpy())[1] if any_value else None,
-        best=best,
-        candidate=math.isfinite(found.score),
-        tasks=found.loss.shape[1],
-        diverged=int(found.diverged.sum()),
-        median=found.median,
-    )
+            observer.on_validation(validation)

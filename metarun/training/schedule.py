@@ -45,15 +45,17 @@ class Schedule:
         counts = self.iterations is None or self.iterations >= 0
         self._check("iterations", counts, "it cannot be negative", "0 evaluates the untrained model.")
         for name in ("meta_batch", "validate_every", "validate_tasks", "lr_decay_every"):
-            self._check(name, getattr(self, name) >= 1, "it must be at least 1", f"raise {_knob(name)}.")
-        self._check("outer_lr", self.outer_lr > 0, "it must be above 0", f"raise {_knob('outer_lr')}.")
-        self._check("outer_lr_end", self.outer_lr_end >= 0, "it cannot be negative", f"raise {_knob('outer_lr_end')}.")
+            self._check(name, getattr(self, name) >= 1, "it must be at least 1", f"raise {knob_of(name)}.")
+        self._check("outer_lr", self.outer_lr > 0, "it must be above 0", f"raise {knob_of('outer_lr')}.")
+        self._check(
+            "outer_lr_end", self.outer_lr_end >= 0, "it cannot be negative", f"raise {knob_of('outer_lr_end')}."
+        )
         remedy = "1 keeps the rate constant."
         self._check("lr_decay", 0 < self.lr_decay <= 1, "it must be above 0 and at most 1", remedy)
         if self.validate_tasks > MAX_TASKS:
             raise UserError(
                 f"{_setting('validate_tasks', f'{self.validate_tasks:,}')} but at most {MAX_TASKS:,} are possible",
-                f"lower {_knob('validate_tasks')}.",
+                f"lower {knob_of('validate_tasks')}.",
             )
         for name, options in (("outer_optimizer", ("adam", "sgd")), ("lr_schedule", ("step", "linear", "cosine"))):
             if getattr(self, name) not in options:
@@ -83,5 +85,6 @@ def _setting(name: str, value: object) -> str:
     return f"train.{name}={value}{set_by(f'train.{name}')}"
 
 
-def _knob(name: str) -> str:
+def knob_of(name: str) -> str:
+    """Return the key that sets an argument of `Schedule`."""
     return f"`{source_key(f'train.{name}')}`"

@@ -10,6 +10,7 @@ from metarun.errors import Interrupted, RunFailed, UserError
 from metarun.training import loop
 from metarun.training.checkpoint import checksum, snapshot
 from metarun.training.loop import Training
+from metarun.training.meta_gradient import MetaGradient
 from metarun.training.schedule import Schedule
 from tests.support.synthetic import make_conv4, make_stream
 
@@ -184,7 +185,7 @@ def test_a_training_is_saved_at_time_intervals_too(monkeypatch):
     training = make_training(iterations=6, validate_every=6, checkpoint_every=10.0)
     now = iter(range(0, 1000, 4))
     monkeypatch.setattr(loop.time, "perf_counter", lambda: next(now))
-    monkeypatch.setattr(training, "_meta_gradient", lambda: torch.zeros(()))
+    monkeypatch.setattr(MetaGradient, "compute", lambda *_: torch.zeros(()))
     notes = Notes(training).run()
     saved = [state["progress"]["iteration"] for state in notes.saved]
     assert saved == [2, 4, 6, 6], "each step reads the clock twice, 4 seconds apart; the last is the validation"
