@@ -22,6 +22,7 @@ from metarun.backbones import Conv4, ResNet12
 from metarun.system.memory import keep_freed_memory
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 from metarun.training import checkpoint
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
@@ -68,7 +69,7 @@ def training(make: Callable[[], Algorithm], iterations: int, checkpoint_every: f
         checkpoint_every=checkpoint_every,
     )
     data, shape = omniglot(real=False), TaskShape(5, 1, 1)
-    streams = (ClassTaskStream(data, split, shape, 0, CPU, torch.float32) for split in ("train", "val"))
+    streams = (ClassTaskStream(data, StreamSpec(split, shape, 0, CPU, torch.float32)) for split in ("train", "val"))
     return Training(to_channels_last(make()), schedule, *streams)
 
 

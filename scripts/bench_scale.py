@@ -23,6 +23,7 @@ from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.system.memory import keep_freed_memory
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 from scripts.benchmark.networks import Protocol, random_tasks
 from scripts.benchmark.timing import Work, time_alternating
 from scripts.benchmark.training import make_method, outer_step
@@ -91,7 +92,8 @@ def draw(classes: int, per_class: int, device: torch.device) -> Work:
     examples = Examples(values, np.arange(classes + 1) * per_class, tuple(map(str, range(classes))))
     few = {split: Examples(values[:4], np.array([0, 4]), (f"{split} 0",)) for split in SPLITS}
     stream = ClassTaskStream(
-        ClassDataset("synthetic", {**few, "train": examples}), "train", TaskShape(5, 1, 1), 0, device, torch.float32
+        ClassDataset("synthetic", {**few, "train": examples}),
+        StreamSpec("train", TaskShape(5, 1, 1), 0, device, torch.float32),
     )
     return lambda: stream.draw(0, DRAWN_TASKS)
 

@@ -20,6 +20,7 @@ from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.described_source import DescribedSource
+from metarun.tasks.stream import StreamSpec
 from metarun.training import checkpoint
 from metarun.training.resume import best_weights, load_weights
 
@@ -71,7 +72,7 @@ class EmbeddingRun:
         load_weights(algorithm, self._weights, self._run.best)
         backbone = algorithm.eval().get_submodule("backbone")
         # Any tasks will do: the stream only reads the examples.
-        stream = ClassTaskStream(data, split, TaskShape(2, 1, 1), 0, self._device, torch.float32)
+        stream = ClassTaskStream(data, StreamSpec(split, TaskShape(2, 1, 1), 0, self._device, torch.float32))
         some = map_inputs(lambda field: field[0], stream.draw(0, 1).query_x)
         if not is_per_example(backbone, some):
             raise UserError(

@@ -19,7 +19,7 @@ from metarun.tasks.augmentation import AugmentedStream, views
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.made_classes import check_drawn, clusters, single_examples, without_labels
-from metarun.tasks.stream import TaskStream
+from metarun.tasks.stream import StreamSpec, TaskStream
 from metarun.tasks.validation import check_tasks
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def training_stream(parts: Parts, split: Split, shape: TaskShape, seed: int) -> 
         if labels == "none"
         else clusters(_clusters(parts, data, split, shape), shape, data.name, split)
     )
-    stream = ClassTaskStream(data, split, shape, seed, parts.device, parts.dtype, made=made)
+    stream = ClassTaskStream(data, StreamSpec(split, shape, seed, parts.device, parts.dtype), made=made)
     check_tasks(stream)
     check_tasks_fit(1, shape, data.inputs)
     return _with_views(parts, stream, split, seed) if labels == "none" else stream

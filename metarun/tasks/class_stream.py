@@ -20,6 +20,7 @@ from metarun.tasks.made_classes import MadeClasses
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import choose, root_key, split_key
 from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others, hash_of_rows
+from metarun.tasks.stream import StreamSpec
 
 _OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
@@ -33,24 +34,15 @@ class ClassTaskStream:
     `shape.within` takes the classes of a task from one group; groups with fewer than `way` classes make no task.
     `shape.across` takes support examples from one group of examples and queries from another, see `AcrossGroups`.
     `shape.imbalance` shares out the support examples or the queries unequally, see `Shares`.
-    `disjoint` ones share no example, so there are only so many; others draw theirs with replacement, without end.
+    Disjoint tasks share no example, so there are only so many; others draw theirs with replacement, without end.
     `made` replaces the classes of the split by ones that do not come from its labels.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
     Examples in memory are held by the device; those on disk are read while the tasks before them are worked on.
     """
 
-    def __init__(
-        self,
-        data: ClassDataset,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-        made: MadeClasses | None = None,
-    ) -> None:
+    def __init__(self, data: ClassDataset, spec: StreamSpec, made: MadeClasses | None = None) -> None:
+        split, shape = spec.split, spec.shape
         examples = data.splits[split] if made is None else made.of(data.splits[split])
         groups = groups_that_serve(data, split, shape) if made is None else made.groups
         _check_can_serve(data.name, split, examples, shape, groups)
@@ -58,18 +50,18 @@ class ClassTaskStream:
         self.floor_vectors = data.floor_vectors
         self.class_count, self.smallest_class = len(examples.class_names), int(examples.sizes.min())
         self.split_identity = f"{data.hash}|{split}" if made is None else f"{data.hash}|{split}|{made.hash}"
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype = spec.device, spec.dtype
         self._out_of_scope = data.out_of_scope
         self._on_disk = np.asarray(examples.values) if examples.on_disk else None
-        self._in_memory: Inputs = {} if examples.on_disk else as_tensors(examples.values, device)
-        self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else device)
+        self._in_memory: Inputs = {} if examples.on_disk else as_tensors(examples.values, spec.device)
+        self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else spec.device)
         self._members = None if made is None else made.members.to(self._offsets.device)
         self.examples = len(examples.values)
-        per_class, key = shape.shot + shape.query, root_key(split, seed)
+        per_class, key = shape.shot + shape.query, root_key(split, spec.seed)
         self._choice: Disjoint | WithReplacement | AcrossGroups | Selected
         if shape.imbalance is not None:
             check_imbalance(shape.imbalance, source_key(shape.key("imbalance")))
-        if disjoint:
+        if spec.disjoint:
             _check_can_be_disjoint(shape)
             self._choice = Disjoint.of(self._offsets, shape.way, per_class, key, groups).on(self._offsets.device)
             _check_enough(data.name, split, len(self._choice.table), examples, shape, groups)

@@ -7,7 +7,7 @@ from typing import Any
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks.source import TaskSource
-from metarun.tasks.stream import TaskStream
+from metarun.tasks.stream import StreamSpec, TaskStream
 
 _KEYS = ("name", "kind", "outputs", "floor_vectors", "train_classes")
 
@@ -41,7 +41,7 @@ class DescribedSource(TaskSource):
         """There is none."""
         raise self._no_data()
 
-    def stream(self, *_: Any, **__: Any) -> TaskStream:
+    def draw_from(self, spec: StreamSpec) -> TaskStream:  # noqa: ARG002
         """There is none."""
         raise self._no_data()
 

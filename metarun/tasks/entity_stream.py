@@ -14,39 +14,32 @@ from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.function_stream import check_one_way
 from metarun.tasks.rng import root_key
 from metarun.tasks.sampling import Disjoint, InOrder, WithReplacement, hash_of_rows
+from metarun.tasks.stream import StreamSpec
 
 
 class EntityTaskStream:
     """Regression tasks: `shot` rows of one entity of a split, and `query` other ones to predict.
 
     Where the data are in order, the support set is the first rows of the entity, and queries are drawn from the later
-    ones. `disjoint` tasks share no row, so there are only so many: in order, one an entity.
+    ones. Disjoint tasks share no row, so there are only so many: in order, one an entity.
     """
 
     floor_vectors: FloorVectors = "raw"
 
-    def __init__(
-        self,
-        data: EntityDataset,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-    ) -> None:
+    def __init__(self, data: EntityDataset, spec: StreamSpec) -> None:
+        split, shape = spec.split, spec.shape
         examples = data.rows.splits[split]
         check_one_way(shape, data.name, f"a task of {data.name} is one entity")
         _check_can_serve(data.name, split, examples, shape)
         self.shape = shape
         self._values = examples.values
         self._identity = f"{data.hash}|{split}"
-        self._device, self._dtype = device, dtype
-        offsets, key, rows = torch.from_numpy(examples.offsets), root_key(split, seed), shape.shot + shape.query
+        self._device, self._dtype = spec.device, spec.dtype
+        offsets, key, rows = torch.from_numpy(examples.offsets), root_key(split, spec.seed), shape.shot + shape.query
         self._choice: Disjoint | InOrder | WithReplacement
         if data.in_order:
-            self._choice = InOrder.of(offsets, shape.shot, shape.query, key, disjoint)
-        elif disjoint:
+            self._choice = InOrder.of(offsets, shape.shot, shape.query, key, spec.disjoint)
+        elif spec.disjoint:
             self._choice = Disjoint.of(offsets, 1, rows, key)
         else:
             self._choice = WithReplacement(offsets, 1, rows, key)

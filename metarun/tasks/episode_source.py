@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from metarun.data import Split
 from metarun.data.own.episodes import Episodes
 from metarun.errors import UserError
-from metarun.tasks.batch import TaskShape
 from metarun.tasks.described_source import DescribedSource
 from metarun.tasks.episode_stream import EpisodeStream
+from metarun.tasks.stream import StreamSpec
 
 
 class EpisodeSource(DescribedSource):
@@ -31,20 +28,12 @@ class EpisodeSource(DescribedSource):
         """See `TaskSource`."""
         return self.episodes.hash
 
-    def stream(
-        self,
-        split: Split,
-        shape: TaskShape,  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,  # noqa: ARG002
-    ) -> EpisodeStream:
+    def draw_from(self, spec: StreamSpec) -> EpisodeStream:
         """Return the tasks as they are listed, whatever the shape and the seed.
 
         Raises:
             UserError: another split is asked for.
         """
-        if split != "test":
-            raise UserError(f"the episodes of {self.name} have no meta-{split} tasks", "they are for testing.")
-        return EpisodeStream(self.episodes, self.floor_vectors, device, dtype)
+        if spec.split != "test":
+            raise UserError(f"the episodes of {self.name} have no meta-{spec.split} tasks", "they are for testing.")
+        return EpisodeStream(self.episodes, self.floor_vectors, spec.device, spec.dtype)

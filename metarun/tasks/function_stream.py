@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metarun.config.key_origins import set_by, source_key
-from metarun.data import FunctionFamily, Split
+from metarun.data import FunctionFamily
 from metarun.data.examples import FloorVectors
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskBatch, TaskShape
@@ -22,6 +22,7 @@ from metarun.tasks.families import (
     support_noise,
 )
 from metarun.tasks.rng import as_normal, root_key, split_key, uniform
+from metarun.tasks.stream import StreamSpec
 
 CHECKED = 100  # functions of a family that are looked at before any is learned from
 
@@ -32,18 +33,10 @@ class FunctionTaskStream:
     available: int | None = None
     floor_vectors: FloorVectors = "raw"
 
-    def __init__(
-        self,
-        family: FunctionFamily,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-    ) -> None:
+    def __init__(self, family: FunctionFamily, spec: StreamSpec) -> None:
+        split, shape, seed = spec.split, spec.shape, spec.seed
         check_family(family)
-        if disjoint:
+        if spec.disjoint:
             asked = f"test.interval=open{set_by('test.interval')}"
             raise UserError(f"{asked} but no two tasks of {family.name} share an example", "leave it at closed.")
         self._outputs = output_count(family)
@@ -54,7 +47,7 @@ class FunctionTaskStream:
         self._noise = support_noise(self._family)
         self._key = root_key(split, seed)
         self._normals_key, self._noise_key = root_key(split, seed, "normals"), root_key(split, seed, "noise")
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype = spec.device, spec.dtype
         check_functions(self._family, self._draws(0, CHECKED, 2))
         self._identity = f"{family_hash(self._family)}|{split}|{shape}"
 

@@ -20,7 +20,7 @@ from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.families import check_family, family_hash, output_count
 from metarun.tasks.function_stream import FunctionTaskStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
-from metarun.tasks.stream import Kind, TaskStream
+from metarun.tasks.stream import Kind, StreamSpec, TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream
 
 
@@ -79,27 +79,24 @@ class TaskSource:
         dtype: torch.dtype,
         disjoint: bool = False,
     ) -> TaskStream:
-        """Return the stream that draws from a split.
-
-        Args:
-            split: to draw from.
-            shape: of the tasks; with `smallest` each draws its own size.
-            seed: of the draws.
-            device: of the tensors.
-            dtype: of the floats.
-            disjoint: draw tasks of which no two share an example.
+        """Return the stream that draws from a split; the arguments are those of `StreamSpec`.
 
         Raises:
             UserError: the split cannot serve such tasks; the message names the class and the numbers.
         """
+        return self.draw_from(StreamSpec(split, shape, seed, device, dtype, disjoint))
+
+    def draw_from(self, spec: StreamSpec) -> TaskStream:
+        """See `stream`."""
+        shape = spec.shape
         if shape.smallest is None:
-            return self._stream(self.data, split, shape, seed, device, dtype, disjoint)
-        if disjoint:
+            return self._stream(self.data, spec)
+        if spec.disjoint:
             raise UserError(f"{shape.sizes} but test.interval=open needs tasks of one size", "set it to closed.")
-        largest = self._stream(self.data, split, replace(shape, smallest=None), seed, device, dtype)
+        largest = self._stream(self.data, replace(spec, shape=replace(shape, smallest=None)))
         if not isinstance(largest, ClassTaskStream):
             raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, no range.")
-        return VaryingTaskStream(largest, shape.smallest, seed)
+        return VaryingTaskStream(largest, shape.smallest, spec.seed)
 
 
 def task_source(data: Any) -> TaskSource:
@@ -174,34 +171,25 @@ class MixtureSource(TaskSource):
         self.tested_sets = len(data.parts)
         self._parts, self._weights = data.parts, data.weights
 
-    def stream(
-        self,
-        split: Split,
-        shape: TaskShape,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        disjoint: bool = False,
-    ) -> TaskStream:
+    def draw_from(self, spec: StreamSpec) -> TaskStream:
         """See `TaskSource`.
 
         Raises:
             UserError: also for disjoint tasks.
         """
-        if disjoint:
+        if spec.disjoint:
             raise UserError(
                 f"test.interval=open{set_by('test.interval')} but data={self.name} are several data sets",
                 "use test.interval=closed, or test a run on each with `metarun test run=RUN data=NAME`.",
             )
-        if shape.smallest is not None and split != "test":
+        if spec.shape.smallest is not None and spec.split != "test":
             raise UserError(
-                f"{shape.sizes} but data={self.name} are several data sets, whose tasks have one size in meta-{split}",
+                f"{spec.shape.sizes} but data={self.name} are several data sets, whose tasks have one size in "
+                f"meta-{spec.split}",
                 "give numbers, no range; `metarun test` takes ranges.",
             )
-        streams = {
-            name: ClassSource(part).stream(split, shape, seed, device, dtype) for name, part in self._parts.items()
-        }
-        if split == "test":
+        streams = {name: ClassSource(part).draw_from(spec) for name, part in self._parts.items()}
+        if spec.split == "test":
             return EachSetStream(streams)
         of_classes = {name: each for name, each in streams.items() if isinstance(each, ClassTaskStream)}
-        return MixtureStream(of_classes, self._weights, split, seed)
+        return MixtureStream(of_classes, self._weights, spec.split, spec.seed)

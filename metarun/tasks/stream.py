@@ -1,11 +1,36 @@
 """Numbered sequences of tasks: task i is a pure function of the stream and of i."""
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
+
+from metarun.data import Split
 from metarun.data.examples import FloorVectors
 from metarun.tasks.batch import TaskBatch, TaskShape
 
 Kind = Literal["classification", "regression", "reinforcement learning"]
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """Which tasks a stream draws, and as which tensors.
+
+    Args:
+        split: to draw from.
+        shape: of the tasks; with `smallest` each draws its own size.
+        seed: of the draws.
+        device: of the tensors.
+        dtype: of the floats.
+        disjoint: draw tasks of which no two share an example.
+    """
+
+    split: Split
+    shape: TaskShape
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    disjoint: bool = False
 
 
 class TaskStream(Protocol):

@@ -15,6 +15,7 @@ import torch
 from metarun.algorithms import MAML
 from metarun.data import Omniglot
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets
@@ -133,7 +134,7 @@ def prepare_whole_command(iterations: int, val_tasks: int, test_tasks: int, sett
 def percent_outside_model(protocol: Protocol, repeats: int, setting: Setting) -> list[float]:
     """Measure, for each training step, the percentage of time outside meta-loss and gradient."""
     data = omniglot(real=not setting.short)
-    tasks = ClassTaskStream(data, "train", protocol.shape, 0, setting.device, torch.float32)
+    tasks = ClassTaskStream(data, StreamSpec("train", protocol.shape, 0, setting.device, torch.float32))
     backbone = protocol.backbone()
     maml = MAML(backbone, protocol.way, inner_lr=0.1, inner_steps=protocol.steps).to(setting.device)
     schedule = Schedule(

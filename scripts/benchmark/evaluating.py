@@ -16,6 +16,7 @@ from metarun.data.examples import SPLITS, ClassDataset, Examples
 from metarun.evaluation.evaluate import evaluate
 from metarun.tasks.batch import Support, TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 from scripts.benchmark.case import Comparison, Duel, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.networks import Protocol, compile_blocks, omniglot, with_torchs_batch_norm
 from scripts.benchmark.peers import InMemory, easyfsl_tasks, import_easyfsl, import_learn2learn, learn2learn_tasks
@@ -57,7 +58,7 @@ def comparisons() -> dict[str, Comparison]:
 def stream(split: str, shape: TaskShape, setting: Setting) -> ClassTaskStream:
     """Return tasks of Omniglot or, in a short benchmark, of a few random pictures."""
     data = omniglot(real=not setting.short)
-    return ClassTaskStream(data, split, shape, 0, setting.device, torch.float32)  # type: ignore[arg-type]
+    return ClassTaskStream(data, StreamSpec(split, shape, 0, setting.device, torch.float32))  # type: ignore[arg-type]
 
 
 def prepare_drawing(tasks: int, setting: Setting) -> Duel:
@@ -133,7 +134,7 @@ def prepare_features_test(tasks: int, peers_tasks: int, setting: Setting) -> Due
     data = ClassDataset("vectors", splits)
     shape = TaskShape(5, 1, 15)
     ours = ProtoNet(Pretrained(data.inputs, None, head="none").to(setting.device)).eval()
-    ours_stream = ClassTaskStream(data, "test", shape, 0, setting.device, torch.float32)
+    ours_stream = ClassTaskStream(data, StreamSpec("test", shape, 0, setting.device, torch.float32))
     classifier = easyfsl.methods.PrototypicalNetworks(nn.Identity().to(setting.device)).eval()
     loader = easyfsl_tasks(InMemory(splits["test"], torch.device("cpu")), shape, peers_tasks)
 

@@ -7,6 +7,7 @@ from metarun.evaluation import calibration
 from metarun.evaluation.calibration import describe_distribution
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.stream import StreamSpec
 from tests.support.synthetic import make_conv4
 
 NONE = torch.zeros(50, dtype=torch.bool)
@@ -27,7 +28,7 @@ class StandardNormal(NeuralProcess):
 def draws():
     """Functions whose values are standard normal at every point."""
     family = GaussianProcess(lengthscale=(0.1, 0.1))
-    return FunctionTaskStream(family, "test", TaskShape(1, 2, 40), 0, torch.device("cpu"), torch.float32)
+    return FunctionTaskStream(family, StreamSpec("test", TaskShape(1, 2, 40), 0, torch.device("cpu"), torch.float32))
 
 
 def test_the_right_distribution_covers_nine_in_ten_targets_and_has_the_entropy_of_a_gaussian(draws):

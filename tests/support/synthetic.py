@@ -8,6 +8,7 @@ from metarun.backbones import Conv4
 from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 
 
 def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:
@@ -25,7 +26,9 @@ def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:
 
 
 def make_stream(way=5, shot=1, query=3, split="train", seed=0, dtype=torch.float32, **data) -> ClassTaskStream:
-    return ClassTaskStream(make_dataset(**data), split, TaskShape(way, shot, query), seed, torch.device("cpu"), dtype)
+    return ClassTaskStream(
+        make_dataset(**data), StreamSpec(split, TaskShape(way, shot, query), seed, torch.device("cpu"), dtype)
+    )
 
 
 def make_conv4(norm="batch", downsample="stride", filters=8, shape=(1, 16, 16)) -> Conv4:

@@ -15,6 +15,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import VaryingTaskStream
 
@@ -42,7 +43,7 @@ def words(spoken=WORDS, **more) -> ClassDataset:
 
 def stream(data=None, way=2, shot=1, query=2, seed=0, across="speaker", disjoint=False, **more) -> ClassTaskStream:
     shape = TaskShape(way, shot, query, across=across, **more)
-    return ClassTaskStream(data or words(), "test", shape, seed, CPU, torch.float32, disjoint)
+    return ClassTaskStream(data or words(), StreamSpec("test", shape, seed, CPU, torch.float32, disjoint))
 
 
 def speakers(rows, spoken=WORDS) -> list[set[str]]:

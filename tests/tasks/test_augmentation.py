@@ -28,6 +28,7 @@ from metarun.tasks.augmentation.spectrograms import Masks, TimeShift
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.rng import split_key, uniform
+from metarun.tasks.stream import StreamSpec
 from tests.support.synthetic import make_dataset
 
 CPU = torch.device("cpu")
@@ -221,7 +222,7 @@ def test_a_map_moves_in_time_by_any_number_of_frames_up_to_the_largest():
 
 def make(changes, seed=3, data=None, dtype=torch.float32):
     data = data or make_dataset(shape=(3, 8, 8))
-    stream = ClassTaskStream(data, "train", TaskShape(3, 2, 4), 0, CPU, dtype)
+    stream = ClassTaskStream(data, StreamSpec("train", TaskShape(3, 2, 4), 0, CPU, dtype))
     return stream, AugmentedStream(stream, augmentations(changes, PICTURES, "synthetic"), seed)
 
 

@@ -14,6 +14,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.validation import check_tasks
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ def hash_of(name):
 
 def stream(data=None, way=3, shot=1, query=2, seed=0, disjoint=False, within="alphabet") -> ClassTaskStream:
     shape = TaskShape(way, shot, query, within)
-    return ClassTaskStream(data or letters(), "test", shape, seed, CPU, torch.float32, disjoint)
+    return ClassTaskStream(data or letters(), StreamSpec("test", shape, seed, CPU, torch.float32, disjoint))
 
 
 def alphabets(tasks: ClassTaskStream, data: ClassDataset, first: int, count: int) -> list[set[str]]:

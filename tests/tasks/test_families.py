@@ -17,6 +17,7 @@ from metarun.runner.components import Parts
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.families import check_family, family_hash
 from metarun.tasks.function_stream import FunctionTaskStream
+from metarun.tasks.stream import StreamSpec
 
 LINES = """\
 from slopes import STEEP
@@ -31,7 +32,7 @@ class Lines(Sinusoid):
 
 
 def stream_of(family) -> FunctionTaskStream:
-    return FunctionTaskStream(family, "train", TaskShape(1, 3, 2), 0, torch.device("cpu"), torch.float32)
+    return FunctionTaskStream(family, StreamSpec("train", TaskShape(1, 3, 2), 0, torch.device("cpu"), torch.float32))
 
 
 @pytest.fixture

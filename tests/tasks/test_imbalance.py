@@ -14,6 +14,7 @@ from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.imbalance import Shares
 from metarun.tasks.rng import choose
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import VaryingTaskStream, batches_of
 from tests.support.synthetic import make_dataset
@@ -187,7 +188,7 @@ def test_a_method_that_needs_equal_shots_is_refused():
 
 def test_equal_tasks_are_those_of_before():
     shape = TaskShape(4, 3, 2)
-    assert torch.equal(ClassTaskStream(DATA, "test", shape, 0, CPU, torch.float32).rows(0, 1)[1][0], EQUAL)
+    assert torch.equal(ClassTaskStream(DATA, StreamSpec("test", shape, 0, CPU, torch.float32)).rows(0, 1)[1][0], EQUAL)
 
 
 EQUAL = torch.tensor([[40, 31], [6, 12], [17, 24], [48, 52]])

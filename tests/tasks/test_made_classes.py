@@ -11,6 +11,7 @@ from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.made_classes import check_drawn, check_labels, clusters, single_examples, without_labels
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.validation import check_tasks
 from tests.support.synthetic import make_dataset
 
@@ -27,7 +28,7 @@ def relabelled(data: ClassDataset, sizes: list[int]) -> ClassDataset:
 def of_examples(data=None, shot=1, query=2, way=5) -> ClassTaskStream:
     data, shape = data or make_dataset(), TaskShape(way, shot, query)
     made = single_examples(data.splits["train"], shape, data.name, "train")
-    return ClassTaskStream(data, "train", shape, 0, CPU, torch.float32, made=made)
+    return ClassTaskStream(data, StreamSpec("train", shape, 0, CPU, torch.float32), made=made)
 
 
 def with_changes(stream: ClassTaskStream, value=None) -> AugmentedStream:
@@ -83,7 +84,7 @@ def of_clusters(data=None) -> ClassTaskStream:
     shape = TaskShape(2, 1, 2)
     labels = np.stack([np.arange(240) % 3, np.arange(240) % 5], 1).astype(np.int32)
     made = clusters(labels, shape, "synthetic", "train")
-    return ClassTaskStream(data or make_dataset(), "train", shape, 0, CPU, torch.float32, made=made)
+    return ClassTaskStream(data or make_dataset(), StreamSpec("train", shape, 0, CPU, torch.float32), made=made)
 
 
 def test_a_task_is_of_clusters_of_one_partition():

@@ -12,6 +12,7 @@ from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import VaryingTaskStream, by_shape, size_texts
 from tests.support.synthetic import make_dataset
@@ -27,7 +28,7 @@ def make(split="train", shape=SHAPE, weights=(1, 3), seed=0, parts=PARTS):
 
 
 def alone(name, split="train", shape=SHAPE, seed=0):
-    return ClassTaskStream(PARTS[name], split, shape, seed, CPU, torch.float32)
+    return ClassTaskStream(PARTS[name], StreamSpec(split, shape, seed, CPU, torch.float32))
 
 
 def assert_equal(one, other):

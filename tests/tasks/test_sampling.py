@@ -13,6 +13,7 @@ from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.sampling import Disjoint
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from tests.support.synthetic import make_dataset
 
 CPU = torch.device("cpu")
@@ -24,7 +25,9 @@ def offsets_of(sizes: list[int]) -> torch.Tensor:
 
 def disjoint_stream(sizes, way, shot, query, seed=0) -> ClassTaskStream:
     data = make_dataset(tuple(sizes), shape=(1, 2, 2))
-    return ClassTaskStream(data, "train", TaskShape(way, shot, query), seed, CPU, torch.float32, disjoint=True)
+    return ClassTaskStream(
+        data, StreamSpec("train", TaskShape(way, shot, query), seed, CPU, torch.float32, disjoint=True)
+    )
 
 
 @settings(max_examples=80, deadline=None)
@@ -93,4 +96,4 @@ def test_only_the_interval_over_disjoint_tasks_covers_the_true_accuracy():
 
 def closed_stream(sizes, seed) -> ClassTaskStream:
     data = make_dataset(tuple(sizes), shape=(1, 2, 2))
-    return ClassTaskStream(data, "train", TaskShape(5, 1, 3), seed, CPU, torch.float32)
+    return ClassTaskStream(data, StreamSpec("train", TaskShape(5, 1, 3), seed, CPU, torch.float32))

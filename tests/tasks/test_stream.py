@@ -11,6 +11,7 @@ from metarun.tasks.batch import TaskShape, chunks
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.function_stream import FunctionTaskStream
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from tests.support.synthetic import make_dataset, make_stream
 
 CPU = torch.device("cpu")
@@ -23,7 +24,9 @@ def streams(draw):
     shot = draw(st.integers(1, min(sizes) - 1))
     query = draw(st.integers(1, min(sizes) - shot))
     data = make_dataset(sizes, shape=(1, 2, 2))
-    return ClassTaskStream(data, "train", TaskShape(way, shot, query), draw(st.integers(0, 99)), CPU, torch.float32)
+    return ClassTaskStream(
+        data, StreamSpec("train", TaskShape(way, shot, query), draw(st.integers(0, 99)), CPU, torch.float32)
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,7 +101,7 @@ def test_the_hash_covers_everything_a_task_depends_on():
         make_stream(query=2),
         make_stream(split="val"),
     ]
-    changed_data = ClassTaskStream(make_dataset(seed=5), "train", base.shape, 0, CPU, torch.float32)
+    changed_data = ClassTaskStream(make_dataset(seed=5), StreamSpec("train", base.shape, 0, CPU, torch.float32))
     hashes = {stream.hash(10) for stream in [base, *others, changed_data]} | {base.hash(11)}
     assert len(hashes) == 8
     assert base.hash(10) == make_stream(dtype=torch.float64).hash(10)
@@ -122,7 +125,10 @@ def test_tasks_from_disk_equal_those_from_memory(tmp_path, monkeypatch, kind, dt
     splits = {s: Examples((e.values / 3).astype(kind), e.offsets, e.class_names) for s, e in made.splits.items()}
     data = ClassDataset("synthetic", splits)
     shape = TaskShape(5, 1, 3)
-    both = [ClassTaskStream(apply_storage(data, how), "train", shape, 0, CPU, dtype) for how in ("memory", "disk")]
+    both = [
+        ClassTaskStream(apply_storage(data, how), StreamSpec("train", shape, 0, CPU, dtype))
+        for how in ("memory", "disk")
+    ]
     assert len({stream.hash(20) for stream in both}) == 1
     for first, count in [(0, 4), (4, 4), (8, 4), (3, 2), (5, 2), (1000, 1), (0, 7)]:
         in_memory, on_disk = (stream.draw(first, count) for stream in both)
@@ -140,7 +146,7 @@ def test_tasks_from_disk_equal_those_from_memory(tmp_path, monkeypatch, kind, dt
 )
 def test_shapes_too_large_for_the_split_are_refused(shape, message):
     with pytest.raises(UserError, match=message):
-        ClassTaskStream(make_dataset(), "train", TaskShape(*shape), 0, CPU, torch.float32)
+        ClassTaskStream(make_dataset(), StreamSpec("train", TaskShape(*shape), 0, CPU, torch.float32))
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 1), (5, 0, 1), (5, 1, -1)])
@@ -167,7 +173,7 @@ def test_points_of_a_sinusoid_task_are_on_one_sine():
 
 def test_sinusoid_tasks_are_the_same_in_any_chunking_and_precision():
     def draw(dtype, first, count):
-        return FunctionTaskStream(Sinusoid(), "test", TaskShape(1, 3, 2), 0, CPU, dtype).draw(first, count)
+        return FunctionTaskStream(Sinusoid(), StreamSpec("test", TaskShape(1, 3, 2), 0, CPU, dtype)).draw(first, count)
 
     whole = draw(torch.float64, 0, 6)
     assert torch.equal(whole.query_y[4:], draw(torch.float64, 4, 2).query_y)

@@ -12,6 +12,7 @@ from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.sampling import choose_others
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.unknown_queries import UnknownQueries, WithUnknown, unknown_queries
 from tests.support.synthetic import make_dataset, make_stream
 
@@ -26,7 +27,7 @@ def numbered(classes=6, size=5, out_of_scope=None, shape=None, disjoint=False):
     values = np.arange(classes * size, dtype=np.uint8)[:, None]
     data = replace(data, splits={**data.splits, "test": replace(test, values=values)}, out_of_scope=out_of_scope)
     shape = shape or TaskShape(3, 1, 2)
-    return ClassTaskStream(data, "test", shape, 0, CPU, torch.float64, disjoint)
+    return ClassTaskStream(data, StreamSpec("test", shape, 0, CPU, torch.float64, disjoint))
 
 
 def numbers(x):

@@ -11,6 +11,7 @@ from metarun.tasks.augmentation import AugmentedStream, augmentations
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.source import task_source
+from metarun.tasks.stream import StreamSpec
 from metarun.tasks.validation import check_tasks
 from metarun.tasks.varying_stream import VaryingTaskStream, by_shape, numbered_batches, size_texts
 from metarun.training.loop import Training
@@ -22,7 +23,7 @@ DATA = make_dataset(shape=(1, 4, 4))
 
 
 def fixed(way, shot, seed=0) -> ClassTaskStream:
-    return ClassTaskStream(DATA, "test", TaskShape(way, shot, 2), seed, CPU, torch.float32)
+    return ClassTaskStream(DATA, StreamSpec("test", TaskShape(way, shot, 2), seed, CPU, torch.float32))
 
 
 def varying(ways=(3, 6), shots=(1, 4), seed=0) -> VaryingTaskStream:

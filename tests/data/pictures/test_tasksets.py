@@ -20,6 +20,7 @@ from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 from tests.support.commands import run_here
 from tests.support.reference import import_learn2learn, import_torchvision
 
@@ -95,7 +96,7 @@ def test_the_examples_of_each_class_come_from_the_dataset(load, l2l):
 
 def test_a_task_has_metaruns_way_and_shot_and_examples_of_its_classes(load, l2l):
     data = load(three(l2l, Pictures()))
-    stream = ClassTaskStream(data, "test", TaskShape(3, 1, 4), 0, torch.device("cpu"), torch.float64)
+    stream = ClassTaskStream(data, StreamSpec("test", TaskShape(3, 1, 4), 0, torch.device("cpu"), torch.float64))
     tasks = stream.draw(0, 20)
     assert tasks.query_x.shape == (20, 12, 1, 4, 4)
     colour = (tasks.query_x[:, :, 0, 0, 0] * 255).round().long()
@@ -149,7 +150,7 @@ def test_multiples_of_1_255_are_stored_as_bytes(load, l2l, transform):
 def test_other_floats_are_unchanged(load, l2l):
     data = load(three(l2l, Pictures(lambda x: (x / 255 - 0.3) / 0.2)))
     assert data.splits["val"].values.dtype == np.float32
-    stream = ClassTaskStream(data, "val", TaskShape(2, 1, 1), 0, torch.device("cpu"), torch.float32)
+    stream = ClassTaskStream(data, StreamSpec("val", TaskShape(2, 1, 1), 0, torch.device("cpu"), torch.float32))
     seen = stream.draw(0, 50).support_x.flatten().unique()
     expected = (torch.arange(4 * PER_CLASS, 8 * PER_CLASS) / 255 - 0.3) / 0.2
     assert torch.equal(seen, expected)
