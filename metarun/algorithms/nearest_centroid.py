@@ -25,9 +25,6 @@ class NearestCentroid(Stepless):
         backbone: used only for inputs="features".
         inputs: "raw": the examples as vectors, see `floor_vectors`; "features": the features of the backbone.
         floor_vectors: what the data's floor is computed on, see `metarun.data.ClassDataset`.
-
-    Raises:
-        UserError: `inputs` is invalid.
     """
 
     learns: ClassVar[bool] = False

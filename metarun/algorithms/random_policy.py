@@ -35,9 +35,5 @@ class RandomPolicy(PolicyMethod):
         yield UniformPolicy(self.actions)
 
     def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> NoReturn:  # noqa: ARG002
-        """Refuse to train.
-
-        Raises:
-            UserError: always.
-        """
+        """Refuse to train."""
         raise UserError("algo=random has nothing to train", "use algo=maml_rl to learn a policy.")

@@ -33,9 +33,6 @@ class SimpleShot(Stepless):
         train_classes: number of meta-train classes, set from the data.
         transform: of the features; "UN": none, "L2N": length 1, "CL2N": centred, then length 1.
         label_smoothing: in pre-training, the probability that targets give to the other classes in equal parts.
-
-    Raises:
-        UserError: `transform` is invalid.
     """
 
     splittable: ClassVar[bool] = False  # pre-training sees one batch of examples

@@ -25,9 +25,6 @@ class TrustRegion:
     Args:
         max_kl: mean divergence of the policies in one step, at most.
         curvature_trajectories: trajectories of each task from which the curvature is computed; None: all.
-
-    Raises:
-        UserError: one of them is out of range.
     """
 
     max_kl: float

@@ -26,9 +26,6 @@ def answers_to_draw(
         examples: that were predicted.
         predictions: for each of `examples`.
         support: its examples; None: they are not at hand, only their inputs.
-
-    Raises:
-        UserError: the learner predicts numbers, or nothing was predicted.
     """
     if not learner.classes:
         raise UserError("--picture draws classes but this run predicts numbers", "omit it.")

@@ -123,11 +123,7 @@ class CausalLM(Backbone):
 
 
 def _load(folder: str) -> tuple[Any, Any]:
-    """Return the model, in float32, and the tokenizer in a folder.
-
-    Raises:
-        UserError: transformers is missing, or the folder does not hold them.
-    """
+    """Return the model, in float32, and the tokenizer in a folder."""
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar

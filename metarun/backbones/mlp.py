@@ -18,9 +18,6 @@ class MLP(Backbone):
         input_shape: of an example, which is flattened.
         hidden: units of each layer; those of the last are the features.
         norm: see `make_norm`.
-
-    Raises:
-        UserError: there is no layer, or a layer without units.
     """
 
     def __init__(self, input_shape: tuple[int, ...], hidden: Sequence[int] = (40, 40), norm: Norm = "none") -> None:

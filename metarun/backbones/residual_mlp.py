@@ -18,9 +18,6 @@ class ResidualMLP(Backbone):
 
     Attributes:
         features: as many as the numbers of an example.
-
-    Raises:
-        UserError: there are no hidden units.
     """
 
     def __init__(self, input_shape: tuple[int, ...], hidden: int = 256) -> None:

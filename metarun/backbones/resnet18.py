@@ -23,9 +23,6 @@ class ResNet18(Backbone):
         input_shape: (channels, height, width) of an example.
         first: the first convolution, "7x7" with pooling, or "3x3".
         norm: see `make_norm`.
-
-    Raises:
-        UserError: the input is not an image, or an argument is invalid.
     """
 
     def __init__(

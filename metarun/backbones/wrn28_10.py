@@ -18,9 +18,6 @@ class WRN28x10(Backbone):
     Args:
         input_shape: (channels, height, width) of an example.
         norm: see `make_norm`.
-
-    Raises:
-        UserError: the input is not an image.
     """
 
     def __init__(self, input_shape: tuple[int, ...], norm: Norm = "batch") -> None:

@@ -26,11 +26,7 @@ _SHOWN_STEPS = 6  # of a long adaptation
 
 
 def main(args: Sequence[str]) -> int:
-    """Adapt, write the learner, and return the exit code.
-
-    Raises:
-        UserError: the run or the examples do not exist or do not fit.
-    """
+    """Adapt, write the learner, and return the exit code."""
     parser = CommandParser.with_examples(
         "metarun adapt", "Adapt a finished run to a few labelled examples of your own.", EXAMPLES
     )

@@ -22,11 +22,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Print the table and return the exit code.
-
-    Raises:
-        UserError: a path or a key does not exist, or there is no finished run.
-    """
+    """Print the table and return the exit code."""
     parser = CommandParser.with_examples("metarun compare", "Compare finished runs in a table.", EXAMPLES)
     parser.add_paths()
     parser.add_argument("--rows", help="keys of result.json or of the config that form the rows of a pivot")

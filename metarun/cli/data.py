@@ -25,11 +25,7 @@ examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Run `metarun data` with its arguments; return its exit code.
-
-    Raises:
-        UserError: the data set is unknown or not available.
-    """
+    """Run `metarun data` with its arguments; return its exit code."""
     options = _parser().parse_args(args)
     if options.action == "list":
         _print_list()

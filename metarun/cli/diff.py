@@ -21,11 +21,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Print what differs and return the exit code.
-
-    Raises:
-        UserError: a run does not exist or is not finished.
-    """
+    """Print what differs and return the exit code."""
     parser = CommandParser.with_examples(
         "metarun diff", "Show how two finished runs differ in config, environment and results.", EXAMPLES
     )

@@ -19,11 +19,7 @@ KEYS = ("run", "format")
 
 
 def main(args: Sequence[str]) -> int:
-    """Export, print what was made, and return the exit code.
-
-    Raises:
-        UserError: the run does not exist or cannot be exported in this format.
-    """
+    """Export, print what was made, and return the exit code."""
     parser = CommandParser.with_examples(
         "metarun export", "Write a finished run as a model that other programs load, with a model card.", EXAMPLES
     )

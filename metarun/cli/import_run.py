@@ -12,11 +12,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Import the pack and return the exit code.
-
-    Raises:
-        UserError: the file is damaged, of another version or not a run, or there is another run with its id.
-    """
+    """Import the pack and return the exit code."""
     parser = CommandParser.with_examples("metarun import", "Unpack a file of `metarun publish` as a run.", EXAMPLES)
     parser.add_argument("file", type=Path, metavar="FILE", help="what `metarun publish` wrote")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where to put it (default: results)")

@@ -49,11 +49,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Draw the figure, print its path, and return the exit code.
-
-    Raises:
-        UserError: a path does not exist, or there is nothing to draw.
-    """
+    """Draw the figure, print its path, and return the exit code."""
     options = _parser().parse_args(args)
     options.draw(options)
     print(f"→ {options.output}")

@@ -27,11 +27,7 @@ are printed too."""
 
 
 def main(args: Sequence[str]) -> int:
-    """Predict, write or print the table, and return the exit code.
-
-    Raises:
-        UserError: the learner, the run or the examples do not exist or do not fit.
-    """
+    """Predict, write or print the table, and return the exit code."""
     parser = CommandParser.with_examples("metarun predict", "Predict the classes of new examples.", EXAMPLES)
     add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")

@@ -13,11 +13,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Write the pack and return the exit code.
-
-    Raises:
-        UserError: the run does not exist, is not finished or is damaged.
-    """
+    """Write the pack and return the exit code."""
     parser = CommandParser.with_examples(
         "metarun publish", "Pack a finished run into one file for another machine.", EXAMPLES
     )

@@ -23,11 +23,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Write the page and return the exit code.
-
-    Raises:
-        UserError: a path does not exist, there is no finished run, or the page cannot be written.
-    """
+    """Write the page and return the exit code."""
     parser = CommandParser.with_examples(
         "metarun report",
         "Write one HTML page of finished runs: table, curves, example tasks. It works offline.",

@@ -39,11 +39,7 @@ the published interval or better, 1 if one is worse or a run failed."""
 
 
 def main(args: Sequence[str]) -> int:
-    """Run the experiments that are missing, print the verdicts and return the exit code.
-
-    Raises:
-        UserError: an experiment or protocol does not exist.
-    """
+    """Run the experiments that are missing, print the verdicts and return the exit code."""
     parser = CommandParser.with_examples("metarun reproduce", "Repeat published results and compare.", EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment; --list shows all")
     what = parser.add_mutually_exclusive_group()

@@ -26,11 +26,7 @@ exit code: 0 if all numbers are the same, 1 if any differ. A rerun that differs 
 
 
 def main(args: Sequence[str]) -> int:
-    """Repeat the run, compare, and return the exit code: 0 if all numbers are the same, else 1.
-
-    Raises:
-        UserError: the run does not exist or is not finished, or something that it needs is missing.
-    """
+    """Repeat the run, compare, and return the exit code: 0 if all numbers are the same, else 1."""
     parser = CommandParser.with_examples(
         "metarun rerun", "Repeat a finished run and check that its numbers are reproduced bit for bit.", EXAMPLES
     )

@@ -16,11 +16,7 @@ BIN = ".bin"  # tables skip hidden folders
 
 
 def main(args: Sequence[str]) -> int:
-    """Move runs to the bin and return the exit code.
-
-    Raises:
-        UserError: a run does not exist or is running.
-    """
+    """Move runs to the bin and return the exit code."""
     parser = CommandParser.with_examples(
         "metarun rm", "Move runs to the bin, results/.bin; move a folder back to restore a run.", EXAMPLES
     )

@@ -25,11 +25,7 @@ EXAMPLES = """examples:
 
 
 def main(args: Sequence[str]) -> int:
-    """Print the list and return the exit code.
-
-    Raises:
-        UserError: there is no such folder, or no run in it.
-    """
+    """Print the list and return the exit code."""
     parser = CommandParser.with_examples("metarun runs", "List runs with their state, age and size.", EXAMPLES)
     add_results_dir(parser)
     parser.add_argument("--state", choices=STATES, help="show only these")

@@ -123,9 +123,6 @@ class HydraOrigins:
         """Check that every option selected by the command or by a config file exists.
 
         Hydra silently drops a missing option of an optional group, such as a recipe.
-
-        Raises:
-            UserError: an option does not exist.
         """
         choices = HydraConfig.get().runtime.choices
         for group, name in choices.items():

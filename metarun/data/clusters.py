@@ -71,9 +71,6 @@ def partitions_of(features: NDArray[Any], count: int, partitions: int) -> NDArra
         features: (examples, features).
         count: clusters in each partition.
         partitions: how many.
-
-    Raises:
-        UserError: scikit-learn is missing.
     """
     try:
         from sklearn.cluster import MiniBatchKMeans

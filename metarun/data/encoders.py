@@ -33,11 +33,7 @@ class PictureEncoder:
     noun = "picture"
 
     def encode(self, where: str, content: bytes) -> NDArray[np.uint8]:
-        """Return the example of a file.
-
-        Raises:
-            UserError: it cannot be decoded.
-        """
+        """Return the example of a file."""
         picture = image_decoding.decode(where, content, self.size, self.channels)
         return 255 - picture if self.invert else picture
 
@@ -52,11 +48,7 @@ class SoundEncoder:
     noun = "recording"
 
     def encode(self, where: str, content: bytes) -> NDArray[np.float32]:
-        """Return the example of a file.
-
-        Raises:
-            UserError: it cannot be decoded, or is silent or too short.
-        """
+        """Return the example of a file."""
         wave, _ = sound_decoding.decode(where, content, self.features.rate)
         if (why := why_unusable(self.features, wave)) is not None:
             raise UserError(f"{where} is {why}", "remove it.")

@@ -33,11 +33,7 @@ class Encoding:
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self | None:
-        """Return what `to_arrays` stored, among other arrays; None if it is not among them.
-
-        Raises:
-            ValueError: it is damaged.
-        """
+        """Return what `to_arrays` stored, among other arrays; None if it is not among them."""
         if _NAME not in stored:
             return None
         about = json.loads(str(stored[_NAME]))

@@ -31,11 +31,7 @@ versions = to_tensorflow.versions
 
 
 def write(program: ExportedProgram, folder: Path) -> None:
-    """Write the model into a folder.
-
-    Raises:
-        UserError: LiteRT lacks an operator.
-    """
+    """Write the model into a folder."""
     import tensorflow as tf
 
     module, function = to_tensorflow.as_function(program)

@@ -23,9 +23,6 @@ class MLflow:
     Args:
         tracking_uri: of a store or server; None: MLFLOW_TRACKING_URI if it is set, else the SQLite file.
         experiment: name of the MLflow experiment.
-
-    Raises:
-        UserError: mlflow is not installed.
     """
 
     def __init__(self, tracking_uri: str | None, experiment: str) -> None:

@@ -12,9 +12,6 @@ class TensorBoard:
     """Event files in the run's `tensorboard/`: scalars, and the config in the HPARAMS tab.
 
     `tensorboard --logdir results/runs` shows all runs.
-
-    Raises:
-        UserError: tensorboard is not installed.
     """
 
     def __init__(self) -> None:

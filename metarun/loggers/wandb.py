@@ -19,9 +19,6 @@ class Wandb:
         entity: user or team; None: the user's default.
         group: of the run.
         tags: of the run.
-
-    Raises:
-        UserError: wandb is not installed.
     """
 
     def __init__(

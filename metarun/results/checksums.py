@@ -22,11 +22,7 @@ REMEDY = f"run it again with force=true, or delete {NAME} if you changed the fil
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the checksums of files in a folder, given their contents by name.
-
-    Raises:
-        UserError: the checksums cannot be written.
-    """
+    """Write the checksums of files in a folder, given their contents by name."""
     with atomic_write(folder / NAME) as file:
         file.write(listing(contents))
 

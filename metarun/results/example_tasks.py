@@ -128,11 +128,7 @@ def save(path: Path, tasks: Sequence[ExampleTask]) -> None:
 
 
 def load(path: Path) -> list[ExampleTask]:
-    """Read what `save` wrote.
-
-    Raises:
-        UserError: the file is damaged or has another format.
-    """
+    """Read what `save` wrote."""
     with reading_arrays(path, MAX_UNPACKED_BYTES) as arrays:
         needed = [name for name in ExampleTask.__dataclass_fields__ if name != _OPTIONAL]
         count = sum(name.startswith(needed[0]) for name in arrays)

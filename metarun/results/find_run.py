@@ -17,9 +17,6 @@ def find_run(results_dir: Path, run: str) -> RunDirectory:
         results_dir: the directory of results.
         run: a run's directory, the first characters of its id, "last": the training that finished last, or "best": the
             one with the best meta-val result among those of the same data and task as the last.
-
-    Raises:
-        UserError: there is none, or more than one.
     """
     if is_file(Path(run) / "config.yaml"):
         return RunDirectory(Path(run))

@@ -37,11 +37,7 @@ def save(path: Path, tasks: Sequence[PlanePaths]) -> None:
 
 
 def load(path: Path) -> list[PlanePaths]:
-    """Read what `save` wrote.
-
-    Raises:
-        UserError: the file is damaged or has another format.
-    """
+    """Read what `save` wrote."""
     with reading_arrays(path, MAX_UNPACKED_BYTES) as arrays:
         goals, positions = arrays["goals"], arrays["positions"]
         numbers = all(each.dtype == np.float32 for each in (goals, positions))

@@ -10,11 +10,7 @@ _DTYPES = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.flo
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device that `device` names.
-
-    Raises:
-        UserError: it cannot be used on this machine.
-    """
+    """Return the device that `device` names."""
     if name == "auto":
         name = own_gpu() if torch.cuda.is_available() else "cpu"
     try:
@@ -33,11 +29,7 @@ def find_device(name: str) -> torch.device:
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """Return the type of weights and inputs for `precision`.
-
-    Raises:
-        UserError: there is no such precision.
-    """
+    """Return the type of weights and inputs for `precision`."""
     if precision not in _DTYPES:
         raise UserError(f"precision={precision} is not one of {', '.join(_DTYPES)}.")
     return _DTYPES[precision]

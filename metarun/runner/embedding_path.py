@@ -10,11 +10,7 @@ PIXELS = "pixels"  # `task.embedding` of the numbers of the examples themselves
 
 
 def with_embedding_path(config: Config) -> Config:
-    """Return a resolved config in which `task.embedding` is the absolute path of the run that it names, if one.
-
-    Raises:
-        UserError: there is no such run.
-    """
+    """Return a resolved config in which `task.embedding` is the absolute path of the run that it names, if one."""
     task = config["task"]
     if task.get("labels", "classes") != "clusters" or task["embedding"] == PIXELS:
         return config

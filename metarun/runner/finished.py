@@ -35,11 +35,7 @@ def show_finished(config: DictConfig) -> Path | None:
 
 
 def resolved_run(config: DictConfig) -> tuple[Config, RunDirectory]:
-    """Return the resolved config of `metarun train`, and the directory of its run.
-
-    Raises:
-        UserError: the config is invalid.
-    """
+    """Return the resolved config of `metarun train`, and the directory of its run."""
     resolved = with_embedding_path(resolve(config))
     return resolved, directory_of(resolved, run_id(resolved))
 

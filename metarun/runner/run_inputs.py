@@ -54,11 +54,7 @@ class RunInputs:
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self | None:
-        """Return what `to_arrays` stored, among other arrays; None if it is not among them.
-
-        Raises:
-            ValueError: it is damaged.
-        """
+        """Return what `to_arrays` stored, among other arrays; None if it is not among them."""
         if _NAME not in stored:
             return None
         source = json.loads(str(stored[_NAME]))
@@ -126,11 +122,7 @@ def encoder_for(inputs: RunInputs, run_id: str, config: Config) -> Encoder:
 
 
 def _read_inputs(run: RunDirectory) -> RunInputs | None:
-    """Return the stored inputs of a run; None if it has none, as runs of earlier versions.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Return the stored inputs of a run; None if it has none, as runs of earlier versions."""
     if not run.inputs.is_file():
         return None
     checksums.check(run.inputs)

@@ -69,11 +69,7 @@ class EpisodeStream:
         return found
 
     def draw(self, first: int, count: int) -> TaskBatch:
-        """Return tasks of one size.
-
-        Raises:
-            ValueError: they are of several.
-        """
+        """Return tasks of one size."""
         tasks = [self._task(number) for number in range(first, first + count)]
         if len({(task.way, len(task.support), len(task.query)) for task in tasks}) > 1:
             raise ValueError("tasks of several sizes are not one batch")

@@ -106,11 +106,7 @@ def numbers_per_point(family: Any) -> tuple[int, int]:
 
 
 def draw(family: Any, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Return the points (tasks, points, inputs) and values (tasks, points, outputs) of functions of a family.
-
-    Raises:
-        UserError: the family returns the wrong type or shape.
-    """
+    """Return the points (tasks, points, inputs) and values (tasks, points, outputs) of functions of a family."""
     parameters = _checked(family, "parameters", family.parameters(draws.parameters), draws.parameters.shape)
     points = draws.points[..., 0] if family.shape[0] == 1 else draws.points
     x = _checked(family, "inputs", family.inputs(points), points.shape).reshape(draws.points.shape)

@@ -49,9 +49,6 @@ def single_examples(examples: Examples, shape: TaskShape, name: str, split: Spli
 
     So N random examples are N classes (UMTRA, Khodadadeh et al. 2019, https://arxiv.org/abs/1811.11819, section 3).
     The members have to be told apart by augmentation.
-
-    Raises:
-        UserError: there are fewer examples than the tasks have classes.
     """
     count = len(examples.values)
     _check_enough(shape, count, f"split '{split}' of {name} has {counted(count, 'example')}", "task.labels=none")
@@ -71,9 +68,6 @@ def clusters(labels: NDArray[np.int32], shape: TaskShape, name: str, split: Spli
         shape: of the tasks.
         name: of the data set.
         split: of it.
-
-    Raises:
-        UserError: no partition has enough clusters of enough examples.
     """
     needed = shape.shot + shape.query
     members, sizes, of_partition = [], [0], [0]
@@ -106,22 +100,14 @@ def _check_enough(shape: TaskShape, count: int, found: str, labels: str, *keys: 
 
 
 def check_labels(labels: object) -> str:
-    """Return what `task.labels` is.
-
-    Raises:
-        UserError: it is not one of `LABELS`.
-    """
+    """Return what `task.labels` is."""
     if labels not in LABELS:
         raise UserError(f"task.labels={labels}{set_by('task.labels')} is not one of {', '.join(LABELS)}.")
     return str(labels)
 
 
 def without_labels(shape: TaskShape, labels: str) -> TaskShape:
-    """Return the shape of tasks whose classes are made; without how classes are grouped, since that is a label.
-
-    Raises:
-        UserError: the tasks have several sizes.
-    """
+    """Return the shape of tasks whose classes are made; without how classes are grouped, since that is a label."""
     if shape.smallest is not None:
         raise UserError(
             f"{shape.sizes} but tasks with task.labels={labels}{set_by('task.labels')} have one size",

@@ -172,11 +172,7 @@ class MixtureSource(TaskSource):
         self._parts, self._weights = data.parts, data.weights
 
     def draw_from(self, spec: StreamSpec) -> TaskStream:
-        """See `TaskSource`.
-
-        Raises:
-            UserError: also for disjoint tasks.
-        """
+        """See `TaskSource`."""
         if spec.disjoint:
             raise UserError(
                 f"test.interval=open{set_by('test.interval')} but data={self.name} are several data sets",

@@ -67,11 +67,7 @@ class VaryingTaskStream:
         return found
 
     def draw(self, first: int, count: int) -> TaskBatch:
-        """Return tasks that are of one shape.
-
-        Raises:
-            ValueError: they are of several.
-        """
+        """Return tasks that are of one shape."""
         parts = self.by_shape(first, count)
         if len(parts) > 1:
             raise ValueError("tasks of several shapes are not one batch")

@@ -15,9 +15,6 @@ class Learn2LearnANIL(Learn2LearnMAML):
     norm with batch statistics.
 
     The arguments are those of `ANIL`; order 1 is learn2learn's `first_order`.
-
-    Raises:
-        UserError: learn2learn is not installed.
     """
 
     def embed(self, x: Any) -> Any:

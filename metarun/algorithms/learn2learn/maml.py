@@ -16,9 +16,6 @@ class Learn2LearnMAML(Learn2LearnMethod):
     The weights have the same names, so each method can test a checkpoint of the other.
 
     The arguments are those of `MAML`; order 1 is learn2learn's `first_order`.
-
-    Raises:
-        UserError: learn2learn is not installed.
     """
 
     def __init__(

@@ -24,9 +24,6 @@ class Learn2LearnMetaSGD(Learn2LearnMethod):
         inner_lr_max: upper limit of the initial rates.
         inner_steps: gradient steps per task in meta-training; 1 in the paper.
         order: of the meta-gradient, 1 (learn2learn's `first_order`) or 2; the rates are learned either way.
-
-    Raises:
-        UserError: learn2learn is not installed.
     """
 
     def __init__(

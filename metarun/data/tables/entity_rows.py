@@ -127,9 +127,6 @@ def entity_dataset(
         standardise: inputs, see `TableFeatures.of`.
         standardise_targets: likewise.
         repeats: count rows that are in two splits, which are no oversight where rows of two entities can be equal.
-
-    Raises:
-        UserError: as `TableFeatures.of`.
     """
     train = pd.concat([found.rows[entity] for entity in lists["train"]])
     inputs = TableFeatures.of(train, found.inputs, standardise)

@@ -192,9 +192,6 @@ def class_dataset(
         skipped: see `ClassDataset`.
         read: how the table was read: the other arguments of `metarun.data.encoders.RowEncoder`.
         groups: columns that group the rows.
-
-    Raises:
-        UserError: as `TableFeatures.of`.
     """
     features = TableFeatures.of(pd.concat([rows[c] for c in lists["train"]]), columns, standardise)
     vectors = "standardised rows" if standardise else "rows"

@@ -21,9 +21,6 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
         written: the path as the user wrote it, for messages.
         header: whether the first line of a CSV holds the names of the columns.
         key: the config key that names the file.
-
-    Raises:
-        UserError: there is no such file, or it cannot be read.
     """
     if not is_file(path):
         raise UserError(f"data.{key}={written} is no file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")

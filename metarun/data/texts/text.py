@@ -191,11 +191,7 @@ class Text(FileSource):
 
 
 def _by_class(root: Path, texts: Sequence[LabelledText]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """Return the texts of each class, and clauses on those that were skipped.
-
-    Raises:
-        UserError: nothing is left.
-    """
+    """Return the texts of each class, and clauses on those that were skipped."""
     classes: dict[str, list[str]] = {}
     empty = [text for text in texts if not text.text]
     unlabelled = [text for text in texts if text.text and not text.label]
@@ -233,11 +229,7 @@ def _single(classes: Classes) -> tuple[str, ...]:
 
 
 def _by_split(texts: Sequence[LabelledText]) -> dict[str, str]:
-    """Return the split of each class.
-
-    Raises:
-        UserError: a class has texts of two splits.
-    """
+    """Return the split of each class."""
     first: dict[str, LabelledText] = {}
     for text in texts:
         known = first.setdefault(text.label, text)

@@ -38,11 +38,7 @@ class Tfidf:
 
     @classmethod
     def of(cls, train: Sequence[str], size: int) -> Self:
-        """Count in how many of the meta-train texts each n-gram occurs.
-
-        Raises:
-            UserError: scikit-learn is missing.
-        """
+        """Count in how many of the meta-train texts each n-gram occurs."""
         counts = _count_ngrams(train)
         occurs = np.bincount(counts.indices, minlength=_BUCKETS)
         return cls((np.log((1 + len(train)) / (1 + occurs)) + 1).astype(np.float32), size)
@@ -55,11 +51,7 @@ class Tfidf:
 
     @classmethod
     def from_arrays(cls, size: int, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Return what `to_arrays` stored.
-
-        Raises:
-            KeyError: an array is missing.
-        """
+        """Return what `to_arrays` stored."""
         idf = np.full(_BUCKETS, stored["unseen"], np.float32)
         idf[stored["buckets"]] = stored["idf"]
         return cls(idf, size)

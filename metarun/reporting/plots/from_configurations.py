@@ -40,11 +40,7 @@ def write_forest(records: Sequence[Record], path: Path, width: float | None = No
 
 
 def write_pareto(records: Sequence[Record], cost: str, path: Path, width: float | None = None) -> None:
-    """Draw results against one of `COSTS`, one panel per test setting.
-
-    Raises:
-        UserError: as for `write_forest`, or no run has this cost.
-    """
+    """Draw results against one of `COSTS`, one panel per test setting."""
     metric = common_metric(records)
     settings = configurations(records)
     panels, not_drawn, without = [], 0, []
@@ -85,11 +81,7 @@ def pareto_points(found: Sequence[Configuration], cost: str) -> tuple[list[Point
 
 
 def write_ranks(records: Sequence[Record], path: Path, width: float | None = None) -> None:
-    """Draw the average ranks of methods over the test settings.
-
-    Raises:
-        UserError: as for `write_forest`, or fewer than two methods were tested in at least two settings.
-    """
+    """Draw the average ranks of methods over the test settings."""
     from metarun.reporting.ranks import rank_methods  # takes a second to import
 
     settings = configurations(records)

@@ -88,11 +88,7 @@ def _interval_notes(cells: Sequence[list[Record]]) -> list[str]:
 
 
 def common_metric(records: Sequence[Record]) -> Metric:
-    """Return the metric of all runs.
-
-    Raises:
-        UserError: the runs have different metrics.
-    """
+    """Return the metric of all runs."""
     metrics = set(map(metric_of, records))
     if len(metrics) > 1:
         raise UserError("these runs mix accuracy and squared error", "select runs with the same metric.")

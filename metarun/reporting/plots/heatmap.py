@@ -37,9 +37,6 @@ def draw_heatmap(panels: Sequence[SizePanel], metric: Metric, notes: Sequence[st
         metric: of all runs; strong blue is its better end.
         notes: lines at the foot, wrapped if they are too long.
         width: of the figure in inches; None: a paper's column, or wider if a panel needs it.
-
-    Raises:
-        UserError: the width is too small for a panel.
     """
     ways, shots = (sorted({at[i] for panel in panels for at in panel.cells}, key=ends) for i in (0, 1))
     colours = _colours(panels, metric.higher_is_better)

@@ -33,9 +33,6 @@ def draw_rows(panels: Sequence[RowPanel], x_name: str, notes: Sequence[str], wid
         x_name: of the axes.
         notes: lines at the foot, wrapped if they are too long.
         width: of the figure in inches; None: a paper's column.
-
-    Raises:
-        UserError: the width is too small for the labels.
     """
     width = width or COLUMN
     lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]

@@ -32,11 +32,7 @@ SEEDS = "With several seeds: the mean; sd: the standard deviation over the seeds
 def pivot_table(
     records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
 ) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return head, rows and notes of a pivot table, whose rows and columns are the values of these keys.
-
-    Raises:
-        UserError: runs that differ in more than their seed would share a cell.
-    """
+    """Return head, rows and notes of a pivot table, whose rows and columns are the values of these keys."""
     cells = pivot(records, rows, columns)
     row_values, column_values = _axes(cells)
     runs_of_cells = list(cells.values())
@@ -60,9 +56,6 @@ def pivot_figures(records: Sequence[Record], rows: Sequence[str], columns: Seque
 
     A cell has `accuracy` or `mse`, `ci95` over tasks, `sd` over seeds, `seeds` (their number), `flags` and `standing`
     ("best", "tie" or ""). Without column keys, the row itself has these keys.
-
-    Raises:
-        UserError: runs that differ in more than their seed would share a cell.
     """
     cells = pivot(records, rows, columns)
     row_values, column_values = _axes(cells)

@@ -19,11 +19,7 @@ Condition = tuple[str, str, str]  # key, operator, value as typed
 
 
 def parse_conditions(text: str) -> list[Condition]:
-    """Parse ``algo=maml and test_shot>=5``.
-
-    Raises:
-        UserError: a condition has another form.
-    """
+    """Parse ``algo=maml and test_shot>=5``."""
     found = []
     for part in re.split(r"\s+and\s+", text.strip()):
         if not (condition := _CONDITION.fullmatch(part)):
@@ -80,11 +76,7 @@ def sort_records(records: Sequence[Record], key: str) -> list[Record]:
 
 
 def with_keys(records: list[Record], keys: Iterable[str]) -> list[Record]:
-    """Return the records, with the settings of their configs if a key is one of them.
-
-    Raises:
-        UserError: no record has a key.
-    """
+    """Return the records, with the settings of their configs if a key is one of them."""
     keys = list(keys)
     if not keys:
         return records
