@@ -1,5 +1,7 @@
 """Unequal shots: the support examples of a task shared out among its classes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from metarun.errors import UserError
 from metarun.evaluation.floor import floor
-from metarun.runner.model import check_head
+from metarun.runner.head_check import check_head
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.imbalance import Shares
@@ -178,12 +180,10 @@ def test_draws_of_several_lengths_are_the_first_ones_in_random_order():
 
 
 def test_a_method_that_needs_equal_shots_is_refused():
-    class Method:
-        needs_equal_shots = True
-
-    config = {"chosen": {"algo": "mine"}}
+    method = SimpleNamespace(needs_equal_shots=True, outputs=None)
+    parts = SimpleNamespace(method=method, source=None, config={"chosen": {"algo": "mine"}})
     with pytest.raises(UserError, match=r"imbalance=meta_dataset but mine needs as many examples .*such as protonet"):
-        check_head(Method(), config, None, TaskShape(2, 2, 2, imbalance="meta_dataset"), is_trained=False)
+        check_head(parts, TaskShape(2, 2, 2, imbalance="meta_dataset"))
 
 
 def test_equal_tasks_are_those_of_before():
