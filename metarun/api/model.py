@@ -23,11 +23,11 @@ from metarun.training.resume import best_weights, load_weights
 
 
 class Model:
-    """What `Run` and `Learner` need of a finished training run.
+    """A finished training run: its record, config, method and inputs.
 
     Args:
         path: of the run's directory.
-        trust: see `Run`.
+        trust: your code in its config that may be executed, such as "my_methods.NearestExample".
         inputs: of the run, if they are known; None: those stored with it or, in runs of earlier versions, those of its
             data.
 

@@ -4,12 +4,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarun.algorithms import Algorithm
 from metarun.api.config import composed
 from metarun.api.learner import Learner
 from metarun.api.model import Model
 from metarun.api.publishing import publish, unpack
-from metarun.config.schema import Config
 from metarun.data.own.examples import read_examples
 from metarun.data.own.found import Examples, OnProgress, ignore_progress
 from metarun.reporting.tables.rows import finished_rows
@@ -23,20 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Run:
-    """A finished run of `metarun train`.
-
-    Args:
-        path: its directory.
-        trust: your code in its config that may be executed, such as "my_methods.NearestExample".
-
-    Raises:
-        UserError: the run is not finished, or its files are damaged.
-    """
-
-    def __init__(self, path: str | Path, trust: Collection[str] = ()) -> None:
-        self._model = Model(path, trust)
-        self.result: Record = self._model.result
+class Run(Model):
+    """A finished run of `metarun train`; see `Model` for its arguments and attributes."""
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -46,38 +32,18 @@ class Run:
         return str(self.path)
 
     @property
-    def path(self) -> Path:
-        """The run's directory."""
-        return self._model.path
-
-    @property
-    def id(self) -> str:
-        """The run's id of eight digits."""
-        return self._model.id
-
-    @property
-    def config(self) -> Config:
-        """The resolved config, as nested dictionaries."""
-        return self._model.config
-
-    @property
     def curve(self) -> "pd.DataFrame":
         """The loss and metric of meta-training and meta-validation by step."""
         import pandas as pd
 
-        return pd.read_csv(self._model.directory.curve)
+        return pd.read_csv(self.directory.curve)
 
     @property
     def tasks(self) -> "pd.DataFrame":
         """The metric of every meta-test task, before adaptation and after each step."""
         import pandas as pd
 
-        return pd.read_parquet(self._model.directory.tasks)
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """The method with the best weights on meta-val, in eval mode."""
-        return self._model.algorithm
+        return pd.read_parquet(self.directory.tasks)
 
     def read(self, path: str | Path, invert: bool = False, on_progress: OnProgress = ignore_progress) -> Examples:
         """Read pictures, recordings, texts or table rows as inputs of this run: decoded and scaled as in training.
@@ -90,7 +56,7 @@ class Run:
         Raises:
             UserError: there is no such file, or nothing in it that the run takes.
         """
-        return read_examples(self._model.encoder, Path(path), invert, on_progress)
+        return read_examples(self.encoder, Path(path), invert, on_progress)
 
     def adapt(self, support_x: Any, support_y: Sequence[Any], steps: int | None = None) -> Learner:
         """Adapt to your own examples.
@@ -106,7 +72,7 @@ class Run:
             UserError: the shapes do not match the run, or the method cannot have this number of classes.
         """
         steps = self.config["test"]["steps"] if steps is None else steps
-        return Learner.adapted(self._model, support_x, list(support_y), steps)
+        return Learner.adapted(self, support_x, list(support_y), steps)
 
     def test(self, config_dir: str | Path | None = None, **settings: Any) -> Record:
         """Meta-test on other tasks or data, or with another head, like `metarun test`; reuse a finished test.
@@ -122,7 +88,7 @@ class Run:
         Raises:
             UserError: the settings are invalid, or do not fit the run.
         """
-        where = {"run": self.path.resolve(), "trust": self._model.trust, "results_dir": self.path.parents[1]}
+        where = {"run": self.path.resolve(), "trust": self.trust, "results_dir": self.path.parents[1]}
         with composed({**where, **settings}, config_dir, "test") as config:
             return RunDirectory(run_test(config)).read_finished()
 
@@ -132,7 +98,7 @@ class Run:
         Raises:
             UserError: a file of the run is damaged, or the pack cannot be written.
         """
-        return publish(self._model.directory, self.result, lambda: self.config, path)
+        return publish(self.directory, self.result, lambda: self.config, path)
 
 
 def train(config_dir: str | Path | None = None, **settings: Any) -> Run:
