@@ -59,6 +59,7 @@ class Formula(BuiltIn, ABC):
     """A built-in family, which is its own data source.
 
     Attributes:
+        x: (low, high) of every input.
         test_ranges: those of meta-test, by the attribute that they replace.
         support_noise: see `FunctionFamily`.
     """
@@ -66,6 +67,7 @@ class Formula(BuiltIn, ABC):
     # Of the class unless set: attributes are in the hash of a user's subclass, which must not change.
     support_noise = 0.0
     test_ranges: Mapping[str, Range] = MappingProxyType({})
+    x: Range
 
     @property
     @abstractmethod
@@ -84,6 +86,10 @@ class Formula(BuiltIn, ABC):
         parts += [f"test {knob} {bounds}" for knob, bounds in self.test_ranges.items()]
         parts += [f"noise {self.support_noise}"] if self.support_noise else []
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    def inputs(self, uniform: Any) -> Any:
+        """Turn numbers in [0, 1) into x, of the same shape."""
+        return within(self.x, uniform)
 
     def check(self) -> str:
         """Say what is drawn: "x -5 to 5, slope -3 to 3; meta-test: x 5 to 10; noise 0.1 on support targets"."""
@@ -147,6 +153,14 @@ def noise_deviation(noise: float) -> float:
     if not 0 <= noise < math.inf:
         raise UserError(f"noise={noise} but a standard deviation cannot be negative or infinite", "raise `data.noise`.")
     return float(noise)
+
+
+def columns_within(bounds: Sequence[Range], uniform: Any) -> Any:
+    """Turn (..., n) numbers in [0, 1) into numbers in n ranges, of the same shape; the argument is left as it is."""
+    scaled = uniform + 0.0  # a copy
+    for column, each in enumerate(bounds):
+        scaled[..., column] = within(each, uniform[..., column])
+    return scaled
 
 
 def within(bounds: Range, uniform: Any) -> Any:

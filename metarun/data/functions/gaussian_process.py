@@ -6,12 +6,12 @@ from typing import Any
 from metarun.data.functions.family import (
     Formula,
     Range,
+    columns_within,
     noise_deviation,
     number_range,
     positive_count,
     ranges_of_test,
     scale_range,
-    within,
 )
 from metarun.errors import counted
 
@@ -83,14 +83,7 @@ class GaussianProcess(Formula):
 
     def parameters(self, uniform: Any) -> Any:
         """Turn (..., 2) numbers in [0, 1) into lengthscale and amplitude, (..., 2)."""
-        scaled = uniform + 0.0  # a copy
-        for column, bounds in enumerate((self.lengthscale, self.amplitude)):
-            scaled[..., column] = within(bounds, uniform[..., column])
-        return scaled
-
-    def inputs(self, uniform: Any) -> Any:
-        """Turn numbers in [0, 1) into x, of the same shape."""
-        return within(self.x, uniform)
+        return columns_within((self.lengthscale, self.amplitude), uniform)
 
     def outputs(self, parameters: Any, x: Any, normals: Any) -> Any:
         """Return y (tasks, points, outputs) at x (tasks, points, inputs): L z for the Cholesky factor L of the kernel.

@@ -88,10 +88,6 @@ class Polynomial(Formula):
         """Turn numbers in [0, 1) into coefficients, of the same shape: all those of an output, then of the next."""
         return within(self.coefficients, uniform)
 
-    def inputs(self, uniform: Any) -> Any:
-        """Turn numbers in [0, 1) into x, of the same shape."""
-        return within(self.x, uniform)
-
     def outputs(self, parameters: Any, x: Any) -> Any:
         """Return y (tasks, points, outputs) at x (tasks, points, inputs), for coefficients (tasks, 1, count).
 

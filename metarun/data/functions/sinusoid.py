@@ -7,10 +7,10 @@ from typing import Any
 from metarun.data.functions.family import (
     Formula,
     Range,
+    columns_within,
     noise_deviation,
     number_range,
     ranges_of_test,
-    within,
 )
 
 
@@ -67,15 +67,8 @@ class Sinusoid(Formula):
     # imports torch, and the random numbers belong to the task stream.
 
     def parameters(self, uniform: Any) -> Any:
-        """Turn (..., 2) numbers in [0, 1) into amplitude and phase, (..., 2); the argument is left as it is."""
-        scaled = uniform + 0.0  # a copy
-        for column, bounds in enumerate((self.amplitude, self.phase)):
-            scaled[..., column] = within(bounds, uniform[..., column])
-        return scaled
-
-    def inputs(self, uniform: Any) -> Any:
-        """Turn numbers in [0, 1) into x, of the same shape."""
-        return within(self.x, uniform)
+        """Turn (..., 2) numbers in [0, 1) into amplitude and phase, (..., 2)."""
+        return columns_within((self.amplitude, self.phase), uniform)
 
     def outputs(self, parameters: Any, x: Any) -> Any:
         """Return y of the shape of x, (..., points, 1), for `parameters` (..., 1, 2) of the waves."""
