@@ -104,7 +104,7 @@ def run_command(args: list[str]) -> int:
     """Run the command `args[0]` with the remaining arguments; return its exit code.
 
     Raises:
-        UserError: the command is unknown.
+        UserError: the command is unknown, or it cannot be carried out.
     """
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command == "help" and rest:

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarun.config.key_origins import set_by, source_key
+from metarun.config.key_origins import source_key
 from metarun.data import ClassDataset, Split
 from metarun.data.example_groups import ExampleGroups
-from metarun.errors import UserError, counted, did_you_mean
+from metarun.errors import UserError, counted
 from metarun.tasks.batch import TaskShape
+from metarun.tasks.class_groups import no_such_groups
 from metarun.tasks.imbalance import Shares, most_shots
 from metarun.tasks.rng import choose, split_key
 from metarun.tasks.sampling import ClassGroups
@@ -156,17 +157,9 @@ def across_groups(
 
 def _groups(data: ClassDataset, shape: TaskShape) -> Mapping[Split, ExampleGroups]:
     assert shape.across is not None
-    if shape.across in data.example_groups:
-        return data.example_groups[shape.across]
-    key, known = shape.key("across"), sorted(data.example_groups)
-    possible = " or ".join(known)
-    raise UserError(
-        f"{source_key(key)}={shape.across}{set_by(key)} but the examples of {data.name} "
-        + (f"are grouped by {possible}" if possible else "are not in groups"),
-        f"set `{source_key(key)}` to {possible} or null.{did_you_mean(shape.across, known)}"
-        if possible
-        else f"set `{source_key(key)}=null`.",
-    )
+    if shape.across not in data.example_groups:
+        raise no_such_groups(shape, "across", f"examples of {data.name}", data.example_groups)
+    return data.example_groups[shape.across]
 
 
 def _none_error(data: ClassDataset, split: Split, shape: TaskShape, groups: ExampleGroups, counts: Tensor) -> UserError:

@@ -1,7 +1,7 @@
 """The groups of classes that tasks are drawn from with `task.within`, such as the alphabets of Omniglot."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -47,20 +47,30 @@ def groups_that_serve(data: ClassDataset, split: Split, shape: TaskShape) -> Cla
     return ClassGroups(torch.tensor([c for classes in fit.values() for c in classes]), sizes.cumsum(0))
 
 
+def no_such_groups(shape: TaskShape, key: str, what: str, groupings: Iterable[str]) -> UserError:
+    """Return the error for a key of a shape that asks for groups which the data do not have.
+
+    Args:
+        shape: of the tasks.
+        key: "within" or "across".
+        what: is grouped, "classes of omniglot".
+        groupings: those that there are.
+    """
+    asked, setting, known = getattr(shape, key), source_key(shape.key(key)), sorted(groupings)
+    problem = f"{setting}={asked}{set_by(shape.key(key))} but the {what}"
+    if not known:
+        return UserError(f"{problem} are not in groups", f"set `{setting}=null`.")
+    possible = " or ".join(known)
+    remedy = f"set `{setting}` to {possible} or null.{did_you_mean(asked, known)}"
+    return UserError(f"{problem} are grouped by {possible}", remedy)
+
+
 def _groups(data: ClassDataset, split: Split, shape: TaskShape) -> Mapping[str, list[int]]:
     """Return the numbers of the classes of each group of a split, groups in the order in which they appear."""
     assert shape.within is not None
     grouping = data.groupings.get(shape.within)
     if grouping is None:
-        key = shape.key("within")
-        possible = " or ".join(sorted(data.groupings))
-        raise UserError(
-            f"{source_key(key)}={shape.within}{set_by(key)} but the classes of {data.name} "
-            + (f"are grouped by {possible}" if possible else "are not in groups"),
-            f"set `{source_key(key)}` to {possible} or null.{did_you_mean(shape.within, sorted(data.groupings))}"
-            if possible
-            else f"set `{source_key(key)}=null`.",
-        )
+        raise no_such_groups(shape, "within", f"classes of {data.name}", data.groupings)
     groups: dict[str, list[int]] = {}
     for number, class_name in enumerate(data.splits[split].class_names):
         groups.setdefault(grouping(class_name), []).append(number)
