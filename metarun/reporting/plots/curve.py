@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from metarun.reporting.plots.style import COLUMN, LINE, text_width, wrapped, write_notes
+from metarun.reporting.plots.style import COLUMN, LINE, note_lines, text_width, wrapped, write_notes
 
 # Okabe and Ito's colour-blind safe palette, without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -55,7 +55,7 @@ def draw_curves(
         width: of the figure in inches; None: a paper's column.
     """
     width = width or COLUMN
-    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    lines = note_lines(notes, width)
     labels = [wrapped(curve.label, width - HANDLE - 0.1) for curve in curves]
     columns, legend = _legend_size(labels, width)
     axes_height = min(0.58 * width, TALLEST)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from metarun.errors import UserError
 from metarun.reporting.plots.curve import COLOURS
-from metarun.reporting.plots.style import COLUMN, LINE, SMALL, text_width, wrapped, write_notes
+from metarun.reporting.plots.style import COLUMN, LINE, SMALL, note_lines, text_width, wrapped, write_notes
 from metarun.reporting.tables.size_panels import SizeCell, SizePanel
 from metarun.results.metrics import Metric
 from metarun.system.ranges import ends
@@ -44,7 +44,7 @@ def draw_heatmap(panels: Sequence[SizePanel], metric: Metric, notes: Sequence[st
     width, rows, in_a_row = _grid(len(panels), len(shots), width, LEFT + right)
     panel_width = (width - LEFT - right + GAP) / in_a_row - GAP
     titles = [wrapped(panel.title, panel_width) for panel in panels]
-    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    lines = note_lines(notes, width)
     above = 1.1 * LINE * max(title.count("\n") + 1 for title in titles) + 0.06
     cells_height = len(ways) * LINE_OF_A_CELL * (1 + max(2, *(len(cell.lines(DIGITS)) for cell in _cells(panels))))
     row_height = above + cells_height + GAP

@@ -9,7 +9,17 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from metarun.reporting.label_placement import spread
 from metarun.reporting.plots.curve import COLOURS, MARKERS
-from metarun.reporting.plots.style import COLUMN, GREY, HINTED, LINE, SMALL, text_width, wrapped, write_notes
+from metarun.reporting.plots.style import (
+    COLUMN,
+    GREY,
+    HINTED,
+    LINE,
+    SMALL,
+    note_lines,
+    text_width,
+    wrapped,
+    write_notes,
+)
 
 # In inches.
 LEFT, TOP, BELOW, GAP = 0.58, 0.08, 0.38, 0.1
@@ -44,7 +54,7 @@ def draw_pareto(
         width: of the figure in inches; None: a paper's column.
     """
     width = width or COLUMN
-    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    lines = note_lines(notes, width)
     labels = [[wrapped(point.label, 0.33 * width) for point in points] for _, points in panels]
     right = (
         LEADER

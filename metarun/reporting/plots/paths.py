@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metarun.reporting.plots.style import GREY, LINE, SMALL, wrapped, write_notes
+from metarun.reporting.plots.style import GREY, LINE, SMALL, note_lines, write_notes
 from metarun.results.plane_paths import PlanePaths
 
 PANEL = 1.7  # inches; four are two columns of a paper
@@ -25,7 +25,7 @@ def draw_paths(tasks: Sequence[PlanePaths], notes: Sequence[str], width: float |
     """
     panels = len(tasks[0].positions)
     width = width or PANEL * panels
-    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    lines = note_lines(notes, width)
     foot, head = LINE * len(lines) + 0.1, LINE + MARGIN
     side = (width - 2 * MARGIN - GAP * (panels - 1)) / panels
     height = head + len(tasks) * side + GAP * (len(tasks) - 1) + foot

@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 from metarun.errors import UserError
 from metarun.reporting.interval_rows import Row
 from metarun.reporting.plots.curve import COLOURS
-from metarun.reporting.plots.style import COLUMN, GREY, HINTED, LINE, SMALL, text_width, wrapped, write_notes
+from metarun.reporting.plots.style import (
+    COLUMN,
+    GREY,
+    HINTED,
+    LINE,
+    SMALL,
+    note_lines,
+    text_width,
+    wrapped,
+    write_notes,
+)
 
 # In inches.
 MARGIN, GAP, BELOW = 0.06, 0.12, 0.38
@@ -35,7 +45,7 @@ def draw_rows(panels: Sequence[RowPanel], x_name: str, notes: Sequence[str], wid
         width: of the figure in inches; None: a paper's column.
     """
     width = width or COLUMN
-    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    lines = note_lines(notes, width)
     labels = [[wrapped(row.label, 0.36 * width) for row in panel.rows] for panel in panels]
     left = (
         MARGIN

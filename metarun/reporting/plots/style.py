@@ -71,6 +71,11 @@ def wrapped(text: str, inches: float) -> str:
     return textwrap.fill(text.replace("=", "= "), letters).replace("= ", "=")
 
 
+def note_lines(notes: Sequence[str], width: float) -> list[str]:
+    """Return notes as lines that fit a figure of a width in inches."""
+    return [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+
+
 def write_notes(figure: Figure, notes: Sequence[str]) -> None:
     """Write lines at the foot of a figure, which must reserve `LINE` inches for each."""
     text = "\n".join(notes)

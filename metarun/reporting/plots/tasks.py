@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from metarun.reporting.plots.style import GREY, LINE, SMALL, wrapped, write_notes
+from metarun.reporting.plots.style import GREY, LINE, SMALL, note_lines, write_notes
 from metarun.results.example_tasks import ExampleTask, letter
 
 RIGHT, WRONG = "#009E73", "#D55E00"  # of Okabe and Ito's colours
@@ -29,7 +29,7 @@ def draw_tasks(tasks: Sequence[ExampleTask], notes: Sequence[str], width: float 
         width: of the figure in inches; None: `WIDTH`.
     """
     width = width or WIDTH
-    lines = [line for note in notes for line in wrapped(note, width - 0.1).splitlines()]
+    lines = note_lines(notes, width)
     foot = LINE * len(lines) + 0.1
     figure = _draw_functions(tasks, width, foot) if tasks[0].regression else _draw_pictures(tasks, width, foot)
     write_notes(figure, lines)
