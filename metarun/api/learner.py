@@ -1,7 +1,7 @@
 """A method adapted to your own examples, which predicts new ones."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +18,13 @@ from metarun.api.own_support import Fit, LeaveOneOut, fit, leave_one_out
 from metarun.api.support_checks import as_examples, check_classes, check_shape, check_targets
 from metarun.data.encoders import Encoder
 from metarun.data.own.examples import read_examples
-from metarun.data.own.found import Examples, OnProgress, ignore_progress
+from metarun.data.own.found import Examples
 from metarun.errors import UserError
 from metarun.results.metrics import MSE, metric_of
 from metarun.runner.run_inputs import RunInputs
 from metarun.system.atomic_write import write_npz
 from metarun.system.inputs import Inputs, to_network
+from metarun.system.progress import OnProgress, ignore_progress
 from metarun.tasks.batch import Support
 
 FORMAT = 1  # of the file; increase it with every incompatible change
@@ -107,7 +108,7 @@ class Learner:
             return logits
         return _probabilities(logits)
 
-    def _logits(self, x: Any, on_progress: Callable[[int, int], None] | None = None) -> NDArray[np.float64]:
+    def _logits(self, x: Any, on_progress: OnProgress | None = None) -> NDArray[np.float64]:
         queries = as_examples(x)
         if not len(queries):
             return np.empty((0, len(self.classes) or self._support_y.shape[1]))
@@ -141,7 +142,7 @@ class Learner:
         return self._check
 
     def predict_known(
-        self, x: Any, on_progress: Callable[[int, int], None] | None = None
+        self, x: Any, on_progress: OnProgress | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the probabilities of `predict`, and (n,) whether an example is unknown.
 

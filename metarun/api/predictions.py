@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from metarun.api.learner import Learner
 from metarun.data.encoders import RowEncoder
-from metarun.data.own.found import Examples, OnProgress, ignore_progress
+from metarun.data.own.found import Examples
+from metarun.system.progress import OnProgress, ignore_progress
 
 
 @dataclass(frozen=True)

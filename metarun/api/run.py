@@ -9,13 +9,14 @@ from metarun.api.learner import Learner
 from metarun.api.model import Model
 from metarun.api.publishing import publish, unpack
 from metarun.data.own.examples import read_examples
-from metarun.data.own.found import Examples, OnProgress, ignore_progress
+from metarun.data.own.found import Examples
 from metarun.reporting.tables.rows import finished_rows
 from metarun.results.find_run import find_run
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.retest import retest as run_test
 from metarun.runner.train import train as run_training
+from metarun.system.progress import OnProgress, ignore_progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,12 +4,13 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
+from metarun.system.progress import OnProgress
 
 if TYPE_CHECKING:
     from metarun.api import Learner
@@ -89,7 +90,7 @@ def adapt(run: str, support: Path, options: argparse.Namespace) -> "tuple[Learne
     return learner, examples
 
 
-def progress(what: str) -> Callable[[int, int], None]:
+def progress(what: str) -> OnProgress:
     """Return a function that shows on a terminal how much of a long work is done; elsewhere it does nothing."""
     if not sys.stderr.isatty():
         return lambda done, of: None  # noqa: ARG005

@@ -18,6 +18,7 @@ from metarun.data.files.cache_file import ExampleStream
 from metarun.errors import UserError
 from metarun.system.atomic_write import write_bytes
 from metarun.system.paths import data_root
+from metarun.system.progress import OnProgress
 
 BLOCK = 256  # examples that are encoded, and stored, at once
 _SORTED = 16 * BLOCK  # texts that are sorted by length before they are cut into blocks
@@ -44,9 +45,7 @@ class EncoderOutputs:
     id_sizes: dict[str, int]
 
 
-def encoded_dataset(
-    data: ClassDataset, encoding: EncoderOutputs, on_progress: Callable[[int, int], None]
-) -> ClassDataset:
+def encoded_dataset(data: ClassDataset, encoding: EncoderOutputs, on_progress: OnProgress) -> ClassDataset:
     """Return a data set with the same classes and hash, whose examples are encoded.
 
     Each example is encoded once; an interrupted encoding resumes where it stopped. Where the examples are a memory

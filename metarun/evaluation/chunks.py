@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from metarun.errors import RunFailed
 from metarun.system.memory import is_out_of_memory
+from metarun.system.progress import OnProgress
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ def in_chunks(
     tasks: int,
     size: int,
     too_large: str,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> list[Found]:
     """Return what was measured of each chunk of tasks.
 

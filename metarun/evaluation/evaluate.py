@@ -15,6 +15,7 @@ from metarun.evaluation.feature_cache import on_cached_features
 from metarun.evaluation.timing import fastest_ms
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.record_schema import LARGEST
+from metarun.system.progress import OnProgress, ignore_progress
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.losses import brier_score, calibration_gaps, confidence, correct, per_query_loss
@@ -102,16 +103,12 @@ class Evaluation:
 Measure = Callable[[Callable[[TaskBatch], Tensor], TaskBatch], Evaluation]
 
 
-def ignore_progress(done: int, tasks: int) -> None:
-    """Do nothing."""
-
-
 def evaluate(
     algorithm: Algorithm,
     stream: TaskStream,
     tasks: int,
     steps: int,
-    on_progress: Callable[[int, int], None] = ignore_progress,
+    on_progress: OnProgress = ignore_progress,
     features: dict[str, Tensor] | None = None,
     every_step: bool = True,
 ) -> Evaluation:
@@ -141,7 +138,7 @@ def evaluate(
             return lambda batch: method.predict(batch, steps)
         return lambda batch: method.predict(batch, steps, every_step=False)
 
-    def evaluate_part(part: TaskStream, tasks: int, on_progress: Callable[[int, int], None]) -> Evaluation:
+    def evaluate_part(part: TaskStream, tasks: int, on_progress: OnProgress) -> Evaluation:
         of_features = on_cached_features(algorithm, part, tasks, lambda: on_progress(0, tasks), kept)
         if of_features is None:
             return evaluate_equal(predictions_of(algorithm), part, tasks, on_progress)
@@ -155,7 +152,7 @@ def evaluate_predictions(
     predict: Callable[[TaskBatch], Tensor],
     stream: TaskStream,
     tasks: int,
-    on_progress: Callable[[int, int], None] = ignore_progress,
+    on_progress: OnProgress = ignore_progress,
 ) -> Evaluation:
     """Evaluate predictions on the first `tasks` of a stream, in chunks that do not affect each other.
 
@@ -169,10 +166,10 @@ def evaluate_predictions(
 
 
 def shape_by_shape(
-    evaluate_part: Callable[[TaskStream, int, Callable[[int, int], None]], Evaluation],
+    evaluate_part: Callable[[TaskStream, int, OnProgress], Evaluation],
     stream: TaskStream,
     tasks: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Evaluation:
     """Evaluate the tasks of each shape together; return the values in the order of the stream."""
     found: list[Evaluation] = []
@@ -200,7 +197,7 @@ def evaluate_equal(
     predict: Callable[[TaskBatch], Tensor],
     stream: TaskStream,
     tasks: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
     at_once: int | None = None,
     measure: Measure | None = None,
 ) -> Evaluation:

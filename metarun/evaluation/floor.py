@@ -1,6 +1,5 @@
 """The floor: predictions without any learning, which every method must beat."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -8,16 +7,15 @@ from torch import Tensor
 
 from metarun.algorithms.protonet import prototypes, squared_distances
 from metarun.data.examples import FloorVectors
-from metarun.evaluation.evaluate import Evaluation, evaluate_predictions, ignore_progress
+from metarun.evaluation.evaluate import Evaluation, evaluate_predictions
 from metarun.system.inputs import Inputs, rows
+from metarun.system.progress import OnProgress, ignore_progress
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.raw_vectors import floor_vectors
 from metarun.tasks.stream import TaskStream
 
 
-def evaluate_floor(
-    stream: TaskStream, tasks: int, on_progress: Callable[[int, int], None] = ignore_progress
-) -> Evaluation:
+def evaluate_floor(stream: TaskStream, tasks: int, on_progress: OnProgress = ignore_progress) -> Evaluation:
     """Evaluate the floor on the first `tasks` of a stream, see `evaluate_predictions`."""
     return evaluate_predictions(partial(floor, vectors=stream.floor_vectors), stream, tasks, on_progress)
 

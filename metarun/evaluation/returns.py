@@ -7,10 +7,11 @@ from torch import Tensor
 
 from metarun.algorithms import PolicyMethod
 from metarun.evaluation.chunks import in_chunks
-from metarun.evaluation.evaluate import Evaluation, ignore_progress
+from metarun.evaluation.evaluate import Evaluation
 from metarun.results.metrics import RETURN
 from metarun.rl.policy import Policy
 from metarun.rl.stream import EnvironmentStream
+from metarun.system.progress import OnProgress, ignore_progress
 
 CHUNK_STEPS = 100_000  # environment steps of one roll-out at once
 EXPLORED = "return_while_adapting"
@@ -22,7 +23,7 @@ def evaluate_returns(
     stream: EnvironmentStream,
     tasks: int,
     steps: int,
-    on_progress: Callable[[int, int], None] = ignore_progress,
+    on_progress: OnProgress = ignore_progress,
 ) -> Evaluation:
     """Evaluate a method on the first `tasks` of a stream.
 

@@ -11,6 +11,7 @@ from metarun.algorithms import Algorithm
 from metarun.errors import RunFailed, UserError
 from metarun.results.record_schema import LARGEST
 from metarun.system.inputs import map_inputs
+from metarun.system.progress import OnProgress
 from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.losses import correct, per_query_loss
 from metarun.tasks.stream import TaskStream
@@ -96,9 +97,7 @@ def check_predictions(algorithm: Algorithm, stream: TaskStream, steps: int) -> N
     )
 
 
-def audit(
-    algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], on_progress: Callable[[int, int], None]
-) -> Audit:
+def audit(algorithm: Algorithm, stream: TaskStream, steps: int, tasks: Sequence[int], on_progress: OnProgress) -> Audit:
     """Predict every query of some tasks together with the others and alone, in float64.
 
     Args:

@@ -7,16 +7,11 @@ import torch
 from torch import Tensor
 
 from metarun.algorithms import Algorithm
-from metarun.evaluation.evaluate import (
-    CHUNK_FEATURES,
-    Evaluation,
-    evaluate_equal,
-    ignore_progress,
-    shape_by_shape,
-)
+from metarun.evaluation.evaluate import CHUNK_FEATURES, Evaluation, evaluate_equal, shape_by_shape
 from metarun.evaluation.feature_cache import on_cached_features
 from metarun.evaluation.floor import floor
 from metarun.results.metrics import ACCURACY
+from metarun.system.progress import OnProgress, ignore_progress
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.losses import known_score
@@ -46,7 +41,7 @@ def evaluate_unknown(
     steps: int,
     unknown: UnknownQueries,
     features: dict[str, Tensor],
-    on_progress: Callable[[int, int], None] = ignore_progress,
+    on_progress: OnProgress = ignore_progress,
 ) -> Tensor:
     """Return (steps + 1, tasks) the AUROC of each task before adaptation and after each step.
 
@@ -81,7 +76,7 @@ def floor_unknown(
     stream: TaskStream,
     tasks: int,
     unknown: UnknownQueries,
-    on_progress: Callable[[int, int], None] = ignore_progress,
+    on_progress: OnProgress = ignore_progress,
 ) -> Tensor:
     """Return (1, tasks) the AUROC of the floor: of the distance to the nearest centroid of raw inputs."""
     predict = partial(floor, vectors=stream.floor_vectors)
@@ -93,9 +88,9 @@ def _evaluate(
     stream: TaskStream,
     tasks: int,
     unknown: UnknownQueries,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Tensor:
-    def evaluate_part(part: TaskStream, count: int, on_progress: Callable[[int, int], None]) -> Evaluation:
+    def evaluate_part(part: TaskStream, count: int, on_progress: OnProgress) -> Evaluation:
         assert isinstance(part, ClassTaskStream)
         predict, prepared, at_once = prepare(part, count)
         return evaluate_equal(predict, WithUnknown(prepared, unknown), count, on_progress, at_once, _measure)

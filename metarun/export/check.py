@@ -1,7 +1,7 @@
 """Run an exported model on real tasks and compare it with the method in torch."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,10 @@ from metarun.errors import UserError
 from metarun.export.graph import AdaptAndPredict
 from metarun.export.model import Array, Solve
 from metarun.export.request import Request
+from metarun.system.progress import OnProgress
 
 TOLERANCE = 1e-4  # of max(1, |logit|)
 OTHER_SHAPE = 5  # every how many tasks one with more shots and fewer queries is added
-
-OnTask = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Checked:
     torch_ms: float
 
 
-def check(name: str, solve: Solve, request: Request, tasks: int, on_task: OnTask) -> Checked:
+def check(name: str, solve: Solve, request: Request, tasks: int, on_task: OnProgress) -> Checked:
     """Compare a model with torch on meta-test tasks of the run, and on some with other numbers of shots and queries.
 
     Args:

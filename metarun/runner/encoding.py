@@ -20,6 +20,7 @@ from metarun.data.own.episodes import Episodes
 from metarun.errors import UserError
 from metarun.results.records import Record
 from metarun.runner.data_loading import wrong_type_error
+from metarun.system.progress import OnProgress
 from metarun.tasks.source import TaskSource, task_source
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def _encoding(encoder: Encoder, config: Config, device: torch.device, example: V
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(what: str) -> Iterator[OnProgress]:
     """Show a progress bar on a terminal, or one line elsewhere, from the first call on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn

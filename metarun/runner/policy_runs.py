@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from metarun.rl.stream import EnvironmentStream
 from metarun.rl.tasks import EnvironmentTasks
 from metarun.runner.components import Parts
 from metarun.runner.record import check_diverged, describe_conditions, describe_speed, describe_steps
+from metarun.system.progress import OnProgress
 from metarun.training.distributed import Ranks
 from metarun.training.loop import Training
 
@@ -85,7 +85,7 @@ def test_policy(
     parts: Parts,
     trained: Record,
     screen: Screen,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Record:
     """Judge the chosen checkpoint on the meta-test tasks and write the record."""
     check_settings(parts)

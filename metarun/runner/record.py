@@ -31,6 +31,7 @@ from metarun.runner.components import TASK_KEYS, Parts
 from metarun.runner.probability_records import describe_probabilities
 from metarun.runner.set_records import describe_sets
 from metarun.system.load import load_per_cpu
+from metarun.system.progress import OnProgress
 from metarun.system.version import __version__
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.stream import TaskStream
@@ -95,7 +96,7 @@ def _brightness(parts: Parts) -> Record:
 
 
 def describe_test(
-    parts: Parts, on_progress: Callable[[int, int], None], check_interrupt: Callable[[], None]
+    parts: Parts, on_progress: OnProgress, check_interrupt: Callable[[], None]
 ) -> tuple[Record, Evaluation]:
     """Evaluate a checkpoint on meta-test tasks; return the record's keys about it, and the values of each task.
 
@@ -161,7 +162,7 @@ def describe_speed(tasks: int, seconds: float, adaptation: tuple[float, float]) 
     }
 
 
-def describe_ridge(parts: Parts, found: Evaluation, on_progress: Callable[[int, int], None]) -> Record:
+def describe_ridge(parts: Parts, found: Evaluation, on_progress: OnProgress) -> Record:
     """Return the second floor of regression, whose rate is chosen on meta-val; nothing in classification.
 
     Args:
@@ -254,9 +255,7 @@ def _duplicates(parts: Parts) -> Record:
     }
 
 
-def describe_audit(
-    parts: Parts, tasks: Sequence[int], transductive: bool, on_progress: Callable[[int, int], None]
-) -> Record:
+def describe_audit(parts: Parts, tasks: Sequence[int], transductive: bool, on_progress: OnProgress) -> Record:
     """Return the record's keys about the audit, which predicts every query of some meta-test tasks alone.
 
     Args:

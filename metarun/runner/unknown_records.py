@@ -1,7 +1,5 @@
 """The part of a record that is about unknown queries."""
 
-from collections.abc import Callable
-
 import torch
 
 from metarun.evaluation.unknown import evaluate_unknown, floor_unknown
@@ -9,13 +7,12 @@ from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 from metarun.runner.components import Parts
 from metarun.runner.set_records import mean_over_sets
+from metarun.system.progress import OnProgress
 from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.unknown_queries import UnknownQueries
 
 
-def describe_unknown(
-    parts: Parts, tested: Record, on_progress: Callable[[int, int], None]
-) -> tuple[Record, dict[str, torch.Tensor]]:
+def describe_unknown(parts: Parts, tested: Record, on_progress: OnProgress) -> tuple[Record, dict[str, torch.Tensor]]:
     """Return the record's keys about unknown queries, and the AUROC of each task and step by column; both may be empty.
 
     Args:

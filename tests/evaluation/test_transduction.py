@@ -7,6 +7,7 @@ from metarun.algorithms import MAML, ProtoNet
 from metarun.backbones import MLP, NORMS
 from metarun.data import Sinusoid
 from metarun.evaluation.transduction import Audit, audit, is_transductive
+from metarun.system.progress import ignore_progress
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.source import task_source
 from tests.support.synthetic import make_conv4, make_stream
@@ -16,10 +17,6 @@ def make(method, norm="batch"):
     torch.manual_seed(0)
     backbone = make_conv4(norm)
     return MAML(backbone, 5, 0.1, 1) if method == "maml" else ProtoNet(backbone)
-
-
-def ignore_progress(done, tasks):
-    pass
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -10,11 +10,11 @@ from metarun.data.files.archive import ReadFile, open_files
 from metarun.data.own.episodes import SETS, Episodes, Rows, make_episodes
 from metarun.data.own.examples import read_examples
 from metarun.data.own.files import encode_files
-from metarun.data.own.found import ignore_progress
 from metarun.data.own.texts import encode_texts
 from metarun.errors import UserError
 from metarun.system.parsing import parse_json
 from metarun.system.paths import is_file, is_folder
+from metarun.system.progress import ignore_progress
 
 _LARGEST = 1 << 28  # bytes of a file
 _LABELS = "class_labels.txt"  # of each run of Omniglot's one-shot classification, with the file of each query's class

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.data.encoders import Encoder, PictureEncoder, RowEncoder, SoundEncoder, TextEncoder
-from metarun.data.own.found import Examples, OnProgress, ignore_progress
+from metarun.data.own.found import Examples
 from metarun.errors import UserError, counted
 from metarun.system.paths import is_file, is_folder
+from metarun.system.progress import OnProgress, ignore_progress
 
 
 def read_examples(

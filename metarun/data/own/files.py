@@ -8,11 +8,12 @@ import numpy as np
 
 from metarun.data.encoders import PictureEncoder, SoundEncoder
 from metarun.data.files.archive import ReadFile, open_files
-from metarun.data.own.found import Examples, Found, OnProgress
+from metarun.data.own.found import Examples, Found
 from metarun.data.pictures.picture_files import SHOWN_SUFFIXES, count_by_suffix, find_pictures, is_ignored
 from metarun.data.sounds.sound_decoding import SUFFIXES
 from metarun.errors import UserError, did_you_mean
 from metarun.system.paths import is_folder
+from metarun.system.progress import OnProgress
 
 _LARGEST = 1 << 30  # bytes of a file
 _TABLES = (".csv", ".tsv", ".parquet", ".xlsx")

@@ -1,17 +1,11 @@
 """What was found in a user's own files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-OnProgress = Callable[[int, int], None]  # called with how many examples are read, and of how many
-
-
-def ignore_progress(done: int, of: int) -> None:
-    """Do nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,9 @@
+"""How a long work tells its caller how far it is."""
+
+from collections.abc import Callable
+
+OnProgress = Callable[[int, int], None]  # called with how many tasks, files or examples are done, and of how many
+
+
+def ignore_progress(done: int, of: int) -> None:
+    """Do nothing."""
