@@ -11,15 +11,7 @@ from metarun.errors import UserError, counted, did_you_mean
 from metarun.reporting.reference.experiments import Experiment, StoredRun, experiments, stored_runs
 from metarun.reporting.reference.keep import keep
 from metarun.reporting.reference.protocols import protocols
-from metarun.reporting.reference.tables import (
-    PROTOCOL,
-    RESULTS,
-    Stored,
-    curve,
-    finished,
-    protocol_rows,
-    result_rows,
-)
+from metarun.reporting.reference.tables import PROTOCOL, RESULTS, Stored, curve, finished, protocol_rows, result_rows
 from metarun.reporting.reference.verdicts import verdicts
 from metarun.reporting.tables.render import print_table
 from metarun.results.metrics import metric_of

@@ -4,14 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from metarun.data.functions.family import (
-    Formula,
-    Range,
-    columns_within,
-    noise_deviation,
-    number_range,
-    ranges_of_test,
-)
+from metarun.data.functions.family import Formula, Range, columns_within, noise_deviation, number_range, ranges_of_test
 
 
 class Sinusoid(Formula):

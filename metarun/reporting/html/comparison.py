@@ -4,13 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
-from metarun.reporting.configurations import (
-    COSTS,
-    Configuration,
-    in_every_setting,
-    marked_name,
-    pareto_front,
-)
+from metarun.reporting.configurations import COSTS, Configuration, in_every_setting, marked_name, pareto_front
 from metarun.reporting.html.axes import BOTTOM, WIDTH, Frame, widened
 from metarun.reporting.html.chart import Chart
 from metarun.reporting.html.charts import Series, line_chart, stacked

@@ -9,13 +9,7 @@ import numpy as np
 from metarun.reporting.configurations import Configuration, marked_name, setting_title
 from metarun.reporting.html.axes import TINY, widened
 from metarun.reporting.html.chart import Chart
-from metarun.reporting.html.charts import (
-    Histogram,
-    Series,
-    histograms,
-    line_chart,
-    scatter,
-)
+from metarun.reporting.html.charts import Histogram, Series, histograms, line_chart, scatter
 from metarun.reporting.html.comparison import charts_over_settings, compared_charts
 from metarun.reporting.html.entries import DRAWN, KEPT
 from metarun.reporting.html.heat_map import Cell, heat_map
