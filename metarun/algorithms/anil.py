@@ -35,12 +35,7 @@ class ANIL(LinearHeadMethod):
     predicts_from_features = True
 
     def __init__(
-        self,
-        backbone: Backbone,
-        outputs: int,
-        inner_lr: float,
-        inner_steps: int,
-        order: Literal[1, 2] = 2,
+        self, backbone: Backbone, outputs: int, inner_lr: float, inner_steps: int, order: Literal[1, 2] = 2
     ) -> None:
         super().__init__(backbone, outputs, inner_steps, order)
         self.inner_lr = inner_lr

@@ -29,13 +29,7 @@ class AttentiveNP(NeuralProcess):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        outputs: int,
-        width: int = 128,
-        layers: int = 3,
-        heads: int = 8,
-        min_sd: float = 0.1,
+        self, backbone: Backbone, outputs: int, width: int = 128, layers: int = 3, heads: int = 8, min_sd: float = 0.1
     ) -> None:
         super().__init__(backbone, outputs, min_sd, width=width, layers=layers)
         check_heads(width, heads)

@@ -118,11 +118,7 @@ def query_loss_of_adapted(method: GradientMethod, tasks: TaskBatch, inner_steps:
 
 
 def outputs_with_weights(
-    backbone: Backbone,
-    weights: Parameters,
-    x: Inputs,
-    support_x: Inputs | None = None,
-    adapter: Adapter | None = None,
+    backbone: Backbone, weights: Parameters, x: Inputs, support_x: Inputs | None = None, adapter: Adapter | None = None
 ) -> Tensor:
     """Return the (n, outputs) of a backbone and a linear head with other weights.
 

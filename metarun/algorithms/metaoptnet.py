@@ -33,11 +33,7 @@ class MetaOptNet(Stepless):
     predicts_from_features = True
 
     def __init__(
-        self,
-        backbone: Backbone,
-        c: float = 0.1,
-        init_scale: float = 1.0,
-        label_smoothing: float = 0.0,
+        self, backbone: Backbone, c: float = 0.1, init_scale: float = 1.0, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
         self.backbone = backbone

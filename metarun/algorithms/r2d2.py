@@ -34,11 +34,7 @@ class R2D2(Stepless):
     predicts_from_features = True
 
     def __init__(
-        self,
-        backbone: Backbone,
-        init_lambda: float = 1.0,
-        learn_lambda: bool = True,
-        init_scale: float = 1.0,
+        self, backbone: Backbone, init_lambda: float = 1.0, learn_lambda: bool = True, init_scale: float = 1.0
     ) -> None:
         super().__init__()
         self.backbone = backbone

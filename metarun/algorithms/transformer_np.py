@@ -29,13 +29,7 @@ class TransformerNP(NeuralProcess):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        outputs: int,
-        width: int = 64,
-        layers: int = 3,
-        heads: int = 4,
-        min_sd: float = 0.05,
+        self, backbone: Backbone, outputs: int, width: int = 64, layers: int = 3, heads: int = 4, min_sd: float = 0.05
     ) -> None:
         super().__init__(backbone, outputs, min_sd, width=width)
         self.embed = perceptron([backbone.features + outputs, width, width])

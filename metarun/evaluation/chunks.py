@@ -14,11 +14,7 @@ Found = TypeVar("Found")
 
 
 def in_chunks(
-    measure: Callable[[int, int], Found],
-    tasks: int,
-    size: int,
-    too_large: str,
-    on_progress: OnProgress,
+    measure: Callable[[int, int], Found], tasks: int, size: int, too_large: str, on_progress: OnProgress
 ) -> list[Found]:
     """Return what was measured of each chunk of tasks.
 

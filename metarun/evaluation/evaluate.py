@@ -149,10 +149,7 @@ def evaluate(
 
 
 def evaluate_predictions(
-    predict: Callable[[TaskBatch], Tensor],
-    stream: TaskStream,
-    tasks: int,
-    on_progress: OnProgress = ignore_progress,
+    predict: Callable[[TaskBatch], Tensor], stream: TaskStream, tasks: int, on_progress: OnProgress = ignore_progress
 ) -> Evaluation:
     """Evaluate predictions on the first `tasks` of a stream, in chunks that do not affect each other.
 

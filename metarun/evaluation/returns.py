@@ -19,11 +19,7 @@ SUCCESS = "success"
 
 
 def evaluate_returns(
-    method: PolicyMethod,
-    stream: EnvironmentStream,
-    tasks: int,
-    steps: int,
-    on_progress: OnProgress = ignore_progress,
+    method: PolicyMethod, stream: EnvironmentStream, tasks: int, steps: int, on_progress: OnProgress = ignore_progress
 ) -> Evaluation:
     """Evaluate a method on the first `tasks` of a stream.
 

@@ -73,10 +73,7 @@ def evaluate_unknown(
 
 
 def floor_unknown(
-    stream: TaskStream,
-    tasks: int,
-    unknown: UnknownQueries,
-    on_progress: OnProgress = ignore_progress,
+    stream: TaskStream, tasks: int, unknown: UnknownQueries, on_progress: OnProgress = ignore_progress
 ) -> Tensor:
     """Return (1, tasks) the AUROC of the floor: of the distance to the nearest centroid of raw inputs."""
     predict = partial(floor, vectors=stream.floor_vectors)

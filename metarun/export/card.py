@@ -57,11 +57,7 @@ def metadata(name: str, module: Format, request: Request, checked: Checked, size
         "transductive": bool(result["transductive"]),
         "weights_sha256": weights_hash(request),
         "versions": {**versions(), **module.versions()},
-        "check": {
-            "tasks": checked.tasks,
-            "largest_difference": checked.largest_difference,
-            "tolerance": TOLERANCE,
-        },
+        "check": {"tasks": checked.tasks, "largest_difference": checked.largest_difference, "tolerance": TOLERANCE},
         **sizes,
         "adapt_ms": round(checked.model_ms, 3),
         "torch_adapt_ms": round(checked.torch_ms, 3),

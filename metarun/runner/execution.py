@@ -92,12 +92,7 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
 
 
 def meta_test(
-    run: RunDirectory,
-    training: RunDirectory,
-    parts: Parts,
-    trained: Record,
-    screen: Screen,
-    interruption: Interruption,
+    run: RunDirectory, training: RunDirectory, parts: Parts, trained: Record, screen: Screen, interruption: Interruption
 ) -> Record:
     """Evaluate the chosen checkpoint on the meta-test tasks and write the record."""
 

@@ -72,20 +72,12 @@ def check_settings(parts: Parts) -> None:
                 f"omit `{key}`.",
             )
     if config.get("audit"):
-        raise UserError(
-            f"audit=true{set_by('audit')} but data={parts.source.name} has no queries",
-            "omit `audit`.",
-        )
+        raise UserError(f"audit=true{set_by('audit')} but data={parts.source.name} has no queries", "omit `audit`.")
     _ = parts.test_size
 
 
 def test_policy(
-    run: RunDirectory,
-    training: RunDirectory,
-    parts: Parts,
-    trained: Record,
-    screen: Screen,
-    on_progress: OnProgress,
+    run: RunDirectory, training: RunDirectory, parts: Parts, trained: Record, screen: Screen, on_progress: OnProgress
 ) -> Record:
     """Judge the chosen checkpoint on the meta-test tasks and write the record."""
     check_settings(parts)

@@ -70,10 +70,7 @@ def _with_original_paths(run: RunDirectory, config: Config, built: Sequence[str]
     directory = (run.read_environment() or {}).get("directory")
     if not isinstance(directory, str):
         return config
-    return {
-        **config,
-        **with_absolute_paths({key: config[key] for key in built if key in config}, Path(directory)),
-    }
+    return {**config, **with_absolute_paths({key: config[key] for key in built if key in config}, Path(directory))}
 
 
 def _check_values(run: RunDirectory, config: Config) -> None:

@@ -162,12 +162,7 @@ class Training:
         """Whether the model was validated after the last step, or before the first one if there are no steps."""
         return bool(self.progress.curve) and self.progress.validated_at == self.progress.iteration
 
-    def run(
-        self,
-        save: Callable[[], None],
-        observers: Sequence[Observer],
-        check_interrupt: Callable[[], None],
-    ) -> None:
+    def run(self, save: Callable[[], None], observers: Sequence[Observer], check_interrupt: Callable[[], None]) -> None:
         """Meta-train until a limit is reached.
 
         Args:

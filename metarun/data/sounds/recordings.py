@@ -77,13 +77,7 @@ def read_recordings(
     }
     display = partial(Display, sound=True, vectors=_VECTORS)
     return ClassDataset(
-        name,
-        examples,
-        told,
-        "over_time",
-        example_groups=example_groups,
-        encoding=lambda: encoding,
-        display=display,
+        name, examples, told, "over_time", example_groups=example_groups, encoding=lambda: encoding, display=display
     )
 
 

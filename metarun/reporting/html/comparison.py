@@ -69,10 +69,7 @@ def _forest_line(frame: Frame, row: Row) -> Iterator[Markup]:
 def _differences(found: Sequence[Configuration], pairs: Pairs) -> Chart:
     metric = found[0].metric
     cells = {
-        place: (
-            pair.outcome,
-            f"{metric.difference_text(pair.difference, pair.half)} {SIGNS[pair.outcome]}",
-        )
+        place: (pair.outcome, f"{metric.difference_text(pair.difference, pair.half)} {SIGNS[pair.outcome]}")
         for place, pair in pairs.items()
     }
     over = {pair.over_seeds for pair in pairs.values()}

@@ -45,11 +45,7 @@ class Table:
 
 
 def render(
-    records: Sequence[Record],
-    table: Table,
-    seeds: Table | None,
-    maps: Sequence[SizeMap],
-    meanings: Sequence[str],
+    records: Sequence[Record], table: Table, seeds: Table | None, maps: Sequence[SizeMap], meanings: Sequence[str]
 ) -> tuple[str, list[str]]:
     """Return the page of finished runs as HTML.
 

@@ -38,11 +38,7 @@ class Point:
 
 
 def draw_pareto(
-    panels: Sequence[tuple[str, Sequence[Point]]],
-    x_name: str,
-    y_name: str,
-    notes: Sequence[str],
-    width: float | None,
+    panels: Sequence[tuple[str, Sequence[Point]]], x_name: str, y_name: str, notes: Sequence[str], width: float | None
 ) -> Figure:
     """Draw panels below each other.
 

@@ -179,7 +179,7 @@ def _notes(base: Record, others: Sequence[Record], methods: MethodComparison) ->
         f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its interval "
         "(Student t over the pairs); p: of the sign-flip permutation test. Both are corrected for "
         f"{counted(len(others), 'comparison')} (Holm, 0.05). The verdict holds for new tasks from these classes "
-        f"and for these trained models; {several}.",
+        f"and for these trained models; {several}."
     ]
     if any(record["transductive"] for record in [base, *others]):
         notes.append(f"{TRANSDUCTIVE} Compare such runs only with each other.")

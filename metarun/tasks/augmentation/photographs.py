@@ -67,10 +67,7 @@ class ResizedCrop:
         tall, wide = (area / ratio).sqrt().round().long(), (area * ratio).sqrt().round().long()
         fits = (tall > 0) & (tall <= height) & (wide > 0) & (wide <= width)
         first, fitting = fits.int().argmax(1, keepdim=True), fits.any(1)
-        return (
-            tall.gather(1, first)[:, 0].where(fitting, height),
-            wide.gather(1, first)[:, 0].where(fitting, width),
-        )
+        return (tall.gather(1, first)[:, 0].where(fitting, height), wide.gather(1, first)[:, 0].where(fitting, width))
 
 
 @dataclass(frozen=True)
