@@ -1,24 +1,23 @@
 """A policy for all tasks, and several steps on each batch of trajectories in a new one."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 from torch.func import vmap
 
 from metarun.algorithms.inner_loop import check_steps, gradient_step
-from metarun.algorithms.multitask import multitask_step
-from metarun.algorithms.outer_optimizer import OuterOptimizer
-from metarun.algorithms.policy_method import PolicyGradientMethod, expanded
+from metarun.algorithms.multitask import Multitask, MultitaskOptions
+from metarun.algorithms.policy_method import expanded
 from metarun.algorithms.ppo import check_clip, clipped_surrogate
-from metarun.algorithms.trust_region import TrustRegion
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
 from metarun.rl.advantages import Experience
 from metarun.rl.policy import NetworkPolicy, Weights
-from metarun.rl.tasks import EnvironmentTasks
 from metarun.system.limits import check_at_least
 
 
-class FineTuneRL(PolicyGradientMethod):
+class FineTuneRL(Multitask):
     """Fine-tuning of a policy that was trained on all tasks, as one would do without meta-learning.
 
     Meta-training is that of `Multitask`. In a new task, each batch of trajectories is used for several gradient steps
@@ -31,11 +30,7 @@ class FineTuneRL(PolicyGradientMethod):
         inner_lr: learning rate of each step.
         inner_epochs: steps on each batch of trajectories.
         clip: see `ProMP`.
-        max_kl: see `Multitask`.
-        curvature_trajectories: see `MAMLRL`.
-        discount: of rewards per step.
-        gae_lambda: see `generalised_advantages`.
-        initial_std: standard deviation of actions before training.
+        options: see `Multitask`.
     """
 
     def __init__(
@@ -45,30 +40,21 @@ class FineTuneRL(PolicyGradientMethod):
         inner_lr: float,
         inner_epochs: int = 5,
         clip: float = 0.2,
-        max_kl: float = 0.01,
-        curvature_trajectories: int | None = None,
-        discount: float = 0.99,
-        gae_lambda: float = 1.0,
-        initial_std: float = 1.0,
+        **options: Unpack[MultitaskOptions],
     ) -> None:
-        super().__init__(backbone, actions, inner_lr, None, discount, gae_lambda, initial_std)
+        super().__init__(backbone, actions, inner_lr, **options)
         check_at_least("algo.inner_epochs", inner_epochs, 1)
         check_steps("algo.inner_epochs", inner_epochs)
         check_clip(clip)
         self.inner_epochs = inner_epochs
         self.clip = clip
-        self.trust_region = TrustRegion(max_kl, curvature_trajectories)
-
-    def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
-        """See `Multitask`."""
-        return multitask_step(self, tasks, self.trust_region)
 
     @torch.no_grad()
-    def adapted(self, policy: NetworkPolicy, seen: Experience, step: int) -> NetworkPolicy:  # noqa: ARG002
+    def adapted(self, policy: NetworkPolicy, seen: Experience, step: int) -> NetworkPolicy:
         """Return the policy of each task after the steps on its own trajectories."""
 
         def one_step(weights: dict[str, Tensor], seen: Experience, old: Tensor) -> dict[str, Tensor]:
-            return gradient_step(self.surrogate_loss, weights, self.inner_lr, False, seen, old)
+            return gradient_step(self.surrogate_loss, weights, self.rate(step), False, seen, old)
 
         old = policy.parameters(seen.observations)
         weights = dict(policy.weights or expanded(self.policy.weights, len(old)))

@@ -1,13 +1,13 @@
 """Model-agnostic meta-learning of a policy."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Unpack
 
 from torch import Tensor
 from torch.func import vmap
 
 from metarun.algorithms.outer_optimizer import OuterOptimizer
-from metarun.algorithms.policy_method import PolicyGradientMethod, check_inner_steps, expanded
+from metarun.algorithms.policy_method import PolicyGradientMethod, PolicyGradientOptions, check_inner_steps, expanded
 from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
@@ -33,10 +33,7 @@ class MAMLRL(PolicyGradientMethod):
         max_kl: mean divergence of the adapted policies in one outer step, at most.
         curvature_trajectories: trajectories of each task from which the curvature of the divergence is computed, since
             that takes most of the time; the line search measures the divergence on all of them. None: all.
-        later_inner_lr: see `PolicyGradientMethod`.
-        discount: of rewards per step.
-        gae_lambda: see `generalised_advantages`.
-        initial_std: standard deviation of actions before training.
+        options: see `PolicyGradientMethod`.
     """
 
     def __init__(
@@ -48,12 +45,9 @@ class MAMLRL(PolicyGradientMethod):
         order: Literal[1, 2] = 2,
         max_kl: float = 0.01,
         curvature_trajectories: int | None = None,
-        later_inner_lr: float | None = None,
-        discount: float = 0.99,
-        gae_lambda: float = 1.0,
-        initial_std: float = 1.0,
+        **options: Unpack[PolicyGradientOptions],
     ) -> None:
-        super().__init__(backbone, actions, inner_lr, later_inner_lr, discount, gae_lambda, initial_std)
+        super().__init__(backbone, actions, inner_lr, **options)
         check_inner_steps(inner_steps)
         self.inner_steps = inner_steps
         self.order = order

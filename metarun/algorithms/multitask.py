@@ -1,14 +1,23 @@
 """A policy for all tasks, trained without adaptation."""
 
+from typing import Unpack
+
 from torch import Tensor
 
 from metarun.algorithms.outer_optimizer import OuterOptimizer
-from metarun.algorithms.policy_method import PolicyGradientMethod
+from metarun.algorithms.policy_method import PolicyGradientMethod, PolicyGradientOptions
 from metarun.algorithms.trust_region import TrustRegion, trust_region_update
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
 from metarun.rl.policy import NetworkPolicy
 from metarun.rl.tasks import EnvironmentTasks
+
+
+class MultitaskOptions(PolicyGradientOptions, total=False):
+    """Arguments that methods which train such a policy pass on, see `Multitask`."""
+
+    max_kl: float
+    curvature_trajectories: int | None
 
 
 class Multitask(PolicyGradientMethod):
@@ -24,10 +33,7 @@ class Multitask(PolicyGradientMethod):
         inner_lr: learning rate of the policy gradient in meta-val and meta-test.
         max_kl: mean divergence of the policy in one outer step, at most.
         curvature_trajectories: see `MAMLRL`.
-        later_inner_lr: see `PolicyGradientMethod`.
-        discount: of rewards per step.
-        gae_lambda: see `generalised_advantages`.
-        initial_std: standard deviation of actions before training.
+        options: see `PolicyGradientMethod`.
     """
 
     def __init__(
@@ -37,22 +43,14 @@ class Multitask(PolicyGradientMethod):
         inner_lr: float,
         max_kl: float = 0.01,
         curvature_trajectories: int | None = None,
-        later_inner_lr: float | None = None,
-        discount: float = 0.99,
-        gae_lambda: float = 1.0,
-        initial_std: float = 1.0,
+        **options: Unpack[PolicyGradientOptions],
     ) -> None:
-        super().__init__(backbone, actions, inner_lr, later_inner_lr, discount, gae_lambda, initial_std)
+        super().__init__(backbone, actions, inner_lr, **options)
         self.trust_region = TrustRegion(max_kl, curvature_trajectories)
 
     def outer_step(self, tasks: EnvironmentTasks, optimizer: OuterOptimizer) -> Tensor:  # noqa: ARG002
         """Sample trajectories of the one policy in each task, and take TRPO's step."""
-        return multitask_step(self, tasks, self.trust_region)
-
-
-def multitask_step(method: PolicyGradientMethod, tasks: EnvironmentTasks, settings: TrustRegion) -> Tensor:
-    """Take TRPO's step on trajectories of one policy in all tasks; return their negative mean return."""
-    policy = NetworkPolicy(method.policy)
-    judged = tasks.judge(policy, 0)
-    trust_region_update(method, lambda _, observations: policy.parameters(observations), [], judged, settings)
-    return -judged.returns.mean()
+        policy = NetworkPolicy(self.policy)
+        judged = tasks.judge(policy, 0)
+        trust_region_update(self, lambda _, seen: policy.parameters(seen), [], judged, self.trust_region)
+        return -judged.returns.mean()

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor
@@ -58,6 +58,15 @@ class PolicyMethod(Method):
         """
 
 
+class PolicyGradientOptions(TypedDict, total=False):
+    """Arguments that all policy gradient methods pass on, see `PolicyGradientMethod`."""
+
+    later_inner_lr: float | None
+    discount: float
+    gae_lambda: float
+    initial_std: float
+
+
 class PolicyGradientMethod(PolicyMethod):
     """A method that adapts the weights of a policy network to a task by steps of the policy gradient.
 
@@ -68,7 +77,7 @@ class PolicyGradientMethod(PolicyMethod):
         later_inner_lr: the same after the first step; None: `inner_lr`. Finn et al. halve it.
         discount: of rewards per step.
         gae_lambda: see `generalised_advantages`.
-        initial_std: see `PolicyNetwork`.
+        initial_std: standard deviation of actions before training.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Proximal meta-policy search."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -9,7 +9,13 @@ from torch.func import vmap
 
 from metarun.algorithms.inner_loop import gradient_step
 from metarun.algorithms.outer_optimizer import OuterOptimizer
-from metarun.algorithms.policy_method import PolicyGradientMethod, check_inner_steps, expanded, parts_in_memory
+from metarun.algorithms.policy_method import (
+    PolicyGradientMethod,
+    PolicyGradientOptions,
+    check_inner_steps,
+    expanded,
+    parts_in_memory,
+)
 from metarun.algorithms.ppo import check_ppo, clipped_surrogate
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions
@@ -48,10 +54,7 @@ class ProMP(PolicyGradientMethod):
         outer_epochs: steps of the optimiser in one outer step.
         clip: how far from 1 a ratio of probabilities may be before it earns nothing.
         kl_penalty: coefficient of the divergence of the policies before adaptation from those that acted.
-        later_inner_lr: see `PolicyGradientMethod`.
-        discount: of rewards per step.
-        gae_lambda: see `generalised_advantages`.
-        initial_std: standard deviation of actions before training.
+        options: see `PolicyGradientMethod`.
     """
 
     order = 2
@@ -65,12 +68,9 @@ class ProMP(PolicyGradientMethod):
         outer_epochs: int = 5,
         clip: float = 0.3,
         kl_penalty: float = 5e-4,
-        later_inner_lr: float | None = None,
-        discount: float = 0.99,
-        gae_lambda: float = 1.0,
-        initial_std: float = 1.0,
+        **options: Unpack[PolicyGradientOptions],
     ) -> None:
-        super().__init__(backbone, actions, inner_lr, later_inner_lr, discount, gae_lambda, initial_std)
+        super().__init__(backbone, actions, inner_lr, **options)
         check_inner_steps(inner_steps)
         check_ppo(outer_epochs, clip)
         check_at_least("algo.kl_penalty", kl_penalty, 0)

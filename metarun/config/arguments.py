@@ -30,6 +30,18 @@ def type_hints(target: Any) -> Mapping[str, Any]:
     return found
 
 
+def parameters(target: Any) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class or function; in place of `**options: Unpack[Options]` those that it names."""
+    found = dict(inspect.signature(target).parameters)
+    hints = type_hints(target)
+    for name in [name for name in found if typing.get_origin(hints.get(name)) is typing.Unpack]:
+        (options,) = typing.get_args(hints[name])
+        del found[name]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        found |= {key: inspect.Parameter(key, kind, default=None) for key in typing.get_type_hints(options)}
+    return found
+
+
 def accepts_argument(target: Any, argument: str) -> bool:
     """Whether a class or function takes this argument, also through `**kwargs` to a base class."""
     return any(argument in _parameters(function) for function in (target, *_called(target)))

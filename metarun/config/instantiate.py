@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 from hydra.errors import InstantiationException
 
-from metarun.config.arguments import accepts_argument, map_paths, type_hints
+from metarun.config.arguments import accepts_argument, map_paths, parameters, type_hints
 from metarun.errors import UserError, did_you_mean, reason_of
 from metarun.system.paths import IS_PATH, resolve_path
 
@@ -113,15 +113,14 @@ def _target(key: str, node: Mapping[str, Any]) -> Any:
 
 
 def _check_arguments(key: str, target: Any, arguments: Mapping[str, Any], written: Mapping[str, Any]) -> None:
-    parameters, called = inspect.signature(target).parameters, getattr(target, "__name__", type(target).__name__)
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known, called = parameters(target), getattr(target, "__name__", type(target).__name__)
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for name in arguments:
-        if name not in parameters and not takes_any:
+        if name not in known and not takes_any:
             raise UserError(
-                f"`{key}.{name}` is not a key of {called}, which takes {', '.join(parameters)}."
-                + did_you_mean(name, parameters)
+                f"`{key}.{name}` is not a key of {called}, which takes {', '.join(known)}." + did_you_mean(name, known)
             )
-    for name, parameter in parameters.items():
+    for name, parameter in known.items():
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and not variadic and name not in arguments:
             raise UserError(f"`{key}.{name}` is missing and {called} has no default for it.")
