@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,14 @@ from metarun.system.limits import check_one_of
 
 Adapt = Literal["all", "head", "norm", "film", "lora"]
 Weights = Mapping[str, Tensor]
+
+
+class AdaptOptions(TypedDict, total=False):
+    """Arguments on what tasks change, see `LinearHeadMethod`."""
+
+    adapt: Adapt
+    adapt_rank: int
+    adapt_alpha: float
 
 
 class Adapter(nn.Module):

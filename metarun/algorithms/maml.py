@@ -1,11 +1,11 @@
 """Model-agnostic meta-learning."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Unpack
 
 from torch import Tensor
 
-from metarun.algorithms.adapters import Adapt
+from metarun.algorithms.adapters import AdaptOptions
 from metarun.algorithms.hessian_products import recomputed_query_loss
 from metarun.algorithms.inner_loop import (
     GradientMethod,
@@ -40,9 +40,7 @@ class MAML(LinearHeadMethod, GradientMethod):
             tasks at once and adapts only in the test.
         order: of the meta-gradient, 1 or 2.
         recompute: compute the second-order meta-gradient in the memory of one inner step; about a third slower.
-        adapt: what tasks change besides the head; see `LinearHeadMethod`.
-        adapt_rank: of "lora".
-        adapt_alpha: of "lora".
+        options: on what tasks change besides the head; see `LinearHeadMethod`.
     """
 
     def __init__(
@@ -53,14 +51,13 @@ class MAML(LinearHeadMethod, GradientMethod):
         inner_steps: int,
         order: Literal[1, 2] = 2,
         recompute: bool = False,
-        adapt: Adapt = "all",
-        adapt_rank: int = 8,
-        adapt_alpha: float = 8.0,
+        **options: Unpack[AdaptOptions],
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha, fewest_steps=0)
-        if recompute and order == 2 and adapt != "all":
+        super().__init__(backbone, outputs, inner_steps, order, fewest_steps=0, **options)
+        if recompute and order == 2 and self.adapted != "all":
             raise UserError(
-                f"algo.recompute=true has no gradient for the weights that algo.adapt={adapt} leaves as they are",
+                f"algo.recompute=true has no gradient for the weights that algo.adapt={self.adapted} leaves as they "
+                "are",
                 "set `algo.recompute=false`, or `algo.adapt=all`.",
             )
         self.inner_lr = inner_lr

@@ -1,12 +1,12 @@
 """MAML++: MAML with changes that stabilise its training."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.adapters import Adapt
+from metarun.algorithms.adapters import AdaptOptions
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
@@ -46,9 +46,7 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
             the last decrease until then. 0: only the loss after the last step counts.
         per_step_norm: learn scale and shift of the norm for each step; they are not adapted to a task.
         second_order_from: fraction of the training until which the meta-gradient is of first order.
-        adapt: what tasks change besides the head; see `LinearHeadMethod`.
-        adapt_rank: of "lora".
-        adapt_alpha: of "lora".
+        options: on what tasks change besides the head; see `LinearHeadMethod`.
     """
 
     def __init__(
@@ -62,11 +60,9 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         multi_step_until: float = 0.1,
         per_step_norm: bool = True,
         second_order_from: float = 0.0,
-        adapt: Adapt = "all",
-        adapt_rank: int = 8,
-        adapt_alpha: float = 8.0,
+        **options: Unpack[AdaptOptions],
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha)
+        super().__init__(backbone, outputs, inner_steps, order, **options)
         for key, value in (("multi_step_until", multi_step_until), ("second_order_from", second_order_from)):
             if not 0 <= value <= 1:
                 raise UserError(
@@ -76,7 +72,7 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         self.multi_step_until = multi_step_until
         self.second_order_from = second_order_from
         self.fraction = 0.0  # of meta-training that is done
-        if adapt == "norm" and per_step_norm:
+        if self.adapted == "norm" and per_step_norm:
             raise UserError(
                 "algo.adapt=norm adapts the normalisation but algo.per_step_norm=true gives each step one that no task "
                 "changes",

@@ -1,12 +1,12 @@
 """Meta-SGD: MAML that learns its inner learning rates."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.adapters import Adapt
+from metarun.algorithms.adapters import AdaptOptions
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
@@ -35,9 +35,7 @@ class MetaSGD(LinearHeadMethod, GradientMethod):
         inner_lr_max: upper limit of the initial rates; equal limits give all rates that value.
         inner_steps: gradient steps per task in meta-training; 1 in the paper.
         order: of the meta-gradient, 1 or 2; the rates are learned either way.
-        adapt: what tasks change besides the head; see `LinearHeadMethod`.
-        adapt_rank: of "lora".
-        adapt_alpha: of "lora".
+        options: on what tasks change besides the head; see `LinearHeadMethod`.
     """
 
     def __init__(
@@ -48,11 +46,9 @@ class MetaSGD(LinearHeadMethod, GradientMethod):
         inner_lr_max: float = 0.1,
         inner_steps: int = 1,
         order: Literal[1, 2] = 2,
-        adapt: Adapt = "all",
-        adapt_rank: int = 8,
-        adapt_alpha: float = 8.0,
+        **options: Unpack[AdaptOptions],
     ) -> None:
-        super().__init__(backbone, outputs, inner_steps, order, adapt, adapt_rank, adapt_alpha)
+        super().__init__(backbone, outputs, inner_steps, order, **options)
         self.inner_lr = random_rates(adapted_weights(self).values(), inner_lr_min, inner_lr_max)
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:

@@ -40,6 +40,14 @@ def test_the_class_is_called_with_its_keys_and_the_given_arguments():
             r"algo\.order=True is not one of 1, 2",
         ),
         (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "adapt_rnk": 2},
+            r"`algo\.adapt_rnk` is not a key of MAML, which takes .*, adapt_alpha\. Did you mean 'adapt_rank'\?",
+        ),
+        (
+            {"_target_": "metarun.algorithms.MAML", "outputs": 5, "inner_lr": 0.1, "inner_steps": 1, "adapt_rank": "2"},
+            r"algo\.adapt_rank='2' is not an integer",
+        ),
+        (
             {"_target_": "metarun.algorithms.ProtoNet", "distance": "manhattan"},
             r"algo\.distance='manhattan' is not one of squared_euclidean, cosine",
         ),
