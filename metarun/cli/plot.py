@@ -66,15 +66,15 @@ def _parser() -> CommandParser:
     against = "inner steps, or milliseconds: adapt_ms of result.json, spread evenly over the steps"
     curve.add_argument("--against", choices=("steps", MILLISECONDS), default="steps", help=against)
     sizes = "accuracy or mse by test_way and test_shot, one panel per method, averaged over seeds"
-    _add(kinds, "heatmap", _draw_heatmap, sizes).add_paths()
+    _add(kinds, "heatmap", _of_records(write_heatmap), sizes).add_paths()
     forest = "mean, interval over tasks and interval over tasks and seeds of each configuration, sorted"
-    _add(kinds, "forest", _draw_forest, forest).add_paths()
+    _add(kinds, "forest", _of_records(write_forest), forest).add_paths()
     pareto = _add(kinds, "pareto", _draw_pareto, "accuracy or mse against cost, with the Pareto front")
     pareto.add_paths()
     costs = ", ".join(f"{key}: {meaning}" for key, meaning in COSTS.items())
     pareto.add_argument("--cost", choices=COSTS, default="train_seconds", help=f"{costs} (default: train_seconds)")
     over = "average rank, win rate and critical difference over at least two data sets or task sizes"
-    _add(kinds, "ranks", _draw_ranks, over).add_paths()
+    _add(kinds, "ranks", _of_records(write_ranks), over).add_paths()
     tasks = _add(kinds, "tasks", _draw_tasks, "a run's first meta-test tasks: queries and predictions, or trajectories")
     tasks.add_argument("run", metavar="RUN", help="a run's directory or the first characters of its id")
     return parser
@@ -148,20 +148,13 @@ def _readable(group: Sequence[Record]) -> list[tuple[Record, NDArray[np.float64]
     return found
 
 
-def _draw_heatmap(options: argparse.Namespace) -> None:
-    write_heatmap(finished_rows(options.paths), options.output, options.width)
-
-
-def _draw_forest(options: argparse.Namespace) -> None:
-    write_forest(finished_rows(options.paths), options.output, options.width)
+def _of_records(write: Callable[[Sequence[Record], Path, float | None], None]) -> Callable[[argparse.Namespace], None]:
+    """Return what draws a figure of all runs."""
+    return lambda options: write(finished_rows(options.paths), options.output, options.width)
 
 
 def _draw_pareto(options: argparse.Namespace) -> None:
     write_pareto(finished_rows(options.paths), options.cost, options.output, options.width)
-
-
-def _draw_ranks(options: argparse.Namespace) -> None:
-    write_ranks(finished_rows(options.paths), options.output, options.width)
 
 
 def _draw_tasks(options: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 import torch
@@ -38,10 +37,6 @@ class MadeClasses:
         """Return a split with these classes; its rows are places of `members`."""
         names = tuple(map(str, range(len(self.offsets) - 1)))
         return replace(examples, offsets=self.offsets, class_names=names)
-
-    def on(self, device: torch.device) -> Self:
-        """Return the same classes on a device."""
-        return replace(self, members=self.members.to(device))
 
 
 def single_examples(examples: Examples, shape: TaskShape, name: str, split: Split) -> MadeClasses:
