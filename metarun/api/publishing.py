@@ -109,7 +109,11 @@ def _as_safetensors(weights: Mapping[str, Tensor]) -> bytes:
 
 
 def _weights(content: bytes) -> dict[str, Tensor]:
-    """Return the weights in a file of `_as_safetensors`, in their order."""
+    """Return the weights in a file of `_as_safetensors`, in their order.
+
+    Raises:
+        Exception: of several kinds, if it is another file.
+    """
     found: dict[str, Tensor] = _safetensors().load(content)  # checks everything that the header states
     header: Any = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
     order: Any = parse_json(header.get("__metadata__", {}).get(_ORDER, "[]").encode())

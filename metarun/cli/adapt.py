@@ -51,11 +51,7 @@ def add_settings(parser: CommandParser, keys: Sequence[str]) -> None:
 
 
 def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
-    """Return `key=value` words as a dictionary.
-
-    Raises:
-        UserError: a word has another form, or a required key is missing.
-    """
+    """Return `key=value` words as a dictionary."""
     settings = {}
     for word in words:
         key, equals, value = word.partition("=")

@@ -50,9 +50,6 @@ def explain(command: str, args: Sequence[str]) -> str:
         command: "train" or "test".
         args: words to explain, each a group, GROUP=OPTION, or a dotted key; none: the screen of the command. Flags are
             ignored.
-
-    Raises:
-        UserError: there is no such option or key.
     """
     words = [arg.lstrip("+") for arg in args if not arg.startswith("-")]
     chosen = dict(word.split("=", 1) for word in words if "=" in word)

@@ -58,11 +58,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def _names(arg: str) -> list[str]:
-    """Return the names in ``trust=[my_methods.Mine,my_network.Wide]``.
-
-    Raises:
-        UserError: `arg` has another form.
-    """
+    """Return the names in ``trust=[my_methods.Mine,my_network.Wide]``."""
     if not arg:
         return []
     if not (found := re.fullmatch(r"trust=\[(.*)\]", arg)):

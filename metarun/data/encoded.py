@@ -55,9 +55,6 @@ def encoded_dataset(data: ClassDataset, encoding: EncoderOutputs, on_progress: O
         data: the raw examples.
         encoding: what is computed.
         on_progress: called with how many examples of all are encoded, if any have to be.
-
-    Raises:
-        UserError: the cache cannot be written.
     """
     counts = {split: len(data.splits[split].values) for split in SPLITS}
 

@@ -33,7 +33,11 @@ class Encoding:
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self | None:
-        """Return what `to_arrays` stored, among other arrays; None if it is not among them."""
+        """Return what `to_arrays` stored, among other arrays; None if it is not among them.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         if _NAME not in stored:
             return None
         about = json.loads(str(stored[_NAME]))

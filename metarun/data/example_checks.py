@@ -69,11 +69,7 @@ def _check_offsets(where: str, examples: int, offsets: Any, class_names: Any) ->
 
 
 def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: Sequence[str]) -> None:
-    """Check the float32 fields of examples, piece by piece.
-
-    Raises:
-        UserError: a number is NaN or infinite; the message names its class.
-    """
+    """Check the float32 fields of examples, piece by piece."""
     first = 0
     for piece in pieces:
         for field in _float_fields(piece):
@@ -87,11 +83,7 @@ def check_finite(where: str, pieces: Iterator[Any], offsets: Any, class_names: S
 
 
 def check_ids(where: str, pieces: Iterator[Any], sizes: Mapping[str, int]) -> None:
-    """Check that the ids of each field in `sizes` are from 0 to below its size.
-
-    Raises:
-        UserError: one is not.
-    """
+    """Check that the ids of each field in `sizes` are from 0 to below its size."""
     for piece in pieces if sizes else ():
         for name, size in sizes.items():
             ids = piece if piece.dtype.fields is None else piece[name]

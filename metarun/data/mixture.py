@@ -42,11 +42,7 @@ class Mixture:
             _check_weight(name, self.sets, self.weights)
 
     def load(self) -> MixedDatasets:
-        """Load each data set.
-
-        Raises:
-            UserError: one is not available, is no set of classes, or has examples of another shape than the first.
-        """
+        """Load each data set."""
         parts = {name: self._load(name) for name in self.sets}
         first, *others = parts
         for other in others:
@@ -97,11 +93,7 @@ class Mixture:
         return [file for each in files for file in each] if all(files) else []
 
     def check(self) -> str:
-        """Verify each data set and return a line about each.
-
-        Raises:
-            UserError: one of them is damaged, or they do not fit together.
-        """
+        """Verify each data set and return a line about each."""
         found = []
         for name, each in self.sets.items():
             try:

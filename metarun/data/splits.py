@@ -42,11 +42,7 @@ def unlisted(split: str, lists: ClassLists, classes: Sequence[str]) -> Skipped:
 
 
 def split_by_file(name: str, where: str, content: bytes, classes: Sequence[str]) -> dict[Split, list[str]]:
-    """Return the classes of each split, in the data set's own order, according to a split file.
-
-    Raises:
-        UserError: as `split_classes`.
-    """
+    """Return the classes of each split, in the data set's own order, according to a split file."""
     try:
         written = parse_yaml(content)
     except ValueError as error:

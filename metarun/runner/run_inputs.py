@@ -54,7 +54,11 @@ class RunInputs:
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self | None:
-        """Return what `to_arrays` stored, among other arrays; None if it is not among them."""
+        """Return what `to_arrays` stored, among other arrays; None if it is not among them.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         if _NAME not in stored:
             return None
         source = json.loads(str(stored[_NAME]))

@@ -41,11 +41,7 @@ def open_files(root: Path, max_bytes: int) -> Iterator[tuple[list[str], ReadFile
 
 
 def empty_folders(root: Path) -> list[str]:
-    """Return the empty folders of a folder or zip, relative to `root`.
-
-    Raises:
-        UserError: as `open_files`.
-    """
+    """Return the empty folders of a folder or zip, relative to `root`."""
     if is_folder(root):
         walk = os.walk(root, followlinks=True)
         return [Path(here).relative_to(root).as_posix() for here, folders, names in walk if not (folders or names)]

@@ -58,6 +58,8 @@ class FunctionFamily(Protocol):
 class Formula(BuiltIn, ABC):
     """A built-in family, which is its own data source.
 
+    Its constructor raises a UserError for a range, a count or a noise that is none.
+
     Attributes:
         x: (low, high) of every input.
         test_ranges: those of meta-test, by the attribute that they replace.

@@ -36,9 +36,6 @@ class GaussianProcess(Formula):
         test_lengthscale: of the meta-test tasks; None: like all others. So are the next two.
         test_amplitude: see `test_lengthscale`.
         test_x: see `test_lengthscale`.
-
-    Raises:
-        UserError: a range that is no two numbers in order, a count below 1, or a negative noise.
     """
 
     name = "gp"

@@ -35,10 +35,6 @@ class Polynomial(Formula):
         noise: standard deviation of what is added to support targets; queries are noise-free.
         test_coefficients: of the meta-test tasks; None: like all others.
         test_x: of the meta-test tasks; None: like all others.
-
-    Raises:
-        UserError: a range that is no two numbers, low below high; a count below 1, a negative noise, or more than
-            10,000 coefficients.
     """
 
     def __init__(

@@ -22,9 +22,6 @@ class Sinusoid(Formula):
         test_amplitude: of the meta-test tasks; None: like all others. So are the next two.
         test_phase: see `test_amplitude`.
         test_x: see `test_amplitude`.
-
-    Raises:
-        UserError: a range that is no two numbers, low below high; a negative noise.
     """
 
     name = "sinusoid"

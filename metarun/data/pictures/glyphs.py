@@ -69,11 +69,7 @@ class Glyphs:
         self.invert, self.storage = invert, storage
 
     def load(self) -> ClassDataset:
-        """Return the drawings, rendered on first use (seconds) and cached.
-
-        Raises:
-            UserError: the split does not exist, or the cache cannot be written.
-        """
+        """Return the drawings, rendered on first use (seconds) and cached."""
         return apply_storage(self._split(load_or_build(_cache_path(), _key(), render)), self.storage)
 
     def where(self) -> str:
@@ -85,11 +81,7 @@ class Glyphs:
         return [_cache_path()]
 
     def check(self) -> str:
-        """Render all characters again and compare them with the cache, if there is one.
-
-        Raises:
-            UserError: the cache has different drawings.
-        """
+        """Render all characters again and compare them with the cache, if there is one."""
         rendered, cached = render(), read_cache(_cache_path(), _key())
         characters = f"{len(rendered.class_names)} characters, {DRAWINGS} drawings each, no two alike"
         found = f"{describe(self._split(rendered))}; {characters}"

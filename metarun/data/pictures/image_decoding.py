@@ -46,9 +46,6 @@ def open_picture(where: str, content: bytes, mode: str) -> "Image":
         where: name of the picture, for messages.
         content: bytes of the file.
         mode: Pillow's name of the channels, "RGB" or "L".
-
-    Raises:
-        UserError: as `decode`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

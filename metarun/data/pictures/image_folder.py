@@ -91,11 +91,7 @@ class ImageFolder:
         self.boxes = boxes
 
     def load(self) -> ClassDataset:
-        """Return the pictures, from the cache or decoded (seconds to minutes).
-
-        Raises:
-            UserError: the pictures are missing or damaged, their layout is unknown, or a published set is incomplete.
-        """
+        """Return the pictures, from the cache or decoded (seconds to minutes)."""
         root = self._find_root()
         key = self._key(root)
         layout = cache(partial(self._layout, root))  # at most once, and only if needed
@@ -137,11 +133,7 @@ class ImageFolder:
         return [self._cache(which) for which in SPLITS]
 
     def check(self) -> str:
-        """Decode all pictures and compare them with the cache; without the originals, only verify the cache.
-
-        Raises:
-            UserError: neither exists, the originals are damaged, or the cache differs.
-        """
+        """Decode all pictures and compare them with the cache; without the originals, only verify the cache."""
         root = self._find_root()
         cached = {which: check_cache(self._cache(which), self._key(root)) for which in SPLITS}
         if root is None:

@@ -45,9 +45,6 @@ class Omniglot:
             the code that the published lists come from) is a class of its own, such as "Greek/character01/rot090".
         invert: dark ink on white instead of light on dark.
         storage: "memory" or "disk", see `apply_storage`.
-
-    Raises:
-        UserError: rotations are neither 1 nor 4.
     """
 
     name = "omniglot"
@@ -72,11 +69,7 @@ class Omniglot:
                 )
 
     def load(self) -> ClassDataset:
-        """Return the characters, found or downloaded, verified and cached.
-
-        Raises:
-            UserError: they are unavailable or damaged, or the split does not exist.
-        """
+        """Return the characters, found or downloaded, verified and cached."""
         return apply_storage(self._split(load_characters()), self.storage)
 
     def where(self) -> str | None:
@@ -93,11 +86,7 @@ class Omniglot:
         return [_cache_path()]
 
     def check(self) -> str:
-        """Decode all originals and compare them with the cache; without the originals, only verify the cache.
-
-        Raises:
-            UserError: neither exists, the originals are damaged, or the cache differs.
-        """
+        """Decode all originals and compare them with the cache; without the originals, only verify the cache."""
         characters, summary = check_characters(PARTS)
         return f"{describe(self._split(characters))}; {summary}"
 

@@ -150,11 +150,7 @@ def _cut(where: str, content: bytes, box: tuple[float, ...] | None) -> bytes:
 
 
 def _by_class_folder(root: Path, names: Sequence[str], read: ReadFile, folders: Mapping[str, str]) -> Files:
-    """Return the pictures in the folders of known classes, whatever is above these.
-
-    Raises:
-        UserError: a class has no picture.
-    """
+    """Return the pictures in the folders of known classes, whatever is above these."""
     files = {
         f"{folders[path.parent.name]}/{path.name}": name
         for name, path in ((name, PurePosixPath(name)) for name in sorted(names))

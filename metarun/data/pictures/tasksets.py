@@ -37,11 +37,7 @@ class Tasksets:
         self.storage = storage
 
     def load(self) -> ClassDataset:
-        """Call the function and read all examples.
-
-        Raises:
-            UserError: it cannot be imported or called, returns something else, or a class is in two splits.
-        """
+        """Call the function and read all examples."""
         classes = read_splits(self.name, self._by_split(self._call()))
         data = ClassDataset(self.name, {split: Examples.from_classes(classes[split]) for split in SPLITS})
         return apply_storage(data, self.storage)

@@ -93,11 +93,7 @@ class Fsdd:
         self.storage, self.backwards = storage, backwards
 
     def load(self) -> ClassDataset:
-        """Return the recordings, from the cache or decoded (seconds).
-
-        Raises:
-            UserError: they were not found or are not complete, or there is no such split.
-        """
+        """Return the recordings, from the cache or decoded (seconds)."""
         loaded = self._cache().load(self._content(), self._make)
         if self.classes == "digit":
             return apply_storage(_by_digit(loaded), self.storage)
@@ -116,11 +112,7 @@ class Fsdd:
         return self._cache().files()
 
     def check(self) -> str:
-        """Decode all recordings and compare them with the cache.
-
-        Raises:
-            UserError: as `load`, or the cache holds something else.
-        """
+        """Decode all recordings and compare them with the cache."""
         return self._cache().check(self._content(), self._make)
 
     def _content(self) -> str:

@@ -37,9 +37,6 @@ class LogMel:
         mels: bands.
         fft: samples per frame.
         hop: samples from one frame to the next.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     rate: int

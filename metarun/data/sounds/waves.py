@@ -21,9 +21,6 @@ class Waves:
     Args:
         rate: samples per second.
         seconds: length of an example.
-
-    Raises:
-        UserError: an argument is out of range.
     """
 
     rate: int
@@ -62,11 +59,7 @@ class Waves:
 
 
 def sound_features(features: SoundFeatures, rate: int, seconds: float, mels: int, fft: int, hop: int) -> LogMel | Waves:
-    """Return what makes examples of recordings, by `data.features`.
-
-    Raises:
-        UserError: an argument is out of range.
-    """
+    """Return what makes examples of recordings, by `data.features`."""
     if features not in ("log_mel", "waves"):
         raise UserError(f"data.features={features} is not one of log_mel, waves.")
     return Waves(rate, seconds) if features == "waves" else LogMel(rate, seconds, mels, fft, hop)

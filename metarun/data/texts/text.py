@@ -88,11 +88,7 @@ class Text(FileSource):
             self.name, self.summary, self.licence = self.known.name, self.known.summary, self.known.licence
 
     def load(self) -> ClassDataset:
-        """Return the texts' features, from the cache or computed (seconds).
-
-        Raises:
-            UserError: the file is missing or cannot be read, or a column, a text or the split is wrong.
-        """
+        """Return the texts' features, from the cache or computed (seconds)."""
         loaded = self._examples()
         if self.features == "tokens":
             loaded = replace(loaded, id_sizes={"ids": self.tokens.size})

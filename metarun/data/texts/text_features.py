@@ -51,7 +51,11 @@ class Tfidf:
 
     @classmethod
     def from_arrays(cls, size: int, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Return what `to_arrays` stored."""
+        """Return what `to_arrays` stored.
+
+        Raises:
+            KeyError: an array is missing.
+        """
         idf = np.full(_BUCKETS, stored["unseen"], np.float32)
         idf[stored["buckets"]] = stored["idf"]
         return cls(idf, size)
