@@ -6,9 +6,8 @@ from markupsafe import Markup
 
 from metarun.reporting.configurations import COSTS, Configuration, in_every_setting, marked_name, pareto_front
 from metarun.reporting.html.axes import BOTTOM, WIDTH, Frame, widened
-from metarun.reporting.html.chart import Chart
 from metarun.reporting.html.charts import Series, line_chart, stacked
-from metarun.reporting.html.entries import DRAWN, Rows, of_rows
+from metarun.reporting.html.entries import DRAWN, Chart, Rows, of_rows
 from metarun.reporting.interval_rows import RANKS, Row, forest_row, friedman_text, rank_rows
 from metarun.reporting.pairwise import Outcome, Pairs
 

@@ -1,6 +1,7 @@
-"""Parts of charts that stand for rows of the table: the page's script shows, hides and colours them with the rows."""
+"""Charts, and their parts for rows of the table: the page's script shows, hides and colours them with the rows."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -8,6 +9,25 @@ DRAWN = 8  # configurations at a time, one per colour
 KEPT = 24  # configurations of a setting in the page; a filter brings those beyond the first 8 into the charts
 
 Rows = Sequence[int]  # of the table, counted from 0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing, or a small table, with its title and caption.
+
+    Args:
+        title: what is drawn.
+        drawing: SVG or a table.
+        note: the caption.
+        column: of the table whose figures it draws; the chart is hidden with it.
+        curve: whether it is drawn for a pinned run.
+    """
+
+    title: str
+    drawing: Markup
+    note: str
+    column: str | None = None
+    curve: bool = False
 
 
 def of_rows(rows: Iterable[int], place: int = 0) -> Markup:

@@ -7,8 +7,7 @@ from statistics import fmean, stdev
 from markupsafe import Markup
 
 from metarun.reporting.configurations import Configuration, marked_name
-from metarun.reporting.html.chart import Chart
-from metarun.reporting.html.entries import of_rows
+from metarun.reporting.html.entries import Chart, of_rows
 from metarun.reporting.html.run_files import DrawnRun
 from metarun.results.records import Record
 

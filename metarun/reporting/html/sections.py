@@ -8,10 +8,9 @@ import numpy as np
 
 from metarun.reporting.configurations import Configuration, marked_name, setting_title
 from metarun.reporting.html.axes import TINY, widened
-from metarun.reporting.html.chart import Chart
 from metarun.reporting.html.charts import Histogram, Series, histograms, line_chart, scatter
 from metarun.reporting.html.comparison import charts_over_settings, compared_charts
-from metarun.reporting.html.entries import DRAWN, KEPT
+from metarun.reporting.html.entries import DRAWN, KEPT, Chart
 from metarun.reporting.html.heat_map import Cell, heat_map
 from metarun.reporting.html.probabilities import class_table, probability_table
 from metarun.reporting.html.run_files import DrawnRun, Floats, read_all
