@@ -12,7 +12,7 @@ from metarun.reporting.reference.experiments import Experiment, StoredRun, exper
 from metarun.reporting.reference.keep import keep
 from metarun.reporting.reference.protocols import protocols
 from metarun.reporting.reference.tables import PROTOCOL, RESULTS, Stored, curve, finished, protocol_rows, result_rows
-from metarun.reporting.reference.verdicts import verdicts
+from metarun.reporting.reference.verdicts import Verdict, verdicts
 from metarun.reporting.tables.render import print_table
 from metarun.results.metrics import metric_of
 from metarun.results.records import KEPT
@@ -26,8 +26,8 @@ EXAMPLES = """examples:
   metarun reproduce --protocol maml_omniglot               paper, released code and metarun, line by line
   metarun reproduce --table --format md                    published and ours, of the rows that were kept
 
-The same command resumes after an interruption and goes on with what is missing. Exit code: 0 if every figure is within
-the published interval or better, 1 if one is worse or a run failed."""
+The same command resumes after an interruption and runs what is missing. Exit code: 0 if every figure is within
+the published interval or better, 1 if one is worse or undecided, or a run failed."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -114,17 +114,19 @@ def _print_verdict(experiment: Experiment, stored: Stored) -> int:
         print(f"{experiment.name}: {ours} (floor {floor}); nothing published to compare with.")
         return 0
     rows = [["" if v.step is None else f"{v.step}", v.published_text, v.ours_text, v.text] for v in found]
-    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, runs), "table")
-    return int(any(verdict.word == "worse" for verdict in found))
+    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, runs, found), "table")
+    return int(any(verdict.word in ("worse", "undecided") for verdict in found))
 
 
-def _notes(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
+def _notes(experiment: Experiment, runs: Sequence[StoredRun], found: Sequence[Verdict]) -> list[str]:
     published, seeds = experiment.published or {}, len(finished(runs))
     notes = [
         f"published: {published['source']}" + ("" if published["ci95"] else ", without an interval") + ".",
         f"± of ours: 95 % interval over tasks{' and trainings' if seeds > 1 else ''}, {counted(seeds, 'seed')}. "
         "within: the difference is no larger than both intervals allow.",
     ]
+    if any(verdict.word == "undecided" for verdict in found):
+        notes.append("undecided: the half-width of the interval is larger than the published figure.")
     if experiment.found:
         notes.append(experiment.found)
     if experiment.protocol and (differences := experiment.protocol.differences(runs[0].config)):

@@ -57,12 +57,13 @@ def read_result(path: Path | str) -> Record | None:
     return record
 
 
-def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.float64]:
+def figures_by_step(record: Record, column: str | None = None, *, keep_diverged: bool = False) -> NDArray[np.float64]:
     """Read the metric of each meta-test task of a run.
 
     Args:
         record: as `read_records` returns it, with its `path`; or a row of `with_set_rows`.
         column: of `tasks.parquet`; default: that of the run's metric.
+        keep_diverged: keep losses of tasks that diverged, as NaN at every step.
 
     Returns:
         (steps + 1, tasks), before adaptation and after each step; for losses only tasks that did not diverge.
@@ -84,19 +85,14 @@ def figures_by_step(record: Record, column: str | None = None) -> NDArray[np.flo
         if (steps.T - np.arange(len(steps))).any() or (tasks - np.arange(count)).any():
             raise ValueError("a task has no value or two values for a step")
         figures = figures[:, place::sets]
-        if not metric.counts_diverged:
-            figures = _without_diverged(figures, record.get("diverged", 0))
+        missing = np.isnan(figures).any(0) & (not metric.counts_diverged)
+        diverged = 0 if metric.counts_diverged else record.get("diverged", 0)
+        if missing.sum() != diverged or missing.all():
+            raise ValueError(f"tasks without a value: {missing.sum():,}, but {diverged:,} diverged in result.json")
         low, high = max(metric.min_value, -LARGEST), min(metric.max_value, LARGEST)
-        if not ((figures >= low) & (figures <= high)).all():  # False for NaN
+        if not ((figures >= low) & (figures <= high))[:, ~missing].all():  # False for NaN
             raise ValueError(f"column {column} has an invalid value")
-    return figures
-
-
-def _without_diverged(figures: NDArray[np.float64], diverged: int) -> NDArray[np.float64]:
-    missing = np.isnan(figures).any(0)
-    if missing.sum() != diverged or missing.all():
-        raise ValueError(f"tasks without a value: {missing.sum():,}, but {diverged:,} diverged in result.json")
-    return figures[:, ~missing]
+    return np.where(missing, np.nan, figures) if keep_diverged else figures[:, ~missing]
 
 
 def excludes_diverged(record: Record) -> bool:

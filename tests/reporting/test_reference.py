@@ -28,6 +28,8 @@ SINUSOID = experiments()["maml_sinusoid_5points"]
         (MSE, 0.35, None, 0.25, 0.05, "better by 0.1000"),  # less is better
         (MSE, 0.35, None, 0.45, 0.05, "worse by 0.1000"),
         (ACCURACY, 0.9, None, 0.9, None, "within"),
+        (MSE, 0.35, None, 1.2e24, 2.4e24, "undecided"),  # one task almost diverged
+        (MSE, 0.35, None, 1.2e24, None, "worse by 1.2e+24"),
     ],
 )
 def test_a_verdict_allows_for_both_intervals_and_knows_the_direction(
@@ -60,6 +62,15 @@ def test_seeds_are_averaged_and_their_spread_is_in_the_interval(tmp_path):
     both = verdicts(SINUSOID, finished(stored_runs(tmp_path)[SINUSOID.seedless]))[-1]
     assert both.seeds == 2
     assert (both.ours, both.half) == (pytest.approx(alone.ours), pytest.approx(alone.half, rel=1e-3)), "equal seeds"
+
+
+def test_tasks_that_diverged_with_one_seed_are_excluded_from_the_interval_of_all():
+    experiment = experiments()["maml_sinusoid_5points"]
+    records = finished(stored_runs(KEPT)[experiment.seedless])
+    assert sum(record.get("diverged", 0) for record in records) == 1
+    found = verdicts(experiment, records)
+    assert [each.text for each in found[:2]] == ["within", "within"]
+    assert found[-1].text == "undecided"
 
 
 def test_seeds_are_averaged_where_nothing_is_published():

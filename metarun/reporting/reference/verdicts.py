@@ -13,7 +13,7 @@ from metarun.reporting.significance import one_over_seeds
 from metarun.results.metrics import Metric, metric_of
 from metarun.results.records import Record, figures_by_step
 
-Word = Literal["within", "better", "worse"]
+Word = Literal["within", "better", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,22 @@ class Verdict:
 
     @property
     def word(self) -> Word:
-        """Whether the difference is larger than chance explains, and in which direction."""
+        """Whether the difference is larger than chance explains, and in which direction.
+
+        An interval whose half-width exceeds the published figure decides nothing. A few tasks that almost diverged
+        make it so wide.
+        """
+        if self.margin > abs(self.published):
+            return "undecided"
         if abs(self.gap) <= self.margin:
             return "within"
         return "better" if self.gap > 0 else "worse"
 
     @property
     def text(self) -> str:
-        """The verdict for a table: "within", or by how much ours is better or worse."""
-        by = self.metric.fixed(abs(self.gap))
-        return "within" if self.word == "within" else f"{self.word} by {by}"
+        """The verdict for a table: "within", "undecided", or by how much ours is better or worse."""
+        by = self.metric.text(abs(self.gap))
+        return f"{self.word} by {by}" if self.word in ("better", "worse") else self.word
 
     @property
     def ours_text(self) -> str:
@@ -106,15 +112,15 @@ def ours_text(records: Sequence[Record]) -> str:
 def _half(records: Sequence[Record], step: int | None) -> float | None:
     """Return the half-width of the interval, or None if the figures of the tasks are missing."""
     try:
-        values = [figures_by_step(record)[-1 if step is None else step] for record in records]
+        values = np.stack(
+            [figures_by_step(record, keep_diverged=True)[-1 if step is None else step] for record in records]
+        )
     except UserError:
         metric = metric_of(records[0])
         return records[0].get(metric.ci95) if len(records) == 1 and step in (None, records[0]["steps"]) else None
-    if len({len(each) for each in values}) > 1:  # other tasks diverged
-        return None
-    of_tasks, of_trainings = one_over_seeds(np.stack(values))
+    of_tasks, of_trainings = one_over_seeds(values[:, np.isfinite(values).all(0)])
     return of_tasks if of_trainings is None else of_trainings
 
 
 def _with_half(metric: Metric, value: float, half: float | None) -> str:
-    return metric.fixed(value) + ("" if half is None else f" ± {metric.fixed(half)}")
+    return metric.text(value) + ("" if half is None else f" ± {metric.text(half)}")
