@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path("results/bench")
+COLUMNS = 4  # of small plots
 
 
 class Point(NamedTuple):
@@ -44,21 +45,33 @@ def read(files: Sequence[Path]) -> dict[str, list[Point]]:
 
 
 def draw(points: dict[str, list[Point]], path: Path) -> None:
-    """Draw a line for each case and peer."""
+    """Draw a small plot for each case, with a line for each peer and way of measuring."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
     times = sorted({point.when for each in points.values() for point in each})
-    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
-    for number, (case, each) in enumerate(sorted(points.items())):
-        style = ("-", "--", ":")[number // 10 % 3]  # ten colours, so lines of a colour differ in style
-        axis.plot([times.index(point.when) for point in each], [point.ratio for point in each], f"o{style}", label=case)
-    axis.axhline(1, color="grey", linewidth=0.8)
-    axis.set(yscale="log", ylabel="times as fast as the peer", xticks=range(len(times)), xticklabels=times)
-    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    axis.grid(alpha=0.3, which="both")
+    cases = list(dict.fromkeys(case.partition(", ")[0] for case in sorted(points)))
+    lines = sorted({case.partition(", ")[2] for case in points})
+    rows = -(-len(cases) // COLUMNS)
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(12, 2 * rows + 1), squeeze=False, layout="constrained")
+    for axis, case in zip(axes.flat, cases, strict=False):
+        for number, line in enumerate(lines):
+            each = points.get(f"{case}, {line}", [])
+            places = [times.index(point.when) for point in each]
+            axis.plot(places, [point.ratio for point in each], "o-", color=f"C{number}", markersize=4)
+        axis.axhline(1, color="grey", linewidth=0.8)
+        axis.set_title(case, fontsize=9)
+        axis.set(xlim=(-0.5, len(times) - 0.5), ylim=(0, None))
+        axis.set_xticks(range(len(times)), [when.replace(" ", "\n") for when in times])
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(cases) :]:
+        axis.set_axis_off()
+    handles = [plt.Line2D([], [], marker="o", color=f"C{number}", label=line) for number, line in enumerate(lines)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
+    figure.supylabel("times as fast as the peer", fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -1,8 +1,12 @@
 """What bounds a case: the kind of operation that takes most of our time."""
 
+import os
 import re
+import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from torch.autograd.profiler import profile
@@ -33,7 +37,7 @@ def find_bound(work: Work) -> Bound:
     is in no operation is Python.
     """
     seconds: dict[str, float] = defaultdict(float)
-    with profile(use_kineto=False) as profiled:  # Kineto writes lines of its own to stderr
+    with _without_stderr(), profile() as profiled:
         begin = time.perf_counter()
         work()
         total = time.perf_counter() - begin
@@ -42,6 +46,19 @@ def find_bound(work: Work) -> Bound:
     seconds[OUTSIDE] = max(0.0, total - sum(seconds.values()))
     kind = max(seconds, key=lambda each: seconds[each])
     return Bound(kind, seconds[kind] / sum(seconds.values()))
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Discard what torch's profiler writes to stderr: two lines whenever it is used."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept), os.close(nothing)
 
 
 def kind_of(operation: str) -> str:
