@@ -74,7 +74,7 @@ lint: $(INSTALLED)  ## check style, types and imports
 
 check: lint test  ## lint and test: required for every change
 
-bench: $(REFERENCES)  ## compare speed with learn2learn and easyfsl, every case, 15 minutes: docs/performance.md
+bench: $(REFERENCES)  ## compare speed with learn2learn and easyfsl, every case, within 20 minutes: docs/performance.md
 	$(SHORT_SPIN) $(BIN)/python -m scripts.bench $(BENCH)
 
 bench-short: $(REFERENCES)  ## the same with small sizes, in minutes; fails if a peer is faster

@@ -26,7 +26,7 @@ from scripts.benchmark.machine import describe, measure_peak
 from scripts.benchmark.report import Record, check_limit, compare, is_slower, show, write
 from scripts.benchmark.timing import cpu_seconds, time_alternating
 
-REPEATS, SHORT_REPEATS = 7, 5
+REPEATS = 5
 CLOCKS = {"wall": time.perf_counter, "cpu": cpu_seconds}
 
 
@@ -58,7 +58,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--case", nargs="+", choices=cases(), default=list(cases()), metavar="NAME", help="cases to measure"
     )
     parser.add_argument(
-        "--repeats", type=int, help=f"repeats of each side; default {REPEATS}, with --short {SHORT_REPEATS}"
+        "--repeats", type=int, default=REPEATS, help=f"repeats of each side, at most; default {REPEATS}"
     )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with its own targets")
     parser.add_argument("--threads", type=int, help="torch's threads on the CPU; default: torch's own")
@@ -80,7 +80,6 @@ def main(words: list[str] | None = None) -> int:
     machine = describe(
         device, measure_peak(device, CLOCKS[asked.clock], size=512 if asked.short else 2048), asked.clock
     )
-    repeats = asked.repeats or (SHORT_REPEATS if asked.short else REPEATS)
     out = (
         asked.out
         or Path("results/bench") / f"{datetime.now(UTC):%Y-%m-%d}-{device.type}{'-short' if asked.short else ''}.json"
@@ -90,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
         setting = Setting(device, asked.short, Path(folder), CLOCKS[asked.clock])
         for name in asked.case:
             with console.status(name):
-                records += measure(name, cases()[name], setting, repeats)
+                records += measure(name, cases()[name], setting, asked.repeats)
             write(out, machine, records)  # after each case, so that an interrupt loses none
     show(machine, records, console)
     console.print(f"→ {out}", highlight=False)

@@ -53,9 +53,23 @@ def limits() -> dict[str, Limit]:
     return {
         "help": Limit("metarun --help", Targets(0.3, 0.3), "s", of_command("--help")),
         "cfg_job": Limit("metarun train --cfg job", Targets(1.0, 1.0), "s", of_command("train", "--cfg", "job")),
+        "train_help": Limit("metarun train --help", Targets(0.8, 0.8), "s", of_command("train", "--help")),
+        "completion": Limit(
+            "metarun train algo=<Tab>",
+            Targets(0.3, 0.3),
+            "s",
+            of_command("-sc", "query=bash", COMP_LINE="metarun train algo="),
+        ),
+        "doctor": Limit("metarun doctor", Targets(2, 2), "s", of_command("doctor")),
+        "compare": Limit(
+            "metarun compare of the runs in results/reference",
+            Targets(0.6, 0.6),
+            "s",
+            of_command("compare", str(ROOT / "results" / "reference")),
+        ),
         "first_step": Limit(
             "time to the end of the first training step, Omniglot cached",
-            Targets(4, 4),
+            Targets(2.5, 2.5),
             "s",
             seconds_to_first_step,
         ),
@@ -73,20 +87,24 @@ def command_line(*words: str) -> list[str]:
     return [sys.executable, "-m", "metarun", *words]
 
 
-def run_quietly(command: list[str], folder: Path, clock: Clock = time.perf_counter) -> float:
-    """Run a command in `folder`; return its seconds."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+def run_quietly(command: list[str], folder: Path, clock: Clock = time.perf_counter, **variables: str) -> float:
+    """Run a command in `folder`, with environment variables of its own; return its seconds."""
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads, **variables}
     begin = clock()
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     return clock() - begin
 
 
-def of_command(*words: str) -> Callable[[Setting, int], list[float]]:
-    """Return a function that measures the seconds of a command."""
+def of_command(*words: str, **variables: str) -> Callable[[Setting, int], list[float]]:
+    """Return a function that measures the seconds of a command, with environment variables of its own."""
 
     def measure(setting: Setting, repeats: int) -> list[float]:
-        run_quietly(command_line(*words), setting.folder)
-        return [run_quietly(command_line(*words), setting.folder, setting.clock) for _ in range(repeats)]
+        def seconds() -> float:
+            return run_quietly(command_line(*words), setting.folder, setting.clock, **variables)
+
+        seconds()  # warms up
+        return [seconds() for _ in range(repeats)]
 
     return measure
 

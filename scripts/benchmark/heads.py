@@ -47,6 +47,7 @@ def comparisons() -> dict[str, Comparison]:
             lambda setting: prepare_metaoptnet_step(
                 replace(METAOPTNET, shot=3, meta_batch=2) if setting.short else METAOPTNET, setting
             ),
+            max_repeats=3,
         ),
     }
 

@@ -50,6 +50,7 @@ def gradient_case(method: Method, data: str, protocol: Protocol, targets: Target
         title=f"{TITLES[method]} step, {data} {protocol.shape}, {protocol.network}, {_count(protocol.steps)}",
         targets=targets,
         prepare=lambda setting: prepare_gradient_step(method, short if setting.short else protocol, setting),
+        max_repeats=most_repeats(protocol),
     )
 
 
@@ -63,7 +64,13 @@ def protonet_case(data: str, protocol: Protocol, targets: Targets, short: Protoc
         title=f"ProtoNet step, {data} {protocol.shape}, {protocol.network}",
         targets=targets,
         prepare=lambda setting: prepare_protonet_step(short if setting.short else protocol, setting),
+        max_repeats=most_repeats(protocol),
     )
+
+
+def most_repeats(protocol: Protocol) -> int | None:
+    """Return the limit on repeats: a step of ResNet-12 takes seconds."""
+    return 3 if protocol.network == "resnet12" else None
 
 
 def comparisons() -> dict[str, Comparison]:
