@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from metarun.algorithms import MAMLRL
 from metarun.backbones import MLP
 from metarun.data import Navigation2D
 from metarun.errors import UserError
-from metarun.evaluation.returns import Oracle
+from metarun.evaluation.returns import Oracle, evaluate_returns
 from metarun.rl.policy import NetworkPolicy, Policy, PolicyNetwork
 from metarun.rl.stream import EnvironmentSource
 from metarun.tasks.batch import TaskShape
@@ -143,3 +144,29 @@ def test_the_oracle_has_the_highest_return():
     tasks = stream().draw(0, 20)
     best = tasks.judge(Oracle(tasks.family, tasks.parameters), 0).returns
     assert (best > tasks.judge(Still(), 0).returns).all()
+
+
+class Solvable(Navigation2D):
+    """Counts a trajectory as solved if it ends to the right of the origin."""
+
+    def solved(self, state, parameters):
+        return (state[..., 0] > 0).to(parameters.dtype)
+
+
+def test_trajectories_say_whether_they_solved_their_task_where_the_environment_does():
+    policy = NetworkPolicy(network())
+    assert stream().draw(0, 2).judge(policy, 0).solved is None
+    states = []
+    judged = stream(Solvable(horizon=8)).draw(0, 2).judge(policy, 0, watch=states.append)
+    assert len(states) == 9  # the start, and after each step
+    torch.testing.assert_close(judged.observations, torch.stack(states[:-1], 2))
+    assert judged.solved.tolist() == (states[-1][..., 0] > 0).double().tolist()
+    assert judged.of_tasks(slice(1, 2)).solved.tolist() == judged.solved[1:].tolist()
+
+
+def test_the_share_of_solved_trajectories_is_measured_before_and_after_each_step():
+    method = MAMLRL(MLP((2,), [5]), Navigation2D.actions, inner_lr=0.1).double()
+    shares = evaluate_returns(method, stream(Solvable(horizon=8), shape=TaskShape(1, 4, 4)), 3, 2).values["success"]
+    assert shares.shape == (3, 3)
+    assert set(shares.ravel().tolist()) <= {0, 0.25, 0.5, 0.75, 1}
+    assert "success" not in evaluate_returns(method, stream(), 1, 0).values
