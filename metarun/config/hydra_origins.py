@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.folder import config_dir
+from metarun.config.values import value_at
 from metarun.errors import UserError, did_you_mean
 from metarun.system.signals import PARENT
 
@@ -51,14 +51,14 @@ class HydraOrigins:
         if self.is_test and key == "test.query":
             return "task.query"  # `metarun test` has one key for both
         seen = {key}
-        while (found := re.fullmatch(r"\$\{(\w[\w.]*)\}", str(_at(self._plain, key)))) and found[1] not in seen:
+        while (found := re.fullmatch(r"\$\{(\w[\w.]*)\}", str(value_at(self._plain, key)))) and found[1] not in seen:
             key = found[1]
             seen.add(key)
         return key
 
     def set_by(self, key: str) -> str | None:
         """See `Origins.set_by`."""
-        if self.is_test and _at(self._plain, key) is None:
+        if self.is_test and value_at(self._plain, key) is None:
             return FROM_TRAINING
         if self._is_overridden(key):
             return f"set by the {'sweep' if self.in_a_sweep else 'command'}"
@@ -99,7 +99,7 @@ class HydraOrigins:
                 continue
             loaded = self.loader.repository.load_config(source.config_path)
             plain = OmegaConf.to_container(loaded.config, resolve=False) if loaded else None
-            if _at(plain, key.removeprefix(package)) not in (None, "???"):
+            if value_at(plain, key.removeprefix(package)) not in (None, "???"):
                 assert isinstance(source, ResultDefault)
                 return source
         return None
@@ -151,12 +151,3 @@ def only_requested(config: DictConfig, origins: HydraOrigins) -> DictConfig:
             if value is not None and not origins.is_explicit(f"{group}.{key}"):
                 requested[group][key] = None
     return requested
-
-
-def _at(values: Any, key: str) -> Any:
-    """Return the value at a dotted key of nested mappings; None if there is none."""
-    for name in key.split("."):
-        if not isinstance(values, Mapping) or name not in values:
-            return None
-        values = values[name]
-    return values

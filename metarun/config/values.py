@@ -18,6 +18,15 @@ def dotted(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{name}", value
 
 
+def value_at(config: Any, key: str) -> Any:
+    """Return the value at a dotted key of nested mappings; None if there is none."""
+    for name in key.split("."):
+        if not isinstance(config, Mapping) or name not in config:
+            return None
+        config = config[name]
+    return config
+
+
 def check_plain(value: Any, key: str = "") -> None:
     """Raise a UserError with the key of the first value that is not allowed."""
     if isinstance(value, Mapping):

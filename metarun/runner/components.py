@@ -86,11 +86,6 @@ class Parts:
         """The data as the network takes them: encoded once, if there is a pre-trained encoder."""
         return self.raw if self.encoder is None else encoded_source(self.raw, self.encoder, self.config, self.device)
 
-    @property
-    def data_hash(self) -> str:
-        """The hash of the data: equal hashes mean equal examples or functions."""
-        return self.source.hash
-
     @cached_property
     def method(self) -> Method:
         """The method with its backbone, initialised with `seed`."""

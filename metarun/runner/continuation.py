@@ -111,7 +111,7 @@ def _reason_against(shorter: ShorterRun, parts: Parts) -> str | None:
         return f"it failed ({shorter.record['reason'].rstrip('.')})"
     if shorter.steps % every:
         return f"it validated at step {shorter.steps:,}, which is not a multiple of train.validate_every={every}"
-    if shorter.record.get("data_hash") != parts.data_hash:
+    if shorter.record.get("data_hash") != parts.source.hash:
         return "it was trained on different data"
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from metarun.config.schema import Config
+from metarun.config.values import value_at
 from metarun.data.encoders import Encoder
 from metarun.data.own.episode_lists import read_episodes
 from metarun.data.own.episodes import Episodes
@@ -47,8 +48,10 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
         raise UserError("episodes= and data= are both given", "leave one out: episodes have examples of their own.")
     path, published = resolve_path(requested["episodes"]), requested["episodes"] in KNOWN_TEXTS
     fixed = [key for key in _FIXED if not (published and key in _DRAWN)]
-    if given := [key for key in fixed if _at(requested, key) is not None]:
-        raise UserError(f"{given[0]}={_at(requested, given[0])} but the episodes fix their tasks", f"omit {given[0]}.")
+    if given := [key for key in fixed if value_at(requested, key) is not None]:
+        raise UserError(
+            f"{given[0]}={value_at(requested, given[0])} but the episodes fix their tasks", f"omit {given[0]}."
+        )
     inputs = inputs_of_run(run, trained, record)
     of_files = encoder_for(inputs, run.id, trained)
     if published:
@@ -119,8 +122,3 @@ def test_on_episodes(parts: Parts, source: EpisodeSource) -> None:
         )
     parts.test_stream = stream
     log.info("whether the examples of these episodes were used in training is not known")
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    group, _, name = key.partition(".")
-    return config[group].get(name)

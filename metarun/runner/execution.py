@@ -88,7 +88,7 @@ def _record_failure(run: RunDirectory, failure: RunFailed) -> None:
 
 def describe_environment(parts: Parts) -> dict[str, Any]:
     """Return the environment of a run, for its `environment.json`."""
-    return provenance.describe(parts.config, str(parts.device), parts.data_hash)
+    return provenance.describe(parts.config, str(parts.device), parts.source.hash)
 
 
 def meta_test(

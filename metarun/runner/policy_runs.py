@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarun.config.key_origins import set_by
+from metarun.config.values import value_at
 from metarun.data.contents import log_contents
 from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
@@ -64,9 +65,8 @@ def check_settings(parts: Parts) -> None:
     config = parts.config
     unset = {"train.augment": None, "test.interval": "closed", "test.unknown": 0, "test.out_of_scope": 0}
     for key, default in unset.items():
-        group, _, name = key.partition(".")
-        value = config[group].get(name, default) if group in config else default
-        if value != default:
+        value = value_at(config, key)
+        if value not in (None, default):
             raise UserError(
                 f"{key}={value}{set_by(key)} but data={parts.source.name} has environments to act in, and no examples",
                 f"omit `{key}`.",

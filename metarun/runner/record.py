@@ -198,7 +198,7 @@ def describe_conditions(parts: Parts) -> Record:
         "precision": config["precision"],
         "tf32": config.get("tf32", False),
         "deterministic": config.get("deterministic", False),
-        "data_hash": parts.data_hash,
+        "data_hash": parts.source.hash,
         **_encoder(parts),
         **({"floor_inputs": vectors} if (vectors := parts.source.display().vectors) else {}),
         **_duplicates(parts),

@@ -164,8 +164,5 @@ def _train_as_worker(config: Config, ranks: Ranks) -> None:
         while (state := ranks.broadcast(None)) is not None:
             training.restore(state)
             with deferred_signals() as interruption:
-                training.run(_do_nothing, [], shared_interrupt_check(interruption, ranks))
-
-
-def _do_nothing() -> None:
-    """Saving is done by the first process."""
+                # The first process saves.
+                training.run(lambda: None, [], shared_interrupt_check(interruption, ranks))
