@@ -1,6 +1,5 @@
 """Tasks of several data sets: each from one of them by its weight, or from one after the other."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
@@ -14,7 +13,7 @@ from metarun.tasks.batch import TaskBatch
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import root_key, split_key, uniform
-from metarun.tasks.stream import TaskStream
+from metarun.tasks.stream import TaskStream, hash_of_parts
 
 
 class MixtureStream:
@@ -73,10 +72,7 @@ class MixtureStream:
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over which data set each of the first tasks is from, and over those tasks."""
-        digest = hashlib.sha256(f"{self.sets(0, count).tolist()}".encode())
-        for stream, numbers in self.parts(count):
-            digest.update(stream.hash(len(numbers)).encode())
-        return digest.hexdigest()
+        return hash_of_parts(f"{self.sets(0, count).tolist()}", self.parts(count))
 
 
 class EachSetStream:
@@ -113,10 +109,7 @@ class EachSetStream:
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the hashes of the tasks of each data set."""
-        digest = hashlib.sha256(f"in turn|{list(self.streams)}".encode())
-        for stream, numbers in self.parts(count):
-            digest.update(stream.hash(len(numbers)).encode())
-        return digest.hexdigest()
+        return hash_of_parts(f"in turn|{list(self.streams)}", self.parts(count))
 
 
 def _with_classes_from(stream: ClassTaskStream, numbers: Tensor, first_class: int) -> TaskBatch:

@@ -1,9 +1,12 @@
 """Numbered sequences of tasks: task i is a pure function of the stream and of i."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
+from torch import Tensor
 
 from metarun.data import Split
 from metarun.data.examples import FloorVectors
@@ -31,6 +34,14 @@ class StreamSpec:
     device: torch.device
     dtype: torch.dtype
     disjoint: bool = False
+
+
+def hash_of_parts(identity: str, parts: "Iterable[tuple[TaskStream, Tensor]]") -> str:
+    """Return a SHA-256 over an identity and the tasks of streams, each with the numbers of its tasks."""
+    digest = hashlib.sha256(identity.encode())
+    for stream, numbers in parts:
+        digest.update(stream.hash(len(numbers)).encode())
+    return digest.hexdigest()
 
 
 class TaskStream(Protocol):

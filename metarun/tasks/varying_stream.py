@@ -1,6 +1,5 @@
 """Tasks of different sizes: the way and the shot of each are drawn from ranges, as in Meta-Dataset."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.episode_stream import EpisodeStream
 from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.rng import root_key, split_key, uniform
-from metarun.tasks.stream import TaskStream
+from metarun.tasks.stream import TaskStream, hash_of_parts
 
 
 class VaryingTaskStream:
@@ -75,10 +74,8 @@ class VaryingTaskStream:
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the ranges and the hashes of the tasks of each shape."""
-        digest = hashlib.sha256(f"{self.smallest}|{self.shape}|{self.sizes(0, count).tolist()}".encode())
-        for part, numbers in self.by_shape(0, count):
-            digest.update(part.hash(len(numbers)).encode())
-        return digest.hexdigest()
+        identity = f"{self.smallest}|{self.shape}|{self.sizes(0, count).tolist()}"
+        return hash_of_parts(identity, self.by_shape(0, count))
 
 
 def batches_of(stream: TaskStream, first: int, count: int) -> Iterator[TaskBatch]:
