@@ -26,10 +26,9 @@ def probability_table(found: Sequence[Configuration]) -> Chart | None:
             rows.append(row.format(of_rows([each.row], i), marked_name(each), cells))
     if not rows:
         return None
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name, *_ in FIGURES.values())
     return Chart(
         "Predicted probabilities",
-        _table("Predicted probabilities", Markup("<td></td>{}").format(head), rows),
+        _table("Predicted probabilities", ["", *(name for name, *_ in FIGURES.values())], rows),
         "After the last step; lower is better. NLL in nats; Brier score over all classes, from 0 to 2; ECE over "
         "queries, 15 bins. ±: 95 % interval over meta-test tasks; of several seeds, the mean and the sd.",
     )
@@ -49,10 +48,6 @@ def class_table(best: DrawnRun) -> Chart | None:
     if best.classes is None or not best.classes.mixed_up:
         return None
     mixed, worst = best.classes.mixed_up, best.classes.classes[:WORST]
-    head = Markup("").join(
-        Markup('<th scope="col">{}</th>').format(name)
-        for name in ("class", "taken for", "share, %", "worst class", "%")
-    )
     rows = []
     for pair, single in zip_longest(mixed, worst):
         cells = [*(pair[:2] if pair else ("", "")), f"{100 * pair[2]:.1f}" if pair else ""]
@@ -61,14 +56,15 @@ def class_table(best: DrawnRun) -> Chart | None:
         rows.append(Markup("<tr {}>{}</tr>").format(of_rows([best.row]), written))
     return Chart(
         "Classes mixed up",
-        _table("Classes mixed up", head, rows),
+        _table("Classes mixed up", ["class", "taken for", "share, %", "worst class", "%"], rows),
         f"Of {best.name}, seed {best.record['seed']}, after the last step: the pairs most often mixed up, with the "
         "share of the class's queries in tasks with both; and the classes with the lowest accuracy.",
     )
 
 
-def _table(name: str, head: Markup, rows: Sequence[Markup]) -> Markup:
+def _table(name: str, heads: Sequence[str], rows: Sequence[Markup]) -> Markup:
+    cells = (Markup('<th scope="col">{}</th>').format(head) if head else Markup("<td></td>") for head in heads)
     return Markup(
         '<div class="cells" tabindex="0" role="region" aria-label="{}"><table class="pairs wraps">'
         "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(name, head, Markup("").join(rows))
+    ).format(name, Markup("").join(cells), Markup("").join(rows))
