@@ -35,6 +35,11 @@ def support_first(count: int) -> Iterator[None]:
         _support.reset(token)
 
 
+def support_of(each: Tensor) -> Tensor:
+    """Return the rows of a forward pass that belong to the support set, see `support_first`; all if unknown."""
+    return each[: _support.get()]
+
+
 def make_norm(norm: Norm, channels: int, spatial: bool) -> nn.Module:
     """Return a normalisation layer with a learned scale and shift per channel.
 
@@ -122,7 +127,7 @@ class SupportStatistics(_BeforeAffine):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, ...) over all dimensions of the support examples but the channels."""
-        normalised: Tensor = self.affine(_standardise(x, x[: _support.get()], (0, *range(2, x.ndim)))).to(x.dtype)
+        normalised: Tensor = self.affine(_standardise(x, support_of(x), (0, *range(2, x.ndim)))).to(x.dtype)
         return normalised
 
 
@@ -143,14 +148,19 @@ class TaskNorm(_BeforeAffine):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, height, width)."""
         exact = upcast(x)
-        support = exact[: _support.get()]
-        alpha = torch.sigmoid(self.slope * support.shape[0] + self.offset)
-        of_support, of_each = _moments(support, (0, 2, 3)), _moments(exact, (2, 3))
-        mean = alpha * of_support[0] + (1 - alpha) * of_each[0]
-        variance = alpha * (of_support[1] + (of_support[0] - mean).square())
-        variance = variance + (1 - alpha) * (of_each[1] + (of_each[0] - mean).square())
+        support = support_of(exact)
+        mean, variance = self.blend(_moments(support, (0, 2, 3)), _moments(exact, (2, 3)), support.shape[0])
         normalised: Tensor = self.affine((exact - mean) * (variance + EPSILON).rsqrt()).to(x.dtype)
         return normalised
+
+    def blend(
+        self, of_support: tuple[Tensor, Tensor], of_each: tuple[Tensor, Tensor], size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean and variance that normalise, from those of a support set of that size and of each example."""
+        alpha = torch.sigmoid(self.slope * size + self.offset)
+        mean = alpha * of_support[0] + (1 - alpha) * of_each[0]
+        variance = alpha * (of_support[1] + (of_support[0] - mean).square())
+        return mean, variance + (1 - alpha) * (of_each[1] + (of_each[0] - mean).square())
 
 
 class LayerNorm(nn.Module):

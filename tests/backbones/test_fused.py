@@ -10,13 +10,16 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from metarun.algorithms import MAML
 from metarun.backbones.fused import is_compiled, library, set_compiled, why_not_compiled
+from metarun.backbones.fused.given_scale import moments, scale_pool_relu
 from metarun.backbones.fused.operation import norm_pool_relu
+from metarun.backbones.norm import NORMS, support_first
 from tests.support.synthetic import make_conv4, make_stream, run_by
 from tests.training.test_loop import make_training
 
 pytestmark = pytest.mark.slow  # compiling takes seconds
 EPSILON = 1e-5
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
+HOW = ["loop", "vectorised"]
 SIZES = [(6, 8), (7, 5), (3, 2), (40, 40)]  # odd ones have positions in no window
 
 
@@ -41,6 +44,18 @@ def plain(slope, pool):
         return F.leaky_relu(F.max_pool2d(y, 2) if pool else y, slope)
 
     return compute
+
+
+def plain_scale(slope, pool):
+    def compute(x, scale, shift):
+        y = x * scale[..., None, None] + shift[..., None, None]
+        return F.leaky_relu(F.max_pool2d(y, 2) if pool else y, slope)
+
+    return compute
+
+
+def moments_of(x):
+    return torch.stack(moments(x))
 
 
 def derivatives(compute, inputs, order):
@@ -77,6 +92,41 @@ def test_three_derivatives_match_the_numerical_ones(pool, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pool", [True, False])
+def test_three_derivatives_with_a_given_scale_match_the_numerical_ones(pool, layout):
+    torch.manual_seed(0)
+    x = torch.randn(1, 2, 4, 3, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+
+    def compute(x, scale, shift):
+        return scale_pool_relu(x, scale, shift, 0.1, pool)
+
+    for function, inputs in ((compute, (x, draw(1, 2), draw(1, 2))), (moments_of, (x,))):
+        assert gradcheck(function, inputs)
+        assert gradgradcheck(function, inputs)
+        weights = torch.randn(function(*inputs).shape, dtype=torch.float64)
+
+        def gradient(*inputs, function=function, weights=weights):
+            return gradients((function(*inputs).sin() * weights).sum(), inputs, create_graph=True)
+
+        assert gradgradcheck(gradient, inputs)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("dtype", "order", "tolerance"), [(torch.float64, 4, 1e-10), (torch.float32, 2, 1e-4)])
+def test_every_order_with_a_given_scale_equals_torchs_operations(dtype, order, tolerance, size, pool, layout):
+    torch.manual_seed(0)
+    x = draw(4, 5, *size, dtype=dtype).detach().contiguous(memory_format=layout).requires_grad_()
+    inputs = [x, draw(4, 5, dtype=dtype), draw(4, 5, dtype=dtype)]
+    expected = derivatives(plain_scale(0.1, pool), inputs, order)
+    found = derivatives(lambda *given: scale_pool_relu(*given, 0.1, pool), inputs, order)
+    assert max(map(relative, found, expected)) < tolerance
+    expected = derivatives(lambda x: torch.stack([x.mean((2, 3)), x.var((2, 3), correction=0)]), [x], 2)
+    assert max(map(relative, derivatives(moments_of, [x], 2), expected)) < tolerance  # higher ones are 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("slope", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("pool", [True, False])
 @pytest.mark.parametrize("size", SIZES)
@@ -90,12 +140,14 @@ def test_every_order_equals_torchs_operations(dtype, order, tolerance, size, poo
     assert max(map(relative, found, expected)) < tolerance
 
 
-@pytest.mark.parametrize("how", ["loop", "vectorised"])
+@pytest.mark.sampled
+@pytest.mark.parametrize(("norm", "how"), [(n, h) for n in NORMS for h in HOW if (n, h) != ("running", "vectorised")])
 @pytest.mark.parametrize("downsample", ["pool", "stride"])
-def test_mamls_meta_gradient_equals_that_of_torchs_operations(downsample, how):
+def test_mamls_meta_gradient_equals_that_of_torchs_operations(downsample, norm, how):
     torch.manual_seed(0)
-    method = run_by(how, MAML(make_conv4(downsample=downsample), 5, inner_lr=0.1, inner_steps=2, order=2)).double()
-    tasks = make_stream(dtype=torch.float64).draw(0, 3)
+    network = make_conv4(norm, downsample, shape=(1, 20, 20))
+    method = run_by(how, MAML(network, 5, inner_lr=0.1, inner_steps=2, order=2)).double()
+    tasks = make_stream(shape=(1, 20, 20), dtype=torch.float64).draw(0, 3)
     found = []
     for compiled in (False, True):
         set_compiled(method, compiled)
@@ -115,18 +167,26 @@ def test_running_statistics_are_updated_and_used_as_by_torch(downsample):
         torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(dict(compiled.named_buffers()), dict(torchs.named_buffers()), rtol=1e-10, atol=1e-10)
     compiled.eval(), torchs.eval()
-    torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)  # with gradients: torch's operations
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(compiled(x), torchs(x), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("norm", ["support", "layer", "none"])
-def test_other_norms_are_torchs_operations(norm):
-    network = make_conv4(norm)
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "running"])
+def test_every_norm_equals_torchs_operations_with_a_support_set_of_its_own(norm):
+    torch.manual_seed(0)
+    network = make_conv4(norm, "stride", shape=(1, 20, 20)).double()
+    x = torch.rand(6, 1, 20, 20, dtype=torch.float64)
+    with support_first(4):
+        expected = network(x)
+        set_compiled(network, True)
+        torch.testing.assert_close(network(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_number_normalised_by_itself_stays_exactly_0():
+    network = make_conv4("instance", "stride")  # the last map is one number
     x = torch.rand(6, 1, 16, 16)
-    expected = network(x)
+    assert not network(x).any()
     set_compiled(network, True)
-    assert torch.equal(network(x), expected)
+    assert not network(x).any()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -144,13 +204,18 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     for layout in LAYOUTS:
-        inputs = [draw(6, 8, 40, 40).detach().contiguous(memory_format=layout).requires_grad_(), draw(8), draw(8)]
-        found = []
-        for number in (1, 2):
-            torch.set_num_threads(number)
-            found.append(derivatives(fused(0.0, True), inputs, 2))
-        torch.set_num_threads(threads)
-        assert all(map(torch.equal, *found))
+        x = draw(6, 8, 40, 40).detach().contiguous(memory_format=layout).requires_grad_()
+        for compute, inputs in (
+            (fused(0.0, True), [x, draw(8), draw(8)]),
+            (lambda *given: scale_pool_relu(*given, 0.0, True), [x, draw(6, 8), draw(6, 8)]),
+            (moments_of, [x]),
+        ):
+            found = []
+            for number in (1, 2):
+                torch.set_num_threads(number)
+                found.append(derivatives(compute, inputs, 2))
+            torch.set_num_threads(threads)
+            assert all(map(torch.equal, *found))
 
 
 def test_a_resumed_training_computes_blocks_as_before(monkeypatch):

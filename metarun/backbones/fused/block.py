@@ -6,8 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from metarun.backbones.fused.operation import norm_pool_relu, scale_pool_relu
-from metarun.backbones.norm import EPSILON, BatchStatistics
+from metarun.backbones.fused.given_scale import scale_pool_relu
+from metarun.backbones.fused.operation import norm_pool_relu
+from metarun.backbones.fused.statistics import scale_and_shift
+from metarun.backbones.norm import EPSILON, BatchStatistics, SupportStatistics, support_of
 from metarun.system.execution_mode import is_looping_over_tasks
 
 
@@ -15,7 +17,7 @@ class Block(nn.Sequential):
     """Convolution, normalisation, max-pooling over 2x2 windows or none, ReLU.
 
     `set_compiled` chooses compiled code for what follows the convolution, where there is any: on a CPU, in float32 and
-    float64, for batch statistics and running ones. Both ways compute the same but for rounding.
+    float64. Both ways compute the same but for rounding.
     """
 
     compiled = False
@@ -42,19 +44,21 @@ class Block(nn.Sequential):
 
     def _activate(self, x: Tensor) -> Tensor:
         norm: nn.Module = self[1]
-        if isinstance(norm, BatchStatistics):
-            return norm_pool_relu(x, norm.affine.weight, norm.affine.bias, EPSILON, 0.0, self.pools)[0]
-        if type(norm) is nn.BatchNorm2d and (norm.training or not torch.is_grad_enabled()):
+        if isinstance(norm, BatchStatistics | SupportStatistics):
+            known = x if isinstance(norm, BatchStatistics) else support_of(x)
+            if known.shape[0] == x.shape[0]:
+                return norm_pool_relu(x, norm.affine.weight, norm.affine.bias, EPSILON, 0.0, self.pools)[0]
+        if type(norm) is nn.BatchNorm2d and norm.training:
             return self._with_running_statistics(norm, x)
+        found = scale_and_shift(norm, x)
+        if found is not None:
+            return scale_pool_relu(x, *found, 0.0, self.pools)
         for layer in list(self)[1:]:
             x = layer(x)
         return x
 
     def _with_running_statistics(self, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
         average, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        if not norm.training:
-            scale = norm.weight * (variance + norm.eps).rsqrt()
-            return scale_pool_relu(x, scale, norm.bias - average * scale, 0.0, self.pools)
         y, mean, inverse = norm_pool_relu(x, norm.weight, norm.bias, norm.eps, 0.0, self.pools)
         count, momentum = x.numel() // x.shape[1], cast(float, norm.momentum)
         with torch.no_grad():  # as torch does: the mean and the unbiased variance of the batch

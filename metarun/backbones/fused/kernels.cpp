@@ -7,6 +7,8 @@
 // normalised maps (from the outputs by code), the gradients are (see metarun/backbones/batch_norm.py):
 //
 //     of x: scale r (g - sum(g) / m - h sum(g h) / m),    of scale: sum(g h),    of shift: sum(g)
+//
+// Scales and shifts that are given, per image and channel, are the same with mean 0, r = 1 and m infinite.
 
 #include <cmath>
 #include <cstdint>
@@ -19,8 +21,9 @@ const Size CHUNK = 64;  // positions whose sums are kept in the maps' own precis
 
 struct Shape {
     Size n, c, h, w;
+    bool given = false;  // scale and shift do not depend on the maps
     Size positions() const { return h * w; }
-    double count() const { return double(n) * double(h * w); }
+    double count() const { return given ? INFINITY : double(n) * double(h * w); }
 };
 
 struct Buffer {  // zeroed numbers
@@ -454,16 +457,24 @@ void combine_first(const T* gy, const T* x, const T* u, const uint8_t* code, con
     }
 }
 
-template <class T, bool POOL>
-void forward(const T* x, const T* scale, const T* shift, double epsilon, double slope, const Shape& s, bool last, T* y,
-             uint8_t* code, T* mean, T* inverse, int threads) {
-    Buffer sums(2 * s.c), room(2 * s.c);
+template <class T> void moments(const T* x, const Shape& s, bool last, T* mean, double* variance, int threads) {
+    Buffer sums(2 * s.c);
     (last ? moments_last<T> : moments_first<T>)(x, s, sums.of, threads);
-    T *alpha = reinterpret_cast<T*>(room.of), *beta = alpha + s.c;
     for (Size c = 0; c < s.c; c++) {
         const double offset = sums.of[c] / s.count(), spread = sums.of[s.c + c] / s.count() - offset * offset;
         mean[c] = T((last ? x[c] : x[c * s.positions()]) + offset);
-        inverse[c] = T(1 / std::sqrt((spread > 0 || spread != spread ? spread : 0) + epsilon));
+        variance[c] = spread > 0 || spread != spread ? spread : 0;
+    }
+}
+
+template <class T, bool POOL>
+void forward(const T* x, const T* scale, const T* shift, double epsilon, double slope, const Shape& s, bool last, T* y,
+             uint8_t* code, T* mean, T* inverse, int threads) {
+    Buffer variance(s.c), room(2 * s.c);
+    moments<T>(x, s, last, mean, variance.of, threads);
+    T *alpha = reinterpret_cast<T*>(room.of), *beta = alpha + s.c;
+    for (Size c = 0; c < s.c; c++) {
+        inverse[c] = T(1 / std::sqrt(variance.of[c] + epsilon));
         alpha[c] = inverse[c] * scale[c];
         beta[c] = shift[c] - mean[c] * alpha[c];
     }
@@ -520,6 +531,58 @@ void second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const
                                                                         threads);
 }
 
+// The same for each image by itself: moments, and with given scales and shifts (n, c).
+template <class Body> void each_image(Size images, int threads, Body body) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+    for (Size n = 0; n < images; n++) body(n);
+}
+
+template <class T> void moments_of_each(const T* x, const Shape& s, bool last, T* mean, T* variance, int threads) {
+    each_image(s.n, threads, [=](Size n) {
+        Buffer found(s.c);
+        moments<T>(x + n * s.c * s.positions(), Shape{1, s.c, s.h, s.w}, last, mean + n * s.c, found.of, 1);
+        for (Size c = 0; c < s.c; c++) variance[n * s.c + c] = T(found.of[c]);
+    });
+}
+
+template <class T, bool POOL>
+void given_forward(const T* x, const T* scale, const T* shift, double slope, const Shape& s, bool last, T* y,
+                   uint8_t* code, int threads) {
+    const Size in = s.c * s.positions(), out = POOL ? s.c * (s.h / 2) * (s.w / 2) : in;
+    each_image(s.n, threads, [=](Size n) {
+        (last ? apply_last<T, POOL> : apply_first<T, POOL>)(x + n * in, scale + n * s.c, shift + n * s.c, T(slope),
+                                                            Shape{1, s.c, s.h, s.w}, y + n * out, code + n * out, 1);
+    });
+}
+
+template <class T, bool POOL>
+void given_backward(const T* gy, const T* x, const uint8_t* code, const T* scale, double slope, const Shape& s, bool last,
+                    T* to_x, T* to_scale, T* to_shift, int threads) {
+    const Size in = s.c * s.positions(), out = POOL ? s.c * (s.h / 2) * (s.w / 2) : in;
+    each_image(s.n, threads, [=](Size n) {
+        Buffer mean(s.c), room(s.c);
+        T* inverse = reinterpret_cast<T*>(room.of);
+        for (Size c = 0; c < s.c; c++) inverse[c] = 1;
+        backward<T, POOL>(gy + n * out, x + n * in, code + n * out, scale + n * s.c, reinterpret_cast<T*>(mean.of), inverse,
+                          slope, Shape{1, s.c, s.h, s.w, true}, last, to_x + n * in, to_scale + n * s.c,
+                          to_shift + n * s.c, 1);
+    });
+}
+
+template <class T, bool POOL>
+void given_second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const T* x, const uint8_t* code,
+                  const T* scale, double slope, const Shape& s, bool last, T* to_gy, T* to_x, T* to_scale, int threads) {
+    const Size in = s.c * s.positions(), out = POOL ? s.c * (s.h / 2) * (s.w / 2) : in;
+    each_image(s.n, threads, [=](Size n) {
+        Buffer zeros(s.c), room(s.c);  // the mean, and sums that are divided by m
+        T *none = reinterpret_cast<T*>(zeros.of), *inverse = reinterpret_cast<T*>(room.of);
+        for (Size c = 0; c < s.c; c++) inverse[c] = 1;
+        second<T, POOL>(u + n * in, of_scale + n * s.c, of_shift + n * s.c, gy + n * out, x + n * in, code + n * out,
+                        scale + n * s.c, none, inverse, none, none, slope, Shape{1, s.c, s.h, s.w, true}, last,
+                        to_gy + n * out, to_x + n * in, to_scale + n * s.c, 1);
+    });
+}
+
 }  // namespace
 
 #define EXPORT(NAME, T)                                                                                                \
@@ -529,11 +592,6 @@ void second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const
         (pool ? forward<T, true> : forward<T, false>)(x, scale, shift, epsilon, slope, Shape{n, c, h, w}, last, y,     \
                                                       code, mean, inverse, threads);                                   \
     }                                                                                                                  \
-    extern "C" void affine_##NAME(const T* x, const T* scale, const T* shift, double slope, Size n, Size c, Size h, \
-                                  Size w, Size last, Size pool, Size threads, T* y, uint8_t* code) { \
-        (last ? (pool ? apply_last<T, true> : apply_last<T, false>) : (pool ? apply_first<T, true> : apply_first<T, false>))( \
-            x, scale, shift, T(slope), Shape{n, c, h, w}, y, code, threads); \
-    } \
     extern "C" void backward_##NAME(const T* gy, const T* x, const uint8_t* code, const T* scale, const T* mean,       \
                                     const T* inverse, double slope, Size n, Size c, Size h, Size w, Size last,          \
                                     Size pool, Size threads, T* to_x, T* to_scale, T* to_shift) {                        \
@@ -547,6 +605,27 @@ void second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const
         (pool ? second<T, true> : second<T, false>)(u, of_scale, of_shift, gy, x, code, scale, mean, inverse, g_h,     \
                                                     g_sum, slope, Shape{n, c, h, w}, last, to_gy, to_x, to_scale,      \
                                                     threads);                                                          \
+    }                                                                                                                  \
+    extern "C" void moments_##NAME(const T* x, Size n, Size c, Size h, Size w, Size last, Size, Size threads, T* mean, \
+                                   T* variance) {                                                                      \
+        moments_of_each<T>(x, Shape{n, c, h, w}, last, mean, variance, threads);                                       \
+    }                                                                                                                  \
+    extern "C" void given_forward_##NAME(const T* x, const T* scale, const T* shift, double slope, Size n, Size c, Size h,\
+                                         Size w, Size last, Size pool, Size threads, T* y, uint8_t* code) {            \
+        (pool ? given_forward<T, true> : given_forward<T, false>)(x, scale, shift, slope, Shape{n, c, h, w}, last, y, code,\
+                                                                  threads);                                            \
+    }                                                                                                                  \
+    extern "C" void given_backward_##NAME(const T* gy, const T* x, const uint8_t* code, const T* scale, double slope,  \
+                                          Size n, Size c, Size h, Size w, Size last, Size pool, Size threads, T* to_x, \
+                                          T* to_scale, T* to_shift) {                                                  \
+        (pool ? given_backward<T, true> : given_backward<T, false>)(gy, x, code, scale, slope, Shape{n, c, h, w}, last,\
+                                                                    to_x, to_scale, to_shift, threads);                \
+    }                                                                                                                  \
+    extern "C" void given_second_##NAME(const T* u, const T* of_scale, const T* of_shift, const T* gy, const T* x,     \
+                                        const uint8_t* code, const T* scale, double slope, Size n, Size c, Size h,     \
+                                        Size w, Size last, Size pool, Size threads, T* to_gy, T* to_x, T* to_scale) {  \
+        (pool ? given_second<T, true> : given_second<T, false>)(u, of_scale, of_shift, gy, x, code, scale, slope,      \
+                                                                Shape{n, c, h, w}, last, to_gy, to_x, to_scale, threads);\
     }
 
 EXPORT(float, float)

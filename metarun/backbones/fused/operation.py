@@ -4,7 +4,6 @@ The values and the first two derivatives are computed by compiled code, `kernels
 composed of torch operations.
 """
 
-import ctypes
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from metarun.backbones.batch_norm import fold_maps, fold_numbers, second_derivative
-from metarun.backbones.fused.library import library
+from metarun.backbones.fused.kernels import call, dense, empty_outputs, gather, like, sizes_of, spread
 
 Settings = tuple[float, float, bool]  # epsilon, slope of the leaky ReLU, pooling
 
@@ -37,25 +36,17 @@ def norm_pool_relu(
     return y, mean, inverse
 
 
-def scale_pool_relu(x: Tensor, scale: Tensor, shift: Tensor, slope: float, pool: bool) -> Tensor:
-    """Compute leaky_relu(max_pool(scale * x + shift)), without gradients; arguments as of `norm_pool_relu`."""
-    x = _dense(x)
-    y = _like(x, pool)
-    _call("affine", x, scale, shift, slope, *_shape(x, pool), y, _like(x, pool, torch.uint8))
-    return y
-
-
 class _Forward(Function):
     """Returns the maps, a code of each output, and the mean and 1 / standard deviation of each channel."""
 
     @staticmethod
     def forward(x: Tensor, scale: Tensor, shift: Tensor, settings: Settings) -> tuple[Tensor, ...]:
         epsilon, slope, pool = settings
-        x = _dense(x)
-        y = _like(x, pool)
-        code = _like(x, pool, torch.uint8)
+        x = dense(x)
+        y = empty_outputs(x, pool)
+        code = empty_outputs(x, pool, torch.uint8)
         mean, inverse = torch.empty_like(scale, memory_format=torch.contiguous_format), torch.empty_like(shift)
-        _call("forward", x, scale, shift, epsilon, slope, *_shape(x, pool), y, code, mean, inverse)
+        call("forward", x, scale, shift, epsilon, slope, *sizes_of(x, pool), y, code, mean, inverse)
         return y, code, mean, inverse
 
     @staticmethod
@@ -94,10 +85,10 @@ class _Backward(Function):
         gy: Tensor, x: Tensor, scale: Tensor, code: Tensor, mean: Tensor, inverse: Tensor, settings: Settings
     ) -> tuple[Tensor, Tensor, Tensor]:
         _, slope, pool = settings
-        x = _dense(x)
-        gy, code = _as(x, gy), _as(x, code)
+        x = dense(x)
+        gy, code = like(x, gy), like(x, code)
         to_x, to_scale, to_shift = torch.empty_like(x), torch.empty_like(mean), torch.empty_like(mean)
-        _call("backward", gy, x, code, scale, mean, inverse, slope, *_shape(x, pool), to_x, to_scale, to_shift)
+        call("backward", gy, x, code, scale, mean, inverse, slope, *sizes_of(x, pool), to_x, to_scale, to_shift)
         return to_x, to_scale, to_shift
 
     @staticmethod
@@ -115,11 +106,11 @@ class _Backward(Function):
         )
         if torch.is_grad_enabled():  # for a third derivative
             epsilon, slope, pool = ctx.settings
-            g = _spread(gy, x, code, slope, pool)
+            g = spread(gy, x, code, slope, pool)
             to_g, to_x, to_scale = second_derivative(
                 u, of_scale, of_shift, g, x, scale, mean, inverse, g_h, g_sum, epsilon
             )
-            return _gather(to_g, code, slope, pool), to_x, to_scale, None, None, None, None
+            return gather(to_g, code, slope, pool), to_x, to_scale, None, None, None, None
         tensors = (u, of_scale, of_shift, gy, x, scale, code, mean, inverse, g_h, g_sum)
         return (*_Second.apply(*tensors, ctx.settings), None, None, None, None)  # type: ignore[no-untyped-call]
 
@@ -141,12 +132,12 @@ class _Second(Function):
     @staticmethod
     def forward(u: Tensor, of_scale: Tensor, of_shift: Tensor, gy: Tensor, x: Tensor, *others: Any) -> Any:
         scale, code, mean, inverse, g_h, g_sum, (_, slope, pool) = others
-        x = _dense(x)
-        u, gy, code = _as(x, u), _as(x, gy), _as(x, code)
+        x = dense(x)
+        u, gy, code = like(x, u), like(x, gy), like(x, code)
         to_gy, to_x, to_scale = torch.empty_like(gy), torch.empty_like(x), torch.empty_like(mean)
         numbers = (mean, inverse, g_h, g_sum)
-        sizes = _shape(x, pool)
-        _call("second", u, of_scale, of_shift, gy, x, code, scale, *numbers, slope, *sizes, to_gy, to_x, to_scale)
+        sizes = sizes_of(x, pool)
+        call("second", u, of_scale, of_shift, gy, x, code, scale, *numbers, slope, *sizes, to_gy, to_x, to_scale)
         return to_gy, to_x, to_scale
 
     @staticmethod
@@ -164,69 +155,3 @@ class _Second(Function):
         to_gy, to_x, to_scale = _Second.apply(*folded, settings)  # type: ignore[no-untyped-call]
         maps = (each.unflatten(1, (tasks, -1)) for each in (to_gy, to_x))
         return (*maps, to_scale.unflatten(0, (tasks, -1))), (1, 1, 0)
-
-
-def _spread(gy: Tensor, x: Tensor, code: Tensor, slope: float, pool: bool) -> Tensor:
-    """Return the gradient with respect to the normalised maps, from that with respect to the outputs."""
-    g = gy * _factor(code, slope, gy.dtype)
-    if not pool:
-        return g
-    rows = [torch.stack([g * (code & 3 == 2 * i + j) for j in range(2)], -1).flatten(-2) for i in range(2)]
-    spread = torch.stack(rows, -2).flatten(-3, -2)  # (n, channels, 2 * rows, 2 * columns)
-    right, below = x.shape[-1] - spread.shape[-1], x.shape[-2] - spread.shape[-2]
-    return torch.nn.functional.pad(spread, (0, right, 0, below))
-
-
-def _gather(to_g: Tensor, code: Tensor, slope: float, pool: bool) -> Tensor:
-    """Return the transpose of `_spread`, as a function of the gradient with respect to the normalised maps."""
-    by = _factor(code, slope, to_g.dtype)
-    if not pool:
-        return to_g * by
-    height, width = 2 * code.shape[-2], 2 * code.shape[-1]
-    parts = [to_g[..., i:height:2, j:width:2] * (code & 3 == 2 * i + j) for i in range(2) for j in range(2)]
-    return torch.stack(parts).sum(0) * by
-
-
-def _factor(code: Tensor, slope: float, dtype: torch.dtype) -> Tensor:
-    """Return the derivative of the leaky ReLU for each output."""
-    positive = (code < 4).to(dtype)
-    return positive + slope * (1 - positive)
-
-
-def _dense(x: Tensor) -> Tensor:
-    return x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
-
-
-def _format(x: Tensor) -> torch.memory_format:
-    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
-
-
-def _as(x: Tensor, other: Tensor) -> Tensor:
-    return other.contiguous(memory_format=_format(x))
-
-
-def _like(x: Tensor, pool: bool, dtype: torch.dtype | None = None) -> Tensor:
-    """Return empty outputs of x."""
-    n, channels, height, width = x.shape
-    sizes = (n, channels, height // 2, width // 2) if pool else x.shape
-    return torch.empty(sizes, dtype=dtype or x.dtype, memory_format=_format(x))
-
-
-def _shape(x: Tensor, pool: bool) -> tuple[int, ...]:
-    threads = torch.get_num_threads() if x.numel() >= 2**15 else 1
-    return (*x.shape, int(not x.is_contiguous()), int(pool), threads)
-
-
-def _call(name: str, *arguments: Tensor | float | int) -> None:
-    of_type = "double" if any(a.dtype == torch.float64 for a in arguments if isinstance(a, Tensor)) else "float"
-    kept = [a.contiguous() if isinstance(a, Tensor) and a.ndim == 1 else a for a in arguments]
-    getattr(library(), f"{name}_{of_type}")(
-        *(
-            ctypes.c_void_p(a.data_ptr())
-            if isinstance(a, Tensor)
-            else ctypes.c_double(a)
-            if isinstance(a, float)
-            else ctypes.c_int64(a)
-            for a in kept
-        )
-    )
