@@ -11,9 +11,8 @@ from metarun.tasks.batch import chunks
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.entity_stream import EntityTaskStream
 from metarun.tasks.function_stream import FunctionTaskStream
-from metarun.tasks.mixture_stream import EachSetStream, MixtureStream
 from metarun.tasks.stream import TaskStream
-from metarun.tasks.varying_stream import VaryingTaskStream, by_shape
+from metarun.tasks.varying_stream import by_shape
 
 CHECKED_TASKS = 200  # at the start of a stream
 MAX_DEVIATION = 6.0  # standard deviations; exceeded by chance once in 500 million seeds
@@ -26,13 +25,17 @@ def check_tasks(stream: TaskStream, tasks: int = CHECKED_TASKS) -> None:
         UserError: a task contains an example twice, a label stands for several classes, two labels stand for one class,
             or labels follow the stored order of classes. Settings cannot cause any of this; it is a bug.
     """
-    if isinstance(stream, VaryingTaskStream | MixtureStream | EachSetStream):
-        for part, numbers in by_shape(stream, tasks):
-            check_tasks(part, len(numbers))
-    elif isinstance(stream, ClassTaskStream):
-        _check_rows(stream, min(tasks, stream.available or tasks))
+    for part, numbers in by_shape(stream, tasks):
+        _check_equal(part, len(numbers))
+
+
+def _check_equal(stream: TaskStream, tasks: int) -> None:
+    """Check the first tasks of a stream whose tasks are of one shape."""
+    available = min(tasks, stream.available or tasks)
+    if isinstance(stream, ClassTaskStream):
+        _check_rows(stream, available)
     elif isinstance(stream, EntityTaskStream):
-        rows = torch.cat(stream.rows(0, min(tasks, stream.available or tasks)), 1)
+        rows = torch.cat(stream.rows(0, available), 1)
         _raise_if(_has_duplicates(rows), 0, "contains a row twice, such as in its support and its query set")
     elif isinstance(stream, FunctionTaskStream):
         task = stream.draw(0, min(tasks, CHECKED_TASKS))
