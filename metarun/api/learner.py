@@ -10,7 +10,6 @@ import numpy as np
 import scipy.special
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from metarun.algorithms import Adapted
 from metarun.api.model import Model
@@ -23,7 +22,7 @@ from metarun.errors import UserError
 from metarun.results.metrics import MSE, metric_of
 from metarun.runner.run_inputs import RunInputs
 from metarun.system.atomic_write import write_npz
-from metarun.system.inputs import Inputs, to_network
+from metarun.system.inputs import Inputs, as_tensors, to_network
 from metarun.system.progress import OnProgress, ignore_progress
 from metarun.tasks.batch import Support
 
@@ -237,12 +236,7 @@ class Learner:
 
     def _as_inputs(self, x: Array) -> Inputs:
         device, dtype = self._placement()
-        x = self._model.transform(x)
-
-        def convert(values: Array) -> Tensor:
-            return to_network(torch.from_numpy(np.ascontiguousarray(values)), device, dtype)
-
-        return {name: convert(x[name]) for name in x.dtype.names} if x.dtype.names else convert(x)
+        return to_network(as_tensors(self._model.transform(x), device), device, dtype)
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         weight = next(self._model.algorithm.parameters(), torch.empty(0))  # a floor has no weights

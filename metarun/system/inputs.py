@@ -36,16 +36,20 @@ def rows(inputs: Inputs) -> Iterator[Inputs]:
 def as_tensors(values: NDArray[Any], device: torch.device) -> Inputs:
     """Return stored examples on a device: of one array, or of a structured one by field."""
     if values.dtype.names is None:
-        return torch.from_numpy(values).to(device)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
     return {name: torch.from_numpy(np.ascontiguousarray(values[name])).to(device) for name in values.dtype.names}
 
 
-def to_network(stored: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+def to_network(stored: Inputs, device: torch.device, dtype: torch.dtype) -> Inputs:
     """Convert stored numbers to those that networks take: bytes to floats from 0 to 1, ids to int64."""
-    values = stored.to(device)
-    if values.dtype == torch.uint8:
-        return values.to(dtype) / 255
-    return values.long() if values.dtype == torch.int32 else to_dtype(values, dtype)
+
+    def convert(field: Tensor) -> Tensor:
+        values = field.to(device)
+        if values.dtype == torch.uint8:
+            return values.to(dtype) / 255
+        return values.long() if values.dtype == torch.int32 else to_dtype(values, dtype)
+
+    return map_inputs(convert, stored)
 
 
 def to_dtype(tensor: Tensor, dtype: object) -> Tensor:

@@ -211,7 +211,7 @@ class ClassTaskStream:
         return map_inputs(take, self._in_memory)
 
     def _ready(self, stored: Inputs) -> Inputs:
-        return map_inputs(lambda values: to_network(values, self._device, self._dtype), stored)
+        return to_network(stored, self._device, self._dtype)
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""

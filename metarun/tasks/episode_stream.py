@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarun.data.examples import FloorVectors
 from metarun.data.own.episodes import Episode, Episodes
-from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_network
+from metarun.system.inputs import Inputs, as_tensors, to_network
 from metarun.tasks.batch import TaskBatch, TaskShape
 
 
@@ -91,7 +91,7 @@ class EpisodeStream:
 
     def _take(self, rows: list[NDArray[np.int64]]) -> Inputs:
         stored = as_tensors(self._episodes.values[np.stack(rows)], self._device)
-        return map_inputs(lambda field: to_network(field, self._device, self._dtype), stored)
+        return to_network(stored, self._device, self._dtype)
 
     def _targets(self, targets: list[NDArray[Any]]) -> Tensor:
         stacked = torch.from_numpy(np.stack(targets)).to(self._device)

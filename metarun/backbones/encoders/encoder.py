@@ -15,7 +15,7 @@ from metarun.data.examples import Values
 from metarun.data.inputs import InputSpec
 from metarun.data.texts.text_features import BYTES
 from metarun.errors import UserError
-from metarun.system.inputs import Inputs, map_inputs, to_network
+from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_network
 
 Reads = Literal["texts", "pictures", "sounds"]
 _BATCH = 64  # examples per pass
@@ -132,13 +132,7 @@ def encode(encoder: Encoder, raw: Values, device: torch.device) -> NDArray[np.fl
 
 def as_inputs(prepared: Values, device: torch.device, dtype: torch.dtype = torch.float32) -> Inputs:
     """Return prepared examples as tensors."""
-
-    def convert(values: Values) -> Tensor:
-        return to_network(torch.from_numpy(np.ascontiguousarray(values)), device, dtype)
-
-    return (
-        {name: convert(prepared[name]) for name in prepared.dtype.names} if prepared.dtype.names else convert(prepared)
-    )
+    return to_network(as_tensors(prepared, device), device, dtype)
 
 
 def _cropped(x: Inputs, length: int) -> Inputs:
