@@ -9,6 +9,7 @@ from metarun.algorithms import Baseline, to_channels_last
 from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.algorithms.pretraining import pretraining_batch
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.stream import StreamSpec
 from scripts.benchmark.case import NO_SLOWER, Comparison, Duel, Peer, Setting, check_agreement
 from scripts.benchmark.networks import Protocol, compile_blocks, omniglot
 from scripts.benchmark.peers import InMemory
@@ -31,7 +32,7 @@ def prepare_pretraining(batches: int, setting: Setting) -> Duel:
     """Prepare ours and a loop of plain PyTorch, each with its own random batches of the same size."""
     data = omniglot(real=not setting.short)
     train = data.splits["train"]
-    tasks = ClassTaskStream(data, "train", BATCH.shape, 0, setting.device, torch.float32)
+    tasks = ClassTaskStream(data, StreamSpec("train", BATCH.shape, 0, setting.device, torch.float32))
     torch.manual_seed(0)
     ours = Baseline(BATCH.backbone(), len(train.class_names)).to(setting.device)
     network = nn.Sequential(BATCH.backbone(), nn.Linear(64, len(train.class_names))).to(setting.device).train()

@@ -19,7 +19,6 @@ from metarun.results.record_schema import schema_error
 from metarun.results.records import figures_by_step
 from metarun.runner.record import task_columns
 from metarun.tasks.losses import confidence, correct
-from metarun.training import loop as meta_train
 from tests.cli.test_compare import record
 from tests.training.test_loop import Notes, make_training
 
@@ -98,7 +97,7 @@ def test_a_query_without_a_finite_prediction_is_wrong():
 def train_with_validations(monkeypatch, *found: Evaluation) -> Notes:
     """Train with the given results on meta-val."""
     results = iter(found)
-    monkeypatch.setattr(meta_train, "evaluate", lambda *_, **__: next(results))
+    monkeypatch.setattr("metarun.training.validation.evaluate", lambda *_, **__: next(results))
     return Notes(make_training(ProtoNet, iterations=2 * len(found)))
 
 
