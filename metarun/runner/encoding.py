@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -43,7 +43,10 @@ def find_encoder(config: Config) -> Encoder | None:
 
 def check_features(config: Config) -> None:
     """Raise a UserError if a data set has no features such as the backbone's encoder reads, before it is loaded."""
-    data, needed = config["data"], (config.get("encoder_input") or {}).get("features")
+    data, given = config["data"], config.get("encoder_input") or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"encoder_input={given} is not a mapping of settings of `data`", "omit it: `backbone` sets it.")
+    needed = given.get("features")
     if needed and data.get("features") == needed and not fits("data", data, "features"):
         chosen = config["chosen"]
         raise UserError(
