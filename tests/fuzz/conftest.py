@@ -1,3 +1,4 @@
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.fuzz.sandbox import WATCH, everything_below, tried
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_folder: Path) -> Iterator[Path]:
     """An empty current folder; `outside/`, beside it, must not change whatever input is read."""
+    importlib.import_module("torch._dynamo")  # makes a folder when some operation of torch imports it
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
