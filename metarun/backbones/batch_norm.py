@@ -4,7 +4,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+
+from metarun.backbones.folding import Folding
 
 _aten = torch.ops.aten
 
@@ -24,7 +25,7 @@ def batch_norm(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tenso
     return cast(Tensor, _Forward.apply(x, scale, shift, epsilon)[0])  # type: ignore[no-untyped-call]
 
 
-class _Forward(Function):
+class _Forward(Folding):
     """Returns the normalised maps, and the mean and 1 / standard deviation of each channel."""
 
     @staticmethod
@@ -45,21 +46,8 @@ class _Forward(Function):
         x, scale, mean, inverse = ctx.saved_tensors
         return (*_Backward.apply(gradients[0], x, scale, mean, inverse, ctx.epsilon), None)  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], x: Tensor, *others: Any) -> Any:
-        scale, shift, epsilon = others
-        tasks = info.batch_size
-        folded = (
-            fold_maps(x, dims[0], tasks),
-            fold_numbers(scale, dims[1], tasks),
-            fold_numbers(shift, dims[2], tasks),
-        )
-        y, mean, inverse = _Forward.apply(*folded, epsilon)  # type: ignore[no-untyped-call]
-        statistics = (each.unflatten(0, (tasks, -1)) for each in (mean, inverse))
-        return (y.unflatten(1, (tasks, -1)), *statistics), (1, 0, 0)
 
-
-class _Backward(Function):
+class _Backward(Folding):
     """Returns the gradients with respect to x, scale and shift, and can itself be differentiated.
 
     With h the maps before scale and shift, r = 1 / standard deviation, and P(v) = v - mean(v) - h mean(v h), the
@@ -85,15 +73,6 @@ class _Backward(Function):
         g, x, scale, mean, inverse, g_h, g_sum = ctx.saved_tensors
         numbers = (scale, mean, inverse, g_h, g_sum)
         return (*second_derivative(u, of_scale, of_shift, g, x, *numbers, ctx.epsilon), None, None, None)
-
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], g: Tensor, x: Tensor, *others: Any) -> Any:
-        *numbers, epsilon = others
-        tasks = info.batch_size
-        folded = [fold_maps(maps, dim, tasks) for maps, dim in ((g, dims[0]), (x, dims[1]))]
-        folded += [fold_numbers(each, dim, tasks) for each, dim in zip(numbers, dims[2:5], strict=True)]
-        to_x, *to_numbers = _Backward.apply(*folded, epsilon)  # type: ignore[no-untyped-call]
-        return (to_x.unflatten(1, (tasks, -1)), *(each.unflatten(0, (tasks, -1)) for each in to_numbers)), (1, 0, 0)
 
 
 def second_derivative(
@@ -140,17 +119,6 @@ def second_derivative(
     by_h = of_scale * inverse
     to_g = torch.addcmul(_broadcast(of_shift - by_h * mean, x), x, _broadcast(by_h, x)) + u_x
     return to_g, to_x, to_scale
-
-
-def fold_maps(maps: Tensor, dim: int | None, tasks: int) -> Tensor:
-    """Fold tasks into channels: (n, tasks * channels, ...); tasks are in dimension `dim`, None: shared maps."""
-    maps = maps.unsqueeze(1).expand(-1, tasks, *maps.shape[1:]) if dim is None else maps.movedim(dim, 1)
-    return maps.flatten(1, 2)
-
-
-def fold_numbers(each: Tensor, dim: int | None, tasks: int) -> Tensor:
-    """Fold tasks into channels: (tasks * channels); tasks are in dimension `dim`, None: shared numbers."""
-    return (each.expand(tasks, -1) if dim is None else each.movedim(dim, 0)).flatten()
 
 
 def _broadcast(each: Tensor, x: Tensor) -> Tensor:

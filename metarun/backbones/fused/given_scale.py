@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from metarun.backbones.batch_norm import fold_maps
+from metarun.backbones.folding import Folding, LastDerivative
 from metarun.backbones.fused.kernels import call, dense, empty_outputs, gather, like, sizes_of, spread
 
 Settings = tuple[float, bool]  # slope of the leaky ReLU, pooling
@@ -34,18 +33,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return cast(tuple[Tensor, Tensor], _Moments.apply(x, None))  # type: ignore[no-untyped-call]
 
 
-class _Folding(Function):
-    """A function of tensors that begin with (n, channels), and of settings; tasks are folded into channels."""
-
-    @classmethod
-    def _over_tasks(cls, info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        *tensors, settings = inputs
-        folded = [fold_maps(each, dim, info.batch_size) for each, dim in zip(tensors, dims, strict=False)]
-        found = cls.apply(*folded, settings)  # type: ignore[no-untyped-call]
-        return tuple(each.unflatten(1, (info.batch_size, -1)) for each in found), (1,) * len(found)
-
-
-class _Forward(_Folding):
+class _Forward(Folding):
     """Returns the maps and a code of each output."""
 
     @staticmethod
@@ -69,12 +57,8 @@ class _Forward(_Folding):
             return None, None, None, None
         return (*_Backward.apply(gradients[0], *ctx.saved_tensors, ctx.settings), None)  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        return _Forward._over_tasks(info, dims, *inputs)
 
-
-class _Backward(_Folding):
+class _Backward(Folding):
     """Returns the gradients with respect to x, scale and shift, and can itself be differentiated."""
 
     @staticmethod
@@ -105,12 +89,8 @@ class _Backward(_Folding):
         to_g = by_scale * u + by_x * x + by_shift
         return gather(to_g, code, *ctx.settings), by_x * g, (u * g).sum((2, 3)), None, None
 
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        return _Backward._over_tasks(info, dims, *inputs)
 
-
-class _Second(_Folding):
+class _Second(LastDerivative):
     """Returns the derivatives of `_Backward` with respect to gy, x and scale; not differentiable."""
 
     @staticmethod
@@ -123,16 +103,8 @@ class _Second(_Folding):
         call("given_second", u, of_scale, of_shift, gy, x, code, scale, slope, *sizes, to_gy, to_x, to_scale)
         return to_gy, to_x, to_scale
 
-    @staticmethod
-    def setup_context(ctx: Any, _: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output)
 
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        return _Second._over_tasks(info, dims, *inputs)
-
-
-class _Moments(_Folding):
+class _Moments(Folding):
     """Returns the mean and the variance of each example and channel."""
 
     @staticmethod
@@ -155,7 +127,3 @@ class _Moments(_Folding):
         by_mean, by_x = gradients[0] / count, 2 * gradients[1] / count
         constant = by_mean - by_x * mean
         return torch.addcmul(constant[..., None, None], x, by_x[..., None, None]), None
-
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        return _Moments._over_tasks(info, dims, *inputs)

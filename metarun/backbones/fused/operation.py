@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from metarun.backbones.batch_norm import fold_maps, fold_numbers, second_derivative
+from metarun.backbones.batch_norm import second_derivative
+from metarun.backbones.folding import Folding, LastDerivative
 from metarun.backbones.fused.kernels import call, dense, empty_outputs, gather, like, sizes_of, spread
 
 Settings = tuple[float, float, bool]  # epsilon, slope of the leaky ReLU, pooling
@@ -36,7 +36,7 @@ def norm_pool_relu(
     return y, mean, inverse
 
 
-class _Forward(Function):
+class _Forward(Folding):
     """Returns the maps, a code of each output, and the mean and 1 / standard deviation of each channel."""
 
     @staticmethod
@@ -63,21 +63,8 @@ class _Forward(Function):
             return None, None, None, None
         return (*_Backward.apply(gradients[0], *ctx.saved_tensors, ctx.settings), None)  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], x: Tensor, *others: Any) -> Any:
-        scale, shift, settings = others
-        tasks = info.batch_size
-        folded = (
-            fold_maps(x, dims[0], tasks),
-            fold_numbers(scale, dims[1], tasks),
-            fold_numbers(shift, dims[2], tasks),
-        )
-        y, code, *statistics = _Forward.apply(*folded, settings)  # type: ignore[no-untyped-call]
-        maps = (each.unflatten(1, (tasks, -1)) for each in (y, code))
-        return (*maps, *(each.unflatten(0, (tasks, -1)) for each in statistics)), (1, 1, 0, 0)
 
-
-class _Backward(Function):
+class _Backward(Folding):
     """Returns the gradients with respect to x, scale and shift, and can itself be differentiated."""
 
     @staticmethod
@@ -114,19 +101,8 @@ class _Backward(Function):
         tensors = (u, of_scale, of_shift, gy, x, scale, code, mean, inverse, g_h, g_sum)
         return (*_Second.apply(*tensors, ctx.settings), None, None, None, None)  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        *tensors, settings = inputs
-        tasks = info.batch_size
-        folded = [
-            (fold_numbers if i in (2, 4, 5) else fold_maps)(each, dim, tasks)
-            for i, (each, dim) in enumerate(zip(tensors, dims, strict=False))
-        ]
-        to_x, *to_numbers = _Backward.apply(*folded, settings)  # type: ignore[no-untyped-call]
-        return (to_x.unflatten(1, (tasks, -1)), *(each.unflatten(0, (tasks, -1)) for each in to_numbers)), (1, 0, 0)
 
-
-class _Second(Function):
+class _Second(LastDerivative):
     """Returns the derivatives of `_Backward` with respect to gy, x and scale; not differentiable."""
 
     @staticmethod
@@ -139,19 +115,3 @@ class _Second(Function):
         sizes = sizes_of(x, pool)
         call("second", u, of_scale, of_shift, gy, x, code, scale, *numbers, slope, *sizes, to_gy, to_x, to_scale)
         return to_gy, to_x, to_scale
-
-    @staticmethod
-    def setup_context(ctx: Any, _: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output)
-
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        *tensors, settings = inputs
-        tasks = info.batch_size
-        folded = [
-            (fold_maps if i in (0, 3, 4, 6) else fold_numbers)(each, dim, tasks)
-            for i, (each, dim) in enumerate(zip(tensors, dims, strict=False))
-        ]
-        to_gy, to_x, to_scale = _Second.apply(*folded, settings)  # type: ignore[no-untyped-call]
-        maps = (each.unflatten(1, (tasks, -1)) for each in (to_gy, to_x))
-        return (*maps, to_scale.unflatten(0, (tasks, -1))), (1, 1, 0)
