@@ -17,6 +17,12 @@ def check_above(key: str, value: float, limit: float) -> None:
         raise UserError(f"{key}={value} but it must be above {limit}", f"raise `{key}`.")
 
 
+def check_data_between(key: str, value: float, least: float, most: float) -> None:
+    """Raise a UserError for an argument of a data set that is not from `least` to `most`."""
+    if not least <= value <= most:
+        raise UserError(f"{key}={value} but it must be from {least} to {most:,}", f"correct `data.{key}`.")
+
+
 def check_one_of(key: str, value: str, options: Iterable[str]) -> None:
     """Raise a UserError for a value that is not one of the options."""
     if value not in (known := tuple(options)):

@@ -5,7 +5,7 @@ from typing import Any
 
 from metarun.data.built_in import BuiltIn
 from metarun.data.environments.family import Discrete
-from metarun.errors import UserError
+from metarun.system.limits import check_data_between
 
 MAX_ARMS = 1_000
 
@@ -34,8 +34,7 @@ class Bandits(BuiltIn):
     uniforms_per_step = 1
 
     def __init__(self, arms: int = 5) -> None:
-        if not 2 <= arms <= MAX_ARMS:
-            raise UserError(f"arms={arms} but it must be from 2 to {MAX_ARMS:,}", "correct `data.arms`.")
+        check_data_between("arms", arms, 2, MAX_ARMS)
         self.arms = arms
         self.actions = Discrete(arms)
         self.parameter_count = arms

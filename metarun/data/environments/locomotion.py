@@ -14,6 +14,7 @@ from metarun.data.environments.goal_cells import TENTHS, tenth_of
 from metarun.data.environments.robots import ROBOTS, Goal, RobotName, asked_for
 from metarun.data.examples import Split
 from metarun.errors import UserError, counted
+from metarun.system.limits import check_data_between
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,8 @@ class Locomotion:
         body = ROBOTS[robot]
         if goal not in body.goals:
             raise UserError(f"goal='{goal}' is not one of {robot}'s: {', '.join(body.goals)}", "correct `data.goal`.")
-        for key, value in (("horizon", horizon), ("frame_skip", frame_skip)):
-            if not 1 <= value <= MAX_HORIZON:
-                raise UserError(f"{key}={value} but it must be from 1 to {MAX_HORIZON:,}", f"correct `data.{key}`.")
+        check_data_between("horizon", horizon, 1, MAX_HORIZON)
+        check_data_between("frame_skip", frame_skip, 1, MAX_HORIZON)
         if not 0 <= control_cost < math.inf:
             raise UserError(f"control_cost={control_cost} but it must be at least 0", "correct `data.control_cost`.")
         self.robot, self.goal, self.body = robot, goal, body

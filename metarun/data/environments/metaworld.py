@@ -10,6 +10,7 @@ from metarun.data.environments import metaworld_arm as arm
 from metarun.data.environments.family import Continuous
 from metarun.data.examples import SPLITS, Split
 from metarun.errors import UserError
+from metarun.system.limits import check_data_between
 
 Benchmark = Literal["ml1", "ml10"]
 GOALS = 50  # of each environment in each split, as in Meta-World
@@ -58,8 +59,7 @@ class MetaWorld:
             raise UserError(
                 f"benchmark='{benchmark}' is not one of {', '.join(get_args(Benchmark))}", "correct `data.benchmark`."
             )
-        if not 1 <= horizon <= arm.LONGEST:
-            raise UserError(f"horizon={horizon} but it must be from 1 to {arm.LONGEST}", "correct `data.horizon`.")
+        check_data_between("horizon", horizon, 1, arm.LONGEST)
         self.benchmark, self.environment, self.horizon = benchmark, environment, horizon
         self.split: Split = "train"
 

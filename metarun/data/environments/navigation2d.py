@@ -9,6 +9,7 @@ from metarun.data.environments.family import Continuous
 from metarun.data.environments.goal_cells import TENTHS, tenth_of
 from metarun.data.examples import Split
 from metarun.errors import UserError
+from metarun.system.limits import check_data_between
 
 CELLS = 50  # on each side of the square of goals; a cell is as wide as the goal region
 MAX_HORIZON = 100_000
@@ -49,8 +50,7 @@ class Navigation2D(BuiltIn):
     uniforms_per_step = 0
 
     def __init__(self, horizon: int = 100, reward: Reward = "distance", radius: float = 0.2) -> None:
-        if not 1 <= horizon <= MAX_HORIZON:
-            raise UserError(f"horizon={horizon} but it must be from 1 to {MAX_HORIZON:,}", "correct `data.horizon`.")
+        check_data_between("horizon", horizon, 1, MAX_HORIZON)
         if reward not in get_args(Reward):
             raise UserError(f"reward='{reward}' is not one of {', '.join(get_args(Reward))}", "correct `data.reward`.")
         if not 0 < radius < math.inf:

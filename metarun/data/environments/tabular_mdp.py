@@ -6,6 +6,7 @@ from typing import Any
 from metarun.data.built_in import BuiltIn
 from metarun.data.environments.family import Discrete
 from metarun.errors import UserError
+from metarun.system.limits import check_data_between
 
 MAX_SIZE = 1_000  # of states, actions and steps
 MAX_TRANSITIONS = 1_000_000
@@ -38,8 +39,7 @@ class TabularMDP(BuiltIn):
 
     def __init__(self, states: int = 10, action_count: int = 5, horizon: int = 10) -> None:
         for key, value, least in (("states", states, 1), ("action_count", action_count, 2), ("horizon", horizon, 1)):
-            if not least <= value <= MAX_SIZE:
-                raise UserError(f"{key}={value} but it must be from {least} to {MAX_SIZE:,}", f"correct `data.{key}`.")
+            check_data_between(key, value, least, MAX_SIZE)
         if states * states * action_count > MAX_TRANSITIONS:
             raise UserError(
                 f"states={states} and action_count={action_count} but a process has at most {MAX_TRANSITIONS:,} "

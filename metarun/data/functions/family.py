@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from metarun.data.built_in import BuiltIn
 from metarun.data.examples import Split
 from metarun.errors import UserError
+from metarun.system.limits import check_data_between
 
 Range = tuple[float, float]
 MAX_NUMBERS = 10_000  # inputs, outputs or coefficients of a function
@@ -145,8 +146,7 @@ def ranges_of_test(
 
 def positive_count(knob: str, count: int, most: int = MAX_NUMBERS) -> int:
     """Return the count; raise a UserError unless it is from 1 to `most`."""
-    if not 1 <= count <= most:
-        raise UserError(f"{knob}={count} but it must be from 1 to {most:,}", f"correct `data.{knob}`.")
+    check_data_between(knob, count, 1, most)
     return count
 
 
