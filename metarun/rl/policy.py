@@ -35,7 +35,7 @@ class Policy(ABC):
         Args:
             action: as returned.
             reward: (T, K).
-            alive: (T, K) 1 where the trajectory goes on, 0 where it has ended.
+            alive: (T, K) 1 where the trajectory continues, 0 where it has ended.
         """
 
 

@@ -1,4 +1,4 @@
-"""A policy with memory: a recurrent network over what was seen, done and got, which goes on across trajectories."""
+"""A policy with memory: a recurrent network over what was seen, done and got, across trajectories."""
 
 from typing import NamedTuple
 

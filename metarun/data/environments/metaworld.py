@@ -20,7 +20,7 @@ class State(NamedTuple):
     """The states of trajectories.
 
     Args:
-        trajectories: T * K of Meta-World, which `step` moves on in place.
+        trajectories: T * K of Meta-World, which `step` changes in place.
         solved: (T * K,) bool whether each has solved its task so far.
     """
 

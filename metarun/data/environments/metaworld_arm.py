@@ -41,7 +41,7 @@ class Trajectory:
         self.environment, self.bodies, self.sites = own, bodies, sites
 
     def copy(self) -> "Trajectory":
-        """Return another trajectory, which goes on from here."""
+        """Return another trajectory, which continues from here."""
         return Trajectory(self.environment, self.bodies, self.sites)
 
     def start(self, seed: int) -> Array:
