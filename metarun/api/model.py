@@ -10,13 +10,12 @@ from metarun.config.schema import Config
 from metarun.data.encoders import Encoder
 from metarun.data.examples import Values
 from metarun.errors import UserError
-from metarun.results.metrics import RETURN, metric_of
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.device import dtype_of, find_device
 from metarun.runner.encoding import check_hash, find_encoder, transform
 from metarun.runner.model import build_method
-from metarun.runner.run_inputs import RunInputs, encoder_for, inputs_of_run
+from metarun.runner.run_inputs import RunInputs, check_takes_examples, encoder_for, inputs_of_run
 from metarun.runner.stored_config import stored_config
 from metarun.tasks.described_source import DescribedSource
 from metarun.training.resume import best_weights, load_weights
@@ -73,7 +72,6 @@ class Model:
     def algorithm(self) -> Algorithm:
         """The method with the best weights on meta-val, in eval mode; built without the run's data if possible."""
         device, dtype = find_device(self.config["device"]), dtype_of(self.config["precision"])
-        self._check_takes_examples()
         algorithm = build_method(self.config, DescribedSource(self.inputs.source), device, dtype)
         assert isinstance(algorithm, Algorithm)
         load_weights(algorithm, best_weights(self.directory, self.result), self.directory.best)
@@ -104,8 +102,9 @@ class Model:
         """What its inputs are.
 
         Raises:
-            UserError: they are not stored, and the run's data are missing or have changed.
+            UserError: the run takes no examples; or they are not stored, and its data are missing or have changed.
         """
+        check_takes_examples(self.id, self.result)
         return self._given or inputs_of_run(self.directory, self.config, self.result)
 
     @cached_property
@@ -115,16 +114,7 @@ class Model:
         Raises:
             UserError: that is not known, as of a user's own data source that is not of pictures.
         """
-        self._check_takes_examples()
         return encoder_for(self.inputs, self.id, self.config)
-
-    def _check_takes_examples(self) -> None:
-        """Raise a UserError if the run has learned to act."""
-        if metric_of(self.result) is RETURN:
-            raise UserError(
-                f"run {self.id} learned to act in environments ({self.result['data']}), and takes no examples",
-                "`metarun test` judges it on other tasks.",
-            )
 
 
 def _unchanged(values: Values) -> Values:

@@ -20,7 +20,7 @@ from metarun.runner.components import Parts
 from metarun.runner.current_data import EPISODES
 from metarun.runner.device import find_device
 from metarun.runner.encoding import check_hash, encoded_episodes, find_encoder
-from metarun.runner.run_inputs import encoder_for, inputs_of_run
+from metarun.runner.run_inputs import check_takes_examples, encoder_for, inputs_of_run
 from metarun.system.paths import resolve_path
 from metarun.tasks.episode_source import EpisodeSource
 from metarun.tasks.episode_stream import EpisodeStream
@@ -42,8 +42,9 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
         record: the run's record.
 
     Raises:
-        UserError: the command sets what the episodes fix, or they cannot be read.
+        UserError: the run takes no examples, the command sets what the episodes fix, or they cannot be read.
     """
+    check_takes_examples(run.id, record)
     if requested["data"] is not None:
         raise UserError("episodes= and data= are both given", "leave one out: episodes have examples of their own.")
     path, published = resolve_path(requested["episodes"]), requested["episodes"] in KNOWN_TEXTS

@@ -14,6 +14,7 @@ from metarun.data.encoders import Encoder, PictureEncoder, encoder_of
 from metarun.data.encoding import Encoding
 from metarun.errors import UserError
 from metarun.results import checksums
+from metarun.results.metrics import RETURN, metric_of
 from metarun.results.records import Record
 from metarun.results.run_directory import RunDirectory
 from metarun.runner.data_loading import load_data
@@ -76,6 +77,15 @@ def write_inputs(run: RunDirectory, source: TaskSource) -> None:
     except UserError:  # the originals of cached data are gone, which training does not need
         return
     write_npz(run.inputs, inputs.to_arrays())
+
+
+def check_takes_examples(run_id: str, record: Record) -> None:
+    """Raise a UserError if a run has learned to act."""
+    if metric_of(record) is RETURN:
+        raise UserError(
+            f"run {run_id} learned to act in environments ({record['data']}), and takes no examples",
+            "`metarun test` judges it on other tasks.",
+        )
 
 
 def inputs_of_run(run: RunDirectory, config: Config, record: Record) -> RunInputs:

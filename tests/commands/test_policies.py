@@ -20,6 +20,7 @@ def test_a_policy_is_trained_and_tested_and_takes_no_examples(metarun, tmp_path)
     assert "multitask" in table
     code, _, complaint = metarun("train", "algo=maml_rl", *SMALL, "train.clip_grad=1")
     assert (code, "MAMLRL takes outer steps of its own, which are not clipped" in complaint) == (2, True), complaint
-    code, _, complaint = metarun("adapt", "run=last", f"support={tmp_path}")
-    assert code == 2
-    assert "learned to act in environments (navigation2d), and takes no examples" in complaint
+    for words in (("adapt", "run=last", f"support={tmp_path}"), ("test", "run=last", "episodes=list.csv")):
+        code, _, complaint = metarun(*words)
+        assert code == 2
+        assert "learned to act in environments (navigation2d), and takes no examples" in complaint
