@@ -111,7 +111,8 @@ class Reptile(LinearHeadMethod, GradientMethod):
         squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         yield weights, self.head.weight.new_zeros(())
         for step in range(1, steps + 1):
-            rows = [((step - 1) * batch + j) % len(y) for j in range(min(batch, len(y)))]
+            start = (step - 1) * batch
+            rows = torch.arange(start, start + min(batch, len(y)), device=y.device) % len(y)
             batch_x = map_inputs(itemgetter(rows), x)
             with torch.no_grad():
                 gradient, loss = grad_and_value(loss_of)(weights, buffers, batch_x, y[rows])

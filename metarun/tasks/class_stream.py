@@ -11,7 +11,7 @@ from torch import Tensor
 from metarun.config.key_origins import set_by, source_key
 from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
-from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_network
+from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_device, to_network
 from metarun.tasks.across_groups import AcrossGroups, across_groups
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_groups import groups_that_serve
@@ -88,18 +88,18 @@ class ClassTaskStream:
     def draw_numbers(self, numbers: Tensor) -> TaskBatch:
         """Return the tasks with some numbers (tasks,); not of disjoint tasks."""
         assert isinstance(self._choice, WithReplacement | AcrossGroups)
-        return self._batch(*self._taken(self._choice.rows(numbers.to(self._offsets.device))))
+        return self._batch(*self._taken(self._choice.rows(to_device(numbers, self._offsets.device))))
 
     def _batch(
         self, support: Inputs, query: Inputs, support_labels: Tensor, query_labels: Tensor, classes: Tensor
     ) -> TaskBatch:
         return TaskBatch(
             self._ready(support),
-            support_labels.to(self._device),
+            to_device(support_labels, self._device),
             self._ready(query),
-            query_labels.to(self._device),
+            to_device(query_labels, self._device),
             way=self.shape.way,
-            classes=classes.to(self._device),
+            classes=to_device(classes, self._device),
         )
 
     @property
@@ -153,7 +153,7 @@ class ClassTaskStream:
         assert isinstance(self._choice, WithReplacement | AcrossGroups)
         smaller = copy.copy(self)
         smaller.shape = shape
-        smaller._choice = Selected(self._choice.resized(shape), numbers.to(self._offsets.device))
+        smaller._choice = Selected(self._choice.resized(shape), to_device(numbers, self._offsets.device))
         ahead = read_ahead and self._on_disk is not None
         smaller._gather = ReadAhead(smaller._look_up) if ahead else smaller._look_up
         return smaller
@@ -176,7 +176,8 @@ class ClassTaskStream:
     def _taken(self, rows: Tensor) -> _Stored:
         """Return what `rows` says of some tasks: their examples, the labels, the classes."""
         classes = self.class_of(rows.amax(-1))  # a missing example is -1
-        (support, support_labels), (query, query_labels) = map(self._labelled, self._sides(rows))
+        counts = self.shape.way * self.shape.shot, self.shape.way * self.shape.query
+        (support, support_labels), (query, query_labels) = map(self._labelled, self._sides(rows), counts)
         return self._take(support), self._take(query), support_labels, query_labels, classes
 
     def _sides(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,13 +185,15 @@ class ClassTaskStream:
         columns = most_shots(self.shape.way, self.shape.shot, self.shape.imbalance)
         return rows[..., :columns], rows[..., columns:]
 
-    def _labelled(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (tasks, examples) the rows of (tasks, way, columns) that are there, and their labels."""
-        labels = torch.arange(self.shape.way, device=rows.device)[:, None].expand(rows.shape)
+    def _labelled(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return (tasks, count) the rows of (tasks, way, columns) that are there, and their labels."""
+        labels = torch.arange(self.shape.way, device=rows.device)[:, None].expand(rows.shape).flatten(1)
+        rows = rows.flatten(1)
         if self.shape.imbalance is None:
-            return rows.flatten(1), labels.flatten(1)
-        there = rows >= 0
-        return rows[there].reshape(len(rows), -1), labels[there].reshape(len(rows), -1)
+            return rows, labels
+        # `rows[rows >= 0]` would wait for the device.
+        there_first = (rows < 0).int().argsort(dim=1, stable=True)[:, :count]
+        return rows.gather(1, there_first), labels.gather(1, there_first)
 
     def class_of(self, rows: Tensor) -> Tensor:
         """Return the number, within the split, of the class of each of some rows."""

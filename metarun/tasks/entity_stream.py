@@ -10,6 +10,7 @@ from metarun.data import EntityDataset, Examples, Split
 from metarun.data.examples import FloorVectors
 from metarun.data.tables.entities import INPUTS, TARGETS
 from metarun.errors import UserError, counted
+from metarun.system.inputs import to_device
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.function_stream import check_one_way
 from metarun.tasks.rng import root_key
@@ -70,7 +71,7 @@ class EntityTaskStream:
         return self._as_tensor(found[INPUTS]), self._as_tensor(found[TARGETS])
 
     def _as_tensor(self, numbers: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(numbers)).to(self._device, self._dtype)
+        return to_device(torch.from_numpy(np.ascontiguousarray(numbers)), self._device).to(self._dtype)
 
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""

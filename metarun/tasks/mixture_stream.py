@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarun.data import Split
-from metarun.system.inputs import map_inputs
+from metarun.system.inputs import map_inputs, to_device
 from metarun.tasks.batch import TaskBatch
 from metarun.tasks.class_stream import ClassTaskStream
 from metarun.tasks.prefetch import ReadAhead
@@ -123,7 +123,7 @@ def in_order(parts: list[tuple[Tensor, TaskBatch]]) -> TaskBatch:
     if len(parts) == 1:
         return parts[0][1]
     batches = [batch for _, batch in parts]
-    order = torch.cat([places for places, _ in parts]).argsort().to(batches[0].device)
+    order = to_device(torch.cat([places for places, _ in parts]).argsort(), batches[0].device)
 
     def joined(*tensors: Tensor) -> Tensor:
         return torch.cat(tensors)[order]

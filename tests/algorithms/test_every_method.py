@@ -23,11 +23,13 @@ from metarun.data import Glyphs
 from metarun.errors import Interrupted, UserError
 from metarun.evaluation.transduction import is_transductive
 from metarun.runner.components import Parts
+from metarun.runner.made_tasks import training_stream
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.source import task_source
 from metarun.training import checkpoint
 from metarun.training.loop import Training
 from tests.support.reference import import_learn2learn
+from tests.support.waiting import META, pretend_to_pin, waits
 
 pytestmark = pytest.mark.slow
 REGRESSION = ("attentive_np", "cnp", "transformer_np")  # alone; tests/algorithms/test_neural_processes.py
@@ -258,7 +260,25 @@ class UsersNetwork(torch.nn.Module):
 
 def training_of(parts: Parts) -> Training:
     val = parts.stream("val", parts.test_shape, 0)
-    return Training(parts.algorithm, parts.schedule, parts.stream("train", parts.train_shape, 0), val)
+    return Training(parts.algorithm, parts.schedule, training_stream(parts, "train", parts.train_shape, 0), val)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("how", ["loop", "vectorised"])
+@pytest.mark.parametrize("algo", [algo for algo in ALGOS if not algo.startswith("l2l_")])
+def test_a_step_of_every_method_does_not_wait_for_a_gpu(make, monkeypatch, algo, how):
+    monkeypatch.setattr("metarun.runner.made_tasks.check_tasks", lambda _: None)  # looks at values, once
+    pretend_to_pin(monkeypatch)
+    parts = make(algo, "layer", f"train.over_tasks={how}", "precision=float32", "train.clip_grad=1", "train.shot=1")
+    parts.algorithm.to(META)
+    parts.device = META
+    training = training_of(parts)
+    if not parts.algorithm.learns:
+        return
+    training._step()  # makes the optimiser's state
+    with waits() as found:
+        training._step()
+    assert found == []
 
 
 def train(parts: Parts) -> Training:

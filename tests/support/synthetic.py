@@ -25,9 +25,11 @@ def make_dataset(sizes=(20,) * 12, shape=(1, 16, 16), seed=0) -> ClassDataset:
     return ClassDataset("synthetic", {split: make_split(split) for split in SPLITS})
 
 
-def make_stream(way=5, shot=1, query=3, split="train", seed=0, dtype=torch.float32, **data) -> ClassTaskStream:
+def make_stream(
+    way=5, shot=1, query=3, split="train", seed=0, dtype=torch.float32, device="cpu", **data
+) -> ClassTaskStream:
     return ClassTaskStream(
-        make_dataset(**data), StreamSpec(split, TaskShape(way, shot, query), seed, torch.device("cpu"), dtype)
+        make_dataset(**data), StreamSpec(split, TaskShape(way, shot, query), seed, torch.device(device), dtype)
     )
 
 

@@ -28,8 +28,8 @@ def dual_coefficients(kernel: Tensor, labels: Tensor, way: int, c: float) -> Ten
         c: penalty of margin violations.
     """
     onehot = F.one_hot(labels, way).to(kernel.dtype)
-    ridge = RIDGE * (kernel.detach().diagonal().mean() + 1) * torch.eye(len(kernel), dtype=kernel.dtype).to(kernel)
-    kernel = kernel + ridge
+    identity = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    kernel = kernel + RIDGE * (kernel.detach().diagonal().mean() + 1) * identity
     with torch.no_grad():
         mass, slack = _interior_point(kernel.detach(), onehot, c)
         free = (mass > slack).to(kernel.dtype)  # one of the two is zero at the solution

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metarun.system.inputs import to_device
 from metarun.tasks.rng import split_key, uniform
 
 ATTEMPTS = 10  # of a resized crop to fit into the picture, as torchvision makes
@@ -143,7 +144,8 @@ def _blend(x: Tensor, change: Tensor, factor: Tensor) -> Tensor:
         factor: (n,) 1 changes nothing, 0 gives what it is moved towards.
     """
     change, factor = change[:, None, None, None], factor[:, None, None, None]
-    grey = x if x.shape[1] == 1 else (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    luma = to_device(torch.tensor(LUMA, dtype=x.dtype), x.device)[:, None, None]
+    grey = x if x.shape[1] == 1 else (x * luma).sum(1, keepdim=True)
     towards = torch.where(change == CONTRAST, grey.mean((2, 3), keepdim=True), grey)
     towards = torch.where(change == BRIGHTNESS, 0.0, towards)
     return (factor * x + (1 - factor) * towards).clamp(0, 1)

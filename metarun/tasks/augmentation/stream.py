@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarun.data.examples import FloorVectors
-from metarun.system.inputs import Inputs
+from metarun.system.inputs import Inputs, to_device
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.rng import root_key, split_key
 from metarun.tasks.stream import TaskStream
@@ -52,7 +52,7 @@ class AugmentedStream:
             yield self._changed(tasks, numbers)
 
     def _changed(self, tasks: TaskBatch, numbers: Tensor) -> TaskBatch:
-        keys = 2 * numbers.to(tasks.device)
+        keys = 2 * to_device(numbers, tasks.device)
         support_x, query_x = self._change(tasks.support_x, keys), self._change(tasks.query_x, keys + 1)
         if self._keeps_first:
             assert isinstance(tasks.support_x, Tensor)
