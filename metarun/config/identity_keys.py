@@ -14,7 +14,7 @@ EXCLUDED_FROM_ID = (
 # They can all change a number, and a run with `deterministic` must not be replaced by one without it.
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
-    **{"train.augment": None, "test.unknown": 0, "test.out_of_scope": 0},
+    **{"train.augment": None, "train.cuda_graph": False, "test.unknown": 0, "test.out_of_scope": 0},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
     **{"data.classes": "speaker_digit", "data.groups": None, "data.subfolders": "classes", "data.backwards": False},
     **{"data.features": "log_mel"},

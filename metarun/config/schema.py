@@ -53,6 +53,7 @@ class TrainConfig:
     over_tasks: str = MISSING
     checkpoint_every: str | None = None
     compile: Any = False
+    cuda_graph: Any = False
 
 
 @dataclass

@@ -19,6 +19,7 @@ from metarun.rl.stream import EnvironmentSource
 from metarun.runner.compiled_blocks import choose_blocks
 from metarun.runner.components import Parts
 from metarun.runner.continuation import continue_shorter
+from metarun.runner.cuda_graphs import find_recorder
 from metarun.runner.execution import describe_environment, meta_test, run_once
 from metarun.runner.finished import resolved_run
 from metarun.runner.head_check import check_head
@@ -130,6 +131,7 @@ def _checkpoint_record(parts: Parts, training: Training, diverged_at: int) -> Re
 def _make_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
     check_data(parts)
+    recorder = find_recorder(parts.method, parts.config, parts.device)
     if isinstance(parts.source, EnvironmentSource):
         return make_policy_training(parts, ranks)
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
@@ -153,7 +155,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     if changes:
         log.info("meta-training examples are changed at random: %s", ", ".join(changes))
         train_stream = AugmentedStream(train_stream, changes, seed)
-    return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks)
+    return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks, recorder)
 
 
 def _train_as_worker(config: Config, ranks: Ranks) -> None:

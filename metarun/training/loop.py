@@ -22,6 +22,7 @@ from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.vectorize import choices, restore_choices
 from metarun.training.checkpoint import snapshot
+from metarun.training.cuda_graph import RecordedGradient, Recorder
 from metarun.training.distributed import SINGLE_PROCESS, Ranks
 from metarun.training.meta_gradient import MetaGradient
 from metarun.training.progress import Progress
@@ -58,6 +59,7 @@ class Training:
         val: stream of meta-val tasks; each validation uses its first tasks.
         seed: of random numbers that the network draws in training, such as DropBlock.
         ranks: the processes that share each meta-batch.
+        recorder: of CUDA graphs; None: every step is computed anew.
 
     Attributes:
         state_lock: held while the state changes; a thread that holds it sees the state between two steps.
@@ -71,6 +73,7 @@ class Training:
         val: TaskStream | EnvironmentStream,
         seed: int = 0,
         ranks: Ranks = SINGLE_PROCESS,
+        recorder: Recorder | None = None,
     ) -> None:
         _check_splittable(algorithm, schedule, ranks)
         self.algorithm = algorithm
@@ -94,7 +97,8 @@ class Training:
         self._meta_gradient: MetaGradient | None = None  # a policy method takes outer steps of its own
         if isinstance(algorithm, Algorithm):
             assert not isinstance(train, EnvironmentStream)
-            self._meta_gradient = MetaGradient(algorithm, train, schedule.meta_batch, seed, ranks)
+            recorded = None if recorder is None else RecordedGradient(algorithm, recorder)
+            self._meta_gradient = MetaGradient(algorithm, train, schedule.meta_batch, seed, ranks, recorded)
         self.optimizer = OuterOptimizer(schedule.outer_optimizer, learned, schedule.outer_lr)
         self._learns = bool(learned)
 

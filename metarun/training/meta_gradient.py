@@ -15,6 +15,7 @@ from metarun.tasks.batch import TaskBatch, chunks
 from metarun.tasks.rng import root_key
 from metarun.tasks.stream import TaskStream
 from metarun.tasks.varying_stream import VaryingTaskStream, batches_of, size_texts
+from metarun.training.cuda_graph import RecordedGradient
 from metarun.training.distributed import Ranks
 from metarun.training.progress import Progress
 from metarun.training.schedule import knob_of
@@ -32,6 +33,7 @@ class MetaGradient:
         batch: tasks of a meta-batch.
         seed: of random numbers that the network draws.
         ranks: the processes that share each meta-batch.
+        recorded: replays gradients where it can; None: every step is computed anew.
 
     Raises:
         UserError: tasks have several sizes, and the method takes a meta-batch as a whole.
@@ -42,6 +44,7 @@ class MetaGradient:
     batch: int
     seed: int
     ranks: Ranks
+    recorded: RecordedGradient | None = None
 
     def __post_init__(self) -> None:
         plain = self.stream.stream if isinstance(self.stream, AugmentedStream) else self.stream
@@ -56,6 +59,8 @@ class MetaGradient:
             )
         if self.algorithm.how == "auto":
             self.algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes
+        if self.recorded is not None:
+            self.recorded.stop("tasks have several sizes")
 
     def compute(self, progress: Progress, before: dict[str, Tensor]) -> Tensor:
         """Compute the gradient of the next step and return the loss.
@@ -77,9 +82,7 @@ class MetaGradient:
             try:
                 for done, count in chunks(share, progress.at_once or share):
                     for tasks in self._batches(first + done, count):
-                        loss = self.algorithm.meta_loss(tasks) * (len(tasks) / self.batch)
-                        loss.backward()  # type: ignore[no-untyped-call]
-                        total = total + loss.detach()
+                        total = total + self._add_gradient(tasks, first + done, count)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -87,6 +90,20 @@ class MetaGradient:
                 self.algorithm.load_state_dict(before)
             else:
                 return self._over_ranks(total, before)
+
+    def _add_gradient(self, tasks: TaskBatch, first: int, count: int) -> Tensor:
+        """Add the gradient of the share that some tasks have in the meta-loss, and return that share of it.
+
+        Of tasks of one size, these are `first` to `first + count - 1`.
+        """
+        share = len(tasks) / self.batch
+        if self.recorded is not None:
+            of_next_step = self._batches(first + self.batch, count)
+            if (replayed := self.recorded.add(tasks, share, of_next_step)) is not None:
+                return replayed
+        loss = self.algorithm.meta_loss(tasks) * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _batches(self, first: int, count: int) -> Iterator[TaskBatch]:
         if isinstance(self.stream, AugmentedStream):
