@@ -26,4 +26,4 @@ def find_recorder(method: Method, config: Config, device: torch.device) -> Recor
     if isinstance(method, PolicyMethod):
         name = config["chosen"]["algo"]
         raise UserError(f"{asked} records the gradient of a loss, which algo={name} does not have", f"{remedy}.")
-    return CudaGraphs()
+    return CudaGraphs(device)

@@ -38,10 +38,21 @@ class Recorder(Protocol):
 
 
 class CudaGraphs:
-    """Records by `torch.cuda.graph`."""
+    """Records by `torch.cuda.graph`.
+
+    Args:
+        device: of the method.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
 
     def record(self, step: Step) -> Step:
         """See `Recorder`."""
+        with torch.cuda.device(self.device):  # of the streams below
+            return self._record(step)
+
+    def _record(self, step: Step) -> Step:
         step()  # loads libraries, and measures whether to vectorise
         mode, stream = torch.cuda.get_sync_debug_mode(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())

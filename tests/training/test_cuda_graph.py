@@ -174,6 +174,6 @@ def test_tasks_of_many_sizes_are_computed(monkeypatch, caplog):
 @pytest.mark.parametrize("make", [make_maml, make_protonet])
 @pytest.mark.parametrize("device", [CUDA])
 def test_a_gpu_replays_what_it_would_compute(make, device, caplog):
-    recorded, computed = (train(make, recorder, device=device) for recorder in (CudaGraphs(), None))
+    recorded, computed = (train(make, recorder, device=device) for recorder in (CudaGraphs(torch.device(device)), None))
     assert WITHOUT not in caplog.text
     torch.testing.assert_close(recorded.algorithm.state_dict(), computed.algorithm.state_dict(), rtol=1e-3, atol=1e-4)
