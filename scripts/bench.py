@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from metarun.errors import UserError
+from metarun.runner.device import find_device
 from metarun.system.memory import keep_freed_memory
 from scripts.benchmark import commands, evaluating, heads, pretraining, training
 from scripts.benchmark.bound import find_bound
@@ -67,7 +69,14 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--short", action="store_true", help="small sizes, takes minutes")
     parser.add_argument("--out", type=Path, help="default: results/bench/<date>-<device>.json")
-    return parser.parse_args(words)
+    asked = parser.parse_args(words)
+    try:
+        asked.device = find_device(asked.device)
+    except UserError as error:
+        parser.exit(2, f"{error.problem}; leave out --device.\n")
+    if asked.device.type != "cpu" and asked.clock == "cpu":
+        parser.exit(2, f"--clock cpu does not count the time of device={asked.device}; leave it out.\n")
+    return asked
 
 
 def main(words: list[str] | None = None) -> int:
@@ -76,7 +85,7 @@ def main(words: list[str] | None = None) -> int:
     if asked.threads:
         torch.set_num_threads(asked.threads)
     keep_freed_memory()  # as metarun does; here the peers benefit too
-    device, console = torch.device(asked.device), Console()
+    device, console = asked.device, Console()
     machine = describe(
         device, measure_peak(device, CLOCKS[asked.clock], size=512 if asked.short else 2048), asked.clock
     )

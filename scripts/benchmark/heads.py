@@ -74,7 +74,7 @@ def prepare_matching_step(protocol: Protocol, setting: Setting) -> Duel:
         normalise_query=False,
     )
     ours = to_channels_last(ours.to(setting.device)).train()
-    theirs = easyfsls_matching(ours, protocol.backbone()).to(setting.device).train()
+    theirs = easyfsls_matching(ours, protocol.backbone()).train()
 
     def easyfsls_loss() -> Tensor:
         losses = []
@@ -97,6 +97,7 @@ def easyfsls_matching(ours: MatchingNet, backbone: Backbone) -> nn.Module:
     """Return easyfsl's matching networks with the LSTMs of ours."""
     theirs = import_easyfsl().methods.MatchingNetworks(backbone, feature_dimension=backbone.features)
     assert ours.context is not None
+    theirs = theirs.to(next(ours.parameters()).device)
     sources = (
         (theirs.support_features_encoder, "_l0", ours.context.forwards),
         (theirs.support_features_encoder, "_l0_reverse", ours.context.backwards),
@@ -130,7 +131,8 @@ def prepare_metaoptnet_step(protocol: Protocol, setting: Setting) -> Duel:
         return scores
 
     def ours_on_their_kernel(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-        kernel = support @ support.mT + torch.eye(len(support))  # the authors add the identity, for their solver
+        identity = torch.eye(len(support), device=support.device)  # the authors add it, for their solver
+        kernel = support @ support.mT + identity
         return query @ support.mT @ dual_coefficients(kernel, labels, way, head.C_reg)
 
     ours = MetaOptNet(protocol.backbone(), c=head.C_reg)

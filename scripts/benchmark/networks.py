@@ -67,14 +67,15 @@ def with_torchs_batch_norm(module: nn.Module) -> nn.Module:
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, BatchStatistics):
-                torchs = nn.BatchNorm2d(len(child.affine.weight))
+                torchs = nn.BatchNorm2d(len(child.affine.weight), device=child.affine.weight.device)
                 torchs.weight, torchs.bias = child.affine.weight, child.affine.bias
                 setattr(parent, name, torchs)
     return module
 
 
 def with_weights_of(ours: nn.Module, theirs: nn.Module) -> nn.Module:
-    """Return a peer's network with the weights of ours, which come in the same order."""
+    """Return a peer's network with the weights of ours, which come in the same order, where they are."""
+    theirs = theirs.to(next(ours.parameters()).device)
     for own, weight in zip(theirs.parameters(), ours.parameters(), strict=True):
         own.data = weight.detach().clone()
     return theirs

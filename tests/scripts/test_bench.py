@@ -1,5 +1,7 @@
 import json
 import math
+import re
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +16,11 @@ from scripts.benchmark.bound import Bound, find_bound, kind_of
 from scripts.benchmark.case import Comparison, Duel, Limit, Peer, Setting, Targets, check_agreement
 from scripts.benchmark.commands import percent_outside_model
 from scripts.benchmark.machine import Peak, count_flops, describe
-from scripts.benchmark.networks import Protocol, random_tasks
+from scripts.benchmark.networks import Protocol, random_tasks, with_torchs_batch_norm, with_weights_of
 from scripts.benchmark.report import check_limit, compare, duration, is_slower, show, write
 from scripts.benchmark.timing import Seconds, ratio_of, time_alternating
 from tests.support.reference import import_easyfsl, import_learn2learn
+from tests.support.waiting import META, waits
 
 CPU = torch.device("cpu")
 TINY = Protocol(way=3, shot=2, query=2, steps=2, meta_batch=2, image=(1, 16, 16), filters=4)
@@ -231,6 +234,48 @@ def test_one_case_is_measured_from_the_command_line(tmp_path, capsys):
     (record,) = json.loads(out.read_text())["records"]
     assert record["case"] == "help"
     assert "metarun --help" in record["title"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--device", "cuda:99"], "device=cuda:99 cannot be used here (…); leave out --device."),
+        (["--device", "xyz"], "device=xyz cannot be used here (…); leave out --device."),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_in_a_sentence(words, sentence, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        bench.arguments(words)
+    assert re.sub(r"\(.*\)", "(…)", capsys.readouterr().err) == sentence + "\n"
+
+
+def test_a_gpu_is_not_timed_by_the_processors_clock(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "find_device", torch.device)
+    with pytest.raises(SystemExit, match="2"):
+        bench.arguments(["--device", "cuda", "--clock", "cpu"])
+    assert capsys.readouterr().err == "--clock cpu does not count the time of device=cuda; leave it out.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.sampled
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["maml_omniglot", "anil_omniglot", "maml_resnet12", "r2d2_omniglot"])
+def test_both_sides_are_on_the_device(name, setting, monkeypatch):
+    item = torch.Tensor.item
+    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: 0.0 if tensor.device == META else item(tensor))
+    monkeypatch.setattr("metarun.tasks.vectorize._chosen", defaultdict(lambda: "vectorised"))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "")
+    duel = bench.cases()[name].prepare(replace(setting, device=META))
+    with waits() as found:
+        for work in (duel.ours, *(peer.run for peer in duel.peers.values())):
+            work()
+    assert [each for each in found if "_linalg_check_errors" not in each] == []
+
+
+def test_networks_of_peers_are_on_the_device_of_ours():
+    ours = TINY.backbone().to(META)
+    for theirs in (with_torchs_batch_norm(ours), with_weights_of(ours, TINY.backbone())):
+        assert {tensor.device for tensor in theirs.state_dict().values()} == {META}
 
 
 def test_growth_is_the_slope_on_a_log_log_scale():
