@@ -27,9 +27,11 @@ from metarun.runner.made_tasks import training_stream
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.source import task_source
 from metarun.training import checkpoint
+from metarun.training.cuda_graph import Recorder
 from metarun.training.loop import Training
 from tests.support.reference import import_learn2learn
 from tests.support.waiting import META, pretend_to_pin, waits
+from tests.training.test_cuda_graph import Repeats
 
 pytestmark = pytest.mark.slow
 REGRESSION = ("attentive_np", "cnp", "transformer_np")  # alone; tests/algorithms/test_neural_processes.py
@@ -258,9 +260,10 @@ class UsersNetwork(torch.nn.Module):
         return self.norm(self.convolution(x)).relu().mean((2, 3))
 
 
-def training_of(parts: Parts) -> Training:
+def training_of(parts: Parts, recorder: Recorder | None = None) -> Training:
     val = parts.stream("val", parts.test_shape, 0)
-    return Training(parts.algorithm, parts.schedule, training_stream(parts, "train", parts.train_shape, 0), val)
+    train_stream = training_stream(parts, "train", parts.train_shape, 0)
+    return Training(parts.algorithm, parts.schedule, train_stream, val, recorder=recorder)
 
 
 @pytest.mark.sampled
@@ -279,6 +282,21 @@ def test_a_step_of_every_method_does_not_wait_for_a_gpu(make, monkeypatch, algo,
     with waits() as found:
         training._step()
     assert found == []
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("algo", ALGOS)
+def test_recorded_steps_of_every_method_are_the_computed_ones(make, algo):
+    found = []
+    for recorder in (None, Repeats()):
+        training = training_of(make(algo, "running", "train.over_tasks=loop", "train.shot=1"), recorder)
+        if not training.algorithm.learns:
+            return
+        for _ in range(3):
+            training._step()
+        found.append(training.algorithm.state_dict())
+    assert recorder.replayed == (0 if algo == "mamlpp" else 3)
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
 
 
 def train(parts: Parts) -> Training:
