@@ -35,6 +35,14 @@ def total_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def fits_on(device: torch.device, size: int) -> bool:
+    """Whether so many bytes are at most half of what is free on a GPU, which needs the rest; true of other devices."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= free // 2
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device or the computer is out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

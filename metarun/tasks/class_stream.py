@@ -1,6 +1,7 @@
 """Classification tasks, drawn from a data set of classes."""
 
 import copy
+import logging
 from collections.abc import Callable
 from typing import Self
 
@@ -12,6 +13,7 @@ from metarun.config.key_origins import set_by, source_key
 from metarun.data import ClassDataset, Examples, Split
 from metarun.errors import UserError, counted
 from metarun.system.inputs import Inputs, as_tensors, map_inputs, to_device, to_network
+from metarun.system.memory import fits_on
 from metarun.tasks.across_groups import AcrossGroups, across_groups
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_groups import groups_that_serve
@@ -21,6 +23,8 @@ from metarun.tasks.prefetch import ReadAhead
 from metarun.tasks.rng import choose, root_key, split_key
 from metarun.tasks.sampling import ClassGroups, Disjoint, Selected, WithReplacement, choose_others, hash_of_rows
 from metarun.tasks.stream import StreamSpec
+
+log = logging.getLogger(__name__)
 
 _OTHER_CLASSES, _OUT_OF_SCOPE = 3, 4  # keys of a task's other draws; its classes and examples take 0 to 2
 
@@ -38,7 +42,8 @@ class ClassTaskStream:
     `made` replaces the classes of the split by ones that do not come from its labels.
 
     A task's classes come in random order, and the place in that order is the label: so labels are permuted per task.
-    Examples in memory are held by the device; those on disk are read while the tasks before them are worked on.
+    Examples in memory are held by the device. Those on disk, and those that would fill a GPU, are read while the tasks
+    before them are worked on.
     """
 
     def __init__(self, data: ClassDataset, spec: StreamSpec, made: MadeClasses | None = None) -> None:
@@ -52,9 +57,10 @@ class ClassTaskStream:
         self.split_identity = f"{data.hash}|{split}" if made is None else f"{data.hash}|{split}|{made.hash}"
         self._device, self._dtype = spec.device, spec.dtype
         self._out_of_scope = data.out_of_scope
-        self._on_disk = np.asarray(examples.values) if examples.on_disk else None
-        self._in_memory: Inputs = {} if examples.on_disk else as_tensors(examples.values, spec.device)
-        self._offsets = torch.from_numpy(examples.offsets).to("cpu" if examples.on_disk else spec.device)
+        on_host = examples.on_disk or _is_too_large(examples, spec)
+        self._on_host = np.asarray(examples.values) if on_host else None
+        self._on_device: Inputs = {} if on_host else as_tensors(examples.values, spec.device)
+        self._offsets = torch.from_numpy(examples.offsets).to("cpu" if on_host else spec.device)
         self._members = None if made is None else made.members.to(self._offsets.device)
         self.examples = len(examples.values)
         per_class, key = shape.shot + shape.query, root_key(split, spec.seed)
@@ -72,7 +78,7 @@ class ClassTaskStream:
             shares = Shares.of(shape.shot, shape.query, shape.imbalance, int(examples.sizes.max()))
             self._choice = WithReplacement(self._offsets, shape.way, per_class, key, own, shares)
         self.available = len(self._choice.table) if isinstance(self._choice, Disjoint) else None
-        self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if examples.on_disk else self._look_up
+        self._gather: Callable[[int, int], _Stored] = ReadAhead(self._look_up) if on_host else self._look_up
 
     def rows(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return which examples tasks are made of: (count, way, shot) and (count, way, query) rows of the split.
@@ -108,9 +114,9 @@ class ClassTaskStream:
         return 0 if self._out_of_scope is None else len(self._out_of_scope)
 
     @property
-    def on_disk(self) -> bool:
-        """Whether examples are read from the disk."""
-        return self._on_disk is not None
+    def reads_ahead(self) -> bool:
+        """Whether examples are read while others are worked on."""
+        return self._on_host is not None
 
     def of_other_classes(self, first: int, count: int, classes: int) -> Inputs:
         """Return (count, classes * query, *shape) queries of classes that are not in the tasks; not of disjoint tasks.
@@ -154,14 +160,14 @@ class ClassTaskStream:
         smaller = copy.copy(self)
         smaller.shape = shape
         smaller._choice = Selected(self._choice.resized(shape), to_device(numbers, self._offsets.device))
-        ahead = read_ahead and self._on_disk is not None
+        ahead = read_ahead and self.reads_ahead
         smaller._gather = ReadAhead(smaller._look_up) if ahead else smaller._look_up
         return smaller
 
     def of_features(self, features: Tensor) -> Self:
         """Return the stream of the same tasks with features (examples, features) in the examples' place."""
         of_features = copy.copy(self)
-        of_features._on_disk, of_features._in_memory = None, features
+        of_features._on_host, of_features._on_device = None, features
         of_features._offsets, of_features._choice = self._offsets.to(self._device), self._choice.on(self._device)
         of_features._members = None if self._members is None else self._members.to(self._device)
         of_features._gather = of_features._look_up
@@ -204,14 +210,14 @@ class ClassTaskStream:
 
     def _read(self, rows: Tensor) -> Inputs:
         """Return the examples of the split with some numbers, as they are stored."""
-        if self._on_disk is not None:
-            return as_tensors(np.take(self._on_disk, rows.numpy(), axis=0), torch.device("cpu"))
+        if self._on_host is not None:
+            return as_tensors(np.take(self._on_host, rows.numpy(), axis=0), torch.device("cpu"))
 
         def take(values: Tensor) -> Tensor:
             found = values.index_select(0, rows.flatten())  # faster than by [rows]
             return found.reshape(*rows.shape, *found.shape[1:])
 
-        return map_inputs(take, self._in_memory)
+        return map_inputs(take, self._on_device)
 
     def _ready(self, stored: Inputs) -> Inputs:
         return to_network(stored, self._device, self._dtype)
@@ -219,6 +225,16 @@ class ClassTaskStream:
     def hash(self, count: int) -> str:
         """Return a SHA-256 over the data set's hash, the setting and the rows of the first `count` tasks."""
         return hash_of_rows(f"{self.split_identity}|{self.shape}", self.rows, count)
+
+
+def _is_too_large(examples: Examples, spec: StreamSpec) -> bool:
+    """Whether examples in memory are too many for the device, which is logged."""
+    size = examples.values.nbytes
+    if fits_on(spec.device, size):
+        return False
+    what = "the %.1f GB of meta-%s stay in the computer's memory: device=%s has no room for them"
+    log.info(what, size / 1e9, spec.split, spec.device)
+    return True
 
 
 def _check_can_serve(name: str, split: Split, examples: Examples, shape: TaskShape, groups: ClassGroups | None) -> None:

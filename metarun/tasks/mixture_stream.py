@@ -39,7 +39,7 @@ class MixtureStream:
         self._weights = tuple(weights[name] / sum(weights.values()) for name in streams)
         self._key = root_key("data set", split, seed)
         self._first_classes = (0, *accumulate(stream.class_count for stream in self.streams))
-        read_ahead = any(stream.on_disk for stream in self.streams)
+        read_ahead = any(stream.reads_ahead for stream in self.streams)
         self._gather: Callable[[int, int], TaskBatch] = ReadAhead(self._draw) if read_ahead else self._draw
 
     def sets(self, first: int, count: int) -> Tensor:

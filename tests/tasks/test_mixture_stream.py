@@ -75,7 +75,7 @@ def test_examples_on_disk_make_the_same_tasks(tmp_path):
         return ClassDataset(data.name, splits)
 
     stream = make(parts={name: on_disk(name, data) for name, data in PARTS.items()})
-    assert stream.streams[0].on_disk
+    assert stream.streams[0].reads_ahead
     for first in (0, 3, 6, 1):  # the next ones are read ahead
         assert_equal(stream.draw(first, 3), make().draw(first, 3))
 

@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,20 @@ def test_tasks_from_disk_equal_those_from_memory(tmp_path, monkeypatch, kind, dt
         for name in ("support_x", "support_y", "query_x", "query_y", "classes"):
             assert torch.equal(getattr(in_memory, name), getattr(on_disk, name)), name
     assert all(apply_storage(data, "disk").splits[split].on_disk for split in SPLITS)
+
+
+def test_examples_that_would_fill_a_gpu_stay_in_memory_and_make_the_same_tasks(monkeypatch, caplog):
+    on_device = make_stream()
+    monkeypatch.setattr("metarun.tasks.class_stream.fits_on", lambda device, size: size < 100)
+    with caplog.at_level(logging.INFO):
+        on_host = make_stream()
+    assert on_host.reads_ahead > on_device.reads_ahead
+    assert on_host.hash(9) == on_device.hash(9)
+    for name in ("support_x", "query_y"):
+        assert torch.equal(getattr(on_host.draw(2, 3), name), getattr(on_device.draw(2, 3), name))
+    assert caplog.messages == [
+        "the 0.0 GB of meta-train stay in the computer's memory: device=cpu has no room for them"
+    ]
 
 
 @pytest.mark.parametrize(
