@@ -4,8 +4,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-
-from metarun.backbones.folding import Folding
+from torch.autograd import Function
 
 _aten = torch.ops.aten
 
@@ -25,7 +24,23 @@ def batch_norm(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tenso
     return cast(Tensor, _Forward.apply(x, scale, shift, epsilon)[0])  # type: ignore[no-untyped-call]
 
 
-class _Forward(Folding):
+class _Folding(Function):
+    """A function of maps (n, channels, ...), of numbers (channels) and, last, of settings; it returns maps and numbers.
+
+    Each channel is computed by itself, so tasks can be further channels.
+    """
+
+    @classmethod
+    def vmap(cls, info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
+        """See `torch.autograd.Function.vmap`."""
+        *tensors, settings = inputs
+        folded = [_fold(each, dim, info.batch_size) for each, dim in zip(tensors, dims, strict=False)]
+        found = cls.apply(*folded, settings)  # type: ignore[no-untyped-call]
+        dims = tuple(_channels(each.ndim) for each in found)
+        return tuple(each.unflatten(dim, (info.batch_size, -1)) for each, dim in zip(found, dims, strict=True)), dims
+
+
+class _Forward(_Folding):
     """Returns the normalised maps, and the mean and 1 / standard deviation of each channel."""
 
     @staticmethod
@@ -47,7 +62,7 @@ class _Forward(Folding):
         return (*_Backward.apply(gradients[0], x, scale, mean, inverse, ctx.epsilon), None)  # type: ignore[no-untyped-call]
 
 
-class _Backward(Folding):
+class _Backward(_Folding):
     """Returns the gradients with respect to x, scale and shift, and can itself be differentiated.
 
     With h the maps before scale and shift, r = 1 / standard deviation, and P(v) = v - mean(v) - h mean(v h), the
@@ -124,3 +139,19 @@ def second_derivative(
 def _broadcast(each: Tensor, x: Tensor) -> Tensor:
     """Reshape one number per channel to broadcast over maps like x."""
     return each.view(-1, *[1] * (x.ndim - 2))
+
+
+def _channels(ndim: int) -> int:
+    """Return which dimension the channels are of maps, or of numbers."""
+    return min(1, ndim - 1)
+
+
+def _fold(each: Tensor, dim: int | None, tasks: int) -> Tensor:
+    """Fold tasks into channels; tasks are in dimension `dim`, None: all tasks share the maps or numbers."""
+    if dim is None:
+        to = _channels(each.ndim)
+        each = each.unsqueeze(to).expand(*each.shape[:to], tasks, *each.shape[to:])
+    else:
+        to = _channels(each.ndim - 1)
+        each = each.movedim(dim, to)
+    return each.flatten(to, to + 1)

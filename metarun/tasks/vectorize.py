@@ -161,7 +161,7 @@ def _key(one_task: OneTask, module: nn.Module, inputs: tuple[Inputs, ...]) -> st
 
 
 def _name_of(part: nn.Module) -> str:
-    compiled = " compiled" if getattr(part, "compiled", False) is True else ""
+    compiled = " compiled with its convolution" if getattr(part, "compiled", False) is True else ""
     return f"{type(part).__module__}.{type(part).__qualname__}{compiled}"
 
 

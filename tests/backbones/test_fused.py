@@ -10,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from metarun.algorithms import MAML
 from metarun.backbones.fused import is_compiled, library, set_compiled, why_not_compiled
+from metarun.backbones.fused.convolution import convolve
 from metarun.backbones.fused.given_scale import moments, scale_pool_relu
 from metarun.backbones.fused.operation import norm_pool_relu
 from metarun.backbones.norm import NORMS, support_first
@@ -209,6 +210,8 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             (fused(0.0, True), [x, draw(8), draw(8)]),
             (lambda *given: scale_pool_relu(*given, 0.0, True), [x, draw(6, 8), draw(6, 8)]),
             (moments_of, [x]),
+            (compiled_convolution(1), [x, draw(24, 8, 3, 3), draw(24)]),
+            (torch.func.vmap(compiled_convolution(2)), [x[None], draw(1, 24, 8, 3, 3), draw(1, 24)]),
         ):
             found = []
             for number in (1, 2):
@@ -235,3 +238,80 @@ def test_a_compiler_that_fails_is_reported_with_its_first_line(root, monkeypatch
     monkeypatch.setattr(library.shutil, "which", lambda _: None)
     assert library._compile(root / "compiled" / "x.so") == "there is no C++ compiler (g++, clang++, c++ or $CXX)"
     assert list((root / "compiled").iterdir()) == []
+
+
+def torchs_convolution(stride):
+    return lambda x, weight, bias: F.conv2d(x, weight, bias, stride, padding=1)
+
+
+def compiled_convolution(stride):
+    return lambda x, weight, bias: convolve(x, weight, bias, stride)
+
+
+CONVOLUTIONS = [  # images, channels, filters, size; tiles are of 6 images or channels and 16 or 8 filters
+    (1, 1, 1, (1, 1)),
+    (4, 3, 5, (7, 5)),
+    (7, 8, 17, (6, 9)),
+    (13, 6, 32, (12, 12)),
+]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_three_derivatives_of_a_convolution_match_the_numerical_ones(stride):
+    torch.manual_seed(0)
+    inputs = (draw(2, 2, 3, 4), draw(3, 2, 3, 3), draw(3))
+    compute = compiled_convolution(stride)
+    assert gradcheck(compute, inputs)
+    assert gradgradcheck(compute, inputs)
+
+    def gradient(*inputs):
+        return gradients(compute(*inputs).sin().sum(), inputs, create_graph=True)
+
+    assert gradgradcheck(gradient, inputs)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("images", "channels", "filters", "size"), CONVOLUTIONS)
+@pytest.mark.parametrize(("dtype", "order", "tolerance"), [(torch.float64, 4, 1e-10), (torch.float32, 2, 1e-5)])
+def test_every_order_of_a_convolution_equals_torchs(
+    dtype, order, tolerance, images, channels, filters, size, stride, layout
+):
+    torch.manual_seed(0)
+    x = draw(images, channels, *size, dtype=dtype).detach().contiguous(memory_format=layout).requires_grad_()
+    inputs = [x, draw(filters, channels, 3, 3, dtype=dtype), draw(filters, dtype=dtype)]
+    expected = derivatives(torchs_convolution(stride), inputs, order)
+    found = derivatives(compiled_convolution(stride), inputs, order)
+    assert max(map(relative, found, expected)) < tolerance
+
+
+@pytest.mark.parametrize("shared", [(), ("weight", "bias"), ("bias",), ("x",)])
+def test_a_convolution_of_tasks_is_that_of_each(shared):
+    torch.manual_seed(0)
+    shapes = {"x": (4, 3, 7, 6), "weight": (5, 3, 3, 3), "bias": (5,)}
+    inputs = [draw(*shape) if name in shared else draw(2, 3, *shape) for name, shape in shapes.items()]
+    dims = tuple(None if name in shared else 0 for name in shapes)
+
+    def of_each(*inputs):
+        tasks = [[each if dim is None else each[i] for each, dim in zip(inputs, dims, strict=True)] for i in range(2)]
+        return torch.stack([inner(*task) for task in tasks])
+
+    def inner(*inputs):
+        tasks = [[each if dim is None else each[i] for each, dim in zip(inputs, dims, strict=True)] for i in range(3)]
+        return torch.stack([torchs_convolution(2)(*task) for task in tasks])
+
+    vectorised = torch.func.vmap(torch.func.vmap(compiled_convolution(2), dims), dims)
+    expected, found = derivatives(of_each, inputs, 2), derivatives(vectorised, inputs, 2)
+    assert max(map(relative, found, expected)) < 1e-10
+
+
+def test_a_convolution_of_float32_is_as_exact_as_torchs():
+    torch.manual_seed(0)
+    exact = [draw(64, 16, 14, 14), draw(32, 16, 3, 3), draw(32)]
+    inputs = [each.detach().float().requires_grad_() for each in exact]
+    expected = derivatives(torchs_convolution(1), exact, 1)
+    errors = [
+        [relative(each.double(), of) for each, of in zip(derivatives(compute(1), inputs, 1), expected, strict=True)]
+        for compute in (compiled_convolution, torchs_convolution)
+    ]
+    assert max(errors[0]) < 2 * max(errors[1])

@@ -6,18 +6,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from metarun.backbones.fused.convolution import convolve
 from metarun.backbones.fused.given_scale import scale_pool_relu
 from metarun.backbones.fused.operation import norm_pool_relu
 from metarun.backbones.fused.statistics import scale_and_shift
 from metarun.backbones.norm import EPSILON, BatchStatistics, SupportStatistics, support_of
-from metarun.system.execution_mode import is_looping_over_tasks
 
 
 class Block(nn.Sequential):
     """Convolution, normalisation, max-pooling over 2x2 windows or none, ReLU.
 
-    `set_compiled` chooses compiled code for what follows the convolution, where there is any: on a CPU, in float32 and
-    float64. Both ways compute the same but for rounding.
+    `set_compiled` chooses compiled code, where there is any: on a CPU, in float32 and float64. Both ways compute the
+    same but for rounding.
     """
 
     compiled = False
@@ -37,10 +37,7 @@ class Block(nn.Sequential):
 
     def _convolve(self, x: Tensor) -> Tensor:
         convolution = cast(nn.Conv2d, self[0])
-        if is_looping_over_tasks():  # where the layout of convolutions and maps is free, this one is faster
-            x, weight = (each.contiguous(memory_format=torch.channels_last) for each in (x, convolution.weight))
-            return cast(Tensor, convolution._conv_forward(x, weight, convolution.bias))
-        return cast(Tensor, convolution(x))
+        return convolve(x, convolution.weight, cast(Tensor, convolution.bias), convolution.stride[0])
 
     def _activate(self, x: Tensor) -> Tensor:
         norm: nn.Module = self[1]

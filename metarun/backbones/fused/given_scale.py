@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from metarun.backbones.folding import Folding, LastDerivative
 from metarun.backbones.fused.kernels import call, dense, empty_outputs, gather, like, sizes_of, spread
+from metarun.backbones.fused.over_tasks import LastDerivative, OverTasks
 
-Settings = tuple[float, bool]  # slope of the leaky ReLU, pooling
+Settings = tuple[int, float, bool]  # tasks, slope of the leaky ReLU, pooling
 
 
 def scale_pool_relu(x: Tensor, scale: Tensor, shift: Tensor, slope: float, pool: bool) -> Tensor:
@@ -25,20 +25,20 @@ def scale_pool_relu(x: Tensor, scale: Tensor, shift: Tensor, slope: float, pool:
         slope: of the leaky ReLU below 0; 0: ReLU, 1: none.
         pool: whether to take the maximum of each 2x2 window.
     """
-    return cast(Tensor, _Forward.apply(x, scale, shift, (slope, pool))[0])  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Forward.apply(x, scale, shift, (1, slope, pool))[0])  # type: ignore[no-untyped-call]
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the biased variance (n, channels) of maps (n, channels, height, width)."""
-    return cast(tuple[Tensor, Tensor], _Moments.apply(x, None))  # type: ignore[no-untyped-call]
+    return cast(tuple[Tensor, Tensor], _Moments.apply(x, (1,)))  # type: ignore[no-untyped-call]
 
 
-class _Forward(Folding):
+class _Forward(OverTasks):
     """Returns the maps and a code of each output."""
 
     @staticmethod
     def forward(x: Tensor, scale: Tensor, shift: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
-        slope, pool = settings
+        _, slope, pool = settings
         x = dense(x)
         y, code = empty_outputs(x, pool), empty_outputs(x, pool, torch.uint8)
         call("given_forward", x, scale, shift, slope, *sizes_of(x, pool), y, code)
@@ -58,14 +58,14 @@ class _Forward(Folding):
         return (*_Backward.apply(gradients[0], *ctx.saved_tensors, ctx.settings), None)  # type: ignore[no-untyped-call]
 
 
-class _Backward(Folding):
+class _Backward(OverTasks):
     """Returns the gradients with respect to x, scale and shift, and can itself be differentiated."""
 
     @staticmethod
     def forward(
         gy: Tensor, x: Tensor, scale: Tensor, code: Tensor, settings: Settings
     ) -> tuple[Tensor, Tensor, Tensor]:
-        slope, pool = settings
+        _, slope, pool = settings
         x = dense(x)
         gy, code = like(x, gy), like(x, code)
         to_x, to_scale, to_shift = torch.empty_like(x), x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
@@ -84,10 +84,10 @@ class _Backward(Folding):
         if not torch.is_grad_enabled():
             found = _Second.apply(*gradients, gy, x, scale, code, ctx.settings)  # type: ignore[no-untyped-call]
             return (*found, None, None)
-        g = spread(gy, x, code, *ctx.settings)
+        g = spread(gy, x, code, *ctx.settings[1:])
         by_scale, by_x, by_shift = (each[..., None, None] for each in (scale, of_scale, of_shift))
         to_g = by_scale * u + by_x * x + by_shift
-        return gather(to_g, code, *ctx.settings), by_x * g, (u * g).sum((2, 3)), None, None
+        return gather(to_g, code, *ctx.settings[1:]), by_x * g, (u * g).sum((2, 3)), None, None
 
 
 class _Second(LastDerivative):
@@ -95,7 +95,7 @@ class _Second(LastDerivative):
 
     @staticmethod
     def forward(u: Tensor, of_scale: Tensor, of_shift: Tensor, gy: Tensor, x: Tensor, *others: Any) -> Any:
-        scale, code, (slope, pool) = others
+        scale, code, (_, slope, pool) = others
         x = dense(x)
         u, gy, code = like(x, u), like(x, gy), like(x, code)
         to_gy, to_x, to_scale = torch.empty_like(gy), torch.empty_like(x), x.new_empty(x.shape[:2])
@@ -104,11 +104,11 @@ class _Second(LastDerivative):
         return to_gy, to_x, to_scale
 
 
-class _Moments(Folding):
+class _Moments(OverTasks):
     """Returns the mean and the variance of each example and channel."""
 
     @staticmethod
-    def forward(x: Tensor, _: None) -> tuple[Tensor, Tensor]:
+    def forward(x: Tensor, _: tuple[int]) -> tuple[Tensor, Tensor]:
         x = dense(x)
         mean, variance = x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
         call("moments", x, *sizes_of(x, False), mean, variance)

@@ -22,6 +22,10 @@ const Size CHUNK = 64;  // positions whose sums are kept in the maps' own precis
 struct Shape {
     Size n, c, h, w;
     bool given = false;  // scale and shift do not depend on the maps
+    Size tasks = 1;      // of n images each
+    Shape of_one() const { return Shape{n, c, h, w, given}; }
+    Size size() const { return n * c * h * w; }
+    template <bool POOL> Size outputs() const { return POOL ? n * c * (h / 2) * (w / 2) : size(); }
     Size positions() const { return h * w; }
     double count() const { return given ? INFINITY : double(n) * double(h * w); }
 };
@@ -467,9 +471,22 @@ template <class T> void moments(const T* x, const Shape& s, bool last, T* mean, 
     }
 }
 
+// In parallel: images, or tasks, each by itself.
+template <class Body> void each_one(Size count, int threads, Body body) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+    for (Size i = 0; i < count; i++) body(i);
+}
+
 template <class T, bool POOL>
 void forward(const T* x, const T* scale, const T* shift, double epsilon, double slope, const Shape& s, bool last, T* y,
              uint8_t* code, T* mean, T* inverse, int threads) {
+    if (s.tasks > 1) {
+        const Size in = s.size(), out = s.outputs<POOL>(), c = s.c;
+        return each_one(s.tasks, threads, [=](Size k) {
+            forward<T, POOL>(x + k * in, scale + k * c, shift + k * c, epsilon, slope, s.of_one(), last, y + k * out,
+                             code + k * out, mean + k * c, inverse + k * c, 1);
+        });
+    }
     Buffer variance(s.c), room(2 * s.c);
     moments<T>(x, s, last, mean, variance.of, threads);
     T *alpha = reinterpret_cast<T*>(room.of), *beta = alpha + s.c;
@@ -484,6 +501,13 @@ void forward(const T* x, const T* scale, const T* shift, double epsilon, double 
 template <class T, bool POOL>
 void backward(const T* gy, const T* x, const uint8_t* code, const T* scale, const T* mean, const T* inverse, double slope,
               const Shape& s, bool last, T* to_x, T* to_scale, T* to_shift, int threads) {
+    if (s.tasks > 1) {
+        const Size in = s.size(), out = s.outputs<POOL>(), c = s.c;
+        return each_one(s.tasks, threads, [=](Size k) {
+            backward<T, POOL>(gy + k * out, x + k * in, code + k * out, scale + k * c, mean + k * c, inverse + k * c, slope,
+                              s.of_one(), last, to_x + k * in, to_scale + k * c, to_shift + k * c, 1);
+        });
+    }
     Buffer sums(2 * s.c), room(3 * s.c);
     (last ? sums_last<T, POOL> : sums_first<T, POOL>)(gy, x, code, mean, T(slope), s, sums.of, threads);
     T *p = reinterpret_cast<T*>(room.of), *q = p + s.c, *t = q + s.c;
@@ -505,6 +529,14 @@ template <class T, bool POOL>
 void second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const T* x, const uint8_t* code,
             const T* scale, const T* mean, const T* inverse, const T* g_hs, const T* g_sums, double slope,
             const Shape& s, bool last, T* to_gy, T* to_x, T* to_scale, int threads) {
+    if (s.tasks > 1) {
+        const Size in = s.size(), out = s.outputs<POOL>(), c = s.c;
+        return each_one(s.tasks, threads, [=](Size k) {
+            second<T, POOL>(u + k * in, of_scale + k * c, of_shift + k * c, gy + k * out, x + k * in, code + k * out,
+                            scale + k * c, mean + k * c, inverse + k * c, g_hs + k * c, g_sums + k * c, slope, s.of_one(),
+                            last, to_gy + k * out, to_x + k * in, to_scale + k * c, 1);
+        });
+    }
     Buffer sums(3 * s.c), room(7 * s.c);
     (last ? second_sums_last<T, POOL> : second_sums_first<T, POOL>)(u, gy, x, code, mean, T(slope), s, sums.of, threads);
     T* of = reinterpret_cast<T*>(room.of);
@@ -531,14 +563,9 @@ void second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const
                                                                         threads);
 }
 
-// The same for each image by itself: moments, and with given scales and shifts (n, c).
-template <class Body> void each_image(Size images, int threads, Body body) {
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (Size n = 0; n < images; n++) body(n);
-}
 
 template <class T> void moments_of_each(const T* x, const Shape& s, bool last, T* mean, T* variance, int threads) {
-    each_image(s.n, threads, [=](Size n) {
+    each_one(s.n, threads, [=](Size n) {
         Buffer found(s.c);
         moments<T>(x + n * s.c * s.positions(), Shape{1, s.c, s.h, s.w}, last, mean + n * s.c, found.of, 1);
         for (Size c = 0; c < s.c; c++) variance[n * s.c + c] = T(found.of[c]);
@@ -549,7 +576,7 @@ template <class T, bool POOL>
 void given_forward(const T* x, const T* scale, const T* shift, double slope, const Shape& s, bool last, T* y,
                    uint8_t* code, int threads) {
     const Size in = s.c * s.positions(), out = POOL ? s.c * (s.h / 2) * (s.w / 2) : in;
-    each_image(s.n, threads, [=](Size n) {
+    each_one(s.n, threads, [=](Size n) {
         (last ? apply_last<T, POOL> : apply_first<T, POOL>)(x + n * in, scale + n * s.c, shift + n * s.c, T(slope),
                                                             Shape{1, s.c, s.h, s.w}, y + n * out, code + n * out, 1);
     });
@@ -559,7 +586,7 @@ template <class T, bool POOL>
 void given_backward(const T* gy, const T* x, const uint8_t* code, const T* scale, double slope, const Shape& s, bool last,
                     T* to_x, T* to_scale, T* to_shift, int threads) {
     const Size in = s.c * s.positions(), out = POOL ? s.c * (s.h / 2) * (s.w / 2) : in;
-    each_image(s.n, threads, [=](Size n) {
+    each_one(s.n, threads, [=](Size n) {
         Buffer mean(s.c), room(s.c);
         T* inverse = reinterpret_cast<T*>(room.of);
         for (Size c = 0; c < s.c; c++) inverse[c] = 1;
@@ -573,7 +600,7 @@ template <class T, bool POOL>
 void given_second(const T* u, const T* of_scale, const T* of_shift, const T* gy, const T* x, const uint8_t* code,
                   const T* scale, double slope, const Shape& s, bool last, T* to_gy, T* to_x, T* to_scale, int threads) {
     const Size in = s.c * s.positions(), out = POOL ? s.c * (s.h / 2) * (s.w / 2) : in;
-    each_image(s.n, threads, [=](Size n) {
+    each_one(s.n, threads, [=](Size n) {
         Buffer zeros(s.c), room(s.c);  // the mean, and sums that are divided by m
         T *none = reinterpret_cast<T*>(zeros.of), *inverse = reinterpret_cast<T*>(room.of);
         for (Size c = 0; c < s.c; c++) inverse[c] = 1;
@@ -586,24 +613,24 @@ void given_second(const T* u, const T* of_scale, const T* of_shift, const T* gy,
 }  // namespace
 
 #define EXPORT(NAME, T)                                                                                                \
-    extern "C" void forward_##NAME(const T* x, const T* scale, const T* shift, double epsilon, double slope, Size n,   \
+    extern "C" void forward_##NAME(const T* x, const T* scale, const T* shift, double epsilon, double slope, Size tasks, Size n, \
                                    Size c, Size h, Size w, Size last, Size pool, Size threads, T* y, uint8_t* code,       \
                                    T* mean, T* inverse) {                                                              \
-        (pool ? forward<T, true> : forward<T, false>)(x, scale, shift, epsilon, slope, Shape{n, c, h, w}, last, y,     \
+        (pool ? forward<T, true> : forward<T, false>)(x, scale, shift, epsilon, slope, Shape{n, c, h, w, false, tasks}, last, y, \
                                                       code, mean, inverse, threads);                                   \
     }                                                                                                                  \
     extern "C" void backward_##NAME(const T* gy, const T* x, const uint8_t* code, const T* scale, const T* mean,       \
-                                    const T* inverse, double slope, Size n, Size c, Size h, Size w, Size last,          \
+                                    const T* inverse, double slope, Size tasks, Size n, Size c, Size h, Size w, Size last, \
                                     Size pool, Size threads, T* to_x, T* to_scale, T* to_shift) {                        \
-        (pool ? backward<T, true> : backward<T, false>)(gy, x, code, scale, mean, inverse, slope, Shape{n, c, h, w},   \
+        (pool ? backward<T, true> : backward<T, false>)(gy, x, code, scale, mean, inverse, slope, Shape{n, c, h, w, false, tasks}, \
                                                         last, to_x, to_scale, to_shift, threads);                      \
     }                                                                                                                  \
     extern "C" void second_##NAME(const T* u, const T* of_scale, const T* of_shift, const T* gy, const T* x,           \
                                   const uint8_t* code, const T* scale, const T* mean, const T* inverse,                \
-                                  const T* g_h, const T* g_sum, double slope, Size n, Size c, Size h, Size w,          \
+                                  const T* g_h, const T* g_sum, double slope, Size tasks, Size n, Size c, Size h, Size w, \
                                   Size last, Size pool, Size threads, T* to_gy, T* to_x, T* to_scale) {                   \
         (pool ? second<T, true> : second<T, false>)(u, of_scale, of_shift, gy, x, code, scale, mean, inverse, g_h,     \
-                                                    g_sum, slope, Shape{n, c, h, w}, last, to_gy, to_x, to_scale,      \
+                                                    g_sum, slope, Shape{n, c, h, w, false, tasks}, last, to_gy, to_x, to_scale, \
                                                     threads);                                                          \
     }                                                                                                                  \
     extern "C" void moments_##NAME(const T* x, Size n, Size c, Size h, Size w, Size last, Size, Size threads, T* mean, \

@@ -1,4 +1,4 @@
-"""Call `kernels.cpp`, and what its codes of outputs mean in torch's operations."""
+"""Call the compiled code, and what the codes of outputs in `kernels.cpp` mean in torch's operations."""
 
 import ctypes
 
@@ -29,10 +29,14 @@ def empty_outputs(x: Tensor, pool: bool, dtype: torch.dtype | None = None) -> Te
     return torch.empty(sizes, dtype=dtype or x.dtype, memory_format=_format(x))
 
 
-def sizes_of(x: Tensor, pool: bool) -> tuple[int, ...]:
-    """Return the arguments that describe x: its shape, layout, pooling, and threads."""
-    threads = torch.get_num_threads() if x.numel() >= 2**15 else 1
-    return (*x.shape, int(not x.is_contiguous()), int(pool), threads)
+def sizes_of(x: Tensor, pool: bool, tasks: int = 1) -> tuple[int, ...]:
+    """Return the arguments that describe x: the shape of a task, its layout, pooling, and threads."""
+    return (len(x) // tasks, *x.shape[1:], int(not x.is_contiguous()), int(pool), threads_for(x.numel()))
+
+
+def threads_for(numbers: int) -> int:
+    """Return how many threads to use for so many numbers."""
+    return torch.get_num_threads() if numbers >= 2**15 else 1
 
 
 def call(name: str, *arguments: Tensor | float | int) -> None:

@@ -1,4 +1,4 @@
-"""Compile `kernels.cpp` for this processor once, keep the library beside the cached data, and load it."""
+"""Compile the C++ sources for this processor once, keep the library beside the cached data, and load it."""
 
 import ctypes
 import hashlib
@@ -16,7 +16,7 @@ from metarun.system.paths import data_root
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "convolution.cpp")]
 # Comparisons raise no exceptions that anyone reads; without this, selections are not vectorised. Sums keep their order.
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fno-trapping-math", "-fno-math-errno", "-fopenmp")
 COMPILERS = ("g++", "clang++", "c++")
@@ -57,7 +57,7 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
 
 def _key() -> str:
     """Return a hash of everything that determines the library, but the compiler: the first one's is kept."""
-    parts = (SOURCE.read_bytes(), " ".join(OPTIONS).encode(), _processor().encode())
+    parts = (*(source.read_bytes() for source in SOURCES), " ".join(OPTIONS).encode(), _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
@@ -86,12 +86,11 @@ def _compile(path: Path) -> str | None:
     log.info("compiling the blocks of networks, once for this machine")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        compiled, linked = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
-        # Linked without OpenMP, which is torch's.
+        compiled, linked = [f"{folder}/{source.stem}.o" for source in SOURCES], Path(folder) / "kernels.so"
         commands = [
-            [compiler, *OPTIONS, "-c", str(SOURCE), "-o", str(compiled)],
-            [compiler, "-shared", str(compiled), "-o", str(linked)],
+            [compiler, *OPTIONS, "-c", str(source), "-o", to] for source, to in zip(SOURCES, compiled, strict=True)
         ]
+        commands.append([compiler, "-shared", *compiled, "-o", str(linked)])  # without OpenMP, which is torch's
         for command in commands:
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
