@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
+from metarun.system.imports import importing_torch
 from metarun.system.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
 
 def adapt(run: str, support: Path, options: argparse.Namespace) -> "tuple[Learner, Examples]":
     """Adapt a run to the examples of a folder or table and print what was learned; return the learner and them."""
-    from metarun.api.run import load
+    with importing_torch():
+        from metarun.api.run import load
     from metarun.data.own.examples import support_of
 
     found = load(run, options.results_dir, options.trust)

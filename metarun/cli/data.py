@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metarun.cli.parser import CommandParser
 from metarun.config.folder import config_dir
@@ -109,9 +109,8 @@ def _unchanged_source(name: str) -> "DataSource":
     from omegaconf.errors import InterpolationResolutionError
 
     from metarun.config.instantiate import build
-    from metarun.config.mixtures import read_option
 
-    option = OmegaConf.create(read_option(config_dir() / "data" / f"{name}.yaml"))
+    option = OmegaConf.create(_own_keys(name))
     if "_target_" not in option.get("data", {}) or (config_dir() / "local" / "default.yaml").exists():
         return build_source(name)  # another file has a say
     try:
@@ -120,6 +119,17 @@ def _unchanged_source(name: str) -> "DataSource":
         return build_source(name)
     source: DataSource = build("data", node)  # type: ignore[arg-type]  # a mapping
     return source
+
+
+def _own_keys(name: str) -> dict[str, Any]:
+    """Return the keys of a data set's YAML file and of the data sets that it builds on."""
+    from metarun.config.mixtures import read_option
+
+    option = read_option(config_dir() / "data" / f"{name}.yaml")
+    for base in option.get("defaults", []):
+        if base in names():
+            option["data"] = _own_keys(base)["data"] | option["data"]
+    return option
 
 
 def _print_list() -> None:

@@ -13,6 +13,7 @@ from metarun.cli.parser import CommandParser
 from metarun.data.files.cache import mirror
 from metarun.errors import counted
 from metarun.results.provenance import processor, versions
+from metarun.system.imports import importing_torch
 from metarun.system.paths import data_root
 
 IMPORTED = ("torch", "numpy", "scipy", "pandas", "pyarrow", "hydra", "omegaconf", "PIL", "matplotlib")
@@ -54,12 +55,13 @@ def _packages() -> Iterator[Finding]:
     found = versions()
     for package, version in found.items():
         yield Finding(package, version)
-    for module in IMPORTED:
-        try:
-            importlib.import_module(module)
-        except (ImportError, OSError, RuntimeError) as error:  # a missing package or shared library
-            reason = str(error).partition("\n")[0]
-            yield Finding(module, f"cannot be imported: {reason}", f"reinstall metarun ({module} is broken)")
+    with importing_torch():
+        for module in IMPORTED:
+            try:
+                importlib.import_module(module)
+            except (ImportError, OSError, RuntimeError) as error:  # a missing package or shared library
+                reason = str(error).partition("\n")[0]
+                yield Finding(module, f"cannot be imported: {reason}", f"reinstall metarun ({module} is broken)")
 
 
 def _device() -> Iterator[Finding]:

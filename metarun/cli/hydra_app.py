@@ -26,6 +26,7 @@ from metarun.config.overrides import hydra_overrides, without_plus
 from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.system.events import connect_to_sweep
+from metarun.system.imports import importing_torch
 from metarun.system.paths import is_folder
 from metarun.system.secrets import refuse_secrets
 from metarun.system.signals import die_with_parent
@@ -175,13 +176,10 @@ def _execute(command: str, config: DictConfig, shared: dict[str, Any] | None) ->
     # operation when other processes compete for the cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     say("loading torch …     ")
-    if command == "train":
-        from metarun.runner.train import train  # imports torch
-
-        return train(config)
-    from metarun.runner.retest import retest
-
-    return retest(config, shared)
+    with importing_torch():
+        from metarun.runner.retest import retest
+        from metarun.runner.train import train
+    return train(config) if command == "train" else retest(config, shared)
 
 
 @contextmanager

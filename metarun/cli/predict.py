@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from metarun.cli.adapt import adapt, add_settings, given, progress
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
+from metarun.system.imports import importing_torch
 
 if TYPE_CHECKING:
     from metarun.api import Learner
@@ -41,8 +42,8 @@ def main(args: Sequence[str]) -> int:
     else:
         if len(options.settings) < 2:
             raise UserError("a learner and examples are required", "see `metarun predict --help`.")
-        from metarun.api import Learner
-
+        with importing_torch():
+            from metarun.api import Learner
         learner = Learner.load(options.settings[0], trust=options.trust)
         places = [Path(word) for word in options.settings[1:]]
     found = [_predict(learner, place, options.invert) for place in places]

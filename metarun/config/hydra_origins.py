@@ -18,6 +18,7 @@ from metarun.errors import UserError, did_you_mean
 from metarun.system.signals import PARENT
 
 FROM_TRAINING = "as the run was trained"
+LOCAL = ("local", "default")  # conf/local/default.yaml, which need not exist
 EXPLICIT_GROUPS = ("experiment", "task", "sweep")  # their options count as set by the command that selects them
 
 
@@ -126,7 +127,7 @@ class HydraOrigins:
         """
         choices = HydraConfig.get().runtime.choices
         for group, name in choices.items():
-            names = [name] if isinstance(name, str) else []
+            names = [name] if isinstance(name, str) and (group, name) != LOCAL else []
             missing = [each for each in names if not self.loader.repository.config_exists(f"{group}/{each}")]
             if missing and (chosen := self._defaults.overrides.override_metadata.get(group)) is not None:
                 options = self.loader.get_group_options(group)

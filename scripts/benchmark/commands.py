@@ -29,7 +29,9 @@ TRAINING = Protocol(way=5, shot=1, query=1, steps=1, meta_batch=32)
 UNTIL_THE_FIRST_STEP = """
 import os
 from metarun.cli.main import entry
-from metarun.algorithms.outer_optimizer import OuterOptimizer
+from metarun.system.imports import importing_torch
+with importing_torch():  # as the command does
+    from metarun.algorithms.outer_optimizer import OuterOptimizer
 step = OuterOptimizer.step
 OuterOptimizer.step = lambda optimizer: (step(optimizer), os._exit(0))
 entry()

@@ -8,7 +8,7 @@ import pytest
 
 from metarun.cli import data as data_command
 from metarun.cli import doctor
-from metarun.data import ClassDataset, Examples
+from metarun.data import ClassDataset, Examples, Navigation2D
 from metarun.data.duplicates import find_duplicates, log_duplicates
 from metarun.errors import UserError
 
@@ -153,3 +153,9 @@ def test_doctor_says_what_to_fix(
     assert doctor.main(["--results-dir", str(tmp_path)]) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("To fix: reinstall metarun (no_such_module is broken); correct or unset METARUN_MIRROR=")
+
+
+def test_the_list_knows_a_data_set_whose_file_builds_on_another() -> None:
+    source = dict(data_command.sources())["navigation2d_sparse"]
+    assert isinstance(source, Navigation2D)
+    assert source.reward == "sparse"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -163,12 +164,14 @@ def split_lake(names: Sequence[str]) -> dict[Split, list[str]]:
 
 def rotate(characters: Examples, names: Sequence[str], rotations: int) -> Examples:
     """Return the examples of these characters: upright under their own names, or four classes of each."""
+    upright = Examples.from_classes({name: characters.of_class(name) for name in names})
     if rotations == 1:
-        return Examples.from_classes({name: characters.of_class(name) for name in names})
+        return upright
+    turned = [np.rot90(upright.values, turns, axes=(-2, -1)) for turns in range(rotations)]
     return Examples.from_classes(
         {
-            f"{name}/rot{90 * turns:03}": np.rot90(characters.of_class(name), turns, axes=(-2, -1))
-            for name in names
+            f"{name}/rot{90 * turns:03}": turned[turns][begin:end]
+            for name, (begin, end) in zip(names, pairwise(upright.offsets), strict=True)
             for turns in range(rotations)
         }
     )
