@@ -36,6 +36,8 @@ def complete(args: list[str], commands: Iterable[str]) -> int:
         _print_matches(commands, typed[1] if len(typed) > 1 else "")
     elif not line[-1].isspace() and typed[-1].startswith("run="):
         _print_matches((f"run={run}" for run in _runs()), typed[-1])
+    elif typed[1] in ("train", "test") and (options := _options(line, typed)):
+        _print_matches(options, typed[-1])
     elif typed[1] in ("train", "test"):
         from metarun.cli.hydra_app import run_under_hydra
 
@@ -59,7 +61,7 @@ def _complete_arguments(command: str, args: list[str], new_word: bool) -> None:
 
         _print_matches(names(), current)
     elif command == "reproduce":
-        _print_matches([*ARGUMENTS[command], *_experiments()], current)
+        _print_matches([*ARGUMENTS[command], *_names_in("experiment")], current)
     elif command != "data" or not done:
         _print_matches([*ARGUMENTS[command], *(_runs() if command in TAKE_RUNS else [])], current)
 
@@ -70,11 +72,20 @@ def _runs() -> list[str]:
     return [*ids, "last", "best"] if ids else []
 
 
-def _experiments() -> list[str]:
-    """Return the names of the experiments."""
+def _options(line: str, typed: list[str]) -> list[str]:
+    """Return ``algo=maml``, … if ``algo=`` is being typed; [] where that takes Hydra, which is slow to import."""
+    group, equals, _ = typed[-1].partition("=")
+    elsewhere = any(word.startswith(("-", "hydra.")) for word in typed)  # flags and keys that name more folders
+    if not equals or line[-1].isspace() or "/" in group or elsewhere:
+        return []
+    return [f"{group}={name}" for name in _names_in(group.lstrip("+"))]
+
+
+def _names_in(group: str) -> list[str]:
+    """Return the names of the options in a folder of conf/."""
     from metarun.config.folder import config_dir
 
-    return sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml")) if group else []
 
 
 def _keys() -> list[str]:

@@ -237,6 +237,7 @@ def test_hydra_full_error_shows_the_traceback() -> None:
         ("metarun train algo=protonet algo.di", ["algo.distance="]),
         ("metarun train +sw", ["+sweep="]),
         ("metarun train +sweep=ta", ["+sweep=task_sizes"]),
+        ("metarun train -m algo=proto", ["algo=protonet"]),
         ("metarun test ru", ["run="]),
         ("metarun data ", ["list", "get", "check"]),
         ("metarun data get omni", ["omniglot"]),
