@@ -164,16 +164,12 @@ def split_lake(names: Sequence[str]) -> dict[Split, list[str]]:
 
 def rotate(characters: Examples, names: Sequence[str], rotations: int) -> Examples:
     """Return the examples of these characters: upright under their own names, or four classes of each."""
-    upright = Examples.from_classes({name: characters.of_class(name) for name in names})
     if rotations == 1:
-        return upright
-    turned = [np.rot90(upright.values, turns, axes=(-2, -1)) for turns in range(rotations)]
+        return Examples.from_classes({name: characters.of_class(name) for name in names})
+    turned = [np.rot90(characters.values, turns, axes=(-2, -1)) for turns in range(rotations)]
+    rows = {name: slice(*ends) for name, ends in zip(characters.class_names, pairwise(characters.offsets), strict=True)}
     return Examples.from_classes(
-        {
-            f"{name}/rot{90 * turns:03}": turned[turns][begin:end]
-            for name, (begin, end) in zip(names, pairwise(upright.offsets), strict=True)
-            for turns in range(rotations)
-        }
+        {f"{name}/rot{90 * turns:03}": turned[turns][rows[name]] for name in names for turns in range(rotations)}
     )
 
 
