@@ -1,5 +1,6 @@
 """Shared fixtures: a private data cache, real data if available, and markers."""
 
+import gc
 import os
 import shutil
 import zlib
@@ -101,6 +102,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         excluded = set(dropped)
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in excluded]
+
+
+def pytest_collection_finish() -> None:
+    """Exclude torch and the other modules from garbage collections, which they would slow down all the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
