@@ -200,12 +200,14 @@ def evaluate_equal(
 ) -> Evaluation:
     """Evaluate predictions on tasks of one shape, in chunks of `at_once` examples; default: `CHUNK_EXAMPLES`."""
     measure = measure or _measure
-    size, sizes = tasks_at_once(stream, at_once or CHUNK_EXAMPLES), stream.shape.knob("way", "query", between=", ")
     found = in_chunks(
         lambda first, count: measure(predict, stream.draw(first, count)),
         tasks,
-        size,
-        f"one task does not fit in memory; lower {sizes} or `backbone.filters`, or use a device with more memory.",
+        tasks_at_once(stream, at_once or CHUNK_EXAMPLES),
+        lambda: (
+            f"one task does not fit in memory; lower {stream.shape.knob('way', 'query', between=', ')} or "
+            "`backbone.filters`, or use a device with more memory."
+        ),
         on_progress,
     )
     columns = {name: torch.cat([part.values[name] for part in found], dim=1) for name in found[0].values}

@@ -37,7 +37,7 @@ def evaluate_returns(
         lambda first, count: _returns(method, stream, first, count, steps),
         tasks,
         tasks_at_once(stream),
-        "the trajectories of one task do not fit in memory; lower `task.shot`.",
+        lambda: "the trajectories of one task do not fit in memory; lower `task.shot`.",
         on_progress,
     )
     returns = torch.cat([judged for judged, _, _ in found], 1)
