@@ -177,7 +177,9 @@ class RecordedGradient:
         parts = {"loss": (found[:1], expected[:1]), "gradient": (found[1:], expected[1:])}
         for name, pair in {**parts, "buffers": (self._buffers(), buffers_after)}.items():
             if (distance := _distance(*pair)) > TOLERANCE:
-                raise ValueError(f"in a replay, the {name} differed by {distance:.1e} of the norm")
+                earlier = "" if recording.replays == 1 else "; steps since the last comparison may be wrong too"
+                where = f"in replay {recording.replays:,}, the {name}"
+                raise ValueError(f"{where} is off by {distance:.1e} of the norm{earlier}")
         return found
 
     def _buffers(self) -> list[Tensor]:

@@ -109,9 +109,9 @@ def wrong_from(number):
 @pytest.mark.parametrize(
     ("recorder", "reason"),
     [
-        (Remembers(), "in a replay, the loss differed by "),
-        (Repeats(wrong_from(1)), "in a replay, the loss differed by "),
-        (Repeats(opposite_gradient), "in a replay, the gradient differed by 2"),
+        (Remembers(), "in replay 1, the loss is off by "),
+        (Repeats(wrong_from(1)), "in replay 1, the loss is off by "),
+        (Repeats(opposite_gradient), "in replay 1, the gradient is off by 2"),
         (Fails(), "operation not permitted when stream is capturing\n"),
     ],
     ids=["remembers", "is wrong", "is wrong by its gradient", "fails"],
@@ -126,7 +126,7 @@ def test_a_recording_is_checked_again_after_some_replays(monkeypatch, caplog):
     monkeypatch.setattr(cuda_graph, "CHECK_EVERY", 3)
     recorder = Repeats(wrong_from(4))
     assert_equal(train(make_protonet, recorder, steps=6), train(make_protonet, steps=6))
-    assert WITHOUT + "in a replay, the loss differed by 1.0e+00 of the norm" in caplog.text
+    assert WITHOUT + "in replay 4, the loss is off by 1.0e+00 of the norm; steps since the last" in caplog.text
 
 
 class Dropping(nn.Module):
