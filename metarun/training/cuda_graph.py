@@ -166,11 +166,11 @@ class RecordedGradient:
     def _checked(self, recording: _Recording, tasks: TaskBatch) -> list[Tensor]:
         """Replay, and raise a ValueError if a computation without the recording is another."""
         buffers, random = self._buffers(), _random_states(tasks.device)
-        places = [buffer.data_ptr() for buffer in self.algorithm.buffers()]
+        same = [*self.algorithm.buffers()]
         expected, buffers_after = self._step(tasks), self._buffers()
         if not all(map(torch.equal, random, _random_states(tasks.device))):
             raise ValueError("a step draws random numbers")
-        if places != [buffer.data_ptr() for buffer in self.algorithm.buffers()]:
+        if any(one is not other for one, other in zip(same, self.algorithm.buffers(), strict=True)):
             raise ValueError("a step replaces its buffers instead of changing them")
         self._restore(buffers)
         found = recording.replay(tasks)
