@@ -84,9 +84,9 @@ def test_a_step_is_recorded_once_and_replayed_in_all_steps_with_the_same_bits(ma
 def test_parts_of_a_meta_batch_are_recorded_by_their_sizes_and_add_up():
     recorder = Repeats()
     recorded, computed = (
-        train(make_maml, each, steps=2, at_once=2, meta_batch=5, outer_optimizer="sgd") for each in (recorder, None)
+        train(make_maml, each, steps=1, at_once=2, meta_batch=5, outer_optimizer="sgd") for each in (recorder, None)
     )
-    assert (recorder.recorded, recorder.replayed) == (2, 6), "of 2, 2 and 1 tasks"
+    assert (recorder.recorded, recorder.replayed) == (2, 3), "of 2, 2 and 1 tasks"
     torch.testing.assert_close(recorded.algorithm.state_dict(), computed.algorithm.state_dict(), rtol=1e-4, atol=1e-5)
 
 

@@ -18,6 +18,7 @@ from metarun.tasks.source import task_source
 from metarun.tasks.varying_stream import batches_of
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
+from tests.support.markers import few_of
 from tests.support.synthetic import make_conv4, make_dataset, make_stream, run_by
 from tests.support.waiting import META, pretend_to_pin, waits
 from tests.tasks.test_across_groups import words
@@ -75,7 +76,7 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("kind", few_of(STREAMS, "in memory", "on disk", "of entities", "of functions"))
 def test_drawing_tasks_does_not_wait(kind, monkeypatch, tmp_path):
     monkeypatch.setenv("METARUN_DATA", str(tmp_path))
     monkeypatch.setattr("metarun.tasks.function_stream.check_functions", lambda *_: None)  # looks at values once
