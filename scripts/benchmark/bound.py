@@ -15,7 +15,7 @@ from scripts.benchmark.timing import Work
 
 # In this order; an operation is of the first kind that its name matches.
 KINDS = {
-    "convolution": re.compile("conv"),
+    "convolution": re.compile("conv|^_(Values|ToInput|ToWeight)"),
     "normalisation, pooling, ReLU": re.compile("batch_norm|pool|relu|clamp|threshold|^_(Forward|Backward|Second)"),
     "matrix product": re.compile("mm$|matmul|linear|linalg|cholesky|triangular|lstm|einsum"),
     "copying": re.compile("copy|clone|contiguous|fill|zero|cat$|stack|index|gather|scatter|to_mkldnn|empty|pad"),

@@ -125,7 +125,6 @@ void correlate(const Shape& s, const Taps& taps, const T* maps, Size from, Size 
 #pragma omp for schedule(static)
         for (Size item = 0; item < s.tasks * blocks; item++) {
             const Size task = item / blocks, first = item % blocks * each, images = std::min(each, s.n - first);
-            if (images <= 0) continue;
             if (task != packed_task) {
                 packed_task = task;
                 for (Size j = 0; j < panels * C; j++) start[j] = bias && j < width ? bias[task * width + j] : T(0);
@@ -133,14 +132,12 @@ void correlate(const Shape& s, const Taps& taps, const T* maps, Size from, Size 
                     const Size some = std::min(C, width - p * C);
                     const T* of = weight + task * s.weights() + p * C * across;
                     T* to = packed.get() + p * panel;
-                    if (some < C) std::fill(to, to + panel, T(0));
-                    for (Size k = 0; k < depth; k++)
-                        for (Size t = 0; t < TAPS; t++) {
-                            T* at = to + (t * depth + k) * C;
-                            const T* w = of + k * along + t;
-                            if (some == C) for (Size j = 0; j < C; j++) at[j] = w[j * across];
-                            else for (Size j = 0; j < some; j++) at[j] = w[j * across];
-                        }
+                    T taps[TAPS][COLUMNS<T>] = {};
+                    for (Size k = 0; k < depth; k++, of += along, to += C) {
+                        for (Size j = 0; j < some; j++)
+                            for (Size t = 0; t < TAPS; t++) taps[t][j] = of[j * across + t];
+                        for (Size t = 0; t < TAPS; t++) std::copy(taps[t], taps[t] + C, to + t * depth * C);
+                    }
                 }
             }
             const T* x = maps + (task * s.n + first) * from * depth;
@@ -151,7 +148,7 @@ void correlate(const Shape& s, const Taps& taps, const T* maps, Size from, Size 
                         const Size some = std::min(C, width - p * C);
                         T* at = y + position * width + p * C;
                         tile<T, rows()>(taps[position], x, from * depth, depth, packed.get() + p * panel, start.get() + p * C,
-                                      some == C ? at : out, some == C ? positions * width : C);
+                                        some == C ? at : out, some == C ? positions * width : C);
                         if (some < C)
                             for (Size r = 0; r < rows(); r++)
                                 std::memcpy(at + r * positions * width, out + r * C, some * sizeof(T));
@@ -206,17 +203,23 @@ void to_weight(const T* x, const T* gy, const Shape& s, T* weight, T* bias, int 
             place.push_back((row / each * panels * tiles + (few ? 0 : tap)) * tile_size + row % each * C);
         }
     auto write = [&](Size task) {
-        const Size numbers = place.size(), chunk = 256;  // of a panel, as many as the nearest cache holds
-        for (Size p = 0; p < panels; p++)
-            for (Size begin = 0; begin < numbers; begin += chunk)
-                for (Size o = p * C; o < std::min(s.outputs, (p + 1) * C); o++) {
-                    const T* of = sum.get() + task * parts * sums + p * tiles * tile_size + o % C;
-                    T* to = weight + (task * s.outputs + o) * numbers;
-                    const Size end = std::min(numbers, begin + chunk);
-                    for (Size k = begin; k < end; k++) to[k] = of[place[k]];
+        const Size numbers = place.size();
+        for (Size p = 0; p < panels; p++) {
+            const T* of = sum.get() + task * parts * sums + p * tiles * tile_size;
+            T* to = weight + (task * s.outputs + p * C) * numbers;
+            const Size some = std::min(C, s.outputs - p * C);
+            for (Size c = 0; c < s.inputs; c++, to += TAPS) {
+                T taps[TAPS][COLUMNS<T>];
+                for (Size t = 0; t < TAPS; t++) {
+                    const T* from = of + place[c * TAPS + t];
+                    for (Size o = 0; o < C; o++) taps[t][o] = from[o];
                     for (Size part = 1; part < parts; part++)
-                        for (Size k = begin; k < end; k++) to[k] += of[part * sums + place[k]];
+                        for (Size o = 0; o < C; o++) taps[t][o] += from[part * sums + o];
                 }
+                for (Size o = 0; o < some; o++)
+                    for (Size t = 0; t < TAPS; t++) to[o * numbers + t] = taps[t][o];
+            }
+        }
         for (Size o = 0; o < s.outputs; o++) {
             T found = 0;
             for (Size part = 0; part < parts; part++) found += bias_sum[(task * parts + part) * panels * C + o];
