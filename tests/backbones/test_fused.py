@@ -9,7 +9,7 @@ from torch.autograd import grad as gradients
 from torch.autograd import gradcheck, gradgradcheck
 
 from metarun.algorithms import MAML
-from metarun.backbones.fused import is_compiled, library, set_compiled, why_not_compiled
+from metarun.backbones.fused import convolution, is_compiled, library, set_compiled, why_not_compiled
 from metarun.backbones.fused.convolution import convolve
 from metarun.backbones.fused.given_scale import moments, scale_pool_relu
 from metarun.backbones.fused.operation import norm_pool_relu
@@ -303,6 +303,14 @@ def test_a_convolution_of_tasks_is_that_of_each(shared):
     vectorised = torch.func.vmap(torch.func.vmap(compiled_convolution(2), dims), dims)
     expected, found = derivatives(of_each, inputs, 2), derivatives(vectorised, inputs, 2)
     assert max(map(relative, found, expected)) < 1e-10
+
+
+def test_tasks_that_share_weights_are_convolved_as_examples_of_one(monkeypatch):
+    found = []
+    monkeypatch.setattr(convolution, "call", lambda _, *arguments: found.append(arguments[3:5]))
+    vectorised = torch.func.vmap(compiled_convolution(1), (0, None, None))
+    assert vectorised(torch.ones(3, 4, 2, 5, 5), torch.ones(6, 2, 3, 3), torch.ones(6)).shape == (3, 4, 6, 5, 5)
+    assert found == [(1, 12)]  # tasks and examples
 
 
 def test_a_convolution_of_float32_is_as_exact_as_torchs():

@@ -118,7 +118,7 @@ class _ToWeight(OverTasks):
 def _as_examples(function: type[OverTasks], info: Any, dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> Any:
     """Vectorise a function of maps and weights over tasks that share the weights; None if they do not."""
     maps, *others, settings = inputs
-    if dims[0] is None or settings[0] > 1 or any(dim is not None for dim in dims[1:]):
+    if dims[0] is None or settings[0] > 1 or any(dim is not None for dim in dims[1 : len(inputs) - 1]):
         return None
     found = function.apply(maps.movedim(dims[0], 0).flatten(0, 1), *others, settings)  # type: ignore[no-untyped-call]
     return found.unflatten(0, (info.batch_size, -1)), 0
