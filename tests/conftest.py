@@ -40,6 +40,15 @@ def _private_data(session_folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_are_timed() -> Iterator[None]:
+    """Time few tasks, and choose between a loop and vmap without measuring both: no number depends on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metarun.evaluation.evaluate.TIMED_TASKS", 1)
+        patch.setattr("metarun.tasks.vectorize.SMALL", float("inf"))
+        yield
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty METARUN_DATA."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 CHUNK_EXAMPLES = 1024
 CHUNK_PIXELS = CHUNK_EXAMPLES * 28 * 28
 CHUNK_FEATURES = 8192  # examples at once if their features are cached
+TIMED_TASKS = 15  # of which the fastest is told
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,7 @@ def adaptation_ms(
     stream: TaskStream,
     steps: int,
     check_interrupt: Callable[[], None] = lambda: None,
-    repeats: int = 15,
+    repeats: int | None = None,
 ) -> tuple[float, float]:
     """Return the milliseconds from one task's examples to its predictions, including all steps; see `fastest_ms`."""
     algorithm.eval()
@@ -262,4 +263,4 @@ def adaptation_ms(
         check_interrupt()
         return stream.draw(number, 1)
 
-    return fastest_ms(lambda task: algorithm.predict(task, steps), draw, warm_up=2, repeats=repeats)
+    return fastest_ms(lambda task: algorithm.predict(task, steps), draw, warm_up=2, repeats=repeats or TIMED_TASKS)

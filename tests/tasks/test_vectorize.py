@@ -42,6 +42,7 @@ def pretend(monkeypatch, looped: float, vectorised: float) -> None:
         now[0] += looped if how == "loop" else vectorised
         return run(one_task, how, tensors)
 
+    monkeypatch.setattr(module_under_test, "SMALL", 0.03)  # not as in tests/conftest.py
     monkeypatch.setattr(module_under_test, "_run", slow)
     monkeypatch.setattr(module_under_test.time, "perf_counter", lambda: now[0])
 
