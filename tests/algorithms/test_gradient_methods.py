@@ -60,7 +60,7 @@ def test_looped_and_vectorised_agree(name, norm):
 def test_predictions_cover_each_step(name):
     method, tasks = make(name).eval(), make_tasks()
     predictions = method.predict(tasks, 3)
-    assert predictions.shape == (4, 3, 10, 5)
+    assert predictions.shape == (4, 2, 10, 5)
     assert not predictions.requires_grad
     assert not torch.equal(predictions[0], predictions[1]), "no_grad must not stop the adaptation"
     torch.testing.assert_close(method.predict(tasks, 0), predictions[:1])

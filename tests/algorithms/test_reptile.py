@@ -43,7 +43,7 @@ def trained_by_torch(reptile, x, y, inner_optimizer, batches) -> torch.Tensor:
 @pytest.mark.parametrize("inner_optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_the_meta_gradient_is_initial_minus_adapted_weights(steps, inner_optimizer, how, norm):
-    reptile, tasks = make_reptile(inner_optimizer, how, steps, norm), make_tasks()
+    reptile, tasks = make_reptile(inner_optimizer, how, steps, norm), make_tasks(3)
     # Of each class there are 1 + 2 examples; the classes take turns: first of every class, second of every class, ...
     x = [torch.cat([tasks.support_x[i], tasks.query_x[i, 0::2], tasks.query_x[i, 1::2]]) for i in range(3)]
     y = torch.arange(5).repeat(3)

@@ -12,7 +12,7 @@ from metarun.tasks.batch import TaskBatch
 from tests.support.synthetic import make_stream
 
 
-def make_tasks(count=3, way=5, shot=1) -> TaskBatch:
+def make_tasks(count=2, way=5, shot=1) -> TaskBatch:
     return make_stream(way, shot, query=2, dtype=torch.float64).draw(0, count)
 
 
