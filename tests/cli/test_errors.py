@@ -73,20 +73,20 @@ def test_an_invalid_override_is_reported_with_the_closest_valid_one(
     assert error_of(capsys, "train", override).startswith(sentence)
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["-m", "task.wya=1,2"], "unknown key 'task.wya'. Did you mean 'task.way'?"),
-        (["-m", "seed=1,b"], "seed must be a whole number, not 'b'."),
-        (["-m", "recipe=nope", "hydra/launcher=one_process"], "[recipe=nope] unknown option recipe=nope. Possible: "),
-        (["-m", "algo=maml,mmal"], "unknown option algo=mmal. Did you mean 'maml'?"),
-        (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
-        (["--config-path", "nowhere"], "--config-path nowhere: no such folder"),
-        (["--config-name", "nope"], "unknown config 'nope': nope.yaml is neither in conf/ nor"),
-        (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo'"),
-        (["--cgf", "job"], "unknown flag '--cgf'; `metarun train --hydra-help` lists the flags."),
-    ],
-)
+INVALID_FLAGS = [
+    (["-m", "task.wya=1,2"], "unknown key 'task.wya'. Did you mean 'task.way'?"),
+    (["-m", "seed=1,b"], "seed must be a whole number, not 'b'."),
+    (["-m", "recipe=nope", "hydra/launcher=one_process"], "[recipe=nope] unknown option recipe=nope. Possible: "),
+    (["-m", "algo=maml,mmal"], "unknown option algo=mmal. Did you mean 'maml'?"),
+    (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
+    (["--config-path", "nowhere"], "--config-path nowhere: no such folder"),
+    (["--config-name", "nope"], "unknown config 'nope': nope.yaml is neither in conf/ nor"),
+    (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo'"),
+    (["--cgf", "job"], "unknown flag '--cgf'; `metarun train --hydra-help` lists the flags."),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), few_of(INVALID_FLAGS, INVALID_FLAGS[0], *INVALID_FLAGS[2::2]))
 def test_an_invalid_flag_or_sweep_is_reported(
     capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
@@ -226,9 +226,10 @@ def test_a_recipe_in_a_users_experiment_must_exist(capsys: pytest.CaptureFixture
     assert message.startswith("unknown option recipe=nope (named in experiment/mine.yaml). Possible: ")
 
 
-@pytest.mark.parametrize(
-    "word", [*(f"{group}=null" for group in ("recipe", "experiment", "local", "debug", "logger")), "algo=anil"]
-)
+NO_RECIPE = ("recipe=null", "algo=anil", *(f"{group}=null" for group in ("experiment", "local", "debug", "logger")))
+
+
+@pytest.mark.parametrize("word", few_of(NO_RECIPE, *NO_RECIPE[:3]))
 def test_recipes_are_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
     seen: list[object] = []
     monkeypatch.setattr("metarun.cli.hydra_app._execute", lambda _, config, *rest: seen.append(config))

@@ -119,6 +119,7 @@ def test_regression_is_drawn_as_squared_error(draw):
     assert "2.700 †" in texts(figure)
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("form", ["png", "svg", "pdf"])
 @pytest.mark.parametrize("kind", ["curve", "heatmap"])
 def test_the_same_runs_give_the_same_bytes_whatever_the_users_style(draw, monkeypatch, kind, form):

@@ -21,6 +21,7 @@ from metarun.loggers.observer import TrainingProgress, Validation
 from metarun.results.metrics import ACCURACY, MSE
 from metarun.system.signals import Interruption
 from tests.support.commands import run_here
+from tests.support.markers import few_of
 
 SMALL = [
     *("algo=protonet", "backbone.filters=8", "train.way=5", "train.iterations=30", "train.validate_every=10"),
@@ -345,14 +346,12 @@ def test_an_invalid_logger_is_refused_before_anything_is_written(
     assert not list(tmp_path.glob("results/runs/*"))
 
 
-@pytest.mark.parametrize(
-    ("logger", "package"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow")]
-)
+@pytest.mark.parametrize("logger", few_of(["tensorboard", "wandb", "mlflow"], "mlflow"))
 def test_the_error_for_a_missing_logger_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, logger: str, package: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, logger: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, logger, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     assert run_here("train", *SMALL, f"logger={logger}") == 2
     stderr = capsys.readouterr().err

@@ -12,6 +12,7 @@ from metarun.config.schema import register
 from metarun.errors import UserError
 from metarun.runner.components import Parts
 from metarun.tasks.source import task_source
+from tests.support.markers import few_of
 from tests.support.reference import import_learn2learn
 from tests.support.synthetic import make_dataset
 
@@ -64,7 +65,7 @@ def test_a_users_method_with_the_argument_receives_it():
     assert (made.told, made.how) == ("loop", "auto")
 
 
-@pytest.mark.parametrize("algo", ["l2l_maml", "l2l_anil", "l2l_metasgd"])
+@pytest.mark.parametrize("algo", few_of(["l2l_maml", "l2l_anil", "l2l_metasgd"], "l2l_maml"))
 def test_a_method_that_can_only_loop_refuses_to_be_vectorised(algo):
     import_learn2learn()
     assert build_algorithm(config(algo)).how == "loop"

@@ -14,6 +14,7 @@ import pytest
 from metarun.sweeps.launchers import ENGINES, Command
 from metarun.system.events import read_events
 from tests.support.commands import run_here, run_process
+from tests.support.markers import few_of
 from tests.sweeps.test_pool import SMALL, wait_for
 
 pytestmark = pytest.mark.command
@@ -82,7 +83,9 @@ def processes_of(word: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", ["joblib", "submitit_local", "submitit_slurm", "ray"])
+@pytest.mark.parametrize(
+    "name", few_of(["joblib", "submitit_local", "submitit_slurm", "ray"], "joblib", "submitit_slurm")
+)
 def test_a_missing_engine_is_reported_in_one_sentence(name, monkeypatch, capsys):
     package = "submitit" if name.startswith("submitit") else name
     monkeypatch.setitem(sys.modules, package, None)
