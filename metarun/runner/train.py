@@ -131,8 +131,8 @@ def _checkpoint_record(parts: Parts, training: Training, diverged_at: int) -> Re
 def _make_training(parts: Parts, ranks: Ranks) -> Training:
     """Build the training of a config; raise a UserError if it is not possible."""
     check_data(parts)
-    recorder = find_recorder(parts.method, parts.config, parts.device)
     if isinstance(parts.source, EnvironmentSource):
+        find_recorder(parts.method, parts.config, parts.device)  # refuses train.cuda_graph=true
         return make_policy_training(parts, ranks)
     train, seed, shape = parts.config["train"], parts.config["seed"], parts.train_shape
     train_stream = training_stream(parts, "train", shape, seed)
@@ -144,6 +144,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
     check_head(parts, shape)
     check_head(parts, parts.test_shape)
     check_method(parts)
+    recorder = find_recorder(parts.method, parts.config, parts.device)
     choose_blocks(parts.algorithm, parts.config, parts.device)
     check_execution(parts.algorithm, like_first(train_stream, TASKS), parts.config["test"]["steps"], learns=True)
     if parts.algorithm.order is not None:
