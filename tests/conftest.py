@@ -45,6 +45,7 @@ def _few_are_timed() -> Iterator[None]:
     """Time few tasks, and choose between a loop and vmap without measuring both: no number depends on it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("metarun.evaluation.evaluate.TIMED_TASKS", 1)
+        patch.setattr("metarun.runner.policy_runs.TIMED_SECONDS", 0.0)
         patch.setattr("metarun.tasks.vectorize.SMALL", float("inf"))
         yield
 
