@@ -12,6 +12,7 @@ import metarun
 from metarun.errors import UserError
 from metarun.evaluation.floor import floor
 from tests.support.commands import run_here
+from tests.support.markers import few_of
 
 SMALL = {
     "data": "glyphs",
@@ -177,18 +178,24 @@ def test_only_runs_on_the_same_tasks_are_compared(protonet, maml):
     assert metarun.compare(tested["id"], tested["path"], results_dir).difference == 0
 
 
-def test_errors_have_the_sentences_of_the_commands(protonet, capsys):
-    for words, settings in (
-        (["algo=mamll"], {"algo": "mamll"}),
-        (["experiment=none"], {"experiment": "none"}),
-        (["recipe=none", "algo=protonet"], {"recipe": "none", "algo": "protonet"}),
-        (["trian.iterations=2"], {"trian.iterations": 2}),
-        (["task.shot=500"], {"task.shot": 500}),
-    ):
-        assert run_here("train", *words) == 2
-        with pytest.raises(UserError) as raised:
-            metarun.train(**settings)
-        assert capsys.readouterr().err.endswith(f"metarun: error: {raised.value}\n")
+INVALID = [
+    {"algo": "mamll"},
+    {"experiment": "none"},
+    {"recipe": "none", "algo": "protonet"},
+    {"trian.iterations": 2},
+    {"task.shot": 500},
+]
+
+
+@pytest.mark.parametrize("settings", few_of(INVALID, *INVALID[::2]))
+def test_errors_have_the_sentences_of_the_commands(settings, capsys):
+    assert run_here("train", *(f"{key}={value}" for key, value in settings.items())) == 2
+    with pytest.raises(UserError) as raised:
+        metarun.train(**settings)
+    assert capsys.readouterr().err.endswith(f"metarun: error: {raised.value}\n")
+
+
+def test_an_error_of_a_test_names_the_command(protonet):
     with pytest.raises(UserError, match=r"way=5000 .*`task.way` \(5000, set by the command\)"):
         protonet.test(**{"task.way": 5000})
 
