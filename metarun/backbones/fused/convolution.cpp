@@ -20,8 +20,9 @@ constexpr Size BYTES = 32;
 #endif
 constexpr Size ROWS = 6, TAPS = 9;
 constexpr Size PIXELS = 512;         // of a sum over positions and images that stay in the cache
-constexpr Size PIXELS_A_PART = 8192;  // of such a sum that one thread computes
+constexpr Size PIXELS_A_PART = 2048;  // of such a sum that one thread computes
 constexpr Size MOST_PARTS = 16;
+constexpr Size PRODUCTS = 1 << 20;    // of a picture, in consecutive positions that one thread computes
 
 template <class T> struct Register {
     typedef T Type __attribute__((vector_size(BYTES), aligned(sizeof(T)), may_alias));
@@ -117,14 +118,16 @@ void correlate(const Shape& s, const Taps& taps, const T* maps, Size from, Size 
                Size across, const T* bias, Size width, T* result, int threads) {
     const Size C = COLUMNS<T>, positions = taps.size(), panels = ceil_of(width, C), panel = TAPS * depth * C;
     const Size blocks = ceil_of(s.n, ROWS), each = ceil_of(s.n, blocks);
+    const Size band = std::max<Size>(1, PRODUCTS / (TAPS * depth * width)), bands = ceil_of(positions, band);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         auto packed = numbers<T>(panels * panel), start = numbers<T>(panels * C);
         T out[ROWS * COLUMNS<T>];
         Size packed_task = -1;
 #pragma omp for schedule(static)
-        for (Size item = 0; item < s.tasks * blocks; item++) {
-            const Size task = item / blocks, first = item % blocks * each, images = std::min(each, s.n - first);
+        for (Size item = 0; item < s.tasks * blocks * bands; item++) {
+            const Size task = item / (blocks * bands), begin = item % bands * band;
+            const Size first = item / bands % blocks * each, images = std::min(each, s.n - first);
             if (task != packed_task) {
                 packed_task = task;
                 for (Size j = 0; j < panels * C; j++) start[j] = bias && j < width ? bias[task * width + j] : T(0);
@@ -143,7 +146,7 @@ void correlate(const Shape& s, const Taps& taps, const T* maps, Size from, Size 
             const T* x = maps + (task * s.n + first) * from * depth;
             T* y = result + (task * s.n + first) * positions * width;
             with_rows(images, [&](auto rows) {
-                for (Size position = 0; position < positions; position++)
+                for (Size position = begin; position < std::min(positions, begin + band); position++)
                     for (Size p = 0; p < panels; p++) {
                         const Size some = std::min(C, width - p * C);
                         T* at = y + position * width + p * C;
@@ -193,7 +196,8 @@ void to_weight(const T* x, const T* gy, const Shape& s, T* weight, T* bias, int 
     const Size rows = few ? TAPS * s.inputs : s.inputs, blocks = ceil_of(rows, ROWS), each = ceil_of(rows, blocks);
     const Size tiles = few ? 1 : TAPS, tile_size = ROWS * C, sums = blocks * panels * tiles * tile_size;
     const Size at_once = std::max<Size>(1, std::min(s.n, PIXELS / after));
-    const Size parts = std::min({MOST_PARTS, ceil_of(s.n, at_once), ceil_of(s.n * after, PIXELS_A_PART)});
+    Size parts = 1;  // a power of two, which threads share evenly
+    while (parts < MOST_PARTS && parts * PIXELS_A_PART < s.n * after && parts * at_once < s.n) parts *= 2;
     const Size share = ceil_of(s.n, parts);
     auto sum = numbers<T>(s.tasks * parts * sums), bias_sum = numbers<T>(s.tasks * parts * panels * C);
     std::vector<Size> place;  // in the sums of a panel, of each weight of an output channel
