@@ -12,8 +12,8 @@ from metarun.errors import UserError
 
 log = logging.getLogger(__name__)
 
-# Steps from which on compiling is worth its 10 seconds, once for a machine. Only the config decides, not what happens to
-# be compiled already, so that the same command gives the same bits.
+# Steps from which on compiling is worth its 10 seconds, once for a machine. Only the config decides, not what happens
+# to be compiled already, so that the same command gives the same bits.
 MIN_ITERATIONS = 200
 
 
