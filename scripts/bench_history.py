@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metarun.errors import counted
+
 FOLDER = Path("results/bench")
 COLUMNS = 4  # of small plots
 
@@ -21,10 +23,12 @@ class Point(NamedTuple):
     Args:
         when: date and first digits of the commit, such as "2026-11-24 702fbbd".
         ratio: the peer's time divided by ours.
+        place: of `when` among the dates and commits.
     """
 
     when: str
     ratio: float
+    place: int
 
 
 def read(files: Sequence[Path]) -> dict[str, list[Point]]:
@@ -34,13 +38,17 @@ def read(files: Sequence[Path]) -> dict[str, list[Point]]:
         files: measurements that `scripts.bench` wrote, named by their date; those of one day are in order of name.
     """
     found: dict[str, list[Point]] = defaultdict(list)
-    for path in sorted(files):
+    places: dict[str, int] = {}
+    for path in sorted(files, key=lambda path: path.stem):
         content: dict[str, Any] = json.loads(path.read_text())
         machine = content["machine"]
-        when, how = f"{path.stem[:10]} {machine['commit'][:7]}", f"{machine['threads']} threads, {machine['clock']}"
+        when = f"{path.stem[:10]} {machine['commit'][:7]}"
+        how = f"{counted(machine['threads'], 'thread')}, {machine['clock']}"
         for record in content["records"]:
             if "ratio" in record:
-                found[f"{record['case']}, {record['peer']} ({how})"].append(Point(when, record["ratio"]))
+                found[f"{record['case']}, {record['peer']} ({how})"].append(
+                    Point(when, record["ratio"], places.setdefault(when, len(places)))
+                )
     return found
 
 
@@ -51,21 +59,22 @@ def draw(points: dict[str, list[Point]], path: Path) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    times = sorted({point.when for each in points.values() for point in each})
+    times = {point.place: point.when for each in points.values() for point in each}
     cases = list(dict.fromkeys(case.partition(", ")[0] for case in sorted(points)))
     lines = sorted({case.partition(", ")[2] for case in points})
     rows = -(-len(cases) // COLUMNS)
-    figure, axes = plt.subplots(rows, COLUMNS, figsize=(12, 2 * rows + 1), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(12, 2.3 * rows + 1), squeeze=False, layout="constrained")
     for axis, case in zip(axes.flat, cases, strict=False):
         for number, line in enumerate(lines):
             each = points.get(f"{case}, {line}", [])
-            places = [times.index(point.when) for point in each]
-            axis.plot(places, [point.ratio for point in each], "o-", color=f"C{number}", markersize=4)
+            axis.plot(
+                [point.place for point in each], [point.ratio for point in each], "o-", color=f"C{number}", markersize=4
+            )
         axis.axhline(1, color="grey", linewidth=0.8)
         axis.set_title(case, fontsize=9)
         axis.set(xlim=(-0.5, len(times) - 0.5), ylim=(0, None))
-        axis.set_xticks(range(len(times)), [when.replace(" ", "\n") for when in times])
-        axis.tick_params(labelsize=7)
+        axis.set_xticks(list(times), times.values(), rotation=45, ha="right", rotation_mode="anchor")
+        axis.tick_params(labelsize=6)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(cases) :]:
         axis.set_axis_off()

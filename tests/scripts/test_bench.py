@@ -309,8 +309,15 @@ def test_the_history_has_every_ratio_in_order_and_is_drawn(tmp_path, capsys):
     measured("2026-11-25-cpu-short.json", "cccccccccc", 9.0)  # smaller sizes: not comparable
     assert bench_history.main(["--folder", str(tmp_path)]) == 0
     assert (tmp_path / "history.png").stat().st_size > 1000
-    points = bench_history.read([tmp_path / "2026-11-26-cpu.json", tmp_path / "2026-11-24-cpu.json"])
-    assert points == {"maml, l2l (2 threads, wall)": [("2026-11-24 aaaaaaa", 1.5), ("2026-11-26 bbbbbbb", 2.0)]}
+    measured("2026-11-26-cpu-2.json", "abababababab", 3.0)  # later on that day
+    points = bench_history.read([*tmp_path.glob("*cpu.json"), tmp_path / "2026-11-26-cpu-2.json"])
+    assert points == {
+        "maml, l2l (2 threads, wall)": [
+            ("2026-11-24 aaaaaaa", 1.5, 0),
+            ("2026-11-26 bbbbbbb", 2.0, 1),
+            ("2026-11-26 abababa", 3.0, 2),
+        ]
+    }
 
 
 def test_names_are_whole_where_the_table_is_piped(capsys):
