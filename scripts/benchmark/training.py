@@ -13,7 +13,7 @@ from metarun.algorithms.outer_optimizer import OuterOptimizer
 from metarun.backbones import ResNet12
 from metarun.tasks.batch import TaskBatch
 from scripts.benchmark.case import NO_SLOWER, Comparison, Duel, Peer, Setting, Targets, check_agreement
-from scripts.benchmark.networks import Protocol, compile_blocks, random_tasks, with_torchs_batch_norm
+from scripts.benchmark.networks import Protocol, compile_blocks, in_float64, random_tasks, with_torchs_batch_norm
 from scripts.benchmark.peers import (
     as_one_set,
     easyfsls_resnet12,
@@ -101,16 +101,21 @@ def comparisons() -> dict[str, Comparison]:
 
 
 def prepare_gradient_step(method: Method, protocol: Protocol, setting: Setting) -> Duel:
-    """Prepare the outer step of a gradient-based method, ours and learn2learn's."""
+    """Prepare the outer step of a gradient-based method, ours and learn2learn's.
+
+    The losses are compared in float64: in float32, gradient steps through max-pooling can differ by 1e-4 from it.
+    """
     tasks = random_tasks(protocol, setting.device)
     ours = make_method(method, protocol).to(setting.device)
     learner, embed = make_learner(method, ours, protocol.inner_lr)
     compile_blocks(ours)
     theirs = gradient_step(learner, embed, tasks, protocol.steps)
+    exact, exact_tasks = in_float64(ours, tasks)
+    peer, peers_embedding = (each.double() for each in make_learner(method, exact, protocol.inner_lr))
     agreement = check_agreement(
-        f"{method}'s query loss",
-        ours.meta_loss(tasks).item(),
-        gradient_loss(learner, embed, tasks, protocol.steps, backward=False),
+        f"{method}'s query loss in float64",
+        exact.meta_loss(exact_tasks).item(),
+        gradient_loss(peer, peers_embedding, exact_tasks, protocol.steps, backward=False),
     )
     return Duel(outer_step(ours, tasks), {"learn2learn": Peer(theirs, agreement=agreement)}, flops=theirs)
 
