@@ -31,13 +31,22 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     return cast(Tensor, _Values.apply(x, weight, bias, (1, stride, *x.shape[-2:])))  # type: ignore[no-untyped-call]
 
 
-class _Values(OverTasks):
-    """Returns the convolution of x by weights, and by biases or none."""
+class _OfMaps(OverTasks):
+    """A function of maps, of weights that several tasks can share, and of settings; it returns maps."""
 
     @classmethod
     def vmap(cls, info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        """Convolve the examples of all tasks at once if they share the weights."""
-        return _as_examples(cls, info, dims, inputs) or super().vmap(info, dims, *inputs)
+        """Compute the examples of all tasks as those of one if they share the weights."""
+        maps, *weights, settings = inputs
+        shared = all(dim is None for dim in dims[1 : len(inputs) - 1])
+        if dims[0] is None or not shared or settings[0] > 1:
+            return super().vmap(info, dims, *inputs)
+        found = cls.apply(maps.movedim(dims[0], 0).flatten(0, 1), *weights, settings)  # type: ignore[no-untyped-call]
+        return found.unflatten(0, (info.batch_size, -1)), 0
+
+
+class _Values(_OfMaps):
+    """Returns the convolution of x by weights, and by biases or none."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:
@@ -63,13 +72,8 @@ class _Values(OverTasks):
         return to_x, to_weight, to_bias if ctx.has_bias else None, None
 
 
-class _ToInput(OverTasks):
+class _ToInput(_OfMaps):
     """Returns the gradient with respect to x."""
-
-    @classmethod
-    def vmap(cls, info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-        """See `_Values.vmap`."""
-        return _as_examples(cls, info, dims, inputs) or super().vmap(info, dims, *inputs)
 
     @staticmethod
     def forward(g: Tensor, weight: Tensor, settings: Settings) -> Tensor:
@@ -113,15 +117,6 @@ class _ToWeight(OverTasks):
         to_x = _ToInput.apply(g, of_weight, settings) if wanted[0] else None  # type: ignore[no-untyped-call]
         to_g = _Values.apply(x, of_weight, of_bias, settings) if wanted[1] else None  # type: ignore[no-untyped-call]
         return to_x, to_g, None
-
-
-def _as_examples(function: type[OverTasks], info: Any, dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> Any:
-    """Vectorise a function of maps and weights over tasks that share the weights; None if they do not."""
-    maps, *others, settings = inputs
-    if dims[0] is None or settings[0] > 1 or any(dim is not None for dim in dims[1 : len(inputs) - 1]):
-        return None
-    found = function.apply(maps.movedim(dims[0], 0).flatten(0, 1), *others, settings)  # type: ignore[no-untyped-call]
-    return found.unflatten(0, (info.batch_size, -1)), 0
 
 
 def _last(maps: Tensor) -> Tensor:
