@@ -13,7 +13,7 @@ from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
 from tests.support.synthetic import make_conv4, make_stream, run_by
 from tests.training.test_loop import SCHEDULE
-from tests.training.test_waiting import CUDA
+from tests.training.test_waiting import GPUS
 
 WITHOUT = "train.cuda_graph=true but computing without CUDA graphs: "
 
@@ -172,8 +172,9 @@ def test_tasks_of_many_sizes_are_computed(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("make", [make_maml, make_protonet])
-@pytest.mark.parametrize("device", [CUDA])
-def test_a_gpu_replays_what_it_would_compute(make, device, caplog):
-    recorded, computed = (train(make, recorder, device=device) for recorder in (CudaGraphs(torch.device(device)), None))
+@pytest.mark.parametrize("device", [torch.device("cpu"), *GPUS], ids=str)
+def test_a_device_replays_what_it_would_compute(make, device, caplog):
+    recorder = CudaGraphs(device) if device.type == "cuda" else Repeats()
+    recorded, computed = (train(make, each, device=device) for each in (recorder, None))
     assert WITHOUT not in caplog.text
     torch.testing.assert_close(recorded.algorithm.state_dict(), computed.algorithm.state_dict(), rtol=1e-3, atol=1e-4)
