@@ -75,21 +75,8 @@ class _Backward(OverTasks):
         x = dense(x)
         gy, code = like(x, gy), like(x, code)
         to_x, to_scale, to_shift = torch.empty_like(x), torch.empty_like(mean), torch.empty_like(mean)
-        call(
-            "backward",
-            gy,
-            x,
-            code,
-            scale,
-            mean,
-            inverse,
-            slope,
-            tasks,
-            *sizes_of(x, pool, tasks),
-            to_x,
-            to_scale,
-            to_shift,
-        )
+        sizes, numbers = (tasks, *sizes_of(x, pool, tasks)), (scale, mean, inverse)
+        call("backward", gy, x, code, *numbers, slope, *sizes, to_x, to_scale, to_shift)
         return to_x, to_scale, to_shift
 
     @staticmethod
