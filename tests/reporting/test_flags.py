@@ -144,6 +144,9 @@ def test_a_published_result_is_shown_for_the_same_setting(compare):  # noqa: F81
     assert published_text(record(**OMNIGLOT, train_labels="none")) == "83.8", "UMTRA's, not that with labels"
     assert published(record(**OMNIGLOT, algo="protonet", train_labels="none")) is None
     assert published(record(**OMNIGLOT, way=20, test_way=5)) is None, "trained for other tasks"
+    within = {**OMNIGLOT, "algo": "protonet", "way": 20, "test_way": 20, "test_within": "alphabet"}
+    assert published(record(**within)) is None, "not the figure on tasks across alphabets"
+    assert published_text(record(**within, test_across="drawer")) == "86.3", "of the same task"
     assert published(record(**{**OMNIGLOT, "data": "glyphs"})) is None, "trained on other data"
     runs = [made("0000000a", "maml", 0.0, **OMNIGLOT), made("0000000b", "anil", 0.0, **OMNIGLOT)]
     _, printed, _ = compare("--format", "md", runs=runs)

@@ -9,18 +9,21 @@ from metarun.config.folder import config_dir
 from metarun.results.metrics import ACCURACY, MSE, Metric
 from metarun.results.records import Record
 
+_UNLESS_SAID = {"train_labels": None, "test_within": None, "test_across": None}  # with labels, and of any classes
+
 
 def published(record: Record) -> dict[str, Any] | None:
     """Return the result that a paper reports for a run's setting: `accuracy` or `mse`, `ci95` (or None) and `source`.
 
-    Only the keys under `of` are matched, and whether labels were used; the paper's tasks, splits and code differ. None
-    if no paper matches, or if the run was trained on other data or task sizes than it was tested on.
+    Only the keys under `of` are matched, whether labels were used, and the groups that tasks are from; the paper's
+    tasks, splits and code differ. None if no paper matches, or if the run was trained on other data or task sizes than
+    it was tested on.
     """
     trained, tested = ([record[prefix + key] for key in ("data", "way", "shot")] for prefix in ("", "test_"))
     if trained != tested:
         return None
     for each in [*filter(None, [record.get("published")]), *_of_method(record["algo"])]:
-        of = {"train_labels": None, **each["of"]}  # other results are with labels
+        of = {**_UNLESS_SAID, **each["of"]}
         if all(record.get(key) == value for key, value in of.items()) and figure_of(each) is not None:
             return dict(each)
     return None
