@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metarun.reporting.plots.style import write_figure
 from metarun.reporting.plots.training import draw_training
-from metarun.reporting.reference.experiments import experiments, stored_runs
+from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
 from metarun.reporting.reference.protocols import own_recipes, protocols
 from metarun.reporting.reference.tables import PROTOCOL, RESULTS, curve, protocol_rows, result_rows
 from metarun.reporting.tables.render import as_text
@@ -23,7 +23,7 @@ def page(text: str) -> str:
     """Return the page with its generated parts replaced; the text between them is written by hand."""
     stored = stored_runs(KEPT)
     rows = result_rows([*experiments().values()], stored)
-    left = [f"`{name}` ({each.hours:g} h)" for name, each in experiments().items() if each.seedless not in stored]
+    left = [f"`{name}` ({_takes(each)})" for name, each in experiments().items() if each.seedless not in stored]
     parts = {
         "results": as_text(RESULTS, rows, [], "md").strip(),
         "found": "\n".join(f"- `{name}`: {each.found}" for name, each in experiments().items() if each.found),
@@ -43,6 +43,10 @@ def page(text: str) -> str:
         if not count:
             raise ValueError(f"{PAGE} has no part {name}")
     return text
+
+
+def _takes(experiment: Experiment) -> str:
+    return f"{experiment.hours:g} h" if experiment.trained_as is None else f"the weights of `{experiment.trained_as}`"
 
 
 def draw() -> None:

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted, did_you_mean
-from metarun.reporting.reference.experiments import Experiment, StoredRun, experiments, stored_runs
+from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
 from metarun.reporting.reference.keep import keep
 from metarun.reporting.reference.protocols import protocols
 from metarun.reporting.reference.tables import PROTOCOL, RESULTS, Stored, curve, finished, protocol_rows, result_rows
@@ -75,24 +75,35 @@ def _experiment(name: str) -> Experiment:
 
 
 def _reproduce(experiment: Experiment, seeds: int, keeps: bool, results_dir: Path, of_all: str) -> int:
-    """Train what is missing and print the verdict; return the exit code."""
+    """Train and test what is missing and print the verdict; return the exit code."""
     failed = False
     for seed in range(seeds):
         print(f"{experiment.name}, seed {seed}{of_all}", flush=True)
-        code = _train([f"experiment={experiment.name}", f"seed={seed}", f"results_dir={results_dir}"])
-        if code > 128 or code < 0:
-            raise KeyboardInterrupt
-        failed = failed or code > 0
-    runs = stored_runs(results_dir / "runs").get(experiment.seedless, ())
+        for command, overrides in _commands(experiment, seed, results_dir):
+            code = _run([command, *overrides, f"results_dir={results_dir}"])
+            if code > 128 or code < 0:
+                raise KeyboardInterrupt
+            failed = failed or code > 0
+    stored = stored_runs(results_dir / "runs")
     if keeps:
-        for run in runs:
-            print(f"→ {keep(run.directory, results_dir / KEPT)}")
-    return max(int(failed), _print_verdict(experiment, {experiment.seedless: runs}))
+        for seedless in dict.fromkeys((experiment.training.seedless, experiment.seedless)):
+            for run in stored.get(seedless, ()):
+                print(f"→ {keep(run.directory, results_dir / KEPT)}")
+    return max(int(failed), _print_verdict(experiment, stored))
 
 
-def _train(overrides: Sequence[str]) -> int:
-    """Run `metarun train` in a process of its own, which uses this terminal and ends with this process."""
-    command = [sys.executable, "-m", "metarun", "train", *overrides]
+def _commands(experiment: Experiment, seed: int, results_dir: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the training, and once it is finished the test where the paper tests the weights of another experiment."""
+    yield "train", [f"experiment={experiment.training.name}", f"seed={seed}"]
+    if experiment.trained_as is not None:
+        for run in stored_runs(results_dir / "runs").get(experiment.training.seedless, ()):
+            if run.is_done and run.config["seed"] == seed:
+                yield "test", [f"run={run.directory.id}", *experiment.test]
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run a command of metarun in a process of its own, which uses this terminal and ends with this process."""
+    command = [sys.executable, "-m", "metarun", *arguments]
     process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     while True:
         try:
@@ -102,7 +113,7 @@ def _train(overrides: Sequence[str]) -> int:
 
 
 def _print_verdict(experiment: Experiment, stored: Stored) -> int:
-    runs = stored[experiment.seedless]
+    runs = stored.get(experiment.seedless, ())
     records = finished(runs)
     if not records:
         print(f"{experiment.name}: no run is finished, so there is no verdict.", file=sys.stderr)
@@ -114,12 +125,13 @@ def _print_verdict(experiment: Experiment, stored: Stored) -> int:
         print(f"{experiment.name}: {ours} (floor {floor}); nothing published to compare with.")
         return 0
     rows = [["" if v.step is None else f"{v.step}", v.published_text, v.ours_text, v.text] for v in found]
-    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, runs, found), "table")
+    print_table(["steps", "published", "ours", "verdict"], rows, _notes(experiment, stored, found), "table")
     return int(any(verdict.word in ("worse", "undecided") for verdict in found))
 
 
-def _notes(experiment: Experiment, runs: Sequence[StoredRun], found: Sequence[Verdict]) -> list[str]:
-    published, seeds = experiment.published or {}, len(finished(runs))
+def _notes(experiment: Experiment, stored: Stored, found: Sequence[Verdict]) -> list[str]:
+    published, seeds = experiment.published or {}, len(finished(stored[experiment.seedless]))
+    trained = stored.get(experiment.training.seedless, ())
     notes = [
         f"published: {published['source']}" + ("" if published["ci95"] else ", without an interval") + ".",
         f"± of ours: 95 % interval over tasks{' and trainings' if seeds > 1 else ''}, {counted(seeds, 'seed')}. "
@@ -127,9 +139,11 @@ def _notes(experiment: Experiment, runs: Sequence[StoredRun], found: Sequence[Ve
     ]
     if any(verdict.word == "undecided" for verdict in found):
         notes.append("undecided: the half-width of the interval is larger than the published figure.")
+    if experiment.trained_as is not None:
+        notes.append(f"The weights are those of {experiment.trained_as}, as in the paper.")
     if experiment.found:
         notes.append(experiment.found)
-    if experiment.protocol and (differences := experiment.protocol.differences(runs[0].config)):
+    if trained and experiment.protocol and (differences := experiment.protocol.differences(trained[0].config)):
         notes += ["What differs from the paper:", *(f"- {each}" for each in differences)]
     return notes
 
@@ -160,8 +174,11 @@ def _state(experiment: Experiment, stored: Stored) -> str:
     if records := finished(runs):
         found = verdicts(experiment, records)
         return f"{counted(len(records), 'seed')}: {found[-1].text if found else 'done'}"
+    runs = runs or stored.get(experiment.training.seedless, ())
     if not runs:
         return "–"
+    if runs[0].is_done:
+        return "100% trained"
     if runs[0].record is not None:
         return "failed"
     steps = curve(runs[0]).steps

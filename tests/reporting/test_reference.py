@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metarun.reporting.plots.training import draw_training
-from metarun.reporting.reference.experiments import experiments, stored_runs
+from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
 from metarun.reporting.reference.keep import keep
 from metarun.reporting.reference.tables import TrainingCurve, finished, result_rows
 from metarun.reporting.reference.verdicts import Verdict, verdicts
@@ -89,6 +89,30 @@ def test_a_row_of_an_unfinished_run_says_how_far_it_is(tmp_path):
     (row,) = result_rows([SINUSOID], stored_runs(tmp_path))
     assert row[2:5] == ["0.3500", "meta-val 0.5000", "not to the end: 10%"]
     assert row[7:] == ["7,000", "1.0 h", "AMD EPYC, 1 thread, torch 2.13.0"]
+
+
+def test_an_experiment_that_tests_the_weights_of_another_has_its_row_from_the_test(tmp_path):
+    experiment = experiments()["protonet_omniglot_20w1s"]
+    assert experiment.training == experiments()["protonet_omniglot_5w1s"]
+    run = copy_of_test(tmp_path / "runs", experiment)
+    kept = keep(RunDirectory(run), tmp_path / "reference")
+    assert "run: results/runs/protonet-omniglot-5w1s-0000000a\n" in (kept / "config.yaml").read_text()
+    (row,) = result_rows([experiment], stored_runs(tmp_path / "reference"))
+    assert row[:5] == ["protonet_omniglot_20w1s", "", "96.00", "95.50 ± 0.20", "worse by 0.50"]
+    (run / "result.json").unlink()
+    assert result_rows([experiment], stored_runs(tmp_path / "runs")) == [], "an unfinished test is of no experiment yet"
+
+
+def copy_of_test(folder: Path, experiment: Experiment) -> Path:
+    """Make the directory of a test of the weights of another experiment, from a row that was kept."""
+    (kept,) = KEPT.glob("protonet-plants-5w1s-5499c6e3")
+    run = Path(shutil.copytree(kept, folder / "protonet-omniglot-20w1s-0000000b"))
+    row = json.loads((run / "result.json").read_text())
+    of_test = {"trained_by": "0000000a", "seedless_id": experiment.seedless, "accuracy": 0.955, "accuracy_ci95": 0.002}
+    (run / "result.json").write_text(json.dumps({**row, **of_test, "accuracy_by_step": [0.955]}))
+    (run / "config.yaml").write_text("run: /home/me/runs/protonet-omniglot-5w1s-0000000a\nresults_dir: results\n")
+    (run / "tasks.parquet").unlink()
+    return run
 
 
 def test_what_is_kept_names_no_folder_and_holds_no_weights(tmp_path):

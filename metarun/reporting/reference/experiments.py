@@ -26,12 +26,14 @@ class Experiment:
 
     Args:
         name: of the file in `conf/experiment/`.
-        seedless: the id of its runs without their seed.
+        seedless: the id of its runs without their seed; if it is `trained_as` another, of its tests.
         hours: of one training on two cores of an AMD EPYC; mostly estimates, see `experiments.yaml`.
         published: the section of that name in its file; None if there is no figure to compare with.
         protocol: None for an experiment of metarun's own.
         by_step: other figures that the paper gives, by number of inner steps.
         found: what an experiment has shown about a miss.
+        trained_as: the name of the experiment whose weights it tests, as its paper does; None if it trains its own.
+        test: overrides of `metarun test` that make its tasks, if it is trained as another.
     """
 
     name: str
@@ -41,6 +43,13 @@ class Experiment:
     protocol: Protocol | None
     by_step: Mapping[int, float] = field(default_factory=dict)
     found: str = ""
+    trained_as: str | None = None
+    test: Sequence[str] = ()
+
+    @property
+    def training(self) -> "Experiment":
+        """The experiment that trains the weights: itself, or the one that it is trained as."""
+        return self if self.trained_as is None else experiments()[self.trained_as]
 
     @property
     def figure(self) -> float | None:
@@ -50,7 +59,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run of an experiment in some folder.
+    """A training of an experiment in some folder, or a test of one.
 
     Args:
         directory: of the run.
@@ -84,7 +93,10 @@ def experiments() -> Mapping[str, Experiment]:
 
 
 def stored_runs(folder: Path) -> Mapping[str, Sequence[StoredRun]]:
-    """Return the trainings in a folder by their id without the seed, ordered by seed; damaged ones are named."""
+    """Return the runs in a folder by their id without the seed, ordered by seed; damaged ones are named.
+
+    Tests are found once they are finished.
+    """
     found: dict[str, list[tuple[int, StoredRun]]] = {}
     for path in sorted(folder.glob("*-*")):
         directory = RunDirectory(path)
@@ -92,7 +104,7 @@ def stored_runs(folder: Path) -> Mapping[str, Sequence[StoredRun]]:
             try:
                 record = directory.read_result()
                 config = yaml.safe_load(directory.config.read_text(encoding="utf-8"))
-                if "run" in config:  # of `metarun test`
+                if "run" in config and "seedless_id" not in (record or {}):  # a test, whose id depends on the training
                     continue
                 seed, seedless = _seed_and_id(config, record)
             except (UserError, OSError, ValueError, KeyError, yaml.YAMLError) as error:

@@ -24,8 +24,9 @@ def keep(run: RunDirectory, folder: Path) -> Path:
     """
     target = RunDirectory(folder / run.path.name)
     target.path.mkdir(parents=True, exist_ok=True)
-    config = run.config.read_text(encoding="utf-8")
-    write_bytes(target.config, re.sub(r"(?m)^results_dir:.*$", "results_dir: results", config).encode())
+    config = re.sub(r"(?m)^results_dir:.*$", "results_dir: results", run.config.read_text(encoding="utf-8"))
+    config = re.sub(r"(?m)^run: .*/", "run: results/runs/", config)  # of a test
+    write_bytes(target.config, config.encode())
     if (environment := run.read_environment()) is not None:
         write_json(target.environment, _without_place(environment))
     for path in (run.curve, run.tasks, run.result):
