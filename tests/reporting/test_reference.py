@@ -9,9 +9,9 @@ import pytest
 from metarun.reporting.plots.training import draw_training
 from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
 from metarun.reporting.reference.keep import keep
-from metarun.reporting.reference.tables import TrainingCurve, finished, result_rows
+from metarun.reporting.reference.tables import TrainingCurve, curve, finished, result_rows
 from metarun.reporting.reference.verdicts import Verdict, verdicts
-from metarun.results.metrics import ACCURACY, MSE
+from metarun.results.metrics import ACCURACY, MSE, RETURN
 from metarun.results.run_directory import RunDirectory
 
 KEPT = Path(__file__).parents[2] / "results" / "reference"
@@ -113,6 +113,11 @@ def copy_of_test(folder: Path, experiment: Experiment) -> Path:
     (run / "config.yaml").write_text("run: /home/me/runs/protonet-omniglot-5w1s-0000000a\nresults_dir: results\n")
     (run / "tasks.parquet").unlink()
     return run
+
+
+def test_a_curve_is_in_the_metric_of_its_tasks():
+    (run,) = stored_runs(KEPT)[experiments()["maml_rl_navigation2d"].seedless]
+    assert (curve(run).metric, curve(run).values[0]) == (RETURN, pytest.approx(-12.63, abs=0.01))
 
 
 def test_what_is_kept_names_no_folder_and_holds_no_weights(tmp_path):

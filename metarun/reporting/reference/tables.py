@@ -9,7 +9,7 @@ from metarun.errors import counted
 from metarun.reporting.reference.experiments import Experiment, StoredRun
 from metarun.reporting.reference.protocols import Protocol
 from metarun.reporting.reference.verdicts import Verdict, ours_text, verdicts
-from metarun.results.metrics import ACCURACY, MSE, Metric, metric_of
+from metarun.results.metrics import ACCURACY, MSE, RETURN, Metric, metric_of
 from metarun.results.records import Record
 from metarun.system.durations import short_duration
 
@@ -86,7 +86,7 @@ def curve(run: StoredRun) -> TrainingCurve:
     if run.directory.curve.is_file():
         with run.directory.curve.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == "val"]
-    metric = ACCURACY if any(row["accuracy"] for row in rows) else MSE
+    metric = next((each for each in (ACCURACY, RETURN) if any(row.get(each.column) for row in rows)), MSE)
     values = [float(row[metric.column]) for row in rows]
     return TrainingCurve(
         metric, [int(row["iteration"]) for row in rows], [float(row["seconds"]) for row in rows], values
