@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metarun.cli.parser import CommandParser
-from metarun.results.metrics import figure
+from metarun.results.metrics import figure, metric_of
 
 EXAMPLES = """examples:
   metarun import letters.zip
@@ -22,6 +22,8 @@ def main(args: Sequence[str]) -> int:
     run, is_new = unpack(options.file, options.results_dir)
     record = run.read_result()
     assert record is not None, "it was just written"
-    print(f"{record['algo']} on {record['data']}: {figure(record)}")
+    metric = metric_of(record)
+    result = figure(record).removeprefix(metric.prefix)
+    print(f"{record['algo']} on {record['data']}: {metric.title} {result}")
     print(f"→ {run.path}" if is_new else f"{run.path} is already there, with the same content.")
     return 0

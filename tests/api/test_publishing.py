@@ -51,6 +51,7 @@ def test_an_imported_run_has_the_same_files_and_weights(run, monkeypatch, capsys
     assert "environment.json in it names the host" in said
     code, said = command(monkeypatch, capsys, "import", f"{NAME}.zip", "--results-dir", "other")
     assert (code, said.splitlines()[-1]) == (0, f"→ other/runs/{NAME}")
+    assert said.splitlines()[-2] == "protonet on glyphs: accuracy % 35.56 ± 10.53"
     imported = metarun.load("f649", "other")
     for file in ("config.yaml", "result.json", "tasks.parquet", "curve.csv", "environment.json"):
         assert (imported.path / file).read_bytes() == (run.path / file).read_bytes()
