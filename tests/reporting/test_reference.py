@@ -87,7 +87,7 @@ def test_a_row_of_an_unfinished_run_says_how_far_it_is(tmp_path):
     (unfinished / "result.json").unlink()
     (unfinished / "curve.csv").write_text("iteration,split,loss,accuracy,seconds\n7000,val,0.5,,3600\n")
     (row,) = result_rows([SINUSOID], stored_runs(tmp_path))
-    assert row[2:5] == ["0.3500", "meta-val 0.5000", "not to the end: 10%"]
+    assert row[2:5] == ["0.3500", "meta-val 0.5000", "not to the end: 10.0%"]
     assert row[7:] == ["7,000", "1.0 h", "AMD EPYC, 1 thread, torch 2.13.0"]
 
 

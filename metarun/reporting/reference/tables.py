@@ -55,7 +55,7 @@ def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
     ours, verdict = "–", "failed"
     if run.record is None:
         ours = f"meta-val {metric.fixed(so_far.values[-1])}" if so_far.steps else "–"
-        verdict = f"not to the end: {step / run.config['train']['iterations']:.0%}"
+        verdict = f"not to the end: {step / run.config['train']['iterations']:.1%}"
     return [
         experiment.name,
         "",
