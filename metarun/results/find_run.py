@@ -44,15 +44,21 @@ def _last(results_dir: Path) -> RunDirectory:
     return RunDirectory(max(trained, key=lambda path: path.stat().st_mtime_ns).parent)
 
 
+def _written(record: Record) -> int:
+    """Return when the row of a run was written, in nanoseconds."""
+    return (Path(record["path"]) / "result.json").stat().st_mtime_ns
+
+
 def _best(results_dir: Path) -> RunDirectory:
-    last = _last(results_dir).read_result()
-    assert last is not None
+    _last(results_dir)  # raises if there is no finished run
     records, _ = read_records([results_dir / "runs"])
-    alike = [record for record in records if _trained_on(record) == _trained_on(last)]
-    if not alike:
+    trained = [record for record in records if _trained_on(record) is not None]
+    if not trained:
         raise UserError(
             f"the runs in {results_dir}/runs have no meta-val result", "name a run by its id; see `metarun compare`."
         )
+    last = max(trained, key=_written)
+    alike = [record for record in trained if _trained_on(record) == _trained_on(last)]
     metric = metric_of(last)
     best = max(alike, key=lambda record: metric.score(record[metric.val]))
     print(

@@ -51,6 +51,17 @@ def test_best_is_the_best_on_meta_val_among_runs_of_the_data_and_task_of_the_las
     )
 
 
+def test_a_diverged_training_is_neither_the_best_nor_what_the_best_is_like(write, capsys):
+    best = write("aaaa0000", age=10, val_accuracy=0.7)
+    write("bbbb0000", age=5, val_accuracy=0.9, way=20, trained_by="aaaa0000")
+    diverged = write("cccc0000", is_finished=False)
+    write_json(diverged / "result.json", {"status": "failed", "id": "cccc0000", "algo": "maml", "reason": "diverged."})
+    assert find_run(Path("results"), "best").path == best
+    write_json(best / "result.json", {"status": "failed", "id": "aaaa0000", "algo": "maml", "reason": "diverged."})
+    with pytest.raises(UserError, match=r"results/runs have no meta-val result; name a run by its id"):
+        find_run(Path("results"), "best")
+
+
 @pytest.mark.parametrize("name", ["last", "best"])
 def test_without_a_finished_run_there_is_no_last_or_best(tmp_path, name):
     with pytest.raises(UserError, match=r"there is no finished run in .*runs; run `metarun train` first"):
