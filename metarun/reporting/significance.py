@@ -12,6 +12,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 from metarun.results.statistics import mean_and_ci95
 
 RESAMPLES = 9_999
+SMALLEST = 2 / (RESAMPLES + 1)  # two-sided p-value of a permutation test in which no resample is as far from 0
 LEVEL = 0.05
 MANY = 1_000  # seeds; for more, the t distribution is practically normal
 
@@ -38,6 +39,15 @@ class Paired:
     p_t: float
     p_permutation: float
     deviation: float
+
+    @property
+    def p(self) -> float:
+        """The p-value of the verdict: of the permutation test, and of the t-test where the former is too coarse.
+
+        If no resample is as far from 0 as the data, the permutation test only says that p is below about `SMALLEST`,
+        which is not small enough for 250 comparisons.
+        """
+        return self.p_permutation if self.p_permutation > SMALLEST else min(self.p_permutation, self.p_t)
 
     def half_width(self, comparisons: int) -> float:
         """Return the half-width of the interval at the level 1 - 0.05 / `comparisons`."""

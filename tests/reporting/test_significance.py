@@ -6,6 +6,7 @@ from scipy import stats
 
 from metarun.reporting.significance import (
     LEVEL,
+    SMALLEST,
     comparisons_each,
     holm,
     one_over_seeds,
@@ -46,6 +47,19 @@ def test_equal_runs_do_not_differ():
 def test_the_same_runs_give_the_same_p_value_twice():
     one, other = np.random.default_rng(0).normal(0.9, 0.1, (2, 100))
     assert paired(one, other) == paired(one, other)
+
+
+def test_an_obvious_difference_is_significant_among_a_thousand_comparisons():
+    random = np.random.default_rng(0)
+    found = [paired(random.normal(0.9, 0.01, 50), random.normal(0.3, 0.01, 50)) for _ in range(2)]
+    found += [found[0]] * 998
+    assert found[0].p_permutation == SMALLEST
+    assert max(holm([each.p for each in found])) < 1e-20
+
+
+def test_a_permutation_test_of_all_signs_is_not_replaced():
+    found = paired(np.arange(1.0, 6.0), np.zeros(5))
+    assert found.p == found.p_permutation == pytest.approx(2 / 32)
 
 
 def test_pairing_finds_a_difference_despite_overlapping_intervals():

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarun.errors import UserError, counted
-from metarun.reporting.significance import Paired, Verdict, comparisons_each, holm, paired, roughly, verdict
+from metarun.reporting.significance import (
+    RESAMPLES,
+    Paired,
+    Verdict,
+    comparisons_each,
+    holm,
+    paired,
+    roughly,
+    verdict,
+)
 from metarun.reporting.tables.flags import FLAGS, TRANSDUCTIVE, by_task, same_tasks, without_figures
 from metarun.reporting.tables.paired_over_seeds import MethodComparison, methods_over_seeds
 from metarun.reporting.tables.render import (
@@ -42,7 +51,7 @@ def print_against(records: list[Record], run: str, form: str) -> None:
     base, comparable = _on_the_same_tasks(records, run)
     values = {record["id"]: _values(record) for record in [base, *comparable]}
     found = [paired(values[record["id"]], values[base["id"]]) for record in comparable]
-    p_values = [each.p_permutation for each in found]
+    p_values = [each.p for each in found]
     rows = list(zip(comparable, found, holm(p_values), comparisons_each(p_values), strict=True))
     methods = methods_over_seeds(base, comparable, values)
     if form in ("json", "csv"):
@@ -177,7 +186,8 @@ def _notes(base: Record, others: Sequence[Record], methods: MethodComparison) ->
     several = "the table above compares methods" if methods.rows else "comparing methods takes several seeds of each"
     notes = [
         f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its interval "
-        "(Student t over the pairs); p: of the sign-flip permutation test. Both are corrected for "
+        "(Student t over the pairs); p: of the sign-flip permutation test, or of the t-test where it is below what "
+        f"{RESAMPLES:,} resamples can show. Both are corrected for "
         f"{counted(len(others), 'comparison')} (Holm, 0.05). The verdict holds for new tasks from these classes "
         f"and for these trained models; {several}."
     ]
