@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,15 @@ def test_swapping_the_runs_reverses_the_verdict(compare):
     rows = {row["algo"]: row for row in json.loads(printed)}
     assert rows["maml"]["verdict"] == "worse"
     assert rows["maml"]["difference"] == pytest.approx(-0.01, abs=0.004)
-    assert rows["maml"]["p_holm"] >= rows["maml"]["p_permutation"]
+    assert rows["maml"]["p_holm"] >= rows["maml"]["p_t"]
+
+
+def test_a_copy_of_a_run_is_neither_another_run_nor_another_seed(compare):
+    compare(runs=[*of_seeds(0.0, 0x10, 2, 0.001, algo="maml"), *of_seeds(0.01, 0x20, 1, 0.0, algo="protonet")])
+    shutil.copytree("results/runs", "backup/runs")
+    code, printed, _ = compare("results", "backup", "--against", "00000010", "--format", "json")
+    assert code == 0
+    assert sorted(row["id"] for row in json.loads(printed)) == ["00000011", "00000020"]
 
 
 def test_less_error_is_better(compare):

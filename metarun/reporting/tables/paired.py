@@ -90,7 +90,7 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
     base = _find(records, run)
     if excludes_diverged(base):
         raise UserError(f"--against {run}: {without_figures(base)}", "choose a run without diverged tasks.")
-    others = [record for record in records if record["id"] != base["id"]]
+    others = [record for record in _without_copies(records) if record["id"] != base["id"]]
     for record in filter(excludes_diverged, others):
         print_skipped(without_figures(record))
     others = [record for record in others if not excludes_diverged(record)]
@@ -117,9 +117,15 @@ def _on_the_same_tasks(records: list[Record], run: str) -> tuple[Record, list[Re
     return base, comparable
 
 
+def _without_copies(records: Sequence[Record]) -> list[Record]:
+    """Return one record per id: a copy of a run in another folder is neither another run nor another seed."""
+    return list({record["id"]: record for record in records}.values())
+
+
 def _find(records: list[Record], run: str) -> Record:
     found = [record for record in records if record["id"].startswith(run) or Path(run) == Path(record["path"])]
     found = [record for record in found if not is_set_row(record)] or found  # RUN is its mean, RUN/SET one data set
+    found = _without_copies(found)
     if len(found) == 1:
         return found[0]
     if found:
