@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -127,6 +128,13 @@ def test_ties_are_not_tested_among_very_many_runs(monkeypatch):
     found, sentence = rank_cells(cells)
     assert found == ["", "best", ""]
     assert "ties are not tested among more than 2" in sentence
+
+
+def test_several_seeds_tested_on_a_single_task_are_tied(monkeypatch):
+    figures = "metarun.reporting.tables.flags.figures_by_step"
+    monkeypatch.setattr(figures, lambda record: np.array([[record["accuracy"]]]))
+    cells = [[unread(accuracy=a, seed=seed, test_tasks=1) for seed in range(2)] for a in (0.7, 0.9)]
+    assert rank_cells(cells)[0] == ["tie", "best"]
 
 
 def test_the_smallest_error_is_best():

@@ -158,7 +158,7 @@ def _p_value(cell: Sequence[Record], best: Sequence[Record]) -> float:
     """Compare two cells over their seeds if both have several, else for these trainings only."""
     from metarun.reporting.significance import over_seeds, paired_t
 
-    if min(len(cell), len(best)) > 1:
+    if min(len(cell), len(best)) > 1 and best[0]["test_tasks"] > 1:
         one, other = ([figures_by_step(record)[-1] for record in each] for each in (cell, best))
         return over_seeds(one, other).p
     return paired_t(by_task(cell) - by_task(best))
