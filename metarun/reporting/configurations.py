@@ -53,6 +53,11 @@ class Configuration:
         """The result, averaged over seeds."""
         return fmean(record[self.metric.key] for record in self.runs)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether its results are over all tasks: none diverged and has no value."""
+        return not any(map(excludes_diverged, self.runs))
+
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The result on each task.
@@ -135,12 +140,22 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
+def on_the_front(costs: Sequence[tuple[Configuration, float]]) -> list[int]:
+    """Return the places of the configurations on the Pareto front, each given with its cost.
+
+    A configuration with diverged tasks is not on it, because its result is that of the other tasks.
+    """
+    places = [i for i, (each, _) in enumerate(costs) if each.is_complete]
+    points = [(cost, each.metric.score(each.mean)) for each, cost in (costs[i] for i in places)]
+    return [places[i] for i in pareto_front(points)]
+
+
 def in_every_setting(found: Sequence[Sequence[Configuration]]) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the names of the configurations that were tested in every setting, and their scores.
+    """Return the configurations that were tested in every setting, on all tasks without one that diverged.
 
     Returns:
-        The names, and (settings, methods) the mean results, signed so that higher is better.
+        Their names, and (settings, methods) the mean results, signed so that higher is better.
     """
-    by_name = [{each.name: each.metric.score(each.mean) for each in setting} for setting in found]
+    by_name = [{each.name: each.metric.score(each.mean) for each in setting if each.is_complete} for setting in found]
     names = [name for name in by_name[0] if all(name in scores for scores in by_name)]
     return names, np.array([[scores[name] for name in names] for scores in by_name])

@@ -123,7 +123,10 @@ def headline_places(found: Sequence[Configuration]) -> tuple[int, ...]:
 
 def _verdict(best: Configuration, other: Configuration, pair: Comparison | None) -> str:
     metric, names = best.metric, (best.name, other.name)
-    unit = "points" if metric.scale == 100 else "in mse"
+    unit = "points" if metric.scale == 100 else f"in {metric.key}"
+    for each in (best, other):
+        if not each.is_complete:
+            return f"{names[0]} and {names[1]} are not compared, because {each.name} diverged on some tasks"
     if pair is None:
         ahead = metric.fixed(abs(best.mean - other.mean))
         return f"{names[0]} is {ahead} {unit} ahead of {names[1]}, untested (other tasks, or missing files)"

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarun.reporting.configurations import Configuration, configurations, in_every_setting, pareto_front
+from metarun.reporting.configurations import (
+    Configuration,
+    configurations,
+    in_every_setting,
+    on_the_front,
+    pareto_front,
+)
 from metarun.reporting.pairwise import compare_all, headline
 from metarun.reporting.significance import holm, over_seeds
 from metarun.results.records import read_records
@@ -76,6 +82,25 @@ def test_what_cannot_be_told_apart_or_tested_is_said(found):
     assert "a and b cannot be told apart; the difference is " in headline(setting, compare_all(setting))
     assert "a is 1.00 points ahead of b, untested" in headline(setting, {})
     assert headline(setting[:1], {}) is None
+
+
+def test_a_mean_over_the_tasks_that_did_not_diverge_is_in_no_comparison(found):
+    for i, shot in enumerate((1, 5)):
+        write(f"{i}1", "maml", 0.5, shot=shot, mse=0.5, parameters=2)
+        write(f"{i}2", "anil", 0.5, shot=shot, mse=0.3, diverged=4, parameters=1)
+    setting, _ = found()
+    sentence = headline(setting, compare_all(setting))
+    assert "maml and anil are not compared, because anil diverged on some tasks" in sentence
+    assert in_every_setting(found())[0] == ["maml"]
+    places = [[each.name for each in setting].index(name) for name in ("maml", "anil")]
+    assert on_the_front([(each, each.cost("parameters")) for each in setting]) == places[:1]
+
+
+def test_a_lead_in_returns_is_not_called_an_error(found):
+    for name, algo, mean in (("1", "maml_rl", -7.0), ("2", "multitask", -14.3)):
+        write(name, algo, 0.5, **{"return": mean})
+    (setting,) = found()
+    assert "maml_rl is 7.30 in return ahead of multitask" in headline(setting, {})
 
 
 def test_scores_are_those_of_methods_tested_in_every_setting(found):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
-from metarun.reporting.configurations import COSTS, Configuration, in_every_setting, marked_name, pareto_front
+from metarun.reporting.configurations import COSTS, Configuration, in_every_setting, marked_name, on_the_front
 from metarun.reporting.html.axes import BOTTOM, WIDTH, Frame, widened
 from metarun.reporting.html.charts import Series, line_chart, stacked
 from metarun.reporting.html.entries import DRAWN, Chart, Rows, of_rows
@@ -110,7 +110,7 @@ def _against_cost(
         half = each.halves[0] if each.halves[1] is None else each.halves[1]
         halves = None if half is None else [metric.scale * half]
         series.append(Series(marked_name(each), each.row, i, [cost], [metric.scale * each.mean], halves))
-    front = [known[i] for i in pareto_front([(cost, metric.score(found[i].mean)) for i, cost in known])]
+    front = [known[i] for i in on_the_front([(found[i], cost) for i, cost in known])]
     points = [(cost, metric.scale * found[i].mean) for i, cost in front]
     drawing = line_chart(series, meaning, metric.axis, from_zero=True, steps=points)
     return Chart(

@@ -10,7 +10,7 @@ from metarun.reporting.configurations import (
     configurations,
     in_every_setting,
     marked_name,
-    pareto_front,
+    on_the_front,
     setting_title,
 )
 from metarun.reporting.interval_rows import RANKS, forest_row, friedman_text, rank_rows
@@ -69,7 +69,7 @@ def write_pareto(records: Sequence[Record], cost: str, path: Path, width: float 
 def pareto_points(found: Sequence[Configuration], cost: str) -> tuple[list[Point], int]:
     """Return the points of the configurations of a setting, those on the front first; and how many have no cost."""
     known = [(each, value) for each in found if (value := each.cost(cost))]
-    front = set(pareto_front([(value, each.metric.score(each.mean)) for each, value in known]))
+    front = set(on_the_front(known))
     points = []
     for i, (each, value) in enumerate(known):
         scale, halves = each.metric.scale, each.halves
@@ -94,7 +94,7 @@ def write_ranks(records: Sequence[Record], path: Path, width: float | None = Non
         )
     others = {each.name for found in settings for each in found} - set(names)
     if others:
-        print_skipped(f"not tested in every setting: {', '.join(sorted(others))}")
+        print_skipped(f"not tested in every setting, or with diverged tasks: {', '.join(sorted(others))}")
     ranks = rank_methods(scores)
     rows = rank_rows(names, ranks)
     notes = [f"{len(settings)} settings; {friedman_text(ranks)}.", RANKS]
