@@ -10,6 +10,7 @@ from metarun.reporting.html.charts import Series, line_chart, stacked
 from metarun.reporting.html.entries import DRAWN, Chart, Rows, of_rows
 from metarun.reporting.interval_rows import RANKS, Row, forest_row, friedman_text, rank_rows
 from metarun.reporting.pairwise import Outcome, Pairs
+from metarun.results.metrics import MSE
 
 ROW = 36  # units of the height of a row
 COLUMN_OF = {"train_seconds": "trained", "adapt_ms": "ms/task"}  # the columns of the table with the costs
@@ -114,7 +115,7 @@ def _against_cost(
     points = [(cost, metric.scale * found[i].mean) for i, cost in front]
     drawing = line_chart(series, meaning, metric.axis, from_zero=True, steps=points)
     return Chart(
-        f"{metric.key.capitalize() if metric.key == 'accuracy' else 'Error'} against {meaning}",
+        f"{'Error' if metric is MSE else metric.key.capitalize()} against {meaning}",
         drawing,
         "Dashed: the Pareto front; no other configuration is as cheap and as good.",
         column,

@@ -191,7 +191,7 @@ def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
         ranked = np.sort(values)[:: 1 if metric.higher_is_better else -1]
         worst = ranked[: math.ceil(WORST * len(ranked))]
         counts, marked = (np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] for each in (values, worst))
-        mean = min(float(values.mean()), edges[-1])
+        mean = float(np.clip(values.mean(), edges[0], edges[-1]))
         note = f"worst 5 %: {worst.mean():.{2 if unbounded else 1}f}"
         rows.append(Histogram(run.name, note, run.row, run.place, counts.tolist(), marked.tolist(), mean))
     note = "After the last step. Solid: the worst 5 % of the tasks, with their mean; vertical line: the overall mean."
