@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from metarun.reporting.plots.from_records import curve_of
 from metarun.reporting.significance import one_over_seeds
 from metarun.results.example_tasks import ExampleTask, save
 from metarun.results.plane_paths import PlanePaths
@@ -325,6 +326,14 @@ def seeds_of_two_methods(shots=(1, 5)) -> list[dict]:
         for i, (algo, changes) in enumerate(methods.items())
         for seed in (0, 1)
     ]
+
+
+def test_seeds_of_which_other_tasks_diverged_have_no_band():
+    runs = [made(f"0000000{seed}", mse=0.5, diverged=1, stream_hash="same", seed=seed) for seed in range(2)]
+    values = np.random.default_rng(0).normal(0.5, 0.1, (2, 4, TASKS - 1))  # each lost one task, not the same
+    drawn = curve_of(list(zip(runs, values, strict=True)), "maml", in_steps=True)
+    assert drawn.mean == pytest.approx(values.mean((0, 2)))
+    assert drawn.half is None
 
 
 def test_curves_are_means_over_seeds_and_at_most_eight(draw):
