@@ -160,20 +160,22 @@ def _draw_pareto(options: argparse.Namespace) -> None:
 def _draw_tasks(options: argparse.Namespace) -> None:
     run = find_run(Path("results"), options.run)
     record = run.read_result()
-    settings = "" if record is None else f"{record['algo']} on {record['test_data']}, {long_setting(record)}"
-    if record is not None and run.paths.is_file():
+    if record is None or record["status"] != "done":
+        raise UserError(f"{run.path} is not finished", "finish the run, or choose another one; see `metarun runs`.")
+    settings = f"{record['algo']} on {record['test_data']}, {long_setting(record)}"
+    if run.paths.is_file():
         paths = plane_paths.load(run.paths)
         notes = [f"{settings}: the first meta-test tasks.", PATHS_NOTE]
         write_figure(options.output, lambda: draw_paths(paths, notes, options.width))
         return
-    if record is not None and run.poses.is_file():
+    if run.poses.is_file():
         poses = robot_poses.load(run.poses)
         notes = [f"{settings}: the first meta-test tasks.", f"{poses[0].note[0].upper()}{poses[0].note[1:]}."]
         write_figure(options.output, lambda: draw_poses(poses, notes, options.width))
         return
-    if record is None or not run.examples.is_file():
+    if not run.examples.is_file():
         raise UserError(
-            f"{run.path} has no examples.npz: it is unfinished or from an older version, or its data cannot be drawn",
+            f"{run.path} has no examples.npz: it is from an older version, or its data cannot be drawn",
             "repeat the run with force=true.",
         )
     tasks = example_tasks.load(run.examples)

@@ -400,6 +400,13 @@ def example(regression: bool) -> ExampleTask:
     return ExampleTask(pictures[::2], labels[::2], pictures, labels, predicted, confidence)
 
 
+def test_the_tasks_of_a_failed_run_are_not_drawn(draw):
+    draw("tasks", "results/runs/0000000a", runs=[made("0000000a", config={})])
+    write_json(Path("results/runs/0000000a/result.json"), {"status": "failed", "id": "0000000a", "reason": "diverged."})
+    code, _, stderr, _ = draw("tasks", "results/runs/0000000a")
+    assert (code, "results/runs/0000000a is not finished; finish the run" in stderr) == (2, True), stderr
+
+
 @pytest.mark.parametrize("regression", [False, True])
 def test_tasks_are_drawn_with_the_predictions_of_their_queries(draw, regression):
     run = made("0000000a", **({"mse": 1.0, "mse_ci95": 0.1} if regression else {}), config={})
