@@ -346,6 +346,7 @@ def test_all_missing_axes_are_named_at_once_with_the_command(compare):
         (["--where", "test_way>=6"], ["22222222"]),
         (["--where", "order=null and accuracy<0.9"], ["22222222"]),
         (["--where", "algo!=protonet"], ["00000000"]),
+        (["--where", "order>=0"], ["00000000"]),  # null is not a number
         (["--sort", "accuracy"], ["11111111", "00000000", "22222222"]),
         (["--sort", "-accuracy"], ["22222222", "00000000", "11111111"]),
         (["--sort", "algo"], ["00000000", "11111111", "22222222"]),

@@ -49,6 +49,8 @@ def _meets(record: Record, key: str, how: str, typed: str) -> bool:
     if key not in record:
         return False
     value = record[key]
+    if value is None and how in ("<", "<=", ">", ">="):
+        return False
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return _OPERATORS[how](value, float(typed))
