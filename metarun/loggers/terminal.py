@@ -111,8 +111,9 @@ class Screen:
         best = " (best so far)" if validation.best else ""
         message = f"step {validation.iteration:,}: meta-val {metric.key} {figure}{best}"
         log.info("%s", message)
-        score, shown = metric.score(validation.value), metric.prefix + figure
-        emit("validated", step=validation.iteration, score=score, figure=shown, said=message)
+        value, shown = validation.value, metric.prefix + figure
+        score = metric.score(value)
+        emit("validated", step=validation.iteration, score=score, value=value, figure=shown, said=message)
 
     def _diverged(self, validation: Validation) -> str:
         diverged = f"{validation.diverged:,} of {validation.tasks:,} meta-val tasks diverged"

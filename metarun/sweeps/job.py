@@ -36,6 +36,7 @@ class Job:
     state: str = "starting"
     step: str = ""
     figure: str = ""
+    value: float | None = None
     result: str = ""
     left: str = ""
     path: Path | None = None
@@ -54,6 +55,7 @@ class Job:
         elif kind == "validated":
             _, slash, total = self.step.partition("/")
             self.step, self.figure = f"{event['step']:,}{slash}{total}", event["figure"]
+            self.value = event["value"]
             return event["step"], event["score"]
         elif kind == "finished":
             self.path, self.result, self.left = Path(event["path"]), event.get("figure", ""), ""

@@ -35,7 +35,8 @@ except ImportError as missing:
     raise UserError("hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.") from missing
 
 CORES_PER_TRIAL = 4  # trials learn from those that have ended, so fewer run at a time than in other sweeps
-COLUMNS = ["trial", "state", "figure", "reason", "id"]
+FIGURE = "figure"  # the result on meta-val, of a pruned trial the last one
+COLUMNS = ["trial", "state", FIGURE, "reason", "id"]
 
 
 def search(
@@ -149,10 +150,15 @@ class _Trials:
         trial = self.running.pop(job.number)
         record = read_result(job.path / "result.json") if job.path and job.state == "done" else None
         if record is not None:
-            trial.set_user_attr("run", str(job.path))
             metric = metric_of(record)
-            self.study.tell(trial, metric.score(float(record[metric.val])))
-        elif job.state == "pruned":
+            value = float(record[metric.val])
+            trial.set_user_attr("run", str(job.path))
+            trial.set_user_attr(FIGURE, value)
+            self.study.tell(trial, metric.score(value))
+            return
+        if job.value is not None:
+            trial.set_user_attr(FIGURE, job.value)
+        if job.state == "pruned":
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.set_user_attr("reason", job.reason)
@@ -200,7 +206,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": _state(trial),
-        "figure": abs(trial.values[0]) if trial.values else None,
+        FIGURE: trial.user_attrs.get(FIGURE),
         "reason": trial.user_attrs.get("reason"),
         "id": run and Path(run).name.rpartition("-")[2],
         **trial.params,

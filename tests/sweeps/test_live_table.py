@@ -29,7 +29,7 @@ def shown(jobs: list[Job], height: int = 24) -> list[str]:
 
 STEPS = (
     {"event": "phase", "phase": "training"},
-    {"event": "validated", "step": 100, "score": 0.64, "figure": "64.00%"},
+    {"event": "validated", "step": 100, "score": 0.64, "value": 0.64, "figure": "64.00%"},
     {"event": "progress", "step": "120", "left": "2 min 3 s"},
 )
 

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,7 +17,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.pruners import ThresholdPruner
 
 from metarun.errors import UserError
+from metarun.sweeps.search import _row, _Trials
 from metarun.sweeps.search_space import Space, to_overrides
+from metarun.system.atomic_write import write_json
+from tests.cli.test_compare import record
 from tests.sweeps.test_pool import wait_for
 
 SMALL = ["algo=maml", "data=sinusoid", "train.validate_every=10", "train.validate_tasks=8", "test.tasks=8"]
@@ -88,6 +92,20 @@ def test_without_optuna_the_error_says_how_to_install_it(search, monkeypatch):
         2,
         "metarun: error: hydra/sweeper=optuna needs Optuna: pip install 'metarun[optuna]'.\n",
     )
+
+
+@pytest.mark.parametrize(("state", "figure"), [("done", -10.5), ("pruned", -30.25)])
+def test_a_negative_return_keeps_its_sign(tmp_path, state, figure):
+    write_json(tmp_path / "result.json", {**record(id="0000000a"), "return": -12.0, "val_return": -10.5})
+    study = optuna.create_study(direction="maximize")
+    trials = _Trials(study, Space([], {"algo.inner_lr": FloatDistribution(0, 1)}), 1)
+    (job,) = trials
+    validation = job.update({"event": "validated", "step": 10, "score": -30.25, "value": -30.25, "figure": "-30.25"})
+    trials.on_validation(job, *validation)
+    job.state, job.path = state, tmp_path
+    trials.on_end(job)
+    (row,) = map(_row, study.trials)
+    assert (row["state"], row["figure"]) == (state, figure)
 
 
 def trials() -> pd.DataFrame:
