@@ -1,6 +1,7 @@
 """Verdicts on published figures, and the rows that are kept."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,17 @@ def test_a_row_of_an_unfinished_run_says_how_far_it_is(tmp_path):
     (row,) = result_rows([SINUSOID], stored_runs(tmp_path))
     assert row[2:5] == ["0.3500", "meta-val 0.5000", "not to the end: 10.0%"]
     assert row[7:] == ["7,000", "1.0 h", "AMD EPYC, 1 thread, torch 2.13.0"]
+
+
+def test_a_validation_in_which_all_tasks_diverged_has_no_value(tmp_path):
+    unfinished = copy_of_sinusoid(tmp_path)
+    (unfinished / "result.json").unlink()
+    rows = "500,val,0.5,,60\n1000,val,,,120\n"
+    (unfinished / "curve.csv").write_text(f"iteration,split,loss,accuracy,seconds\n{rows}")
+    (run,) = stored_runs(tmp_path)[SINUSOID.seedless]
+    assert curve(run).values == [0.5, pytest.approx(math.nan, nan_ok=True)]
+    (row,) = result_rows([SINUSOID], stored_runs(tmp_path))
+    assert row[3] == "meta-val diverged"
 
 
 def test_an_experiment_that_tests_the_weights_of_another_has_its_row_from_the_test(tmp_path):

@@ -1,6 +1,7 @@
 """The tables of published results: what agrees, what is left to do, and protocols line by line."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -54,7 +55,7 @@ def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
     step, seconds = (so_far.steps[-1], so_far.seconds[-1]) if so_far.steps else (0, 0.0)
     ours, verdict = "–", "failed"
     if run.record is None:
-        ours = f"meta-val {metric.fixed(so_far.values[-1])}" if so_far.steps else "–"
+        ours = _on_meta_val(so_far)
         verdict = f"not to the end: {step / run.config['train']['iterations']:.1%}"
     return [
         experiment.name,
@@ -72,12 +73,22 @@ def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The validations of a run: after how many steps and seconds of training, and with which result."""
+    """The validations of a run: after how many steps and seconds of training, and with which result.
+
+    The result is NaN where all tasks diverged.
+    """
 
     metric: Metric
     steps: list[int]
     seconds: list[float]
     values: list[float]
+
+
+def _on_meta_val(so_far: TrainingCurve) -> str:
+    if not so_far.steps:
+        return "–"
+    value = so_far.values[-1]
+    return "meta-val diverged" if math.isnan(value) else f"meta-val {so_far.metric.fixed(value)}"
 
 
 def curve(run: StoredRun) -> TrainingCurve:
@@ -87,7 +98,7 @@ def curve(run: StoredRun) -> TrainingCurve:
         with run.directory.curve.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == "val"]
     metric = next((each for each in (ACCURACY, RETURN) if any(row.get(each.column) for row in rows)), MSE)
-    values = [float(row[metric.column]) for row in rows]
+    values = [float(row[metric.column] or math.nan) for row in rows]
     return TrainingCurve(
         metric, [int(row["iteration"]) for row in rows], [float(row["seconds"]) for row in rows], values
     )
