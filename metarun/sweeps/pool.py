@@ -9,10 +9,10 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def gpus() -> list[str]:
     """Return the visible NVIDIA GPUs, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
+        names = (name.strip() for name in visible.split(","))
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))  # CUDA ignores what follows a -1
     return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
@@ -121,7 +122,7 @@ class Pool:
         self.lock = threading.RLock()
         self.children: set[Child] = set()
         self.stopped_by: int | None = None
-        self.free_gpus = deque(gpus())
+        self.jobs_on = dict.fromkeys(gpus(), 0)  # GPU → its running jobs
         self.live: Live | None = None
         self.started = time.monotonic()
 
@@ -159,9 +160,13 @@ class Pool:
         with self.lock:
             if self.stopped_by is not None:
                 return
-            gpu = self.free_gpus.popleft() if self.free_gpus else None
+            gpu = min(self.jobs_on, key=self.jobs_on.__getitem__, default=None)
+            if gpu is not None:
+                self.jobs_on[gpu] += 1
             child = Child([*self.command, *job.overrides], self._environment(gpu), own_session=True)
             self.children.add(child)
+            if self.stopped_by is not None:  # the signal arrived meanwhile, and its handler did not see this child
+                child.send_signal(signal.SIGTERM)
         for event in child.events():
             validation = job.update(event)
             self._print(job, event.get("said", ""))
@@ -173,7 +178,7 @@ class Pool:
         with self.lock:
             self.children.remove(child)
             if gpu is not None:
-                self.free_gpus.append(gpu)
+                self.jobs_on[gpu] -= 1
             job.state = self._end_state(job)
             if job.state != "stopped":
                 self.on_end(job)
