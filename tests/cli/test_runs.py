@@ -117,6 +117,56 @@ def test_a_running_run_is_not_removed_and_neither_are_those_named_with_it(write,
     assert len(list(Path("results/runs").iterdir())) == 2
 
 
+def test_a_run_named_twice_is_removed_once(write, metarun):
+    path = write("aaaa0000")
+    code, printed, complaint = metarun("rm", "aaaa", "aaaa0000", str(path), str(path.resolve()))
+    assert (code, complaint, printed.count("→")) == (0, "", 1)
+    assert [each.name for each in Path("results/.bin").iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("folder", "word"), [("results/runs/maml-glyphs-5w1s-aaaa0000", "."), ("results/runs", "maml-glyphs-5w1s-aaaa0000")]
+)
+def test_a_run_named_from_inside_the_results_is_removed_to_their_bin(
+    write, metarun, monkeypatch, tmp_path, folder, word
+):
+    path = write("aaaa0000")
+    monkeypatch.chdir(folder)
+    assert metarun("rm", word)[::2] == (0, "")
+    assert [each.name for each in (tmp_path / "results/.bin").iterdir()] == [path.name]
+    assert not list((tmp_path / "results/runs").iterdir())
+
+
+@pytest.mark.parametrize("word", ["mine", "link"])
+def test_a_folder_with_a_config_that_is_no_run_is_not_removed_and_neither_are_the_runs_named_with_it(
+    write, metarun, word
+):
+    run = write("aaaa0000")
+    Path("mine").mkdir()
+    Path("mine/config.yaml").touch()
+    Path("link").symlink_to(run)
+    code, _, complaint = metarun("rm", "aaaa", word)
+    assert (code, complaint) == (
+        2,
+        f"metarun: error: {word} is not in the runs/ of a results folder; "
+        "name a run by its id, which `metarun runs` shows.\n",
+    )
+    assert sorted(each.name for each in Path().iterdir()) == ["link", "mine", "results"]
+    assert run.is_dir()
+
+
+def test_where_the_runs_are_elsewhere_a_link_to_one_is_removed_and_not_the_run(write, metarun):
+    run = write("aaaa0000")
+    Path("results/runs").rename("disk")
+    Path("results/runs").symlink_to("../disk")
+    Path("archive").mkdir()
+    Path("disk", run.name).rename(f"archive/{run.name}")
+    Path("disk", run.name).symlink_to(f"../archive/{run.name}")
+    assert metarun("rm", "aaaa")[::2] == (0, "")
+    assert Path("results/.bin", run.name).is_symlink()
+    assert Path("archive", run.name, "config.yaml").is_file()
+
+
 def test_a_diff_shows_the_keys_that_differ_and_whether_the_tasks_are_the_same(write, metarun):
     write("aaaa0000", config={"train": {"outer_lr": 0.1, "query": 5}, "force": False})
     write("bbbb0000", accuracy=0.8, config={"train": {"outer_lr": 0.2, "query": 5}, "force": True})
