@@ -1,8 +1,11 @@
 """`metarun runs`: every run with its state, also those that are running, failed or were interrupted."""
 
+import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError
@@ -32,14 +35,15 @@ def main(args: Sequence[str]) -> int:
     options = parser.parse_args(args)
     if not is_folder(options.results_dir / "runs"):
         raise UserError(f"there are no runs in {options.results_dir}", "start one with `metarun train`.")
-    runs = [RunDirectory(path) for path in (options.results_dir / "runs").iterdir() if is_folder(path)]
-    runs.sort(key=_last_change, reverse=True)
+    files = {RunDirectory(path): _files(path) for path in (options.results_dir / "runs").iterdir() if is_folder(path)}
+    last_change = {run: max(file.st_mtime for file in found) for run, found in files.items() if found}
+    runs = sorted(last_change, key=last_change.__getitem__, reverse=True)
     described = [(run, *describe_state(run)) for run in runs]
     shown = [each for each in described if options.state in (None, each[1])]
-    rows = [
-        [run.id, run.path.name.rpartition("-")[0], state, what, format_age(time.time() - _last_change(run)), _size(run)]
-        for run, state, what in shown
-    ]
+    rows = []
+    for run, state, what in shown:
+        age = format_age(time.time() - last_change[run])
+        rows.append([run.id, run.path.name.rpartition("-")[0], state, what, age, _size(files[run])])
     if not rows:
         print(f"no run in {options.results_dir} is {options.state}" if options.state else "no runs")
         return 0
@@ -68,13 +72,22 @@ def _step(run: RunDirectory) -> str:
     return f"step {int(last):,}" if last.isdecimal() else ""
 
 
-def _last_change(run: RunDirectory) -> float:
-    """Return when the newest file changed, in seconds since the epoch."""
-    return max((file.stat().st_mtime for file in run.path.iterdir()), default=run.path.stat().st_mtime)
+def _files(folder: Path) -> list[os.stat_result]:
+    """Return the state of each file of a run, or of its folder if it has none; nothing if it was removed meanwhile.
+
+    Files that vanish meanwhile, because the run replaces them, are left out, and so are dangling links.
+    """
+    found = []
+    with suppress(FileNotFoundError):
+        for file in folder.iterdir():
+            with suppress(OSError):
+                found.append(file.stat())
+        return found or [folder.stat()]
+    return []
 
 
-def _size(run: RunDirectory) -> str:
-    return f"{sum(file.stat().st_size for file in run.path.iterdir() if file.is_file()) / 2**20:.1f}"
+def _size(files: Sequence[os.stat_result]) -> str:
+    return f"{sum(file.st_size for file in files if S_ISREG(file.st_mode)) / 2**20:.1f}"
 
 
 def add_results_dir(parser: CommandParser) -> None:

@@ -91,6 +91,33 @@ def test_the_list_shows_the_state_of_every_run(write, metarun):
     assert ("eeee0000" in printed, "aaaa0000" in printed) == (True, False)
 
 
+def test_the_list_is_shown_although_files_and_runs_vanish_while_it_is_made(write, metarun, monkeypatch):
+    running = write("aaaa0000", files=[".last.pt.tmp"], is_finished=False)
+    (running / "link").symlink_to("nowhere")
+    write("bbbb0000")
+    iterdir = Path.iterdir
+
+    def replaced(folder: Path):
+        files = list(iterdir(folder))
+        if folder.name.endswith("aaaa0000"):
+            (folder / ".last.pt.tmp").rename(folder / "last.pt")
+        if folder.name.endswith("bbbb0000"):
+            folder.rename("removed")
+        return iter(files)
+
+    monkeypatch.setattr(Path, "iterdir", replaced)
+    code, printed, complaint = metarun("runs")
+    assert (code, complaint) == (0, "")
+    assert ("aaaa0000" in printed, "bbbb0000" in printed) == (True, False)
+
+
+def test_a_run_without_files_is_as_old_as_its_folder(write, metarun):
+    Path("results/runs/maml-glyphs-5w1s-aaaa0000").mkdir(parents=True)
+    code, printed, _ = metarun("runs")
+    line = next(line for line in printed.splitlines() if "aaaa0000" in line)
+    assert (code, line.split()[2:]) == (0, ["interrupted", "0", "s", "0.0"])
+
+
 def test_without_runs_the_list_says_how_to_start_one(metarun, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, complaint = metarun("runs")
