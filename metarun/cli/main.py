@@ -97,6 +97,8 @@ def _run_until_exit(args: list[str]) -> int:
     try:
         return run_command(args)
     except SystemExit as stop:  # --help of argparse
+        if isinstance(stop.__context__, BrokenPipeError):  # rich exits with 1, which is the code of a failure
+            raise stop.__context__ from None
         return stop.code if isinstance(stop.code, int) else 0
 
 

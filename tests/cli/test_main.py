@@ -112,6 +112,16 @@ def test_a_broken_pipe_is_not_an_error() -> None:
     assert not shown.stderr
 
 
+@pytest.mark.parametrize("words", [["--help"], ["data", "list"], ["reproduce", "--list"]])
+def test_a_command_whose_pipe_is_closed_ends_as_by_sigpipe_and_says_nothing(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "metarun", *words]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_train_and_test_pass_the_composed_config_to_the_run(calls: list[Config]) -> None:
     assert run_here("train", "algo=protonet", "task=20way5shot", "seed=3") == 0
     assert run_here("test", "run=0a1b", "task.way=7") == 0
