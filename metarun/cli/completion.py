@@ -4,21 +4,27 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-# Arguments of the commands that do not use Hydra; `metarun data get` is followed by a data set.
+# Arguments of the commands that do not use Hydra; `metarun data get` is followed by a data set. They are listed here
+# because the modules with the parsers take a second to import; a test compares the two.
+_LEARNER = ("run=", "support=", "--output", "--results-dir", "--steps", "--invert", "--trust", "--help")
+_KINDS = ("curve", "heatmap", "forest", "pareto", "ranks", "tasks")
+_OF_ROWS = ("--rows", "--columns", "--where", "--sort", "--show", "--only", "--each-seed")
 ARGUMENTS = {
+    "adapt": _LEARNER,
+    "predict": ("query=", *_LEARNER, "--picture"),
     "data": ("list", "get", "check"),
     "runs": ("--state", "--results-dir", "--help"),
-    "publish": ("run=", "--output", "--results-dir", "--help"),
+    "publish": ("run=", "--output", "--results-dir", "--trust", "--help"),
     "import": ("--results-dir", "--help"),
     "rm": ("--results-dir", "--help"),
     "diff": ("--results-dir", "--help"),
-    "compare": ("--rows", "--columns", "--where", "--sort", "--show", "--each-seed", "--against", "--format", "--help"),
-    "rerun": ("--results-dir", "--into", "--device", "--help"),
+    "compare": (*_OF_ROWS, "--against", "--format", "--help"),
+    "rerun": ("trust=", "--results-dir", "--into", "--device", "--help"),
     "reproduce": ("--list", "--table", "--protocol", "--seeds", "--keep", "--format", "--results-dir", "--help"),
     "report": ("--output", "--help"),
     "export": ("run=", "format=", "--output", "--results-dir", "--steps", "--way", "--tasks", "--trust", "--help"),
-    "plot": ("curve", "heatmap", "tasks", "--output", "--width", "--against", "--help"),
-    "doctor": (),
+    "plot": (*_KINDS, "--output", "--width", "--against", "--cost", "--help"),
+    "doctor": ("--results-dir", "--help"),
 }
 TAKE_RUNS = ("rm", "diff", "rerun", "plot")  # as plain words; others take run=RUN
 TAKE_KEYS = ("--rows", "--columns", "--sort", "--show", "--where")

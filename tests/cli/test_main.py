@@ -1,16 +1,22 @@
 """The command line from outside: help, commands, exit codes, sweeps, a stored config, completion."""
 
+import argparse
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from omegaconf import DictConfig
 
 from metarun.cli import main as cli
+from metarun.cli.completion import ARGUMENTS
 from metarun.cli.first_words import say
 from metarun.cli.help_width import fit
+from metarun.cli.parser import CommandParser
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
@@ -254,6 +260,8 @@ def test_hydra_full_error_shows_the_traceback() -> None:
         ("metarun data get omniglot ", []),
         ("metarun compare --form", ["--format"]),
         ("metarun plot he", ["heatmap"]),
+        ("metarun adapt su", ["support="]),
+        ("metarun predict run=0a1b2c3d --pi", ["--picture"]),
         ("metarun rerun --de", ["--device"]),
         ("metarun plot curve --aga", ["--against"]),
         ("metarun compare --rows algo.inner_st", ["algo.inner_steps"]),
@@ -276,6 +284,33 @@ def test_completion_prints_the_matching_options(
     monkeypatch.setenv("COMP_LINE", line)
     assert run_here("-sc", "query=bash") == 0
     assert capsys.readouterr().out.split() == offered
+
+
+@pytest.mark.parametrize("command", [command for command in cli.COMMANDS if command not in ("train", "test")])
+def test_completion_offers_what_the_command_takes(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    class Parsing(Exception):  # noqa: N818, it stops a command once its parser is complete
+        pass
+
+    def stop(parser: CommandParser, _: Sequence[str]) -> NoReturn:
+        raise Parsing(parser)
+
+    monkeypatch.setattr(CommandParser, "parse_args", stop)
+    monkeypatch.setattr(CommandParser, "parse_intermixed_args", stop)
+    with pytest.raises(Parsing) as stopped:
+        cli.run_command([command])
+    not_offered = {"key=", "--help"} if command == "data" else set()  # what follows depends on the words before
+    assert {*ARGUMENTS[command]} == {*_words_of(stopped.value.args[0])} - not_offered
+
+
+def _words_of(parser: CommandParser) -> Iterator[str]:
+    """Yield the long flags, the subcommands and the keys, such as ``run=``, that a parser takes."""
+    for action in parser._actions:
+        yield from (flag for flag in action.option_strings if flag.startswith("--"))
+        if isinstance(action, argparse._SubParsersAction):
+            for subcommand, subparser in action.choices.items():
+                yield from (subcommand, *_words_of(subparser))
+        elif not action.option_strings:
+            yield from re.findall(r"\b[a-z]+=", str(action.metavar))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
