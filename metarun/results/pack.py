@@ -13,7 +13,7 @@ from metarun.results import checksums
 from metarun.results.records import MAX_BYTES
 from metarun.system.atomic_write import write_bytes
 from metarun.system.parsing import parse_json
-from metarun.system.paths import is_file
+from metarun.system.paths import exists, is_file
 
 FORMAT = 1
 MANIFEST = "metarun-run.json"
@@ -68,7 +68,8 @@ def read(path: Path) -> dict[str, bytes]:
         UserError: it is missing, damaged, of another version, or contains what `write` does not write.
     """
     if not is_file(path):
-        raise UserError(f"{path} does not exist", "give a file that `metarun publish` wrote.")
+        what = "is not a file" if exists(path) else "does not exist"
+        raise UserError(f"{path} {what}", "give a file that `metarun publish` wrote.")
     try:
         return _read(path)
     except UserError:

@@ -144,6 +144,6 @@ def test_what_is_not_a_zip_is_refused(tmp_path):
     for name in ("empty.zip", "text.zip"):
         with pytest.raises(UserError, match="it is not a pack of a run"):
             pack.read(tmp_path / name)
-    for name in ("missing.zip", ""):
-        with pytest.raises(UserError, match="does not exist; give a file that `metarun publish` wrote"):
+    for name, what in (("missing.zip", "does not exist"), ("", "is not a file")):
+        with pytest.raises(UserError, match=f"{what}; give a file that `metarun publish` wrote"):
             pack.read(tmp_path / name)
