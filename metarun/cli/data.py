@@ -49,7 +49,7 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
         settings: ``key=value`` for keys of the source, such as ``split=lake``.
 
     Raises:
-        UserError: the data set or a key is unknown.
+        UserError: the data set or a key is unknown, or a setting is not of the form `key=value`.
     """
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
@@ -62,11 +62,28 @@ def build_source(name: str, settings: Sequence[str] = ()) -> "DataSource":
     if "+" not in name and name not in names():
         raise UserError(f"unknown data set {name!r}.{did_you_mean(name, names())} Possible: {', '.join(names())}.")
     register()
-    overrides = [f"data={name}", *(f"++data.{setting.removeprefix('data.')}" for setting in settings)]
+    overrides = [f"data={name}", *map(_override, settings)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         node = OmegaConf.to_container(compose("config", overrides).data, resolve=True)
     source: DataSource = build("data", node)  # type: ignore[arg-type]  # every file in conf/data/ is a mapping
     return source
+
+
+def _override(setting: str) -> str:
+    """Return the override for a ``key=value`` of the data source.
+
+    What is wrong with it is found here, where it can be quoted as the user wrote it.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
+
+    setting = setting.removeprefix("data.")
+    (parsed,) = OverridesParser.create().parse_overrides([setting])
+    if parsed.type is not OverrideType.CHANGE:  # ~key or +key=value
+        raise UserError(f"{setting!r} is not of the form key=value.")
+    if parsed.is_sweep_override():
+        raise UserError(f"{setting} has several values", "give it one, or a list in brackets.")
+    return f"++data.{setting}"
 
 
 def _check(source: "DataSource") -> str:
@@ -157,5 +174,11 @@ def _parser() -> CommandParser:
     for action, description in (("get", "download or build it"), ("check", "read all of it and verify it")):
         subparser = actions.add_parser(action, help=description)
         subparser.add_argument("name", metavar="NAME", help="a name from `metarun data list`")
-        subparser.add_argument("setting", nargs="*", metavar="key=value", help="a key of the data set, e.g. split=lake")
+        subparser.add_argument(
+            "setting",
+            nargs="*",
+            default=[],  # without it, argparse names the setting among the required arguments
+            metavar="key=value",
+            help="a key of the data set, e.g. split=lake",
+        )
     return parser

@@ -135,6 +135,11 @@ def test_an_invalid_config_file_is_named(
             "unknown data set 'omnigot'. Did you mean 'omniglot'? Possible: ",
         ),
         (["data", "get", "glyphs", "splt=lake"], "`data.splt` is not a key of Glyphs"),
+        (["data", "get"], "metarun data get: the following arguments are required: NAME. See"),
+        (["data", "get", "glyphs", "split"], "'split' is not of the form key=value."),
+        (["data", "get", "glyphs", "~split"], "'~split' is not of the form key=value."),
+        (["data", "get", "glyphs", "split=[1"], "'split=[1' cannot be parsed because of the [ in the value; quote it"),
+        (["data", "check", "glyphs", "seed=1,2"], "seed=1,2 has several values; give it one, or a list in brackets."),
         (["doctor", "--fix"], "metarun doctor: unrecognized arguments: --fix."),
     ],
 )
