@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   metarun predict intents.npz new_questions.csv --picture answers.png
 Examples in folders named like the classes, or with a column of classes, are labelled: accuracy and confusion matrix
 are printed too."""
+PICTURE = "--picture"
 
 
 def main(args: Sequence[str]) -> int:
@@ -32,8 +33,12 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples("metarun predict", "Predict the classes of new examples.", EXAMPLES)
     add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
-    parser.add_argument("--picture", type=Path, help="draw the support set and the surest and least sure answers")
+    parser.add_argument(PICTURE, type=Path, help="draw the support set and the surest and least sure answers")
     options = parser.parse_intermixed_args(args)
+    if options.picture is not None:  # before the work, not after it
+        from metarun.reporting.plots.style import figure_format
+
+        figure_format(options.picture, PICTURE)
     support: Examples | None = None
     if any("=" in word for word in options.settings[:1]):
         settings = given(options.settings, required=("run", "support", "query"))
@@ -58,7 +63,7 @@ def main(args: Sequence[str]) -> int:
         from metarun.reporting.plots.style import write_figure
 
         rows = answers_to_draw(learner, [examples for examples, _ in found], predictions, support)
-        write_figure(options.picture, lambda: draw_answers(rows))
+        write_figure(options.picture, lambda: draw_answers(rows), PICTURE)
         print(f"→ {options.picture}", file=sys.stderr if options.output is None else sys.stdout)
     return 0
 

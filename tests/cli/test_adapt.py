@@ -90,6 +90,7 @@ def test_in_one_go_the_table_is_printed(metarun, pictures):
         (["adapt", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
         (["predict", "learner.npz"], "a learner and examples are required"),
         (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),
+        (["predict", "gone.npz", "query", "--picture", "x.gif"], "--picture x.gif: unknown format; the suffix must be"),
         (["predict", "gone.npz", "query"], "gone.npz does not exist; name a file that `metarun adapt`"),
     ],
 )

@@ -37,15 +37,34 @@ STYLE: dict[Any, Any] = {
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
 
 
-def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
-    """Write the figure that `draw` returns to a file, atomically; its suffix is one of `FORMATS`.
+def figure_format(path: Path, flag: str = "-o") -> str:
+    """Return the format of a figure's file, one of `FORMATS`, by its suffix.
+
+    Args:
+        path: of the file.
+        flag: which gave the path, for the error.
+
+    Raises:
+        UserError: the suffix is unknown.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    if form not in FORMATS:
+        raise UserError(f"{flag} {path}: unknown format", f"the suffix must be one of {', '.join(FORMATS)}.")
+    return form
+
+
+def write_figure(path: Path, draw: Callable[[], Figure], flag: str = "-o") -> None:
+    """Write the figure that `draw` returns to a file, atomically.
+
+    Args:
+        path: of the file; its suffix is one of `FORMATS`.
+        draw: makes the figure.
+        flag: which gave the path, for errors.
 
     Raises:
         UserError: the suffix is unknown, or the file cannot be written.
     """
-    form = path.suffix.removeprefix(".").lower()
-    if form not in FORMATS:
-        raise UserError(f"-o {path}: unknown format", f"the suffix must be one of {', '.join(FORMATS)}.")
+    form = figure_format(path, flag)
     content = BytesIO()
     with mpl.rc_context():
         mpl.rcdefaults()  # the user's matplotlibrc would change the bytes
@@ -56,7 +75,7 @@ def write_figure(path: Path, draw: Callable[[], Figure]) -> None:
         write_bytes(path, content.getvalue())
     except (OSError, UserError) as error:
         reason = error.problem if isinstance(error, UserError) else f"{path} cannot be written ({error.strerror})"
-        raise UserError(f"{reason}", "choose another file with -o.") from None
+        raise UserError(reason, f"choose another file with {flag}.") from None
 
 
 def text_width(text: str) -> float:
