@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
 from metarun.system.imports import importing_torch
@@ -37,7 +38,8 @@ def main(args: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(args)
     settings = given(options.settings, required=("run", "support"))
     learner, _ = adapt(settings["run"], Path(settings["support"]), options)
-    learner.save(options.output)
+    with named_by_flag():
+        learner.save(options.output)
     print(f"→ {options.output} ({options.output.stat().st_size / 1000:.0f} kB)")
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from metarun.cli.adapt import adapt, add_settings, given, progress
+from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
 from metarun.system.imports import importing_torch
@@ -87,7 +88,8 @@ def _write(predictions: "Sequence[Predictions]", output: Path | None) -> None:
 
     text = StringIO(newline="")
     _write_rows(text, predictions)
-    write_text(output, text.getvalue())
+    with named_by_flag():
+        write_text(output, text.getvalue())
 
 
 def _write_rows(file: IO[str], predictions: "Sequence[Predictions]") -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
 from metarun.results.run_directory import RunDirectory
 
@@ -26,7 +27,8 @@ def main(args: Sequence[str]) -> int:
 
     run = load(options.run.removeprefix("run="), options.results_dir, options.trust)
     output = options.output or Path(f"{run.path.resolve().name}.zip")
-    run.publish(output)
+    with named_by_flag():
+        run.publish(output)
     print(f"→ {output} ({output.stat().st_size / 2**20:.2f} MB)")
     if RunDirectory(run.path).environment.is_file():
         print("environment.json in it names the host, the folder and the command of the run.")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
 from metarun.errors import UserError, counted
 from metarun.reporting.tables.render import print_skipped
@@ -47,10 +48,8 @@ def main(args: Sequence[str]) -> int:
     page, skipped = render(records, table, seeds if len(groups) < len(records) else None, maps, meanings)
     for reason in skipped:
         print_skipped(reason)
-    try:
+    with named_by_flag():
         write_bytes(options.output, page.encode("utf-8", "replace"))  # a path may contain bytes that are not UTF-8
-    except UserError as error:
-        raise UserError(error.problem, "choose another file with -o.") from None
     print(f"→ {options.output} ({counted(len(records), 'run')}, {options.output.stat().st_size / 1e6:.1f} MB)")
     return 0
 

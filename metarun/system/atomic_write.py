@@ -10,6 +10,10 @@ from typing import IO, Any
 from metarun.errors import UserError, printable
 
 
+class WriteError(UserError):
+    """A file cannot be written."""
+
+
 @contextmanager
 def atomic_write(path: Path, backup: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces `path` when the block ends.
@@ -19,12 +23,12 @@ def atomic_write(path: Path, backup: Path | None = None) -> Iterator[IO[bytes]]:
         backup: where to move the previous content of `path`; None discards it.
 
     Raises:
-        UserError: the file cannot be written; `path` is unchanged and no temporary file is left.
+        WriteError: the file cannot be written; `path` is unchanged and no temporary file is left.
     """
     try:
         os.fsencode(path)
     except UnicodeEncodeError:  # bytes on the command line that are not UTF-8
-        raise UserError(f"{printable(str(path))} is not a valid file name", "use another name.") from None
+        raise WriteError(f"{printable(str(path))} is not a valid file name", "use another name.") from None
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         try:
@@ -41,7 +45,7 @@ def atomic_write(path: Path, backup: Path | None = None) -> Iterator[IO[bytes]]:
             raise
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(
+        raise WriteError(
             f"{path} cannot be written ({reason})", "fix this and rerun the same command to resume."
         ) from error
 

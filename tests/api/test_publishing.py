@@ -196,6 +196,11 @@ def test_a_missing_package_is_one_sentence(run, monkeypatch):
         run.publish("run.zip")
 
 
+def test_a_pack_that_cannot_be_written_asks_for_another_file(run, monkeypatch, capsys):
+    said = "metarun: error: no dir/x.zip cannot be written (No such file or directory); choose another file with -o.\n"
+    assert command(monkeypatch, capsys, "publish", "run=f649", "-o", "no dir/x.zip") == (2, said)
+
+
 def test_bad_files_exit_with_2(run, monkeypatch, capsys):
     for words in (("import", "missing.zip"), ("publish", "run=0000"), ("import", str(run.path / "best.pt"))):
         code, said = command(monkeypatch, capsys, *words)

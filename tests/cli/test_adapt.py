@@ -87,6 +87,10 @@ def test_in_one_go_the_table_is_printed(metarun, pictures):
         (["adapt", "RUN", "support=nowhere"], "nowhere does not exist"),
         (["adapt", "RUN", "support=query"], "alpha/broken.png cannot be decoded (not a picture); fix or remove it."),
         (["adapt", "RUN", "support=support/alpha"], "0.png in support/alpha is not in the folder of a class"),
+        (
+            ["adapt", "RUN", "support=support", "-o", "no/x.npz"],
+            "(No such file or directory); choose another file with -o",
+        ),
         (["adapt", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
         (["predict", "learner.npz"], "a learner and examples are required"),
         (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),
