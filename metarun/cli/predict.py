@@ -1,9 +1,11 @@
 """`metarun predict`: the classes or numbers of new examples, by a learner or by a run and its support set."""
 
+import argparse
 import csv
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -40,33 +42,39 @@ def main(args: Sequence[str]) -> int:
         from metarun.reporting.plots.style import figure_format
 
         figure_format(options.picture, PICTURE)
-    support: Examples | None = None
+    table = sys.stdout
+    # A printed table is a CSV file for whoever redirects it, so everything else that is printed goes to stderr.
+    with redirect_stdout(sys.stderr if options.output is None else table):
+        learner, support, places = _learner(options)
+        found = [_predict(learner, place, options.invert) for place in places]
+        predictions = [each for _, each in found]
+        _write(predictions, options.output, table)
+        _report(predictions, learner, found[0][0].noun)
+        if options.output is not None:
+            print(f"→ {options.output}")
+        if options.picture is not None:
+            from metarun.api.answers import answers_to_draw
+            from metarun.reporting.plots.answers import draw_answers
+            from metarun.reporting.plots.style import write_figure
+
+            rows = answers_to_draw(learner, [examples for examples, _ in found], predictions, support)
+            write_figure(options.picture, lambda: draw_answers(rows), PICTURE)
+            print(f"→ {options.picture}")
+    return 0
+
+
+def _learner(options: argparse.Namespace) -> "tuple[Learner, Examples | None, list[Path]]":
+    """Return the learner, its support set if it is adapted now, and where the examples to predict are."""
     if any("=" in word for word in options.settings[:1]):
         settings = given(options.settings, required=("run", "support", "query"))
         learner, support = adapt(settings["run"], Path(settings["support"]), options)
-        places = [Path(settings["query"])]
-    else:
-        if len(options.settings) < 2:
-            raise UserError("a learner and examples are required", "see `metarun predict --help`.")
-        with importing_torch():
-            from metarun.api import Learner
-        learner = Learner.load(options.settings[0], trust=options.trust)
-        places = [Path(word) for word in options.settings[1:]]
-    found = [_predict(learner, place, options.invert) for place in places]
-    predictions = [each for _, each in found]
-    _write(predictions, options.output)
-    _report(predictions, learner, found[0][0].noun, sys.stderr if options.output is None else sys.stdout)
-    if options.output is not None:
-        print(f"→ {options.output}")
-    if options.picture is not None:
-        from metarun.api.answers import answers_to_draw
-        from metarun.reporting.plots.answers import draw_answers
-        from metarun.reporting.plots.style import write_figure
-
-        rows = answers_to_draw(learner, [examples for examples, _ in found], predictions, support)
-        write_figure(options.picture, lambda: draw_answers(rows), PICTURE)
-        print(f"→ {options.picture}", file=sys.stderr if options.output is None else sys.stdout)
-    return 0
+        return learner, support, [Path(settings["query"])]
+    if len(options.settings) < 2:
+        raise UserError("a learner and examples are required", "see `metarun predict --help`.")
+    with importing_torch():
+        from metarun.api import Learner
+    learner = Learner.load(options.settings[0], trust=options.trust)
+    return learner, None, [Path(word) for word in options.settings[1:]]
 
 
 def _predict(learner: "Learner", place: Path, invert: bool) -> "tuple[Examples, Predictions]":
@@ -80,9 +88,9 @@ def _predict(learner: "Learner", place: Path, invert: bool) -> "tuple[Examples, 
     return examples, predict_examples(learner, examples, progress(f"predicting {place}"))
 
 
-def _write(predictions: "Sequence[Predictions]", output: Path | None) -> None:
+def _write(predictions: "Sequence[Predictions]", output: Path | None, stdout: IO[str]) -> None:
     if output is None:
-        _write_rows(sys.stdout, predictions)
+        _write_rows(stdout, predictions)
         return
     from metarun.system.atomic_write import write_text
 
@@ -99,35 +107,35 @@ def _write_rows(file: IO[str], predictions: "Sequence[Predictions]") -> None:
         writer.writerows(each.rows)
 
 
-def _report(predictions: "Sequence[Predictions]", learner: "Learner", noun: str, to: IO[str]) -> None:
+def _report(predictions: "Sequence[Predictions]", learner: "Learner", noun: str) -> None:
     """Print counts, and what examples with a class or target tell."""
     failed = sum(each.failed for each in predictions)
     done = sum(len(each.rows) for each in predictions) - failed
     unknown = f", {sum(each.unknown for each in predictions):,} unknown" if learner.classes else ""
     undecoded = f", {counted(failed, noun)} could not be decoded" if failed else ""
-    print(f"{counted(done, noun)} predicted{unknown}{undecoded}", file=to)
+    print(f"{counted(done, noun)} predicted{unknown}{undecoded}")
     if other := sum(each.other for each in predictions):
-        print(f"{counted(other, noun)} of other classes than the support set, not counted below", file=to)
+        print(f"{counted(other, noun)} of other classes than the support set, not counted below")
     known = [pair for each in predictions for pair in each.known]
     if known:
-        _report_classes(known, learner.classes, to)
+        _report_classes(known, learner.classes)
     squared = [error for each in predictions if each.squared_errors is not None for error in each.squared_errors]
     if squared:
         root = [(sum(errors) / len(squared)) ** 0.5 for errors in zip(*squared, strict=True)]
         names = predictions[0].columns[1:-1]
         each_target = ", ".join(f"{name} {error:.4g}" for name, error in zip(names, root, strict=True))
-        print(f"root mean squared error of {len(squared):,} with targets: {each_target}", file=to)
+        print(f"root mean squared error of {len(squared):,} with targets: {each_target}")
 
 
-def _report_classes(known: Sequence[tuple[Any, Any]], classes: Sequence[Any], to: IO[str]) -> None:
+def _report_classes(known: Sequence[tuple[Any, Any]], classes: Sequence[Any]) -> None:
     """Print the accuracy, the confusion matrix and the accuracy of each class."""
     right = sum(label == found for label, found in known)
-    print(f"accuracy {100 * right / len(known):.1f} % of {len(known):,} labelled", file=to)
+    print(f"accuracy {100 * right / len(known):.1f} % of {len(known):,} labelled")
     counts = Counter(known)
     width = max(len(str(name)) for name in classes)
-    print(f"{'':{width}}  predicted {'  '.join(map(str, classes))}  accuracy", file=to)
+    print(f"{'':{width}}  predicted {'  '.join(map(str, classes))}  accuracy")
     for name in classes:
         row = [counts[name, other] for other in classes]
         cells = "  ".join(f"{count:>{len(str(other))}}" for count, other in zip(row, classes, strict=True))
         accuracy = f"{100 * counts[name, name] / sum(row):.1f} %" if any(row) else "–"
-        print(f"{name!s:{width}}            {cells}  {accuracy:>8}", file=to)
+        print(f"{name!s:{width}}            {cells}  {accuracy:>8}")

@@ -71,13 +71,15 @@ def test_pictures_are_decoded_as_in_training(metarun, pictures):
     assert np.array_equal(run.read("support", invert=True).values, 255 - found.values)
 
 
-def test_in_one_go_the_table_is_printed(metarun, pictures):
-    run = library.load("last", pictures)
-    words = [f"run={run.id}", "--results-dir", str(pictures), "support=support", "query=query/beta"]
-    code, out, err = metarun("predict", *words)
+def test_in_one_go_the_table_alone_is_printed(metarun, pictures):
+    words = ["run=best", "--results-dir", str(pictures), "support=support", "query=query/beta"]
+    code, out, err = metarun("predict", *words, "--picture", "answers.svg")
     assert code == 0
-    assert "file,class,probability,unknown,error,p(alpha),p(beta),p(gamma)\n3.png," in out
-    assert "3 pictures predicted" in err
+    head, *lines = out.splitlines()
+    assert head == "file,class,probability,unknown,error,p(alpha),p(beta),p(gamma)"
+    assert [line.partition(",")[0] for line in lines] == ["3.png", "4.png", "5.png"]
+    for said in ("run=best is protonet-", "adapted to 3 classes", "leave-one-out", "3 pictures predicted", "→ answers"):
+        assert said in err
 
 
 @pytest.mark.parametrize(
