@@ -60,8 +60,8 @@ class Model:
 
     @property
     def id(self) -> str:
-        """The run's id of eight digits."""
-        return self.directory.id
+        """The run's id of eight digits, from its record: `.` and a link to a run do not have its name."""
+        return str(self.result["id"])
 
     @cached_property
     def config(self) -> Config:

@@ -36,7 +36,8 @@ def main(args: Sequence[str]) -> int:
     _print_environment(runs)
     _print_differences("result", names, [_figures(record) for record in records])
     if records[0].get("stream_hash") == records[1].get("stream_hash") is not None:
-        print(f"Both were tested on the same tasks; `metarun compare --against {runs[0].id}` tests the difference.")
+        against = records[0]["id"]
+        print(f"Both were tested on the same tasks; `metarun compare --against {against}` tests the difference.")
     return 0
 
 

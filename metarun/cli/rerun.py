@@ -87,7 +87,7 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     if is_test:
         trained = str(_trained_run(run, Path(str(stored["run"]))))
         return retest(OmegaConf.create({**config, "run": trained, "trust": trust, "force": True}))
-    force = (into / "runs" / run.path.name / "result.json").exists()  # from an earlier rerun
+    force = (into / "runs" / run.path.resolve().name / "result.json").exists()  # from an earlier rerun
     return train(OmegaConf.create({**config, "logger": {}, "force": force}))  # a rerun is not logged again
 
 

@@ -74,7 +74,7 @@ def export(
     check_exportable(run, request.fields)
     if tasks < 1:
         raise UserError(f"--tasks={tasks} but at least 1 is needed for the check", "raise it.")
-    folder = output or Path(f"{run.path.name}-{name}")
+    folder = output or Path(f"{run.path.resolve().name}-{name}")
     _check_free(folder)
     example = request.example()
     started = time.perf_counter()

@@ -44,7 +44,7 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
     Raises:
         UserError: the run takes no examples, the command sets what the episodes fix, or they cannot be read.
     """
-    check_takes_examples(run.id, record)
+    check_takes_examples(record["id"], record)
     if requested["data"] is not None:
         raise UserError("episodes= and data= are both given", "leave one out: episodes have examples of their own.")
     path, published = resolve_path(requested["episodes"]), requested["episodes"] in KNOWN_TEXTS
@@ -54,14 +54,14 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
             f"{given[0]}={value_at(requested, given[0])} but the episodes fix their tasks", f"omit {given[0]}."
         )
     inputs = inputs_of_run(run, trained, record)
-    of_files = encoder_for(inputs, run.id, trained)
+    of_files = encoder_for(inputs, record["id"], trained)
     if published:
         episodes = _all_classes(requested, of_files, trained, record)
     else:
         requested["episodes"] = str(path)
         episodes = read_episodes(of_files, path)
     if "raw_inputs" in inputs.source and (encoder := find_encoder(trained)) is not None:
-        check_hash(encoder, record, run.id)
+        check_hash(encoder, record, record["id"])
         episodes = encoded_episodes(episodes, encoder, trained, find_device(requested["device"]))
     return EpisodeSource(inputs.source, episodes)
 

@@ -73,7 +73,7 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
         requested["algo"] = resolved["algo"]
     requested["run"] = str(parent.path.resolve())
     run = directory_of(resolved, run_id({**resolved, "run": trained["id"]}))
-    _check_weights(run, parent, requested)
+    _check_weights(run, parent, trained["id"], requested)
     parts = (
         Parts(resolved)
         if config.algo is not None
@@ -97,14 +97,14 @@ def _as_encoder_reads(requested: Config, config: DictConfig, parent: RunDirector
     return resolve(without_algo(config))
 
 
-def _check_weights(run: RunDirectory, parent: RunDirectory, requested: Config) -> None:
+def _check_weights(run: RunDirectory, parent: RunDirectory, parent_id: str, requested: Config) -> None:
     """Raise a UserError if a record was made with weights that the run no longer has, since it was trained again."""
     record = None if requested["force"] else run.read_result()
     tested = (record or {}).get("checkpoint_hash")
     if tested is None:
         return
     try:
-        now = checkpoint.checksum(checkpoint.load(parent.best, parent.id)["algorithm"])
+        now = checkpoint.checksum(checkpoint.load(parent.best, parent_id)["algorithm"])
     except (UserError, KeyError):  # damaged now; the record is still valid
         return
     if now != tested:

@@ -106,7 +106,7 @@ def inputs_of_run(run: RunDirectory, config: Config, record: Record) -> RunInput
     learned = inputs.encoding is not None and inputs.encoding.kind != "pictures"
     if learned and source.hash != record.get("data_hash", source.hash):
         raise UserError(
-            f"the data of run {run.id} have changed since it was trained, and with them how an input is scaled",
+            f"the data of run {record['id']} have changed since it was trained, and with them how an input is scaled",
             "restore them, or train again.",
         )
     return inputs

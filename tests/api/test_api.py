@@ -120,6 +120,19 @@ def test_a_learner_is_saved_and_loaded(protonet, tmp_path):
         metarun.Learner.load(tmp_path / "three.npz")
 
 
+@pytest.mark.parametrize("name", [".", "link"])
+def test_a_run_has_its_id_in_its_own_folder_and_by_a_link(protonet, tmp_path, monkeypatch, name):
+    (tmp_path / "link").symlink_to(protonet.path)
+    monkeypatch.chdir(protonet.path if name == "." else tmp_path)
+    task = metarun.load_tasks("glyphs", way=3, shot=1, query=2).batch(0, 1)
+    run = metarun.load(name)
+    assert run.id == protonet.result["id"]
+    learner = run.adapt(task.support_x[0], ["a", "b", "c"])
+    learner.save(tmp_path / "three.npz")
+    loaded = metarun.Learner.load(tmp_path / "three.npz")
+    assert np.array_equal(loaded.predict(task.query_x[0]), learner.predict(task.query_x[0]))
+
+
 @pytest.mark.parametrize(
     ("x", "y", "sentence"),
     [
