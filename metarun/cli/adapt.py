@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
+from metarun.cli.trust import TRUST_HELP, split_trust
 from metarun.errors import UserError, counted
 from metarun.system.imports import importing_torch
 from metarun.system.progress import OnProgress
@@ -35,9 +36,10 @@ def main(args: Sequence[str]) -> int:
     )
     add_settings(parser, ("run", "support"))
     parser.add_argument("-o", "--output", type=Path, default=Path("learner.npz"), help="default: learner.npz")
-    options = parser.parse_intermixed_args(args)
+    words, trust = split_trust(args)
+    options = parser.parse_intermixed_args(words)
     settings = given(options.settings, required=("run", "support"))
-    learner, _ = adapt(settings["run"], Path(settings["support"]), options)
+    learner, _ = adapt(settings["run"], Path(settings["support"]), options, trust)
     with named_by_flag():
         learner.save(options.output)
     print(f"→ {options.output} ({options.output.stat().st_size / 1000:.0f} kB)")
@@ -46,11 +48,10 @@ def main(args: Sequence[str]) -> int:
 
 def add_settings(parser: CommandParser, keys: Sequence[str]) -> None:
     """Add `key=value` arguments and the flags that `adapt` and `predict` share."""
-    parser.add_argument("settings", nargs="*", metavar=" ".join(f"{key}=…" for key in keys))
+    parser.add_argument("settings", nargs="*", metavar=" ".join(f"{key}=…" for key in keys), help=TRUST_HELP)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
     parser.add_argument("--invert", action="store_true", help="swap light and dark of your pictures")
-    parser.add_argument("--trust", nargs="*", default=[], metavar="NAME", help="your own code that the run may use")
 
 
 def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
@@ -66,13 +67,13 @@ def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def adapt(run: str, support: Path, options: argparse.Namespace) -> "tuple[Learner, Examples]":
+def adapt(run: str, support: Path, options: argparse.Namespace, trust: Sequence[str]) -> "tuple[Learner, Examples]":
     """Adapt a run to the examples of a folder or table and print what was learned; return the learner and them."""
     with importing_torch():
         from metarun.api.run import load
     from metarun.data.own.examples import support_of
 
-    found = load(run, options.results_dir, options.trust)
+    found = load(run, options.results_dir, trust)
     examples = found.read(support, options.invert, progress(f"reading {support}"))
     if examples.skipped:
         print(f"{support}: {examples.skipped}", file=sys.stderr)

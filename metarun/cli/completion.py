@@ -6,7 +6,7 @@ from pathlib import Path
 
 # Arguments of the commands that do not use Hydra; `metarun data get` is followed by a data set. They are listed here
 # because the modules with the parsers take a second to import; a test compares the two.
-_LEARNER = ("run=", "support=", "--output", "--results-dir", "--steps", "--invert", "--trust", "--help")
+_LEARNER = ("run=", "support=", "trust=", "--output", "--results-dir", "--steps", "--invert", "--help")
 _KINDS = ("curve", "heatmap", "forest", "pareto", "ranks", "tasks")
 _OF_ROWS = ("--rows", "--columns", "--where", "--sort", "--show", "--only", "--each-seed")
 ARGUMENTS = {
@@ -14,7 +14,7 @@ ARGUMENTS = {
     "predict": ("query=", *_LEARNER, "--picture"),
     "data": ("list", "get", "check"),
     "runs": ("--state", "--results-dir", "--help"),
-    "publish": ("run=", "--output", "--results-dir", "--trust", "--help"),
+    "publish": ("run=", "trust=", "--output", "--results-dir", "--help"),
     "import": ("--results-dir", "--help"),
     "rm": ("--results-dir", "--help"),
     "diff": ("--results-dir", "--help"),
@@ -22,7 +22,7 @@ ARGUMENTS = {
     "rerun": ("trust=", "--results-dir", "--into", "--device", "--help"),
     "reproduce": ("--list", "--table", "--protocol", "--seeds", "--keep", "--format", "--results-dir", "--help"),
     "report": ("--output", "--help"),
-    "export": ("run=", "format=", "--output", "--results-dir", "--steps", "--way", "--tasks", "--trust", "--help"),
+    "export": ("run=", "format=", "trust=", "--output", "--results-dir", "--steps", "--way", "--tasks", "--help"),
     "plot": (*_KINDS, "--output", "--width", "--against", "--cost", "--help"),
     "doctor": ("--results-dir", "--help"),
 }

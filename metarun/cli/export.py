@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metarun.cli.parser import CommandParser
+from metarun.cli.trust import TRUST_HELP, split_trust
 from metarun.errors import UserError
 
 EXAMPLES = """examples:
@@ -23,19 +24,19 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples(
         "metarun export", "Write a finished run as a model that other programs load, with a model card.", EXAMPLES
     )
-    parser.add_argument("settings", nargs="*", metavar="run=RUN format=FORMAT")
+    parser.add_argument("settings", nargs="*", metavar="run=RUN format=FORMAT", help=TRUST_HELP)
     parser.add_argument("-o", "--output", type=Path, help="the new folder (default: the names of the run and format)")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
     parser.add_argument("--way", type=int, help="classes, if the method has no fixed head (default: as in meta-test)")
     parser.add_argument("--tasks", type=int, default=100, help="meta-test tasks of the comparison (default: 100)")
-    parser.add_argument("--trust", nargs="*", default=[], metavar="NAME", help="your own code that the run may use")
-    options = parser.parse_intermixed_args(args)
+    words, trust = split_trust(args)
+    options = parser.parse_intermixed_args(words)
     settings = _settings(options.settings)
     from metarun.api.run import load
     from metarun.export import export
 
-    run = load(settings["run"], options.results_dir, options.trust)
+    run = load(settings["run"], options.results_dir, trust)
     print(f"{run.result['algo']} {run.id} as {settings['format']}")
     made = export(
         *(run, settings["format"], options.output),

@@ -110,7 +110,7 @@ def _instead_of(flag: str, args: list[str], command: str) -> str:
     name, equals, value = flag.lstrip("-").replace("-", "_").partition("=")
     if not equals:
         value = next(iter(args[args.index(flag) + 1 :]), "VALUE")
-    if (config_dir() / name).is_dir() or "." in name or name in ("seed", "device"):
+    if (config_dir() / name).is_dir() or "." in name or name in ("seed", "device", "trust"):
         return f"write {name}={value}, without dashes."
     return f"`metarun {command} --hydra-help` lists the flags."
 

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from metarun.cli.adapt import adapt, add_settings, given, progress
 from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
+from metarun.cli.trust import split_trust
 from metarun.errors import UserError, counted
 from metarun.system.imports import importing_torch
 
@@ -37,7 +38,8 @@ def main(args: Sequence[str]) -> int:
     add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
     parser.add_argument(PICTURE, type=Path, help="draw the support set and the surest and least sure answers")
-    options = parser.parse_intermixed_args(args)
+    words, trust = split_trust(args)
+    options = parser.parse_intermixed_args(words)
     if options.picture is not None:  # before the work, not after it
         from metarun.reporting.plots.style import figure_format
 
@@ -45,7 +47,7 @@ def main(args: Sequence[str]) -> int:
     table = sys.stdout
     # A printed table is a CSV file for whoever redirects it, so everything else that is printed goes to stderr.
     with redirect_stdout(sys.stderr if options.output is None else table):
-        learner, support, places = _learner(options)
+        learner, support, places = _learner(options, trust)
         found = [_predict(learner, place, options.invert) for place in places]
         predictions = [each for _, each in found]
         _write(predictions, options.output, table)
@@ -63,17 +65,17 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _learner(options: argparse.Namespace) -> "tuple[Learner, Examples | None, list[Path]]":
+def _learner(options: argparse.Namespace, trust: Sequence[str]) -> "tuple[Learner, Examples | None, list[Path]]":
     """Return the learner, its support set if it is adapted now, and where the examples to predict are."""
     if any("=" in word for word in options.settings[:1]):
         settings = given(options.settings, required=("run", "support", "query"))
-        learner, support = adapt(settings["run"], Path(settings["support"]), options)
+        learner, support = adapt(settings["run"], Path(settings["support"]), options, trust)
         return learner, support, [Path(settings["query"])]
     if len(options.settings) < 2:
         raise UserError("a learner and examples are required", "see `metarun predict --help`.")
     with importing_torch():
         from metarun.api import Learner
-    learner = Learner.load(options.settings[0], trust=options.trust)
+    learner = Learner.load(options.settings[0], trust=trust)
     return learner, None, [Path(word) for word in options.settings[1:]]
 
 

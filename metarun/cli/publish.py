@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
+from metarun.cli.trust import TRUST_HELP, split_trust
 from metarun.results.run_directory import RunDirectory
 
 EXAMPLES = """examples:
@@ -18,14 +19,15 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples(
         "metarun publish", "Pack a finished run into one file for another machine.", EXAMPLES
     )
-    parser.add_argument("run", metavar="run=RUN", help="a run's directory, the first characters of its id, or last")
+    named = "a run's directory, the first characters of its id, or last"
+    parser.add_argument("run", metavar="run=RUN", help=f"{named}; {TRUST_HELP}")
     parser.add_argument("-o", "--output", type=Path, help="default: the run's name with .zip")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
-    parser.add_argument("--trust", nargs="*", default=[], metavar="NAME", help="your own code that the run may use")
-    options = parser.parse_args(args)
+    words, trust = split_trust(args)
+    options = parser.parse_args(words)
     from metarun.api import load
 
-    run = load(options.run.removeprefix("run="), options.results_dir, options.trust)
+    run = load(options.run.removeprefix("run="), options.results_dir, trust)
     output = options.output or Path(f"{run.path.resolve().name}.zip")
     with named_by_flag():
         run.publish(output)

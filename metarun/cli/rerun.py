@@ -1,13 +1,12 @@
 """`metarun rerun RUN`: repeat a finished run and check that its numbers are reproduced bit for bit."""
 
-import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metarun.cli.parser import CommandParser
+from metarun.cli.trust import TRUST_HELP, split_trust
 from metarun.errors import UserError
 from metarun.reporting.tables.render import print_table
 from metarun.results.bitwise_diff import Difference, Numbers, compare_numbers, read_numbers
@@ -30,18 +29,18 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples(
         "metarun rerun", "Repeat a finished run and check that its numbers are reproduced bit for bit.", EXAMPLES
     )
-    parser.add_argument("run", metavar="RUN", help="a run's directory, the first characters of its id, last or best")
-    parser.add_argument("trust", metavar="trust=[NAME,…]", nargs="?", default="", help="your own code that it may use")
+    named = "a run's directory, the first characters of its id, last or best"
+    parser.add_argument("run", metavar="RUN", help=f"{named}; {TRUST_HELP}")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--into", type=Path, default=Path("reruns"), help="where to repeat it (default: reruns)")
     parser.add_argument("--device", help="default: the device of the run")
-    options = parser.parse_args(args)
+    words, trust = split_trust(args)
+    options = parser.parse_args(words)
     run = find_run(options.results_dir, options.run)
     before = read_numbers(run)
     record = run.read_result() or {}
     if options.into.resolve() in run.path.resolve().parents:
         raise UserError(f"{run.path} is in {options.into}", "choose another folder for the rerun with --into.")
-    trust = _names(options.trust)
     rerun = RunDirectory(_repeat(run, record, options.into, options.device or record["device"], trust))
     changed = compare_numbers(before, read_numbers(rerun))
     _print_numbers(before, changed)
@@ -57,15 +56,6 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _names(arg: str) -> list[str]:
-    """Return the names in ``trust=[my_methods.Mine,my_network.Wide]``."""
-    if not arg:
-        return []
-    if not (found := re.fullmatch(r"trust=\[(.*)\]", arg)):
-        raise UserError(f"unknown argument {arg}", "metarun rerun accepts a run and trust=[NAME,…]; see --help.")
-    return [name.strip() for name in found[1].split(",")]
-
-
 def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: list[str]) -> Path:
     """Train or test with the stored config, showing the usual progress; resume an interrupted rerun."""
     from omegaconf import OmegaConf
@@ -76,7 +66,6 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     from metarun.runner.train import train
 
     register()
-    sys.path.append(str(Path.cwd()))  # users import their own classes from the current folder
     is_test = "trained_by" in record
     stored = stored_config(run, trust, required=TEST_KEYS if is_test else REQUIRED)
     config = {

@@ -18,7 +18,8 @@ def hydra_overrides(settings: Iterable[str], folders: Sequence[Path]) -> list[st
     Raises:
         UserError: a data set of a mixture does not exist, or is named twice.
     """
-    return [quote_if_needed(_null_to_deletion(_quote_ids(each))) for each in with_mixtures(settings, folders)]
+    plain = map(_list_trust, with_mixtures(settings, folders))
+    return [quote_if_needed(_null_to_deletion(_quote_ids(each))) for each in plain]
 
 
 def without_plus(override: str) -> str:
@@ -30,6 +31,11 @@ def _quote_ids(override: str) -> str:
     """Quote the ids in run=…: Hydra would read 12e45678 as a number."""
     runs = re.fullmatch(r"run=([\w.,/ -]+)", override)
     return "run=" + ",".join(f"'{run}'" for run in runs[1].split(",")) if runs else override
+
+
+def _list_trust(override: str) -> str:
+    """Write trust=NAME as the list that it means; as it is, Hydra would complain of its type."""
+    return re.sub(r"^trust=([^\[].*)", r"trust=[\1]", override)
 
 
 def _null_to_deletion(override: str) -> str:

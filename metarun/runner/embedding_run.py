@@ -52,7 +52,7 @@ class EmbeddingRun:
 
     @cached_property
     def _source(self) -> DescribedSource:
-        return DescribedSource(inputs_of_run(self._run, stored_config(self._run, ()), self._record).source)
+        return DescribedSource(inputs_of_run(self._run, stored_config(self._run, None), self._record).source)
 
     def features(self, data: ClassDataset, split: Split) -> NDArray[np.float32]:
         """Return (examples, features) of a split.
@@ -67,7 +67,7 @@ class EmbeddingRun:
                 f"has {has}",
                 "use a run on data of that shape.",
             )
-        config = stored_config(self._run, ())
+        config = stored_config(self._run, None)
         algorithm = build_method(config, self._source, self._device, dtype_of(config["precision"]))
         load_weights(algorithm, self._weights, self._run.best)
         backbone = algorithm.eval().get_submodule("backbone")

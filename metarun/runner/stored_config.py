@@ -32,7 +32,10 @@ HYDRA_KEYS = ("defaults", "hydra")  # for `metarun train --config-path`; not rea
 
 
 def stored_config(
-    run: RunDirectory, trust: Collection[str], replaced: Collection[str] = (), required: Collection[str] = REQUIRED
+    run: RunDirectory,
+    trust: Collection[str] | None,
+    replaced: Collection[str] = (),
+    required: Collection[str] = REQUIRED,
 ) -> Config:
     """Return the resolved config of a finished run, of `metarun train` or `metarun test`.
 
@@ -41,7 +44,7 @@ def stored_config(
 
     Args:
         run: its directory is untrusted.
-        trust: names of other code that the command trusts, as in the config.
+        trust: names of other code that the command trusts, as in the config; None: it cannot trust any.
         replaced: those of `data`, `backbone` and `algo` that the command replaces; they are not built.
         required: keys that must be present.
 
@@ -111,15 +114,17 @@ def _node_and_name(config: Any, key: str) -> tuple[DictConfig, str]:
     return config[group], name
 
 
-def _check_trusted(run: RunDirectory, built: Config, trust: Collection[str]) -> None:
+def _check_trusted(run: RunDirectory, built: Config, trust: Collection[str] | None) -> None:
     leaves = [(key, value) for key, value in _leaves(built) if value]
     named = [(key, value) for key, value in leaves if key.rpartition(".")[2] in CODE_KEYS]
-    unknown = [(key, name) for key, name in named if name not in trust and not _is_own(key, name)]
+    unknown = [(key, name) for key, name in named if name not in (trust or ()) and not _is_own(key, name)]
     if unknown:
+        names = ",".join(dict.fromkeys(str(name) for _, name in unknown))
+        remedy = "use a run without such code." if trust is None else f"if you trust this code, add `trust=[{names}]`."
         raise UserError(
             f"{run.config} names code that is not a method, network or data set of metarun "
             f"({', '.join(f'{key}={name}' for key, name in unknown)}), so it is not run without your consent",
-            f"if you trust this code, add `trust=[{','.join(dict.fromkeys(str(name) for _, name in unknown))}]`.",
+            remedy,
         )
     for key, name in named:
         part, _, rest = key.partition(".")

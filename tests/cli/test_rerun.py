@@ -97,7 +97,7 @@ def test_a_time_budget_explains_a_different_number_of_steps(metarun):
         (["0123"], "run=0123 is neither a run's directory nor the start of an id"),
         ([], "metarun rerun: the following arguments are required: RUN"),
         (["RUN", "--into", "results"], "is in results; choose another folder for the rerun with --into"),
-        (["RUN", "device=cpu"], "unknown argument device=cpu; metarun rerun accepts a run and trust=[NAME,…]; see"),
+        (["RUN", "device=cpu"], "metarun rerun: unrecognized arguments: device=cpu. See `metarun rerun --help`"),
         (["RUN", "--device", "nowhere"], "device=nowhere cannot be used here"),
     ],
 )
