@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
+from metarun.cli.settings import read_settings
 from metarun.cli.trust import TRUST_HELP, split_trust
-from metarun.errors import UserError, counted
+from metarun.errors import counted
 from metarun.system.imports import importing_torch
 from metarun.system.progress import OnProgress
 
@@ -38,7 +39,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("learner.npz"), help="default: learner.npz")
     words, trust = split_trust(args)
     options = parser.parse_intermixed_args(words)
-    settings = given(options.settings, required=("run", "support"))
+    settings = read_settings(options.settings, ("run", "support"), "adapt")
     learner, _ = adapt(settings["run"], Path(settings["support"]), options, trust)
     with named_by_flag():
         learner.save(options.output)
@@ -52,19 +53,6 @@ def add_settings(parser: CommandParser, keys: Sequence[str]) -> None:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
     parser.add_argument("--invert", action="store_true", help="swap light and dark of your pictures")
-
-
-def given(words: Sequence[str], required: Sequence[str]) -> dict[str, str]:
-    """Return `key=value` words as a dictionary."""
-    settings = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in ("run", "support", "query"):
-            raise UserError(f"{word!r} is not run=RUN, support=FOLDER or query=FOLDER", "see --help.")
-        settings[key] = value
-    if missing := [key for key in required if key not in settings]:
-        raise UserError(f"{missing[0]}= is required", "see --help.")
-    return settings
 
 
 def adapt(run: str, support: Path, options: argparse.Namespace, trust: Sequence[str]) -> "tuple[Learner, Examples]":

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metarun.cli.parser import CommandParser
+from metarun.cli.settings import read_settings
 from metarun.cli.trust import TRUST_HELP, split_trust
-from metarun.errors import UserError
 
 EXAMPLES = """examples:
   metarun export run=RUN format=onnx                for onnxruntime, in any language
@@ -16,7 +16,6 @@ EXAMPLES = """examples:
   metarun export run=RUN format=litert              a .tflite file for phones and small devices
   metarun export run=RUN format=onnx --steps 1      gradient-based methods: other steps than in the run's meta-test
 The model takes support_x, support_y and query_x and gives logits. It is compared with torch before it is kept."""
-KEYS = ("run", "format")
 
 
 def main(args: Sequence[str]) -> int:
@@ -32,7 +31,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--tasks", type=int, default=100, help="meta-test tasks of the comparison (default: 100)")
     words, trust = split_trust(args)
     options = parser.parse_intermixed_args(words)
-    settings = _settings(options.settings)
+    settings = read_settings(options.settings, ("run", "format"), "export")
     from metarun.api.run import load
     from metarun.export import export
 
@@ -52,18 +51,6 @@ def main(args: Sequence[str]) -> int:
         f"(torch {found.torch_ms:.1f} ms)\n→ {made.folder}"
     )
     return 0
-
-
-def _settings(words: Sequence[str]) -> dict[str, str]:
-    settings = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in KEYS:
-            raise UserError(f"{word!r} is not run=RUN or format=FORMAT", "see `metarun export --help`.")
-        settings[key] = value
-    if missing := [key for key in KEYS if key not in settings]:
-        raise UserError(f"{missing[0]}= is required", "see `metarun export --help`.")
-    return settings
 
 
 def _progress() -> Callable[[str], None]:

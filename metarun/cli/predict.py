@@ -10,9 +10,10 @@ from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from metarun.cli.adapt import adapt, add_settings, given, progress
+from metarun.cli.adapt import adapt, add_settings, progress
 from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
+from metarun.cli.settings import read_settings
 from metarun.cli.trust import split_trust
 from metarun.errors import UserError, counted
 from metarun.system.imports import importing_torch
@@ -68,7 +69,7 @@ def main(args: Sequence[str]) -> int:
 def _learner(options: argparse.Namespace, trust: Sequence[str]) -> "tuple[Learner, Examples | None, list[Path]]":
     """Return the learner, its support set if it is adapted now, and where the examples to predict are."""
     if any("=" in word for word in options.settings[:1]):
-        settings = given(options.settings, required=("run", "support", "query"))
+        settings = read_settings(options.settings, ("run", "support", "query"), "predict")
         learner, support = adapt(settings["run"], Path(settings["support"]), options, trust)
         return learner, support, [Path(settings["query"])]
     if len(options.settings) < 2:
