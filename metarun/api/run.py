@@ -10,6 +10,7 @@ from metarun.api.model import Model
 from metarun.api.publishing import publish, unpack
 from metarun.data.own.examples import read_examples
 from metarun.data.own.found import Examples
+from metarun.errors import UserError
 from metarun.reporting.tables.rows import finished_rows
 from metarun.results.find_run import find_run
 from metarun.results.records import Record
@@ -70,9 +71,12 @@ class Run(Model):
             steps: of adaptation, for methods with an inner loop; None: `test.steps` of the run.
 
         Raises:
-            UserError: the shapes do not match the run, or the method cannot have this number of classes.
+            UserError: the shapes do not match the run, the method cannot have this number of classes, or the number of
+                steps is negative.
         """
         steps = self.config["test"]["steps"] if steps is None else steps
+        if steps < 0:
+            raise UserError(f"steps={steps} but it cannot be negative", "raise it.")
         return Learner.adapted(self, support_x, list(support_y), steps)
 
     def test(self, config_dir: str | Path | None = None, **settings: Any) -> Record:

@@ -12,7 +12,7 @@ from metarun.cli.output import named_by_flag
 from metarun.cli.parser import CommandParser
 from metarun.cli.settings import read_settings
 from metarun.cli.trust import TRUST_HELP, split_trust
-from metarun.errors import counted
+from metarun.errors import UserError, counted
 from metarun.system.imports import importing_torch
 from metarun.system.progress import OnProgress
 
@@ -71,9 +71,12 @@ def adapt(run: str, support: Path, options: argparse.Namespace, trust: Sequence[
     learner = found.adapt(x, y, options.steps)
     learner.predict(x[:1])  # adapts, if that is not done yet
     seconds = time.perf_counter() - start
+    fits = learner.fit()
+    if options.steps and len(fits) == 1:
+        raise UserError(f"--steps {options.steps} but {found.result['algo']} takes no steps", "omit it.")
     to = f"{_sizes(examples)} in {1000 * seconds:.0f} ms"
     print(f"{found.result['algo']} {found.id} adapted to {to}")
-    print(f"support set: {_curve(learner.fit())}")
+    print(f"support set: {_curve(fits)}")
     if learner.classes:
         print(_leave_one_out(learner, examples.noun))
     return learner, examples

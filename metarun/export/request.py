@@ -35,7 +35,7 @@ class Request:
         """Return the request; the way and the steps are those of the run's meta-test unless given.
 
         Raises:
-            UserError: they are out of range, or the method cannot have this way.
+            UserError: they are out of range, or the method cannot have this way or takes no steps.
         """
         test_way = int(run.result["test_way"])
         wanted = test_way if way is None else way
@@ -48,6 +48,8 @@ class Request:
         if wanted < 1 or (wanted < 2 and run.result.get("chance") is not None):
             raise UserError(f"--way={wanted} but a task needs at least 2 classes", "raise it.")
         if isinstance(run.algorithm, Stepless):
+            if steps:
+                raise UserError(f"--steps={steps} but {run.result['algo']} takes no steps", "omit it.")
             return cls(run, wanted, 0)
         asked = int(run.config["test"]["steps"]) if steps is None else steps
         if asked < 0:

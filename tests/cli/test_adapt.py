@@ -95,6 +95,8 @@ def test_in_one_go_the_table_alone_is_printed(metarun, pictures):
         ),
         (["adapt", "RUN", "shots=3"], "'shots=3' is not run=RUN or support=FOLDER; see `metarun adapt --help`."),
         (["adapt", "RUN", "support=support", "query=query"], "'query=query' is not run=RUN or support=FOLDER"),
+        (["adapt", "RUN", "support=support", "--steps", "-7"], "steps=-7 but it cannot be negative"),
+        (["adapt", "RUN", "support=support", "--steps", "3"], "--steps 3 but protonet takes no steps; omit it."),
         (["predict", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
         (["predict", "learner.npz"], "a learner and examples are required"),
         (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),

@@ -101,6 +101,8 @@ def test_a_method_without_export_names_those_that_have_it(quick, tmp_path, monke
         ),
         (["RUN", "shape=3"], "'shape=3' is not run=RUN or format=FORMAT"),
         (["RUN", "format=torch", "--way", "1"], "--way=1 but a task needs at least 2 classes"),
+        (["RUN", "format=torch", "--steps", "2"], "--steps=2 but nearest_centroid takes no steps; omit it."),
+        (["RUN", "format=torch", "--steps", "-1"], "--steps=-1 but nearest_centroid takes no steps"),
         (["RUN", "format=torch", "--tasks", "0"], "--tasks=0 but at least 1 is needed"),
         (["RUN", "format=torch", "-o", "full"], "full exists already; remove it, or name another folder with -o"),
     ],
