@@ -19,6 +19,7 @@ from metarun.data.encoders import Encoder
 from metarun.data.own.examples import read_examples
 from metarun.data.own.found import Examples
 from metarun.errors import UserError
+from metarun.results.find_run import find_run
 from metarun.results.metrics import MSE, metric_of
 from metarun.runner.run_inputs import RunInputs
 from metarun.system.atomic_write import write_npz
@@ -181,13 +182,20 @@ class Learner:
         write_npz(Path(path), {"about": np.array(text), **support, **self._model.inputs.to_arrays()})
 
     @classmethod
-    def load(cls, path: str | Path, run: "str | PathLike[str] | None" = None, trust: Collection[str] = ()) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        run: "str | PathLike[str] | None" = None,
+        trust: Collection[str] = (),
+        results_dir: str | Path | None = None,
+    ) -> Self:
         """Load a learner that `save` wrote.
 
         Args:
             path: of the file. Nothing in it is executed.
             run: that it was adapted from, or its directory; None: the run at the path in the file.
             trust: see `Run`.
+            results_dir: the directory of results that the run is looked for in; None: it is where it was.
 
         Raises:
             UserError: the file is not a learner, or has another version or run.
@@ -214,6 +222,8 @@ class Learner:
             raise
         except Exception as error:  # numpy and zipfile raise many types for other files
             raise UserError(f"{path} is not a valid learner ({error})", "save it again.") from error
+        if results_dir is not None:
+            run_path = find_run(Path(results_dir), str(run_id)).path
         model = Model(Path(run_path if run is None else run), trust, inputs)
         if model.id != run_id:
             raise UserError(f"{path} was adapted from run {run_id}, not from {model.id}", "load that run.")

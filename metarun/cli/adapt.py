@@ -36,6 +36,7 @@ def main(args: Sequence[str]) -> int:
         "metarun adapt", "Adapt a finished run to a few labelled examples of your own.", EXAMPLES
     )
     add_settings(parser, ("run", "support"))
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("-o", "--output", type=Path, default=Path("learner.npz"), help="default: learner.npz")
     words, trust = split_trust(args)
     options = parser.parse_intermixed_args(words)
@@ -50,7 +51,6 @@ def main(args: Sequence[str]) -> int:
 def add_settings(parser: CommandParser, keys: Sequence[str]) -> None:
     """Add `key=value` arguments and the flags that `adapt` and `predict` share."""
     parser.add_argument("settings", nargs="*", metavar=" ".join(f"{key}=…" for key in keys), help=TRUST_HELP)
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
     parser.add_argument("--invert", action="store_true", help="swap light and dark of your pictures")
 
@@ -61,7 +61,7 @@ def adapt(run: str, support: Path, options: argparse.Namespace, trust: Sequence[
         from metarun.api.run import load
     from metarun.data.own.examples import support_of
 
-    found = load(run, options.results_dir, trust)
+    found = load(run, options.results_dir or Path("results"), trust)
     examples = found.read(support, options.invert, progress(f"reading {support}"))
     if examples.skipped:
         print(f"{support}: {examples.skipped}", file=sys.stderr)

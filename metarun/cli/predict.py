@@ -37,6 +37,8 @@ def main(args: Sequence[str]) -> int:
     """Predict, write or print the table, and return the exit code."""
     parser = CommandParser.with_examples("metarun predict", "Predict the classes of new examples.", EXAMPLES)
     add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
+    where = "where the run is (default: results; of a learner, where it was when it was adapted)"
+    parser.add_argument("--results-dir", type=Path, help=where)
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
     parser.add_argument(PICTURE, type=Path, help="draw the support set and the surest and least sure answers")
     words, trust = split_trust(args)
@@ -74,10 +76,12 @@ def _learner(options: argparse.Namespace, trust: Sequence[str]) -> "tuple[Learne
         return learner, support, [Path(settings["query"])]
     if len(options.settings) < 2:
         raise UserError("a learner and examples are required", "see `metarun predict --help`.")
+    path, *places = map(Path, options.settings)
+    if options.steps is not None:
+        raise UserError(f"--steps {options.steps} but {path} is adapted already", "give it to `metarun adapt`.")
     with importing_torch():
         from metarun.api import Learner
-    learner = Learner.load(options.settings[0], trust=trust)
-    return learner, None, [Path(word) for word in options.settings[1:]]
+    return Learner.load(path, trust=trust, results_dir=options.results_dir), None, places
 
 
 def _predict(learner: "Learner", place: Path, invert: bool) -> "tuple[Examples, Predictions]":

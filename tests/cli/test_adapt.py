@@ -1,6 +1,7 @@
 """`metarun adapt` and `metarun predict`: from a run and a few pictures to the classes of new ones."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,20 @@ def test_a_run_is_adapted_and_predicts_new_pictures(metarun, pictures):
         assert max(each, key=each.get) == row["class"]
 
 
+def test_a_learner_finds_its_run_in_another_folder(metarun, pictures, tmp_path):
+    shutil.copytree(pictures, "results")
+    run = library.load("last")
+    assert metarun("adapt", "run=last", "support=support").code == 0
+    Path("results").rename("moved")
+    words = ["predict", "learner.npz", "query/beta"]
+    code, _, err = metarun(*words)
+    assert (code, f"{tmp_path / run.path} is not a finished" in err) == (2, True), err
+    code, out, err = metarun(*words, "--results-dir", "moved")
+    assert (code, out.count(".png,")) == (0, 3), err
+    code, _, err = metarun(*words, "--results-dir", "nowhere")
+    assert (code, f"run={run.id} is neither a run's directory nor" in err) == (2, True), err
+
+
 def test_pictures_are_decoded_as_in_training(metarun, pictures):
     run = library.load("last", pictures)
     found = run.read("support")
@@ -98,6 +113,7 @@ def test_in_one_go_the_table_alone_is_printed(metarun, pictures):
         (["adapt", "RUN", "support=support", "--steps", "-7"], "steps=-7 but it cannot be negative"),
         (["adapt", "RUN", "support=support", "--steps", "3"], "--steps 3 but protonet takes no steps; omit it."),
         (["predict", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
+        (["predict", "gone.npz", "query", "--steps", "3"], "--steps 3 but gone.npz is adapted already; give it to"),
         (["predict", "learner.npz"], "a learner and examples are required"),
         (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),
         (["predict", "gone.npz", "query", "--picture", "x.gif"], "--picture x.gif: unknown format; the suffix must be"),
