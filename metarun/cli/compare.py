@@ -1,10 +1,12 @@
 """`metarun compare`: a table or a pivot of finished runs."""
 
+import argparse
 import gc
 import json
 from collections.abc import Sequence
 
 from metarun.cli.parser import CommandParser
+from metarun.errors import UserError
 from metarun.reporting.tables.pivot import flat, pivot_figures, pivot_table
 from metarun.reporting.tables.render import FORMATS, as_csv, print_table
 from metarun.reporting.tables.rows import describe_interval, finished_rows, print_rows
@@ -35,6 +37,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--only", metavar="COLUMNS", help="only these columns, such as method,task,accuracy")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(_joined(args))
+    _check_flags(options)
     conditions = parse_conditions(options.where) if options.where else []
     shown, rows, columns = (_keys(text) for text in (options.show, options.rows, options.columns))
     sort = [options.sort.removeprefix("-")] if options.sort else []
@@ -52,6 +55,18 @@ def main(args: Sequence[str]) -> int:
     else:
         print_rows(records, options.format, options.each_seed, shown, options.sort, _keys(options.only))
     return 0
+
+
+def _check_flags(options: argparse.Namespace) -> None:
+    """Raise a UserError for a flag that another leaves without effect."""
+    of_table = ("each_seed", "sort", "show", "only")
+    without_effect = {"against": ("rows", "columns", *of_table), "rows": of_table, "columns": of_table}
+    for flag, others in without_effect.items():
+        for other in others:
+            if getattr(options, flag) and getattr(options, other):
+                raise UserError(f"--{other.replace('_', '-')} has no effect with --{flag}", "omit one of them.")
+    if options.only and options.format in ("json", "csv"):
+        raise UserError(f"--only has no effect with --format {options.format}, which has every key", "omit it.")
 
 
 def _joined(args: Sequence[str]) -> list[str]:

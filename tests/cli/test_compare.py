@@ -373,6 +373,12 @@ def test_keys_can_be_shown(compare):
         (["--where", "alog=maml"], "'alog' is not a key of a result"),
         (["--sort", "acuracy"], "Did you mean 'accuracy'?"),
         (["--show", "algo.iner_lr"], "'algo.iner_lr' is not a key of a result"),
+        (["--rows", "algo", "--sort", "accuracy"], "--sort has no effect with --rows; omit one of them."),
+        (["--columns", "way", "--show", "seed"], "--show has no effect with --columns; omit one of them."),
+        (["--rows", "algo", "--each-seed"], "--each-seed has no effect with --rows; omit one of them."),
+        (["--against", "0", "--only", "id"], "--only has no effect with --against; omit one of them."),
+        (["--against", "0", "--rows", "algo"], "--rows has no effect with --against; omit one of them."),
+        (["--only", "id", "--format", "csv"], "--only has no effect with --format csv, which has every key; omit it."),
     ],
 )
 def test_an_invalid_selection_is_an_error(compare, words, complaint):
