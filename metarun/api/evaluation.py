@@ -14,6 +14,7 @@ from torch import Tensor
 from metarun.algorithms import Stepless
 from metarun.api.run import Run
 from metarun.api.tasks import load_source
+from metarun.errors import UserError
 from metarun.evaluation.evaluate import Evaluation
 from metarun.evaluation.evaluate import evaluate as evaluate_algorithm
 from metarun.evaluation.floor import evaluate_floor
@@ -22,6 +23,7 @@ from metarun.reporting.significance import Paired
 from metarun.reporting.tables.paired import compare_runs
 from metarun.results.find_run import find_run
 from metarun.results.statistics import mean_and_ci95
+from metarun.runner.device import find_device
 from metarun.tasks.batch import TaskShape
 
 Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -69,15 +71,20 @@ def evaluate(
         query: query examples per class.
         tasks: number of tasks.
         seed: `test.seed`.
-        device: of the tensors.
+        device: of the tensors; "auto": a GPU if there is one.
         config_dir: a folder with your own YAML files.
         settings: keys of the data set.
 
     Raises:
-        UserError: the data set does not exist, or is too small for such tasks.
+        UserError: the data set or the device does not exist, or it has no classes or too few for such tasks.
     """
     source = load_source(data, config_dir, settings)
-    stream = source.stream("test", TaskShape(way, shot, query), seed, torch.device(device), torch.float32)
+    if source.kind == "regression":
+        raise UserError(
+            f"data={data} has tasks of regression but `evaluate` measures accuracy",
+            "use data of classes, or draw the tasks with `load_tasks`.",
+        )
+    stream = source.stream("test", TaskShape(way, shot, query), seed, find_device(device), torch.float32)
     method = _Function(solve)
     evaluation: Evaluation = evaluate_algorithm(method, stream, tasks, 0)
     by_task = evaluation.values["accuracy"][-1].double().numpy()

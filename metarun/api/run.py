@@ -93,7 +93,7 @@ class Run(Model):
         Raises:
             UserError: the settings are invalid, or do not fit the run.
         """
-        where = {"run": self.path.resolve(), "trust": self.trust, "results_dir": self.path.parents[1]}
+        where = {"run": self.path.resolve(), "trust": self.trust, "results_dir": self.path.resolve().parents[1]}
         with composed({**where, **settings}, config_dir, "test") as config:
             return RunDirectory(run_test(config)).read_finished()
 

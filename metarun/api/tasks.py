@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset
 from metarun.api.config import compose_config
 from metarun.data import Split
 from metarun.runner.data_loading import load_data
+from metarun.runner.device import find_device
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.source import TaskSource
 from metarun.tasks.stream import TaskStream
@@ -62,17 +63,15 @@ def load_tasks(
         query: query examples per class.
         split: "train", "val" or "test".
         seed: of the tasks: `test.seed` for val and test, `seed` for train.
-        device: of the tensors.
+        device: of the tensors; "auto": a GPU if there is one.
         config_dir: a folder with your own YAML files.
         settings: keys of the data set, such as `**{"data.split": "lake"}`.
 
     Raises:
-        UserError: the data set does not exist, or is too small for such tasks.
+        UserError: the data set or the device does not exist, or the data set is too small for such tasks.
     """
     shape = TaskShape(way, shot, query)
-    return Tasks(
-        load_source(data, config_dir, settings).stream(split, shape, seed, torch.device(device), torch.float32)
-    )
+    return Tasks(load_source(data, config_dir, settings).stream(split, shape, seed, find_device(device), torch.float32))
 
 
 def load_source(data: str, config_dir: str | Path | None, settings: dict[str, Any]) -> TaskSource:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,25 @@ def test_a_function_is_evaluated_on_the_same_tasks_as_a_run(protonet):
     tasks = metarun.load_tasks("glyphs").batch(0, 4)
     right = (floor(tasks)[0].argmax(-1) == tasks.query_y).double().mean(1)
     np.testing.assert_allclose(found.by_task, right.numpy())
+
+
+def test_tasks_that_cannot_be_evaluated_or_drawn_are_refused():
+    with pytest.raises(UserError, match="data=sinusoid has tasks of regression but `evaluate` measures accuracy"):
+        metarun.evaluate(lambda *_: None, "sinusoid", way=1)
+    for call in (lambda device: metarun.evaluate(None, "glyphs", device=device), partial(metarun.load_tasks, "glyphs")):
+        with pytest.raises(UserError, match="device=gpu is not a name of torch's; use device=cuda"):
+            call(device="gpu")
+
+
+def test_the_device_can_be_chosen_by_metarun():
+    tasks = metarun.load_tasks("glyphs", way=2, shot=1, query=1, device="auto")
+    assert tasks.batch(0, 1).support_x.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_run_is_tested_from_the_folder_that_it_is_in(protonet, monkeypatch):
+    monkeypatch.chdir(protonet.path.parent)
+    tested = metarun.load(protonet.path.name).test(**{"task.shot": 3})
+    assert Path(tested["path"]).parent == protonet.path.parent
 
 
 def test_only_runs_on_the_same_tasks_are_compared(protonet, maml):
