@@ -127,9 +127,7 @@ Licence of the data: {request.licence}.
 
 ## Intended use
 
-Classes that were not in training, of examples like those of the data above{_limits(about)}.
-The figures are those of the data above: measure on labelled examples of your own before you rely on an answer. A query
-of none of the support classes gets one of them all the same.
+{_intended_use(about)}
 """
 
 
@@ -164,11 +162,19 @@ def _transductive(about: Metadata) -> str:
 
 
 def _of_other_tasks(about: Metadata, result: Metadata) -> str:
-    same = (about["way"] in (None, result["test_way"])) and about["steps"] in (0, result["steps"])
+    # A row has 0 steps if its method takes none, whatever was asked for.
+    steps = (result["steps"], result.get("steps_asked"))
+    same = about["way"] in (None, result["test_way"]) and about["steps"] in steps
     return "" if same else "This export has another way or number of steps, which the figure is not of.\n"
 
 
-def _limits(about: Metadata) -> str:
+def _intended_use(about: Metadata) -> str:
     if about["task"] == "regression":
-        return ""
-    return f", {about['way']} at a time"
+        return """\
+Functions or entities that were not in training, of examples like those of the data above.
+The figures are those of the data above: measure on examples of your own with known numbers before you rely on a
+prediction."""
+    return f"""\
+Classes that were not in training, of examples like those of the data above, {about["way"]} at a time.
+The figures are those of the data above: measure on labelled examples of your own before you rely on an answer. A query
+of none of the support classes gets one of them all the same."""

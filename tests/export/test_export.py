@@ -53,6 +53,20 @@ def test_a_run_is_written_with_a_card_an_example_and_its_metadata(metarun, quick
     assert f"{100 * run.result['accuracy']:.2f} ± " in card
     assert "Bitstream Vera" in card
     assert 'torch.export.load("model.pt2")' in card
+    assert "Classes that were not in training, of examples like those of the data above, 5 at a time." in card
+    assert "another way or number of steps" not in card
+
+
+def test_the_card_of_a_regression_speaks_of_numbers_and_of_other_steps(tmp_path):
+    small = {**SMALL, "data": "sinusoid", "backbone": "mlp", "test.steps": 1}
+    del small["backbone.filters"]
+    run = library.train(algo="maml", results_dir=str(tmp_path / "results"), **small)
+    for steps in (0, 1):
+        made = export(run, "torch", tmp_path / f"{steps}", steps=steps, tasks=1)
+        card = (made.folder / "README.md").read_text()
+        assert "Functions or entities that were not in training" in card
+        assert "class" not in card.lower()
+        assert ("This export has another way or number of steps" in card) == (steps == 0)
 
 
 @pytest.mark.slow
