@@ -17,6 +17,7 @@ from metarun.cli.completion import ARGUMENTS
 from metarun.cli.first_words import say
 from metarun.cli.help_width import fit
 from metarun.cli.parser import CommandParser
+from metarun.cli.trust import TRUST_HELP
 from metarun.config.compose import resolve, stored_yaml
 from metarun.config.schema import Config
 from metarun.errors import Interrupted, RunFailed, UserError
@@ -311,6 +312,8 @@ def _words_of(parser: CommandParser) -> Iterator[str]:
                 yield from (subcommand, *_words_of(subparser))
         elif not action.option_strings:
             yield from re.findall(r"\b[a-z]+=", str(action.metavar))
+            if TRUST_HELP in str(action.help):  # taken before the parser sees it
+                yield "trust="
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
