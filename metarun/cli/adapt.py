@@ -35,7 +35,7 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples(
         "metarun adapt", "Adapt a finished run to a few labelled examples of your own.", EXAMPLES
     )
-    add_settings(parser, ("run", "support"))
+    add_settings(parser, "run=… support=…")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("-o", "--output", type=Path, default=Path("learner.npz"), help="default: learner.npz")
     words, trust = split_trust(args)
@@ -48,9 +48,9 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def add_settings(parser: CommandParser, keys: Sequence[str]) -> None:
+def add_settings(parser: CommandParser, metavar: str) -> None:
     """Add `key=value` arguments and the flags that `adapt` and `predict` share."""
-    parser.add_argument("settings", nargs="*", metavar=" ".join(f"{key}=…" for key in keys), help=TRUST_HELP)
+    parser.add_argument("settings", nargs="*", metavar=metavar, help=TRUST_HELP)
     parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
     parser.add_argument("--invert", action="store_true", help="swap light and dark of your pictures")
 

@@ -36,7 +36,7 @@ PICTURE = "--picture"
 def main(args: Sequence[str]) -> int:
     """Predict, write or print the table, and return the exit code."""
     parser = CommandParser.with_examples("metarun predict", "Predict the classes of new examples.", EXAMPLES)
-    add_settings(parser, ("LEARNER QUERY", "or run", "support", "query"))
+    add_settings(parser, "LEARNER QUERY or run=… support=… query=…")
     where = "where the run is (default: results; of a learner, where it was when it was adapted)"
     parser.add_argument("--results-dir", type=Path, help=where)
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
