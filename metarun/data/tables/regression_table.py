@@ -12,7 +12,7 @@ from metarun.data.files.file_source import EntityFiles
 from metarun.errors import UserError
 from metarun.system.paths import PathText, resolve_path
 
-VERSION = 1  # raise it with every change that can change a row or an entity
+VERSION = 2  # raise it with every change that can change a row or an entity
 
 
 class RegressionTable(EntityFiles):

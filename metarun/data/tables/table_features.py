@@ -86,7 +86,9 @@ def _column(values: "pd.Series[float]", name: str, standardise: bool) -> Column:
         known = numbers[~np.isnan(numbers)]
         if not standardise or len(known) == 0:
             return NumericColumn(name, 0.0, 1.0)
-        return NumericColumn(name, float(known.mean()), float(known.std()) or 1.0)
+        if known.min() == known.max():  # whose computed deviation can be 1e-17
+            return NumericColumn(name, float(known[0]), 1.0)
+        return NumericColumn(name, float(known.mean()), float(known.std()) or 1.0)  # squares below 1e-308 are 0
     categories = sorted(values.dropna().astype(str).unique())
     if len(categories) > _MOST_CATEGORIES:
         raise UserError(

@@ -79,6 +79,14 @@ def test_targets_can_stay_in_their_own_units(write):
     assert of_entity(data, "m3")["y"] == pytest.approx(table[table["machine"] == "m3"][["heat", "noise"]].to_numpy())
 
 
+def test_a_constant_target_is_zero(write):
+    table = frame(20).assign(heat=0.1)
+    table.loc[table["machine"] == "m9", "heat"] = 0.6
+    data = load(write(table), targets=["heat"], split_column="part", drop=[])
+    assert not of_entity(data, "m0")["y"].any()
+    assert of_entity(data, "m9")["y"] == pytest.approx(0.5)
+
+
 def test_rows_are_sorted_by_time_and_else_stay_as_they_are(write):
     path = write(frame())
     plain = of_entity(load(path, columns=["load"]), "m1")["x"]

@@ -130,9 +130,13 @@ def test_a_category_that_meta_train_does_not_have_is_none(write):
     assert not by_class(data, "class 9")[:, 2:].any()
 
 
-def test_a_constant_column_is_zero(write):
-    table = frame().assign(weight=5.0)
-    assert not by_class(load(write(table), columns=["weight"]), "class 0").any()
+@pytest.mark.parametrize("value", [5.0, 0.1])  # the deviation of many 0.1 is computed as 2.8e-17
+def test_a_constant_column_is_zero_and_a_new_value_differs_by_its_difference(write, value):
+    table = frame(20).assign(weight=value)
+    table.loc[table["kind"] == "class 9", "weight"] = value + 0.5
+    data = load(write(table), columns=["weight"], split_column="part", drop=[])
+    assert not by_class(data, "class 0").any()
+    assert by_class(data, "class 9") == pytest.approx(0.5)
 
 
 def test_rows_without_a_class_are_skipped_and_counted(write):
