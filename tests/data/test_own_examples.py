@@ -110,6 +110,13 @@ def test_rows_are_scaled_as_in_training(root, tmp_path):
             assert np.array_equal(found.values[rows], examples.of_class(name))
 
 
+def test_classes_of_rows_are_called_as_they_are_written(root, tmp_path):
+    flowers(tmp_path / "flowers.csv")
+    encoder = stored_encoder(Table(tmp_path / "flowers.csv", label="species").load())
+    (tmp_path / "new.csv").write_text("length,width,colour,species\n1,2,red,007\n1,2,red,7\n1,2,red,NA\n1,2,red,\n")
+    assert read_examples(encoder, tmp_path / "new.csv").labels == ["007", "7", "NA", None]
+
+
 def test_a_row_that_is_no_input_has_its_reason(root, tmp_path):
     flowers(tmp_path / "flowers.csv")
     data = Table(tmp_path / "flowers.csv", label="species", missing="error").load()

@@ -135,7 +135,7 @@ def _of_listed(encoder: Encoder, path: Path, listed: Listed, read: ReadFile) -> 
 def _of_table(encoder: Encoder, path: Path) -> Episodes:
     from metarun.data.tables.table_file import check_columns, read_table  # pandas: half a second
 
-    table = read_table(path, str(path))
+    table = read_table(path, str(path), names=["episode", "set"])
     check_columns(table, path, "episodes", ["episode", "set"])
     examples = read_examples(encoder, path)
     rows: dict[str, dict[str, Rows]] = defaultdict(lambda: {each: [] for each in SETS})

@@ -53,7 +53,7 @@ def _read_table(encoder: FileEncoder, path: Path, invert: bool, on_progress: OnP
     from metarun.data.tables.table_features import class_name  # pandas: half a second
     from metarun.data.tables.table_file import check_filled, read_table
 
-    table = read_table(path, str(path))
+    table = read_table(path, str(path), names=[*_COLUMN_NAMES, "label"])
     column = next((name for name in _COLUMN_NAMES if name in table.columns), None)
     if column is None:
         there = ", ".join(table.columns[:20])

@@ -18,7 +18,8 @@ def read_rows(encoder: RowEncoder, path: Path) -> Examples:
     """See `read_examples`."""
     if is_folder(path):
         raise UserError(f"{path} is a folder but the run takes rows", f"name a table ({', '.join(SUFFIXES)}).")
-    table = read_table(path, str(path), encoder.header)
+    names = [] if encoder.label is None else [encoder.label]
+    table = read_table(path, str(path), encoder.header, names=names)
     for column in encoder.inputs.names:
         if column not in table.columns:
             there = ", ".join(table.columns[:20])

@@ -9,7 +9,7 @@ from metarun.data.files.cache import Storage
 from metarun.data.files.dataset_cache import DatasetCache, content_of
 from metarun.data.files.file_source import FileSource
 from metarun.data.sounds.recordings import LARGEST, VERSION, read_recordings
-from metarun.data.sounds.sound_layout import Classes, SoundTable, by_folders, by_table, groups_by_file
+from metarun.data.sounds.sound_layout import TABLE_VERSION, Classes, SoundTable, by_folders, by_table, groups_by_file
 from metarun.data.sounds.waves import SoundFeatures, sound_features
 from metarun.errors import UserError
 from metarun.system.paths import PathText, is_file, is_folder, resolve_path
@@ -91,7 +91,8 @@ class Audio(FileSource):
         return content_of(root, None if self.table is None else self.table.path, self.split)
 
     def _cache(self, root: Path) -> DatasetCache:
-        settings = f"{VERSION}|{root}|{self.table}|{self.split}|{self.split_seed}|{self.features}"
+        table = None if self.table is None else f"{TABLE_VERSION}|{self.table}"
+        settings = f"{VERSION}|{root}|{table}|{self.split}|{self.split_seed}|{self.features}"
         settings += "|backwards" * self.backwards
         return DatasetCache("sounds", self.name, settings, self.storage, "over_time", self.groups)
 

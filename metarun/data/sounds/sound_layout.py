@@ -14,6 +14,7 @@ from metarun.errors import UserError, counted
 
 Classes = dict[str, list[str]]  # the class's name -> names of its files
 SHOWN = ", ".join(SUFFIXES[:4])
+TABLE_VERSION = 2  # raise it with every change that can change what a table says of a recording
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,10 @@ class _Row:
 def _rows(table: SoundTable) -> Iterator[_Row]:
     from metarun.data.tables.table_file import check_columns, check_filled, line_of, read_table  # pandas: half a second
 
-    frame = read_table(table.path, table.written, key="table")
     columns = {"filename": table.filename, "label": table.label}
     columns |= {"split_column": table.split} if table.split else {}
     named = [*columns.items(), *(("groups", column) for column in table.groups)]
+    frame = read_table(table.path, table.written, key="table", names=[column for _, column in named])
     for key, column in named:
         check_columns(frame, table.path, key, [column])
         check_filled(frame, table.path, [column], header=True)

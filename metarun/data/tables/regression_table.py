@@ -97,7 +97,8 @@ class RegressionTable(EntityFiles):
 
         assert self.entity is not None, "`_place` asks for it"
         columns = Columns(self.entity, self.targets, self.columns, self.drop, self.order, self.split_column)
-        table = read_table(root, str(self._written), self.header)
+        split = [] if self.split_column is None else [self.split_column]
+        table = read_table(root, str(self._written), self.header, names=[self.entity, *split])
         found = entity_rows(table, root, columns, self.missing, self.header, self.min_rows)
         by_column = None
         if self.split_column is not None:

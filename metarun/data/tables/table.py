@@ -88,8 +88,8 @@ class Table(FileSource):
 
         label = self.label
         assert label is not None, "`_place` asks for it"
-        table = read_table(root, str(self._written), self.header)
         split = [] if self.split_column is None else [self.split_column]
+        table = read_table(root, str(self._written), self.header, names=[label, *split, *self.groups])
         named = {"label": [label], "split_column": split, "columns": self.columns or (), "drop": self.drop}
         for key, wanted in {**named, "groups": self.groups}.items():
             check_columns(table, root, key, wanted)

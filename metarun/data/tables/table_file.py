@@ -1,6 +1,6 @@
 """Reading a table of the user's: CSV, Parquet or Excel, by pandas."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +11,16 @@ from metarun.system.paths import is_file
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx")
 _PACKED = (".gz", ".zip", ".bz2", ".xz")
+# What pandas takes for missing by default, which must be listed where one column differs.
+_MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 
 
-def read_table(path: Path, written: str, header: bool = True, key: str = "root") -> pd.DataFrame:
+def read_table(
+    path: Path, written: str, header: bool = True, key: str = "root", names: Collection[str] = ()
+) -> pd.DataFrame:
     """Read a table; its columns are called by texts: without a header, by their numbers from "0" on.
 
     Args:
@@ -21,6 +28,8 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
         written: the path as the user wrote it, for messages.
         header: whether the first line of a CSV holds the names of the columns.
         key: the config key that names the file.
+        names: columns of a CSV with names, such as of classes: they stay as written, and only "" is missing. In others
+            NA is missing too, and numbers are numbers.
     """
     if not is_file(path):
         raise UserError(f"data.{key}={written} is no file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")
@@ -35,7 +44,7 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
         elif suffix == ".xlsx":
             table = pd.read_excel(path, header=0 if header else None)
         else:
-            table = _read_csv(path, "\t" if suffix == ".tsv" else ",", header)
+            table = _read_csv(path, "\t" if suffix == ".tsv" else ",", header, names)
     except UserError:
         raise
     except UnicodeDecodeError as error:
@@ -54,18 +63,23 @@ def read_table(path: Path, written: str, header: bool = True, key: str = "root")
     return table
 
 
-def _read_csv(path: Path, separator: str, header: bool) -> pd.DataFrame:
+def _read_csv(path: Path, separator: str, header: bool, names: Collection[str]) -> pd.DataFrame:
     how = {"sep": separator, "skipinitialspace": True, "low_memory": False}
+    first = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0]  # type: ignore[call-overload]
+    columns = first if header else first.index
+    of_names = {place for place, column in enumerate(columns) if str(column).strip() in names}
+    how["dtype"] = dict.fromkeys(of_names, str)
+    how["na_values"] = {place: ("",) if place in of_names else _MISSING for place in range(len(columns))}
+    how["keep_default_na"] = False
     if not header:
         return pd.read_csv(path, header=None, **how)  # type: ignore[call-overload,no-any-return]
-    names = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0]  # type: ignore[call-overload]
     table: pd.DataFrame = pd.read_csv(path, **how)  # type: ignore[call-overload]
     if not isinstance(table.index, pd.RangeIndex):
         raise UserError(
             f"the rows of {path} have more values than its first line has names of columns", "name every column."
         )
-    if names.notna().all() and len(names) == len(table.columns):
-        table.columns = names  # pandas calls the second of two alike "a.1"
+    if first.notna().all() and len(first) == len(table.columns):
+        table.columns = first  # pandas calls the second of two alike "a.1"
     return table
 
 

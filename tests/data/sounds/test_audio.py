@@ -91,6 +91,13 @@ def test_a_table_names_classes_and_splits(root, tmp_path):
     assert data.skipped.warnings == ("1 row of labels.csv that repeat another skipped",)
 
 
+def test_classes_of_a_table_are_called_as_they_are_written(sounds, tmp_path):
+    names = ["7", "07", "007", "NA", "None", "1.0"]
+    rows = [f"c{i}/{j}.wav,{name}" for i, name in enumerate(names) for j in range(2)]
+    data = load(sounds, table=table(tmp_path, "\n".join(["filename,label", *rows])))
+    assert sorted(name for own in classes(data).values() for name in own) == sorted(names)
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [

@@ -109,11 +109,12 @@ def test_the_split_can_be_a_file_or_a_seed(write, tmp_path):
     assert [len(names) for names in entities(load(write(frame()), split_seed=1)).values()] == [6, 2, 2]
 
 
-def test_numbered_entities_are_called_by_whole_numbers(write):
-    table = frame().assign(machine=np.repeat(np.arange(10), 5).astype(float))
-    table.loc[0, "machine"] = np.nan
+def test_numbered_entities_are_called_as_they_are_written(write):
+    numbers = [*map(str, range(6)), "06", "6", "1234567890123456788", "1234567890123456789"]
+    table = frame().assign(machine=np.repeat(numbers, 5))
+    table.loc[0, "machine"] = None
     found = [name for names in entities(load(write(table))).values() for name in names]
-    assert sorted(found) == [str(e) for e in range(10)]
+    assert sorted(found) == sorted(numbers)
 
 
 def test_what_is_skipped_is_counted(write):

@@ -151,8 +151,25 @@ def test_classes_that_are_whole_numbers_stay_whole_beside_a_gap(write):
     table = frame()
     table["kind"] = table["kind"].str[-1].astype(float)
     table.loc[0, "kind"] = None
-    data = load(write(table))
+    data = load(write(table, "table.parquet"))
     assert sorted(name for names in lists(data).values() for name in names) == [str(c) for c in range(10)]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.csv.gz"])
+@pytest.mark.parametrize("header", [True, False])
+def test_names_of_a_csv_are_as_they_are_written(tmp_path, name, header):
+    names = ["007", "07", "7", "1234567890123456788", "1234567890123456789", "NA", "None", "nan", "1.0", "1e2"]
+    table = frame().assign(kind=np.repeat(names, 4), site=np.tile(["01", "1"], 20))
+    table.loc[0, "kind"] = None
+    path = tmp_path / name
+    table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",", header=header)
+    columns = {c: c if header else str(i) for i, c in enumerate(table.columns)}
+    settings = {"label": columns["kind"], "split_column": columns["part"], "groups": [columns["site"]]}
+    data = load(path, header=header, drop=[], **settings)
+    assert lists(data) == {"train": sorted(names[:6]), "val": sorted(names[6:8]), "test": sorted(names[8:])}
+    skipped = f"in column '{columns['kind']}' skipped, the first in line {2 if header else 1}"
+    assert data.skipped.warnings == (f"1 row without a class {skipped}",)
+    assert set(data.example_groups[columns["site"]]["train"].names) == {"01", "1"}
 
 
 def test_disk_holds_the_same_as_memory(write):
