@@ -11,8 +11,9 @@ from metarun.errors import UserError, counted
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.tasks.batch import TaskBatch, TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.stream import TaskStream
-from metarun.tasks.varying_stream import by_shape
+from metarun.tasks.varying_stream import VaryingTaskStream
 
 Kind = Literal["unknown", "out_of_scope"]
 
@@ -89,15 +90,20 @@ def unknown_queries(classes: int, out_of_scope: int, stream: TaskStream) -> tupl
         if count < 0:
             raise UserError(f"test.{kind}={count} but it cannot be negative", f"raise {knob(f'test.{kind}', count)}.")
     found = tuple(UnknownQueries(kind, count) for kind, count in asked.items() if count)
+    sets = stream.streams if isinstance(stream, EachSetStream) else {"": stream}
     for each in found:
-        for part, _ in by_shape(stream, 1):
-            _check_can_serve(each, part)
+        for name, of_set in sets.items():
+            # What the largest tasks leave is enough for all.
+            largest = of_set.largest if isinstance(of_set, VaryingTaskStream) else of_set
+            _check_can_serve(each, largest, name)
     return found
 
 
-def _check_can_serve(unknown: UnknownQueries, stream: TaskStream) -> None:
+def _check_can_serve(unknown: UnknownQueries, stream: TaskStream, name: str) -> None:
+    """Raise a UserError if a stream has too little for some unknown queries; `name` is of one of several data sets."""
     key = f"test.{unknown.kind}"
     setting = f"{key}={unknown.count}{set_by(key)}"
+    of_name = f" of {name}" if name else ""
     if not isinstance(stream, ClassTaskStream):
         raise UserError(f"{setting} but the tasks are regression, which has no classes", f"set `{key}=0`.")
     if stream.available is not None:
@@ -105,19 +111,20 @@ def _check_can_serve(unknown: UnknownQueries, stream: TaskStream) -> None:
     left = stream.class_count - stream.shape.way
     if unknown.kind == "unknown" and unknown.count > left:
         raise UserError(
-            f"{setting} but the split has {counted(stream.class_count, 'class')}, of which a task has "
+            f"{setting} but the split{of_name} has {counted(stream.class_count, 'class')}, of which a task can have "
             f"{stream.shape.way}",
             f"lower {knob(key, unknown.count)} or {stream.shape.knob('way')}.",
         )
     if unknown.kind == "unknown" and stream.smallest_class < stream.shape.query:
         raise UserError(
-            f"{setting} with {stream.shape.query} queries each but a class has {stream.smallest_class} examples",
+            f"{setting} with {stream.shape.query} queries each but a class{of_name} has "
+            f"{stream.smallest_class} examples",
             f"lower {stream.shape.knob('query')}.",
         )
     if unknown.kind == "out_of_scope" and unknown.count > stream.out_of_scope_count:
         has = counted(stream.out_of_scope_count, "example") if stream.out_of_scope_count else "no examples"
         raise UserError(
-            f"{setting} but these data have {has} out of scope",
+            f"{setting} but {f'{name} has' if name else 'these data have'} {has} out of scope",
             f"lower {knob(key, unknown.count)}."
             if stream.out_of_scope_count
             else "set `test.unknown=5`, which takes other classes of the split, or use data=clinc150.",

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from metarun.errors import UserError
 from metarun.tasks.batch import TaskShape
 from metarun.tasks.class_stream import ClassTaskStream
+from metarun.tasks.mixture_stream import EachSetStream
 from metarun.tasks.sampling import choose_others
 from metarun.tasks.stream import StreamSpec
 from metarun.tasks.unknown_queries import UnknownQueries, WithUnknown, unknown_queries
+from metarun.tasks.varying_stream import VaryingTaskStream
 from tests.support.synthetic import make_dataset, make_stream
 
 UNKNOWN = UnknownQueries("unknown", 2)
@@ -103,7 +105,7 @@ def test_examples_out_of_scope_have_the_shape_of_the_others():
     ("classes", "out_of_scope", "stream", "sentence"),
     [
         (-1, 0, numbered, "test.unknown=-1 but it cannot be negative; raise `test.unknown`"),
-        (4, 0, numbered, r"test.unknown=4 but the split has 6 classes, of which a task has 3; lower `test.unknown`"),
+        (4, 0, numbered, r"test.unknown=4 but the split has 6 classes, of which a task can have 3; lower"),
         (0, 3, numbered, "test.out_of_scope=3 but these data have no examples out of scope; set `test.unknown=5`"),
         (1, 0, lambda: numbered(size=8, disjoint=True), "test.unknown=1 but test.interval=open leaves no examples"),
     ],
@@ -111,6 +113,29 @@ def test_examples_out_of_scope_have_the_shape_of_the_others():
 def test_what_the_data_cannot_serve_is_one_sentence(classes, out_of_scope, stream, sentence):
     with pytest.raises(UserError, match=sentence):
         unknown_queries(classes, out_of_scope, stream())
+
+
+def test_the_largest_of_tasks_of_different_sizes_leaves_enough_classes():
+    stream = VaryingTaskStream(numbered(shape=TaskShape(4, 1, 2)), (2, 1), seed=0)
+    assert {way for way, _ in stream.sizes(0, 20).tolist()} == {2, 3, 4}
+    assert unknown_queries(2, 0, stream) == (UNKNOWN,)
+    with pytest.raises(UserError, match=r"test.unknown=3 but the split has 6 classes, of which a task can have 4"):
+        unknown_queries(3, 0, stream)
+
+
+def test_each_of_several_data_sets_is_checked():
+    with_aside = numbered(classes=8, out_of_scope=np.zeros((5, 1), np.uint8))
+    stream = EachSetStream({"clinc150": with_aside, "banking77": numbered()})
+    assert unknown_queries(2, 0, stream) == (UNKNOWN,)
+    with pytest.raises(UserError, match=r"test.out_of_scope=3 but banking77 has no examples out of scope; set"):
+        unknown_queries(0, 3, stream)
+    with pytest.raises(
+        UserError, match=r"test.unknown=4 but the split of banking77 has 6 classes, of which a task can"
+    ):
+        unknown_queries(4, 0, stream)
+    varying = {name: VaryingTaskStream(each, (2, 1), seed=0) for name, each in stream.streams.items()}
+    with pytest.raises(UserError, match=r"test.unknown=4 but the split of banking77 has 6 classes"):
+        unknown_queries(4, 0, EachSetStream(varying))
 
 
 def test_nothing_is_asked_by_default():
