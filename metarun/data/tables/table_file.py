@@ -56,8 +56,7 @@ def read_table(
     except Exception as error:  # pandas and its readers raise a dozen kinds on foreign bytes
         raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())}).") from error
     table.columns = [str(column).strip() for column in table.columns]
-    if twice := table.columns[table.columns.duplicated()].tolist():
-        raise UserError(f"{path} has two columns called '{twice[0]}'", "rename one.")
+    check_different(list(table.columns), path)
     if table.empty:
         raise UserError(f"{path} has no rows", "fill it.")
     return table
@@ -81,6 +80,13 @@ def _read_csv(path: Path, separator: str, header: bool, names: Collection[str]) 
     if first.notna().all() and len(first) == len(table.columns):
         table.columns = first  # pandas calls the second of two alike "a.1"
     return table
+
+
+def check_different(columns: Sequence[str], path: Path) -> None:
+    """Raise a UserError that names a column which is there twice."""
+    index = pd.Index(columns)
+    if twice := index[index.duplicated()].tolist():
+        raise UserError(f"{path} has two columns called '{twice[0]}'", "rename one.")
 
 
 def check_columns(table: pd.DataFrame, path: Path, key: str, wanted: Sequence[str]) -> None:

@@ -118,8 +118,9 @@ def _content(path: Path) -> str:
 def _check_columns(path: Path, there: list[str], columns: Columns) -> None:
     import pandas as pd
 
-    from metarun.data.tables.table_file import check_columns
+    from metarun.data.tables.table_file import check_columns, check_different
 
+    check_different([name for name in there if name], path)  # those without a name are not read
     for key, wanted in columns.named(there):
         check_columns(pd.DataFrame(columns=there), path, key, [wanted])
 

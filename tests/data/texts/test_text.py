@@ -153,6 +153,7 @@ def test_a_line_break_in_a_text_does_not_shift_the_line_that_is_named(root, tmp_
         ("a.csv", b"text,label\na,b\n\xe9t\xe9,c\n", "line 3 of {path} is not UTF-8 (byte 0xe9); convert the file"),
         ("a.csv", b"txt,label\na,b\n", "{path} has no column 'text' (data.text); its columns are txt, label. Did you"),
         ("a.csv", b"text,class\na,b\n", "{path} has no column 'label' (data.label); its columns are text, class."),
+        ("a.csv", b"text,label,label \na,b,c\n", "{path} has two columns called 'label'; rename one."),
         ("a.csv", b"text,label\na, b,c\n", "line 2 of {path} has 3 values but the first line names 2 columns; put"),
         ("a.csv", b'text,label\n"a,b\n', "line 2 of {path} cannot be read as CSV (unexpected end of data)."),
         ("a.csv", b"text,label\n", "{path} has no text with a class; fill it"),
@@ -176,6 +177,12 @@ def test_what_cannot_be_read_is_named_by_its_line(root, tmp_path, name, content,
     path = tmp_path / name
     path.write_bytes(content)
     assert refused(str(path)).startswith(sentence.format(path=path))
+
+
+def test_columns_without_a_name_are_not_read(root, tmp_path):
+    lines = [("", text, label, "") for text, label in rows()]
+    named = Text(str(write_csv(tmp_path / "a.csv", rows())), size=8).load()
+    assert Text(str(write_csv(tmp_path / "b.csv", lines, ",text,label,")), size=8).load().hash == named.hash
 
 
 def test_other_mistakes_are_sentences(root, tmp_path):
