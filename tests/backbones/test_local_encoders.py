@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.encoders, pytest.mark.filterwarnings("default")]  # tr
 CPU = torch.device("cpu")
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8)
 SCALED = (torch.from_numpy(PICTURES) / 255 - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / 0.25
+LAYER = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 PREPROCESSOR = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25, 0.25, 0.25]}
 
 
@@ -31,29 +32,42 @@ def save_tiny_vit(folder):
     import transformers
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     model = transformers.ViTForImageClassification(
-        transformers.ViTConfig(**sizes, image_size=32, patch_size=16, num_labels=1_000)
+        transformers.ViTConfig(**LAYER, image_size=32, patch_size=16, num_labels=1_000)
     ).eval()
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return model
 
 
-def save_tiny_roberta(folder):
+ROBERTA = {**LAYER, "max_position_embeddings": 20}  # positions 2 to 19
+DISTILBERT = {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8, "max_position_embeddings": 18}
+GPT2 = {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 18}
+XLNET = {"d_model": 8, "n_layer": 1, "n_head": 2, "d_inner": 8}
+T5 = {"d_model": 8, "d_kv": 4, "num_layers": 1, "num_heads": 2, "d_ff": 8}
+
+
+def save_tiny_text_model(folder, name="Roberta", sizes=ROBERTA):
     import tokenizers
     import transformers
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     words = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "my", "card", "is", "lost"])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "<unk>"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    config = transformers.RobertaConfig(vocab_size=len(words), max_position_embeddings=20, **sizes)
-    model = transformers.RobertaModel(config).eval()
+    config = getattr(transformers, f"{name}Config")(vocab_size=len(words), **sizes)
+    model = getattr(transformers, f"{name}Model")(config).eval()
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return model
+
+
+def save_tiny_clip(folder):
+    import transformers
+
+    pictures, texts = {**LAYER, "image_size": 32, "patch_size": 16}, {**LAYER, "vocab_size": 8}
+    config = transformers.CLIPConfig(text_config=texts, vision_config=pictures, projection_dim=8)
+    transformers.CLIPModel(config).save_pretrained(folder)
 
 
 def test_pictures_are_encoded_as_by_a_model_of_transformers(tmp_path):
@@ -71,13 +85,38 @@ def test_pictures_are_encoded_as_by_a_model_of_transformers(tmp_path):
         LocalPictures(str(tmp_path))
 
 
-def test_texts_are_encoded_as_by_a_model_of_transformers(tmp_path):
-    model = save_tiny_roberta(tmp_path)
-    raw = Tokens("bytes", 257, 64).fields(["my card is lost", "card"])[0]
+@pytest.mark.parametrize(
+    ("name", "sizes", "longest"),
+    [
+        ("Roberta", ROBERTA, 18),
+        ("MPNet", ROBERTA, 18),
+        ("DistilBert", DISTILBERT, 18),
+        ("GPT2", GPT2, 18),
+        ("XLNet", XLNET, 64),
+    ],
+)
+def test_texts_are_encoded_as_by_a_model_of_transformers(tmp_path, name, sizes, longest):
+    model = save_tiny_text_model(tmp_path, name, sizes)
+    raw = Tokens("bytes", 257, 512).fields(["my card is lost", "card", "my " * 64])[0]
+    texts = [4, 5, 6, 7], [5], [4] * longest
     with torch.no_grad():
-        expected = [model(input_ids=torch.tensor([ids])).last_hidden_state[0].mean(0) for ids in ([4, 5, 6, 7], [5])]
-    found = encode(HuggingFaceTexts(str(tmp_path)), raw, CPU)
-    np.testing.assert_allclose(found, normalize(torch.stack(expected), dim=-1), atol=1e-5)
+        expected = [model(input_ids=torch.tensor([ids])).last_hidden_state[0].mean(0) for ids in texts]
+    encoder = HuggingFaceTexts(str(tmp_path), length=64)
+    np.testing.assert_allclose(encode(encoder, raw, CPU), normalize(torch.stack(expected), dim=-1), atol=1e-5)
+    assert encoder.features == 8
+
+
+def test_models_that_do_not_read_texts_are_refused(tmp_path):
+    save_tiny_text_model(tmp_path / "t5", "T5", T5)
+    with pytest.raises(UserError, match=r"t5 holds an encoder-decoder \(t5\), which reads two texts; use an"):
+        HuggingFaceTexts(str(tmp_path / "t5"))
+    save_tiny_clip(tmp_path / "clip")
+    with pytest.raises(UserError, match=r"clip holds a model of type clip, which is not of texts alone; use one that"):
+        HuggingFaceTexts(str(tmp_path / "clip"))
+
+
+def test_missing_files_are_named(tmp_path):
+    save_tiny_text_model(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"has no tokenizer\.json; save the tokenizer there too"):
         HuggingFaceTexts(str(tmp_path))

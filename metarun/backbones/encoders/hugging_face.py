@@ -1,6 +1,7 @@
 """Models of Hugging Face's transformers from a local folder, as encoders."""
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
 
 
 class HuggingFaceTexts(Encoder):
-    """Any model of texts of transformers, with the mean of its last states over the tokens, of length 1.
+    """Any encoder or decoder of texts of transformers, with the mean of its last states over the tokens, of length 1.
 
     Nothing is downloaded, and no code in the folder is run. For BERT models `Bert` also has a second derivative.
 
@@ -43,14 +44,15 @@ class HuggingFaceTexts(Encoder):
         if pooling not in ("mean", "cls"):
             raise UserError(f"backbone.encoder.pooling={pooling} is not one of mean, cls.")
         folder = find(weights, "backbone.encoder.weights")
-        model, config = load_model(folder)
+        model, _ = load_model(folder)
+        _check_reads_texts(model, folder)
         if not (folder / _TOKENIZER).is_file():
             raise UserError(f"{folder} has no {_TOKENIZER}", "save the tokenizer there too (`save_pretrained`).")
         tokenizer = (folder / _TOKENIZER).read_bytes()
-        length = min(length, config.get("max_position_embeddings") or length)
+        length = min(length, _positions(model) or length)
         self.tokenizer = Tokenizer(tokenizer, f"{folder}: {_TOKENIZER}", length, special=True)
         self.model: Any = model
-        self.features, self.pooling, self.saw = int(config["hidden_size"]), pooling, saw
+        self.features, self.pooling, self.saw = int(model.config.hidden_size), pooling, saw
         self.hash = hash_of("HuggingFaceTexts", {"weights": folder}, {"length": length, "pooling": pooling})
 
     @property
@@ -67,6 +69,26 @@ class HuggingFaceTexts(Encoder):
         assert isinstance(x, dict)
         states: Tensor = self.model(input_ids=x["ids"], attention_mask=x["mask"].long()).last_hidden_state
         return F.normalize(masked_mean(states, x["mask"]) if self.pooling == "mean" else states[:, 0], dim=-1)
+
+
+def _check_reads_texts(model: Any, folder: Path) -> None:
+    kind = model.config.model_type
+    if "decoder_input_ids" in signature(model.forward).parameters:
+        raise UserError(
+            f"{folder} holds an encoder-decoder ({kind}), which reads two texts",
+            "use an encoder or a decoder, such as of BERT, RoBERTa or GPT-2.",
+        )
+    if not hasattr(model.config, "hidden_size"):
+        raise UserError(f"{folder} holds a model of type {kind}, which is not of texts alone", "use one that is.")
+
+
+def _positions(model: Any) -> int | None:
+    """Return how many tokens a model has positions for; None: there is no limit."""
+    found: int = getattr(model.config, "max_position_embeddings", None) or 0
+    for name, part in model.named_modules():
+        if name.rpartition(".")[2] == "position_embeddings" and getattr(part, "padding_idx", None) is not None:
+            found -= part.padding_idx + 1  # of RoBERTa and its kin: the first position comes after that of padding
+    return found if found > 0 else None
 
 
 def load_model(folder: Path) -> tuple[Any, dict[str, Any]]:
