@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config.schema import Config, RetestConfig, RunConfig
-from metarun.config.values import check_plain
+from metarun.config.unknown_keys import describe_unknown_key, known_part, unknown_keys
+from metarun.config.values import check_plain, dotted
 from metarun.errors import UserError
 from metarun.system.ranges import parse_range
 from metarun.system.secrets import masked
@@ -23,9 +24,17 @@ def resolve(config: DictConfig) -> Config:
     Raises:
         UserError: a key is unknown, has the wrong type, or its value is missing or not allowed.
     """
-    schema = RetestConfig if "run" in config else RunConfig
+    declared = OmegaConf.get_type(config)
+    composed = declared in (RunConfig, RetestConfig)  # else stored by a run, without a schema
+    is_test = declared is RetestConfig if composed else "run" in config
+    schema = RetestConfig if is_test else RunConfig
     try:
-        typed = merged(OmegaConf.structured(schema), with_current_keys(config) if OLD_NORM_KEY in config else config)
+        container = OmegaConf.to_container(config)
+        assert isinstance(container, dict)
+        plain = {str(key): value for key, value in container.items()}
+        current = plain if composed else with_current_keys(plain)
+        _check_keys(current, schema)
+        typed = merged(OmegaConf.structured(schema), current)
         resolved = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(str(error).partition("\n")[0]) from error
@@ -34,14 +43,21 @@ def resolve(config: DictConfig) -> Config:
     assert isinstance(resolved, dict)
     check_plain(resolved)
     for key in ("data", "algo", "backbone"):
-        if not isinstance(resolved[key], dict) and not (schema is RetestConfig and resolved[key] is None):
+        if not isinstance(resolved[key], dict) and not (is_test and resolved[key] is None):
             raise UserError(
                 f"`{key}` is {resolved[key]!r} but must name a class and its arguments", f"choose {key}=NAME."
             )
-    if schema is RunConfig:
+    if not is_test:
         for group, size in product(("task", "train"), ("way", "shot")):
             resolved[group][size] = parse_range(f"{group}.{size}", resolved[group][size])
     return {str(key): value for key, value in resolved.items()}
+
+
+def _check_keys(config: Mapping[Any, Any], schema: type) -> None:
+    """Raise a UserError for a key without an effect: with a plus sign, Hydra accepts any."""
+    unknown = next(unknown_keys(config, schema), None)
+    if unknown is not None:
+        raise UserError(describe_unknown_key(unknown, [key for key, _ in dotted(known_part(config, schema))]))
 
 
 def with_current_keys(config: Mapping[Any, Any]) -> Config:

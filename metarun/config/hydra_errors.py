@@ -27,21 +27,12 @@ from yaml.reader import ReaderError
 
 from metarun.config.folder import config_dir
 from metarun.config.quoting import offending_character
+from metarun.config.unknown_keys import describe_unknown_key
 from metarun.config.yaml_keys import read_keys
 from metarun.errors import UserError, did_you_mean
 from metarun.system.parsing import parse_yaml
 from metarun.system.paths import is_file
 
-# What the names of other programs' settings are called here.
-MEANT = {
-    **dict.fromkeys(("lr", "learning_rate"), ("train.outer_lr", "algo.inner_lr")),
-    **dict.fromkeys(("epochs", "num_iterations"), ("train.iterations",)),
-    **dict.fromkeys(("batch_size", "meta_batch_size"), ("train.meta_batch",)),
-    **dict.fromkeys(("ways", "n_way"), ("task.way",)),
-    **dict.fromkeys(("shots", "k_shot"), ("task.shot",)),
-    **dict.fromkeys(("queries", "n_query"), ("task.query",)),
-    "optimizer": ("train.outer_optimizer",),
-}
 # OmegaConf's phrase for a type, and the phrase for users.
 TYPES = {
     "to Integer": "a whole number",
@@ -107,21 +98,16 @@ def _unknown_key(cause: ConfigKeyError | ConfigAttributeError) -> str:
     key = str(cause.full_key)
     root = cause.parent_node._get_root() if cause.parent_node is not None else None
     keys = list(_keys(root)) if isinstance(root, DictConfig) else []
-    group, _, leaf = key.partition(".")
+    group, leaf = key.partition(".")[0], key.rpartition(".")[2]
     optional = ("data", "algo", "logger")  # the first two in `metarun test`
     if group in optional and not any(known.startswith(f"{group}.") for known in keys):
         return f"{key} needs an option of {group}, and none is selected: add {group}=NAME."
-    leaf = key.rpartition(".")[2]
-    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]  # inner_lr= for algo.inner_lr=
-    if key in MEANT:
-        return f"unknown key {key!r}. Did you mean {' or '.join(map(repr, MEANT[key]))}?"
     if group in ("algo", "backbone", "data") and (having := _options_with(group, leaf)):
         return (
             f"the chosen {group} has no key {leaf!r}; these have it: {', '.join(having)}. "
             f"`metarun train --help {group}=NAME` shows the keys of one."
         )
-    hint = f" Did you mean '{same_leaf[0]}'?" if same_leaf else did_you_mean(key, keys)
-    return f"unknown key {key!r}.{hint} --cfg job shows every key; +{key}=… adds a new one."
+    return describe_unknown_key(key, keys)
 
 
 def _options_with(group: str, key: str) -> list[str]:
