@@ -60,7 +60,8 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     """Train or test with the stored config, showing the usual progress; resume an interrupted rerun."""
     from omegaconf import OmegaConf
 
-    from metarun.config.schema import register
+    from metarun.config.schema import RetestConfig, RunConfig, register
+    from metarun.config.unknown_keys import unknown_keys
     from metarun.runner.retest import retest
     from metarun.runner.stored_config import HYDRA_KEYS, REQUIRED, stored_config
     from metarun.runner.train import train
@@ -68,11 +69,11 @@ def _repeat(run: RunDirectory, record: Record, into: Path, device: str, trust: l
     register()
     is_test = "trained_by" in record
     stored = stored_config(run, trust, required=TEST_KEYS if is_test else REQUIRED)
-    config = {
-        **{key: stored[key] for key in stored if key not in HYDRA_KEYS},
-        "results_dir": str(into),
-        "device": device,
-    }
+    plain = {key: stored[key] for key in stored if key not in HYDRA_KEYS}
+    if (unknown := next(unknown_keys(plain, RetestConfig if is_test else RunConfig), None)) is not None:
+        problem = f"{run.config} has a key that this version of metarun does not know ({unknown})"
+        raise UserError(problem, "rerun it with the version that made it.")
+    config = {**plain, "results_dir": str(into), "device": device}
     if is_test:
         trained = str(_trained_run(run, Path(str(stored["run"]))))
         return retest(OmegaConf.create({**config, "run": trained, "trust": trust, "force": True}))

@@ -1,13 +1,13 @@
 """Combine a trained run's config with what `metarun test` requests."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.compose import resolve
 from metarun.config.schema import Config, RunConfig
+from metarun.config.unknown_keys import known_part
 from metarun.system.ranges import parse_range
 
 # Values of a test of a run that has another, since null keeps that one.
@@ -49,10 +49,8 @@ def with_requested_algo(config: Config, requested: DictConfig) -> Config:
     """
     if OmegaConf.select(requested, "algo") is None:
         return config
-    run_keys = {field.name for field in fields(RunConfig)}
-    run_config = {key: value for key, value in config.items() if key in run_keys}
     algo = OmegaConf.to_container(requested.algo, resolve=False)
-    resolved = resolve(OmegaConf.create({**run_config, "algo": algo}))
+    resolved = resolve(OmegaConf.create({**known_part(config, RunConfig), "algo": algo}))
     return {**config, "algo": resolved["algo"], "chosen": {**config["chosen"], "algo": requested.chosen.algo}}
 
 

@@ -16,6 +16,7 @@ from metarun.config.compose import merged, with_current_keys
 from metarun.config.instantiate import import_by_name
 from metarun.config.run_id import with_absolute_paths
 from metarun.config.schema import Config, RetestConfig, RunConfig
+from metarun.config.unknown_keys import known_part
 from metarun.config.values import check_plain
 from metarun.errors import UserError
 from metarun.results import checksums
@@ -78,14 +79,14 @@ def _with_original_paths(run: RunDirectory, config: Config, built: Sequence[str]
 
 def _check_values(run: RunDirectory, config: Config) -> None:
     """Raise a UserError for a value that `metarun train` and `metarun test` cannot have written."""
-    schema = OmegaConf.structured(RetestConfig if "run" in config else RunConfig)
-    OmegaConf.set_struct(schema, False)  # other versions may have more keys
+    schema = RetestConfig if "run" in config else RunConfig
+    known = known_part(config, schema)  # other versions may have more keys
     try:
         check_plain(config)
-        typed = merged(schema, config)
+        typed = merged(OmegaConf.structured(schema), known)
     except (UserError, OmegaConfBaseException) as error:
         raise _invalid(run, str(error).partition("\n")[0].removesuffix(".")) from error
-    if key := _converted_key(OmegaConf.to_container(typed), config):
+    if key := _converted_key(OmegaConf.to_container(typed), known):
         raise _invalid(run, f"{key} has the wrong type")
     if "run" in config:
         return

@@ -4,7 +4,7 @@ from hydra import compose, initialize_config_dir
 
 from metarun.config.compose import resolve
 from metarun.config.folder import config_dir
-from metarun.config.overlay import overlay
+from metarun.config.overlay import overlay, with_requested_algo
 from metarun.config.schema import register
 
 
@@ -15,11 +15,15 @@ def config(*overrides):
         return resolve(compose("config", [*words, *overrides]))
 
 
-def requested(*overrides):
+def composed_test(*overrides):
     register()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         words = [f"chosen.{part}=null" for part in ("algo", "data")]
-        return resolve(compose("test", ["run=0a1b", *words, *overrides]))
+        return compose("test", ["run=0a1b", *words, *overrides])
+
+
+def requested(*overrides):
+    return resolve(composed_test(*overrides))
 
 
 def test_the_runs_values_are_kept_unless_the_test_sets_them():
@@ -29,3 +33,11 @@ def test_the_runs_values_are_kept_unless_the_test_sets_them():
     assert overlay(trained, requested("deterministic=true"))["deterministic"] is True
     del trained["tf32"]  # a run made before this key existed
     assert "tf32" not in overlay(trained, requested())
+
+
+def test_another_algo_fits_a_run_of_another_version_with_more_keys():
+    trained = config()
+    trained["train"]["later"] = 1
+    combined = with_requested_algo(trained, composed_test("algo=simpleshot"))
+    assert combined["algo"]["_target_"] == "metarun.algorithms.SimpleShot"
+    assert combined["train"]["later"] == 1

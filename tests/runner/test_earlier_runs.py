@@ -82,3 +82,13 @@ def test_resolving_a_resolved_config_does_not_change_its_id(runs):
     config = stored_config(RunDirectory(EARLIER / TRAINED[0]), trust=[])
     plain = {key: value for key, value in config.items() if key not in ("defaults", "hydra")}
     assert run_id(resolve(OmegaConf.create(plain))) == TRAINED[0][-8:]
+
+
+def test_a_run_with_an_unknown_key_is_not_repeated(runs):
+    config = Path("results/runs") / TRAINED[0] / "config.yaml"
+    config.write_text(config.read_text().replace("train:\n", "train:\n  weight_decay: 0.1\n"))
+    code, said = runs("rerun", TRAINED[0][-8:])
+    assert code == 2
+    assert (
+        "has a key that this version of metarun does not know (train.weight_decay); rerun it with the version" in said
+    )

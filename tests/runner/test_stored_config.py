@@ -280,3 +280,11 @@ def test_the_data_sets_of_a_mixture_are_metaruns_own_or_need_consent(tmp_path):
         run.write_text(yaml.safe_dump(config))
         with pytest.raises(UserError, match=f"data.sets.glyphs._target_={target}"):
             stored_config(RunDirectory(tmp_path), trust=[])
+
+
+def test_a_run_of_another_version_may_have_more_keys_with_any_values(tmp_path):
+    earlier = Path(__file__).parent / "earlier_runs" / "protonet-glyphs-5w1s-f649e085" / "config.yaml"
+    config = yaml.safe_load(earlier.read_text())
+    config["train"]["weight_decay"], config["later"] = 0.1, {"key": [1]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert stored_config(RunDirectory(tmp_path), trust=[])["train"]["weight_decay"] == 0.1
