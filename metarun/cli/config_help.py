@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metarun.config.folder import config_dir
+from metarun.config.override_checks import check_groups
 from metarun.config.yaml_keys import Key, read_keys
 from metarun.errors import UserError, did_you_mean
 
@@ -50,8 +51,12 @@ def explain(command: str, args: Sequence[str]) -> str:
         command: "train" or "test".
         args: words to explain, each a group, GROUP=OPTION, or a dotted key; none: the screen of the command. Flags are
             ignored.
+
+    Raises:
+        UserError: there is no such word.
     """
     words = [arg.lstrip("+") for arg in args if not arg.startswith("-")]
+    check_groups(command, words, [])
     chosen = dict(word.split("=", 1) for word in words if "=" in word)
     texts = [_explain_word(command, word, chosen.get("algo")) for word in words]
     return "\n\n".join(texts) if texts else _screen(command)

@@ -22,6 +22,7 @@ from metarun.config.folder import config_dir
 from metarun.config.hydra_errors import unreadable_file
 from metarun.config.hydra_origins import HydraOrigins, only_requested
 from metarun.config.key_origins import using_origins
+from metarun.config.override_checks import check_groups
 from metarun.config.overrides import hydra_overrides, without_plus
 from metarun.config.schema import register
 from metarun.errors import UserError
@@ -50,7 +51,7 @@ def run_under_hydra(command: str, args: list[str]) -> int:
         The exit code; for a sweep with failed jobs, that of the first failed job.
 
     Raises:
-        UserError: a flag or a folder does not exist, or an argument contains a password.
+        UserError: a flag or a folder does not exist, or an argument has no meaning or contains a password.
     """
     die_with_parent()
     connect_to_sweep()
@@ -94,7 +95,9 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
     if parsed.experimental_rerun:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
     _check_folder("--config-dir", parsed.config_dir)
-    overrides = hydra_overrides(parsed.overrides, _user_config_dirs(args))
+    folders = _user_config_dirs(args)
+    overrides = hydra_overrides(parsed.overrides, folders)
+    check_groups(command, overrides, folders)
     if command == "train" and not parsed.config_path and not parsed.config_name:  # conf/config.yaml
         overrides = [without_plus(override) for override in overrides]
     _check_sweep(overrides)

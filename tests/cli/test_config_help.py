@@ -94,6 +94,13 @@ def test_an_unknown_word_is_an_error(word, complaint):
         explain("train", [word])
 
 
+@pytest.mark.parametrize("word", ["logger", "experiment=maml_omniglot_5w1s", "backbone.filters"])
+def test_help_of_test_refuses_groups_of_train(word):
+    with pytest.raises(UserError, match=r"^\w+ is a group of `metarun train`; `metarun test` has algo, data, task and"):
+        explain("test", [word])
+    assert explain("train", [word])
+
+
 def test_help_does_not_import_hydra():
     code = (
         "import sys; sys.argv = ['metarun', 'help', 'train']; from metarun.cli.main import main; main(); "

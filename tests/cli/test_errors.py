@@ -1,5 +1,6 @@
 """Error messages: one line with the closest valid option, exit code 2."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,15 @@ def test_a_key_of_a_group_without_an_option_asks_for_the_option(
 ) -> None:
     message = error_of(capsys, "test", "run=12345678", f"{key}=3")
     assert message == f"{key} needs an option of {group}, and none is selected: add {group}=NAME."
+
+
+OF_TRAIN = ("logger=csv", "+logger=csv", "experiment=maml_omniglot_5w1s", "backbone.filters=4", "logger=null")
+
+
+@pytest.mark.parametrize("word", few_of(OF_TRAIN, *OF_TRAIN[1:4]))
+def test_a_group_that_only_training_has_is_refused_in_a_test(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    message = f"{re.split('[.=]', word.lstrip('+'))[0]} is a group of `metarun train`; `metarun test` has algo, data,"
+    assert error_of(capsys, "test", "run=12345678", word).startswith(message)
 
 
 def test_metarun_test_without_a_run_explains_run(capsys: pytest.CaptureFixture[str]) -> None:
