@@ -1,19 +1,21 @@
 """`metarun train --help`: what can be set, explained by the comments of the YAML files themselves."""
 
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metarun.config.folder import config_dir
-from metarun.config.override_checks import check_groups
-from metarun.config.yaml_keys import Key, read_keys
+from metarun.config.override_checks import TRAIN_ONLY, check_groups
+from metarun.config.yaml_keys import Key, read_keys, read_text
 from metarun.errors import UserError, did_you_mean
 
 WIDTH = 80
 GROUPS = {  # the choices that the screen shows, in this order
     "train": ("algo", "data", "backbone", "task", "experiment", "logger", "debug"),
-    "test": ("algo", "data"),
+    "test": ("algo", "data", "task"),
 }
+HIDDEN = {"train": {"hydra", "local"}, "test": {"hydra", *TRAIN_ONLY}}  # groups that no word explains
 PRIMARY = {"train": "config.yaml", "test": "test.yaml"}
 KEYS = {  # the keys that the screen shows
     "train": (
@@ -43,42 +45,57 @@ flags:
   --config-dir DIR adds your own algo/, data/ … folders; --info defaults shows
   where each value comes from; --hydra-help lists Hydra's flags."""
 
+MIXED = """\
+data={} mixes data sets: data.sets.NAME.KEY is a key of one of
+them, data.weights.NAME its share of the tasks; docs/data_mixtures.md."""
+
 
 def explain(command: str, args: Sequence[str]) -> str:
     """Return the help of `metarun train` or `metarun test`.
 
     Args:
         command: "train" or "test".
-        args: words to explain, each a group, GROUP=OPTION, or a dotted key; none: the screen of the command. Flags are
-            ignored.
+        args: words to explain, each a group, GROUP=OPTION, or a dotted key; none: the screen of the command. Of the
+            flags, `--config-dir` adds options.
 
     Raises:
-        UserError: there is no such word.
+        UserError: there is no such word or flag.
     """
-    words = [arg.lstrip("+") for arg in args if not arg.startswith("-")]
+    words, own = _parse(command, args)
     check_groups(command, words, [])
+    folders = [config_dir(), *own]
+    words = [word.lstrip("+") for word in words]
     chosen = dict(word.split("=", 1) for word in words if "=" in word)
-    texts = [_explain_word(command, word, chosen.get("algo")) for word in words]
-    return "\n\n".join(texts) if texts else _screen(command)
+    texts = [_explain_word(command, word, chosen, folders) for word in words]
+    return "\n\n".join(texts) if texts else _screen(command, folders)
 
 
-def _explain_word(command: str, word: str, algo: str | None) -> str:
+def _parse(command: str, args: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Return the words to explain, and the user's folders."""
+    rest = [arg for arg in args if arg not in ("--help", "-h")]
+    if not any(arg.startswith("-") for arg in rest):
+        return rest, []
+    from metarun.cli.hydra_app import parse_flags, user_config_dirs  # Hydra is slow to import
+
+    flags = parse_flags(command, rest)
+    return flags.overrides, user_config_dirs(flags)
+
+
+def _explain_word(command: str, word: str, chosen: Mapping[str, str], folders: Sequence[Path]) -> str:
     name, equals, option = word.partition("=")
-    folders = [path.name for path in config_dir().iterdir() if path.is_dir()]
-    groups = sorted(set(folders) - {"hydra", "local"})
+    groups = _groups(command, folders)
     if name in groups:
-        return _option(name, option) if equals else _group(name)
-    found = _find_key(command, name, algo)
+        return _option(name, option, folders) if equals else _group(command, name, folders)
+    found = _find_key(command, name, chosen, folders)
     if not found:
-        known = [*groups, *_all_keys(command)]
+        hint = did_you_mean(name, [*groups, *_all_keys(command)])
         raise UserError(
-            f"--help {word}: there is no group or key {name!r}.{did_you_mean(name, known)}",
-            f"`metarun {command} --help` lists the groups.",
+            f"--help {word}: there is no group or key {name!r}", f"`metarun {command} --help` lists the groups.{hint}"
         )
     return "\n".join(found)
 
 
-def _screen(command: str) -> str:
+def _screen(command: str, folders: Sequence[Path]) -> str:
     lines = [
         TITLES[command],
         "",
@@ -87,7 +104,8 @@ def _screen(command: str) -> str:
         "groups:",
     ]
     for group in GROUPS[command]:
-        options = ", ".join(_options(group)) if group != "experiment" else _experiments()
+        files = _files(group, folders)
+        options = ", ".join(files) if group != "experiment" else _experiments([*files])
         lines += textwrap.wrap(options, WIDTH, initial_indent=f"  {group:12}", subsequent_indent=" " * 14)
     lines += ["", "some keys, with their defaults:"]
     known = _all_keys(command)
@@ -97,45 +115,57 @@ def _screen(command: str) -> str:
         lines.append(f"  {f'{key}={value}':24} {comment}")
     more = (
         f"--help GROUP, --help GROUP=OPTION and --help KEY explain the rest: `metarun {command} --help algo=maml`, "
-        f"`metarun {command} --help train.outer_lr`."
+        f"`metarun {command} --help test.tasks`."
     )
     return "\n".join([*lines, "", *textwrap.wrap(more, WIDTH), "", "examples:", EXAMPLES[command], "", FLAGS])
 
 
-def _experiments() -> str:
+def _experiments(options: Sequence[str]) -> str:
     """Name some of the experiments, of which there are too many for the screen."""
-    options = _options("experiment")
     return f"{', '.join(options[:3])} and {len(options) - 3} more: `metarun reproduce --list`"
 
 
-def _group(group: str) -> str:
+def _group(command: str, group: str, folders: Sequence[Path]) -> str:
     """List the options of a group with the first sentence of each file."""
-    lines = [f"{group}: choose with {group}=OPTION"]
-    for option in _options(group):
-        file = config_dir() / group / f"{option}.yaml"
+    in_defaults = re.findall(r"^  - (?:optional )?(\w+):", read_text(config_dir() / PRIMARY[command]), re.MULTILINE)
+    lines = [f"{group}: choose with {'' if group in in_defaults else '+'}{group}=OPTION"]
+    for option, file in _files(group, folders).items():
         keys = " ".join(f"{key}={found.value}" for key, found in read_keys(file).items() if group == "task")
         about = _about(file).split(": ", 1)[-1] if group in ("experiment", "sweep") else _about(file)
-        lines += textwrap.wrap(keys or about, WIDTH, initial_indent=f"  {option:16} ", subsequent_indent=" " * 19)
+        text = f"{option:16} {keys or about}"
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 19)
     return "\n".join(lines)
 
 
-def _option(group: str, option: str) -> str:
-    """Print the file of an option: its comments explain it."""
-    options = _options(group)
-    if option not in options:
-        hint = did_you_mean(option, options)
-        raise UserError(f"unknown option {group}={option}.{hint} Possible: {', '.join(options)}.")
-    text = (config_dir() / group / f"{option}.yaml").read_text()
-    return f"{group}={option}\n\n{textwrap.indent(text.removeprefix('# @package _global_').strip(), '  ')}"
+def _option(group: str, option: str, folders: Sequence[Path]) -> str:
+    """Print the file of an option: its comments explain it; of several, such as data=omniglot+glyphs, each file."""
+    files = _files(group, folders)
+    names = re.split(r"[+,] *" if group == "data" else r", *", option.strip("[]"))
+    if option not in files and len(names) > 1:
+        mixed = [MIXED.format(option)] if group == "data" and re.search(r"[+\[]", option) else []
+        return "\n\n".join([*mixed, *(_option(group, name, folders) for name in names)])
+    if option not in files:
+        hint = did_you_mean(option, files)
+        raise UserError(f"unknown option {group}={option}.{hint} Possible: {', '.join(files)}.")
+    text = read_text(files[option]).removeprefix("# @package _global_").strip()
+    return f"{group}={option}\n\n{textwrap.indent(text, '  ')}"
 
 
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+def _groups(command: str, folders: Sequence[Path]) -> list[str]:
+    """Return the groups of a command in some folders of YAML files."""
+    names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()} - HIDDEN[command]
+    return sorted(name for name in names if _files(name, folders))
+
+
+def _files(group: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """Return the files of a group's options, sorted by name; of those with the same name, that in the first folder."""
+    found = {path.stem: path for folder in reversed(folders) for path in (folder / group).glob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
 def _about(file: Path) -> str:
     """Return the comment at the top of a YAML file, on one line."""
-    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    lines = [line for line in read_text(file).splitlines() if not line.startswith("# @package")]
     comment: list[str] = []
     for line in lines:
         if not line.startswith("#"):
@@ -144,20 +174,21 @@ def _about(file: Path) -> str:
     return " ".join(comment)
 
 
-def _find_key(command: str, key: str, algo: str | None) -> list[str]:
-    """Return lines that explain a key: of the main config, else of every option that has it."""
+def _find_key(command: str, key: str, chosen: Mapping[str, str], folders: Sequence[Path]) -> list[str]:
+    """Return lines that explain a key: of the main config, else of the chosen option or of every one that has it."""
     main = read_keys(config_dir() / PRIMARY[command])
     if key in main:
         return [_line(key, main[key])]
     if below := [name for name in main if name.startswith(f"{key}.")]:
         return [_line(name, main[name]) for name in below]
     group = key.partition(".")[0]
-    found = []
-    for option in _options(group) if (config_dir() / group).is_dir() else []:
-        if algo is None or group != "algo" or option == algo:
-            keys = _keys_of(group, option)
-            found += [f"{group}={option}", f"    {_line(key, keys[key])}"] if key in keys else []
-    return found
+    files = _files(group, folders) if group in _groups(command, folders) else {}
+    having = {option: keys[key] for option, file in files.items() if key in (keys := _keys_of(group, file))}
+    option = chosen.get(group)
+    if having and option is not None and option not in having:
+        raise UserError(f"--help {key}: {group}={option} has no such key", f"these have it: {', '.join(having)}.")
+    shown = {option: having[option]} if option in having else having
+    return [line for name, found in shown.items() for line in (f"{group}={name}", f"    {_line(key, found)}")]
 
 
 def _line(key: str, found: Key) -> str:
@@ -166,11 +197,10 @@ def _line(key: str, found: Key) -> str:
     )
 
 
-def _keys_of(group: str, option: str) -> dict[str, Key]:
+def _keys_of(group: str, file: Path) -> dict[str, Key]:
     """Return the keys of an option, by their place in the composed config."""
-    file = config_dir() / group / f"{option}.yaml"
     found = read_keys(file)
-    is_global = file.read_text().startswith("# @package _global_")
+    is_global = read_text(file).startswith("# @package _global_")
     return found if is_global else {f"{group}.{key}": value for key, value in found.items()}
 
 
@@ -178,8 +208,8 @@ def _all_keys(command: str) -> dict[str, Key]:
     """Return the keys of the main config and of the options that it chooses by default."""
     keys = read_keys(config_dir() / PRIMARY[command])
     defaults = {"algo": "maml", "data": "glyphs", "backbone": "conv4", "task": "5way1shot"}
-    for group, option in defaults.items():
-        keys = {**_keys_of(group, option), **keys}
+    for group, option in ((group, defaults[group]) for group in defaults.keys() - HIDDEN[command]):
+        keys = {**_keys_of(group, config_dir() / group / f"{option}.yaml"), **keys}
     return keys
 
 
@@ -189,6 +219,11 @@ def config_keys() -> list[str]:
     return sorted(
         {
             *_all_keys("train"),
-            *(key for group in groups for option in _options(group) for key in _keys_of(group, option)),
+            *(
+                key
+                for group in groups
+                for file in _files(group, [config_dir()]).values()
+                for key in _keys_of(group, file)
+            ),
         }
     )

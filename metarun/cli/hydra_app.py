@@ -71,16 +71,17 @@ def run_under_hydra(command: str, args: list[str]) -> int:
                 raise UserError(f"metarun {command} {' '.join(args)}: {error}") from error
             if failures:  # the jobs have reported their errors
                 return failures[0]
-            if found := unreadable_file(_user_config_dirs(args), error):
+            if found := unreadable_file(user_config_dirs(parse_flags(command, args)), error):
                 raise found from error
             raise
     return failures[0] if failures else 0
 
 
-def hydra_args(command: str, args: list[str]) -> list[str]:
-    """Return `args` in the form that Hydra needs: overrides before flags, folders absolute.
+def parse_flags(command: str, args: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of `metarun train` or `metarun test` into Hydra's flags and `overrides`.
 
-    Hydra rejects overrides on both sides of a flag, and resolves a relative `--config-path` against its Python file.
+    Raises:
+        UserError: a flag or its folder does not exist.
     """
     parser = get_args_parser()  # Hydra's own, so that every flag and abbreviation keeps its meaning
     parser.exit_on_error = False
@@ -90,12 +91,21 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
         raise UserError(f"{error}", f"`metarun {command} --hydra-help` lists the flags.") from None
     if unknown:
         raise UserError(f"unknown flag {unknown[0]!r}", _instead_of(unknown[0], args, command))
+    _check_folder("--config-dir", parsed.config_dir)
+    return parsed
+
+
+def hydra_args(command: str, args: list[str]) -> list[str]:
+    """Return `args` in the form that Hydra needs: overrides before flags, folders absolute.
+
+    Hydra rejects overrides on both sides of a flag, and resolves a relative `--config-path` against its Python file.
+    """
+    parsed = parse_flags(command, args)
     if parsed.multirun and parsed.cfg:
         raise UserError("--cfg shows the config of one run", "give each key one value, without -m.")
     if parsed.experimental_rerun:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
-    _check_folder("--config-dir", parsed.config_dir)
-    folders = _user_config_dirs(args)
+    folders = user_config_dirs(parsed)
     overrides = hydra_overrides(parsed.overrides, folders)
     check_groups(command, overrides, folders)
     if command == "train" and not parsed.config_path and not parsed.config_name:  # conf/config.yaml
@@ -108,7 +118,7 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
     return [*overrides, *flags]
 
 
-def _instead_of(flag: str, args: list[str], command: str) -> str:
+def _instead_of(flag: str, args: Sequence[str], command: str) -> str:
     """Return the remedy for an unknown flag: `algo=maml` for `--algo maml`."""
     name, equals, value = flag.lstrip("-").replace("-", "_").partition("=")
     if not equals:
@@ -136,9 +146,9 @@ def _check_sweep(overrides: Sequence[str]) -> None:
         raise UserError(f"the sweep has more than {MAX_SWEEP_RUNS:,} runs", "give the keys fewer values.")
 
 
-def _user_config_dirs(args: list[str]) -> list[Path]:
-    parsed, _ = get_args_parser().parse_known_intermixed_args(args)
-    return [Path(folder) for folder in (parsed.config_dir, parsed.config_path) if folder and is_folder(Path(folder))]
+def user_config_dirs(flags: argparse.Namespace) -> list[Path]:
+    """Return the user's folders among Hydra's flags."""
+    return [Path(folder) for folder in (flags.config_dir, flags.config_path) if folder and is_folder(Path(folder))]
 
 
 def _job(command: str, failures: list[int]) -> Callable[[DictConfig], Path | None]:

@@ -70,7 +70,7 @@ def main(args: Sequence[str]) -> int:
 def _experiment(name: str) -> Experiment:
     if name not in experiments():
         hint = did_you_mean(name, experiments())
-        raise UserError(f"there is no experiment {name!r}.{hint}", "`metarun reproduce --list` shows all.")
+        raise UserError(f"there is no experiment {name!r}", f"`metarun reproduce --list` shows all.{hint}")
     return experiments()[name]
 
 
@@ -196,7 +196,7 @@ def _print_table(chosen: Sequence[Experiment], results_dir: Path, form: str) -> 
 def _print_protocol(name: str, form: str) -> int:
     if name not in protocols():
         hint = did_you_mean(name, protocols())
-        raise UserError(f"there is no protocol of {name!r}.{hint}", f"choose one of {', '.join(protocols())}.")
+        raise UserError(f"there is no protocol of {name!r}", f"choose one of {', '.join(protocols())}.{hint}")
     protocol = protocols()[name]
     print_table(PROTOCOL, protocol_rows(protocol), [f"{protocol.paper}; {protocol.code}. {protocol.read}."], form)
     return 0

@@ -18,15 +18,20 @@ class Key:
     comment: str
 
 
+def read_text(file: Path) -> str:
+    """Return the content of a YAML file, also of a user's that is not valid UTF-8."""
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
 def read_keys(file: Path) -> dict[str, Key]:
     """Return the keys of a YAML file by dotted name, each with the comment beside it or above it.
 
-    Only what metarun's own files contain is understood: block mappings, indented by spaces.
+    Only what metarun's own files contain is understood: block mappings, indented by spaces. Other lines are ignored.
     """
     found: dict[str, Key] = {}
     path: list[tuple[int, str]] = []
     above: list[str] = []
-    for line in file.read_text().splitlines():
+    for line in read_text(file).splitlines():
         indent = len(line) - len(line.lstrip())
         if line.lstrip().startswith("#"):
             if found and indent > 12:  # it continues the comment beside the last value

@@ -70,6 +70,13 @@ def test_comments_beside_above_and_on_the_next_line_belong_to_their_key(tmp_path
         (["task"], "  20way1shot       way=20 shot=1 query=15 within=null across=null imbalance=null"),
         (["algo"], "  anil             Almost no inner loop (Raghu et al. 2020): MAML that adapts"),
         (["train"], "train.meta_batch=4   tasks per meta-training step"),
+        (["sweep"], "sweep: choose with +sweep=OPTION"),
+        (["experiment"], "experiment: choose with experiment=OPTION"),
+        (["-m", "algo=maml"], "algo=maml"),
+        (["logger=[csv,wandb]"], "logger=wandb"),
+        (["data=glyphs,omniglot"], "data=omniglot"),
+        (["data=omniglot+glyphs"], "data=omniglot+glyphs mixes data sets: data.sets.NAME.KEY is a key of one of"),
+        (["data=[omniglot,glyphs]"], "data=glyphs"),
     ],
 )
 def test_a_group_an_option_and_a_key_are_explained(words, line):
@@ -86,12 +93,48 @@ def test_every_option_says_what_it_is():
     ("word", "complaint"),
     [
         ("algo=mamll", r"unknown option algo=mamll\. Did you mean 'maml'\?"),
-        ("train.outer", r"no group or key 'train\.outer'\. Did you mean 'train\.outer_lr'\?"),
+        ("train.outer", r"no group or key 'train\.outer'; .* the groups\. Did you mean 'train\.outer_lr'\?$"),
+        ("qqq", r"^--help qqq: there is no group or key 'qqq'; `metarun train --help` lists the groups\.$"),
     ],
 )
 def test_an_unknown_word_is_an_error(word, complaint):
     with pytest.raises(UserError, match=complaint):
         explain("train", [word])
+
+
+def test_a_key_that_the_chosen_option_does_not_have_names_those_that_have_it():
+    message = r"^--help algo\.inner_lr: algo=protonet has no such key; these have it: anil, .*, reptile\.$"
+    with pytest.raises(UserError, match=message):
+        explain("train", ["algo=protonet", "algo.inner_lr"])
+
+
+def test_options_in_the_users_folder_are_explained(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_bytes(
+        b"# Leaves of my garden, \xff.\n_target_: garden.Leaves\nroot: leaves\n"
+    )
+    (tmp_path / "data" / "glyphs.yaml").write_text("# Never read: metarun's own has the first word.\n")
+    (tmp_path / "own" / "some.yaml").write_text("a: 1\n")
+    flags = ["--config-dir", str(tmp_path), "--help"]
+    assert "omniglot, parkinsons" in explain("train", flags)
+    assert "  mine             Leaves of my garden, \ufffd." in explain("train", [*flags, "data"]).splitlines()
+    assert "  root: leaves" in explain("train", ["data=mine", *flags]).splitlines()
+    assert "    data.root=leaves" in explain("train", ["data.root", *flags]).splitlines()
+    assert "Never read" not in explain("train", ["data=glyphs", *flags])
+    assert explain("train", ["own", *flags]) == "own: choose with +own=OPTION\n  some"
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--config-dir", "nowhere"], "^--config-dir nowhere: no such folder"),
+        (["--algo", "maml"], "^unknown flag '--algo'; write algo=maml, without dashes"),
+    ],
+)
+def test_an_unknown_flag_beside_help_is_an_error(flags, complaint):
+    with pytest.raises(UserError, match=complaint):
+        explain("train", [*flags, "--help"])
 
 
 @pytest.mark.parametrize("word", ["logger", "experiment=maml_omniglot_5w1s", "backbone.filters"])

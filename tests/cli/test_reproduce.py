@@ -103,10 +103,12 @@ def test_a_protocol_is_printed_line_by_line(metarun):
         ([], "metarun reproduce needs an experiment; `metarun reproduce --list` shows them."),
         (
             ["maml_sinusoid_5point"],
-            "there is no experiment 'maml_sinusoid_5point'. Did you mean 'maml_sinusoid_5points'?",
+            "`metarun reproduce --list` shows all. Did you mean 'maml_sinusoid_5points'?",
         ),
         (["maml_sinusoid_5points", "--seeds", "0"], "--seeds 0 is not at least 1"),
-        (["--protocol", "maml_omnigl"], "there is no protocol of 'maml_omnigl'. Did you mean 'maml_omniglot'?"),
+        (["qqq"], "there is no experiment 'qqq'; `metarun reproduce --list` shows all.\n"),
+        (["--protocol", "maml_omnigl"], "there is no protocol of 'maml_omnigl'; choose one of "),
+        (["--protocol", "maml_omnigl"], " Did you mean 'maml_omniglot'?\n"),
         (["--table"], "there are no rows in results/reference"),
     ],
 )
