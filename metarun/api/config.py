@@ -18,7 +18,7 @@ from metarun.config.folder import config_dir as packaged_config_dir
 from metarun.config.hydra_errors import explain
 from metarun.config.hydra_origins import HydraOrigins, only_requested
 from metarun.config.key_origins import using_origins
-from metarun.config.override_checks import check_groups
+from metarun.config.override_checks import check_overrides
 from metarun.config.overrides import hydra_overrides, without_plus
 from metarun.config.quoting import quote
 from metarun.config.schema import Config, register
@@ -44,7 +44,7 @@ def composed(
     folders = [] if config_dir is None else [Path(config_dir)]
     words = [f"{key}={_format(value)}" for key, value in settings.items()]
     overrides = [without_plus(each) for each in hydra_overrides(words, folders)]
-    check_groups("test" if primary == "test" else "train", overrides, folders)
+    check_overrides("test" if primary == "test" else "train", overrides, folders)
     GlobalHydra.instance().clear()  # state of an interrupted earlier call
     with initialize_config_dir(str(packaged_config_dir()), version_base="1.3"):
         _search(folders)

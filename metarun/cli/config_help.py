@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metarun.config.folder import config_dir
-from metarun.config.override_checks import TRAIN_ONLY, check_groups
+from metarun.config.groups import TRAIN_ONLY, check_groups
 from metarun.config.yaml_keys import Key, read_keys, read_text
 from metarun.errors import UserError, did_you_mean
 
@@ -208,8 +208,8 @@ def _all_keys(command: str) -> dict[str, Key]:
     """Return the keys of the main config and of the options that it chooses by default."""
     keys = read_keys(config_dir() / PRIMARY[command])
     defaults = {"algo": "maml", "data": "glyphs", "backbone": "conv4", "task": "5way1shot"}
-    for group, option in ((group, defaults[group]) for group in defaults.keys() - HIDDEN[command]):
-        keys = {**_keys_of(group, config_dir() / group / f"{option}.yaml"), **keys}
+    for group in [each for each in defaults if each not in HIDDEN[command]]:
+        keys = {**_keys_of(group, config_dir() / group / f"{defaults[group]}.yaml"), **keys}
     return keys
 
 

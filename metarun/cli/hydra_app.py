@@ -22,7 +22,7 @@ from metarun.config.folder import config_dir
 from metarun.config.hydra_errors import unreadable_file
 from metarun.config.hydra_origins import HydraOrigins, only_requested
 from metarun.config.key_origins import using_origins
-from metarun.config.override_checks import check_groups
+from metarun.config.override_checks import check_overrides
 from metarun.config.overrides import hydra_overrides, without_plus
 from metarun.config.schema import register
 from metarun.errors import UserError
@@ -107,7 +107,7 @@ def hydra_args(command: str, args: list[str]) -> list[str]:
         raise UserError("--experimental-rerun runs any code in its file", "use `metarun rerun RUN` to repeat a run.")
     folders = user_config_dirs(parsed)
     overrides = hydra_overrides(parsed.overrides, folders)
-    check_groups(command, overrides, folders)
+    check_overrides(command, overrides, folders)
     if command == "train" and not parsed.config_path and not parsed.config_name:  # conf/config.yaml
         overrides = [without_plus(override) for override in overrides]
     _check_sweep(overrides)

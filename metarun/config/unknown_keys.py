@@ -30,6 +30,13 @@ def unknown_keys(config: Mapping[Any, Any], schema: type, prefix: str = "") -> I
             yield from unknown_keys(value, nested, f"{prefix}{name}.")
 
 
+def has_key(schema: type, key: str) -> bool:
+    """Whether a schema has a dotted key; not those that a class decides on, such as `algo.inner_lr`."""
+    name, _, rest = key.partition(".")
+    nested = (inner := _fields(schema)).get(name)
+    return name in inner and (not rest or (nested is not None and has_key(nested, rest)))
+
+
 def known_part(config: Mapping[Any, Any], schema: type) -> Config:
     """Return a config without the keys that its schema does not have."""
     inner = _fields(schema)

@@ -63,6 +63,9 @@ INVALID_OVERRIDES = [
     ("seed=1,2", "seed=1,2 has several values: add -m to run each of them, or write seed=[1,2]"),
     ("algo=glob(*)", "algo=glob(*) has several values: add -m"),
     ("+seed=1", "seed already exists: write seed=… without the plus sign."),
+    ("~algo", "~algo removes algo, which every config has; write algo=NAME to change it."),
+    ("~task.way", "~task.way removes task.way, which every config has; write task.way=VALUE to change it."),
+    ("algo=[maml]", "algo=[maml] is a list but a run has one algo; write algo=maml."),
     ("~nope", "Could not delete from config. 'nope' does not exist."),
     ("task=3", "metarun train task=3: Config group override must be a string"),
 ]
