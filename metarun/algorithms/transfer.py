@@ -1,5 +1,7 @@
 """Load the checkpoint of one method into another."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from metarun.algorithms.algorithm import Algorithm
@@ -31,7 +33,14 @@ def load_from_other_method(algorithm: Algorithm, state: dict[str, Tensor], name:
             f"meta-train it with `metarun train algo={name}`, or test with a method that needs none, such as protonet, "
             "simpleshot or baseline.",
         )
-    # All optional weights or none: a mean belongs to its count.
-    kept = algorithm.optional_weights if missing else ()
+    kept = tuple(prefix for prefix in algorithm.optional_weights if _stays(prefix, missing))
     algorithm.load_state_dict({key: value if key.startswith(kept) else state[key] for key, value in own.items()})
     return bool(missing)
+
+
+def _stays(prefix: str, missing: Sequence[str]) -> bool:
+    """Whether optional weights stay as they are, given the weights that the checkpoint lacks.
+
+    Either all do or none, since a mean belongs to its count; but an adapter belongs to the backbone.
+    """
+    return any(key.startswith(prefix) for key in missing) if prefix == "adapter." else bool(missing)

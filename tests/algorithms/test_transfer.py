@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from metarun.algorithms import MAML, Baseline, ProtoNet, SimpleShot, load_from_other_method
+from metarun.algorithms import MAML, Baseline, FineTune, ProtoNet, SimpleShot, load_from_other_method
 from metarun.errors import UserError
 from tests.support.synthetic import make_conv4
 
@@ -87,3 +88,18 @@ def test_a_mean_is_only_loaded_with_its_count():
     assert not more.mean.any()
     assert load_from_other_method(SimpleShot(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
     assert load_from_other_method(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
+
+
+def test_a_trained_adapter_is_loaded_although_a_classifier_is_missing():
+    trained = MAML(make_conv4(), 5, 0.1, 1, adapt="lora", adapt_rank=2)
+    for weight in trained.adapter.parameters():
+        nn.init.normal_(weight)
+    tuned = FineTune(make_conv4(), 12, adapt="lora", adapt_rank=2)
+    assert load_from_other_method(tuned, trained.state_dict(), "finetune", "maml")
+    pairs = zip(tuned.adapter.parameters(), trained.adapter.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    fresh, before = FineTune(make_conv4(), 12, adapt="lora", adapt_rank=3), ProtoNet(make_conv4()).state_dict()
+    assert load_from_other_method(fresh, before, "finetune", "protonet")
+    assert not any(weight.any() for name, weight in fresh.adapter.state_dict().items() if name.startswith("b.")), (
+        "as new"
+    )
