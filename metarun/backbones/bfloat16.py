@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from metarun.system.inputs import first_field
+
 # Most operations that autocast runs in bfloat16, as called from Python.
 _PRODUCTS = {
     *(F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
@@ -80,7 +82,7 @@ def _bfloat16(x: Tensor) -> Iterator[None]:
 
 
 def _enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-    _entered.append(_bfloat16(inputs[0]))
+    _entered.append(_bfloat16(first_field(inputs[0])))
     _entered[-1].__enter__()
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms import MAML, ProtoNet
-from metarun.backbones import Bag, ResidualMLP, Transformer
+from metarun.backbones import Bag, ResidualMLP, Transformer, compute_in_bfloat16
 from metarun.data import SPLITS, ClassDataset, Examples
 from metarun.data.inputs import InputSpec
 from metarun.errors import UserError
@@ -50,6 +50,17 @@ def tokens() -> ClassDataset:
 
     splits = {split: Examples.from_classes({f"{split}{c}": of_class(c) for c in range(4)}) for split in SPLITS}
     return ClassDataset("tokens", splits, id_sizes={"ids": WORDS})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_texts_computes_in_bfloat16(name):
+    network = make(name).float()
+    expected = network(examples())
+    compute_in_bfloat16(network)
+    found = network(examples())
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
 
 
 def test_the_bag_is_torchs_embedding_bag():
