@@ -107,14 +107,18 @@ class IMAML(LinearHeadMethod, GradientMethod):
 
 
 def conjugate_gradients(system: Callable[[Parameters], Parameters], right: Parameters, steps: int) -> Parameters:
-    """Solve `system`(solution) = `right` approximately by `steps` conjugate gradient steps; `system` is symmetric."""
+    """Solve `system`(solution) = `right` approximately by `steps` conjugate gradient steps; `system` is symmetric.
+
+    In a direction of curvature 0 or less the solution stays as it is, and in all steps that follow.
+    """
     solution = {name: torch.zeros_like(r) for name, r in right.items()}
     residual, direction = right, right
     size = dot(residual, residual)
+    usable = torch.ones_like(size, dtype=torch.bool)  # false once the system proves indefinite, or is solved
     for _ in range(steps):
         image = system(direction)
         curvature = dot(direction, image)
-        usable = curvature > 0  # false if the system is indefinite or solved
+        usable = usable & (curvature > 0)
         length = torch.where(usable, size / torch.where(usable, curvature, 1), 0)
         solution = {name: s + length * direction[name] for name, s in solution.items()}
         residual = {name: r - length * image[name] for name, r in residual.items()}

@@ -1,4 +1,5 @@
 import copy
+import itertools
 from collections import OrderedDict
 
 import pytest
@@ -55,6 +56,17 @@ def test_conjugate_gradients_solve_a_system_in_as_many_steps_as_unknowns():
     for steps in (5, 50):  # further steps change nothing
         solution = conjugate_gradients(lambda x: {"x": matrix @ x["x"]}, {"x": right}, steps)["x"]
         torch.testing.assert_close(solution, torch.linalg.solve(matrix, right), rtol=1e-9, atol=1e-11)
+
+
+def test_conjugate_gradients_stop_in_a_direction_of_negative_curvature():
+    turn, _ = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    matrix = turn @ torch.diag(torch.tensor([5.0, 2.0, 1.0, -0.3], dtype=torch.float64)) @ turn.T
+    right = turn.sum(1)
+    solutions = [conjugate_gradients(lambda x: {"x": matrix @ x["x"]}, {"x": right}, steps)["x"] for steps in range(9)]
+    moves = [not torch.equal(*pair) for pair in itertools.pairwise(solutions)]
+    assert moves == sorted(moves, reverse=True), "once it stops, it stays"
+    assert moves[0]
+    assert not moves[-1]
 
 
 def test_adapted_weights_stay_near_the_initial_ones():
