@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from metarun.algorithms.in_context import draw_labels
 from metarun.algorithms.stepless import Stepless
 from metarun.algorithms.task_transformer import attend_to_similar
 from metarun.backbones import Backbone, embed_together
@@ -12,6 +13,9 @@ from metarun.backbones.transformer import EncoderLayer
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.system.limits import check_at_least
+from metarun.tasks.batch import TaskBatch
+from metarun.tasks.losses import mean_loss
+from metarun.tasks.vectorize import over_tasks
 
 
 class CAML(Stepless):
@@ -28,7 +32,7 @@ class CAML(Stepless):
 
     Args:
         backbone: maps examples to features.
-        max_way: the largest way.
+        max_way: the largest way. Tasks of fewer classes get a random choice of these labels in meta-training.
         label_features: numbers of a label vector, at least `max_way`.
         layers: of attention and feed-forward.
         heads: of each attention; they divide the features and label numbers together.
@@ -62,13 +66,22 @@ class CAML(Stepless):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, max_way, bias=False))
         attend_to_similar(self.layers)
 
+    def meta_loss(self, tasks: TaskBatch) -> Tensor:
+        """Return the mean cross-entropy of the queries; see `InContext.meta_loss`."""
+        if self.max_way == tasks.way:
+            return super().meta_loss(tasks)
+        self._check(tasks.way)
+        support_y, query_y = draw_labels(tasks, self.max_way)
+        inputs = (tasks.support_x, support_y, tasks.query_x)
+        return mean_loss(over_tasks(self.all_logits, self, self.how, *inputs), query_y)
+
     def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
         """See `Stepless`."""
-        if way > self.max_way:
-            raise UserError(
-                f"tasks have {way} classes but this caml has labels for {self.max_way}",
-                f"meta-train a run with `algo.max_way={way}`, or lower the way.",
-            )
+        self._check(way)
+        return self.all_logits(support_x, support_y, query_x)[:, :way]
+
+    def all_logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
+        """Return (way * query, max_way) logits of one task; the arguments are those of `logits`."""
         support, query = embed_together(self.backbone, support_x, query_x)
         centre = support.mean(0)
         labels = (self.label_scale * self.label_vectors)[support_y]  # (way * shot, label_features)
@@ -78,8 +91,15 @@ class CAML(Stepless):
         everything = states.new_ones(states.shape[:2], dtype=torch.bool)
         for layer in self.layers:
             states = layer(states, everything)
-        logits: Tensor = self.out(states[:, 0])[:, :way]
+        logits: Tensor = self.out(states[:, 0])
         return logits
+
+    def _check(self, way: int) -> None:
+        if way > self.max_way:
+            raise UserError(
+                f"tasks have {way} classes but this caml has labels for {self.max_way}",
+                f"meta-train a run with `algo.max_way={way}`, or lower the way.",
+            )
 
 
 def elmes(count: int, size: int) -> Tensor:

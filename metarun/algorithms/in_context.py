@@ -56,8 +56,7 @@ class InContext(Stepless):
         if self.max_way == tasks.way:
             return super().meta_loss(tasks)
         self._check(tasks.way)
-        chosen = torch.rand(len(tasks), self.max_way, device=tasks.device).argsort(-1)  # (T, max_way)
-        support_y, query_y = (chosen.gather(1, labels) for labels in (tasks.support_y, tasks.query_y))
+        support_y, query_y = draw_labels(tasks, self.max_way)
         inputs = (tasks.support_x, support_y, tasks.query_x)
         return mean_loss(over_tasks(self.all_logits, self, self.how, *inputs), query_y)
 
@@ -81,3 +80,9 @@ class InContext(Stepless):
                 f"tasks have {way} classes but this in_context has labels for {self.max_way}",
                 f"meta-train a run with `algo.max_way={way}`, or lower the way.",
             )
+
+
+def draw_labels(tasks: TaskBatch, max_way: int) -> tuple[Tensor, Tensor]:
+    """Return other labels of support and query examples, (T, n) each: a random choice of `max_way` in each task."""
+    chosen = torch.rand(len(tasks), max_way, device=tasks.device).argsort(-1)  # (T, max_way)
+    return chosen.gather(1, tasks.support_y), chosen.gather(1, tasks.query_y)

@@ -61,3 +61,18 @@ def test_bad_settings_are_refused_in_a_sentence(arguments, sentence):
 def test_more_classes_than_labels_are_refused():
     with pytest.raises(UserError, match="tasks have 7 classes but this caml has labels for 5; meta-train a run with"):
         make().predict(make_stream(7, 1, dtype=torch.float64).draw(0, 1), 0)
+
+
+def test_with_more_labels_than_classes_all_of_them_are_trained():
+    tasks = make_stream(5, 1, query=1, dtype=torch.float64).draw(0, 20)
+    method = make(max_way=7)
+    torch.manual_seed(0)
+    method.meta_loss(tasks).backward()
+    (weight,) = (parameter for name, parameter in method.named_parameters() if name == "out.1.weight")
+    seen: list[torch.Tensor] = []
+    plain = method.all_logits
+    method.all_logits = lambda x, y, query_x: seen.append(y) or plain(x, y, query_x)
+    torch.manual_seed(0)
+    method.meta_loss(tasks)
+    assert weight.grad.abs().sum(1).all()
+    assert set(torch.cat(seen).tolist()) == set(range(7))
