@@ -15,8 +15,8 @@ def find_device(name: str) -> torch.device:
         name = own_gpu() if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        if device.type == "meta":
-            raise RuntimeError("it stores no data")
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("metarun runs on CPUs and on CUDA")
         torch.empty(0, device=device)
     except Exception as error:  # any back end's errors
         if name.startswith("gpu"):

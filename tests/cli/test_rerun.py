@@ -99,6 +99,10 @@ def test_a_time_budget_explains_a_different_number_of_steps(metarun):
         (["RUN", "--into", "results"], "is in results; choose another folder for the rerun with --into"),
         (["RUN", "device=cpu"], "metarun rerun: unrecognized arguments: device=cpu. See `metarun rerun --help`"),
         (["RUN", "--device", "nowhere"], "device=nowhere cannot be used here"),
+        (
+            ["RUN", "--device", "mps"],
+            "device=mps cannot be used here (metarun runs on CPUs and on CUDA); use",
+        ),
     ],
 )
 def test_an_invalid_rerun_is_reported_in_one_sentence(metarun, words, sentence):
