@@ -24,7 +24,8 @@ class TrustRegion:
 
     Args:
         max_kl: mean divergence of the policies in one step, at most.
-        curvature_trajectories: trajectories of each task from which the curvature is computed; None: all.
+        curvature_trajectories: trajectories of each task from which the curvature is computed, before and after the
+            inner steps, so that it is that of a policy adapted to as few; None: all.
     """
 
     max_kl: float
