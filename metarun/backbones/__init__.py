@@ -8,7 +8,7 @@ from metarun.backbones.functional import embed_with_weights
 from metarun.backbones.language_model import CausalLM
 from metarun.backbones.mlp import MLP
 from metarun.backbones.module import Module
-from metarun.backbones.norm import NORMS, Norm, norm_weights
+from metarun.backbones.norm import NORMS, Norm, norm_weights, normalises_over_examples
 from metarun.backbones.pretrained import Pretrained
 from metarun.backbones.residual_mlp import ResidualMLP
 from metarun.backbones.resnet12 import ResNet12
@@ -40,5 +40,6 @@ __all__ = [
     "match_precision",
     "needs_support",
     "norm_weights",
+    "normalises_over_examples",
     "upcast",
 ]

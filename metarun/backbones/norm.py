@@ -83,6 +83,12 @@ def norm_weights(module: nn.Module) -> list[str]:
     return [f"{name}.{own}" for name, child in layers for own, _ in child.named_parameters(recurse=False)]
 
 
+def normalises_over_examples(network: nn.Module) -> bool:
+    """Whether a layer normalises an example by statistics of others, in meta-training at least."""
+    layers = (BatchStatistics, SupportStatistics, TaskNorm, nn.modules.batchnorm._BatchNorm)
+    return any(isinstance(layer, layers) for layer in network.modules())
+
+
 class _Affine(nn.Module):
     """A learned scale and shift per channel."""
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from metarun.backbones import Backbone
+from metarun.backbones import Backbone, normalises_over_examples
 from metarun.data.environments.family import Actions, Continuous
+from metarun.errors import UserError
 from metarun.rl.distributions import Distribution, distribution_of
 from metarun.system.limits import check_above
 
@@ -67,10 +68,14 @@ class PolicyNetwork(nn.Module):
         backbone: the network below the head.
         actions: their space.
         initial_std: standard deviation of continuous actions before training, in each of their numbers.
+
+    Raises:
+        UserError: the backbone normalises over examples, or the deviation is not positive.
     """
 
     def __init__(self, backbone: Backbone, actions: Actions, initial_std: float = 1.0) -> None:
         super().__init__()
+        check_norm(backbone)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, actions.outputs)
         self.distribution: Distribution = distribution_of(actions)
@@ -89,6 +94,19 @@ class PolicyNetwork(nn.Module):
         """Return what `forward` does under one task's weights."""
         found: Tensor = functional_call(self, dict(weights), (observation,))
         return found
+
+
+def check_norm(backbone: Backbone) -> None:
+    """Raise a UserError if a backbone normalises observations by statistics of others.
+
+    A policy acts on the observations of one moment but is trained on those of whole trajectories, so its actions would
+    be samples of another distribution than the one that is differentiated.
+    """
+    if normalises_over_examples(backbone):
+        raise UserError(
+            "this backbone normalises an observation by statistics of others but a policy must act on each by itself",
+            "set `backbone.norm=none` or `backbone.norm=layer`.",
+        )
 
 
 def initial_log_std(actions: Actions, initial_std: float) -> nn.Parameter | None:

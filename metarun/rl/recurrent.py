@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metarun.backbones import Backbone
 from metarun.data.environments.family import Actions, Discrete
 from metarun.rl.distributions import distribution_of
-from metarun.rl.policy import Policy, initial_log_std, with_log_std
+from metarun.rl.policy import Policy, check_norm, initial_log_std, with_log_std
 
 
 class Memory(NamedTuple):
@@ -40,6 +40,7 @@ class RecurrentNetwork(nn.Module):
 
     def __init__(self, backbone: Backbone, actions: Actions, units: int, initial_std: float = 1.0) -> None:
         super().__init__()
+        check_norm(backbone)
         self.backbone = backbone
         self.actions = actions
         self.units = units
