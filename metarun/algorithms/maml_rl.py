@@ -32,8 +32,8 @@ class MAMLRL(PolicyGradientMethod):
         order: of the meta-gradient, 1 or 2.
         max_kl: mean divergence of the adapted policies in one outer step, at most.
         curvature_trajectories: trajectories of each task from which the curvature of the divergence is computed, since
-            that takes most of the time. The inner steps in it are of as few; the line search measures the divergence on
-            all of them. None: all.
+            that takes most of the time: as many of each inner step and of the adapted policy, so that it is the
+            curvature for policies adapted on these few. Gradient and line search are of all of them. None: all.
         options: see `PolicyGradientMethod`.
     """
 

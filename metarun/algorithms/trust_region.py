@@ -24,8 +24,9 @@ class TrustRegion:
 
     Args:
         max_kl: mean divergence of the policies in one step, at most.
-        curvature_trajectories: trajectories of each task from which the curvature is computed, before and after the
-            inner steps, so that it is that of a policy adapted to as few; None: all.
+        curvature_trajectories: trajectories of each task from which the curvature is computed, of each inner step and
+            after the last; None: all. So the curvature is that of policies adapted on these few, not of those that
+            acted: to keep all trajectories of the inner steps would make its products about five times as slow.
     """
 
     max_kl: float

@@ -143,6 +143,20 @@ def test_the_curvature_is_the_hessian_of_the_mean_divergence():
     torch.testing.assert_close(of_both.curvature(vector), hessian @ vector, rtol=1e-8, atol=1e-10)
 
 
+def test_the_curvature_of_a_few_trajectories_is_that_of_policies_adapted_on_them():
+    method, vector = make(), torch.ones(22, dtype=torch.float64)
+    whole = problem(method, 1)
+    few = problem(method, 1)
+    few._steps = 2 * HORIZON
+    cut = problem(method, 1)
+    cut._seen = [seen.part(slice(None), 2 * HORIZON) for seen in cut._seen]
+    torch.testing.assert_close(few.curvature(vector), cut.curvature(vector))
+    assert not torch.allclose(few.curvature(vector), whole.curvature(vector))
+    assert torch.equal(few.gradient(), whole.gradient()), "the gradient is of all trajectories"
+    weights = 1.01 * parameters_to_vector(method.policy.parameters()).detach()
+    assert few.evaluate(weights) == whole.evaluate(weights), "so are the surrogate and the divergence"
+
+
 def stream(shot):
     source = EnvironmentSource(Chain())
     return source.environments("train", TaskShape(1, shot, shot), 0, torch.device("cpu"), torch.float64)
