@@ -171,7 +171,10 @@ def _parser() -> CommandParser:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | get NAME | check NAME")
     actions.add_parser("list", help="show every data set with its description, licence and location")
-    for action, description in (("get", "download or build it"), ("check", "read all of it and verify it")):
+    for action, description in (
+        ("get", "load a data set: download it if possible, else say where to put it"),
+        ("check", "read all of a data set and verify it"),
+    ):
         subparser = actions.add_parser(action, help=description)
         subparser.add_argument("name", metavar="NAME", help="a name from `metarun data list`")
         subparser.add_argument(

@@ -19,8 +19,8 @@ COMMANDS = {
     "test": "meta-test a finished run on other task sizes, splits or data",
     "rerun": "repeat a finished run and check that it reproduces its numbers",
     "reproduce": "repeat published results to the end and say whether they agree",
-    "adapt": "adapt a finished run to a few labelled pictures of yours",
-    "predict": "predict the classes of new pictures",
+    "adapt": "adapt a finished run to a few labelled examples of yours",
+    "predict": "predict new examples with an adapted run",
     "export": "write a finished run as ONNX, torch.export, TensorFlow or LiteRT",
     "publish": "pack a finished run into one file for another machine",
     "import": "unpack such a file as a run",
@@ -56,7 +56,7 @@ examples:
   metarun predict learner.npz new_pictures                   the classes of new ones
   metarun export run=RUN format=onnx                         a model that other programs load
   metarun publish run=RUN                                    one file, for `metarun import` on another machine
-  metarun compare                                            every run, one row each
+  metarun compare                                            a row per configuration, over its seeds
   metarun report                                             the same with curves and example tasks, report.html
   metarun plot curve -o curve.pdf                            every run, one line each
   metarun data list                                          the available data sets

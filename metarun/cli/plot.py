@@ -180,7 +180,7 @@ def _draw_tasks(options: argparse.Namespace) -> None:
         )
     tasks = example_tasks.load(run.examples)
     if tasks[0].of_texts:
-        raise UserError(f"the examples of {run.path} are texts, which are no figure", "see them by `metarun report`.")
+        raise UserError(f"the examples of {run.path} are texts, which cannot be drawn", "`metarun report` shows them.")
     pictures = "Below each query: correct ✓, or wrong ✗ with the predicted class, and the confidence in percent."
     functions = "● support, ○ queries, × predictions."
     notes = [

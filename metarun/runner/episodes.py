@@ -74,7 +74,9 @@ def _all_classes(requested: Config, encoder: Encoder, trained: Config, record: R
     """
     name, shot, test = requested["episodes"], requested["task"]["shot"] or trained["task"]["shot"], requested["test"]
     if not isinstance(shot, int):
-        raise UserError(f"task.shot={shot} is no number but episodes={name} has tasks of one size", "give a number.")
+        raise UserError(
+            f"task.shot={shot} is a range but the tasks of episodes={name} all have one size", "give one number."
+        )
     if record.get("iterations") and name in _published_sets(trained["data"]):
         raise UserError(
             f"episodes={name} has all classes of {name} but run {record['id']} was trained on some of them",

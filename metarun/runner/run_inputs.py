@@ -130,7 +130,7 @@ def encoder_for(inputs: RunInputs, run_id: str, config: Config) -> Encoder:
     if len(specs) == 1 and len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2]:
         return PictureEncoder(shape[1], shape[0], bool(config["data"].get("invert", False)))
     raise UserError(
-        f"run {run_id} takes examples of shape {list(shape)}, and how files become such is not known",
+        f"run {run_id} takes examples of shape {list(shape)}, and metarun does not know how to turn files into them",
         "use `metarun.load(...).adapt(x, y)` from Python.",
     )
 

@@ -15,11 +15,12 @@ _ALPHA = (math.log(0.5), math.log(2.0))  # of Meta-Dataset's code
 
 
 def check_imbalance(value: str, key: str) -> None:
-    """Raise a UserError if `value` is no way to share out; `key` set it."""
+    """Raise a UserError if `value` is not a known way to share out examples; `key` set it."""
     if value not in get_args(Imbalance):
         known = ", ".join(get_args(Imbalance))
         raise UserError(
-            f"{key}={value} is no way to share out examples", f"set `{key}` to {known}, or null for equal parts."
+            f"{key}={value} is not a known way to share out examples",
+            f"set `{key}` to {known}, or null for equal parts.",
         )
 
 

@@ -100,7 +100,7 @@ def test_folders_without_weights_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(UserError, match=r"has no model.safetensors \(weights in pytorch_model.bin are pickled code\)"):
         Bert(str(tmp_path))
-    with pytest.raises(UserError, match="is no file of weights only"):
+    with pytest.raises(UserError, match="is not a weights-only file"):
         EfficientNetLite0(str(tmp_path / "pytorch_model.bin"))
 
 

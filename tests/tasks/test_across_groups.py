@@ -149,7 +149,10 @@ def test_words_of_one_speaker_are_skipped_and_counted(caplog):
         ),
         ({"way": 5}, r"way=5 but no two groups by speaker of .* 'a' and 'b' have 3 classes with shot=1 and query=2"),
         ({"disjoint": True}, r"test.interval=open but across=speaker draws tasks that share examples; set .*closed"),
-        ({"imbalance": "linear"}, r"imbalance=linear is no way to share out examples; set `imbalance` to meta_dataset"),
+        (
+            {"imbalance": "linear"},
+            r"imbalance=linear is not a known way to share out examples; set `imbalance` to meta_dataset",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence(asked, message):

@@ -86,7 +86,7 @@ def state_dict(path: Path) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle and zipfile raise many types
         raise UserError(
-            f"{path} is no file of weights only ({reason_of(error)[:200]})",
+            f"{path} is not a weights-only file ({reason_of(error)[:200]})",
             "convert it to safetensors where you trust it.",
         ) from error
     if not isinstance(found, dict):

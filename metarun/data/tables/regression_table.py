@@ -32,7 +32,7 @@ class RegressionTable(EntityFiles):
         order: a column of times (numbers, or dates such as 2024-01-31): the support set of a task is an entity's first
             rows, and queries are drawn from the later ones; None: both are drawn.
         header: whether a CSV's first line names the columns; false: they are called "0", "1", …
-        standardise: subtract the mean of inputs and divide by the deviation.
+        standardise: subtract the mean of inputs and divide by the standard deviation.
         standardise_targets: the same with targets; false: errors are in their own units.
         missing: what becomes of a missing input: "mean", or "error". Rows without a target are skipped.
         min_rows: skip entities with fewer rows; None: skip none.

@@ -27,7 +27,7 @@ class Table(FileSource):
         columns: the columns that describe a row; None: all others.
         drop: columns to ignore.
         header: whether a CSV's first line names the columns; false: they are called "0", "1", …
-        standardise: subtract the mean and divide by the deviation.
+        standardise: subtract the mean and divide by the standard deviation.
         groups: columns that group the rows, such as who measured, for `task.across=COLUMN`; they describe no row.
         missing: what becomes of a missing value: "mean", or "error".
         split: a file of classes (see `metarun.data.splits`); None: by `split_column`, or by `split_seed`.
