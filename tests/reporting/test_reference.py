@@ -11,7 +11,7 @@ from metarun.reporting.plots.training import draw_training
 from metarun.reporting.reference.experiments import Experiment, experiments, stored_runs
 from metarun.reporting.reference.keep import keep
 from metarun.reporting.reference.tables import TrainingCurve, curve, finished, result_rows
-from metarun.reporting.reference.verdicts import Verdict, verdicts
+from metarun.reporting.reference.verdicts import Verdict, published_text, verdicts
 from metarun.results.metrics import ACCURACY, MSE, RETURN
 from metarun.results.run_directory import RunDirectory
 
@@ -90,6 +90,11 @@ def test_a_row_of_an_unfinished_run_says_how_far_it_is(tmp_path):
     (row,) = result_rows([SINUSOID], stored_runs(tmp_path))
     assert row[2:5] == ["0.3500", "meta-val 0.5000", "not to the end: 10.0%"]
     assert row[7:] == ["7,000", "1.0 h", "AMD EPYC, 1 thread, torch 2.13.0"]
+
+
+def test_the_published_figure_of_an_unfinished_run_has_its_interval():
+    assert published_text(experiments()["maml_omniglot_5w1s"], ACCURACY) == "98.70 ± 0.40"
+    assert published_text(experiments()["caml_clinc150"], ACCURACY) == "–"
 
 
 def test_a_validation_in_which_all_tasks_diverged_has_no_value(tmp_path):

@@ -9,7 +9,7 @@ from statistics import fmean
 from metarun.errors import counted
 from metarun.reporting.reference.experiments import Experiment, StoredRun
 from metarun.reporting.reference.protocols import Protocol
-from metarun.reporting.reference.verdicts import Verdict, ours_text, verdicts
+from metarun.reporting.reference.verdicts import Verdict, ours_text, published_text, verdicts
 from metarun.results.metrics import ACCURACY, MSE, RETURN, Metric, metric_of
 from metarun.results.records import Record
 from metarun.system.durations import short_duration
@@ -50,8 +50,6 @@ def _finished_rows(experiment: Experiment, records: Sequence[Record], runs: Sequ
 
 def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
     so_far = curve(run)
-    metric = so_far.metric
-    published = "–" if experiment.figure is None else metric.fixed(experiment.figure)
     step, seconds = (so_far.steps[-1], so_far.seconds[-1]) if so_far.steps else (0, 0.0)
     ours, verdict = "–", "failed"
     if run.record is None:
@@ -60,7 +58,7 @@ def _unfinished_row(experiment: Experiment, run: StoredRun) -> list[str]:
     return [
         experiment.name,
         "",
-        published,
+        published_text(experiment, so_far.metric),
         ours,
         verdict,
         "–",

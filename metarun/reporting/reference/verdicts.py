@@ -109,6 +109,13 @@ def ours_text(records: Sequence[Record]) -> str:
     return _with_half(metric, float(np.mean([record[metric.key] for record in records])), _half(records, None))
 
 
+def published_text(experiment: Experiment, metric: Metric) -> str:
+    """Return the figure of the paper with its interval, or "–" where nothing is published."""
+    if experiment.published is None or experiment.figure is None:
+        return "–"
+    return _with_half(metric, experiment.figure, experiment.published["ci95"])
+
+
 def _half(records: Sequence[Record], step: int | None) -> float | None:
     """Return the half-width of the interval, or None if the figures of the tasks are missing."""
     try:
