@@ -5,20 +5,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms.in_context import draw_labels
-from metarun.algorithms.stepless import Stepless
+from metarun.algorithms.label_reader import LabelReader
 from metarun.algorithms.task_transformer import attend_to_similar
 from metarun.backbones import Backbone, embed_together
 from metarun.backbones.transformer import EncoderLayer
 from metarun.errors import UserError
 from metarun.system.inputs import Inputs
 from metarun.system.limits import check_at_least
-from metarun.tasks.batch import TaskBatch
-from metarun.tasks.losses import mean_loss
-from metarun.tasks.vectorize import over_tasks
 
 
-class CAML(Stepless):
+class CAML(LabelReader):
     """Context-aware meta-learning (Fifty et al. 2024, https://arxiv.org/abs/2310.10971).
 
     A token is an example's features beside the vector of its label; a query has a learned vector in place of a label.
@@ -39,6 +35,7 @@ class CAML(Stepless):
     """
 
     predicts_from_features = True
+    option = "caml"
 
     def __init__(
         self, backbone: Backbone, max_way: int, label_features: int = 64, layers: int = 2, heads: int = 4
@@ -66,22 +63,8 @@ class CAML(Stepless):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, max_way, bias=False))
         attend_to_similar(self.layers)
 
-    def meta_loss(self, tasks: TaskBatch) -> Tensor:
-        """Return the mean cross-entropy of the queries; see `InContext.meta_loss`."""
-        if self.max_way == tasks.way:
-            return super().meta_loss(tasks)
-        self._check(tasks.way)
-        support_y, query_y = draw_labels(tasks, self.max_way)
-        inputs = (tasks.support_x, support_y, tasks.query_x)
-        return mean_loss(over_tasks(self.all_logits, self, self.how, *inputs), query_y)
-
-    def logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs, way: int) -> Tensor:
-        """See `Stepless`."""
-        self._check(way)
-        return self.all_logits(support_x, support_y, query_x)[:, :way]
-
     def all_logits(self, support_x: Inputs, support_y: Tensor, query_x: Inputs) -> Tensor:
-        """Return (way * query, max_way) logits of one task; the arguments are those of `logits`."""
+        """See `LabelReader`."""
         support, query = embed_together(self.backbone, support_x, query_x)
         centre = support.mean(0)
         labels = (self.label_scale * self.label_vectors)[support_y]  # (way * shot, label_features)
@@ -93,13 +76,6 @@ class CAML(Stepless):
             states = layer(states, everything)
         logits: Tensor = self.out(states[:, 0])
         return logits
-
-    def _check(self, way: int) -> None:
-        if way > self.max_way:
-            raise UserError(
-                f"tasks have {way} classes but this caml has labels for {self.max_way}",
-                f"meta-train a run with `algo.max_way={way}`, or lower the way.",
-            )
 
 
 def elmes(count: int, size: int) -> Tensor:
