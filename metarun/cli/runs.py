@@ -75,7 +75,7 @@ def _step(run: RunDirectory) -> str:
 def _files(folder: Path) -> list[os.stat_result]:
     """Return the state of each file of a run, or of its folder if it has none; nothing if it was removed meanwhile.
 
-    Files that vanish meanwhile, because the run replaces them, are left out, and so are dangling links.
+    Files that the run replaces meanwhile are skipped, and so are dangling links.
     """
     found = []
     with suppress(FileNotFoundError):
