@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metarun.errors import UserError
-from metarun.reporting.tables.flags import same_tasks
+from metarun.reporting.tables.flags import share_all_tasks
 from metarun.reporting.tables.pivot import figure_over_seeds
 from metarun.results import checksums as sums
 from metarun.results.class_figures import ClassFigures, read_classes
@@ -19,7 +19,7 @@ from metarun.results.metrics import ACCURACY, figure, metric_of
 from metarun.results.plane_paths import PlanePaths
 from metarun.results.plane_paths import load as load_paths
 from metarun.results.record_schema import LARGEST
-from metarun.results.records import Record, excludes_diverged, figures_by_step
+from metarun.results.records import Record, figures_by_step
 from metarun.results.robot_poses import RobotPoses
 from metarun.results.robot_poses import load as load_poses
 from metarun.results.run_directory import MORE, RunDirectory
@@ -97,7 +97,7 @@ def read_all(records: Sequence[Record], name: str, row: int, place: int) -> tupl
     if len(runs) == 1:
         return runs[0], errors
     first = runs[0]
-    together = same_tasks(records) is not None and not any(map(excludes_diverged, records))
+    together = share_all_tasks(records)
     curves = [run.curve for run in runs if run.curve is not None]
     by_step = _mean([run.by_step for run in runs]) if together else None
     confidence = _mean([run.confidence for run in runs]) if together else None

@@ -11,11 +11,11 @@ from metarun.errors import UserError
 from metarun.reporting.plots.curve import Curve
 from metarun.reporting.plots.heatmap import draw_heatmap
 from metarun.reporting.plots.style import write_figure
-from metarun.reporting.tables.flags import TRANSDUCTIVE, same_tasks
+from metarun.reporting.tables.flags import TRANSDUCTIVE, share_all_tasks
 from metarun.reporting.tables.run_labels import distinguishing_keys, label
 from metarun.reporting.tables.size_panels import size_panels
 from metarun.results.metrics import Metric, metric_of
-from metarun.results.records import Record, excludes_diverged
+from metarun.results.records import Record
 from metarun.results.statistics import mean_and_ci95
 
 MILLISECONDS = "milliseconds"
@@ -35,8 +35,7 @@ def curve_of(readable: Sequence[tuple[Record, NDArray[np.float64]]], name: str, 
     runs = [record for record, _ in readable]
     scale = metric_of(runs[0]).scale
     figures = [scale * by_step for _, by_step in readable]
-    complete = same_tasks(runs) is not None and not any(map(excludes_diverged, runs))
-    if len(runs) == 1 or (complete and len({each.shape for each in figures}) == 1):
+    if len(runs) == 1 or (share_all_tasks(runs) and len({each.shape for each in figures}) == 1):
         by_step = [mean_and_ci95(each) for each in np.mean(figures, axis=0)]
     else:
         by_step = [(float(mean), None) for mean in np.mean([each.mean(1) for each in figures], axis=0)]

@@ -154,6 +154,11 @@ def same_tasks(cell: Sequence[Record]) -> object:
     return hashes.pop() if len(hashes) == 1 else None
 
 
+def share_all_tasks(cell: Sequence[Record]) -> bool:
+    """Whether all runs of a cell were tested on the same tasks and have a value for each of them."""
+    return same_tasks(cell) is not None and not any(map(excludes_diverged, cell))
+
+
 def _p_value(cell: Sequence[Record], best: Sequence[Record]) -> float:
     """Compare two cells over their seeds if both have several, else for these trainings only."""
     from metarun.reporting.significance import over_seeds, paired_t
