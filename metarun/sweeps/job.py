@@ -20,7 +20,8 @@ class Job:
         state: starting, waiting (another process is running this run), training, testing, done, failed, stopped, or
             pruned.
         step: the last reported step of meta-training.
-        figure: the last reported result on meta-val.
+        figure: the last reported result on meta-val, as text.
+        value: the same, as a number.
         result: the result on meta-test, once finished.
         left: the reported time left to meta-train or to meta-test.
         path: its run directory, once known.
