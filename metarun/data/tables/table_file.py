@@ -1,7 +1,8 @@
 """Reading a table of the user's: CSV, Parquet or Excel, by pandas."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,8 +29,8 @@ def read_table(
         written: the path as the user wrote it, for messages.
         header: whether the first line of a CSV holds the names of the columns.
         key: the config key that names the file.
-        names: columns of a CSV with names, such as of classes: they stay as written, and only "" is missing. In others
-            NA is missing too, and numbers are numbers.
+        names: columns of a CSV or Excel file with names, such as of classes: they stay as written, and only "" is
+            missing. In others NA is missing too, and numbers are numbers.
     """
     if not is_file(path):
         raise UserError(f"data.{key}={written} is no file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")
@@ -42,7 +43,7 @@ def read_table(
         if suffix == ".parquet":
             table = pd.read_parquet(path)
         elif suffix == ".xlsx":
-            table = pd.read_excel(path, header=0 if header else None)
+            table = _read_excel(path, header, names)
         else:
             table = _read_csv(path, "\t" if suffix == ".tsv" else ",", header, names)
     except UserError:
@@ -65,11 +66,7 @@ def read_table(
 def _read_csv(path: Path, separator: str, header: bool, names: Collection[str]) -> pd.DataFrame:
     how = {"sep": separator, "skipinitialspace": True, "low_memory": False}
     first = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0]  # type: ignore[call-overload]
-    columns = first if header else first.index
-    of_names = {place for place, column in enumerate(columns) if str(column).strip() in names}
-    how["dtype"] = dict.fromkeys(of_names, str)
-    how["na_values"] = {place: ("",) if place in of_names else _MISSING for place in range(len(columns))}
-    how["keep_default_na"] = False
+    how |= _types(dict(enumerate(first if header else first.index)), names)
     if not header:
         return pd.read_csv(path, header=None, **how)  # type: ignore[call-overload,no-any-return]
     table: pd.DataFrame = pd.read_csv(path, **how)  # type: ignore[call-overload]
@@ -80,6 +77,23 @@ def _read_csv(path: Path, separator: str, header: bool, names: Collection[str]) 
     if first.notna().all() and len(first) == len(table.columns):
         table.columns = first  # pandas calls the second of two alike "a.1"
     return table
+
+
+def _read_excel(path: Path, header: bool, names: Collection[str]) -> pd.DataFrame:
+    line = 0 if header else None
+    columns = pd.read_excel(path, header=line, nrows=1).columns
+    table: pd.DataFrame = pd.read_excel(path, header=line, **_types({column: column for column in columns}, names))
+    return table
+
+
+def _types(columns: Mapping[Hashable, object], names: Collection[str]) -> dict[str, Any]:
+    """Return arguments of pandas' readers that keep the columns of `names` as written; `columns` has what each says."""
+    of_names = {key: str(column).strip() in names for key, column in columns.items()}
+    return {
+        "dtype": {key: str for key, named in of_names.items() if named},
+        "na_values": {key: ("",) if named else _MISSING for key, named in of_names.items()},
+        "keep_default_na": False,
+    }
 
 
 def check_different(columns: Sequence[str], path: Path) -> None:

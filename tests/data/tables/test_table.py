@@ -155,14 +155,17 @@ def test_classes_that_are_whole_numbers_stay_whole_beside_a_gap(write):
     assert sorted(name for names in lists(data).values() for name in names) == [str(c) for c in range(10)]
 
 
-@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.csv.gz"])
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.csv.gz", "table.xlsx"])
 @pytest.mark.parametrize("header", [True, False])
-def test_names_of_a_csv_are_as_they_are_written(tmp_path, name, header):
+def test_names_are_as_they_are_written(tmp_path, name, header):
     names = ["007", "07", "7", "1234567890123456788", "1234567890123456789", "NA", "None", "nan", "1.0", "1e2"]
     table = frame().assign(kind=np.repeat(names, 4), site=np.tile(["01", "1"], 20))
     table.loc[0, "kind"] = None
     path = tmp_path / name
-    table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",", header=header)
+    if path.suffix == ".xlsx":
+        table.to_excel(path, index=False, header=header)
+    else:
+        table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",", header=header)
     columns = {c: c if header else str(i) for i, c in enumerate(table.columns)}
     settings = {"label": columns["kind"], "split_column": columns["part"], "groups": [columns["site"]]}
     data = load(path, header=header, drop=[], **settings)
