@@ -2,6 +2,7 @@
 
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,9 @@ def _wrong_type(override: str, cause: ValidationError) -> str:
     reason = _first_line(cause)
     wanted = next((words for phrase, words in TYPES.items() if phrase in reason), None)
     key, _, value = override.lstrip("+").partition("=")
-    if wanted and key != cause.full_key:
-        return f"{override}: {cause.full_key} must be {wanted} and has no subkeys."
+    if key.startswith(f"{cause.full_key}."):
+        must = f"must be {wanted} and " if wanted else ""
+        return f"{override}: {cause.full_key} {must}has no subkeys."
     return f"{key} must be {wanted}, not {value!r}." if wanted else f"{override}: {reason}."
 
 
@@ -147,6 +149,16 @@ def _too_large(error: OverflowError) -> str | None:
     """An integer that is too large for a float; OmegaConf adds the key to Python's message."""
     key = re.search(r"full_key: (\S+)", str(error))
     return f"{key[1]} is too large for a float; the largest is {sys.float_info.max:.0e}." if key else None
+
+
+def _subkey_of_null(error: AssertionError) -> str | None:
+    """A key below one whose value is null; OmegaConf's assertion does not say which."""
+    if "root: NoneType" not in str(error):
+        return None
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    key = str(frame.f_locals["key"])
+    parent = key.rpartition(".")[0]
+    return f"{key} cannot be set while {parent} is null: set {parent} as a whole."
 
 
 def _unresolved(error: InterpolationResolutionError | MissingMandatoryValue) -> str:
@@ -168,6 +180,7 @@ EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str | None]], ...
     (InterpolationResolutionError, _unresolved),
     (MissingMandatoryValue, _unresolved),
     (OverflowError, _too_large),
+    (AssertionError, _subkey_of_null),
     (OmegaConfBaseException, lambda error: f"{_first_line(error)}."),
 )
 

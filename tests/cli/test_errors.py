@@ -54,6 +54,8 @@ INVALID_OVERRIDES = [
     ("task.query=null", "task.query must be a value other than null, not 'null'."),
     ("task.way=null", "task.way=null is not a whole number; set `task.way` to one, or to a range such as 5..20."),
     ("seed.x=1", "seed.x=1: seed must be a whole number and has no subkeys."),
+    ("train.time_budget.x=1", "train.time_budget.x=1: train.time_budget has no subkeys."),
+    ("published.accuracy=1", "published.accuracy cannot be set while published is null: set published as a whole."),
     ("seed", "'seed' is not of the form key=value."),
     ("seed=[1", "'seed=[1' cannot be parsed because of the [ in the value; quote it: 'seed=\"[1\"'"),
     ("seed=1=2", "'seed=1=2' cannot be parsed because of the = in the value; quote it: 'seed=\"1=2\"'"),
