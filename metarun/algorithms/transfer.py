@@ -1,5 +1,6 @@
 """Load the checkpoint of one method into another."""
 
+import logging
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -7,9 +8,13 @@ from torch import Tensor
 from metarun.algorithms.algorithm import Algorithm
 from metarun.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 def load_from_other_method(algorithm: Algorithm, state: dict[str, Tensor], name: str, trained: str) -> bool:
     """Load the backbone of another method's checkpoint, and any other weights that fit, into `algorithm`.
+
+    Warns of a trained adapter that does not fit.
 
     Args:
         algorithm: to load into.
@@ -33,6 +38,8 @@ def load_from_other_method(algorithm: Algorithm, state: dict[str, Tensor], name:
             f"meta-train it with `metarun train algo={name}`, or test with a method that needs none, such as protonet, "
             "simpleshot or baseline.",
         )
+    if any(key.startswith("adapter.") and (key not in own or key in missing) for key in state):
+        log.warning("the trained adapter is not used: it needs `algo.adapt` and `algo.adapt_rank` as in its training")
     kept = tuple(prefix for prefix in algorithm.optional_weights if _stays(prefix, missing))
     algorithm.load_state_dict({key: value if key.startswith(kept) else state[key] for key, value in own.items()})
     return bool(missing)

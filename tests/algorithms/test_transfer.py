@@ -90,7 +90,7 @@ def test_a_mean_is_only_loaded_with_its_count():
     assert load_from_other_method(Baseline(make_conv4(), 12), ProtoNet(make_conv4()).state_dict(), "a", "b")
 
 
-def test_a_trained_adapter_is_loaded_although_a_classifier_is_missing():
+def test_a_trained_adapter_is_loaded_although_a_classifier_is_missing(caplog):
     trained = MAML(make_conv4(), 5, 0.1, 1, adapt="lora", adapt_rank=2)
     for weight in trained.adapter.parameters():
         nn.init.normal_(weight)
@@ -103,3 +103,13 @@ def test_a_trained_adapter_is_loaded_although_a_classifier_is_missing():
     assert not any(weight.any() for name, weight in fresh.adapter.state_dict().items() if name.startswith("b.")), (
         "as new"
     )
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("head", [ProtoNet(make_conv4()), FineTune(make_conv4(), 12, adapt="lora", adapt_rank=3)])
+def test_a_trained_adapter_that_does_not_fit_is_named(caplog, head):
+    trained = MAML(make_conv4(), 5, 0.1, 1, adapt="lora", adapt_rank=2)
+    load_from_other_method(head, trained.state_dict(), "head", "maml")
+    assert caplog.messages == [
+        "the trained adapter is not used: it needs `algo.adapt` and `algo.adapt_rank` as in its training"
+    ]
