@@ -51,9 +51,13 @@ def split_by_seed(name: str, classes: Sequence[str], seed: int, noun: str = "cla
             f"{name} has {counted(len(classes), noun)} but meta-train, meta-val and meta-test need {_MIN_CLASSES} each",
             "add some.",
         )
-    shuffled = sorted(classes, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest())
     held_out = {split: max(_MIN_CLASSES, round(SHARES[split] * len(classes))) for split in ("val", "test")}
-    val, test = held_out["val"], held_out["test"]
+    return draw_splits(classes, held_out["val"], held_out["test"], seed)
+
+
+def draw_splits(classes: Sequence[str], val: int, test: int, seed: int) -> dict[Split, list[str]]:
+    """Return a random split with `val` and `test` classes held out, determined by a hash of each name and the seed."""
+    shuffled = sorted(classes, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest())
     chosen = {"test": shuffled[:test], "val": shuffled[test : test + val], "train": shuffled[test + val :]}
     order = {class_name: i for i, class_name in enumerate(classes)}
     return {split: sorted(chosen[split], key=order.__getitem__) for split in SPLITS}

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metarun.data.class_splits import draw_splits
 from metarun.data.contents import describe
 from metarun.data.encoding import Encoding
 from metarun.data.example_groups import ExampleGroups
@@ -23,6 +24,7 @@ from metarun.system.paths import PathText, data_root
 log = logging.getLogger(__name__)
 
 VINYALS_TRAINVAL = 1200  # characters; the other 423 are meta-test
+RANDOM_VAL, RANDOM_TEST = 100, 423  # characters; the other 1,100 are meta-train
 
 # The meta-val alphabets of the Vinyals split: 172 characters, all in images_background. `lake` has no meta-val part and
 # holds out the same ones, so that a checkpoint is chosen on the same characters under both splits.
@@ -40,8 +42,9 @@ class Omniglot:
 
     Args:
         split: `vinyals` (Vinyals et al. 2016: 1,028 / 172 / 423 characters), `lake` (background alphabets, five of them
-            for meta-val, then the evaluation alphabets: 792 / 172 / 659), or the path of a file that lists characters
-            or alphabets (see `metarun.data.splits`).
+            for meta-val, then the evaluation alphabets: 792 / 172 / 659), `random` (1,100 / 100 / 423 characters at
+            random, as Finn et al. 2017), or the path of a file that lists characters or alphabets (see
+            `metarun.data.splits`).
         rotations: per split, 1 or 4: with 4, each character rotated by 90, 180 and 270 degrees counter-clockwise (as in
             the code that the published lists come from) is a class of its own, such as "Greek/character01/rot090".
         invert: dark ink on white instead of light on dark.
@@ -54,7 +57,7 @@ class Omniglot:
 
     def __init__(
         self,
-        split: Literal["vinyals", "lake"] | PathText = "vinyals",
+        split: Literal["vinyals", "lake", "random"] | PathText = "vinyals",
         rotations: Mapping[str, int] | None = None,
         invert: bool = False,
         storage: Storage = "memory",
@@ -92,7 +95,7 @@ class Omniglot:
         return f"{describe(self._split(characters))}; {summary}"
 
     def _split(self, characters: Examples) -> ClassDataset:
-        rules = {"lake": split_lake, "vinyals": split_vinyals}
+        rules = {"lake": split_lake, "random": split_random, "vinyals": split_vinyals}
         lists = split_classes(self.name, self.split, characters.class_names, rules)
         splits = {split: rotate(characters, names, self.rotations[split]) for split, names in lists.items()}
         if self.invert:
@@ -160,6 +163,15 @@ def split_lake(names: Sequence[str]) -> dict[Split, list[str]]:
     background = PARTS[0].characters
     train, val = _without_val_alphabets(names[:background])
     return {"train": train, "val": val, "test": list(names[background:])}
+
+
+def split_random(names: Sequence[str]) -> dict[Split, list[str]]:
+    """Return a split of the sizes of Finn et al. 2017, with characters of all 50 alphabets in train and test.
+
+    New characters of known alphabets are easier than those of `split_vinyals`. The authors' own characters depend on
+    the order of files on their disk; these on a hash of the names.
+    """
+    return draw_splits(names, RANDOM_VAL, RANDOM_TEST, seed=0)
 
 
 def rotate(characters: Examples, names: Sequence[str], rotations: int) -> Examples:

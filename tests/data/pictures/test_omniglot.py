@@ -6,7 +6,7 @@ import pytest
 
 from metarun.data import SPLITS, Examples, Omniglot
 from metarun.data.pictures import omniglot_archive, omniglot_download
-from metarun.data.pictures.omniglot import alphabet_of, check_characters, load_characters, rotate
+from metarun.data.pictures.omniglot import alphabet_of, check_characters, load_characters, rotate, split_random
 from metarun.errors import UserError
 from tests.support.fake_omniglot import CHARACTERS, PARTS, make_files, write_folders, write_zips, zip_bytes
 
@@ -213,6 +213,16 @@ def test_the_lake_split_keeps_the_evaluation_alphabets_for_meta_test(real):
     assert [len(data.splits[split].class_names) for split in SPLITS] == [792, 172, 659]
     assert [len(alphabets[split]) for split in SPLITS] == [25, 5, 20]
     assert data.shape == (1, 28, 28)
+
+
+def test_the_random_split_has_every_alphabet_everywhere():
+    names = [f"alphabet{i % 50}/character{i:04}" for i in range(1623)]
+    lists = split_random(names)
+    assert {split: len(characters) for split, characters in lists.items()} == {"train": 1100, "val": 100, "test": 423}
+    assert sorted(name for characters in lists.values() for name in characters) == sorted(names)
+    assert {alphabet_of(name) for name in lists["test"]} == {alphabet_of(name) for name in lists["train"]}
+    again = split_random(names[::-1])
+    assert {split: set(characters) for split, characters in again.items()} == {s: set(c) for s, c in lists.items()}
 
 
 @pytest.mark.slow
