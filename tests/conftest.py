@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -60,10 +61,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def metarun(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Output]:
-    """Run a command in this process, in an empty folder."""
+) -> Iterator[Callable[..., Output]]:
+    """Run a command in this process, in an empty folder; modules imported from there are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    return lambda *words: Output(run_here(*words), *capsys.readouterr())
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield lambda *words: Output(run_here(*words), *capsys.readouterr())
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(f"{tmp_path}/"):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -51,8 +51,7 @@ def write_pictures() -> None:
         Image.fromarray(rng.integers(0, 256, (28, 28), np.uint8)).save(path)
 
 
-def test_every_command_takes_what_its_sentence_names(metarun, monkeypatch):
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def test_every_command_takes_what_its_sentence_names(metarun):
     Path("own.py").write_text(OWN)
     write_pictures()
     words = ["algo=protonet", "algo._target_=own.Mine", "backbone.filters=4", "train.iterations=0", "test.tasks=2"]
@@ -78,8 +77,7 @@ def test_every_command_takes_what_its_sentence_names(metarun, monkeypatch):
     assert "write trust=own.Mine, without dashes" in metarun("test", f"run={run}", "--trust", "own.Mine").err
 
 
-def test_a_command_that_cannot_trust_code_does_not_offer_it(metarun, monkeypatch):
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def test_a_command_that_cannot_trust_code_does_not_offer_it(metarun):
     Path("own.py").write_text(OWN)
     small = ["backbone.filters=4", "train.iterations=0", "test.tasks=2", "train.validate_tasks=1", "train.way=5"]
     assert metarun("train", "algo=protonet", "algo._target_=own.Mine", *small).code == 0

@@ -172,8 +172,7 @@ def test_parts_that_the_command_replaces_are_not_checked(run, retest):
     assert retest(run, "algo=simpleshot", "data=glyphs") == (0, "")
 
 
-def test_trusted_code_is_run(metarun, retest, monkeypatch):
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def test_trusted_code_is_run(metarun, retest):
     Path("own.py").write_text(OWN)
     words = ["train", "algo=protonet", "algo._target_=own.Mine", "backbone=module", "train.iterations=2"]
     words += ["backbone.module._target_=own.network", "+backbone.module.features=4", "test.tasks=4", *SMALL[:4]]
@@ -200,8 +199,7 @@ def network(weights: Path) -> nn.Module:
 
 @pytest.mark.slow
 @pytest.mark.sampled
-def test_a_checkpoint_leaves_out_frozen_weights_of_a_file_whose_content_is_in_the_id(metarun, retest, monkeypatch):
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def test_a_checkpoint_leaves_out_frozen_weights_of_a_file_whose_content_is_in_the_id(metarun, retest):
     Path("frozen.py").write_text(FROZEN)
     torch.manual_seed(1)
     torch.save(torch.nn.Linear(784, 100).state_dict(), "first.pt")
