@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from metarun.config.schema import Config
+from metarun.config.schema import Config, RetestConfig, RunConfig
 from metarun.errors import did_you_mean
 
 OPEN_GROUPS = ("algo", "backbone", "data", "logger", "hydra")  # a class decides which keys it takes
+SCHEMAS = {"train": RunConfig, "test": RetestConfig}  # by command
 # What the names of other programs' settings are called here.
 MEANT = {
     **dict.fromkeys(("lr", "learning_rate"), ("train.outer_lr", "algo.inner_lr")),
@@ -62,6 +63,10 @@ def describe_unknown_key(key: str, known: Sequence[str]) -> str:
         return f"unknown key {key!r}. Did you mean {' or '.join(map(repr, MEANT[key]))}?"
     leaf = key.rpartition(".")[2]
     same_leaf = [each for each in known if each.rpartition(".")[2] == leaf]  # inner_lr= for algo.inner_lr=
-    hint = f" Did you mean '{same_leaf[0]}'?" if same_leaf else did_you_mean(key, known)
+    meant = f" Did you mean '{same_leaf[0]}'?" if same_leaf else ""
+    for command, schema in SCHEMAS.items():
+        if has_key(schema, key):
+            return f"unknown key {key!r}: only `metarun {command}` has it.{meant}"
+    hint = meant or did_you_mean(key, known)
     new = f"; +{key}=… adds a new one" if key.partition(".")[0] in OPEN_GROUPS else ""
     return f"unknown key {key!r}.{hint} --cfg job shows every key{new}."

@@ -39,10 +39,11 @@ def test_the_known_part_has_every_other_key_with_its_value():
         (RunConfig, "train.weight_decay", "unknown key 'train.weight_decay'. Did you mean 'train.lr_decay'? --cfg job"),
         (RunConfig, "foo", "unknown key 'foo'. --cfg job shows every key."),
         (RunConfig, "lr", "unknown key 'lr'. Did you mean 'train.outer_lr' or 'algo.inner_lr'?"),
-        (RunConfig, "run", "unknown key 'run'. "),
+        (RunConfig, "run", "unknown key 'run': only `metarun test` has it."),
         (RunConfig, "default_norm", "unknown key 'default_norm'. "),
         (RetestConfig, "test.foo", "unknown key 'test.foo'. "),
-        (RetestConfig, "train.outer_lr", "unknown key 'train.outer_lr'. "),
+        (RetestConfig, "train.outer_lr", "unknown key 'train.outer_lr': only `metarun train` has it."),
+        (RetestConfig, "test.query", "only `metarun train` has it. Did you mean 'task.query'?"),
     ],
 )
 def test_a_key_that_hydra_added_to_a_schema_is_refused(schema, key, sentence):
