@@ -15,6 +15,7 @@ EXCLUDED_FROM_ID = (
 ADDED_KEYS = {
     **{"tf32": False, "deterministic": False, "test.interval": "closed", "data.invert": False},
     **{"train.augment": None, "train.cuda_graph": False, "test.unknown": 0, "test.out_of_scope": 0},
+    **{"test.weights": "best"},
     **{"data.noise": 0.0, "data.test_amplitude": None, "data.test_phase": None, "data.test_x": None},
     **{"data.classes": "speaker_digit", "data.groups": None, "data.subfolders": "classes", "data.backwards": False},
     **{"data.features": "log_mel"},

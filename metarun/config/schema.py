@@ -143,6 +143,7 @@ class RetestTestConfig:
 
     __test__ = False
 
+    weights: str = "best"
     tasks: int | None = None
     steps: int | None = None
     seed: int | None = None

@@ -34,6 +34,9 @@ def summary(record: dict[str, Any]) -> Table:
     numbers = "" if record.get("precision", "float32") == "float32" else f", in {record['precision']}"
     trained = f"{record['iterations']:,} steps, {format_duration(record['train_seconds'])}"
     table.add_row("meta-training", trained + numbers)
+    if record.get("tested_weights") == "last":
+        best = f"{record.get('best_iteration', 0):,}"
+        table.add_row("weights", f"of the last step; those of step {best} are the best on meta-val")
     if "environment_steps_per_second" in record:
         table.add_row("environment", _environment(record))
     return table

@@ -109,7 +109,7 @@ OPTIONAL: Mapping[str, Kind] = {
     "success_by_step": _list_of(_fraction),
     "environment_steps_per_second": _size,
     "rollout_share": _fraction,
-    **dict.fromkeys(("training_status", "train_labels"), _text),
+    **dict.fromkeys(("training_status", "train_labels", "tested_weights"), _text),
     "accuracy_by_step": _list_of(_fraction),
     **dict.fromkeys(("mse_by_step", "loss_by_step"), _list_of(number)),
     **dict.fromkeys(("backbone", "precision", "interval", "trained_by", "trained_algo", "version"), _text),

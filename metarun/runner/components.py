@@ -241,7 +241,7 @@ def parts_to_test(config: Config, run: Path, shared: dict[str, Parts]) -> Parts:
     """
     parts = Parts(config)
     relevant = {key: value for key, value in config.items() if key not in _TEST_KEYS}
-    key = json.dumps([str(run), relevant], sort_keys=True)
+    key = json.dumps([str(run), config["test"]["weights"], relevant], sort_keys=True)
     before = shared.get(key)
     if before is not None and before.loaded:
         parts.loaded, parts.features = before.loaded, before.features

@@ -30,12 +30,14 @@ from metarun.runner.head_check import check_head
 from metarun.runner.made_tasks import training_stream
 from metarun.runner.record import TRAINED_KEYS
 from metarun.runner.stored_config import stored_config
+from metarun.system.limits import check_one_of
 from metarun.system.signals import deferred_signals
 from metarun.training import checkpoint
-from metarun.training.resume import best_weights, load_weights
+from metarun.training.resume import best_weights, last_weights, load_weights
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = ("best", "last")
 CALIBRATION_TASKS = 200  # meta-train tasks for calibrating a head on another method's features
 
 
@@ -55,6 +57,7 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     requested = resolve(without_algo(config))  # its interpolations are resolved with the run's config
     parent = find_run(Path(requested["results_dir"]), str(requested["run"]))
     requested = _as_encoder_reads(requested, config, parent)
+    check_one_of("test.weights", requested["test"]["weights"], WEIGHTS)
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
     if trained is None or not _has_checkpoint(trained) or not weights:
@@ -103,15 +106,20 @@ def _check_weights(run: RunDirectory, parent: RunDirectory, parent_id: str, requ
     tested = (record or {}).get("checkpoint_hash")
     if tested is None:
         return
+    path = _checkpoint(parent, requested)
     try:
-        now = checkpoint.checksum(checkpoint.load(parent.best, parent_id)["algorithm"])
+        now = checkpoint.checksum(checkpoint.load(path, parent_id)["algorithm"])
     except (UserError, KeyError):  # damaged now; the record is still valid
         return
     if now != tested:
         raise UserError(
-            f"{run.path} was made with other weights than those in {parent.best}, since that run was trained again",
+            f"{run.path} was made with other weights than those in {path}, since that run was trained again",
             "use force=true to test the new weights.",
         )
+
+
+def _checkpoint(parent: RunDirectory, requested: Config) -> Path:
+    return parent.last if requested["test"]["weights"] == "last" else parent.best
 
 
 def _has_checkpoint(trained: Record) -> bool:
@@ -143,12 +151,13 @@ def _retest(
         carried["trained_data_hash"] = trained["data_hash"]
     if "seedless_id" in trained:  # missing in runs of earlier versions
         carried["seedless_id"] = seedless_id({**parts.config, "run": trained["seedless_id"]})
+    kind, path = requested["test"]["weights"], _checkpoint(parent, requested)
     if parts.loaded is None:
-        weights = best_weights(parent, trained)
+        weights = last_weights(parent, trained) if kind == "last" else best_weights(parent, trained)
         if requested["algo"] is None:
-            load_weights(parts.method, weights, parent.best)
+            load_weights(parts.method, weights, path)
         elif isinstance(parts.method, PolicyMethod):
-            load_weights(parts.method, weights, parent.best)  # of another method of reinforcement learning
+            load_weights(parts.method, weights, path)  # of another method of reinforcement learning
         else:
             if load_from_other_method(parts.algorithm, weights, parts.config["chosen"]["algo"], trained["algo"]):
                 _calibrate(parts)
@@ -158,7 +167,9 @@ def _retest(
     if requested["algo"] is not None:
         head = parts.config["chosen"]["algo"]
         carried = {**carried, "algo": head, "trained_algo": trained["algo"], "order": parts.method.order}
-    log.info("meta-testing the best checkpoint of %s on %s tasks", parent.path.name, f"{tasks:,}")
+    if kind == "last":
+        carried["tested_weights"] = kind
+    log.info("meta-testing the %s weights of %s on %s tasks", kind, parent.path.name, f"{tasks:,}")
     if "training_diverged_at" in trained:
         steps = (f"{trained[key]:,}" for key in ("training_diverged_at", "best_iteration"))
         log.warning("its training diverged by step %s; testing the checkpoint of step %s", *steps)

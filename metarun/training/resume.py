@@ -150,6 +150,20 @@ def best_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
         return _weights(parent.last, state.get("best"))
 
 
+def last_weights(parent: RunDirectory, trained: Record) -> dict[str, Tensor]:
+    """Return the weights after the last step of a training.
+
+    Raises:
+        UserError: they cannot be read, or the training diverged before.
+    """
+    if "training_diverged_at" in trained:
+        raise UserError(
+            f"test.weights=last but {parent.path} diverged by step {trained['training_diverged_at']:,}",
+            "use test.weights=best.",
+        )
+    return _weights(parent.last, checkpoint.load(parent.last, trained["id"]).get("algorithm"))
+
+
 def _weights(path: Path, found: Any) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(map(_is_weight, found.values())):
         raise _does_not_fit(path, ValueError("it has no weights"))

@@ -258,6 +258,9 @@ def test_a_diverged_training_fails_but_its_best_checkpoint_can_be_tested_and_is_
     assert "training" in flags([{**row, "path": "."}])[0]
     _, printed, _ = metarun("compare")
     assert "× its training diverged" in printed
+    trusted = "trust=[tests.commands.test_diverged.Bursting]"
+    code, _, complaint = metarun("test", f"run={failed['id']}", trusted, "test.weights=last")
+    assert (code, f"test.weights=last but {run} diverged by step 4" in complaint) == (2, True), complaint
 
 
 @pytest.mark.slow

@@ -246,6 +246,35 @@ def test_a_finished_run_can_be_tested_on_other_tasks_without_training(metarun):
 
 
 @pytest.mark.slow
+def test_the_last_weights_are_those_that_a_single_validation_selects(metarun):
+    same_accuracy = ["train.outer_lr=1e-7", "backbone.norm=batch"]  # at both validations, so that the first is the best
+    words = ["train", "algo=protonet", *SMALL, *same_accuracy]
+    metarun(*words)
+    run = the_run()
+    trained = read(run)
+    assert trained["best_iteration"] == 3, "otherwise the best weights are the last ones"
+    code, printed, _ = metarun("test", "-m", f"run={trained['id']}", "test.weights=best,last")
+    assert code == 0
+    assert f"meta-testing the last weights of {run.name} on 8 tasks" in printed
+    best, last = sorted(
+        (row for path in Path("results/runs").iterdir() if "trained_by" in (row := read(path))),
+        key=lambda row: "tested_weights" in row,
+    )
+    assert last["tested_weights"] == "last"
+    _, printed, _ = metarun("test", f"run={trained['id']}", "test.weights=last")
+    assert "of the last step; those of step 3 are the best" in printed
+    assert best["checkpoint_hash"] != last["checkpoint_hash"]
+    assert best["accuracy_by_step"] == trained["accuracy_by_step"]
+    _, table, _ = metarun("compare")
+    assert "test.weights=last" in table
+    metarun(*words, "train.validate_every=6", "results_dir=once")
+    (once,) = Path("once/runs").iterdir()
+    assert (read(once)["best_iteration"], read(once)["loss_by_step"]) == (6, last["loss_by_step"])
+    code, _, complaint = metarun("test", f"run={trained['id']}", "test.weights=latest")
+    assert (code, "test.weights='latest' is not one of best, last." in complaint) == (2, True)
+
+
+@pytest.mark.slow
 def test_a_sweep_of_tests_loads_and_embeds_once_and_equals_single_tests(metarun, monkeypatch):
     metarun("train", "algo=protonet", *SMALL)
     trained = the_run()
