@@ -175,6 +175,13 @@ def test_names_are_as_they_are_written(tmp_path, name, header):
     assert set(data.example_groups[columns["site"]]["train"].names) == {"01", "1"}
 
 
+def test_two_columns_of_one_name_are_refused_in_excel_too(tmp_path):
+    path = tmp_path / "table.xlsx"
+    frame().rename(columns={"height": "weight"}).to_excel(path, index=False)
+    with pytest.raises(UserError, match=r"table.xlsx has two columns called 'weight'; rename one"):
+        load(path)
+
+
 def test_disk_holds_the_same_as_memory(write):
     path = write(frame())
     memory, disk = load(path), load(path, storage="disk")
