@@ -61,7 +61,7 @@ class LoRA(Adapter):
         super().__init__()
         if rank < 1 or alpha <= 0:
             raise UserError(
-                f"algo.adapt_rank={rank} and algo.adapt_alpha={alpha} but a rank is at least 1 and alpha above 0",
+                f"algo.adapt_rank={rank} and algo.adapt_alpha={alpha} but rank must be at least 1 and alpha above 0",
                 "raise `algo.adapt_rank` or `algo.adapt_alpha`.",
             )
         self.layers = [name for name, layer in backbone.named_modules() if isinstance(layer, _PRODUCTS)]

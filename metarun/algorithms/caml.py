@@ -50,8 +50,8 @@ class CAML(LabelReader):
         width = backbone.features + label_features
         if layers < 1 or heads < 1 or width % heads:
             raise UserError(
-                f"algo.layers={layers} and algo.heads={heads} but there is at least one layer, and heads divide the "
-                f"{backbone.features} features and {label_features} label numbers together",
+                f"algo.layers={layers} and algo.heads={heads} but there must be at least one layer, and the heads must "
+                f"divide the sum of {backbone.features} features and {label_features} label numbers",
                 "change `algo.heads` or `algo.label_features`.",
             )
         self.backbone = backbone

@@ -74,8 +74,8 @@ class MAMLPlusPlus(LinearHeadMethod, GradientMethod):
         self.fraction = 0.0  # of meta-training that is done
         if self.adapted == "norm" and per_step_norm:
             raise UserError(
-                "algo.adapt=norm adapts the normalisation but algo.per_step_norm=true gives each step one that no task "
-                "changes",
+                "algo.adapt=norm adapts the normalisation but algo.per_step_norm=true gives each step its own, which "
+                "no task changes",
                 "set `algo.per_step_norm=false`, or `algo.adapt=film`.",
             )
         weights = network_weights(self)

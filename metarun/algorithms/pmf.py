@@ -161,4 +161,5 @@ class PMF(Algorithm):
         best = max(found, key=lambda rate: (found[rate], -rate))
         self.rate.fill_(best)
         every = ", ".join(f"{rate:g}: {accuracy:.1%}" for rate, accuracy in found.items())
-        log.info("fine-tuning at the rate %g, by the accuracy on %d meta-val tasks (%s)", best, self.rate_tasks, every)
+        chosen = "fine-tuning with learning rate %g, chosen by accuracy on %d meta-val tasks (%s)"
+        log.info(chosen, best, self.rate_tasks, every)

@@ -21,7 +21,7 @@ class Prompt(Stepless):
 
     The prompt is an instruction and the support set, each text with its label; a query is appended, and its logits are
     the log-likelihoods of the labels as the text that follows. There is no training. Labels are neutral, A, B, … or
-    1, 2, …: the model does not learn the names of the classes, as no other method does.
+    1, 2, …: like every other method, the model is not told the names of the classes.
 
     With `calibrate`, the log-likelihoods after a text without content are subtracted (contextual calibration, Zhao et
     al. 2021, https://arxiv.org/abs/2102.09690, equation 2), since a model prefers some labels whatever the text is.
@@ -56,7 +56,7 @@ class Prompt(Stepless):
                 "set `backbone=causal_lm backbone.folder=PATH`.",
             )
         if template.count("{text}") != 1:
-            raise UserError(f"algo.template={template!r} has no single {{text}}", "write `{text}` once in it.")
+            raise UserError(f"algo.template={template!r} must contain {{text}} once", "write it where the text goes.")
         check_one_of("algo.labels", labels, ("letters", "numbers"))
         self.backbone = backbone
         self.before, self.after = template.split("{text}")

@@ -42,7 +42,7 @@ def check_heads(width: int, heads: int) -> None:
     """Raise a UserError if the heads of an attention do not divide its width."""
     if heads < 1 or width % heads:
         raise UserError(
-            f"algo.width={width} and algo.heads={heads} but heads divide the width, and there is at least one",
+            f"algo.width={width} and algo.heads={heads} but the heads must be at least 1 and divide the width",
             "set them, such as to 64 and 4.",
         )
 

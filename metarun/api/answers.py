@@ -49,7 +49,7 @@ def _support_rows(learner: Learner, support: Examples | None) -> list[tuple[str,
     else:
         rows = [(name, [Tile(None, f"{int((y == i).sum())} examples")]) for i, name in enumerate(names)]
     if more := len(learner.classes) - len(names):
-        rows.append(("…", [Tile(None, f"and {more:,} classes more")]))
+        rows.append(("…", [Tile(None, f"and {more:,} more classes")]))
     return rows
 
 

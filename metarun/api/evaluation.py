@@ -81,8 +81,8 @@ def evaluate(
     source = load_source(data, config_dir, settings)
     if source.kind == "regression":
         raise UserError(
-            f"data={data} has tasks of regression but `evaluate` measures accuracy",
-            "use data of classes, or draw the tasks with `load_tasks`.",
+            f"data={data} has regression tasks but `evaluate` measures accuracy",
+            "use data with classes, or draw the tasks with `load_tasks`.",
         )
     stream = source.stream("test", TaskShape(way, shot, query), seed, find_device(device), torch.float32)
     method = _Function(solve)

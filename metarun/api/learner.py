@@ -61,7 +61,7 @@ class Learner:
             check_targets(model, targets)
             return cls(model, x, targets, (), steps)
         if None in labels:
-            raise UserError(f"support example {labels.index(None)} has no class", "name it, or leave the example out.")
+            raise UserError(f"support example {labels.index(None)} has no class", "label it, or remove the example.")
         classes = tuple(sorted(set(labels), key=lambda label: (str(type(label)), label)))
         check_classes(model, [labels.count(label) for label in classes])
         index = {label: i for i, label in enumerate(classes)}

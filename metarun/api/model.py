@@ -49,7 +49,7 @@ class Model:
             )
         if record is None or record["status"] != "done" or not self.directory.best.is_file():
             raise UserError(
-                f"{path} is not a finished training run", "pass the directory of one; `metarun compare` lists them."
+                f"{path} is not a finished training run", "pass the directory of one that `metarun compare` lists."
             )
         self.result: Record = record
 

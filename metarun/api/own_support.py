@@ -57,7 +57,7 @@ def leave_one_out(method: Algorithm, support: Support, steps: int) -> LeaveOneOu
     """Predict each example of a classification from the others, except the only one of a class.
 
     Returns:
-        None if every class has one example, or the method needs as many of each class.
+        None if every class has one example, or the method needs the same number of each class.
     """
     y = support.y
     predicted = (torch.bincount(y)[y] > 1).nonzero()[:, 0].tolist()

@@ -72,7 +72,7 @@ def unpack(path: Path, results_dir: Path) -> tuple[RunDirectory, bool]:
         record = _record(contents["result.json"])
         weights = _weights(contents.pop(pack.WEIGHTS))
         if not isinstance(parse_yaml(contents["config.yaml"]), dict):
-            raise ValueError("config.yaml in it is not a config")
+            raise ValueError("its config.yaml is not a config")
     except UserError:
         raise
     except Exception as error:  # safetensors has an exception of its own
@@ -92,10 +92,10 @@ def unpack(path: Path, results_dir: Path) -> tuple[RunDirectory, bool]:
 def _record(content: bytes) -> Record:
     record = parse_json(content)
     if invalid := schema_error(record):
-        raise ValueError(f"result.json in it: {invalid}")
+        raise ValueError(f"its result.json is not valid: {invalid}")
     assert isinstance(record, dict)
     if record["status"] != "done" or "trained_by" in record or not _ID.fullmatch(record["id"]):
-        raise ValueError("result.json in it is not that of a finished training")
+        raise ValueError("its result.json is not that of a finished training run")
     return record
 
 

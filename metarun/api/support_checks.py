@@ -33,7 +33,7 @@ def check_shape(model: Model, x: NDArray[Any]) -> None:
     if len(inputs) > 1 and {*fields} != {*inputs}:
         raise UserError(
             f"the examples have the fields {', '.join(fields)} but run {model.id} takes {', '.join(inputs)}",
-            "name them so, in a dict or a structured array.",
+            "use these names, in a dict or a structured array.",
         )
     for (name, values), spec in zip(sorted(fields.items()), (spec for _, spec in sorted(inputs.items())), strict=False):
         shape = tuple(spec["shape"])

@@ -35,8 +35,8 @@ class Transformer(Backbone):
         super().__init__()
         if layers < 1 or heads < 1 or width < 1 or width % heads:
             raise UserError(
-                f"backbone.width={width}, backbone.heads={heads} and backbone.layers={layers} but heads divide the "
-                "width, and there is at least one layer",
+                f"backbone.width={width}, backbone.heads={heads} and backbone.layers={layers} but the heads must "
+                "divide the width, and there must be at least one layer",
                 "set them, such as to 64, 4 and 2.",
             )
         self.fields = TextFields(inputs, "transformer")

@@ -83,7 +83,7 @@ def adapt(run: str, support: Path, options: argparse.Namespace, trust: Sequence[
 
 
 def progress(what: str) -> OnProgress:
-    """Return a function that shows on a terminal how much of a long work is done; elsewhere it does nothing."""
+    """Return a function that shows the progress of a long operation on a terminal; elsewhere it does nothing."""
     if not sys.stderr.isatty():
         return lambda done, of: None  # noqa: ARG005
     started = shown = time.monotonic()

@@ -25,7 +25,7 @@ KEYS = {  # the keys that the screen shows
     "test": ("run", "task.way", "task.shot", "test.tasks", "test.steps", "test.seed", "audit", "device"),
 }
 TITLES = {
-    "train": "metarun train: meta-train, choose on meta-val, meta-test once, write one row.",
+    "train": "metarun train: meta-train, choose a checkpoint on meta-val, meta-test it once.",
     "test": "metarun test: meta-test a finished run on other tasks or data.",
 }
 EXAMPLES = {

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   metarun export run=RUN format=torch -o my_model   a .pt2 file, which needs torch but not metarun
   metarun export run=RUN format=tensorflow          a SavedModel
   metarun export run=RUN format=litert              a .tflite file for phones and small devices
-  metarun export run=RUN format=onnx --steps 1      gradient-based methods: other steps than in the run's meta-test
+  metarun export run=RUN format=onnx --steps 1      gradient-based methods: more or fewer steps than in meta-test
 The model takes support_x, support_y and query_x and gives logits. It is compared with torch before it is kept."""
 
 
@@ -24,11 +24,11 @@ def main(args: Sequence[str]) -> int:
         "metarun export", "Write a finished run as a model that other programs load, with a model card.", EXAMPLES
     )
     parser.add_argument("settings", nargs="*", metavar="run=RUN format=FORMAT", help=TRUST_HELP)
-    parser.add_argument("-o", "--output", type=Path, help="the new folder (default: the names of the run and format)")
+    parser.add_argument("-o", "--output", type=Path, help="the new folder (default: named after the run and format)")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="where the run is (default: results)")
     parser.add_argument("--steps", type=int, help="adaptation steps (default: as in the run's meta-test)")
     parser.add_argument("--way", type=int, help="classes, if the method has no fixed head (default: as in meta-test)")
-    parser.add_argument("--tasks", type=int, default=100, help="meta-test tasks of the comparison (default: 100)")
+    parser.add_argument("--tasks", type=int, default=100, help="meta-test tasks to compare on (default: 100)")
     words, trust = split_trust(args)
     options = parser.parse_intermixed_args(words)
     settings = read_settings(options.settings, ("run", "format"), "export")

@@ -8,7 +8,7 @@ from metarun.results.metrics import figure, metric_of
 
 EXAMPLES = """examples:
   metarun import letters.zip
-  metarun test run=3f2a task.shot=5           the imported run is one like any other"""
+  metarun test run=3f2a task.shot=5           the imported run works like any other"""
 
 
 def main(args: Sequence[str]) -> int:

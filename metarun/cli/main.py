@@ -15,15 +15,15 @@ from metarun.cli.first_words import say
 from metarun.cli.help_width import fit
 
 COMMANDS = {
-    "train": "meta-train, choose on meta-val, meta-test once, write one row",
+    "train": "meta-train, choose a checkpoint on meta-val, meta-test it once",
     "test": "meta-test a finished run on other task sizes, splits or data",
     "rerun": "repeat a finished run and check that it reproduces its numbers",
-    "reproduce": "repeat published results to the end and say whether they agree",
+    "reproduce": "repeat published results in full and say whether they agree",
     "adapt": "adapt a finished run to a few labelled examples of yours",
     "predict": "predict new examples with an adapted run",
     "export": "write a finished run as ONNX, torch.export, TensorFlow or LiteRT",
     "publish": "pack a finished run into one file for another machine",
-    "import": "unpack such a file as a run",
+    "import": "unpack a file of `metarun publish` as a run",
     "runs": "list runs with their state: finished, running, interrupted, failed",
     "rm": "move runs to the bin",
     "diff": "show how two runs differ in config, environment and results",
@@ -34,7 +34,7 @@ COMMANDS = {
     "doctor": "show versions, device, available data sets, and problems to fix",
 }
 
-MODULES = {"import": "import_run"}  # `import` cannot be a module's name; all others are called as their command
+MODULES = {"import": "import_run"}  # `import` cannot be a module's name; all others are named after their command
 
 HELP = f"""\
 metarun {metarun.__version__}: an experiment runner for meta-learning.
@@ -51,9 +51,9 @@ examples:
   metarun train algo=maml --cfg job                          the config, without running it
   metarun test run=RUN task.way=20 task.shot=5               a finished run on other tasks
   metarun rerun RUN                                          can the numbers of a finished run be reproduced?
-  metarun reproduce maml_sinusoid_5points                    a published result, to the end, with a verdict
+  metarun reproduce maml_sinusoid_5points                    a published result in full, with a verdict
   metarun adapt run=RUN support=my_letters                   a few pictures of yours, one folder per class
-  metarun predict learner.npz new_pictures                   the classes of new ones
+  metarun predict learner.npz new_pictures                   the classes of new pictures
   metarun export run=RUN format=onnx                         a model that other programs load
   metarun publish run=RUN                                    one file, for `metarun import` on another machine
   metarun compare                                            a row per configuration, over its seeds

@@ -28,8 +28,8 @@ EXAMPLES = """examples:
   metarun predict letters.npz one.png other.png
   metarun predict run=RUN support=my_letters query=new_pictures
   metarun predict intents.npz new_questions.csv --picture answers.png
-Examples in folders named like the classes, or with a column of classes, are labelled: accuracy and confusion matrix
-are printed too."""
+Examples in folders named after their classes, or in a table with a column of classes, are labelled: the accuracy and
+the confusion matrix are printed too."""
 PICTURE = "--picture"
 
 
@@ -37,7 +37,7 @@ def main(args: Sequence[str]) -> int:
     """Predict, write or print the table, and return the exit code."""
     parser = CommandParser.with_examples("metarun predict", "Predict the classes of new examples.", EXAMPLES)
     add_settings(parser, "LEARNER QUERY or run=… support=… query=…")
-    where = "where the run is (default: results; of a learner, where it was when it was adapted)"
+    where = "where the run is (default: results; for a learner, where its run was at the time)"
     parser.add_argument("--results-dir", type=Path, help=where)
     parser.add_argument("-o", "--output", type=Path, help="a CSV file (default: printed)")
     parser.add_argument(PICTURE, type=Path, help="draw the support set and the surest and least sure answers")
@@ -78,7 +78,7 @@ def _learner(options: argparse.Namespace, trust: Sequence[str]) -> "tuple[Learne
         raise UserError("a learner and examples are required", "see `metarun predict --help`.")
     path, *places = map(Path, options.settings)
     if options.steps is not None:
-        raise UserError(f"--steps {options.steps} but {path} is adapted already", "give it to `metarun adapt`.")
+        raise UserError(f"--steps {options.steps} but {path} is adapted already", "pass --steps to `metarun adapt`.")
     with importing_torch():
         from metarun.api import Learner
     return Learner.load(path, trust=trust, results_dir=options.results_dir), None, places
@@ -122,7 +122,7 @@ def _report(predictions: "Sequence[Predictions]", learner: "Learner", noun: str)
     undecoded = f", {counted(failed, noun)} could not be decoded" if failed else ""
     print(f"{counted(done, noun)} predicted{unknown}{undecoded}")
     if other := sum(each.other for each in predictions):
-        print(f"{counted(other, noun)} of other classes than the support set, not counted below")
+        print(f"{counted(other, noun)} of classes outside the support set, not counted below")
     known = [pair for each in predictions for pair in each.known]
     if known:
         _report_classes(known, learner.classes)
@@ -131,7 +131,7 @@ def _report(predictions: "Sequence[Predictions]", learner: "Learner", noun: str)
         root = [(sum(errors) / len(squared)) ** 0.5 for errors in zip(*squared, strict=True)]
         names = predictions[0].columns[1:-1]
         each_target = ", ".join(f"{name} {error:.4g}" for name, error in zip(names, root, strict=True))
-        print(f"root mean squared error of {len(squared):,} with targets: {each_target}")
+        print(f"root mean squared error over {counted(len(squared), noun)} with targets: {each_target}")
 
 
 def _report_classes(known: Sequence[tuple[Any, Any]], classes: Sequence[Any]) -> None:

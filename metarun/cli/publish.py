@@ -33,5 +33,5 @@ def main(args: Sequence[str]) -> int:
         run.publish(output)
     print(f"→ {output} ({output.stat().st_size / 2**20:.2f} MB)")
     if RunDirectory(run.path).environment.is_file():
-        print("environment.json in it names the host, the folder and the command of the run.")
+        print("Its environment.json names the host, the folder and the command of the run.")
     return 0

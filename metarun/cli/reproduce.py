@@ -1,4 +1,4 @@
-"""`metarun reproduce NAME…`: repeat published results to the end and say whether they agree."""
+"""`metarun reproduce NAME…`: repeat published results in full and say whether they agree."""
 
 import os
 import subprocess
@@ -19,12 +19,12 @@ from metarun.results.records import KEPT
 from metarun.system.signals import PARENT
 
 EXAMPLES = """examples:
-  metarun reproduce --list                                 the experiments, what they take, what is done
+  metarun reproduce --list                                 the experiments, how long each takes, what is done
   metarun reproduce maml_sinusoid_5points                  train to the end, then the verdict
   metarun reproduce maml_sinusoid_5points --seeds 3        with seeds 0, 1 and 2
-  metarun reproduce protonet_omniglot_5w1s maml_omniglot_5w1s      one after another, over night
+  metarun reproduce protonet_omniglot_5w1s maml_omniglot_5w1s      one after another, overnight
   metarun reproduce --protocol maml_omniglot               paper, released code and metarun, line by line
-  metarun reproduce --table --format md                    published and ours, of the rows that were kept
+  metarun reproduce --table --format md                    published figures and ours, from the rows that were kept
 
 The same command resumes after an interruption and runs what is missing. Exit code: 0 if every figure is within
 the published interval or better, 1 if one is worse or undecided, or a run failed."""
@@ -35,14 +35,14 @@ def main(args: Sequence[str]) -> int:
     parser = CommandParser.with_examples("metarun reproduce", "Repeat published results and compare.", EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help="an experiment; --list shows all")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="show the experiments, what they take and what is done")
-    what.add_argument("--table", action="store_true", help="print published and our figures of the rows that were kept")
+    what.add_argument("--list", action="store_true", help="show the experiments, how long each takes and what is done")
+    what.add_argument("--table", action="store_true", help="print published figures and ours, from the kept rows")
     what.add_argument("--protocol", metavar="RECIPE", help="print a protocol line by line")
     parser.add_argument("--seeds", type=int, default=1, help="number of trainings: seeds 0, 1, … (default: 1)")
     parser.add_argument(
         "--keep", action="store_true", help="copy rows and curves, not weights, to RESULTS_DIR/reference"
     )
-    parser.add_argument("--format", choices=("table", "md"), default="table", help="of --table and --protocol")
+    parser.add_argument("--format", choices=("table", "md"), default="table", help="format of --table and --protocol")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="default: results")
     options = parser.parse_args(args)
     if options.protocol:
@@ -156,7 +156,7 @@ def _print_list(chosen: Sequence[Experiment], results_dir: Path) -> int:
         hours = f"{experiment.hours:.2g}" if experiment.hours else "?"
         rows.append([experiment.name, figure, hours, _state(experiment, here), _state(experiment, kept)])
     notes = [
-        "hours: of one training on two cores of an AMD EPYC, most of them estimated.",
+        "hours: for one training on an otherwise idle machine, measured or estimated.",
         f"here: {results_dir / 'runs'}; kept: {results_dir / KEPT}.",
     ]
     print_table(["experiment", "published", "hours", "here", "kept"], rows, notes, "table")

@@ -17,8 +17,8 @@ from metarun.system.paths import is_folder
 
 STATES = ("finished", "running", "interrupted", "failed", "damaged")
 NOTES = {
-    "interrupted": "The command of an interrupted run resumes it.",
-    "failed": "The command of a failed run with retry_failed=true tries it again.",
+    "interrupted": "Rerun the command of an interrupted run to resume it.",
+    "failed": "Rerun the command of a failed run with retry_failed=true to try it again.",
     "damaged": "`metarun compare` says what is damaged.",
 }
 EXAMPLES = """examples:
@@ -45,7 +45,7 @@ def main(args: Sequence[str]) -> int:
         age = format_age(time.time() - last_change[run])
         rows.append([run.id, run.path.name.rpartition("-")[0], state, what, age, _size(files[run])])
     if not rows:
-        print(f"no run in {options.results_dir} is {options.state}" if options.state else "no runs")
+        print(f"no {options.state} runs in {options.results_dir}" if options.state else "no runs")
         return 0
     notes = [NOTES[state] for state in NOTES if any(state == each[1] for each in shown)]
     print_table(["id", "run", "state", "result", "age", "MB"], rows, notes, "table")

@@ -11,7 +11,7 @@ def read_settings(words: Sequence[str], keys: Sequence[str], command: str) -> di
     """Return `key=value` words as a dictionary that has all of `keys`.
 
     Raises:
-        UserError: a word is another, or a key is missing.
+        UserError: a word is not one of these settings, or a key is missing.
     """
     settings = {}
     for word in words:

@@ -79,7 +79,7 @@ def log_duplicates(name: str, found: Duplicates, trained_elsewhere: bool = False
     for clause in describe_duplicates(name, found, trained_elsewhere):
         log.warning("%s", clause)
     if found.within_a_class:
-        log.info("%s more than once in a class of %s", counted(found.within_a_class, "example"), name)
+        log.info("%s found more than once in a class of %s", counted(found.within_a_class, "example"), name)
 
 
 def describe_duplicates(name: str, found: Duplicates, trained_elsewhere: bool = False) -> Iterator[str]:
@@ -94,7 +94,7 @@ def describe_duplicates(name: str, found: Duplicates, trained_elsewhere: bool = 
         seen = (
             f"of {name} {'was' if count == 1 else 'were'} trained on"
             if trained_elsewhere
-            else f"in more than one split of {name}"
+            else f"found in more than one split of {name}"
         )
         yield (
             f"{counted(count, 'example')} {seen}{_such(count)} {found.between}; meta-test may have been seen in "
@@ -102,7 +102,7 @@ def describe_duplicates(name: str, found: Duplicates, trained_elsewhere: bool = 
         )
     if count := found.across_classes:
         yield (
-            f"{counted(count, 'example')} in more than one class of a split of {name}{_such(count)} "
+            f"{counted(count, 'example')} found in more than one class of a split of {name}{_such(count)} "
             f"{found.between_classes}; no method can tell which class {'it is' if count == 1 else 'they are'}, "
             "and the results say so"
         )

@@ -38,7 +38,7 @@ def check_example_groups(name: str, sizes: Mapping[str, int], groups: object) ->
         groups: by the name of a grouping and by split.
 
     Raises:
-        UserError: they are not such a mapping, or a split has as many groups as no examples.
+        UserError: they are not such a mapping, or the groups of a split do not match its examples.
     """
     if not isinstance(groups, Mapping) or not all(isinstance(each, Mapping) for each in groups.values()):
         raise UserError(
@@ -58,4 +58,4 @@ def _check(where: str, size: int, groups: Any) -> None:
         shown = f"{numbers.dtype} of shape {numbers.shape}"
         raise UserError(f"{where} have numbers of {shown} but there are {size:,} examples", "give one int64 to each.")
     if size and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(groups.names):
-        raise UserError(f"{where} have a number that is not below {len(groups.names)}", "name each group.")
+        raise UserError(f"{where} have a number below 0, or not below {len(groups.names)}", "name each group.")

@@ -32,7 +32,7 @@ class Mixture:
             raise UserError("a mixture needs two data sets or more", "write data=NAME+NAME.")
         for name, each in sets.items():
             if not callable(getattr(each, "load", None)):
-                raise UserError(f"data.sets.{name}={each!r} is no data set", f"set `data.sets.{name}._target_`.")
+                raise UserError(f"data.sets.{name}={each!r} is not a data set", f"set `data.sets.{name}._target_`.")
         self.sets = dict(sets)
         self.weights = dict(weights) if weights is not None else dict.fromkeys(sets, 1.0)
         self.name = "+".join(sets)
@@ -77,7 +77,7 @@ class Mixture:
         }
         return UserError(
             f"examples of {one} are {described[one]} but those of {other} are {described[other]}",
-            f"make them equal with {', '.join(keys)}." if keys else "neither has a key for it: choose other data sets.",
+            f"make them equal with {', '.join(keys)}." if keys else "no key changes them: choose other data sets.",
         )
 
     def where(self) -> str | None:
@@ -108,7 +108,7 @@ class Mixture:
 def _check_weight(name: str, sets: Mapping[str, object], weights: Mapping[str, float]) -> None:
     key = f"data.weights.{name}"
     if name not in sets:
-        raise UserError(f"{key} is the weight of no data set of data={'+'.join(sets)}", f"omit `{key}`.")
+        raise UserError(f"{key} is not the weight of a data set in data={'+'.join(sets)}", f"omit `{key}`.")
     if name not in weights:
         raise UserError(f"{key} is missing", f"set `{key}=1`.")
     if not (0 < weights[name] < math.inf):

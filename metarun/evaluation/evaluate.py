@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 CHUNK_EXAMPLES = 1024
 CHUNK_PIXELS = CHUNK_EXAMPLES * 28 * 28
 CHUNK_FEATURES = 8192  # examples at once if their features are cached
-TIMED_TASKS = 15  # of which the fastest is told
+TIMED_TASKS = 15  # of which the fastest is reported
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def evaluate(
         steps: of adaptation, for methods that take steps.
         on_progress: called after each chunk with the number of tasks done and the total.
         features: a cache for `on_cached_features`.
-        every_step: evaluate before adaptation and after each step; else only after the last one, which spares most
+        every_step: evaluate before adaptation and after each step; else only after the last one, which saves most
             of the time where there are many queries.
     """
     algorithm.eval()

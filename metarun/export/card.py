@@ -165,7 +165,7 @@ def _of_other_tasks(about: Metadata, result: Metadata) -> str:
     # A row has 0 steps if its method takes none, whatever was asked for.
     steps = (result["steps"], result.get("steps_asked"))
     same = about["way"] in (None, result["test_way"]) and about["steps"] in steps
-    return "" if same else "This export has another way or number of steps, which the figure is not of.\n"
+    return "" if same else "This export has another way or number of steps, so the figure does not apply to it.\n"
 
 
 def _intended_use(about: Metadata) -> str:
@@ -177,4 +177,4 @@ prediction."""
     return f"""\
 Classes that were not in training, of examples like those of the data above, {about["way"]} at a time.
 The figures are those of the data above: measure on labelled examples of your own before you rely on an answer. A query
-of none of the support classes gets one of them all the same."""
+that belongs to none of the support classes is still assigned one of them."""

@@ -31,7 +31,8 @@ def check_exportable(run: Run, fields: Mapping[str, InputSpec]) -> None:
     algorithm = run.algorithm
     if isinstance(algorithm, algorithms.MatchingNet) and algorithm.context is not None:
         raise UserError(
-            "algo.full_context=true reads the support set one by one and cannot be exported for any number of shots",
+            "algo.full_context=true reads the support examples one by one, so it cannot be exported for any number "
+            "of shots",
             "export a run with `algo.full_context=false`.",
         )
     # A subclass of yours is another method: it is tried, and checked like the others.

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from metarun.reporting.ranks import Ranks
 
 RANKS = (
-    "Thick lines: half the critical difference to each side (Nemenyi, 0.05; Demšar 2006): methods are different if "
-    "theirs do not overlap. Thin lines: 95 % bootstrap interval over settings."
+    "Thick lines: half the critical difference to each side (Nemenyi, 0.05; Demšar 2006); two methods differ if their "
+    "thick lines do not overlap. Thin lines: 95 % bootstrap interval over settings."
 )
 
 

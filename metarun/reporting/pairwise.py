@@ -129,7 +129,7 @@ def _verdict(best: Configuration, other: Configuration, pair: Comparison | None)
             return f"{names[0]} and {names[1]} are not compared, because {each.name} diverged on some tasks"
     if pair is None:
         ahead = metric.fixed(abs(best.mean - other.mean))
-        return f"{names[0]} is {ahead} {unit} ahead of {names[1]}, untested (other tasks, or missing files)"
+        return f"{names[0]} is ahead of {names[1]} by {ahead} {unit}, untested (other tasks, or missing files)"
     by = f"{metric.fixed(abs(pair.difference))} ± {metric.fixed(pair.half)} {unit}"
     seeds = [len(best.runs), len(other.runs)]
     over = f"{seeds[0]} and {seeds[1]} seeds" if seeds[0] != seeds[1] else f"{seeds[0]} seeds each"

@@ -30,10 +30,11 @@ def find_run(results_dir: Path, run: str) -> RunDirectory:
         raise UserError(
             f"run={run} matches {' and '.join(path.name for path in found)}", "give more characters of the id."
         )
-    known = f"there are {', '.join(path.name for path in runs[-5:])}" if runs else "there are no runs yet"
+    newest = sorted(runs, key=lambda path: path.stat().st_mtime_ns)[-5:]
+    names = ", ".join(path.name for path in newest)
     raise UserError(
         f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs",
-        f"{known}; `last` and `best` name runs too.",
+        f"use `last`, `best`, or a run such as {names}." if runs else "there are no runs yet.",
     )
 
 

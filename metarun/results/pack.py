@@ -109,7 +109,7 @@ def _check_end(path: Path) -> None:
         raise ValueError("it is not a pack of a run")
     signature, *_, directory, _start, comment = _END.unpack(tail[-_END.size :])
     if signature != b"PK\x05\x06" or comment or tail.startswith(b"PK\x06\x07"):
-        raise ValueError("it is not a pack of a run, or cut off")
+        raise ValueError("it is not a pack of a run, or it is truncated")
     if directory > _MAX_DIRECTORY:
         raise ValueError("it contains too many files")
 
@@ -119,13 +119,13 @@ def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
     for entry in entries:
         name, kind = printable(entry.filename)[:80], stat.S_IFMT(entry.external_attr >> 16)
         if entry.filename not in NAMES:
-            raise ValueError(f"it contains '{name}', which is no file of a run")
+            raise ValueError(f"it contains '{name}', which is not a file of a run")
         if kind not in (0, stat.S_IFREG):
-            raise ValueError(f"'{name}' in it is a link or another special file")
+            raise ValueError(f"its entry '{name}' is a link or another special file")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise ValueError(f"'{name}' in it is compressed, which packs are not")
+            raise ValueError(f"its entry '{name}' is compressed, which is not allowed")
         if entry.file_size > (LARGEST if entry.filename in LARGE else MAX_BYTES):
-            raise ValueError(f"'{name}' in it has {entry.file_size:,} bytes")
+            raise ValueError(f"its entry '{name}' is too large ({entry.file_size:,} bytes)")
     names = [entry.filename for entry in entries]
     if len(set(names)) < len(names):
         raise ValueError("it contains a file twice")
@@ -142,4 +142,4 @@ def _check_sums(contents: dict[str, bytes]) -> None:
         raise ValueError(f"its {checksums.NAME} does not list its files")
     for name, content in contents.items():
         if checksums.of(content) != stated[name]:
-            raise ValueError(f"{name} in it does not match its checksum")
+            raise ValueError(f"its {name} does not match the checksum")

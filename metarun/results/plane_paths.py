@@ -45,5 +45,5 @@ def load(path: Path) -> list[PlanePaths]:
             raise ValueError("its arrays do not match")
         known = np.nan_to_num(positions, nan=0.0, posinf=np.inf, neginf=-np.inf)  # NaN is after the end
         if not np.isfinite(goals).all() or not np.isfinite(known).all() or not positions.size:
-            raise ValueError("its positions are no numbers")
+            raise ValueError("its positions are not numbers")
     return [PlanePaths(goal, each) for goal, each in zip(goals, positions, strict=True)]

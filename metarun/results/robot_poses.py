@@ -71,7 +71,7 @@ def load(path: Path) -> list[RobotPoses]:
         if goals.shape != lines.shape[:1] or seconds.shape != lines.shape[2:3] or above.shape:
             raise ValueError("its arrays do not match")
         if np.isinf(lines).any() or not np.isfinite(lines[:, :, 0]).all() or not np.isfinite(seconds).all():
-            raise ValueError("its positions are no numbers")
+            raise ValueError("its positions are not numbers")
         if any(len(goal) > MAX_GOAL for goal in goals.tolist()):
             raise ValueError("its goals are too long")
     return [RobotPoses(goal, each, seconds, bool(above)) for goal, each in zip(goals.tolist(), lines, strict=True)]

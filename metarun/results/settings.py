@@ -1,4 +1,4 @@
-"""How the tasks of a run are called in tables and titles: 5w1s, 20-way 1-shot within alphabet."""
+"""How the tasks of a run are named in tables and titles: 5w1s, 20-way 1-shot within alphabet."""
 
 from typing import Literal
 

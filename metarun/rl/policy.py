@@ -104,7 +104,7 @@ def check_norm(backbone: Backbone) -> None:
     """
     if normalises_over_examples(backbone):
         raise UserError(
-            "this backbone normalises an observation by statistics of others but a policy must act on each by itself",
+            "this backbone normalises each observation by statistics of others but a policy must act on each one alone",
             "set `backbone.norm=none` or `backbone.norm=layer`.",
         )
 

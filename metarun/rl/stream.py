@@ -102,7 +102,7 @@ class EnvironmentSource(TaskSource):
             UserError: the shape is not one of such tasks.
         """
         if shape.smallest is not None:
-            raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, no range.")
+            raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, not ranges.")
         return EnvironmentStream(self.family, split, shape, seed, device, dtype)
 
 

@@ -21,7 +21,7 @@ def find_device(name: str) -> torch.device:
     except Exception as error:  # any back end's errors
         if name.startswith("gpu"):
             raise UserError(
-                f"device={name} is not a name of torch's", f"use device={name.replace('gpu', 'cuda')}."
+                f"device={name} is not a torch device", f"use device={name.replace('gpu', 'cuda')}."
             ) from None
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"device={name} cannot be used here ({reason})", "use device=cpu or device=auto.") from None

@@ -44,7 +44,7 @@ class EmbeddingRun:
         record = self._run.read_result()
         if record is None or record["status"] != "done" or not self._run.best.is_file():
             raise UserError(
-                f"task.embedding={path} is not a finished training run", "use one; `metarun compare` lists them."
+                f"task.embedding={path} is not a finished training run", "use one that `metarun compare` lists."
             )
         self._record = record
         self._weights = best_weights(self._run, record)

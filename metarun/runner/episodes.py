@@ -42,16 +42,16 @@ def find_episodes(requested: Config, run: RunDirectory, trained: Config, record:
         record: the run's record.
 
     Raises:
-        UserError: the run takes no examples, the command sets what the episodes fix, or they cannot be read.
+        UserError: the run takes no examples, the command sets what the episodes define, or they cannot be read.
     """
     check_takes_examples(record["id"], record)
     if requested["data"] is not None:
-        raise UserError("episodes= and data= are both given", "leave one out: episodes have examples of their own.")
+        raise UserError("episodes= and data= are both given", "omit one of them: episodes have their own examples.")
     path, published = resolve_path(requested["episodes"]), requested["episodes"] in KNOWN_TEXTS
     fixed = [key for key in _FIXED if not (published and key in _DRAWN)]
     if given := [key for key in fixed if value_at(requested, key) is not None]:
         raise UserError(
-            f"{given[0]}={value_at(requested, given[0])} but the episodes fix their tasks", f"omit {given[0]}."
+            f"{given[0]}={value_at(requested, given[0])} but the episodes define their tasks", f"omit {given[0]}."
         )
     inputs = inputs_of_run(run, trained, record)
     of_files = encoder_for(inputs, record["id"], trained)
@@ -113,7 +113,7 @@ def test_on_episodes(parts: Parts, source: EpisodeSource) -> None:
     """Make episodes the meta-test tasks of a test.
 
     Raises:
-        UserError: the method needs as many support examples of each class.
+        UserError: the method needs the same number of support examples of each class.
     """
     parts.raw = parts.source = source
     stream = EpisodeStream(source.episodes, source.floor_vectors, parts.device, parts.dtype)
@@ -124,4 +124,4 @@ def test_on_episodes(parts: Parts, source: EpisodeSource) -> None:
             "use a run of another method, such as protonet or maml.",
         )
     parts.test_stream = stream
-    log.info("whether the examples of these episodes were used in training is not known")
+    log.info("metarun cannot tell whether the examples of these episodes were used in training")

@@ -13,7 +13,7 @@ def check_head(parts: Parts, shape: TaskShape) -> None:
     if unequal_shots(shape.imbalance) and method.needs_equal_shots:
         key = source_key(shape.key("imbalance"))
         raise UserError(
-            f"{key}={shape.imbalance}{set_by(key)} but {algo} needs as many examples of each class",
+            f"{key}={shape.imbalance}{set_by(key)} but {algo} needs the same number of examples of each class",
             f"set `{key}=null`, or use a method that does not, such as protonet or maml.",
         )
     outputs, targets = method.outputs, source.outputs

@@ -69,7 +69,7 @@ def _with_views(parts: Parts, stream: ClassTaskStream, split: Split, seed: int) 
     preset, changes = views(parts.config["train"].get("augment"), parts.source.inputs, parts.source.name)
     if split == "train":
         chosen = f"train.augment={preset} suits these data: " if preset else ""
-        log.info("a class is one example and changed copies of it (%s%s)", chosen, ", ".join(changes))
+        log.info("each class is one example and augmented copies of it (%s%s)", chosen, ", ".join(changes))
     return AugmentedStream(stream, changes, split, seed, keeps_first=True)
 
 
@@ -104,14 +104,14 @@ def check_method(parts: Parts) -> None:
     copies = rotations.get("train", 1) if isinstance(rotations, dict) else 1
     if isinstance(parts.algorithm, Rotation) and copies != 1:
         raise UserError(
-            f"algo={algo} tells how a picture was turned but with data.rotations.train={copies} there are turned "
-            "pictures among the examples",
+            f"algo={algo} predicts how a picture was rotated but with data.rotations.train={copies} the examples "
+            "include rotated pictures",
             "set `data.rotations.train=1`.",
         )
     if labels != "classes" and takes("algo", config["algo"], "train_classes"):
         raise UserError(
-            f"algo={algo} classifies the meta-train classes but task.labels={labels}{set_by('task.labels')} has none "
-            "that hold for more than a task",
+            f"algo={algo} classifies the meta-train classes of the data but "
+            f"task.labels={labels}{set_by('task.labels')} makes others",
             "use a method that trains on tasks, such as protonet or maml; or pre-train with algo=simclr or rotation "
             f"and test with `metarun test run=last algo={algo}`.",
         )

@@ -61,7 +61,7 @@ def retest(config: DictConfig, shared: dict[str, Parts] | None = None) -> Path:
     trained = parent.read_result()
     weights = parent.best.is_file() or parent.last.is_file()
     if trained is None or not _has_checkpoint(trained) or not weights:
-        problem = f"is not a finished training ({parent.path})"
+        problem = f"is not a finished training run ({parent.path})"
         if trained is not None and trained["status"] == "failed":
             problem = f"failed before a checkpoint was chosen ({trained['reason'].rstrip('.')})"
         raise UserError(f"run={requested['run']} {problem}", "use a run that `metarun train` finished.")

@@ -84,7 +84,7 @@ def check_takes_examples(run_id: str, record: Record) -> None:
     if metric_of(record) is RETURN:
         raise UserError(
             f"run {run_id} learned to act in environments ({record['data']}), and takes no examples",
-            "`metarun test` judges it on other tasks.",
+            "use `metarun test` to evaluate it on other tasks.",
         )
 
 
@@ -106,7 +106,7 @@ def inputs_of_run(run: RunDirectory, config: Config, record: Record) -> RunInput
     learned = inputs.encoding is not None and inputs.encoding.kind != "pictures"
     if learned and source.hash != record.get("data_hash", source.hash):
         raise UserError(
-            f"the data of run {record['id']} have changed since it was trained, and with them how an input is scaled",
+            f"the data of run {record['id']} have changed since it was trained, so its input scaling is unknown",
             "restore them, or train again.",
         )
     return inputs

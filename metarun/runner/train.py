@@ -154,7 +154,7 @@ def _make_training(parts: Parts, ranks: Ranks) -> Training:
         check_tasks(stream)
     check_predictions(parts.algorithm, parts.test_stream, parts.config["test"]["steps"])
     if changes:
-        log.info("meta-training examples are changed at random: %s", ", ".join(changes))
+        log.info("meta-training examples are augmented at random: %s", ", ".join(changes))
         train_stream = AugmentedStream(train_stream, changes, seed)
     return Training(parts.algorithm, parts.schedule, train_stream, val_stream, seed, ranks, recorder)
 

@@ -70,7 +70,8 @@ class Job:
         if self.failure:
             return self.failure
         if self.code is not None and self.code < 0:
-            return f"killed by {signal.Signals(-self.code).name}, perhaps out of memory"
+            name = {each.value: each.name for each in signal.Signals}.get(-self.code, f"signal {-self.code}")
+            return f"killed by {name}{', perhaps out of memory' if name == 'SIGKILL' else ''}"
         return self.stderr[-1] if self.stderr else f"exit code {self.code}"
 
 

@@ -1,4 +1,4 @@
-"""How a long work tells its caller how far it is."""
+"""How a long operation reports its progress to its caller."""
 
 from collections.abc import Callable
 

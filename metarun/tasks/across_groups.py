@@ -172,7 +172,7 @@ def _none_error(data: ClassDataset, split: Split, shape: TaskShape, groups: Exam
     for name in ("shot", "query"):
         if getattr(shape, name) > most:
             return UserError(
-                f"{name}={getattr(shape, name)} but no class of {where} has so many examples by one {kind}: "
+                f"{name}={getattr(shape, name)} but no class of {where} has that many examples by one {kind}: "
                 f"'{names[c]}' has {most} by '{groups.names[g]}'",
                 f"lower {shape.knob(name)} or set {off}.",
             )
@@ -186,7 +186,7 @@ def _none_error(data: ClassDataset, split: Split, shape: TaskShape, groups: Exam
     one, other = (groups.names[i] for i in divmod(int(common.argmax()), len(groups.names)))
     within = "" if shape.within is None else f" and of one {shape.within}"
     return UserError(
-        f"way={shape.way} but no two groups by {kind} of {where} have so many classes in common{within}: "
+        f"way={shape.way} but no two groups by {kind} of {where} have that many classes in common{within}: "
         f"'{one}' and '{other}' have {counted(best, 'class')} with shot={shape.shot} and query={shape.query} examples",
         f"lower {shape.knob('way', 'shot', 'query')}, or set {off}.",
     )

@@ -286,6 +286,6 @@ def _check_enough(
     lower = shape.to_lower("way", "shot", "query", fits=fits) or shape.knob("way", "shot", "query")
     raise UserError(
         f"test.interval=open{set_by('test.interval')} but split '{split}' of {name} has room for "
-        f"{counted(tasks, 'task')} of {shape} with {shape.query} queries without an example in two",
+        f"{counted(tasks, 'task')} of {shape} with {shape.query} queries if no two tasks share an example",
         f"lower {lower}, or use test.interval=closed.",
     )

@@ -52,7 +52,7 @@ class EntityTaskStream:
         if self.available is not None and self.available < 2:
             raise UserError(
                 f"test.interval=open{set_by('test.interval')} but split '{split}' of {data.name} has room for "
-                f"{counted(self.available, 'task')} of {shape} with {shape.query} queries without a row in two",
+                f"{counted(self.available, 'task')} of {shape} with {shape.query} queries if no two tasks share a row",
                 f"lower {shape.knob('shot', 'query')}, or use test.interval=closed.",
             )
 

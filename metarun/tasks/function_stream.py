@@ -40,8 +40,8 @@ class FunctionTaskStream:
             asked = f"test.interval=open{set_by('test.interval')}"
             raise UserError(f"{asked} but no two tasks of {family.name} share an example", "leave it at closed.")
         self._outputs = output_count(family)
-        with_one = "with one output" if self._outputs == 1 else f"and a task is one of them, of {self._outputs} outputs"
-        check_one_way(shape, family.name, f"{family.name} is a function {with_one}")
+        count = "one output" if self._outputs == 1 else f"{self._outputs} outputs"
+        check_one_way(shape, family.name, f"a task of {family.name} is one function with {count}")
         self.shape = shape
         self._family = family_of(family, split)
         self._noise = support_noise(self._family)

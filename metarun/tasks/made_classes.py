@@ -106,7 +106,7 @@ def without_labels(shape: TaskShape, labels: str) -> TaskShape:
     if shape.smallest is not None:
         raise UserError(
             f"{shape.sizes} but tasks with task.labels={labels}{set_by('task.labels')} have one size",
-            "give numbers, no range; `metarun test` takes ranges.",
+            "give numbers, not ranges; `metarun test` takes ranges.",
         )
     return replace(shape, within=None, across=None, imbalance=None)
 

@@ -95,7 +95,7 @@ class TaskSource:
             raise UserError(f"{shape.sizes} but test.interval=open needs tasks of one size", "set it to closed.")
         largest = self._stream(self.data, replace(spec, shape=replace(shape, smallest=None)))
         if not isinstance(largest, ClassTaskStream):
-            raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, no range.")
+            raise UserError(f"{shape.sizes} but all tasks of {self.name} have one size", "give numbers, not ranges.")
         return VaryingTaskStream(largest, shape.smallest, spec.seed)
 
 
@@ -175,14 +175,14 @@ class MixtureSource(TaskSource):
         """See `TaskSource`."""
         if spec.disjoint:
             raise UserError(
-                f"test.interval=open{set_by('test.interval')} but data={self.name} are several data sets",
+                f"test.interval=open{set_by('test.interval')} but data={self.name} names several data sets",
                 "use test.interval=closed, or test a run on each with `metarun test run=RUN data=NAME`.",
             )
         if spec.shape.smallest is not None and spec.split != "test":
             raise UserError(
-                f"{spec.shape.sizes} but data={self.name} are several data sets, whose tasks have one size in "
+                f"{spec.shape.sizes} but data={self.name} names several data sets, whose tasks have one size in "
                 f"meta-{spec.split}",
-                "give numbers, no range; `metarun test` takes ranges.",
+                "give numbers, not ranges; `metarun test` takes ranges.",
             )
         streams = {name: ClassSource(part).draw_from(spec) for name, part in self._parts.items()}
         if spec.split == "test":

@@ -142,7 +142,7 @@ class RecordedGradient:
                     recording = recording or self._record(next(others))
                     self._restore(buffers)
                     found = self._checked(recording, tasks)
-            except Exception as error:  # one of the method itself comes again without a recording
+            except Exception as error:  # an error of the method itself recurs without a recording
                 self._restore(buffers)
                 self.stop(str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__)
                 return None
@@ -164,7 +164,7 @@ class RecordedGradient:
         return [loss.detach(), *torch.autograd.grad(loss, self._learned, materialize_grads=True)]
 
     def _checked(self, recording: _Recording, tasks: TaskBatch) -> list[Tensor]:
-        """Replay, and raise a ValueError if a computation without the recording is another."""
+        """Replay, and raise a ValueError if a computation without the recording gives another result."""
         buffers, random = self._buffers(), _random_states(tasks.device)
         same = [*self.algorithm.buffers()]
         expected, buffers_after = self._step(tasks), self._buffers()

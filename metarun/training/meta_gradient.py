@@ -55,7 +55,7 @@ class MetaGradient:
             raise UserError(
                 f"{' and '.join(f'{key}={size}' for key, size in sizes)} but {type(self.algorithm).__name__} processes "
                 "a meta-batch as a whole, of tasks of one size",
-                "give numbers, no range.",
+                "give numbers, not ranges.",
             )
         if self.algorithm.how == "auto":
             self.algorithm.how = "loop"  # which way is faster would be measured for each of a hundred shapes

@@ -1,4 +1,4 @@
-"""How far a training is."""
+"""How far meta-training has come."""
 
 import math
 from dataclasses import dataclass, field

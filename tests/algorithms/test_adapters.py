@@ -236,7 +236,7 @@ def test_a_backbone_without_what_is_to_be_adapted_is_refused():
     flat.features = 256
     with pytest.raises(UserError, match=r"algo.adapt=lora needs linear layers or convolutions .* has none"):
         MAML(flat, 5, 0.1, 1, adapt="lora")
-    with pytest.raises(UserError, match=r"algo.adapt_rank=0 and algo.adapt_alpha=8.0 but a rank is at least 1"):
+    with pytest.raises(UserError, match=r"algo.adapt_rank=0 and algo.adapt_alpha=8.0 but rank must be at least 1"):
         MAML(make_conv4(), 5, 0.1, 1, adapt="lora", adapt_rank=0)
     with pytest.raises(UserError, match=r"algo.adapt='bias' is not one of all, head, norm, film, lora"):
         MAML(make_conv4(), 5, 0.1, 1, adapt="bias")

@@ -50,7 +50,7 @@ def test_a_query_is_a_token_without_a_label_and_labels_keep_their_vectors():
     [
         ({"max_way": 1}, "algo.max_way=1 but it must be at least 2"),
         ({"label_features": 4}, "algo.label_features=4 but 5 labels need as many numbers; set `algo.label_features=5`"),
-        ({"heads": 3}, "algo.heads=3 but there is at least one layer, and heads divide the 8 features and 8 label"),
+        ({"heads": 3}, "at least one layer, and the heads must divide the sum of 8 features and 8 label numbers"),
     ],
 )
 def test_bad_settings_are_refused_in_a_sentence(arguments, sentence):

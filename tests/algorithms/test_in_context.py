@@ -115,7 +115,7 @@ def test_tasks_of_more_classes_than_labels_are_refused():
     ("options", "message"),
     [
         ({"max_way": 0}, r"algo\.max_way=0 but it must be at least 1"),
-        ({"width": 9}, r"algo\.width=9 and algo\.heads=2 but heads divide the width"),
+        ({"width": 9}, r"algo\.width=9 and algo\.heads=2 but the heads must be at least 1 and divide"),
     ],
 )
 def test_invalid_arguments_are_refused(options, message):

@@ -146,8 +146,8 @@ def test_a_token_attends_to_the_support_tokens_alone_as_torch_computes_it():
     [
         (CNP, {"min_sd": 0.0}, r"algo\.min_sd=0\.0 but it must be above 0 and below 1"),
         (CNP, {"layers": 0}, r"algo\.layers=0 but it must be at least 1"),
-        (AttentiveNP, {"width": 10, "heads": 4}, r"algo\.width=10 and algo\.heads=4 but heads divide the width"),
-        (TransformerNP, {"heads": 0}, r"algo\.heads=0 but heads divide the width"),
+        (AttentiveNP, {"width": 10, "heads": 4}, r"algo\.width=10 and algo\.heads=4 but the heads must be"),
+        (TransformerNP, {"heads": 0}, r"algo\.heads=0 but the heads must be"),
         (TransformerNP, {"layers": 0}, r"algo\.layers=0 but it must be at least 1"),
     ],
 )

@@ -113,4 +113,4 @@ def test_a_prototypical_network_is_fine_tuned_from_the_command_line(metarun):
     (run,) = Path("results/debug/runs").glob("protonet-*")
     words = ["results_dir=results/debug", "test.tasks=3", "algo=pmf", "algo.rate_tasks=2"]
     found = metarun("test", f"run={run}", *words)
-    assert (found.code, "fine-tuning at the rate" in found.out + found.err) == (0, True)
+    assert (found.code, "fine-tuning with learning rate" in found.out + found.err) == (0, True)

@@ -63,7 +63,7 @@ def test_calibration_subtracts_what_a_text_without_content_has():
 def test_what_is_no_prompt_is_refused():
     with pytest.raises(UserError, match=r"needs a language model but the backbone is Conv4; set `backbone=causal_lm"):
         Prompt(make_conv4())
-    with pytest.raises(UserError, match=r"algo.template='Label:' has no single \{text\}"):
+    with pytest.raises(UserError, match=r"algo.template='Label:' must contain \{text\} once"):
         Prompt(Notes(), template="Label:")
     with pytest.raises(UserError, match=r"algo.labels='words' is not one of letters, numbers"):
         Prompt(Notes(), labels="words")

@@ -182,10 +182,10 @@ def test_a_function_is_evaluated_on_the_same_tasks_as_a_run(protonet):
 
 
 def test_tasks_that_cannot_be_evaluated_or_drawn_are_refused():
-    with pytest.raises(UserError, match="data=sinusoid has tasks of regression but `evaluate` measures accuracy"):
+    with pytest.raises(UserError, match="data=sinusoid has regression tasks but `evaluate` measures accuracy"):
         metarun.evaluate(lambda *_: None, "sinusoid", way=1)
     for call in (lambda device: metarun.evaluate(None, "glyphs", device=device), partial(metarun.load_tasks, "glyphs")):
-        with pytest.raises(UserError, match="device=gpu is not a name of torch's; use device=cuda"):
+        with pytest.raises(UserError, match="device=gpu is not a torch device; use device=cuda"):
             call(device="gpu")
 
 

@@ -92,13 +92,13 @@ def test_a_regression_predicts_numbers_in_the_units_of_the_table(root, tmp_path,
     found = pd.read_csv("found.csv")
     assert found.columns.tolist() == ["file", "noise", "error"]
     assert found.file.tolist()[4:] == ["new.csv:2", "new.csv:3", "new.csv:4", "new.csv:5"]
-    assert found.error[5] == "line 3 of new.csv has 'hot' in column 'heat' but it takes numbers"
+    assert found.error[5] == "line 3 of new.csv has 'hot' in column 'heat' but the column takes numbers"
     predicted = metarun.Learner.load("learner.npz")
     x = run.read("own.csv")
     expected = predicted.encoder.targets.numbers(predicted.predict(x.values))[:, 0]
     np.testing.assert_allclose(found.noise[:4], expected, rtol=1e-5)
     root_error = np.sqrt(np.mean((expected - own.noise) ** 2))
-    assert f"root mean squared error of 4 with targets: noise {root_error:.4g}" in out
+    assert f"root mean squared error over 4 rows with targets: noise {root_error:.4g}" in out
     code, _, err = metarun_command("predict", "learner.npz", "own.csv", "-o", "found.csv", "--picture", "x.png")
     assert (code, "--picture draws classes but this run predicts numbers" in err) == (2, True)
 

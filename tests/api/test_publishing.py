@@ -48,7 +48,7 @@ def test_an_imported_run_has_the_same_files_and_weights(run, monkeypatch, capsys
     code, said = command(monkeypatch, capsys, "publish", "run=f649")
     assert code == 0
     assert f"→ {NAME}.zip (" in said
-    assert "environment.json in it names the host" in said
+    assert "Its environment.json names the host" in said
     code, said = command(monkeypatch, capsys, "import", f"{NAME}.zip", "--results-dir", "other")
     assert (code, said.splitlines()[-1]) == (0, f"→ other/runs/{NAME}")
     assert said.splitlines()[-2] == "protonet on glyphs: accuracy % 35.56 ± 10.53"
@@ -124,14 +124,14 @@ CHANGES = {
     "no order": (lambda _: {pack.WEIGHTS: save({"a": torch.ones(2)})}, "order of its weights is missing"),
     "other order": (lambda _: {pack.WEIGHTS: save({"a": torch.ones(2)}, {_ORDER: '["b"]'})}, "order of its weights"),
     "cut weights": (lambda c: {pack.WEIGHTS: c[pack.WEIGHTS][:-4]}, "cannot be imported"),
-    "no record": (lambda _: {"result.json": b"{}"}, r"result\.json in it: `status` is neither"),
+    "no record": (lambda _: {"result.json": b"{}"}, r"its result\.json is not valid: `status` is neither"),
     "failed": (
         lambda c: {"result.json": with_record(c, status="failed", reason="x")},
         "not that of a finished training",
     ),
     "a test": (lambda c: {"result.json": with_record(c, trained_by="f649e085")}, "not that of a finished training"),
     "id": (lambda c: {"result.json": with_record(c, id="../../evil")}, "not that of a finished training"),
-    "config": (lambda _: {"config.yaml": b"- 1\n"}, r"config\.yaml in it is not a config"),
+    "config": (lambda _: {"config.yaml": b"- 1\n"}, r"its config\.yaml is not a config"),
     "aliases": (lambda _: {"config.yaml": b"a: &a [1]\nb: *a\n"}, "it has an alias"),
 }
 

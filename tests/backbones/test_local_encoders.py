@@ -111,7 +111,7 @@ def test_models_that_do_not_read_texts_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"t5 holds an encoder-decoder \(t5\), which reads two texts; use an"):
         HuggingFaceTexts(str(tmp_path / "t5"))
     save_tiny_clip(tmp_path / "clip")
-    with pytest.raises(UserError, match=r"clip holds a model of type clip, which is not of texts alone; use one that"):
+    with pytest.raises(UserError, match=r"model of type clip, which does not read text alone; use one that does"):
         HuggingFaceTexts(str(tmp_path / "clip"))
 
 
@@ -121,7 +121,7 @@ def test_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"has no tokenizer\.json; save the tokenizer there too"):
         HuggingFaceTexts(str(tmp_path))
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="has no weights in safetensors; save them so"):
+    with pytest.raises(UserError, match="has no weights in safetensors; save them in that format"):
         HuggingFaceTexts(str(tmp_path))
 
 
@@ -144,7 +144,7 @@ def test_a_folder_of_timm_says_its_architecture_and_scale(tmp_path):
     with pytest.raises(UserError, match=r"has no weights of timm/test_vit: it "):
         LocalPictures(file, "timm/test_vit")
     with pytest.raises(
-        UserError, match=r"architecture=None does not say what network .* is of; set it to timm/NAME or"
+        UserError, match=r"architecture=None does not say which network .* are for; set it to timm/NAME or"
     ):
         LocalPictures(file)
 

@@ -150,7 +150,7 @@ def test_fields_that_do_not_fit_are_refused(name):
 
 
 def test_arguments_out_of_range_are_refused():
-    with pytest.raises(UserError, match=r"backbone\.width=8, backbone.heads=3 and backbone.layers=2 but heads divide"):
+    with pytest.raises(UserError, match=r"backbone.heads=3 and backbone.layers=2 but the heads must divide the width"):
         Transformer(INPUTS, width=8, heads=3)
     with pytest.raises(UserError, match=r"backbone\.width=0 and backbone.hidden=\[128\] but every layer needs units"):
         Bag(INPUTS, width=0)

@@ -103,7 +103,7 @@ def test_in_one_go_the_table_alone_is_printed(metarun, pictures):
         (["adapt", "support=support"], "run= is required"),
         (["adapt", "RUN", "support=nowhere"], "nowhere does not exist"),
         (["adapt", "RUN", "support=query"], "alpha/broken.png cannot be decoded (not a picture); fix or remove it."),
-        (["adapt", "RUN", "support=support/alpha"], "0.png in support/alpha is not in the folder of a class"),
+        (["adapt", "RUN", "support=support/alpha"], "0.png in support/alpha is not in a class folder"),
         (
             ["adapt", "RUN", "support=support", "-o", "no/x.npz"],
             "(No such file or directory); choose another file with -o",
@@ -113,7 +113,7 @@ def test_in_one_go_the_table_alone_is_printed(metarun, pictures):
         (["adapt", "RUN", "support=support", "--steps", "-7"], "steps=-7 but it cannot be negative"),
         (["adapt", "RUN", "support=support", "--steps", "3"], "--steps 3 but protonet takes no steps; omit it."),
         (["predict", "RUN", "shots=3"], "'shots=3' is not run=RUN, support=FOLDER or query=FOLDER"),
-        (["predict", "gone.npz", "query", "--steps", "3"], "--steps 3 but gone.npz is adapted already; give it to"),
+        (["predict", "gone.npz", "query", "--steps", "3"], "--steps 3 but gone.npz is adapted already; pass --steps"),
         (["predict", "learner.npz"], "a learner and examples are required"),
         (["predict", "support/alpha/0.png", "query"], "support/alpha/0.png is not a valid learner"),
         (["predict", "gone.npz", "query", "--picture", "x.gif"], "--picture x.gif: unknown format; the suffix must be"),

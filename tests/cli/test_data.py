@@ -83,13 +83,13 @@ def test_check_prints_the_result_of_the_source(capsys: pytest.CaptureFixture[str
     [
         (
             (0, 1),
-            "1 example in more than one split of drawn: number 1 of class 'a' in 'val' and number 1 of class 'b' in "
-            "'test'; meta-test may have been seen in training, and the results say so",
+            "1 example found in more than one split of drawn: number 1 of class 'a' in 'val' and number 1 of class "
+            "'b' in 'test'; meta-test may have been seen in training, and the results say so",
         ),
         (
             (2, 3),
-            "1 example in more than one class of a split of drawn: number 1 of class 'c' in 'train' and number "
-            "1 of class 'd' in 'train'; no method can tell which class it is, and the results say so",
+            "1 example found in more than one class of a split of drawn: number 1 of class 'c' in 'train' and "
+            "number 1 of class 'd' in 'train'; no method can tell which class it is, and the results say so",
         ),
     ],
 )

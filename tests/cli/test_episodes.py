@@ -77,11 +77,11 @@ def test_a_run_is_tested_on_listed_episodes(metarun, episodes, runs):
 @pytest.mark.parametrize(
     ("algo", "words", "sentence"),
     [
-        ("protonet", ["episodes=mine.json", "data=glyphs"], "episodes= and data= are both given; leave one out"),
+        ("protonet", ["episodes=mine.json", "data=glyphs"], "episodes= and data= are both given; omit one of them"),
         (
             "protonet",
             ["episodes=mine.json", "task.way=5"],
-            "task.way=5 but the episodes fix their tasks",
+            "task.way=5 but the episodes define their tasks",
         ),
         ("protonet", ["episodes=nowhere"], "nowhere does not exist"),
         (

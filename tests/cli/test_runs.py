@@ -86,7 +86,7 @@ def test_the_list_shows_the_state_of_every_run(write, metarun):
     assert lines["cccc0000"][0] == "running"
     assert lines["dddd0000"][0] == "damaged"
     assert lines["eeee0000"][:2] == ["failed", "diverged."]
-    assert "The command of an interrupted run resumes it." in printed
+    assert "Rerun the command of an interrupted run to resume it." in printed
     _, printed, _ = metarun("runs", "--state", "failed")
     assert ("eeee0000" in printed, "aaaa0000" in printed) == (True, False)
 

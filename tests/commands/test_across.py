@@ -20,4 +20,4 @@ def test_a_run_is_tested_across_groups_of_examples_and_with_unequal_shots(metaru
     assert "5w1s across face → 5w2s unequal by meta_dataset" in table
     code, _, complaint = metarun("test", f"run={run['id']}", "task.query=15")
     assert code == 2
-    assert "query=15 but no class of split 'test' of glyphs has so many examples by one face: " in complaint
+    assert "query=15 but no class of split 'test' of glyphs has that many examples by one face: " in complaint

@@ -374,7 +374,7 @@ def test_a_diverged_run_fails_with_its_reason_now_and_later(metarun):
         (["backbone.norm=btach"], "backbone.norm='btach' is not one of batch, support, running"),
         (["+algo.inner_stepz=3"], "`algo.inner_stepz` is not a key of MAML"),
         (["algo._target_=metarun.algorithms.MALM"], "algo._target_=metarun.algorithms.MALM cannot be imported"),
-        (["device=gpu"], "device=gpu is not a name of torch's; use device=cuda"),
+        (["device=gpu"], "device=gpu is not a torch device; use device=cuda"),
         (["precision=float8"], "precision=float8 is not one of float32, bf16, float64"),
         (["data.storage=tape"], "data.storage='tape' is not one of memory, disk"),
         (["train.over_tasks=sideways"], "train.over_tasks='sideways' is not one of auto, loop, vectorised"),

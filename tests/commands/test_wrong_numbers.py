@@ -131,7 +131,7 @@ def test_a_picture_in_two_classes_of_a_split_is_reported_and_flagged(metarun):
     code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
     assert code == 0
     two = "number 14 of class 'dark grey' in 'test' and number 18 of class 'dark pink' in 'test'"
-    told = f"1 example in more than one class of a split of image_folder: {two}; no method can tell which class"
+    told = f"1 example found in more than one class of a split of image_folder: {two}; no method can tell which class"
     assert told in printed
     assert the_row()["duplicates_across_classes"] == 1
     _, printed, _ = metarun("compare")
@@ -141,8 +141,8 @@ def test_a_picture_in_two_classes_of_a_split_is_reported_and_flagged(metarun):
 def test_several_duplicates_are_reported_with_an_example():
     clauses = [*describe_duplicates("birds", Duplicates(2, 1_000, 0, "these", "those"))]
     assert [clause.partition(";")[0] for clause in clauses] == [
-        "2 examples in more than one split of birds, such as these",
-        "1,000 examples in more than one class of a split of birds, such as those",
+        "2 examples found in more than one split of birds, such as these",
+        "1,000 examples found in more than one class of a split of birds, such as those",
     ]
     (clause,) = describe_duplicates("birds", Duplicates(2, between="these"), trained_elsewhere=True)
     assert clause.startswith("2 examples of birds were trained on, such as these; meta-test may have been seen")
@@ -155,7 +155,7 @@ def test_a_picture_in_two_splits_is_reported_and_flagged(metarun):
     code, printed, _ = metarun("train", "algo=protonet", "data=image_folder", "data.root=my_pictures", *SMALL, *few)
     assert code == 0
     two = "number 14 of class 'grey' in 'train' and number 18 of class 'dark pink' in 'test'"
-    told = f"1 example in more than one split of image_folder: {two}; meta-test may have been seen in training"
+    told = f"1 example found in more than one split of image_folder: {two}; meta-test may have been seen in training"
     assert told in printed
     assert the_row()["duplicates_across_splits"] == 1
     _, printed, _ = metarun("compare")

@@ -137,7 +137,7 @@ def spoil(lake: Path, how: str) -> Path:
         ("no query", r"episode '1' of .* has no query"),
         ("broken", r"list\.json: q\.png cannot be decoded \(not a picture\)"),
         ("absent", r"list\.json: .*q\.png is a broken link, a pipe or a device"),
-        ("no list", r"list\.json is no list of episodes"),
+        ("no list", r"list\.json is not a list of episodes"),
     ],
 )
 def test_what_is_no_task_is_refused_in_one_sentence(lake, how, sentence):

@@ -85,10 +85,10 @@ def test_what_was_skipped_is_told_of_each_data_set():
     ("sets", "weights", "sentence"),
     [
         ({"a": A}, None, "a mixture needs two data sets or more; write data=NAME"),
-        ({"a": A, "b": None}, None, "data.sets.b=None is no data set; set `data.sets.b._target_`"),
+        ({"a": A, "b": None}, None, "data.sets.b=None is not a data set; set `data.sets.b._target_`"),
         ({"a": A, "b": B}, {"a": 0.0, "b": 1}, "data.weights.a=0.0 but a weight must be above 0"),
         ({"a": A, "b": B}, {"a": 1}, "data.weights.b is missing; set `data.weights.b=1`"),
-        ({"a": A, "b": B}, {"a": 1, "b": 1, "c": 1}, r"data.weights.c is the weight of no data set of data=a\+b; omit"),
+        ({"a": A, "b": B}, {"a": 1, "b": 1, "c": 1}, r"weights.c is not the weight of a data set in data=a\+b; omit"),
         ({"a": A, "b": Sinusoid()}, None, "b cannot be part of data=a.b, since its tasks are regression"),
         (
             {"a": A, "b": make_dataset(shape=(1, 8, 8))},

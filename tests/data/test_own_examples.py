@@ -53,7 +53,7 @@ def test_texts_without_a_class_or_a_character_are_found(root, tmp_path):
     (tmp_path / "new.csv").write_text('text\n"play, please"\n""\n')
     found = read_examples(encoder, tmp_path / "new.csv")
     assert [each.name for each in found.found] == ["new.csv:2", "new.csv:3"]
-    assert [each.error for each in found.found] == ["", f"line 3 of {tmp_path / 'new.csv'} has no character"]
+    assert [each.error for each in found.found] == ["", f"line 3 of {tmp_path / 'new.csv'} has no characters"]
     assert found.labels == [None]
     folder = tmp_path / "mine" / "music"
     folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_texts_without_a_class_or_a_character_are_found(root, tmp_path):
         ("music", ""),
         ("music", "line 1 of music/b.txt is not UTF-8 (byte 0xe9)"),
     ]
-    assert found.skipped == "skipped, as they are no texts: 1 .md"
+    assert found.skipped == "skipped, because they are not texts: 1 .md"
 
 
 def test_recordings_are_scaled_as_in_training(root, tmp_path):
@@ -125,14 +125,14 @@ def test_a_row_that_is_no_input_has_its_reason(root, tmp_path):
     found = read_examples(stored_encoder(data), tmp_path / "new.csv")
     assert [each.error for each in found.found] == [
         "",
-        "line 3 of new.csv has 'long' in column 'length' but it takes numbers",
+        "line 3 of new.csv has 'long' in column 'length' but the column takes numbers",
         "line 4 of new.csv has an infinite number in column 'width'",
         "line 5 of new.csv has no value in column 'width'",
         "",
     ]
     assert found.values[1, 2:].tolist() == [0, 0, 0], "meta-train has no green flower"
     (tmp_path / "new.csv").write_text("length,widht,colour\n1,2,red\n")
-    with pytest.raises(UserError, match=r"new\.csv has no column 'width', which the run takes.* Did you mean 'widht'"):
+    with pytest.raises(UserError, match=r"new\.csv has no column 'width', which the run needs.* Did you mean 'widht'"):
         read_examples(stored_encoder(data), tmp_path / "new.csv")
 
 

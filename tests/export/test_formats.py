@@ -120,7 +120,7 @@ def test_a_method_without_a_head_takes_another_way(results, tmp_path):
     made = export(trained(results, "protonet"), "onnx", tmp_path / "made", way=3, tasks=5)
     about = json.loads((made.folder / "metadata.json").read_text())
     assert about["outputs"] == {"logits": {"shape": ["query", 3], "dtype": "float32"}}
-    assert "which the figure is not of" in (made.folder / "README.md").read_text()
+    assert "so the figure does not apply to it" in (made.folder / "README.md").read_text()
 
 
 @pytest.mark.onnx

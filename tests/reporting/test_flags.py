@@ -40,7 +40,7 @@ def test_rows_that_are_all_transductive_are_not_flagged():
 def test_flags_are_in_every_format(compare):  # noqa: F811
     runs = [*three(), made("0000000d", "relation", 0.0, transductive=False, stream_hash="other", test_query=1)]
     _, printed, _ = compare(runs=runs)
-    assert "‡ tested with another number of queries per class" in printed
+    assert "‡ the number of queries per class differs" in printed
     assert "† transductive: predictions depend" in printed
     _, printed, _ = compare("--format", "json")
     assert {row["algo"]: row["flags"] for row in json.loads(printed)}["relation"] == ["queries"]
@@ -106,7 +106,7 @@ def test_a_column_says_what_a_pre_trained_network_saw(compare):  # noqa: F811
     _, printed, _ = compare("--format", "md", runs=runs)
     assert "| external data |" in printed
     assert "ImageNet-1k" in printed
-    assert "such rows have a best of their own" in printed
+    assert "such rows are ranked separately" in printed
 
 
 def test_rows_on_different_tasks_and_single_rows_are_not_ranked():

@@ -80,7 +80,7 @@ def test_what_cannot_be_told_apart_or_tested_is_said(found):
     write("2", "b", 0.6, accuracy=0.6)
     (setting,) = found()
     assert "a and b cannot be told apart; the difference is " in headline(setting, compare_all(setting))
-    assert "a is 1.00 points ahead of b, untested" in headline(setting, {})
+    assert "a is ahead of b by 1.00 points, untested" in headline(setting, {})
     assert headline(setting[:1], {}) is None
 
 
@@ -100,7 +100,7 @@ def test_a_lead_in_returns_is_not_called_an_error(found):
     for name, algo, mean in (("1", "maml_rl", -7.0), ("2", "multitask", -14.3)):
         write(name, algo, 0.5, **{"return": mean})
     (setting,) = found()
-    assert "maml_rl is 7.30 in return ahead of multitask" in headline(setting, {})
+    assert "maml_rl is ahead of multitask by 7.30 in return" in headline(setting, {})
 
 
 def test_scores_are_those_of_methods_tested_in_every_setting(found):

@@ -165,7 +165,7 @@ def test_two_pinned_runs_are_side_by_side(many):
     assert ["≠ host", "here", "there"] in rows
     assert ["≠ torch", "–", "2.13.0"] in rows
     assert not side.get_by_text("seed", exact=True).first.is_visible()
-    page.get_by_label("also show what is equal").check()
+    page.get_by_label("also show equal values").check()
     assert side.get_by_role("row", name="seed 0 0").is_visible()
     assert side.get_by_text("force").count() == 0
     titles = side.locator("h4").all_text_contents()

@@ -29,7 +29,7 @@ ACTIONS = Navigation2D.actions
 )
 def test_a_norm_over_several_observations_is_refused(network, backbone):
     with pytest.raises(
-        UserError, match=r"statistics of others but a policy must act on each by itself; set `backbone\."
+        UserError, match=r"statistics of others but a policy must act on each one alone; set `backbone\."
     ):
         network(backbone(), ACTIONS)
 

@@ -133,7 +133,7 @@ def test_texts_of_ids_have_no_changed_copies():
 REFUSED = {
     "a classifier of all classes": (
         ["algo=baseline", "task.labels=none"],
-        "algo=baseline classifies the meta-train classes but task.labels=none has none that hold for more than a task",
+        "algo=baseline classifies the meta-train classes of the data but task.labels=none makes others",
     ),
     "simclr with labels": (
         ["algo=simclr", "task.labels=classes"],
@@ -155,7 +155,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(case):
 def test_rotation_is_refused_if_turned_pictures_are_among_the_examples():
     parts = parts_of(make_dataset(), "algo=rotation")
     parts.config["data"]["rotations"] = {"train": 4}
-    with pytest.raises(UserError, match=r"with data.rotations.train=4 there are turned pictures .*; set `data.rot"):
+    with pytest.raises(UserError, match=r"with data.rotations.train=4 the examples include rotated .*; set `data.rot"):
         check_method(parts)
 
 

@@ -157,6 +157,10 @@ def test_runs_end_with_their_sweep_and_the_same_command_reproduces_their_numbers
 def test_a_job_has_the_reason_of_its_failure():
     job = Job(3, ["algo=maml"], "algo=maml", code=-9)
     assert job.reason == "killed by SIGKILL, perhaps out of memory"
+    job.code = -11
+    assert job.reason == "killed by SIGSEGV"
+    job.code = -35  # without a name in Python
+    assert job.reason == "killed by signal 35"
     job.update({"event": "failed", "reason": "no."})
     job.update({"event": "finished", "path": "results/runs/a b"})
     assert (job.reason, job.path) == ("no.", Path("results/runs/a b"))

@@ -130,7 +130,7 @@ def test_skipped_groups_are_counted(caplog):
         ({"data": replace(letters(), groupings={})}, r"the classes of letters are not in groups; set `within=null`"),
         (
             {"way": 8, "query": 3, "disjoint": True},
-            r"room for 1 task of 8w1s within alphabet with 3 queries without .*; lower `way` \(8\) or `query`",
+            r"room for 1 task of 8w1s within alphabet with 3 queries if no .*; lower `way` \(8\) or `query`",
         ),
     ],
 )

@@ -112,5 +112,5 @@ def test_a_task_that_cannot_be_is_one_sentence(shape, sentence):
 
 
 def test_open_intervals_need_two_tasks():
-    with pytest.raises(UserError, match=r"has room for 1 task of 1w3s with 4 queries without a row in two; lower"):
+    with pytest.raises(UserError, match=r"room for 1 task of 1w3s with 4 queries if no two tasks share a row; lower"):
         stream(disjoint=True, entities=1)

@@ -103,5 +103,5 @@ def test_only_tests_of_other_ranges_are_other_tasks():
 
 
 def test_a_task_is_one_function_of_several_outputs():
-    with pytest.raises(UserError, match="way=3 but linear is a function and a task is one of them, of 3 outputs"):
+    with pytest.raises(UserError, match="way=3 but a task of linear is one function with 3 outputs"):
         task_source(Polynomial(1, outputs=3)).stream("train", TaskShape(3, 5, 5), 0, CPU, torch.float32)

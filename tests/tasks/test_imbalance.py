@@ -182,7 +182,7 @@ def test_draws_of_several_lengths_are_the_first_ones_in_random_order():
 def test_a_method_that_needs_equal_shots_is_refused():
     method = SimpleNamespace(needs_equal_shots=True, outputs=None)
     parts = SimpleNamespace(method=method, source=None, config={"chosen": {"algo": "mine"}})
-    with pytest.raises(UserError, match=r"imbalance=meta_dataset but mine needs as many examples .*such as protonet"):
+    with pytest.raises(UserError, match=r"imbalance=meta_dataset but mine needs the same number .*such as protonet"):
         check_head(parts, TaskShape(2, 2, 2, imbalance="meta_dataset"))
 
 

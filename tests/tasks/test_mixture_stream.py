@@ -109,12 +109,12 @@ def test_the_meta_train_classes_are_those_of_all_data_sets():
 
 
 def test_meta_training_tasks_of_several_data_sets_have_one_size():
-    with pytest.raises(UserError, match=r"data=a\+b are several data sets, whose tasks have one size in meta-train"):
+    with pytest.raises(UserError, match=r"data=a\+b names several data sets, whose tasks have one size in meta-train"):
         make("train", replace(SHAPE, smallest=(2, 1)))
 
 
 def test_disjoint_tasks_are_of_one_data_set():
-    with pytest.raises(UserError, match=r"test.interval=open but data=a\+b are several data sets; use .*closed, or"):
+    with pytest.raises(UserError, match=r"test.interval=open but data=a\+b names several data sets; use .*closed, or"):
         task_source(MixedDatasets(PARTS, {"a": 1, "b": 1})).stream("test", SHAPE, 0, CPU, torch.float32, disjoint=True)
 
 

@@ -71,7 +71,7 @@ def test_drawn_tasks_contain_the_examples_or_features_of_their_rows():
 
 
 def test_too_few_tasks_are_refused():
-    with pytest.raises(UserError, match=r"has room for 1 task of 5w1s with 15 queries without an example in two"):
+    with pytest.raises(UserError, match=r"room for 1 task of 5w1s with 15 queries if no two tasks share an example"):
         disjoint_stream([20] * 5, way=5, shot=1, query=15)
     with pytest.raises(UserError, match=r"no two tasks of sinusoid share an example; leave it at closed"):
         task_source(Sinusoid()).stream("test", TaskShape(1, 5, 5), 0, CPU, torch.float64, disjoint=True)

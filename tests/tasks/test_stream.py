@@ -197,5 +197,5 @@ def test_sinusoid_tasks_are_the_same_in_any_chunking_and_precision():
 
 
 def test_a_function_has_one_output():
-    with pytest.raises(UserError, match="way=5 but sinusoid is a function with one output; set `way=1`"):
+    with pytest.raises(UserError, match="way=5 but a task of sinusoid is one function with one output; set `way=1`"):
         task_source(Sinusoid()).stream("train", TaskShape(5, 1, 1), 0, CPU, torch.float32)

@@ -79,7 +79,7 @@ def _check_reads_texts(model: Any, folder: Path) -> None:
             "use an encoder or a decoder, such as of BERT, RoBERTa or GPT-2.",
         )
     if not hasattr(model.config, "hidden_size"):
-        raise UserError(f"{folder} holds a model of type {kind}, which is not of texts alone", "use one that is.")
+        raise UserError(f"{folder} holds a model of type {kind}, which does not read text alone", "use one that does.")
 
 
 def _positions(model: Any) -> int | None:
@@ -101,14 +101,16 @@ def load_model(folder: Path) -> tuple[Any, dict[str, Any]]:
         import transformers
     except ImportError as error:
         raise UserError(
-            "models of Hugging Face need the package transformers", "pip install 'metarun[language-models]'."
+            "Hugging Face models need the package transformers", "pip install 'metarun[language-models]'."
         ) from error
     if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} has no {CONFIG}", "name a folder with a model of Hugging Face.")
+        raise UserError(f"{folder} has no {CONFIG}", "name the folder of a Hugging Face model.")
     config = json_object((folder / CONFIG).read_bytes(), f"{folder}: {CONFIG}")
     if not [*folder.glob("*.safetensors")]:
         pickled = " (weights in pytorch_model.bin are pickled code)" if (folder / "pytorch_model.bin").exists() else ""
-        raise UserError(f"{folder} has no weights in safetensors{pickled}", "save them so (`save_pretrained`).")
+        raise UserError(
+            f"{folder} has no weights in safetensors{pickled}", "save them in that format (`save_pretrained`)."
+        )
     try:
         model = transformers.AutoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False

@@ -100,7 +100,7 @@ def _load(path: Path, architecture: str | None) -> _Found:
     makers = {"timm": _timm, "torchvision": _torchvision}
     if library not in makers or not name:
         raise UserError(
-            f"backbone.encoder.architecture={architecture} does not say what network {file} is of",
+            f"backbone.encoder.architecture={architecture} does not say which network the weights in {file} are for",
             "set it to timm/NAME or torchvision/NAME, such as timm/resnet18.",
         )
     weights = {name: each for name, each in state_dict(file).items() if isinstance(each, Tensor)}

@@ -25,12 +25,12 @@ class Tokenizer:
             import tokenizers
         except ImportError as error:
             raise UserError(
-                "encoders of texts need the package tokenizers", "pip install 'metarun[text-encoders]'."
+                "text encoders need the package tokenizers", "pip install 'metarun[text-encoders]'."
             ) from error
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_str(content.decode())
         except Exception as error:  # the package raises `Exception` itself
-            raise UserError(f"{where} is not the file of a tokenizer ({reason_of(error)})", "get it again.") from error
+            raise UserError(f"{where} is not a tokenizer file ({reason_of(error)})", "get it again.") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
         self.length, self.special = length, special

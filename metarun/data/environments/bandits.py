@@ -11,13 +11,13 @@ MAX_ARMS = 1_000
 
 
 class Bandits(BuiltIn):
-    """Bernoulli bandits: a trajectory is one pull of an arm, and every task has other arms.
+    """Bernoulli bandits: a trajectory is one pull of an arm, and every task has different arms.
 
     Duan et al., "RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning", 2016, section 3.1
     (https://arxiv.org/abs/1611.02779): the probability that an arm pays 1, and not 0, is uniform in [0, 1]. There is
     nothing to observe. `task.shot` is the number of pulls, from which a method learns which arm is best.
 
-    Meta-train, meta-val and meta-test have other arms: a task's are real numbers drawn with the key of its split.
+    Meta-train, meta-val and meta-test have different arms: a task's are real numbers drawn with the key of its split.
 
     Args:
         arms: of each bandit.

@@ -105,7 +105,7 @@ class EnvironmentFamily(Protocol):
         """
 
     def step(self, parameters: Any, state: Any, action: Any, uniform: Any) -> tuple[Any, Any, Any, Any]:
-        """Take one step in each trajectory. Those that have ended are stepped on, and what comes of it is ignored.
+        """Take one step in each trajectory, also in those that have ended, where the result is ignored.
 
         Args:
             parameters: as of `reset`.

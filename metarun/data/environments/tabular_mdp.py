@@ -14,14 +14,14 @@ SQRT2 = 2**0.5
 
 
 class TabularMDP(BuiltIn):
-    """Markov decision processes with random transitions and rewards; every task is another one.
+    """Markov decision processes with random transitions and rewards; every task is a different one.
 
     Duan et al., "RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning", 2016, section 3.2
     (https://arxiv.org/abs/1611.02779), after Osband et al. 2013: the probabilities of the next state are from a flat
     Dirichlet distribution, the mean reward of each state and action is normal with mean 1 and deviation 1, and so is
     the reward around it. A trajectory starts in state 0. Observations are the state as a one-hot vector.
 
-    Meta-train, meta-val and meta-test have other processes: a task's numbers are drawn with the key of its split.
+    Meta-train, meta-val and meta-test have different processes: a task's numbers are drawn with the key of its split.
 
     Args:
         states: of each process.

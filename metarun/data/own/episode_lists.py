@@ -44,7 +44,7 @@ def read_episodes(encoder: Encoder, path: Path) -> Episodes:
     if path.suffix.lower() in _TABLES:
         return _of_table(encoder, path)
     if isinstance(encoder, RowEncoder):
-        raise UserError(f"episodes={path} is no table but the run takes rows", f"name one ({', '.join(_TABLES)}).")
+        raise UserError(f"episodes={path} is not a table but the run takes rows", f"name one ({', '.join(_TABLES)}).")
     if path.suffix.lower() == ".json":
         with open_files(path.parent, _LARGEST) as (_, read):
             return _of_listed(encoder, path, _from_json(path, read(path.name)), read)
@@ -64,7 +64,7 @@ def _from_json(path: Path, content: bytes) -> Listed:
             }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path} is no list of episodes ({type(error).__name__}: {error})",
+            f"{path} is not a list of episodes ({type(error).__name__}: {error})",
             'write [{"support": {"a": ["1.png"], …}, "query": {"a": ["2.png"], …}}, …].',
         ) from error
     return listed

@@ -63,7 +63,7 @@ def support_of(examples: Examples, path: Path) -> tuple[NDArray[Any], Any]:
     for each in examples.found:
         if each.label is None:
             raise UserError(
-                f"{each.name} in {path} is not in the folder of a class",
+                f"{each.name} in {path} is not in a class folder",
                 "put each class into a folder, or name the classes in a table.",
             )
     return examples.values, examples.labels
@@ -77,7 +77,7 @@ def _targets_of(examples: Examples, path: Path) -> NDArray[np.float32]:
     if len(entities := sorted({label for label in examples.labels if label is not None})) > 1:
         raise UserError(
             f"{path} has rows of {counted(len(entities), 'entity')}, such as '{entities[0]}' and '{entities[1]}', but "
-            "one is adapted to at a time",
-            "keep the rows of one.",
+            "a run adapts to one entity at a time",
+            "keep the rows of one entity.",
         )
     return examples.targets

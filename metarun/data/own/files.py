@@ -98,5 +98,5 @@ def encode_files(
             values.append(255 - value if invert else value)
             found.append(Found(name, label))
         on_progress(done, len(labelled))
-    skipped = f"skipped, as they are no {encoder.noun}s: {count_by_suffix(others)}" if others else ""
+    skipped = f"skipped, because they are not {encoder.noun}s: {count_by_suffix(others)}" if others else ""
     return Examples(encoder.noun, found, np.stack(values) if values else np.empty((0, 1)), skipped=skipped)

@@ -18,8 +18,8 @@ DRAWS = 10  # support sets, where no number is asked for
 def full_way_episodes(encoder: Encoder, name: KnownTextName, shot: int, draws: int, seed: int) -> Episodes:
     """Return tasks of all classes of a published set, with the texts of its own test set as queries.
 
-    So intents are compared since Casanueva et al. 2020 (https://arxiv.org/abs/2003.04807): `shot` texts of each class,
-    here drawn from the train set by a hash of seed, draw, class and number.
+    Intents have been compared this way since Casanueva et al. 2020 (https://arxiv.org/abs/2003.04807): `shot` texts of
+    each class, here drawn from the train set by a hash of seed, draw, class and number.
 
     Args:
         encoder: of the run.

@@ -24,7 +24,7 @@ def read_rows(encoder: RowEncoder, path: Path) -> Examples:
         if column not in table.columns:
             there = ", ".join(table.columns[:20])
             near = did_you_mean(column, table.columns)
-            raise UserError(f"{path} has no column '{column}', which the run takes", f"its columns are {there}.{near}")
+            raise UserError(f"{path} has no column '{column}', which the run needs", f"its columns are {there}.{near}")
     rows, reasons = encoder.inputs.checked(table, encoder.missing)
     labels = table[encoder.label] if encoder.label in table.columns else pd.Series([None] * len(table))
     found = []

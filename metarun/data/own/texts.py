@@ -52,7 +52,7 @@ def _read_folder(encoder: TextEncoder, path: Path) -> Examples:
             )
         found = [_of_file(name, name.rpartition("/")[0] or None, read(name)) for name in files]
     others = [name for name in shown if not name.lower().endswith(_SUFFIX)]
-    skipped = f"skipped, as they are no texts: {count_by_suffix(others)}" if others else ""
+    skipped = f"skipped, because they are not texts: {count_by_suffix(others)}" if others else ""
     return encoded(encoder, found, skipped)
 
 
@@ -65,4 +65,4 @@ def _of_file(name: str, label: str | None, content: bytes) -> Found:
 
 
 def _empty(place: str) -> str:
-    return f"{place} has no character"
+    return f"{place} has no characters"

@@ -122,7 +122,7 @@ def render() -> Examples:
     Returns:
         Examples of all classes, the scripts in the order of SCRIPTS, within a script by code point.
     """
-    log.info("Rendering glyphs: takes a few seconds, once per version of the fonts.")
+    log.info("Rendering glyphs; this takes a few seconds and is done once per version of the fonts.")
     characters = keep_distinct({character: draw_upright(character) for character in letters_and_digits()})
     drawings = Examples.from_classes({_name(character): draw_jittered(character) for character in characters})
     assert len({drawing.tobytes() for drawing in drawings.values}) == len(drawings.values)

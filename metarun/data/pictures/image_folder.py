@@ -189,7 +189,7 @@ class ImageFolder:
         return ExampleStream(blocks, shape, np.dtype(np.uint8), offsets, tuple(classes))
 
     def _decode(self, root: Path, which: Split, files: Sequence[str], key: str) -> Iterator[NDArray[np.uint8]]:
-        log.info("Reading %s of meta-%s from %s, once.", counted(len(files), "picture"), which, root)
+        log.info("Reading %s of meta-%s from %s; this is done once.", counted(len(files), "picture"), which, root)
         with self._open(root, _MAX_BYTES) as (_, read):
             for file in files:
                 picture = decode(f"{root}: {file}", read(file), self.size, self.channels)[None]

@@ -194,7 +194,7 @@ def _without_val_alphabets(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _read(paths: Sequence[Path], parts: Sequence[Part]) -> Examples:
-    log.info("Reading omniglot from %s, about ten seconds.", " and ".join(map(str, paths)))
+    log.info("Reading omniglot from %s; this takes about ten seconds.", " and ".join(map(str, paths)))
     classes: dict[str, NDArray[np.uint8]] = {}
     for path, part in zip(paths, parts, strict=True):
         drawings = read_part(path, part)

@@ -199,5 +199,5 @@ def _pickled(where: Path, content: bytes, *keys: str) -> dict[str, Any]:
     except ValueError as error:
         raise wrong_file(where, str(error)) from error
     if not isinstance(held, dict) or (missing := [key for key in keys if key not in held]):
-        raise wrong_file(where, "it is no dict" if not isinstance(held, dict) else f"it has no {missing[0]}")
+        raise wrong_file(where, "it is not a dict" if not isinstance(held, dict) else f"it has no {missing[0]}")
     return held

@@ -35,7 +35,7 @@ def unusual_depths(splits: Mapping[Split, Classes]) -> tuple[str, ...]:
     odd = [class_name for depth in sorted(depths) if depth != usual for class_name in depths[depth]]
     verb = "is" if len(odd) == 1 else "are"
     others = len(depths[usual])
-    return (f"{counted(len(odd), 'class')} {verb} nested at another depth than the other {others:,} ({_few(odd)})",)
+    return (f"{counted(len(odd), 'class')} {verb} nested at a different depth from the other {others:,} ({_few(odd)})",)
 
 
 def not_pictures(files: Sequence[str]) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ class Audio(FileSource):
         fft: samples per frame.
         hop: samples from one frame to the next.
         storage: "memory", or "disk": the examples stay in the cache, for sets larger than memory.
-        backwards: each meta-train class gives another one, of its recordings played backwards, as characters that are
-            rotated do in Omniglot: more classes to learn from.
+        backwards: add a class for each meta-train class, with its recordings played backwards, like the rotated
+            characters of Omniglot: more classes to learn from.
         features: "log_mel", or "waves": an example is (samples,) float32 with a peak of 1, for encoders of sounds.
     """
 

@@ -43,7 +43,7 @@ def read_recordings(
 ) -> ClassDataset:
     """Return recordings as waves, or as log-mel spectrograms standardised by the mean and the deviation of meta-train.
 
-    Recordings that are empty, silent or shorter than a frame are skipped, and so is a class of which less than two are
+    Recordings that are empty, silent or shorter than a frame are skipped, and so is a class of which fewer than two are
     left; all of it is counted.
 
     Args:
@@ -118,7 +118,7 @@ class _Reader:
 
     def classes(self, split: Split, classes: Classes, read: ReadFile) -> dict[str, Maps]:
         files = sum(map(len, classes.values()))
-        log.info("Reading %s of meta-%s from %s, once.", counted(files, "recording"), split, self.root)
+        log.info("Reading %s of meta-%s from %s; this is done once.", counted(files, "recording"), split, self.root)
         found = {}
         for class_name, names in classes.items():
             maps = {file: each for file in names if (each := self._map(file, read)) is not None}
@@ -152,7 +152,7 @@ class _Reader:
             for why, files in self.skipped.items()
         ]
         if self.small:
-            what = f"{counted(len(self.small), 'class')} with less than two usable recordings skipped"
+            what = f"{counted(len(self.small), 'class')} with fewer than two usable recordings skipped"
             notes.append(f"{what}, {'' if len(self.small) == 1 else 'such as '}'{self.small[0]}'")
         if len(self.rates) > 1 or min(self.rates, default=self.features.rate) < self.features.rate:
             rates = ", ".join(f"{count:,} of {rate:,} Hz" for rate, count in sorted(self.rates.items()))

@@ -193,7 +193,7 @@ def _by_folder(root: Path, folder: str, sounds: Sequence[str]) -> Classes:
             class_name, slash, _ = sound[len(folder) :].rpartition("/")
             if not slash:
                 raise UserError(
-                    f"{sound} in {root} is not in the folder of a class",
+                    f"{sound} in {root} is not in a class folder",
                     "move it into one, or name the classes in a table (data.table=FILE).",
                 )
             classes[class_name].append(sound)

@@ -30,7 +30,7 @@ class Waves:
         check_rate(self.rate)
         if not 0 < self.seconds < float("inf") or self.samples < 2:
             raise UserError(
-                f"data.seconds={self.seconds} has less than 2 samples, or is not finite", "set it, such as to 1.6."
+                f"data.seconds={self.seconds} has fewer than 2 samples, or is not finite", "set it, such as to 1.6."
             )
 
     @property

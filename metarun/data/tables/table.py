@@ -96,7 +96,7 @@ class Table(FileSource):
         others = {label, self.split_column, *self.drop, *self.groups}
         columns = [column for column in self.columns or table.columns if column not in others]
         if not columns:
-            raise UserError(f"{root} has no column beside '{label}' to describe a row", "name some by `data.columns`.")
+            raise UserError(f"{root} has no column besides '{label}' to describe a row", "name some by `data.columns`.")
         notes = check_values(table, root, columns, self.missing, self.header)
         table, unlabelled = without_gaps(table, label, "a class", self.header)
         check_filled(table, root, self.groups, self.header)

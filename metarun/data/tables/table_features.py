@@ -60,7 +60,7 @@ class TableFeatures:
             if isinstance(column, NumericColumn):
                 numbers = pd.to_numeric(values, errors="coerce").astype(float)
                 for row in np.flatnonzero(numbers.isna() & ~absent).tolist():
-                    reasons[row] = f"has {str(values[row])!r} in column '{column.name}' but it takes numbers"
+                    reasons[row] = f"has {str(values[row])!r} in column '{column.name}' but the column takes numbers"
                 reasons[np.isinf(numbers)] = f"has an infinite number in column '{column.name}'"
                 values = numbers
             if not missing:
@@ -117,7 +117,7 @@ def check_values(table: pd.DataFrame, path: Path, columns: Sequence[str], missin
                 f"line {line} of {path} has no value in column '{column}'", "fill it, or set `data.missing=mean`."
             )
         gaps += int(absent.sum())
-    replaced = "replaced by the mean of meta-train, or by no category"
+    replaced = "replaced by the mean of meta-train, or left without a category"
     return [f"{counted(gaps, 'missing value')} {'was' if gaps == 1 else 'were'} {replaced}"] if gaps else []
 
 

@@ -33,11 +33,11 @@ def read_table(
             missing. In others NA is missing too, and numbers are numbers.
     """
     if not is_file(path):
-        raise UserError(f"data.{key}={written} is no file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")
+        raise UserError(f"data.{key}={written} is not a file", f"set `data.{key}` to a table ({', '.join(SUFFIXES)}).")
     suffix = next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in _PACKED), "").lower()
     if suffix not in SUFFIXES:
         raise UserError(
-            f"data.{key}={written} is no table that metarun reads", f"convert it to one of {', '.join(SUFFIXES)}."
+            f"data.{key}={written} is not a table that metarun reads", f"convert it to one of {', '.join(SUFFIXES)}."
         )
     try:
         if suffix == ".parquet":
@@ -72,7 +72,7 @@ def _read_csv(path: Path, separator: str, header: bool, names: Collection[str]) 
     table: pd.DataFrame = pd.read_csv(path, **how)  # type: ignore[call-overload]
     if not isinstance(table.index, pd.RangeIndex):
         raise UserError(
-            f"the rows of {path} have more values than its first line has names of columns", "name every column."
+            f"the rows of {path} have more values than its first line has column names", "name every column."
         )
     if first.notna().all() and len(first) == len(table.columns):
         table.columns = first  # pandas calls the second of two alike "a.1"

@@ -60,7 +60,7 @@ class KnownTexts(Original):
     def missing_error(self) -> UserError:
         """See `Original`."""
         where = data_root() / self.folder
-        return UserError(f"{self.name} is not here", f"put {self.advice} into {where}, or set `data.root`.")
+        return UserError(f"{self.name} was not found", f"put {self.advice} into {where}, or set `data.root`.")
 
     def also(self, place: Path) -> tuple[Path, ...]:
         """Return the files that are read beside `place`."""

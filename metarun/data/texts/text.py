@@ -34,7 +34,7 @@ class Text(FileSource):
     """Texts with a class each, as TF-IDF vectors or as ids of tokens with a mask (`metarun.data.texts.text_features`).
 
     The frequencies of TF-IDF are those of the meta-train texts alone. Features are cached; a file that changes is read
-    anew. Texts without a character or a class are skipped and counted.
+    anew. Texts with no characters or no class are skipped and counted.
 
     Args:
         root: a .csv, .tsv, .jsonl, .parquet or .xlsx file, or a folder or zip of text files, see `read_texts`; None:
@@ -140,7 +140,7 @@ class Text(FileSource):
             own_split = _by_split(texts) if self.split is None and texts[0].split is not None else None
         lists, of_split = choose_splits(str(root), list(classes), self.split, self.split_seed, own_split)
         count = counted(sum(map(len, classes.values())), "text")
-        log.info("Computing features (%s) of %s from %s, once.", self.features, count, root)
+        log.info("Computing features (%s) of %s from %s; this is done once.", self.features, count, root)
         splits, cut, encoding = self._features(classes, lists)
         unlisted = (*of_split.unlisted, *unlisted, *cut)
         groups = {name: _groups(texts, i, lists) for i, name in enumerate(self.columns.groups)}
@@ -198,7 +198,7 @@ def _by_class(root: Path, texts: Sequence[LabelledText]) -> tuple[dict[str, list
         raise UserError(f"{root} has no text with a class", "fill it, or correct `data.root`.")
     notes = [
         f"{counted(len(skipped), 'text')} {what} skipped, the first in {skipped[0].place}"
-        for skipped, what in ((empty, "without a character"), (unlabelled, "without a class"))
+        for skipped, what in ((empty, "with no characters"), (unlabelled, "without a class"))
         if skipped
     ]
     return dict(sorted(classes.items())), tuple(notes)

@@ -179,7 +179,7 @@ def _labelled(row: Mapping[str, object], line: int, root: Path, columns: Columns
             )
     text = row[columns.text]
     if text is not None and not isinstance(text, str):
-        raise UserError(f"{place} has {type(text).__name__} {text!r} for a text (data.text)", "write a text.")
+        raise UserError(f"{place} has {type(text).__name__} {text!r} instead of a text (data.text)", "write a text.")
     split = None if columns.split is None else _word(row[columns.split])
     groups = tuple(_word(row[column]) for column in columns.groups)
     if not all(groups):
@@ -219,7 +219,7 @@ def _read_folder(root: Path) -> tuple[list[LabelledText], tuple[str, ...]]:
         for name, (*folders, _) in parts.items():
             split = folders.pop(0) if has_splits and folders else None
             if not folders:
-                raise UserError(f"{name} in {root} is in no folder of a class", "move it into one.")
+                raise UserError(f"{name} in {root} is not in a class folder", "move it into one.")
             place = f"{root / name}"
             texts.append(LabelledText(decoded(read(name), place).strip(), "/".join(folders), split, place))
     others = [name for name in shown if name not in parts]

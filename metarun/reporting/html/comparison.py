@@ -153,8 +153,8 @@ def charts_over_settings(groups: Sequence[Sequence[Configuration]], compared: Se
         yield Chart(
             "Wins, ties and losses",
             _matrix([(name, _rows_by_name(groups)[name]) for name in ordered], cells),
-            "In how many settings the row is better than the column, not distinguishable from it, and worse; by the "
-            "paired tests of each setting (Holm, 0.05).",
+            "The number of settings in which the row is better than the column, indistinguishable from it, and worse, "
+            "by the paired tests of each setting (Holm, 0.05).",
         )
 
 

@@ -30,7 +30,7 @@ def probability_table(found: Sequence[Configuration]) -> Chart | None:
         "Predicted probabilities",
         _table("Predicted probabilities", ["", *(name for name, *_ in FIGURES.values())], rows),
         "After the last step; lower is better. NLL in nats; Brier score over all classes, from 0 to 2; ECE over "
-        "queries, 15 bins. ±: 95 % interval over meta-test tasks; of several seeds, the mean and the sd.",
+        "queries, 15 bins. ±: 95 % interval over meta-test tasks; for several seeds: the mean and the sd.",
     )
 
 
@@ -57,8 +57,8 @@ def class_table(best: DrawnRun) -> Chart | None:
     return Chart(
         "Classes mixed up",
         _table("Classes mixed up", ["class", "taken for", "share, %", "worst class", "%"], rows),
-        f"Of {best.name}, seed {best.record['seed']}, after the last step: the pairs most often mixed up, with the "
-        "share of the class's queries in tasks with both; and the classes with the lowest accuracy.",
+        f"{best.name}, seed {best.record['seed']}, after the last step: the pairs most often mixed up, with the "
+        "share of the class's queries in tasks that have both; and the classes with the lowest accuracy.",
     )
 
 

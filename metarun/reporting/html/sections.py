@@ -197,7 +197,7 @@ def _distribution(tested: Sequence[tuple[DrawnRun, Floats]]) -> Chart:
     note = "After the last step. Solid: the worst 5 % of the tasks, with their mean; vertical line: the overall mean."
     if unbounded:
         both = metric is RETURN
-        note += " The first and the last bar include" if both else " The last bar includes"
+        note += " The first and last bars include" if both else " The last bar includes"
         note += " returns beyond the axis." if both else " errors beyond the axis."
     return Chart("Task by task", histograms(rows, edges, metric.axis), note)
 

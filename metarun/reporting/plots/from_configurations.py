@@ -61,7 +61,7 @@ def write_pareto(records: Sequence[Record], cost: str, path: Path, width: float 
     notes += ["±: 95 % interval over meta-test tasks, or over tasks and trainings where there are several seeds."]
     notes += mean_note([each.runs for found in settings for each in found])
     if not_drawn:
-        notes.append(f"Not drawn: {counted(not_drawn, 'configuration')}; the front and the best others are.")
+        notes.append(f"Not drawn: {counted(not_drawn, 'configuration')}; the front and the best others are drawn.")
     notes += _mark_notes(settings)
     write_figure(path, lambda: draw_pareto(panels, COSTS[cost] + on, metric.title, notes, width))
 
@@ -88,7 +88,7 @@ def write_ranks(records: Sequence[Record], path: Path, width: float | None = Non
     names, scores = in_every_setting(settings)
     if len(settings) < 2 or len(names) < 2:
         raise UserError(
-            f"ranks need at least 2 methods that were tested in each of at least 2 settings; here are "
+            f"ranks need at least 2 methods that were tested in each of at least 2 settings but these runs have "
             f"{counted(len(settings), 'setting')} and {counted(len(names), 'method')} tested in each",
             "select other runs, or use `metarun plot forest`.",
         )

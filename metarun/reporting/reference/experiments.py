@@ -27,7 +27,7 @@ class Experiment:
     Args:
         name: of the file in `conf/experiment/`.
         seedless: the id of its runs without their seed; if it is `trained_as` another, of its tests.
-        hours: of one training on two cores of an AMD EPYC; mostly estimates, see `experiments.yaml`.
+        hours: for one training on an otherwise idle machine, measured or estimated; see `experiments.yaml`.
         published: the section of that name in its file; None if there is no figure to compare with.
         protocol: None for an experiment of metarun's own.
         by_step: other figures that the paper gives, by number of inner steps.

@@ -22,14 +22,14 @@ MAX_TESTED = 500  # runs in a table that are tested for ties; each test reads a 
 # Flag → mark, and why the row must not be compared with others of its data and task size, or not be trusted.
 FLAGS = {
     "transductive": ("†", "† transductive: predictions depend on the other queries."),
-    "queries": ("‡", "‡ tested with another number of queries per class than other rows of its data and task size."),
+    "queries": ("‡", "‡ the number of queries per class differs from that of other rows of its data and task size."),
     "data": ("§", "§ tested on other examples, or another split, than other rows with data of this name."),
     "few_tasks": ("¶", f"¶ tested on fewer than {FEW_TASKS} tasks: the interval is unreliable."),
     "duplicates": ("‖", "‖ some examples are in more than one split: meta-test may have been seen in training."),
     "classes": ("⁂", "⁂ some examples are in several classes of a split: no method can tell which class is meant."),
     "looks": ("※", "※ its checkpoint was meta-tested several times in this setting; picking the best is biased."),
     "audit": ("¿", "¿ an audit of this checkpoint contradicts the column `transductive`."),
-    "diverged": ("∞", "∞ some meta-test tasks diverged: an mse is the mean over the others and never the best."),
+    "diverged": ("∞", "∞ some meta-test tasks diverged: the mse is the mean over the others and never counts as best."),
     "training": ("×", "× its training diverged; the best checkpoint before that was tested."),
     "floor": ("↓", "↓ below its floor, which needs no training."),
     "chance": ("∅", "∅ not significantly better than chance."),

@@ -192,7 +192,7 @@ def _notes(base: Record, others: Sequence[Record], methods: MethodComparison) ->
     several = "the table above compares methods" if methods.rows else "comparing methods takes several seeds of each"
     notes = [
         f"Difference: run minus {base['id']} on the same {base['test_tasks']:,} tasks ({setting}), ± its interval "
-        "(Student t over the pairs); p: of the sign-flip permutation test, or of the t-test where it is below what "
+        "(Student t over the pairs); p: from the sign-flip permutation test, or from the t-test where p is below what "
         f"{RESAMPLES:,} resamples can show. Both are corrected for "
         f"{counted(len(others), 'comparison')} (Holm, 0.05). The verdict holds for new tasks from these classes "
         f"and for these trained models; {several}."

@@ -52,8 +52,8 @@ class MethodComparison:
     def _notes(self) -> list[str]:
         return [
             "Methods over their seeds. Result: the mean over seeds; sd: the standard deviation over seeds. Difference: "
-            "of the means, ± its interval for new tasks from these classes and new trainings (Student t; the variances "
-            "over tasks and over the seeds of both add up); p: of that difference. Both are corrected for "
+            "between the means, ± its interval for new tasks from these classes and new trainings (Student t; the "
+            "variances over tasks and over the seeds of both add up); p: of that difference. Both are corrected for "
             f"{counted(len(self.rows), 'comparison')} (Holm, 0.05). ± tasks: 95 %, for new tasks and these trainings."
         ]
 

@@ -91,7 +91,7 @@ def _floor(record: Record) -> str:
 Group = Sequence[Record]  # runs that differ only in their seed
 
 EXTERNAL = "external data"
-EXTERNAL_IS = "External data: what a pre-trained network saw besides meta-train; such rows have a best of their own."
+EXTERNAL_IS = "External data: what a pre-trained network saw besides meta-train; such rows are ranked separately."
 
 
 def by_configuration(records: Sequence[Record]) -> list[Group]:
@@ -177,7 +177,7 @@ KEYS_WITH_COLUMNS = (
 ALWAYS = ("method", "task", "settings", "accuracy %", "id")  # shown even in a narrow terminal
 
 
-UNEQUAL = ("≠", "≠ the commands of rows of its task set another training budget or another network.")
+UNEQUAL = ("≠", "≠ the commands of the rows of its task set different training budgets or networks.")
 WITHOUT_HALVES = "; their ± is not shown in tables of more than {} runs: select fewer."
 DEFAULTS = {"precision": "float32", "interval": "closed"}  # omitted from the notes
 

@@ -185,7 +185,7 @@ def _masks(dim: int) -> Callable[[str, object], Augmentation]:
     return _pair(
         lambda count, share: Masks(dim, count, share),
         lambda count, share: isinstance(count, int) and 1 <= count <= _MAX_MASKS and 0 < share <= 1,
-        "how many masks and the largest share that one hides, such as [2,0.2]",
+        "a number of masks and the largest share that one hides, such as [2,0.2]",
     )
 
 
@@ -216,7 +216,7 @@ CHANGES: Mapping[str, Callable[[str, object], Augmentation]] = {
     "roll": _number(
         lambda largest: Roll(int(largest)),
         lambda largest: 0 <= largest <= _MAX_ROLL and largest == int(largest),
-        "by how many numbers a row moves at most, such as 3",
+        "a whole number, the furthest that a row moves, such as 3",
     ),
     "dropout": _number(
         lambda p: Dropout(float(p)), lambda p: 0 <= p < 1, "a probability from 0 to below 1, such as 0.1"

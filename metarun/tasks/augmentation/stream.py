@@ -18,7 +18,7 @@ Augmentation = Callable[[Tensor, Tensor], Tensor]  # (n, *shape) examples and (n
 
 
 class AugmentedStream:
-    """The tasks of a stream with changed examples; what is changed how depends on the seed and the task's number alone.
+    """The tasks of a stream with changed examples; the changes depend on the seed and the task's number alone.
 
     So a resumed training, one split among processes, or one with fewer tasks at once sees the same examples. Support
     and query examples have keys of their own, and so has each change, so that adding one leaves the others as they are.

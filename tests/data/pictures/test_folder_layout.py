@@ -68,7 +68,7 @@ def test_nested_classes_are_allowed(pictures):
 def test_a_class_nested_deeper_than_the_others_is_reported():
     layout = layout_of(moved(SPLIT_FOLDERS, 3))
     assert list(layout.splits["test"]) == ["test0/more", "test1"]
-    assert layout.skipped.warnings == ("1 class is nested at another depth than the other 5 (test0/more)",)
+    assert layout.skipped.warnings == ("1 class is nested at a different depth from the other 5 (test0/more)",)
 
 
 def test_files_that_are_not_pictures_are_counted_by_suffix():

@@ -277,7 +277,7 @@ def python_files(**changed: object) -> dict[str, bytes]:
     [
         (python_files(train=pickle.dumps(Malicious())), "train is not .*it names builtins.print, which is neither"),
         (python_files(test=cifar_python()["cifar-100-python/test"][:5000]), "test is not what the release has"),
-        (python_files(train=[1, 2]), "train is not what the release has .it is no dict"),
+        (python_files(train=[1, 2]), "train is not what the release has .it is not a dict"),
         (python_files(train={"data": 1}), "train is not what the release has .it has no fine_labels"),
         (
             python_files(train={"data": np.zeros((2, 30), np.uint8), "fine_labels": [0, 1]}),

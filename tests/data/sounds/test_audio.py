@@ -137,7 +137,7 @@ def test_what_cannot_be_used_is_counted(sounds):
         "2 recordings skipped because they are empty, such as c0/empty.wav",
         "1 recording skipped because it is shorter than data.fft=256 samples, c0/click.wav",
         "1 recording skipped because it is silent, c0/silent.wav",
-        "1 class with less than two usable recordings skipped, 'c6'",
+        "1 class with fewer than two usable recordings skipped, 'c6'",
     }
 
 
@@ -198,7 +198,7 @@ def test_wrong_places_are_refused(root, tmp_path):
     with pytest.raises(UserError, match=r"has no recordings \(.wav, .flac, .ogg, .opus\), only 1 .png"):
         load(tmp_path / "pictures")
     write_wav(tmp_path / "flat" / "a.wav", tone(300))
-    with pytest.raises(UserError, match=r"a.wav in .*flat is not in the folder of a class; .*data.table=FILE"):
+    with pytest.raises(UserError, match=r"a.wav in .*flat is not in a class folder; .*data.table=FILE"):
         load(tmp_path / "flat")
     with pytest.raises(UserError, match=r"data.split_column=s but there is no table"):
         Audio("flat", split_column="s")

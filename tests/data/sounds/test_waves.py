@@ -19,7 +19,7 @@ def test_a_wave_is_the_middle_of_a_recording_with_a_peak_of_1():
 
 
 def test_settings_without_samples_are_refused():
-    with pytest.raises(UserError, match=r"data\.seconds=0\.1 has less than 2 samples, or is not finite; set it"):
+    with pytest.raises(UserError, match=r"data\.seconds=0\.1 has fewer than 2 samples, or is not finite; set it"):
         Waves(10, 0.1)
     with pytest.raises(UserError, match=r"data\.features=mfcc is not one of log_mel, waves"):
         Audio("sounds", features="mfcc")

@@ -127,7 +127,7 @@ def test_what_is_skipped_is_counted(write):
     assert data.skipped.warnings == (
         "1 row without an entity in column 'machine' skipped, the first in line 8",
         "2 rows without a target in column 'heat' skipped, the first in line 5",
-        "1 missing value was replaced by the mean of meta-train, or by no category",
+        "1 missing value was replaced by the mean of meta-train, or left without a category",
     )
     assert describe(data) == (
         "train 5 entities of 4 to 5 rows, val 2 of 5, test 2 of 5; not used: 1 entity of fewer than 4 rows "

@@ -119,7 +119,9 @@ def test_missing_numbers_become_the_mean_and_are_counted(write):
     data = load(write(table))
     assert by_class(data, "class 1")[1, 0] == 0
     assert by_class(data, "class 0")[0, 2:].tolist() == [0, 0]
-    assert data.skipped.warnings == ("3 missing values were replaced by the mean of meta-train, or by no category",)
+    assert data.skipped.warnings == (
+        "3 missing values were replaced by the mean of meta-train, or left without a category",
+    )
 
 
 def test_a_category_that_meta_train_does_not_have_is_none(write):
@@ -216,12 +218,12 @@ def test_check_says_what_there_is_and_whether_the_cache_agrees(write):
     [
         (None, {"root": None}, r"data=table needs a table; set `data.root` to a CSV, Parquet or Excel file"),
         (None, {"label": None}, r"data=table needs the column of classes; set `data.label` to its name"),
-        (None, {"root": "no.csv"}, r"data.root=no.csv is no file; set `data.root` to a table \(.csv, .tsv"),
+        (None, {"root": "no.csv"}, r"data.root=no.csv is not a file; set `data.root` to a table \(.csv, .tsv"),
         (None, {"label": "kinds"}, r"has no column 'kinds' \(data.label\); its columns are kind, .* mean 'kind'"),
         (None, {"columns": ["wieght"]}, r"no column 'wieght' \(data.columns\); .* Did you mean 'weight'"),
         (None, {"drop": ["id"]}, r"no column 'id' \(data.drop\)"),
         (None, {"split_column": "fold"}, r"no column 'fold' \(data.split_column\)"),
-        (None, {"columns": ["kind"]}, r"has no column beside 'kind' to describe a row; name some by `data.columns`"),
+        (None, {"columns": ["kind"]}, r"has no column besides 'kind' to describe a row; name some by `data.columns`"),
         (None, {"split": "no.json"}, r"split 'no.json' of .* is not an existing file; correct `data.split`"),
         (lambda t: t.iloc[:20], {}, r"has 5 classes but meta-train, meta-val and meta-test need 2 each; add some"),
         (lambda t: t.iloc[:0], {}, r"table.csv has no rows; fill it"),
@@ -272,7 +274,7 @@ def test_what_is_wrong_is_one_sentence(write, change, settings, sentence):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("table.json", "{}", r"table.json is no table that metarun reads; convert it to one of .csv, .tsv"),
+        ("table.json", "{}", r"table.json is not a table that metarun reads; convert it to one of .csv, .tsv"),
         ("table.parquet", "kind,weight", r"table.parquet cannot be read as a table \("),
         ("table.csv", "", r"table.csv cannot be read as a table \(No columns to parse from file\)"),
         ("table.csv", "kind,weight\na,1,2\n", r"the rows of .*table.csv have more values than its first line"),

@@ -134,11 +134,11 @@ def test_what_is_skipped_is_counted(root, tmp_path):
     lines = [*rows(), ("  ", "group0/cat"), ("no class", ""), ("null", "group0/cat"), ("alone", "single")]
     data = Text(str(write_csv(tmp_path / "a.csv", lines)), size=8)
     notes = data.load().skipped.warnings
-    assert notes[0].startswith("1 text without a character skipped, the first in line 20 of ")
+    assert notes[0].startswith("1 text with no characters skipped, the first in line 20 of ")
     assert notes[1].startswith("1 text without a class skipped, the first in line 21 of ")
     assert notes[2] == ("1 class has a single text, too few for a support and a query example (such as 'single')")
     assert sum(map(len, (examples.values for examples in data.load().splits.values()))) == 20
-    assert "text without a character skipped" in data.check()
+    assert "text with no characters skipped" in data.check()
     assert data.check().endswith("the cache matches")
 
 
@@ -160,7 +160,7 @@ def test_a_line_break_in_a_text_does_not_shift_the_line_that_is_named(root, tmp_
         ("a.csv", b"text,label\na,b\nc,d\n", "{path} has 2 classes but meta-train, meta-val and meta-test need 2"),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "a"}\n', "line 2 of {path} has no key 'label' (data.label)"),
         ("a.jsonl", b'{"text": "a", "label": 1}\n\n[1]\n', "line 3 of {path} is not a JSON object; write"),
-        ("a.jsonl", b'{"text": 7, "label": 1}\n', "line 1 of {path} has int 7 for a text (data.text); write a text"),
+        ("a.jsonl", b'{"text": 7, "label": 1}\n', "line 1 of {path} has int 7 instead of a text (data.text)"),
         ("a.jsonl", b"{'text'}\n", "line 1 of {path} cannot be read as JSON (Expecting property name"),
         ("a.jsonl", b'{"text": "\\ud800x", "label": "b"}', r"line 1 of {path} has '\ud800', which is half a character"),
         (
@@ -194,7 +194,7 @@ def test_other_mistakes_are_sentences(root, tmp_path):
     assert refused(str(tmp_path / "folder")).startswith(f"{tmp_path / 'folder'} has no text files (.txt), only 1 .md")
     (tmp_path / "folder" / "x.txt").write_text("x")
     assert "x.txt in " in refused(str(tmp_path / "folder"))
-    assert refused(known="clinc150").startswith("clinc150 is not here; put data_full.json and domains.json of")
+    assert refused(known="clinc150").startswith("clinc150 was not found; put data_full.json and domains.json of")
 
 
 def test_scikit_learn_is_asked_for(root, tmp_path, monkeypatch):
