@@ -14,7 +14,7 @@ from metarun.algorithms.algorithm import Adapted, AdaptedBy, Algorithm
 from metarun.backbones import Backbone, embed_queries, embed_with_weights
 from metarun.errors import UserError
 from metarun.system.execution_mode import is_looping_over_tasks
-from metarun.system.gradient import grad
+from metarun.system.gradient import grad, grad_and_value
 from metarun.system.inputs import Inputs
 from metarun.system.limits import check_at_least
 from metarun.tasks.batch import Support, TaskBatch
@@ -179,14 +179,23 @@ def gradient_step(
         inputs: tensors, or dicts of them; those that `loss` updates in place (running statistics) must be among them.
     """
     with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-        gradient = _gradient(loss, weights, *inputs) if is_looping_over_tasks() else grad(loss)(weights, *inputs)
+        gradient = _gradient(loss, weights, *inputs)[0] if is_looping_over_tasks() else grad(loss)(weights, *inputs)
     if isinstance(rate, Mapping):
         return {name: weight - rate[name] * gradient[name] for name, weight in weights.items()}
     return {name: weight - rate * gradient[name] for name, weight in weights.items()}
 
 
-def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> Parameters:
-    """Return the same as torch.func.grad, but cheaper: gradients are differentiable only if grad mode is on."""
+def constant_gradient(loss: Loss, weights: Parameters, *inputs: object) -> tuple[Parameters, Tensor]:
+    """Return the gradient of a loss by the weights, as a constant, and the loss; see `gradient_step`."""
+    with torch.no_grad():
+        if is_looping_over_tasks():
+            return _gradient(loss, weights, *inputs)
+        found: tuple[Parameters, Tensor] = grad_and_value(loss)(weights, *inputs)
+        return found
+
+
+def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> tuple[Parameters, Tensor]:
+    """Return the same as torch.func.grad_and_value, but cheaper: differentiable only if grad mode is on."""
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = {
@@ -197,7 +206,7 @@ def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> Parameters:
         gradient = torch.autograd.grad(
             value, list(leaves.values()), create_graph=differentiable, materialize_grads=True
         )
-    return dict(zip(leaves, gradient, strict=True))
+    return dict(zip(leaves, gradient, strict=True)), value if differentiable else value.detach()
 
 
 def gradient_steps(

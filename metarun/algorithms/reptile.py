@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
-from typing import Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarun.algorithms.inner_loop import (
     GradientMethod,
     LinearHeadMethod,
     Parameters,
+    constant_gradient,
     loss_with_weights,
     network_weights,
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.system.gradient import grad_and_value
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.system.limits import check_one_of
 from metarun.tasks.batch import TaskBatch
@@ -35,9 +35,9 @@ class Reptile(LinearHeadMethod, GradientMethod):
     on a loss whose gradient is phi - W, which `meta_loss` returns. Its value is the last inner loss.
 
     In meta-training a task has no query set: the inner loop trains on support and query examples (`train.shot` +
-    `train.query` are the paper's train shots). Two deviations: minibatches take the classes of a task in turn, so each
-    has about the same number of every class. Adam's second moments, which the authors' code keeps from task to task,
-    start at zero in each task, because nothing about a task is stored.
+    `train.query` are the paper's train shots). As in the authors' code, Adam's second moments go from task to task: at
+    zero, the first step would move every weight by the same distance, however small its gradient. One deviation:
+    minibatches take the classes of a task in turn, so each has about the same number of every class.
 
     Args:
         backbone: the network below the head.
@@ -48,6 +48,8 @@ class Reptile(LinearHeadMethod, GradientMethod):
         test_batch: examples per step at meta-val and meta-test.
         inner_optimizer: adam (without momentum, beta1 = 0, as in the paper) or sgd.
     """
+
+    optional_weights: ClassVar[tuple[str, ...]] = ("moments.",)
 
     def __init__(
         self,
@@ -70,16 +72,19 @@ class Reptile(LinearHeadMethod, GradientMethod):
         self.inner_batch = inner_batch
         self.test_batch = test_batch
         self.inner_optimizer = inner_optimizer
+        self.moments = SecondMoments(_flat(network_weights(self))) if inner_optimizer == "adam" else None
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""
 
         def towards_adapted(x: Inputs, y: Tensor) -> Tensor:
             x, y = _in_turns(x, y, tasks.way)
-            *_, (adapted, loss) = self.train_on(x, y, self.inner_steps, self.inner_batch)
+            *_, last = self.train_on(x, y, self.inner_steps, self.inner_batch)
+            if self.moments is not None and last.squares is not None:
+                self.moments.replace(last.squares, self.inner_steps)
             initial = network_weights(self)
-            surrogate = sum((w * (w - adapted[name]).detach()).sum() for name, w in initial.items())
-            return surrogate - surrogate.detach() + loss.detach()  # type: ignore[union-attr]
+            surrogate = sum((w * (w - last.weights[name]).detach()).sum() for name, w in initial.items())
+            return surrogate - surrogate.detach() + last.loss.detach()  # type: ignore[union-attr]
 
         x = map_inputs(lambda *both: torch.cat(both, 1), tasks.support_x, tasks.query_x)
         y = torch.cat([tasks.support_y, tasks.query_y], 1)
@@ -94,10 +99,10 @@ class Reptile(LinearHeadMethod, GradientMethod):
     ) -> Iterator[Parameters]:
         """See `GradientMethod.inner_loop`; each step is on `test_batch` examples of the support set."""
         x, y = _in_turns(support_x, support_y, self.head.out_features)
-        return (weights for weights, _ in self.train_on(x, y, steps, self.test_batch))
+        return (each.weights for each in self.train_on(x, y, steps, self.test_batch))
 
-    def train_on(self, x: Inputs, y: Tensor, steps: int, batch: int) -> Iterator[tuple[Parameters, Tensor]]:
-        """Yield one task's weights before and after each step, with the loss of the step (0 before the first).
+    def train_on(self, x: Inputs, y: Tensor, steps: int, batch: int) -> Iterator["Trained"]:
+        """Yield one task's weights before and after each step.
 
         Args:
             x: (n, *shape); step k takes the k-th `batch` and starts over at the end.
@@ -105,25 +110,68 @@ class Reptile(LinearHeadMethod, GradientMethod):
             steps: number of steps.
             batch: examples per step; all if there are fewer.
         """
-        weights = {name: weight.detach() for name, weight in network_weights(self).items()}
-        buffers = dict(self.named_buffers())  # running statistics, which a forward pass in meta-training updates
+        initial = {name: weight.detach() for name, weight in network_weights(self).items()}
+        buffers = {name: value for name, value in self.named_buffers() if name.startswith("backbone.")}
         loss_of = partial(loss_with_weights, self.backbone)
-        squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        yield weights, self.head.weight.new_zeros(())
+        values, squares = _flat(initial), None if self.moments is None else self.moments.squares.clone()
+        yield Trained(initial, self.head.weight.new_zeros(()), squares)
         for step in range(1, steps + 1):
             start = (step - 1) * batch
             rows = torch.arange(start, start + min(batch, len(y)), device=y.device) % len(y)
             batch_x = map_inputs(itemgetter(rows), x)
-            with torch.no_grad():
-                gradient, loss = grad_and_value(loss_of)(weights, buffers, batch_x, y[rows])
-                if self.inner_optimizer == "adam":
-                    squares = {
-                        name: ADAM_BETA2 * s + (1 - ADAM_BETA2) * gradient[name] ** 2 for name, s in squares.items()
-                    }
-                    unbiased = {name: s / (1 - ADAM_BETA2**step) for name, s in squares.items()}
-                    gradient = {name: g / (unbiased[name].sqrt() + ADAM_EPSILON) for name, g in gradient.items()}
-                weights = {name: weight - self.inner_lr * gradient[name] for name, weight in weights.items()}
-            yield weights, loss
+            found, loss = constant_gradient(loss_of, _like(initial, values), buffers, batch_x, y[rows])
+            direction = _flat(found)
+            if self.moments is not None and squares is not None:
+                squares = ADAM_BETA2 * squares + (1 - ADAM_BETA2) * direction**2
+                unbiased = squares / (1 - ADAM_BETA2 ** (self.moments.steps + step).double()).to(squares.dtype)
+                direction = direction / (unbiased.sqrt() + ADAM_EPSILON)
+            values = values - self.inner_lr * direction
+            yield Trained(_like(initial, values), loss, squares)
+
+
+class Trained(NamedTuple):
+    """The state of the inner loop: the weights, the loss of the step (0 before the first), Adam's second moments."""
+
+    weights: Parameters
+    loss: Tensor
+    squares: Tensor | None
+
+
+class SecondMoments(nn.Module):
+    """Adam's running mean of squared gradients, which a task leaves to the next one.
+
+    Attributes:
+        squares: (numbers) of all weights, one after another.
+        steps: taken so far, for the correction of the start at zero.
+    """
+
+    squares: Tensor
+    steps: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("squares", torch.zeros_like(weights))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def replace(self, squares: Tensor, steps: int) -> None:
+        """Store the moments after more steps."""
+        self.squares.copy_(squares)
+        self.steps += steps
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        for name, value in self.named_buffers():  # missing in checkpoints of earlier versions
+            state.setdefault(f"{prefix}{name}", torch.zeros_like(value))
+        super()._load_from_state_dict(state, prefix, *others)
+
+
+def _flat(weights: Parameters) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in weights.values()])
+
+
+def _like(weights: Parameters, values: Tensor) -> Parameters:
+    """Return values (numbers) in the shapes and under the names of weights."""
+    parts = torch.split(values, [weight.numel() for weight in weights.values()])
+    return {name: part.view(weight.shape) for (name, weight), part in zip(weights.items(), parts, strict=True)}
 
 
 def _in_turns(x: Inputs, y: Tensor, way: int) -> tuple[Inputs, Tensor]:

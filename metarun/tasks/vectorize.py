@@ -55,8 +55,8 @@ def over_tasks(one_task: OneTask, module: nn.Module, how: How, *inputs: Inputs) 
     stateful = module.training and any(True for _ in module.buffers())
     if stateful and how == "vectorised":
         raise UserError(
-            "train.over_tasks=vectorised cannot update running statistics task by task",
-            "set `train.over_tasks=loop`, or a `backbone.norm` other than running.",
+            "train.over_tasks=vectorised cannot update running statistics or moments task by task",
+            "set `train.over_tasks=loop`, or a `backbone.norm` other than running, or `algo.inner_optimizer=sgd`.",
         )
     if how != "auto":
         return _run(one_task, how, inputs)
