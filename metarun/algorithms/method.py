@@ -19,6 +19,8 @@ class Method(nn.Module):
             there are no inner gradient steps, or the update is not that gradient.
         outputs: the size of a fixed head, which is the only way it can solve; None: any way.
         splittable: whether the meta-loss is the mean of the tasks' own, so that a meta-batch may be split.
+        sequential: whether meta-training takes the tasks of a meta-batch one after another, because a task begins with
+            what the one before left. Parts of a meta-batch may follow each other, but processes cannot share it.
         needs_equal_shots: whether each class needs the same number of support examples.
         learns: whether there is anything to meta-train; if not, the run only evaluates.
         how: how `over_tasks` runs the tasks of a batch; the run sets it from `train.over_tasks`. A method that cannot
@@ -27,6 +29,7 @@ class Method(nn.Module):
 
     solves: ClassVar[tuple[Kind, ...]] = ("classification",)
     splittable: ClassVar[bool] = True
+    sequential: bool = False
     needs_equal_shots: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     how: How = "auto"

@@ -73,6 +73,7 @@ class Reptile(LinearHeadMethod, GradientMethod):
         self.test_batch = test_batch
         self.inner_optimizer = inner_optimizer
         self.moments = SecondMoments(_flat(network_weights(self))) if inner_optimizer == "adam" else None
+        self.sequential = self.moments is not None
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
         """Return the mean last inner loss, with the mean of phi - W as its gradient (algorithm 2, line 7)."""

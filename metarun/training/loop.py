@@ -42,6 +42,12 @@ def _check_splittable(algorithm: Method, schedule: Schedule, ranks: Ranks) -> No
             f"{ranks.world_size} processes",
             "start it without torchrun.",
         )
+    if ranks.world_size > 1 and algorithm.sequential:
+        raise UserError(
+            f"{type(algorithm).__name__} passes state from task to task, so a meta-batch cannot be split among "
+            f"{ranks.world_size} processes",
+            "start it without torchrun.",
+        )
     if schedule.meta_batch < ranks.world_size:
         raise UserError(
             f"train.meta_batch={schedule.meta_batch} tasks cannot be split among {ranks.world_size} processes",

@@ -49,10 +49,10 @@ def make(name, norm="batch", how="auto", way=5) -> Algorithm:
 @pytest.mark.parametrize("name", METHODS)
 def test_looped_and_vectorised_agree(name, norm):
     looped, vectorised, tasks = make(name, norm, "loop"), make(name, norm, "vectorised"), make_tasks()
-    torch.testing.assert_close(vectorised.meta_loss(tasks), looped.meta_loss(tasks), rtol=1e-10, atol=0)
-    # A bias before batch statistics has a gradient of rounding errors, which Adam divides by itself.
-    tolerance = 1e-7 if name == "reptile" and norm in ("batch", "support", "tasknorm") else 1e-10
-    assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), tolerance)
+    if name != "reptile":  # its Adam goes from task to task, which needs a loop
+        torch.testing.assert_close(vectorised.meta_loss(tasks), looped.meta_loss(tasks), rtol=1e-10, atol=0)
+        assert_equal_to(meta_gradient(vectorised, tasks), meta_gradient(looped, tasks), 1e-10)
+    looped.eval(), vectorised.eval()
     torch.testing.assert_close(vectorised.predict(tasks, 3), looped.predict(tasks, 3), rtol=1e-10, atol=1e-12)
 
 

@@ -91,9 +91,7 @@ def test_a_new_task_is_learned_with_the_moments_of_meta_training():
 
 
 def test_moments_need_a_loop():
-    with pytest.raises(
-        UserError, match=r"train\.over_tasks=vectorised cannot update running statistics or moments task"
-    ):
+    with pytest.raises(UserError, match=r"over_tasks=vectorised cannot update running statistics or moments task"):
         make_reptile(how="vectorised").meta_loss(make_tasks(2))
 
 

@@ -62,7 +62,7 @@ def make(name: str) -> nn.Module:
     made = {
         "maml": lambda: MAML(MeanEmbedding(), 4, 0.5, 2),
         "anil": lambda: ANIL(MeanEmbedding(), 4, 0.5, 2),
-        "reptile": lambda: Reptile(MeanEmbedding(), 4, 0.1, 2, 4, 4),
+        "reptile": lambda: Reptile(MeanEmbedding(), 4, 0.1, 2, 4, 4, "sgd"),
         "protonet": lambda: ProtoNet(MeanEmbedding()),
         "baseline": lambda: Baseline(MeanEmbedding(), 6),
         "finetune": lambda: FineTune(MeanEmbedding(), 6),

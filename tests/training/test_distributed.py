@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import multiprocessing, nn
 
+from metarun.algorithms import Reptile
 from metarun.errors import UserError
 from metarun.training.distributed import SINGLE_PROCESS, Ranks, process_group
 from metarun.training.loop import Training
 from metarun.training.schedule import Schedule
-from tests.support.synthetic import make_stream
+from tests.support.synthetic import make_conv4, make_stream
 
 SMALL = [
     *("train.iterations=6", "train.validate_every=3", "train.validate_tasks=6", "train.meta_batch=5", "test.tasks=8"),
@@ -59,9 +60,16 @@ def schedule(meta_batch: int) -> Schedule:
 )
 def test_a_run_that_cannot_be_split_is_refused(splittable, meta_batch, sentence):
     algorithm = nn.Linear(1, 1)
-    algorithm.splittable = splittable
+    algorithm.splittable, algorithm.sequential = splittable, False
     with pytest.raises(UserError, match=sentence):
         Training(algorithm, schedule(meta_batch), make_stream(), make_stream(), 0, Ranks(0, 2))
+
+
+def test_tasks_that_follow_each_other_are_not_split():
+    with pytest.raises(
+        UserError, match="Reptile passes state from task to task, so a meta-batch cannot be split among 2"
+    ):
+        Training(Reptile(make_conv4(), 5, 0.1, 2, 5, 5), schedule(2), make_stream(), make_stream(), 0, Ranks(0, 2))
 
 
 def communicate(number: int, folder: str) -> None:
