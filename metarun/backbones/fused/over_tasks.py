@@ -1,5 +1,6 @@
 """Functions that the compiled code computes for several tasks at once."""
 
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,12 @@ class OverTasks(Function):
 
     The settings come last; the first one is the number of tasks. Vectorising adds tasks.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Store the signature of `forward`, which torch otherwise computes anew in each call."""
+        super().__init_subclass__()
+        if "forward" in vars(cls):
+            cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
 
     @classmethod
     def vmap(cls, info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
