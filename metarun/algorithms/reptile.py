@@ -19,6 +19,7 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
+from metarun.system.flat import flat, split_like
 from metarun.system.inputs import Inputs, map_inputs
 from metarun.system.limits import check_one_of
 from metarun.tasks.batch import TaskBatch
@@ -72,7 +73,7 @@ class Reptile(LinearHeadMethod, GradientMethod):
         self.inner_batch = inner_batch
         self.test_batch = test_batch
         self.inner_optimizer = inner_optimizer
-        self.moments = SecondMoments(_flat(network_weights(self))) if inner_optimizer == "adam" else None
+        self.moments = SecondMoments(flat(network_weights(self).values())) if inner_optimizer == "adam" else None
         self.sequential = self.moments is not None
 
     def meta_loss(self, tasks: TaskBatch) -> Tensor:
@@ -114,14 +115,14 @@ class Reptile(LinearHeadMethod, GradientMethod):
         initial = {name: weight.detach() for name, weight in network_weights(self).items()}
         buffers = {name: value for name, value in self.named_buffers() if name.startswith("backbone.")}
         loss_of = partial(loss_with_weights, self.backbone)
-        values, squares = _flat(initial), None if self.moments is None else self.moments.squares.clone()
+        values, squares = flat(initial.values()), None if self.moments is None else self.moments.squares.clone()
         yield Trained(initial, self.head.weight.new_zeros(()), squares)
         for step in range(1, steps + 1):
             start = (step - 1) * batch
             rows = torch.arange(start, start + min(batch, len(y)), device=y.device) % len(y)
             batch_x = map_inputs(itemgetter(rows), x)
             found, loss = constant_gradient(loss_of, _like(initial, values), buffers, batch_x, y[rows])
-            direction = _flat(found)
+            direction = flat(found.values())
             if self.moments is not None and squares is not None:
                 squares = ADAM_BETA2 * squares + (1 - ADAM_BETA2) * direction**2
                 unbiased = squares / (1 - ADAM_BETA2 ** (self.moments.steps + step).double()).to(squares.dtype)
@@ -165,14 +166,9 @@ class SecondMoments(nn.Module):
         super()._load_from_state_dict(state, prefix, *others)
 
 
-def _flat(weights: Parameters) -> Tensor:
-    return torch.cat([weight.detach().flatten() for weight in weights.values()])
-
-
 def _like(weights: Parameters, values: Tensor) -> Parameters:
     """Return values (numbers) in the shapes and under the names of weights."""
-    parts = torch.split(values, [weight.numel() for weight in weights.values()])
-    return {name: part.view(weight.shape) for (name, weight), part in zip(weights.items(), parts, strict=True)}
+    return dict(zip(weights, split_like(values, [*weights.values()]), strict=True))
 
 
 def _in_turns(x: Inputs, y: Tensor, way: int) -> tuple[Inputs, Tensor]:

@@ -12,6 +12,7 @@ from metarun.errors import UserError
 from metarun.rl.advantages import Experience
 from metarun.rl.trajectories import Trajectories
 from metarun.rl.trpo import trust_region_step
+from metarun.system.flat import flat, split_like
 from metarun.system.limits import check_above
 
 # Returns (T, n, P) distributions at observations (T, n, *shape), as a function of the method's own weights.
@@ -104,7 +105,7 @@ class _Problem:
         for part, old in zip(self._parts, self._old, strict=True):
             _, judged = self._of(part)
             loss = self._loss(judged, self._parameters(part), old) / self._tasks
-            total += _flat(torch.autograd.grad(loss, self.learned))
+            total += flat(torch.autograd.grad(loss, self.learned))
         return total
 
     def curvature(self, vector: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class _Problem:
             parameters, dummy, transposed, share = self._graph or self._build(part)
             (image,) = torch.autograd.grad(transposed, dummy, vector, retain_graph=True)
             weighted = share * self._distribution.fisher_product(parameters.detach(), image)
-            total += _flat(torch.autograd.grad(parameters, self.learned, weighted, retain_graph=True))
+            total += flat(torch.autograd.grad(parameters, self.learned, weighted, retain_graph=True))
         return total
 
     def _build(self, part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -127,7 +128,7 @@ class _Problem:
         _, judged = self._of(part, self._steps)
         parameters = self._parameters(part, self._steps)
         dummy = torch.zeros_like(parameters, requires_grad=True)
-        transposed = _flat(torch.autograd.grad(parameters, self.learned, dummy, create_graph=True))
+        transposed = flat(torch.autograd.grad(parameters, self.learned, dummy, create_graph=True))
         share = judged.alive / judged.alive.sum(-1, keepdim=True) / self._tasks
         graph = parameters, dummy, transposed, share[..., None]
         if len(self._parts) == 1:
@@ -148,13 +149,5 @@ class _Problem:
 
     def move_to(self, weights: Tensor) -> None:
         """Set the weights of the method; what was differentiated at the earlier ones stays valid until then."""
-        for weight, value in zip(self.learned, _split(weights, self.learned), strict=True):
-            weight.data = value.view_as(weight)  # not in place: graphs refer to the weights before
-
-
-def _flat(gradients: Sequence[Tensor]) -> Tensor:
-    return torch.cat([gradient.reshape(-1) for gradient in gradients])
-
-
-def _split(vector: Tensor, like: Sequence[Tensor]) -> Sequence[Tensor]:
-    return torch.split(vector, [each.numel() for each in like])
+        for weight, value in zip(self.learned, split_like(weights, self.learned), strict=True):
+            weight.data = value  # not in place: graphs refer to the weights before

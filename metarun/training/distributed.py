@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from metarun.errors import Interrupted
+from metarun.system.flat import flat, split_like
 
 # A rank may wait while the first one meta-tests, or waits for another process that is running the same run.
 TIMEOUT = timedelta(days=30)
@@ -67,11 +68,11 @@ class Ranks:
         """Replace each tensor by its sum over the ranks, in place."""
         if self.world_size == 1:
             return
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        summed = flat(tensors)
         with _collective():
-            distributed.all_reduce(flat)
-        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(total.view_as(tensor))
+            distributed.all_reduce(summed)
+        for tensor, total in zip(tensors, split_like(summed, tensors), strict=True):
+            tensor.copy_(total)
 
     def merge_running_statistics(self, module: nn.Module, before: Mapping[str, Tensor]) -> None:
         """Set running statistics to what they would be if one process had processed all ranks' tasks in order.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metarun.algorithms import Algorithm
 from metarun.errors import UserError
+from metarun.system.flat import flat, split_like
 from metarun.system.inputs import map_inputs
 from metarun.tasks.batch import TaskBatch
 
@@ -103,8 +104,7 @@ def _meta_gradient(method: Algorithm, tasks: TaskBatch) -> Tensor:
 
 def flat_gradient(method: Algorithm, loss: Tensor) -> Tensor:
     """Return the gradient of a loss with respect to all that a method learns, as one vector."""
-    gradients = torch.autograd.grad(loss, _learned(method), materialize_grads=True)
-    return torch.cat([gradient.flatten() for gradient in gradients])
+    return flat(torch.autograd.grad(loss, _learned(method), materialize_grads=True))
 
 
 def _directions(gradient: Tensor, other: Tensor) -> Iterator[Tensor]:
@@ -120,9 +120,8 @@ def _agree(method: Algorithm, tasks: TaskBatch, gradient: Tensor, direction: Ten
     for side in (1, -1):
         moved = copy.deepcopy(method)
         with torch.no_grad():
-            pieces = torch.split(direction, [parameter.numel() for parameter in _learned(moved)])
-            for parameter, piece in zip(_learned(moved), pieces, strict=True):
-                parameter.add_(side * distance * piece.view_as(parameter))
+            for parameter, piece in zip(_learned(moved), split_like(direction, _learned(moved)), strict=True):
+                parameter.add_(side * distance * piece)
         with torch.no_grad():
             losses.append(_meta_loss(moved, tasks))
     slope = (losses[0] - losses[1]) / (2 * distance)
