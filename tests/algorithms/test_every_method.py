@@ -116,6 +116,7 @@ def test_predictions_do_not_depend_on_other_tasks(make, algo, norm):
     assert_close(together[:, 1:2], algorithm.predict(part_of(tasks, slice(1, 2)), STEPS))
 
 
+TO_VECTORISE = {"reptile": ["algo.inner_optimizer=sgd"]}  # its Adam goes from task to task, in a loop
 FAST = [(algo, norm) for algo, norm in COMBINATIONS if not algo.startswith("l2l_")]  # those only loop
 
 
@@ -133,9 +134,8 @@ def test_looped_and_vectorised_predictions_agree(make, algo, norm):
 @pytest.mark.parametrize(("algo", "norm"), [(algo, norm) for algo, norm in FAST if norm != "running"])
 def test_looped_and_vectorised_losses_and_gradients_agree(make, algo, norm):
     found = []
-    plain = ["algo.inner_optimizer=sgd"] if algo == "reptile" else []  # its Adam goes from task to task, in a loop
     for how in ("loop", "vectorised"):
-        parts = make(algo, norm, f"train.over_tasks={how}", *plain)
+        parts = make(algo, norm, f"train.over_tasks={how}", *TO_VECTORISE.get(algo, []))
         if not parts.algorithm.learns:
             return
         shape = TaskShape(*(parts.config["train"][key] for key in ("way", "shot", "query")))
@@ -272,7 +272,9 @@ def training_of(parts: Parts, recorder: Recorder | None = None) -> Training:
 def test_a_step_of_every_method_does_not_wait_for_a_gpu(make, monkeypatch, algo, how):
     monkeypatch.setattr("metarun.runner.made_tasks.check_tasks", lambda _: None)  # looks at values, once
     pretend_to_pin(monkeypatch)
-    parts = make(algo, "layer", f"train.over_tasks={how}", "precision=float32", "train.clip_grad=1", "train.shot=1")
+    words = TO_VECTORISE.get(algo, []) if how == "vectorised" else []
+    words = [*words, f"train.over_tasks={how}", "precision=float32", "train.clip_grad=1", "train.shot=1"]
+    parts = make(algo, "layer", *words)
     parts.algorithm.to(META)
     parts.device = META
     training = training_of(parts)
