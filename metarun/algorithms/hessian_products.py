@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from metarun.algorithms.inner_loop import GradientMethod, Loss, Parameters, loss_of, mean_over_tasks
-from metarun.system.gradient import grad, grad_and_value
+from metarun.algorithms.inner_loop import GradientMethod, Loss, Parameters, constant_gradient, loss_of, mean_over_tasks
+from metarun.system.gradient import grad
 from metarun.system.inputs import Inputs
 from metarun.tasks.batch import TaskBatch
 
@@ -21,7 +21,7 @@ def recomputed_query_loss(method: GradientMethod, tasks: TaskBatch, inner_steps:
         loss, buffers = loss_of(method), dict(method.named_buffers())
         with torch.no_grad():
             *trail, adapted = method.inner_loop(support_x, support_y, inner_steps, differentiable=False)
-            gradient, value = grad_and_value(loss)(adapted, buffers, query_x, query_y, support_x)
+            gradient, value = constant_gradient(loss, adapted, buffers, query_x, query_y, support_x)
             # Copies: these passes must not update statistics.
             copies = {name: buffer.clone() for name, buffer in buffers.items()}
             for weights in reversed(trail):

@@ -12,6 +12,7 @@ from metarun.algorithms.inner_loop import (
     LinearHeadMethod,
     Parameters,
     check_steps,
+    constant_gradient,
     gradient_steps,
     loss_with_weights,
     mean_over_tasks,
@@ -19,7 +20,6 @@ from metarun.algorithms.inner_loop import (
 )
 from metarun.backbones import Backbone
 from metarun.errors import UserError
-from metarun.system.gradient import grad_and_value
 from metarun.system.inputs import Inputs
 from metarun.system.limits import check_above
 from metarun.tasks.batch import TaskBatch
@@ -74,7 +74,7 @@ class IMAML(LinearHeadMethod, GradientMethod):
             loss_of, buffers = partial(loss_with_weights, self.backbone), dict(self.named_buffers())
             with torch.no_grad():
                 *_, adapted = self.inner_loop(support_x, support_y, self.inner_steps, differentiable=False)
-                query_gradient, loss = grad_and_value(loss_of)(adapted, buffers, query_x, query_y, support_x)
+                query_gradient, loss = constant_gradient(loss_of, adapted, buffers, query_x, query_y, support_x)
                 # Copies: these passes must not update statistics.
                 copies = {name: buffer.clone() for name, buffer in buffers.items()}
 

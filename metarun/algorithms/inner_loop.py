@@ -195,7 +195,10 @@ def constant_gradient(loss: Loss, weights: Parameters, *inputs: object) -> tuple
 
 
 def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> tuple[Parameters, Tensor]:
-    """Return the same as torch.func.grad_and_value, but cheaper: differentiable only if grad mode is on."""
+    """Return what torch.func.grad_and_value returns, but cheaper.
+
+    The gradient is differentiable if grad mode is on, the value never.
+    """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = {
@@ -206,7 +209,7 @@ def _gradient(loss: Loss, weights: Parameters, *inputs: object) -> tuple[Paramet
         gradient = torch.autograd.grad(
             value, list(leaves.values()), create_graph=differentiable, materialize_grads=True
         )
-    return dict(zip(leaves, gradient, strict=True)), value if differentiable else value.detach()
+    return dict(zip(leaves, gradient, strict=True)), value.detach()
 
 
 def gradient_steps(
