@@ -81,11 +81,12 @@ def _read_csv(path: Path, separator: str, header: bool, names: Collection[str]) 
 
 def _read_excel(path: Path, header: bool, names: Collection[str]) -> pd.DataFrame:
     line = 0 if header else None
-    if header:  # before pandas calls the second of two alike "a.1"
-        first = pd.read_excel(path, header=None, nrows=1, dtype=object)
-        check_different([str(name).strip() for name in first.to_numpy().ravel() if pd.notna(name)], path)
-    columns = pd.read_excel(path, header=line, nrows=1).columns
-    table: pd.DataFrame = pd.read_excel(path, header=line, **_types({column: column for column in columns}, names))
+    with pd.ExcelFile(path) as book:
+        if header:  # before pandas calls the second of two alike "a.1"
+            first = pd.read_excel(book, header=None, nrows=1, dtype=object)
+            check_different([str(name).strip() for name in first.to_numpy().ravel() if pd.notna(name)], path)
+        columns = pd.read_excel(book, header=line, nrows=1).columns
+        table: pd.DataFrame = pd.read_excel(book, header=line, **_types({column: column for column in columns}, names))
     return table
 
 
