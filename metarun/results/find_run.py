@@ -30,7 +30,7 @@ def find_run(results_dir: Path, run: str) -> RunDirectory:
         raise UserError(
             f"run={run} matches {' and '.join(path.name for path in found)}", "give more characters of the id."
         )
-    newest = sorted(runs, key=lambda path: path.stat().st_mtime_ns)[-5:]
+    newest = sorted(runs, key=lambda path: path.lstat().st_mtime_ns)[-5:]  # a link may lead nowhere
     names = ", ".join(path.name for path in newest)
     raise UserError(
         f"run={run} is neither a run's directory nor the start of an id in {results_dir}/runs",

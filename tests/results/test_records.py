@@ -101,6 +101,19 @@ def test_an_invalid_name_matches_no_run(tmp_path, run):
         find_run(tmp_path, run)
 
 
+def test_the_newest_runs_are_offered_and_a_broken_link_does_no_harm(tmp_path):
+    runs = tmp_path / "runs"
+    for age, name in enumerate("fbdace"):  # f is the newest
+        path = runs / f"maml-{name}"
+        path.mkdir(parents=True)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    with pytest.raises(UserError, match="or a run such as maml-c, maml-a, maml-d, maml-b, maml-f"):
+        find_run(tmp_path, "zzz")
+    (runs / "maml-gone").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"or a run such as .*, maml-gone"):
+        find_run(tmp_path, "zzz")
+
+
 def test_a_name_cannot_lead_to_another_folder(tmp_path):
     path = run_path(tmp_path, "../../maml", "birds/small\x1b", 5, 1, "0123abcd")
     assert path == tmp_path / "runs" / "..-..-maml-birds-small\\x1b-5w1s-0123abcd"
