@@ -115,7 +115,7 @@ class Reptile(LinearHeadMethod, GradientMethod):
         initial = {name: weight.detach() for name, weight in network_weights(self).items()}
         buffers = {name: value for name, value in self.named_buffers() if name.startswith("backbone.")}
         loss_of = partial(loss_with_weights, self.backbone)
-        values, squares = flat(initial.values()), None if self.moments is None else self.moments.squares.clone()
+        values, squares = flat(initial.values()), None if self.moments is None else self.moments.squares
         yield Trained(initial, self.head.weight.new_zeros(()), squares)
         for step in range(1, steps + 1):
             start = (step - 1) * batch
